@@ -1,0 +1,200 @@
+# This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+#
+# make [all]       library, command, pkg-config files; after ./configure
+# make demo        set up what is missing, build, write demo.mp4
+# make check       set up what is missing, build, run all tests
+# make lint        whitespace, include rule, headers alone
+# make bench       speed of operations and whole networks
+# make dropin      libavfilter with the filter for the installed ffmpeg, and
+#                  the command ffmpeg-linvideo
+# make ffmpeg      a whole patched FFmpeg, FFMPEG_VERSION= 5.1 6.1 7.1 8.1 9.0
+# make install uninstall clean distclean
+#
+# V=1 shows the commands. BUILD=DIR is where ./configure --builddir=DIR wrote.
+
+BUILD          ?= build
+FFMPEG_VERSION ?= 5.1
+MODEL           = samples/motion.safetensors
+
+# nothing is probed here: all that depends on the machine is in config.mak
+ifneq ($(wildcard $(BUILD)/config.mak),)
+include $(BUILD)/config.mak
+endif
+
+all: lib tools
+
+# objects, floor by floor: each uses only what stands above it
+
+L := libavfilter-linvideo
+
+OBJS-base = common.o map.o msg.o philox.o safetensors.o text.o
+
+OBJS-backend = device.o null.o ops.o
+
+OBJS-backend/cpu = attention.o cpu.o conv.o dnn.o dsp_c.o layout.o linattn.o  \
+                   linear.o pool.o rows.o $(OBJS-backend/cpu-yes)
+OBJS-backend/cpu-$(HAVE_AVX2)   += dsp_avx2.o
+OBJS-backend/cpu-$(HAVE_AVX512) += dsp_avx512.o
+
+OBJS-graph = dump.o plan.o run.o trace.o
+
+OBJS-model = config.o dit.o entities.o prompt.o spm.o tae.o tokenizer.o umt5.o \
+             weights.o
+
+OBJS-pipeline = decode.o deliver.o denoise.o noise.o sample.o session.o text.o
+
+OBJS-api = lib.o model.o params.o
+
+OBJS-tools = bench.o generate.o inspect.o linvideo.o png.o probe.o progress.o  \
+             y4m.o
+
+# products
+
+objects   = $(addprefix $(BUILD)/$L/$(1)/,$(OBJS-$(1)))
+FLOORS    = base backend backend/cpu graph model pipeline api
+LIB_OBJS  = $(foreach floor,$(FLOORS),$(call objects,$(floor)))
+TOOL_OBJS = $(call objects,tools)
+
+STATIC_LIB = $(BUILD)/liblinvideo.a
+SHARED_LIB = $(BUILD)/liblinvideo.so
+SONAME     = liblinvideo.so.0
+PC         = $(BUILD)/liblinvideo.pc $(BUILD)/liblinvideo-uninstalled.pc
+COMMAND    = $(BUILD)/linvideo
+
+LIBS-yes               = $(STATIC_LIB) $(PC)
+LIBS-$(CONFIG_SHARED) += $(SHARED_LIB)
+
+lib:   $(LIBS-yes)
+tools: $(COMMAND)
+
+# rules; without V=1 each says one short line
+
+Q   = $(if $(V),,@)
+say = $(if $(V),,@printf '%-4s %s\n' $(1) $@)
+
+CPPFLAGS = -I$L -I$(BUILD)
+COMPILE  = $(CPPFLAGS) $(FLAGS-$(*F)) -MMD -MP -c -o $@ $<
+
+FLAGS-dsp_avx2   = $(AVX2_FLAGS)
+FLAGS-dsp_avx512 = $(AVX512_FLAGS)
+
+$(BUILD)/%.o: %.c $(BUILD)/config.mak
+	$(call say,CC)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(COMPILE)
+
+$(BUILD)/%.o: %.cc $(BUILD)/config.mak
+	$(call say,CXX)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CXX) $(CXXFLAGS) $(COMPILE)
+
+$(STATIC_LIB): $(LIB_OBJS)
+	$(call say,AR)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(SHARED_LIB): $(LIB_OBJS) $L/liblinvideo.v
+	$(call say,LD)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script,$L/liblinvideo.v \
+	    $(LDFLAGS) -o $(BUILD)/$(SONAME) $(LIB_OBJS) $(LIBS)
+	$(Q)ln -sf $(SONAME) $@
+
+$(COMMAND): $(TOOL_OBJS) $(STATIC_LIB)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(TOOL_LIBS)
+
+# PKG_CONFIG_PATH=build finds the uninstalled form
+$(BUILD)/liblinvideo.pc:             PC_DIRS = $(LIBDIR) $(INCLUDEDIR)
+$(BUILD)/liblinvideo-uninstalled.pc: PC_DIRS = $(abspath $(BUILD)) $(abspath $L)
+$(PC): $L/liblinvideo.pc.in $(BUILD)/config.mak
+	$(call say,GEN)
+	$(Q)sed -e 's|@libdir@|$(word 1,$(PC_DIRS))|; s|@includedir@|$(word 2,$(PC_DIRS))|' \
+	    -e 's|@prefix@|$(PREFIX)|; s|@version@|$(VERSION)|; s|@libs@|$(LIBS_PRIVATE)|' \
+	    $< > $@
+
+$(BUILD)/config.mak:
+	@echo "Nothing is configured in $(BUILD): run ./configure first, or make demo," >&2
+	@echo "which installs what is missing and does it all." >&2
+	@false
+
+include tests/Makefile
+
+-include $(LIB_OBJS:.o=.d) $(TOOL_OBJS:.o=.d) $(TEST_OBJS:.o=.d)
+
+# tasks; demo and check start other makes, which read what configure wrote
+
+RUN      = BUILD=$(BUILD) CC="$(CC)" CXX="$(CXX)" LINVIDEO=$(COMMAND) \
+           LINVIDEO_MODEL_PATH=$(CURDIR)/samples
+PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
+demo:
+	@samples/demo.sh $(BUILD)
+
+check:
+	@samples/setup.sh $(BUILD)
+	@$(MAKE) --no-print-directory $(PARALLEL) all tests
+	@$(MAKE) --no-print-directory $(PARALLEL) dropin
+	@$(MAKE) --no-print-directory run-tests
+
+bench: $(COMMAND)
+	$(RUN) $< bench
+
+dropin: lib
+	patches/build-dropin.sh $(BUILD)
+
+ffmpeg: lib
+	patches/build-ffmpeg.sh $(BUILD) $(FFMPEG_VERSION)
+
+# installing; a drop-in that was built goes along
+
+BIN  = $(DESTDIR)$(BINDIR)
+LIB  = $(DESTDIR)$(LIBDIR)
+INC  = $(DESTDIR)$(INCLUDEDIR)/linvideo
+DATA = $(DESTDIR)$(DATADIR)/linvideo
+MAN  = $(DESTDIR)$(MANDIR)/man1
+
+INSTALL-yes               = install-programs
+INSTALL-$(CONFIG_SHARED) += install-shared
+INSTALL-$(CONFIG_STATIC) += install-static
+INSTALL-$(if $(wildcard $(BUILD)/dropin/libavfilter.so.*),yes) += install-dropin
+
+install: $(INSTALL-yes)
+
+install-programs: all
+	install -d $(BIN) $(LIB)/pkgconfig $(INC) $(DATA) $(MAN)
+	install $(COMMAND) $(BIN)
+	install -m 644 $L/linvideo/linvideo.h $(INC)
+	install -m 644 $(BUILD)/liblinvideo.pc $(LIB)/pkgconfig
+	install -m 644 $(MODEL) $(DATA)
+	install -m 644 samples/linvideo.1 $(MAN)
+
+install-shared: install-programs
+	install $(BUILD)/$(SONAME) $(LIB)
+	ln -sf $(SONAME) $(LIB)/liblinvideo.so
+
+install-static: install-programs
+	install -m 644 $(STATIC_LIB) $(LIB)
+
+install-dropin: install-programs
+	install -d $(LIB)/linvideo
+	install $(BUILD)/dropin/libavfilter.so.* $(LIB)/linvideo
+	sed -e 's|$(abspath $(BUILD))/dropin|$(LIBDIR)/linvideo|; s|$(abspath $(BUILD))|$(LIBDIR)|' \
+	    -e 's|$(CURDIR)/samples|$(DATADIR)/linvideo|' $(BUILD)/ffmpeg-linvideo \
+	    > $(BIN)/ffmpeg-linvideo
+	chmod 755 $(BIN)/ffmpeg-linvideo
+
+uninstall:
+	rm -f $(BIN)/linvideo $(BIN)/ffmpeg-linvideo $(MAN)/linvideo.1
+	rm -f $(LIB)/pkgconfig/liblinvideo.pc $(LIB)/liblinvideo.*
+	rm -rf $(LIB)/linvideo $(INC) $(DATA)
+
+# clean keeps the FFmpeg trees, which take minutes
+clean:
+	rm -rf $(BUILD)/$L $(BUILD)/tests $(BUILD)/liblinvideo* $(COMMAND)
+
+distclean:
+	rm -rf $(BUILD) demo.mp4
+
+.DELETE_ON_ERROR:
+.PHONY: all lib tools demo check bench dropin ffmpeg install $(INSTALL-yes) \
+        uninstall clean distclean
