@@ -1,0 +1,76 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Scalar conversions of the 16-bit float types; exact, with round to nearest
+ * even where bits are dropped. Vector forms are in the CPU device's leaves.
+ * Floor F1 (base).
+ */
+
+#ifndef LINVIDEO_BASE_HALF_H
+#define LINVIDEO_BASE_HALF_H
+
+#include <stdint.h>
+#include <string.h>
+
+static inline float lv_bits_f32(uint32_t u)
+{
+    float f;
+    memcpy(&f, &u, sizeof(f));
+    return f;
+}
+
+static inline uint32_t lv_f32_bits(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof(u));
+    return u;
+}
+
+/** bf16 bits to f32. */
+static inline float lv_bf16_f32(uint16_t h)
+{
+    return lv_bits_f32((uint32_t)h << 16);
+}
+
+/** f32 to bf16 bits; NaN stays NaN. */
+static inline uint16_t lv_f32_bf16(float f)
+{
+    uint32_t u = lv_f32_bits(f);
+
+    if ((u & 0x7FFFFFFF) > 0x7F800000)
+        return (uint16_t)(u >> 16 | 0x40);
+    return (uint16_t)((u + 0x7FFF + (u >> 16 & 1)) >> 16);
+}
+
+/** f16 bits to f32; subnormals, infinities and NaN kept. */
+static inline float lv_f16_f32(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023;
+
+    if (e == 0)
+        return lv_bits_f32(sign | lv_f32_bits((float)m * 0x1p-24f));
+    if (e == 31)
+        return lv_bits_f32(sign | 0x7F800000 | m << 13);
+    return lv_bits_f32(sign | (e + 112) << 23 | m << 13);
+}
+
+/** f32 to f16 bits; overflow becomes infinity. */
+static inline uint16_t lv_f32_f16(float f)
+{
+    uint32_t u = lv_f32_bits(f), sign = u >> 16 & 0x8000;
+    uint32_t a = u & 0x7FFFFFFF, m, shift;
+
+    if (a > 0x7F800000)
+        return (uint16_t)(sign | 0x7E00);
+    if (a >= 0x477FF000)
+        return (uint16_t)(sign | 0x7C00);
+    if (a >= 0x38800000)
+        return (uint16_t)(sign | (a - 0x38000000 + 0xFFF + (a >> 13 & 1)) >> 13);
+    if (a < 0x33000000)
+        return (uint16_t)sign;
+    shift = 126 - (a >> 23);
+    m     = (a & 0x7FFFFF) | 0x800000;
+    return (uint16_t)(sign | ((m + (1u << (shift - 1)) - 1 + (m >> shift & 1)) >> shift));
+}
+
+#endif /* LINVIDEO_BASE_HALF_H */

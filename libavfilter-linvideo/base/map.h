@@ -1,0 +1,32 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * A regular file mapped read-only.
+ * Floor F1 (base).
+ */
+
+#ifndef LINVIDEO_BASE_MAP_H
+#define LINVIDEO_BASE_MAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/msg.h"
+
+typedef struct LvMap {
+    const uint8_t *data; ///< NULL for an empty file
+    size_t size;         ///< bytes
+} LvMap;
+
+/**
+ * Map the regular file path. The descriptor is closed again.
+ *
+ * @return 0, -errno (-ENOENT...), -EINVAL when it is not a regular file; the
+ *         message names the path
+ */
+int lv_map_open(LvMap *map, const char *path, const LvMsg *msg);
+
+/** Unmap; a zeroed map is fine. Pointers into it die. */
+void lv_map_close(LvMap *map);
+
+#endif /* LINVIDEO_BASE_MAP_H */

@@ -1,0 +1,80 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * The safetensors container: a reader that trusts nothing, and a writer.
+ * Floor F1 (base): knows names, types, shapes and bytes, not what they mean.
+ *
+ * Layout: u64 little-endian header length N <= 100 000 000; N bytes of JSON, an
+ * object of name -> {"dtype", "shape", "data_offsets": [begin, end]}, optionally
+ * "__metadata__": object of string -> string; then the data, which the tensors
+ * tile without gap or overlap. Data may be unaligned for its type.
+ */
+
+#ifndef LINVIDEO_BASE_SAFETENSORS_H
+#define LINVIDEO_BASE_SAFETENSORS_H
+
+#include "base/common.h"
+#include "base/map.h"
+#include "base/msg.h"
+
+#define LV_FILE_MAX_RANK 8
+
+/** One tensor of a file. Pointers belong to the LvSafetensors. */
+typedef struct LvFileTensor {
+    const char *name;   ///< UTF-8, no control characters, at most 256 bytes
+    LvDtype dtype;
+    int rank;           ///< 0 (a scalar) to LV_FILE_MAX_RANK
+    int64_t dim[LV_FILE_MAX_RANK]; ///< each >= 0
+    size_t numel;       ///< product of dims
+    const void *data;   ///< in the mapping; unaligned
+    size_t size;        ///< bytes
+} LvFileTensor;
+
+typedef struct LvSafetensors LvSafetensors;
+
+/**
+ * Map and check a file: all of the rules at the top, further valid UTF-8,
+ * nesting depth, no duplicate names or keys, plain non-negative integers, no
+ * overflow, known dtypes (the names LvDtype has).
+ *
+ * @param[out] out freed with lv_safetensors_close(); NULL on error
+ * @return 0; -ENOENT and other -errno; -ENOMEM; LV_ERR_MODEL with a message that
+ *         names the file, the tensor and both numbers
+ */
+int lv_safetensors_open(LvSafetensors **out, const char *path, const LvMsg *msg);
+
+/** The same over bytes in memory, which must outlive the reader (for fuzzing
+ *  and tests); name stands in messages for the path. */
+int lv_safetensors_parse(LvSafetensors **out, const void *data, size_t size,
+                         const char *name, const LvMsg *msg);
+
+/** Free *st (and the mapping) and set it to NULL. NULL is fine. */
+void lv_safetensors_close(LvSafetensors **st);
+
+/** Number of tensors. */
+int lv_safetensors_count(const LvSafetensors *st);
+
+/** Tensor i in order of its name, 0 <= i < count. */
+const LvFileTensor *lv_safetensors_at(const LvSafetensors *st, int i);
+
+/** Tensor by name (binary search), NULL when absent. */
+const LvFileTensor *lv_safetensors_find(const LvSafetensors *st, const char *name);
+
+/** Value of a metadata key, NULL when absent. Lives as long as st. */
+const char *lv_safetensors_meta(const LvSafetensors *st, const char *key);
+
+/** Path (or name) it was opened by. */
+const char *lv_safetensors_path(const LvSafetensors *st);
+
+/**
+ * Write a file: tensors ordered by element size (largest first), then name, the
+ * header padded so that data starts at a multiple of 8. Written to path with
+ * ".tmp" appended, synced, then renamed, so that a reader never sees half a file.
+ *
+ * @param meta pairs key, value, key, value... ended by NULL; NULL for none
+ * @return 0 or -errno
+ */
+int lv_safetensors_write(const char *path, const LvFileTensor *tensors, int n,
+                         const char *const *meta, const LvMsg *msg);
+
+#endif /* LINVIDEO_BASE_SAFETENSORS_H */
