@@ -1,0 +1,292 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "backend/cpu/cpu.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int lv_cpu_jobs(LvCpu *cpu, LvJob fn, void *arg, int jobs)
+{
+    int ret = lv_pool_run(cpu->pool, fn, arg, jobs);
+
+    return ret < 0 ? lv_fail(cpu->dev.msg, ret, "cpu: a product failed") : 0;
+}
+
+int lv_cpu_has_type(const LvCpu *cpu, int type)
+{
+    return type != LV_BF16 || cpu->dev.bf16 ? 0 :
+           lv_fail(cpu->dev.msg, LV_ERR_UNSUPPORTED, "%s has no bf16 products",
+                   cpu->dev.about);
+}
+
+void lv_cpu_gather(const LvTensor *t, size_t row, int rows, size_t col, int n,
+                   void *dst)
+{
+    size_t cols = (size_t)t->dim[1], size = (size_t)n * lv_dtype_size((LvDtype)t->dtype);
+
+    for (int i = 0; i < rows; i++)
+        memcpy((char *)dst + (size_t)i * size, lv_at(t, row + (size_t)i, cols, col), size);
+}
+
+int lv_cpu_row_tile(int m)
+{
+    return m >= 1024 ? 128 : m >= 256 ? 64 : LV_MAX(LV_ROUND_UP((m + 1) / 2, 16), 16);
+}
+
+const float *lv_cpu_row(const LvCpu *cpu, const LvTensor *t, size_t i, size_t cols,
+                        float *tmp)
+{
+    if (t->dtype == LV_F32)
+        return (const float *)t->data + i * cols;
+    cpu->dsp->from_bf16(tmp, (const uint16_t *)t->data + i * cols, cols);
+    return tmp;
+}
+
+float *lv_cpu_out(const LvTensor *t, size_t i, size_t cols, float *tmp)
+{
+    return t->dtype == LV_F32 ? (float *)t->data + i * cols : tmp;
+}
+
+void lv_cpu_put(const LvCpu *cpu, const LvTensor *t, size_t i, size_t cols,
+                const float *row)
+{
+    if (t->dtype == LV_BF16)
+        cpu->dsp->to_bf16((uint16_t *)t->data + i * cols, row, cols);
+}
+
+/* Kept forms of weights */
+
+const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
+                          size_t bytes,
+                          int (*fill)(LvCpu *cpu, void *dst, void *arg), void *arg)
+{
+    LvPacked *p;
+
+    for (p = cpu->packed; p; p = p->next)
+        if (p->src == w->data && p->kind == kind && p->type == type &&
+            p->bytes == bytes)
+            return p->data;
+    p = calloc(1, sizeof(*p));
+    if (!p || !(p->data = lv_alloc(bytes))) {
+        free(p);
+        lv_msg(cpu->dev.msg, LV_MSG_ERROR, "cpu: no %zu bytes for a weight", bytes);
+        return NULL;
+    }
+    p->src   = w->data;
+    p->kind  = kind;
+    p->type  = type;
+    p->bytes = bytes;
+    if (fill(cpu, p->data, arg) < 0) {
+        lv_free(p->data);
+        free(p);
+        return NULL;
+    }
+    p->next     = cpu->packed;
+    cpu->packed = p;
+    return p->data;
+}
+
+void lv_cpu_convert(const LvCpu *cpu, const LvTensor *w, size_t from, size_t to,
+                    size_t cols, void *dst, int type, float *tmp)
+{
+    size_t size = lv_dtype_size((LvDtype)w->dtype), out = lv_dtype_size((LvDtype)type);
+
+    for (size_t i = from; i < to; i++) {
+        const char *src = (const char *)w->data + i * cols * size;
+        char *row       = (char *)dst + (i - from) * cols * out;
+        if (w->dtype == type) {
+            memcpy(row, src, cols * size);
+        } else if (type == LV_F32) {
+            lv_to_f32((float *)(void *)row, src, (LvDtype)w->dtype, cols);
+        } else {
+            lv_to_f32(tmp, src, (LvDtype)w->dtype, cols);
+            cpu->dsp->to_bf16((uint16_t *)(void *)row, tmp, cols);
+        }
+    }
+}
+
+/* The table */
+
+static void free_packed(LvCpu *cpu, const void *data, size_t bytes)
+{
+    for (LvPacked **p = &cpu->packed; *p;) {
+        LvPacked *this = *p;
+        uintptr_t at = (uintptr_t)this->src, lo = (uintptr_t)data;
+        if (data && (at < lo || at - lo >= bytes)) {
+            p = &this->next;
+            continue;
+        }
+        *p = this->next;
+        lv_free(this->data);
+        free(this);
+    }
+}
+
+static void cpu_close(LvDevice *dev)
+{
+    LvCpu *cpu = lv_cpu(dev);
+
+    free_packed(cpu, NULL, 0);
+    lv_dnn_close(&cpu->dnn);
+    lv_pool_free(&cpu->pool);
+    for (int i = 0; cpu->slab && i < dev->threads; i++)
+        lv_free(cpu->slab[i]);
+    free(cpu->slab);
+    free(cpu);
+}
+
+static void *cpu_alloc(LvDevice *dev, size_t bytes)
+{
+    (void)dev;
+    return lv_alloc(bytes);
+}
+
+static void cpu_free(LvDevice *dev, void *p)
+{
+    (void)dev;
+    lv_free(p);
+}
+
+static int cpu_copy(LvDevice *dev, void *dst, const void *src, size_t bytes)
+{
+    (void)dev;
+    memcpy(dst, src, bytes);
+    return 0;
+}
+
+static int cpu_sync(LvDevice *dev)
+{
+    (void)dev;
+    return 0;
+}
+
+static size_t read_number(const char *path, const char *key)
+{
+    FILE *f = fopen(path, "r");
+    char line[256];
+    unsigned long long v = 0;
+    size_t len = strlen(key), found = SIZE_MAX;
+
+    while (f && fgets(line, sizeof(line), f))
+        if (!strncmp(line, key, len) && sscanf(line + len, "%llu", &v) == 1)
+            found = (size_t)v;
+    if (f)
+        fclose(f);
+    return found;
+}
+
+/* What the kernel counts as available, within the control group's limit. */
+static size_t cpu_available(const LvDevice *dev)
+{
+    size_t kib   = read_number("/proc/meminfo", "MemAvailable:");
+    size_t limit = read_number("/sys/fs/cgroup/memory.max", "");
+    size_t used  = read_number("/sys/fs/cgroup/memory.current", "");
+    size_t free_bytes = kib > SIZE_MAX / 1024 ? SIZE_MAX : kib * 1024;
+
+    (void)dev;
+    if (limit != SIZE_MAX && used != SIZE_MAX)
+        free_bytes = LV_MIN(free_bytes, limit > used ? limit - used : 0);
+    return free_bytes;
+}
+
+static int cpu_reserve(LvDevice *dev, size_t bytes)
+{
+    LvCpu *cpu = lv_cpu(dev);
+
+    if (bytes <= cpu->slab_bytes)
+        return 0;
+    cpu->slab_bytes = 0;
+    for (int i = 0; i < dev->threads; i++) {
+        lv_free(cpu->slab[i]);
+        if (!(cpu->slab[i] = lv_alloc(bytes)))
+            return lv_fail(dev->msg, LV_ERR(ENOMEM),
+                           "cpu: no %zu bytes for a thread's work", bytes);
+    }
+    cpu->slab_bytes = bytes;
+    return 0;
+}
+
+static void cpu_forget(LvDevice *dev, const void *data, size_t bytes)
+{
+    if (data && bytes)
+        free_packed(lv_cpu(dev), data, bytes);
+}
+
+static void cpu_release(LvDevice *dev, int op, LvCall *call)
+{
+    (void)dev, (void)op;
+    free(call->priv);
+    call->priv = NULL;
+}
+
+static const LvOpTable plan = {
+    .linear = lv_cpu_plan_linear, .attn = lv_cpu_plan_attn,
+    .linattn = lv_cpu_plan_linattn, .conv = lv_cpu_plan_conv,
+    .norm = lv_cpu_plan_norm, .gate = lv_cpu_plan_gate,
+    .qknorm = lv_cpu_plan_qknorm, .mix = lv_cpu_plan_mix, .add = lv_cpu_plan_add,
+    .act = lv_cpu_plan_act, .glu = lv_cpu_plan_glu, .embed = lv_cpu_plan_embed,
+    .patchify = lv_cpu_plan_patchify, .unpatchify = lv_cpu_plan_unpatchify,
+    .shuffle = lv_cpu_plan_shuffle, .unshuffle = lv_cpu_plan_unshuffle,
+};
+
+static const LvOpTable build = {
+    .linear = lv_cpu_build_linear, .attn = lv_cpu_build_attn,
+    .linattn = lv_cpu_build_linattn, .conv = lv_cpu_build_conv,
+};
+
+static const LvOpTable run = {
+#define LV_CPU_ROW(NAME, name, Type, in, out) .name = lv_cpu_##name,
+    LV_OPS(LV_CPU_ROW)
+#undef LV_CPU_ROW
+};
+
+static const LvDeviceFns fns = {
+    .name = "cpu", .close = cpu_close, .alloc = cpu_alloc, .free = cpu_free,
+    .upload = cpu_copy, .download = cpu_copy, .sync = cpu_sync,
+    .available = cpu_available, .reserve = cpu_reserve, .forget = cpu_forget,
+    .release = cpu_release, .plan = &plan, .build = &build, .run = &run,
+};
+
+static int usable_cores(void)
+{
+    cpu_set_t set;
+
+    if (!sched_getaffinity(0, sizeof(set), &set))
+        return LV_MAX(CPU_COUNT(&set), 1);
+    return LV_MAX((int)sysconf(_SC_NPROCESSORS_ONLN), 1);
+}
+
+int lv_cpu_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
+{
+    LvCpu *cpu = calloc(1, sizeof(*cpu));
+    int ret;
+
+    *dev = NULL;
+    if (!cpu)
+        return lv_fail(msg, LV_ERR(ENOMEM), "cpu: out of memory");
+    cpu->dev = (LvDevice) { .fn = &fns, .msg = msg, .host = 1,
+                            .threads = opt->threads ? opt->threads : usable_cores() };
+    cpu->dsp = lv_dsp_get(opt->isa);
+    if (!cpu->dsp) {
+        free(cpu);
+        return lv_fail(msg, LV_ERR_DEVICE, "cpu: no leaves for '%s' here", opt->isa);
+    }
+    cpu->slab = calloc((size_t)cpu->dev.threads, sizeof(*cpu->slab));
+    cpu->pool = lv_pool_new(cpu->dev.threads);
+    ret = cpu->slab && cpu->pool ? lv_dnn_open(&cpu->dnn, cpu->dev.threads, msg)
+        : lv_fail(msg, LV_ERR(ENOMEM), "cpu: cannot start %d threads", cpu->dev.threads);
+    if (ret < 0) {
+        cpu_close(&cpu->dev);
+        return ret;
+    }
+    cpu->dev.bf16 = lv_dnn_has_bf16(cpu->dnn);
+    snprintf(cpu->dev.about, sizeof(cpu->dev.about), "cpu (%s, %d thread%s)",
+             cpu->dsp->name, cpu->dev.threads, cpu->dev.threads > 1 ? "s" : "");
+    *dev = &cpu->dev;
+    return 0;
+}

@@ -1,0 +1,148 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * What the files of the CPU device share.
+ * Floor F2 (backend): knows ops, never graphs.
+ *
+ * Every op cuts its work into jobs whose number and size depend on shapes alone;
+ * threads take jobs in any order. No job reads what another one of the same batch
+ * writes, and sums over jobs are made in the order of jobs. Hence the same bits for
+ * any number of threads.
+ */
+
+#ifndef LINVIDEO_BACKEND_CPU_CPU_H
+#define LINVIDEO_BACKEND_CPU_CPU_H
+
+#include "backend/cpu/dnn.h"
+#include "backend/cpu/dsp.h"
+#include "backend/cpu/pool.h"
+#include "backend/device.h"
+
+typedef struct LvPacked LvPacked;
+
+typedef struct LvCpu {
+    LvDevice dev;       ///< first, so that an LvDevice * is an LvCpu *
+    const LvDsp *dsp;
+    LvDnn *dnn;
+    LvPool *pool;
+    char **slab;        ///< thread_bytes of each thread, LV_ALIGN-aligned
+    size_t slab_bytes;
+    LvPacked *packed;   ///< weights kept in another form, by address
+} LvCpu;
+
+static inline LvCpu *lv_cpu(LvDevice *dev)
+{
+    return (LvCpu *)dev;
+}
+
+/** One job. @return 0 or a negative code */
+typedef int (*LvJob)(void *arg, int job, int thread);
+
+/** Run jobs 0 to jobs - 1 on the device's threads. @return 0 or a job's code */
+int lv_cpu_jobs(LvCpu *cpu, LvJob fn, void *arg, int jobs);
+
+/** 0, or LV_ERR_UNSUPPORTED with a message when products of this type (LvDtype) are
+ *  not to be had on this CPU. */
+int lv_cpu_has_type(const LvCpu *cpu, int type);
+
+/** Number of jobs for n items of which one job should do about `per`. */
+static inline int lv_cpu_split(size_t n, size_t per)
+{
+    return (int)((n + per - 1) / per);
+}
+
+/** Rows that a job of a product over m rows takes: a multiple of 16. */
+int lv_cpu_row_tile(int m);
+
+/**
+ * A buffer of the calling job, from its thread's slab.
+ *
+ * @param offset bytes into the slab; buffers of one op are laid out by the op,
+ *               whose plan entry asked for the sum in thread_bytes
+ */
+static inline void *lv_cpu_slab(const LvCpu *cpu, int thread, size_t offset)
+{
+    return cpu->slab[thread] + offset;
+}
+
+/** Row i of tensor t (seen as a matrix of `cols` columns) as f32: the memory
+ *  itself, or tmp[cols] with the values converted. */
+const float *lv_cpu_row(const LvCpu *cpu, const LvTensor *t, size_t i, size_t cols,
+                        float *tmp);
+
+/** Where to put row i: the memory itself, or tmp; then call lv_cpu_put(). */
+float *lv_cpu_out(const LvTensor *t, size_t i, size_t cols, float *tmp);
+
+/** Store row (from lv_cpu_out) to row i of t, when it is not there yet. */
+void lv_cpu_put(const LvCpu *cpu, const LvTensor *t, size_t i, size_t cols,
+                const float *row);
+
+/** Address of element (row i, column c) of a matrix with `cols` columns. */
+static inline void *lv_at(const LvTensor *t, size_t i, size_t cols, size_t c)
+{
+    return (char *)t->data + (i * cols + c) * lv_dtype_size((LvDtype)t->dtype);
+}
+
+/** Copy a block of matrix t, from (row, col) on, to dst[rows][n], of its type. */
+void lv_cpu_gather(const LvTensor *t, size_t row, int rows, size_t col, int n,
+                   void *dst);
+
+/** A packed form of a weight. */
+struct LvPacked {
+    const void *src;  ///< address of the weight
+    int kind;         ///< enum LvPackKind
+    int type;         ///< LvDtype of the form
+    void *data;
+    size_t bytes;
+    LvPacked *next;
+};
+
+enum LvPackKind {
+    LV_PACK_LINEAR, ///< [N,K] for x w^T
+    LV_PACK_HEADS,  ///< [H,K,N]: one packed matrix after another
+    LV_PACK_CONV    ///< layout of oneDNN
+};
+
+/**
+ * The kept form of weight w, made by the first call: a slab of `bytes` that fill()
+ * writes. NULL when out of memory or when fill() failed (a message was put).
+ */
+const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
+                          size_t bytes,
+                          int (*fill)(LvCpu *cpu, void *dst, void *arg), void *arg);
+
+/** Weight w as floats of another type: rows `from` to `to` - 1 (of `cols`
+ *  columns) to dst[..][cols], of type f32 or bf16. */
+void lv_cpu_convert(const LvCpu *cpu, const LvTensor *w, size_t from, size_t to,
+                    size_t cols, void *dst, int type, float *tmp);
+
+/** Entries of the tables, by file. */
+#define LV_CPU_DECLARE(name, Type)                                              \
+    int lv_cpu_##name(LvDevice *dev, const Lv##Type##Args *a, LvCall *call);
+
+#define LV_CPU_OP(NAME, name, Type, in, out) LV_CPU_DECLARE(name, Type)
+LV_OPS(LV_CPU_OP)
+#undef LV_CPU_OP
+
+LV_CPU_DECLARE(plan_linear, Linear)
+LV_CPU_DECLARE(build_linear, Linear)
+LV_CPU_DECLARE(plan_attn, Attn)
+LV_CPU_DECLARE(build_attn, Attn)
+LV_CPU_DECLARE(plan_linattn, Linattn)
+LV_CPU_DECLARE(build_linattn, Linattn)
+LV_CPU_DECLARE(plan_conv, Conv)
+LV_CPU_DECLARE(build_conv, Conv)
+LV_CPU_DECLARE(plan_norm, Norm)
+LV_CPU_DECLARE(plan_gate, Gate)
+LV_CPU_DECLARE(plan_qknorm, Qknorm)
+LV_CPU_DECLARE(plan_mix, Mix)
+LV_CPU_DECLARE(plan_add, Add)
+LV_CPU_DECLARE(plan_act, Act)
+LV_CPU_DECLARE(plan_glu, Glu)
+LV_CPU_DECLARE(plan_embed, Embed)
+LV_CPU_DECLARE(plan_patchify, Patchify)
+LV_CPU_DECLARE(plan_unpatchify, Unpatchify)
+LV_CPU_DECLARE(plan_shuffle, Shuffle)
+LV_CPU_DECLARE(plan_unshuffle, Unshuffle)
+
+#endif /* LINVIDEO_BACKEND_CPU_CPU_H */

@@ -1,0 +1,751 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "backend/cpu/dnn.h"
+
+#include <omp.h>
+#include <oneapi/dnnl/dnnl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+
+#define V3 (DNNL_VERSION_MAJOR >= 3)
+
+enum { PACK_N = 64 };
+
+/* Roles of the memory objects a primitive is run with. */
+enum { ARG_SRC, ARG_WEIGHTS, ARG_BIAS, ARG_DST, ARG_SCRATCH, ARG_NB };
+
+static const int arg_ids[ARG_NB] = {
+    DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST,
+    DNNL_ARG_SCRATCHPAD,
+};
+
+/* What can be made. */
+enum { GEMM, CONV };
+
+/* A memory descriptor: a struct in 2.x, a pointer in 3.x. */
+#if V3
+typedef dnnl_memory_desc_t Desc;
+typedef const_dnnl_memory_desc_t DescRef;
+#define REF(d) (d)
+#else
+typedef dnnl_memory_desc_t Desc;
+typedef const dnnl_memory_desc_t *DescRef;
+#define REF(d) (&(d))
+#endif
+
+/* What products and convolutions have in common. */
+typedef struct Primitive {
+    LvDnn *dnn;
+    int kind;              /* of the table `kinds` */
+    struct Primitive *next;
+    dnnl_primitive_t prim;
+    dnnl_memory_t *mem;    /* [threads][ARG_NB]; NULL where there is none */
+    Desc weights;          /* layout */
+    size_t weight_bytes;
+} Primitive;
+
+struct LvGemm {
+    Primitive p;
+    LvGemmDesc desc;
+};
+
+struct LvConv {
+    Primitive p;
+    LvConvDesc desc;
+};
+
+struct LvDnn {
+    const LvMsg *msg;
+    dnnl_engine_t engine;
+    dnnl_stream_t *stream; /* of each thread */
+    void **scratch;        /* of each thread */
+    size_t scratch_bytes;
+    int threads;
+    int blocked;           /* packed layouts are in use, else plain rows */
+    int bf16;
+    Primitive *made;       /* newest first */
+    int error;             /* why the last one could not be made */
+};
+
+static dnnl_data_type_t type_of(int type)
+{
+    return type == LV_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+static int fail(const LvDnn *dnn, dnnl_status_t status, const char *what)
+{
+    return lv_fail(dnn->msg, status == dnnl_out_of_memory ? LV_ERR(ENOMEM)
+                                                          : LV_ERR_DEVICE,
+                   "cpu: oneDNN cannot make %s (status %d)", what, (int)status);
+}
+
+/* Descriptors, in one form for both versions. */
+
+static dnnl_status_t desc_strides(Desc *d, int rank, const dnnl_dims_t dims,
+                                  dnnl_data_type_t t, const dnnl_dims_t strides)
+{
+#if V3
+    return dnnl_memory_desc_create_with_strides(d, rank, dims, t, strides);
+#else
+    return dnnl_memory_desc_init_by_strides(d, rank, dims, t, strides);
+#endif
+}
+
+static dnnl_status_t desc_tag(Desc *d, int rank, const dnnl_dims_t dims,
+                              dnnl_data_type_t t, dnnl_format_tag_t tag)
+{
+#if V3
+    return dnnl_memory_desc_create_with_tag(d, rank, dims, t, tag);
+#else
+    return dnnl_memory_desc_init_by_tag(d, rank, dims, t, tag);
+#endif
+}
+
+static void desc_free(Desc *d)
+{
+#if V3
+    if (*d)
+        dnnl_memory_desc_destroy(*d);
+    *d = NULL;
+#else
+    (void)d;
+#endif
+}
+
+static dnnl_status_t desc_copy(Desc *d, DescRef src)
+{
+#if V3
+    return dnnl_memory_desc_clone(d, src);
+#else
+    *d = *src;
+    return dnnl_success;
+#endif
+}
+
+static DescRef query(const_dnnl_primitive_desc_t pd, dnnl_query_t what)
+{
+    return dnnl_primitive_desc_query_md(pd, what, 0);
+}
+
+/* Opening */
+
+static int is_fast(LvDnn *dnn, dnnl_data_type_t t, dnnl_format_tag_t tag);
+
+static int open_threads(LvDnn *dnn)
+{
+    dnn->stream  = calloc((size_t)dnn->threads, sizeof(*dnn->stream));
+    dnn->scratch = calloc((size_t)dnn->threads, sizeof(*dnn->scratch));
+    if (!dnn->stream || !dnn->scratch)
+        return lv_fail(dnn->msg, LV_ERR(ENOMEM), "cpu: out of memory");
+    for (int i = 0; i < dnn->threads; i++) {
+        dnnl_status_t s = dnnl_stream_create(&dnn->stream[i], dnn->engine,
+                                             dnnl_stream_default_flags);
+        if (s != dnnl_success)
+            return fail(dnn, s, "a stream");
+    }
+    return 0;
+}
+
+int lv_dnn_open(LvDnn **out, int threads, const LvMsg *msg)
+{
+    LvDnn *dnn = *out = calloc(1, sizeof(*dnn));
+    dnnl_status_t s;
+    int ret;
+
+    if (!dnn)
+        return lv_fail(msg, LV_ERR(ENOMEM), "cpu: out of memory");
+    dnn->msg     = msg;
+    dnn->threads = threads;
+    if ((s = dnnl_engine_create(&dnn->engine, dnnl_cpu, 0)) != dnnl_success)
+        ret = fail(dnn, s, "an engine");
+    else
+        ret = open_threads(dnn);
+    if (ret < 0) {
+        lv_dnn_close(out);
+        return ret;
+    }
+    dnn->blocked = is_fast(dnn, dnnl_f32, dnnl_BA16a64b);
+#if HAVE_AVX512
+    dnn->bf16    = dnn->blocked && __builtin_cpu_supports("avx512bf16") &&
+                   is_fast(dnn, dnnl_bf16, dnnl_BA16a64b2a);
+#endif
+    return 0;
+}
+
+static void primitive_close(Primitive *p)
+{
+    for (int i = 0; p->mem && i < p->dnn->threads * ARG_NB; i++)
+        if (p->mem[i])
+            dnnl_memory_destroy(p->mem[i]);
+    free(p->mem);
+    if (p->prim)
+        dnnl_primitive_destroy(p->prim);
+    desc_free(&p->weights);
+    free(p);
+}
+
+void lv_dnn_close(LvDnn **out)
+{
+    LvDnn *dnn = *out;
+
+    if (!dnn)
+        return;
+    for (Primitive *p = dnn->made, *next; p; p = next) {
+        next = p->next;
+        primitive_close(p);
+    }
+    for (int i = 0; i < dnn->threads; i++) {
+        if (dnn->stream && dnn->stream[i])
+            dnnl_stream_destroy(dnn->stream[i]);
+        if (dnn->scratch)
+            lv_free(dnn->scratch[i]);
+    }
+    free(dnn->stream);
+    free(dnn->scratch);
+    if (dnn->engine)
+        dnnl_engine_destroy(dnn->engine);
+    free(dnn);
+    *out = NULL;
+}
+
+int lv_dnn_has_bf16(const LvDnn *dnn)
+{
+    return dnn->bf16;
+}
+
+int lv_dnn_error(const LvDnn *dnn)
+{
+    return dnn->error;
+}
+
+/* Primitives */
+
+static int grow_scratch(LvDnn *dnn, size_t bytes)
+{
+    if (bytes <= dnn->scratch_bytes)
+        return 0;
+    dnn->scratch_bytes = 0;
+    for (int i = 0; i < dnn->threads; i++) {
+        lv_free(dnn->scratch[i]);
+        if (!(dnn->scratch[i] = lv_alloc(bytes)))
+            return lv_fail(dnn->msg, LV_ERR(ENOMEM),
+                           "cpu: no %zu bytes for a product", bytes);
+    }
+    dnn->scratch_bytes = bytes;
+    return 0;
+}
+
+static int make_memory(Primitive *p, const DescRef md[ARG_NB])
+{
+    LvDnn *dnn = p->dnn;
+
+    p->mem = calloc((size_t)dnn->threads * ARG_NB, sizeof(*p->mem));
+    if (!p->mem)
+        return lv_fail(dnn->msg, LV_ERR(ENOMEM), "cpu: out of memory");
+    for (int i = 0; i < dnn->threads * ARG_NB; i++) {
+        dnnl_status_t s;
+        if (!md[i % ARG_NB])
+            continue;
+        s = dnnl_memory_create(&p->mem[i], md[i % ARG_NB], dnn->engine,
+                               DNNL_MEMORY_NONE);
+        if (s != dnnl_success)
+            return fail(dnn, s, "a memory object");
+    }
+    return 0;
+}
+
+/* Take over pd: make the primitive and its memory objects. pd is destroyed. */
+static int primitive_open(Primitive *p, dnnl_primitive_desc_t pd, int bias)
+{
+    DescRef md[ARG_NB] = {
+        [ARG_SRC]     = query(pd, dnnl_query_src_md),
+        [ARG_WEIGHTS] = query(pd, dnnl_query_weights_md),
+        [ARG_DST]     = query(pd, dnnl_query_dst_md),
+        [ARG_SCRATCH] = query(pd, dnnl_query_scratchpad_md),
+    };
+    dnnl_status_t s = dnnl_primitive_create(&p->prim, pd);
+    int ret;
+
+    if (bias)
+        md[ARG_BIAS] = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 1);
+    if (s == dnnl_success)
+        s = desc_copy(&p->weights, md[ARG_WEIGHTS]);
+    if (s == dnnl_success) {
+        p->weight_bytes = dnnl_memory_desc_get_size(md[ARG_WEIGHTS]);
+        ret = grow_scratch(p->dnn, dnnl_memory_desc_get_size(md[ARG_SCRATCH]));
+        ret = ret < 0 ? ret : make_memory(p, md);
+    } else {
+        ret = fail(p->dnn, s, "a primitive");
+    }
+    dnnl_primitive_desc_destroy(pd);
+    return ret;
+}
+
+static int primitive_run(const Primitive *p, int thread, void *const data[ARG_NB])
+{
+    dnnl_memory_t *mem = p->mem + (size_t)thread * ARG_NB;
+    dnnl_exec_arg_t args[ARG_NB];
+    int nb = 0;
+
+    for (int i = 0; i < ARG_NB; i++) {
+        if (!mem[i])
+            continue;
+        if (dnnl_memory_set_data_handle(mem[i], data[i]) != dnnl_success)
+            return LV_ERR_DEVICE;
+        args[nb++] = (dnnl_exec_arg_t) { arg_ids[i], mem[i] };
+    }
+    return dnnl_primitive_execute(p->prim, p->dnn->stream[thread], nb, args) ==
+           dnnl_success ? 0 : LV_ERR_DEVICE;
+}
+
+/* Attributes: scratchpad of ours, sum or relu after the product. */
+static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, int sum, int relu)
+{
+    dnnl_post_ops_t ops = NULL;
+    dnnl_status_t s = dnnl_primitive_attr_create(attr);
+
+    if (s == dnnl_success)
+        s = dnnl_primitive_attr_set_scratchpad_mode(*attr,
+                                                    dnnl_scratchpad_mode_user);
+    if (s != dnnl_success || !(sum || relu))
+        return s;
+    s = dnnl_post_ops_create(&ops);
+#if V3
+    if (s == dnnl_success && sum)
+        s = dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
+    if (s == dnnl_success && relu)
+        s = dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0, 0);
+#else
+    if (s == dnnl_success && sum)
+        s = dnnl_post_ops_append_sum(ops, 1);
+    if (s == dnnl_success && relu)
+        s = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0);
+#endif
+    if (s == dnnl_success)
+        s = dnnl_primitive_attr_set_post_ops(*attr, ops);
+    if (ops)
+        dnnl_post_ops_destroy(ops);
+    return s;
+}
+
+/* Matrix products */
+
+static int block_rows(int type)
+{
+    return type == LV_BF16 ? 32 : 16;
+}
+
+static dnnl_status_t weight_desc(const LvDnn *dnn, Desc *d, int type, int k, int n,
+                                 int ldb)
+{
+    const dnnl_dims_t dims = { k, n }, rows = { LV_ROUND_UP(ldb, PACK_N), 1 };
+
+    if (dnn->blocked)
+        return desc_tag(d, 2, dims, type_of(type),
+                        type == LV_BF16 ? dnnl_BA16a64b2a : dnnl_BA16a64b);
+    return desc_strides(d, 2, dims, type_of(type), rows);
+}
+
+static dnnl_status_t matmul_pd(const LvDnn *dnn, dnnl_primitive_desc_t *pd,
+                               const Desc md[ARG_NB], int bias,
+                               const_dnnl_primitive_attr_t attr)
+{
+#if V3
+    return dnnl_matmul_primitive_desc_create(pd, dnn->engine, md[ARG_SRC],
+        md[ARG_WEIGHTS], bias ? md[ARG_BIAS] : NULL, md[ARG_DST], attr);
+#else
+    dnnl_matmul_desc_t desc;
+    dnnl_status_t s = dnnl_matmul_desc_init(&desc, &md[ARG_SRC], &md[ARG_WEIGHTS],
+        bias ? &md[ARG_BIAS] : NULL, &md[ARG_DST]);
+
+    return s != dnnl_success ? s :
+           dnnl_primitive_desc_create(pd, &desc, attr, dnn->engine, NULL);
+#endif
+}
+
+static dnnl_status_t gemm_descs(const LvDnn *dnn, const LvGemmDesc *g, Desc md[ARG_NB])
+{
+    const dnnl_dims_t a = { g->m, g->k }, c = { g->m, g->n }, b = { 1, g->n };
+    dnnl_status_t s;
+
+    s = desc_tag(&md[ARG_SRC], 2, a, type_of(g->type),
+                 g->transposed ? dnnl_ba : dnnl_ab);
+    if (s == dnnl_success)
+        s = weight_desc(dnn, &md[ARG_WEIGHTS], g->type, g->k, g->n, g->ldb);
+    if (s == dnnl_success)
+        s = desc_tag(&md[ARG_DST], 2, c, type_of(g->c_type), dnnl_ab);
+    if (s == dnnl_success && g->bias)
+        s = desc_tag(&md[ARG_BIAS], 2, b, dnnl_f32, dnnl_ab);
+    return s;
+}
+
+static dnnl_status_t gemm_pd(LvDnn *dnn, const Primitive *p, Desc md[ARG_NB],
+                             dnnl_primitive_attr_t *attr, dnnl_primitive_desc_t *pd)
+{
+    const LvGemmDesc *desc = &((const LvGemm *)p)->desc;
+    dnnl_status_t s        = gemm_descs(dnn, desc, md);
+
+    if (s == dnnl_success)
+        s = make_attr(attr, desc->sum, 0);
+    return s == dnnl_success ? matmul_pd(dnn, pd, md, desc->bias, *attr) : s;
+}
+
+int lv_gemm_run(const LvGemm *g, int thread, const void *a, const void *b,
+                const float *bias, void *c)
+{
+    void *const data[ARG_NB] = { (void *)a, (void *)b, (void *)bias, c,
+                                 g->p.dnn->scratch[thread] };
+
+    return primitive_run(&g->p, thread, data);
+}
+
+/* oneDNN multiplies any layout, by a plain loop called "ref" when it has nothing
+ * better, slower by orders of magnitude. And its AVX2 form of the packed layout (3.7)
+ * reads past the last row of A when k is no multiple of the block. So packed layouts
+ * are for AVX-512 only; plain rows are fast everywhere else. */
+static const char *impl_of(const_dnnl_primitive_desc_t pd)
+{
+    const char *name = NULL;
+
+    dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&name);
+    return name ? name : "";
+}
+
+static int is_fast(LvDnn *dnn, dnnl_data_type_t t, dnnl_format_tag_t tag)
+{
+    const dnnl_dims_t dims = { 64, 64 };
+    dnnl_primitive_desc_t pd = NULL;
+    Desc md[ARG_NB];
+    dnnl_status_t s;
+    int fast;
+
+    memset(md, 0, sizeof(md));
+    s = desc_tag(&md[ARG_SRC], 2, dims, t, dnnl_ab);
+    if (s == dnnl_success)
+        s = desc_tag(&md[ARG_WEIGHTS], 2, dims, t, tag);
+    if (s == dnnl_success)
+        s = desc_tag(&md[ARG_DST], 2, dims, dnnl_f32, dnnl_ab);
+    if (s == dnnl_success)
+        s = matmul_pd(dnn, &pd, md, 0, NULL);
+    for (int i = 0; i < ARG_NB; i++)
+        desc_free(&md[i]);
+    fast = s == dnnl_success && strstr(impl_of(pd), "512") != NULL;
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    return fast;
+}
+
+/* Packing */
+
+size_t lv_pack_bytes(const LvDnn *dnn, int type, int k, int n)
+{
+    return lv_pack_offset(dnn, type, k, LV_ROUND_UP(n, PACK_N)) *
+           (size_t)(dnn->blocked ? 1 : k);
+}
+
+size_t lv_pack_offset(const LvDnn *dnn, int type, int k, int n0)
+{
+    size_t size = lv_dtype_size((LvDtype)type);
+
+    return dnn->blocked ? (size_t)n0 * LV_ROUND_UP((size_t)k, block_rows(type)) * size
+                        : (size_t)n0 * size;
+}
+
+/* One block of 64 columns in the layout; get(r, c) reads B. Written for units of
+ * 32 bits: one f32, or two bf16 of neighbouring rows. */
+
+static void pack_cols32(uint32_t *dst, const uint32_t *src, int k, int n, size_t ld)
+{
+    for (int c = 0; c < n; c++)
+        for (int r = 0; r < k; r++)
+            dst[(size_t)r * PACK_N + c] = src[(size_t)c * ld + r];
+}
+
+static void pack_cols16(uint16_t *dst, const uint16_t *src, int k, int n, size_t ld)
+{
+    for (int c = 0; c < n; c++)
+        for (int r = 0; r < k; r++)
+            dst[(size_t)(r / 2) * 2 * PACK_N + 2 * c + r % 2] = src[(size_t)c * ld + r];
+}
+
+static void pack_rows16(uint16_t *dst, const uint16_t *src, int k, int n, size_t ld)
+{
+    for (int r = 0; r < k; r++)
+        for (int c = 0; c < n; c++)
+            dst[(size_t)(r / 2) * 2 * PACK_N + 2 * c + r % 2] = src[(size_t)r * ld + c];
+}
+
+static void pack_rows32(uint32_t *dst, const uint32_t *src, int k, int n, size_t ld)
+{
+    for (int r = 0; r < k; r++)
+        memcpy(dst + (size_t)r * PACK_N, src + (size_t)r * ld, (size_t)n * 4);
+}
+
+static void *begin_block(const LvDnn *dnn, int type, void *dst, int k, int n0)
+{
+    char *block = (char *)dst + lv_pack_offset(dnn, type, k, n0);
+
+    return memset(block, 0, lv_pack_offset(dnn, type, k, PACK_N));
+}
+
+/* Without blocks: plain rows, padded to a multiple of 64. */
+static void plain_block(int type, void *dst, const void *src, int k, int n, int ld,
+                        int n0, int stride, int transposed)
+{
+    size_t size = lv_dtype_size((LvDtype)type);
+    int width = LV_MIN(n - n0, PACK_N);
+
+    for (int r = 0; r < k; r++)
+        for (int c = 0; c < PACK_N; c++) {
+            char *to = (char *)dst + ((size_t)r * stride + n0 + c) * size;
+            size_t from = transposed ? (size_t)c * ld + r : (size_t)r * ld + c;
+            if (c < width)
+                memcpy(to, (const char *)src + from * size, size);
+            else
+                memset(to, 0, size);
+        }
+}
+
+void lv_pack_rows(const LvDnn *dnn, int type, void *dst, const void *src, int k,
+                  int n, int ld, int n0)
+{
+    int width = LV_MIN(n - n0, PACK_N);
+
+    if (!dnn->blocked)
+        plain_block(type, dst, src, k, n, ld, n0, LV_ROUND_UP(n, PACK_N), 0);
+    else if (type == LV_BF16)
+        pack_rows16(begin_block(dnn, type, dst, k, n0), src, k, width,
+                    (size_t)ld);
+    else
+        pack_rows32(begin_block(dnn, type, dst, k, n0), src, k, width,
+                    (size_t)ld);
+}
+
+void lv_pack_cols(const LvDnn *dnn, int type, void *dst, const void *src, int k,
+                  int n, int ld, int n0)
+{
+    int width = LV_MIN(n - n0, PACK_N);
+
+    if (!dnn->blocked)
+        plain_block(type, dst, src, k, n, ld, n0, LV_ROUND_UP(n, PACK_N), 1);
+    else if (type == LV_BF16)
+        pack_cols16(begin_block(dnn, type, dst, k, n0), src, k, width,
+                    (size_t)ld);
+    else
+        pack_cols32(begin_block(dnn, type, dst, k, n0), src, k, width,
+                    (size_t)ld);
+}
+
+/* Convolutions */
+
+static dnnl_status_t convolution_pd(const LvDnn *dnn, dnnl_primitive_desc_t *pd,
+                                    const Desc md[ARG_NB], const LvConvDesc *c,
+                                    const_dnnl_primitive_attr_t attr)
+{
+    const dnnl_dims_t strides = { c->stride, c->stride }, dilates = { 0, 0 };
+    const dnnl_dims_t before = { c->pad_top, c->pad_left };
+    const dnnl_dims_t after = {
+        (c->out_rows - 1) * c->stride + c->kh - c->in_rows - c->pad_top,
+        (c->out_cols - 1) * c->stride + c->kw - c->cols - c->pad_left,
+    };
+#if V3
+    return dnnl_convolution_forward_primitive_desc_create(pd, dnn->engine,
+        dnnl_forward_inference, dnnl_convolution_direct, md[ARG_SRC],
+        md[ARG_WEIGHTS], c->bias ? md[ARG_BIAS] : NULL, md[ARG_DST], strides, dilates,
+        before, after, attr);
+#else
+    dnnl_convolution_desc_t desc;
+    dnnl_status_t s = dnnl_dilated_convolution_forward_desc_init(&desc,
+        dnnl_forward_inference, dnnl_convolution_direct, &md[ARG_SRC],
+        &md[ARG_WEIGHTS], c->bias ? &md[ARG_BIAS] : NULL, &md[ARG_DST], strides,
+        dilates, before, after);
+
+    return s != dnnl_success ? s :
+           dnnl_primitive_desc_create(pd, &desc, attr, dnn->engine, NULL);
+#endif
+}
+
+/* The oldest convolution of such a weight: its layout is the one in use. */
+static const LvConv *same_weight(const LvDnn *dnn, const LvConvDesc *d)
+{
+    const LvConv *found = NULL;
+
+    for (const Primitive *p = dnn->made; p; p = p->next) {
+        const LvConv *c = (const LvConv *)p;
+        if (p->kind == CONV && c->desc.c == d->c && c->desc.o == d->o &&
+            c->desc.kh == d->kh && c->desc.kw == d->kw && c->desc.type == d->type)
+            found = c;
+    }
+    return found;
+}
+
+static dnnl_status_t conv_descs(const LvDnn *dnn, const LvConvDesc *c, Desc md[ARG_NB])
+{
+    const dnnl_dims_t x = { 1, c->c, c->in_rows, c->cols };
+    const dnnl_dims_t y = { 1, c->o, c->out_rows, c->out_cols };
+    const dnnl_dims_t w = { c->o, c->c, c->kh, c->kw }, b = { c->o };
+    const LvConv *same = same_weight(dnn, c);
+    dnnl_status_t s = desc_tag(&md[ARG_SRC], 4, x, type_of(c->type), dnnl_nhwc);
+
+    if (s == dnnl_success)
+        s = same ? desc_copy(&md[ARG_WEIGHTS], REF(same->p.weights)) :
+            desc_tag(&md[ARG_WEIGHTS], 4, w, type_of(c->type), dnnl_format_tag_any);
+    if (s == dnnl_success)
+        s = desc_tag(&md[ARG_DST], 4, y, type_of(c->y_type), dnnl_nhwc);
+    if (s == dnnl_success && c->bias)
+        s = desc_tag(&md[ARG_BIAS], 1, b, dnnl_f32, dnnl_x);
+    return s;
+}
+
+static dnnl_status_t conv_pd(LvDnn *dnn, const Primitive *p, Desc md[ARG_NB],
+                             dnnl_primitive_attr_t *attr, dnnl_primitive_desc_t *pd)
+{
+    const LvConvDesc *desc = &((const LvConv *)p)->desc;
+    dnnl_status_t s        = conv_descs(dnn, desc, md);
+
+    if (s == dnnl_success)
+        s = make_attr(attr, 0, desc->relu);
+    return s == dnnl_success ? convolution_pd(dnn, pd, md, desc, *attr) : s;
+}
+
+size_t lv_conv_weight_bytes(const LvConv *conv)
+{
+    return conv->p.weight_bytes;
+}
+
+static dnnl_status_t reorder(const LvDnn *dnn, DescRef to, void *dst, DescRef from,
+                             void *src)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_t prim = NULL;
+    dnnl_memory_t a = NULL, b = NULL;
+    dnnl_status_t s;
+
+    s = dnnl_reorder_primitive_desc_create(&pd, from, dnn->engine, to, dnn->engine,
+                                           NULL);
+    if (s == dnnl_success)
+        s = dnnl_primitive_create(&prim, pd);
+    if (s == dnnl_success)
+        s = dnnl_memory_create(&a, from, dnn->engine, src);
+    if (s == dnnl_success)
+        s = dnnl_memory_create(&b, to, dnn->engine, dst);
+    if (s == dnnl_success) {
+        const dnnl_exec_arg_t args[] = { { DNNL_ARG_FROM, a }, { DNNL_ARG_TO, b } };
+        s = dnnl_primitive_execute(prim, dnn->stream[0], 2, args);
+    }
+    if (a)
+        dnnl_memory_destroy(a);
+    if (b)
+        dnnl_memory_destroy(b);
+    if (prim)
+        dnnl_primitive_destroy(prim);
+    if (pd)
+        dnnl_primitive_desc_destroy(pd);
+    return s;
+}
+
+int lv_conv_pack(const LvConv *conv, void *dst, const float *src)
+{
+    const LvConvDesc *d = &conv->desc;
+    const dnnl_dims_t dims = { d->o, d->c, d->kh, d->kw };
+    Desc plain;
+    dnnl_status_t s;
+
+    memset(&plain, 0, sizeof(plain));
+    s = desc_tag(&plain, 4, dims, dnnl_f32, dnnl_abcd);
+    if (s == dnnl_success)
+        s = reorder(conv->p.dnn, REF(conv->p.weights), dst, REF(plain), (void *)src);
+    desc_free(&plain);
+    return s == dnnl_success ? 0 : fail(conv->p.dnn, s, "a packed weight");
+}
+
+int lv_conv_run(const LvConv *c, int thread, const void *x, const void *w,
+                const float *bias, void *y)
+{
+    void *const data[ARG_NB] = { (void *)x, (void *)w, (void *)bias, y,
+                                 c->p.dnn->scratch[thread] };
+
+    return primitive_run(&c->p, thread, data);
+}
+
+/* Making and keeping */
+
+static const struct {
+    const char *about;
+    size_t size, desc_at, desc_size;
+    dnnl_status_t (*pd)(LvDnn *dnn, const Primitive *p, Desc md[ARG_NB],
+                        dnnl_primitive_attr_t *attr, dnnl_primitive_desc_t *pd);
+} kinds[] = {
+    [GEMM] = { "a matrix product", sizeof(LvGemm), offsetof(LvGemm, desc),
+               sizeof(LvGemmDesc), gemm_pd },
+    [CONV] = { "a convolution", sizeof(LvConv), offsetof(LvConv, desc),
+               sizeof(LvConvDesc), conv_pd },
+};
+
+static int open_kind(LvDnn *dnn, Primitive *p, int bias)
+{
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t pd   = NULL;
+    Desc md[ARG_NB];
+    dnnl_status_t s;
+
+    memset(md, 0, sizeof(md));
+    s = kinds[p->kind].pd(dnn, p, md, &attr, &pd);
+    for (int i = 0; i < ARG_NB; i++)
+        desc_free(&md[i]);
+    if (attr)
+        dnnl_primitive_attr_destroy(attr);
+    if (s == dnnl_success && !strncmp(impl_of(pd), "ref", 3))
+        lv_msg(dnn->msg, LV_MSG_DEBUG, "cpu: oneDNN has no fast form of %s",
+               kinds[p->kind].about);
+    return s == dnnl_success ? primitive_open(p, pd, bias)
+                             : fail(dnn, s, kinds[p->kind].about);
+}
+
+static Primitive *get(LvDnn *dnn, int kind, const void *desc, int bias)
+{
+    int threads = omp_get_max_threads(), ret;
+    Primitive *p;
+
+    for (p = dnn->made; p; p = p->next)
+        if (p->kind == kind && !memcmp((char *)p + kinds[kind].desc_at, desc,
+                                       kinds[kind].desc_size))
+            return p;
+    if (!(p = calloc(1, kinds[kind].size))) {
+        dnn->error = lv_fail(dnn->msg, LV_ERR(ENOMEM), "cpu: out of memory");
+        return NULL;
+    }
+    p->dnn  = dnn;
+    p->kind = kind;
+    memcpy((char *)p + kinds[kind].desc_at, desc, kinds[kind].desc_size);
+    /* oneDNN fits a primitive to the number of threads it sees when making it. */
+    omp_set_num_threads(1);
+    ret = open_kind(dnn, p, bias);
+    omp_set_num_threads(threads);
+    if (ret < 0) {
+        dnn->error = ret;
+        primitive_close(p);
+        return NULL;
+    }
+    p->next   = dnn->made;
+    dnn->made = p;
+    return p;
+}
+
+const LvGemm *lv_gemm_get(LvDnn *dnn, const LvGemmDesc *wanted)
+{
+    LvGemmDesc desc = *wanted;
+
+    if (dnn->blocked)
+        desc.ldb = 0;
+    return (const LvGemm *)get(dnn, GEMM, &desc, desc.bias);
+}
+
+const LvConv *lv_conv_get(LvDnn *dnn, const LvConvDesc *desc)
+{
+    return (const LvConv *)get(dnn, CONV, desc, desc->bias);
+}

@@ -1,0 +1,111 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Products and convolutions by oneDNN (2.6 and 3.x), each small enough for one
+ * thread: the ops cut their work into tiles of a fixed size and run one of these
+ * for each, so that results do not depend on the number of threads.
+ * Floor F2 (backend). The only file that knows oneDNN's API.
+ *
+ * Everything is made while building; running allocates nothing of ours.
+ */
+
+#ifndef LINVIDEO_BACKEND_CPU_DNN_H
+#define LINVIDEO_BACKEND_CPU_DNN_H
+
+#include <stddef.h>
+
+#include "base/common.h"
+#include "base/msg.h"
+
+typedef struct LvDnn LvDnn;
+typedef struct LvGemm LvGemm;
+typedef struct LvConv LvConv;
+
+/** Open for so many threads. 0, -ENOMEM or LV_ERR_DEVICE. */
+int lv_dnn_open(LvDnn **dnn, int threads, const LvMsg *msg);
+
+/** Free *dnn with all products and convolutions. NULL is fine. */
+void lv_dnn_close(LvDnn **dnn);
+
+/** Whether this CPU multiplies bf16 faster than f32. */
+int lv_dnn_has_bf16(const LvDnn *dnn);
+
+/**
+ * C[m,n] = A[m,k] B[k,n] (+ bias[n]) (+ C)
+ * A and B of one type, f32 or bf16; C f32, or bf16 when A and B are; B packed
+ * (lv_pack_*). A and C are dense: oneDNN 2.6 has no fast product for rows that lie
+ * further apart than they are long.
+ */
+typedef struct LvGemmDesc {
+    int m, n, k;
+    int ldb;        ///< columns of the whole packed B, of which this uses a slice
+    int type;       ///< LvDtype of A and B
+    int c_type;     ///< LvDtype of C
+    int transposed; ///< A is stored as [k,m]
+    int bias;       ///< 1: bias is added
+    int sum;        ///< 1: C is added to (f32 only)
+} LvGemmDesc;
+
+/** The product for a description; made once, kept by dnn. NULL after an error,
+ *  which was put. */
+const LvGemm *lv_gemm_get(LvDnn *dnn, const LvGemmDesc *desc);
+
+/** Code of the error after which lv_gemm_get() or lv_conv_get() gave NULL. */
+int lv_dnn_error(const LvDnn *dnn);
+
+/** Run on the calling thread, whose number (0 to threads - 1) is thread. */
+int lv_gemm_run(const LvGemm *gemm, int thread, const void *a, const void *b,
+                const float *bias, void *c);
+
+/*
+ * Packing of B. The layout has blocks of 64 columns outermost, so that a slice of
+ * columns starting at a multiple of 64 is contiguous and is packed data again.
+ * Rows are padded with zeros to the layout's block, columns to 64.
+ */
+
+/** Bytes of a packed B[k,n]. */
+size_t lv_pack_bytes(const LvDnn *dnn, int type, int k, int n);
+
+/** Bytes from the start of packed data to column n0, a multiple of 64. */
+size_t lv_pack_offset(const LvDnn *dnn, int type, int k, int n0);
+
+/** Pack columns n0 to n0 + 63 (fewer at the end) of B[k,n] into the whole packed
+ *  matrix at dst. src is element (0, n0) of B, of the type itself, rows being ld
+ *  elements apart. */
+void lv_pack_rows(const LvDnn *dnn, int type, void *dst, const void *src, int k,
+                  int n, int ld, int n0);
+
+/** The same for B given transposed, as [n,k]: columns are ld elements apart. */
+void lv_pack_cols(const LvDnn *dnn, int type, void *dst, const void *src, int k,
+                  int n, int ld, int n0);
+
+/**
+ * One convolution over `rows` output rows of one channels-last picture, which
+ * needs the input rows that belong to them and pads the rest with zeros.
+ */
+typedef struct LvConvDesc {
+    int in_rows, cols, c;      ///< input: rows, columns, channels
+    int out_rows, out_cols, o; ///< output
+    int kh, kw, stride;
+    int pad_top, pad_left;     ///< bottom and right follow from the sizes
+    int type;                  ///< LvDtype of input and weights
+    int y_type;                ///< LvDtype of the output
+    int bias;                  ///< 1: bias is added
+    int relu;                  ///< 1: max(y, 0) comes last
+} LvConvDesc;
+
+/** As lv_gemm_get(). All convolutions of one weight must share its layout: the
+ *  first one made for (c, o, kh, kw, type) decides, later ones follow. */
+const LvConv *lv_conv_get(LvDnn *dnn, const LvConvDesc *desc);
+
+/** Bytes of the packed weight. */
+size_t lv_conv_weight_bytes(const LvConv *conv);
+
+/** Pack [o,c,kh,kw] weights of type f32. */
+int lv_conv_pack(const LvConv *conv, void *dst, const float *src);
+
+/** Run on the calling thread. */
+int lv_conv_run(const LvConv *conv, int thread, const void *x, const void *w,
+                const float *bias, void *y);
+
+#endif /* LINVIDEO_BACKEND_CPU_DNN_H */

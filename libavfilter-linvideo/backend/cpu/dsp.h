@@ -1,0 +1,63 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Leaf functions of the CPU device: loops over one row, in C, AVX2 and AVX-512,
+ * picked once from what the CPU has.
+ * Floor F2 (backend): knows rows of f32, never tensors.
+ *
+ * Rows need no alignment. n is any length, 0 included. Results may be written over
+ * an input of the same length, unless `restrict` says otherwise. For a given table
+ * a result depends on its inputs alone: lanes are summed in a fixed order.
+ */
+
+#ifndef LINVIDEO_BACKEND_CPU_DSP_H
+#define LINVIDEO_BACKEND_CPU_DSP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/ops.h"
+
+typedef struct LvDsp {
+    const char *name; ///< "C", "AVX2", "AVX-512"
+
+    /** bf16 to f32, exact; f32 to bf16, to nearest even, NaN stays NaN. */
+    void (*from_bf16)(float *restrict y, const uint16_t *restrict x, size_t n);
+    void (*to_bf16)(uint16_t *restrict y, const float *restrict x, size_t n);
+
+    float (*sum)(const float *x, size_t n);                 ///< sum of x
+    float (*sum_sq)(const float *x, float mean, size_t n);  ///< sum of (x - mean)^2
+    float (*dot)(const float *x, const float *y, size_t n); ///< sum of x y
+    float (*max)(const float *x, size_t n);                 ///< -INFINITY for n = 0
+    float (*min)(const float *x, size_t n);                 ///< INFINITY for n = 0
+
+    /** y = (x - mean) rstd a + b; b may be NULL (zeros) */
+    void (*norm)(float *y, const float *x, const float *a, const float *b,
+                 float mean, float rstd, size_t n);
+    /** y = r + m x; m may be NULL (ones) */
+    void (*madd)(float *y, const float *r, const float *m, const float *x, size_t n);
+    /** y = a x + b z */
+    void (*axpby)(float *y, float a, const float *x, float b, const float *z,
+                  size_t n);
+    /** y = a x + b; b may be NULL (zeros) */
+    void (*affine)(float *y, float a, const float *x, const float *b, size_t n);
+    /** y = exp(x - c), exactly 0 below -87.3; returns the sum of y. Relative error
+     *  below 2e-7. */
+    float (*exp_sum)(float *y, const float *x, float c, size_t n);
+    /** Rotate n / 2 pairs by t[n/2][2] = (cos, sin); see LvQknormArgs. */
+    void (*rope)(float *y, const float *x, const float *t, size_t n);
+    /** y = act(x), by enum LvAct; LV_ACT_NONE copies. */
+    void (*act[LV_ACT_NB])(float *y, const float *x, size_t n);
+    /** y = x gelu(g) */
+    void (*glu)(float *y, const float *x, const float *g, size_t n);
+} LvDsp;
+
+extern const LvDsp lv_dsp_c, lv_dsp_avx2, lv_dsp_avx512;
+
+/**
+ * Table by name ("c", "avx2", "avx512"; NULL: the best), NULL when the name is
+ * unknown, or this CPU or this build has not got it.
+ */
+const LvDsp *lv_dsp_get(const char *isa);
+
+#endif /* LINVIDEO_BACKEND_CPU_DSP_H */

@@ -1,0 +1,84 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Leaves in plain C, one lane at a time, and the choice among all tables.
+ */
+
+#include <math.h>
+#include <string.h>
+
+#include "config.h"
+#include "backend/cpu/dsp.h"
+#include "base/half.h"
+
+typedef float V;
+#define VL 1
+#define LOAD(p) (*(p))
+#define STORE(p, v) (*(p) = (v))
+#define LOADN(p, k, fill) (*(p))
+#define STOREN(p, v, k) (*(p) = (v))
+#define SET1(a) (a)
+#define ADD(a, b) ((a) + (b))
+#define SUB(a, b) ((a) - (b))
+#define MUL(a, b) ((a) * (b))
+#define DIV(a, b) ((a) / (b))
+#define FMA(a, b, c) ((a) * (b) + (c))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define ROUND(a) rintf(a)
+#define POW2(n) lv_bits_f32((uint32_t)((int)(n) + 127) << 23)
+#define LESS(a, b, x, y) ((a) < (b) ? (x) : (y))
+#define HSUM(v) (v)
+#define HMAX(v) (v)
+#define HMIN(v) (v)
+#define FROM_BF16(p) lv_bf16_f32(*(p))
+#define FROM_BF16N(p, k) lv_bf16_f32(*(p))
+#define TO_BF16(p, v) (*(p) = lv_f32_bf16(v))
+#define TO_BF16N(p, v, k) (*(p) = lv_f32_bf16(v))
+
+#include "backend/cpu/dsp_tmpl.h"
+
+const LvDsp lv_dsp_c = DSP_TABLE("C");
+
+#if HAVE_AVX512
+static int has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#endif
+
+#if HAVE_AVX2
+static int has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+#endif
+
+static int has_c(void)
+{
+    return 1;
+}
+
+/* Best first. */
+static const struct {
+    const char *isa;
+    const LvDsp *dsp;
+    int (*has)(void);
+} tables[] = {
+#if HAVE_AVX512
+    { "avx512", &lv_dsp_avx512, has_avx512 },
+#endif
+#if HAVE_AVX2
+    { "avx2", &lv_dsp_avx2, has_avx2 },
+#endif
+    { "c", &lv_dsp_c, has_c },
+};
+
+const LvDsp *lv_dsp_get(const char *isa)
+{
+    for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++)
+        if ((!isa || !strcmp(isa, tables[i].isa)) && tables[i].has())
+            return tables[i].dsp;
+    return NULL;
+}

@@ -1,0 +1,228 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Bodies of the leaves over a vector type, compiled once for each instruction set.
+ * The including file defines: V (vector of VL floats), LOAD STORE LOADN STOREN (the
+ * last k < VL lanes; missing ones read as a fill), SET1 ADD SUB MUL DIV FMA MAX MIN
+ * ROUND, POW2 (2^n of whole n in -126..127), LESS (a < b ? x : y), PAIRS (swap the
+ * lanes of each pair), EVENS/ODDS (copy the even/odd lane of each pair over it),
+ * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 with N forms, NAME.
+ */
+
+/* For i over whole vectors, then once with k lanes left. */
+#define EACH(body, tail)                                                          \
+    do {                                                                          \
+        size_t i = 0;                                                             \
+        for (; i + VL <= n; i += VL) {                                            \
+            body;                                                                 \
+        }                                                                         \
+        if (i < n) {                                                              \
+            size_t k = n - i;                                                     \
+            (void)k;                                                              \
+            tail;                                                                 \
+        }                                                                         \
+    } while (0)
+
+static void from_bf16(float *restrict y, const uint16_t *restrict x, size_t n)
+{
+    EACH(STORE(y + i, FROM_BF16(x + i)), STOREN(y + i, FROM_BF16N(x + i, k), k));
+}
+
+static void to_bf16(uint16_t *restrict y, const float *restrict x, size_t n)
+{
+    EACH(TO_BF16(y + i, LOAD(x + i)), TO_BF16N(y + i, LOADN(x + i, k, 0), k));
+}
+
+static float sum(const float *x, size_t n)
+{
+    V s = SET1(0);
+
+    EACH(s = ADD(s, LOAD(x + i)), s = ADD(s, LOADN(x + i, k, 0)));
+    return HSUM(s);
+}
+
+static float sum_sq(const float *x, float mean, size_t n)
+{
+    V s = SET1(0), m = SET1(mean), d;
+
+    EACH(d = SUB(LOAD(x + i), m); s = FMA(d, d, s),
+         d = SUB(LOADN(x + i, k, mean), m); s = FMA(d, d, s));
+    return HSUM(s);
+}
+
+static float dot(const float *x, const float *y, size_t n)
+{
+    V s = SET1(0);
+
+    EACH(s = FMA(LOAD(x + i), LOAD(y + i), s),
+         s = FMA(LOADN(x + i, k, 0), LOADN(y + i, k, 0), s));
+    return HSUM(s);
+}
+
+static float max(const float *x, size_t n)
+{
+    V m = SET1(-INFINITY);
+
+    EACH(m = MAX(m, LOAD(x + i)), m = MAX(m, LOADN(x + i, k, -INFINITY)));
+    return HMAX(m);
+}
+
+static float min(const float *x, size_t n)
+{
+    V m = SET1(INFINITY);
+
+    EACH(m = MIN(m, LOAD(x + i)), m = MIN(m, LOADN(x + i, k, INFINITY)));
+    return HMIN(m);
+}
+
+static void norm(float *y, const float *x, const float *a, const float *b,
+                 float mean, float rstd, size_t n)
+{
+    V m = SET1(mean), r = SET1(rstd), zero = SET1(0);
+
+#define NORM(get)                                                                 \
+    FMA(MUL(SUB(get(x + i), m), r), get(a + i), b ? get(b + i) : zero)
+#define TAIL(p) LOADN(p, k, 0)
+    EACH(STORE(y + i, NORM(LOAD)), STOREN(y + i, NORM(TAIL), k));
+#undef NORM
+}
+
+static void madd(float *y, const float *r, const float *m, const float *x, size_t n)
+{
+    if (m)
+        EACH(STORE(y + i, FMA(LOAD(m + i), LOAD(x + i), LOAD(r + i))),
+             STOREN(y + i, FMA(TAIL(m + i), TAIL(x + i), TAIL(r + i)), k));
+    else
+        EACH(STORE(y + i, ADD(LOAD(x + i), LOAD(r + i))),
+             STOREN(y + i, ADD(TAIL(x + i), TAIL(r + i)), k));
+}
+
+static void axpby(float *y, float a, const float *x, float b, const float *z,
+                  size_t n)
+{
+    V va = SET1(a), vb = SET1(b);
+
+    EACH(STORE(y + i, FMA(va, LOAD(x + i), MUL(vb, LOAD(z + i)))),
+         STOREN(y + i, FMA(va, TAIL(x + i), MUL(vb, TAIL(z + i))), k));
+}
+
+static void affine(float *y, float a, const float *x, const float *b, size_t n)
+{
+    V va = SET1(a), zero = SET1(0);
+
+    EACH(STORE(y + i, FMA(va, LOAD(x + i), b ? LOAD(b + i) : zero)),
+         STOREN(y + i, FMA(va, TAIL(x + i), b ? TAIL(b + i) : zero), k));
+}
+
+/* exp by 2^n times a polynomial on |r| <= ln 2 / 2; ln 2 in two parts. */
+static inline V vexp(V x)
+{
+    V lo = SET1(-87.3f), c = MIN(MAX(x, lo), SET1(88.3f));
+    V n = ROUND(MUL(c, SET1(1.44269504f)));
+    V r = FMA(n, SET1(-0.693359375f), c);
+    V p;
+
+    r = FMA(n, SET1(2.12194440e-4f), r);
+    p = FMA(r, SET1(1.9875691500e-4f), SET1(1.3981999507e-3f));
+    p = FMA(p, r, SET1(8.3334519073e-3f));
+    p = FMA(p, r, SET1(4.1665795894e-2f));
+    p = FMA(p, r, SET1(1.6666665459e-1f));
+    p = FMA(p, r, SET1(5.0000001201e-1f));
+    p = ADD(FMA(MUL(p, r), r, r), SET1(1));
+    return LESS(x, lo, SET1(0), MUL(p, POW2(n)));
+}
+
+static float exp_sum(float *y, const float *x, float c, size_t n)
+{
+    V vc = SET1(c), s = SET1(0), e;
+
+    EACH(e = vexp(SUB(LOAD(x + i), vc)); STORE(y + i, e); s = ADD(s, e),
+         e = vexp(SUB(LOADN(x + i, k, -INFINITY), vc)); STOREN(y + i, e, k);
+         s = ADD(s, e));
+    return HSUM(s);
+}
+
+/* Whole pairs share a vector, for VL is even; scalar code has its own form. */
+#if VL > 1
+static inline V rotate(V x, V t0, V t1)
+{
+    /* t0: cos cos of each pair; t1: sin sin */
+    return FMA(x, t0, MUL(MUL(PAIRS(x), SIGNS), t1));
+}
+
+static void rope(float *y, const float *x, const float *t, size_t n)
+{
+    EACH(STORE(y + i, rotate(LOAD(x + i), EVENS(LOAD(t + i)), ODDS(LOAD(t + i)))),
+         STOREN(y + i, rotate(TAIL(x + i), EVENS(TAIL(t + i)), ODDS(TAIL(t + i))),
+                k));
+}
+#else
+static void rope(float *y, const float *x, const float *t, size_t n)
+{
+    for (size_t i = 0; i + 1 < n; i += 2) {
+        float a = x[i], b = x[i + 1];
+        y[i]     = a * t[i] - b * t[i + 1];
+        y[i + 1] = a * t[i + 1] + b * t[i];
+    }
+}
+#endif
+
+static inline V vrelu(V x)
+{
+    return MAX(x, SET1(0));
+}
+
+/* x / (1 + e^-x) */
+static inline V vsilu(V x)
+{
+    return DIV(x, ADD(SET1(1), vexp(SUB(SET1(0), x))));
+}
+
+/* 0.5 (1 + tanh u) = 1 / (1 + e^-2u), which keeps small values exact */
+static inline V vgelu(V x)
+{
+    V u = MUL(x, FMA(MUL(x, x), SET1(0.0713548162726f), SET1(1.59576912161f)));
+
+    return DIV(x, ADD(SET1(1), vexp(SUB(SET1(0), u))));
+}
+
+/* 3 tanh(x / 3): by a series where 1 - 2 / (e^2z + 1) would cancel */
+static inline V vclamp3(V x)
+{
+    V z = MUL(x, SET1(1.0f / 3)), z2 = MUL(z, z);
+    V big = SUB(SET1(1), DIV(SET1(2), ADD(vexp(ADD(z, z)), SET1(1))));
+    V p = FMA(z2, SET1(-17.0f / 315), SET1(2.0f / 15));
+
+    p = FMA(p, z2, SET1(-1.0f / 3));
+    p = FMA(MUL(p, z2), z, z);
+    return MUL(SET1(3), LESS(z2, SET1(0.01f), p, big));
+}
+
+#define ACT(name, f)                                                              \
+    static void name(float *y, const float *x, size_t n)                          \
+    {                                                                             \
+        EACH(STORE(y + i, f(LOAD(x + i))), STOREN(y + i, f(TAIL(x + i)), k));     \
+    }
+#define COPY(v) (v)
+ACT(act_none, COPY)
+ACT(act_relu, vrelu)
+ACT(act_silu, vsilu)
+ACT(act_gelu, vgelu)
+ACT(act_clamp3, vclamp3)
+
+static void glu(float *y, const float *x, const float *g, size_t n)
+{
+    EACH(STORE(y + i, MUL(LOAD(x + i), vgelu(LOAD(g + i)))),
+         STOREN(y + i, MUL(TAIL(x + i), vgelu(TAIL(g + i))), k));
+}
+
+#define DSP_TABLE(about)                                                          \
+    {                                                                             \
+        .name = about, .from_bf16 = from_bf16, .to_bf16 = to_bf16, .sum = sum,    \
+        .sum_sq = sum_sq, .dot = dot, .max = max, .min = min, .norm = norm,       \
+        .madd = madd, .axpby = axpby, .affine = affine, .exp_sum = exp_sum,       \
+        .rope = rope, .glu = glu,                                                 \
+        .act = { [LV_ACT_NONE] = act_none, [LV_ACT_RELU] = act_relu,              \
+                 [LV_ACT_SILU] = act_silu, [LV_ACT_GELU] = act_gelu,              \
+                 [LV_ACT_CLAMP3] = act_clamp3 },                                  \
+    }

@@ -1,0 +1,103 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * A device: one typed table of memory entries, and one entry for each op.
+ * Floor F2 (backend): knows ops, never graphs or models.
+ *
+ * Devices: "cpu" computes, "null" does nothing (plans and counts).
+ */
+
+#ifndef LINVIDEO_BACKEND_DEVICE_H
+#define LINVIDEO_BACKEND_DEVICE_H
+
+#include "backend/ops.h"
+#include "base/common.h"
+#include "base/msg.h"
+
+typedef struct LvDevice LvDevice;
+
+/**
+ * One op of a program on its device. The plan entry sets the sizes, the build
+ * entry makes priv, the run entry uses it, and the release entry frees it.
+ */
+typedef struct LvCall {
+    size_t scratch_bytes; ///< plan: memory wanted while the op runs, shared by
+                          ///< all ops of a program
+    size_t thread_bytes;  ///< plan: memory wanted by each thread
+    size_t weight_bytes;  ///< plan: what build keeps of fixed tensors (packed)
+    void *scratch;        ///< run: scratch_bytes, aligned to LV_ALIGN
+    void *priv;           ///< the device's own, from build to release
+} LvCall;
+
+/** One function for each op; see LvDeviceFns for what each table does. */
+typedef struct LvOpTable {
+#define LV_OP_ENTRY(NAME, name, Type, in, out)                                   \
+    int (*name)(LvDevice *dev, const Lv##Type##Args *a, LvCall *call);
+    LV_OPS(LV_OP_ENTRY)
+#undef LV_OP_ENTRY
+} LvOpTable;
+
+/** The table that a device is. Entries marked optional may be NULL. */
+typedef struct LvDeviceFns {
+    const char *name;
+    void (*close)(LvDevice *dev);
+    /** Zeroed memory of the device, aligned to LV_ALIGN; NULL when out of it. */
+    void *(*alloc)(LvDevice *dev, size_t bytes);
+    void (*free)(LvDevice *dev, void *p);
+    int (*upload)(LvDevice *dev, void *dst, const void *src, size_t bytes);
+    int (*download)(LvDevice *dev, void *dst, const void *src, size_t bytes);
+    /** Wait for all that was started. */
+    int (*sync)(LvDevice *dev);
+    /** Bytes free for alloc() now. */
+    size_t (*available)(const LvDevice *dev);
+    /** Build memory every thread needs (the largest thread_bytes so far). */
+    int (*reserve)(LvDevice *dev, size_t thread_bytes);
+    /** Forget packed copies of weights whose data lie in [data, data + bytes). */
+    void (*forget)(LvDevice *dev, const void *data, size_t bytes);
+    /** Free call->priv, which the build entry of op made. */
+    void (*release)(LvDevice *dev, int op, LvCall *call);
+    const LvOpTable *plan;  ///< set the sizes of call; optional entries (zero)
+    const LvOpTable *build; ///< make call->priv, pack weights; optional entries
+    const LvOpTable *run;   ///< compute; an absent entry: op unsupported
+} LvDeviceFns;
+
+struct LvDevice {
+    const LvDeviceFns *fn;
+    const LvMsg *msg; ///< of the owner; outlives the device
+    int threads;      ///< that ops are split over, >= 1
+    int bf16;         ///< 1: bf16 products are fast here
+    int host;         ///< 1: its memory is the host's (weights may stay mapped)
+    char about[96];   ///< "cpu (AVX-512, 2 threads)"
+};
+
+/** How to open a device. */
+typedef struct LvDeviceOptions {
+    int threads;     ///< 0: one for each core this process may use
+    const char *isa; ///< leaves of the cpu: NULL (best), "c", "avx2", "avx512"
+} LvDeviceOptions;
+
+/**
+ * Open a device by name: "cpu", "null", "auto" (NULL).
+ *
+ * @param[out] dev freed with lv_device_close(); NULL on error
+ * @return 0, -ENOMEM, -EINVAL (unknown name; the message lists the known ones),
+ *         LV_ERR_DEVICE
+ */
+int lv_device_open(LvDevice **dev, const char *name, const LvDeviceOptions *opt,
+                   const LvMsg *msg);
+
+/** Close *dev and set it to NULL. NULL is fine. */
+void lv_device_close(LvDevice **dev);
+
+/** Call the entry for op of a table; 0 when it is absent. */
+int lv_device_call(const LvOpTable *table, LvDevice *dev, int op,
+                   const LvOpArgs *a, LvCall *call);
+
+/** Whether the device runs op. */
+int lv_device_has(const LvDevice *dev, int op);
+
+/** The constructors behind lv_device_open(). */
+int lv_cpu_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg);
+int lv_null_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg);
+
+#endif /* LINVIDEO_BACKEND_DEVICE_H */
