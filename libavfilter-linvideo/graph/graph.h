@@ -1,0 +1,201 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * A network as a trace: builders append records of ops to a flat list; planning,
+ * running and printing are loops over that list.
+ * Floor F3 (graph): knows ops and devices, never what a network means.
+ *
+ * Builders check shapes. After the first wrong one the graph is failed: further
+ * builders do nothing and return absent tensors, and lv_program_new() returns the
+ * error, which was put once with the model's source line. So model code checks
+ * nothing in between.
+ */
+
+#ifndef LINVIDEO_GRAPH_GRAPH_H
+#define LINVIDEO_GRAPH_GRAPH_H
+
+#include <stdio.h>
+
+#include "backend/device.h"
+#include "backend/ops.h"
+
+typedef struct LvGraph LvGraph;
+typedef struct LvProgram LvProgram;
+
+/** One op of the list. */
+typedef struct LvRecord {
+    int op;           ///< enum LvOpKind
+    int layer;        ///< as lv_graph_layer() said, for progress and cancelling
+    const char *file; ///< source of the model that asked for it
+    int line;
+    LvOpArgs u;
+} LvRecord;
+
+/** A new, empty graph; NULL when out of memory. msg may be NULL. */
+LvGraph *lv_graph_new(const LvMsg *msg);
+
+/** Free *g and set it to NULL. NULL is fine. */
+void lv_graph_free(LvGraph **g);
+
+/** Records that follow belong to layer n (from 1; 0: none). */
+void lv_graph_layer(LvGraph *g, int n);
+
+/** Note the caller's place for the next record. Returns g. */
+LvGraph *lv_graph_at(LvGraph *g, const char *file, int line);
+
+/** Records so far. */
+int lv_graph_count(const LvGraph *g);
+const LvRecord *lv_graph_record(const LvGraph *g, int i);
+
+/** 0, or the code of the first failure. */
+int lv_graph_error(const LvGraph *g);
+
+/**
+ * A tensor that the caller owns and gives with lv_program_bind(): an input, or
+ * state that ops read and write in place.
+ *
+ * @param name for messages and the dump; static
+ */
+LvTensor lv_external(LvGraph *g, const char *name, LvDtype dtype, int rank,
+                     const int *dim);
+
+/** Make t, which an op produced, be written to memory of the caller. */
+void lv_output(LvGraph *g, LvTensor t, const char *name);
+
+/** Like lv_output(), for tensors inside a network (tests, parity). */
+#define lv_watch lv_output
+
+/** The same tensor seen with another shape of as many elements. Free of cost. */
+static inline LvTensor lv_reshape(LvTensor t, int rank, const int *dim)
+{
+    t.rank = (uint8_t)rank;
+    for (int i = 0; i < LV_MAX_RANK; i++)
+        t.dim[i] = i < rank ? dim[i] : 1;
+    return t;
+}
+
+/*
+ * Builders, named as the ops of ops.h; arguments are the inputs and scalars, the
+ * result is the output. dtype is that of the output; LV_NONE: that of the first
+ * input. Statistics are left absent.
+ */
+#define LV_HERE(g) lv_graph_at(g, __FILE__, __LINE__)
+#define lv_linear(g, ...)     lv_linear_(LV_HERE(g), __VA_ARGS__)
+#define lv_norm(g, ...)       lv_norm_(LV_HERE(g), __VA_ARGS__)
+#define lv_gate(g, ...)       lv_gate_(LV_HERE(g), __VA_ARGS__)
+#define lv_qknorm(g, ...)     lv_qknorm_(LV_HERE(g), __VA_ARGS__)
+#define lv_attn(g, ...)       lv_attn_(LV_HERE(g), __VA_ARGS__)
+#define lv_linattn(g, ...)    lv_linattn_(LV_HERE(g), __VA_ARGS__)
+#define lv_mix(g, ...)        lv_mix_(LV_HERE(g), __VA_ARGS__)
+#define lv_add(g, ...)        lv_add_(LV_HERE(g), __VA_ARGS__)
+#define lv_act(g, ...)        lv_act_(LV_HERE(g), __VA_ARGS__)
+#define lv_glu(g, ...)        lv_glu_(LV_HERE(g), __VA_ARGS__)
+#define lv_embed(g, ...)      lv_embed_(LV_HERE(g), __VA_ARGS__)
+#define lv_sinusoid(g, ...)   lv_sinusoid_(LV_HERE(g), __VA_ARGS__)
+#define lv_patchify(g, ...)   lv_patchify_(LV_HERE(g), __VA_ARGS__)
+#define lv_unpatchify(g, ...) lv_unpatchify_(LV_HERE(g), __VA_ARGS__)
+#define lv_conv(g, ...)       lv_conv_(LV_HERE(g), __VA_ARGS__)
+#define lv_recall(g, ...)     lv_recall_(LV_HERE(g), __VA_ARGS__)
+#define lv_upsample(g, ...)   lv_upsample_(LV_HERE(g), __VA_ARGS__)
+#define lv_unstack(g, ...)    lv_unstack_(LV_HERE(g), __VA_ARGS__)
+#define lv_stack(g, ...)      lv_stack_(LV_HERE(g), __VA_ARGS__)
+#define lv_shuffle(g, ...)    lv_shuffle_(LV_HERE(g), __VA_ARGS__)
+#define lv_unshuffle(g, ...)  lv_unshuffle_(LV_HERE(g), __VA_ARGS__)
+
+LvTensor lv_linear_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, int act,
+                    LvDtype dtype);
+LvTensor lv_norm_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor mod,
+                  int kind, int shift, int scale, float eps, LvDtype dtype);
+LvTensor lv_gate_(LvGraph *g, LvTensor r, LvTensor x, LvTensor mod, int row);
+LvTensor lv_qknorm_(LvGraph *g, LvTensor x, LvTensor w, LvTensor rope, int heads,
+                    float eps, LvDtype dtype);
+LvTensor lv_attn_(LvGraph *g, LvTensor q, LvTensor k, LvTensor v,
+                  LvTensor key_bias, LvTensor rel_bias, int heads,
+                  int max_distance, float scale);
+LvTensor lv_linattn_(LvGraph *g, LvTensor q, LvTensor k, LvTensor v, LvTensor wq,
+                     LvTensor wk, int heads, int map, float eps);
+LvTensor lv_mix_(LvGraph *g, LvTensor a, LvTensor b, LvTensor r);
+LvTensor lv_add_(LvGraph *g, LvTensor a, LvTensor b);
+LvTensor lv_act_(LvGraph *g, LvTensor x, int act, LvDtype dtype);
+LvTensor lv_glu_(LvGraph *g, LvTensor x, LvTensor gate);
+LvTensor lv_embed_(LvGraph *g, LvTensor ids, LvTensor table, LvDtype dtype);
+/** n: width of the result, cosines and sines together; even. */
+LvTensor lv_sinusoid_(LvGraph *g, LvTensor t, int n);
+LvTensor lv_patchify_(LvGraph *g, LvTensor x, const int patch[3], LvDtype dtype);
+/** frames, rows, cols: F, Y, X of the result. */
+LvTensor lv_unpatchify_(LvGraph *g, LvTensor x, const int patch[3], int frames,
+                        int rows, int cols);
+LvTensor lv_conv_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor r,
+                  int stride, int pad, int act, LvDtype dtype);
+/** state: external, [1,Y,X,C]; read as prev, then written as next. */
+LvTensor lv_recall_(LvGraph *g, LvTensor x, LvTensor state);
+LvTensor lv_upsample_(LvGraph *g, LvTensor x);
+LvTensor lv_unstack_(LvGraph *g, LvTensor x, int n);
+LvTensor lv_stack_(LvGraph *g, LvTensor x, int n);
+LvTensor lv_shuffle_(LvGraph *g, LvTensor x, int n, LvDtype dtype);
+LvTensor lv_unshuffle_(LvGraph *g, LvTensor x, int n, LvDtype dtype);
+
+/** Bytes a program wants; all known before anything is allocated. */
+typedef struct LvSizes {
+    size_t arena;   ///< temporaries, at their planned offsets, and op scratch
+    size_t lower;   ///< largest sum of temporaries alive at once (the bound)
+    size_t thread;  ///< for each thread of the device
+    size_t weights; ///< packed copies of weights, each counted once
+    double flops;   ///< of one run
+} LvSizes;
+
+/**
+ * Plan a graph for a device: check that it runs every op, find live ranges, place
+ * temporaries (largest first, lowest free offset), ask every op for its sizes.
+ * The records are copied; g may be freed.
+ *
+ * @param[out] p freed with lv_program_free(); NULL on error
+ * @return 0, the graph's error, -ENOMEM, LV_ERR_UNSUPPORTED
+ */
+int lv_program_new(LvProgram **p, const LvGraph *g, LvDevice *dev);
+
+/** Free *p (not the arena) and set it to NULL. NULL is fine. */
+void lv_program_free(LvProgram **p);
+
+LvSizes lv_program_sizes(const LvProgram *p);
+
+/**
+ * Make ready to run: temporaries lie in arena (sizes.arena bytes of the device,
+ * LV_ALIGN-aligned, not freed here; programs that do not run at the same time may
+ * share one), products are prepared, fixed weights packed. May be called again, with
+ * another arena.
+ */
+int lv_program_build(LvProgram *p, void *arena);
+
+/** Give an external tensor or an output its memory, on the device. Cheap; may be
+ *  changed between runs. */
+void lv_program_bind(LvProgram *p, LvTensor t, void *data);
+
+/** Called before every record; a negative result stops the run with that code. */
+typedef int (*LvRunHook)(void *opaque, const LvRecord *next, int index, int count);
+
+/**
+ * Run all records. Every external tensor and output must be bound.
+ *
+ * @param hook may be NULL
+ * @return 0, what hook returned, LV_ERR_DEVICE
+ */
+int lv_program_run(LvProgram *p, LvRunHook hook, void *opaque);
+
+/** Seconds spent in each record by lv_program_run() are added up from now on in
+ *  seconds[count of records] (cleared by the caller); NULL turns it off. */
+void lv_program_time(LvProgram *p, double *seconds);
+
+/** Records of the program, in the order of running. */
+int lv_program_count(const LvProgram *p);
+const LvRecord *lv_program_record(const LvProgram *p, int i);
+
+/** Print a line for each record: op, shapes, offsets, live range, source line. */
+void lv_program_dump(const LvProgram *p, FILE *out);
+
+/** Offset of a tensor in the arena and its live range (first and last record);
+ *  0, or -1 when it is not a temporary. */
+int lv_program_place(const LvProgram *p, LvTensor t, size_t *offset, int *first,
+                     int *last);
+
+#endif /* LINVIDEO_GRAPH_GRAPH_H */

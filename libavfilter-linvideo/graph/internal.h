@@ -1,0 +1,51 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * What the files of the graph folder share; nobody else includes it.
+ * Floor F3 (graph).
+ */
+
+#ifndef LINVIDEO_GRAPH_INTERNAL_H
+#define LINVIDEO_GRAPH_INTERNAL_H
+
+#include "graph/graph.h"
+
+/** What is known of the graph tensor with this id. */
+typedef struct LvTensorInfo {
+    const char *name; ///< of externals and outputs, else NULL
+    int external;     ///< lives in memory of the caller
+    size_t bytes;
+    void *data;       ///< program: bound or planned address
+    size_t offset;    ///< program: in the arena, when not external
+    int first, last;  ///< program: records that write it first and read it last
+} LvTensorInfo;
+
+struct LvGraph {
+    const LvMsg *msg;
+    LvRecord *rec;
+    int nb_rec;
+    LvTensorInfo *info;
+    int nb_info;
+    int layer;        ///< of the next record
+    const char *file; ///< place of the next record
+    int line;
+    int error;
+};
+
+struct LvProgram {
+    LvDevice *dev;
+    LvRecord *rec;
+    LvCall *call; ///< of each record
+    int nb_rec;
+    LvTensorInfo *info;
+    int nb_info;
+    LvSizes sizes;
+    size_t scratch; ///< offset of the shared op scratch in the arena
+    int built;
+    double *seconds;
+};
+
+/** Find live ranges and offsets of p's temporaries; sets sizes.arena and .lower. */
+int lv_plan_place(LvProgram *p);
+
+#endif /* LINVIDEO_GRAPH_INTERNAL_H */

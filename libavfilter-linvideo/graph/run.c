@@ -1,0 +1,195 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/internal.h"
+
+static void *copy_array(const void *src, int nb, size_t size)
+{
+    void *dst = calloc((size_t)nb + 1, size);
+
+    return dst && nb ? memcpy(dst, src, (size_t)nb * size) : dst;
+}
+
+static int fail_unsupported(const LvProgram *p, const LvRecord *r)
+{
+    return lv_fail(p->dev->msg, LV_ERR_UNSUPPORTED,
+                   "%s:%d: device %s does not run the op '%s'", r->file, r->line,
+                   p->dev->fn->name, lv_op_info(r->op)->name);
+}
+
+/* Whether record a keeps the same forms of the same weights as record b. */
+static int same_weights(const LvRecord *a, const LvRecord *b)
+{
+    if (a->op != b->op || a->u.t[0].dtype != b->u.t[0].dtype)
+        return 0;
+    for (int i = 0; i < lv_op_info(a->op)->in; i++)
+        if (a->u.t[i].fixed != b->u.t[i].fixed ||
+            (a->u.t[i].fixed && a->u.t[i].data != b->u.t[i].data))
+            return 0;
+    return 1;
+}
+
+static size_t new_weight_bytes(const LvProgram *p, int i)
+{
+    for (int k = 0; k < i && p->call[i].weight_bytes; k++)
+        if (p->call[k].weight_bytes && same_weights(&p->rec[i], &p->rec[k]))
+            return 0;
+    return p->call[i].weight_bytes;
+}
+
+static int plan_calls(LvProgram *p)
+{
+    size_t scratch = 0;
+
+    for (int i = 0; i < p->nb_rec; i++) {
+        const LvRecord *r = &p->rec[i];
+        LvCall *c = &p->call[i];
+        int ret;
+
+        if (!lv_device_has(p->dev, r->op))
+            return fail_unsupported(p, r);
+        if ((ret = lv_device_call(p->dev->fn->plan, p->dev, r->op, &r->u, c)) < 0)
+            return ret;
+        scratch          = LV_MAX(scratch, c->scratch_bytes);
+        p->sizes.thread  = LV_MAX(p->sizes.thread, c->thread_bytes);
+        p->sizes.weights += new_weight_bytes(p, i);
+        p->sizes.flops   += lv_op_flops(r->op, &r->u);
+    }
+    p->scratch      = LV_ROUND_UP(p->sizes.arena, LV_ALIGN);
+    p->sizes.arena  = p->scratch + scratch;
+    return 0;
+}
+
+int lv_program_new(LvProgram **out, const LvGraph *g, LvDevice *dev)
+{
+    LvProgram *p;
+    int ret;
+
+    *out = NULL;
+    if (g->error)
+        return g->error;
+    if (!(p = calloc(1, sizeof(*p))))
+        return lv_fail(dev->msg, LV_ERR(ENOMEM), "graph: out of memory");
+    p->dev     = dev;
+    p->nb_rec  = g->nb_rec;
+    p->nb_info = g->nb_info;
+    p->rec     = copy_array(g->rec, g->nb_rec, sizeof(*p->rec));
+    p->info    = copy_array(g->info, g->nb_info, sizeof(*p->info));
+    p->call    = calloc((size_t)g->nb_rec + 1, sizeof(*p->call));
+    ret        = LV_ERR(ENOMEM);
+    if (!p->rec || !p->info || !p->call || (ret = lv_plan_place(p)) < 0 ||
+        (ret = plan_calls(p)) < 0) {
+        if (ret == LV_ERR(ENOMEM))
+            lv_msg(dev->msg, LV_MSG_ERROR, "graph: out of memory");
+        lv_program_free(&p);
+        return ret;
+    }
+    *out = p;
+    return 0;
+}
+
+static void release_calls(LvProgram *p)
+{
+    for (int i = 0; i < p->nb_rec && p->call; i++)
+        if (p->call[i].priv)
+            p->dev->fn->release(p->dev, p->rec[i].op, &p->call[i]);
+}
+
+void lv_program_free(LvProgram **prog)
+{
+    LvProgram *p = *prog;
+
+    if (!p)
+        return;
+    release_calls(p);
+    free(p->rec);
+    free(p->info);
+    free(p->call);
+    free(p);
+    *prog = NULL;
+}
+
+LvSizes lv_program_sizes(const LvProgram *p)
+{
+    return p->sizes;
+}
+
+static void set_address(LvProgram *p, int id, void *data)
+{
+    p->info[id].data = data;
+    for (int r = LV_MAX(p->info[id].first, 0); r <= p->info[id].last; r++) {
+        const LvOpInfo *op = lv_op_info(p->rec[r].op);
+        for (int k = 0; k < op->in + op->out; k++)
+            if (p->rec[r].u.t[k].id == id)
+                p->rec[r].u.t[k].data = data;
+    }
+}
+
+int lv_program_build(LvProgram *p, void *arena)
+{
+    int ret = p->dev->fn->reserve(p->dev, p->sizes.thread);
+
+    for (int i = 0; i < p->nb_info && ret >= 0; i++)
+        if (!p->info[i].external && p->info[i].first >= 0)
+            set_address(p, i, (char *)arena + p->info[i].offset);
+    release_calls(p);
+    for (int i = 0; i < p->nb_rec && ret >= 0; i++) {
+        p->call[i].scratch = (char *)arena + p->scratch;
+        ret = lv_device_call(p->dev->fn->build, p->dev, p->rec[i].op, &p->rec[i].u,
+                             &p->call[i]);
+    }
+    p->built = ret >= 0;
+    return LV_MIN(ret, 0);
+}
+
+void lv_program_bind(LvProgram *p, LvTensor t, void *data)
+{
+    if (t.id >= 0 && t.id < p->nb_info && p->info[t.id].external)
+        set_address(p, t.id, data);
+}
+
+static int check_bound(const LvProgram *p)
+{
+    for (int i = 0; i < p->nb_info; i++)
+        if (p->info[i].external && p->info[i].first >= 0 && !p->info[i].data)
+            return lv_fail(p->dev->msg, LV_ERR(EINVAL),
+                           "graph: tensor '%s' has no memory", p->info[i].name);
+    return p->built ? 0 : lv_fail(p->dev->msg, LV_ERR(EINVAL),
+                                  "graph: program is not built");
+}
+
+int lv_program_run(LvProgram *p, LvRunHook hook, void *opaque)
+{
+    int ret = check_bound(p);
+
+    for (int i = 0; i < p->nb_rec && ret >= 0; i++) {
+        double start = p->seconds ? lv_seconds() : 0;
+
+        if (hook && (ret = hook(opaque, &p->rec[i], i, p->nb_rec)) < 0)
+            return ret;
+        ret = lv_device_call(p->dev->fn->run, p->dev, p->rec[i].op, &p->rec[i].u,
+                             &p->call[i]);
+        if (p->seconds)
+            p->seconds[i] += lv_seconds() - start;
+    }
+    return ret < 0 ? ret : p->dev->fn->sync(p->dev);
+}
+
+void lv_program_time(LvProgram *p, double *seconds)
+{
+    p->seconds = seconds;
+}
+
+int lv_program_count(const LvProgram *p)
+{
+    return p->nb_rec;
+}
+
+const LvRecord *lv_program_record(const LvProgram *p, int i)
+{
+    return &p->rec[i];
+}

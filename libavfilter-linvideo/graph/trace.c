@@ -1,0 +1,348 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/internal.h"
+
+LvGraph *lv_graph_new(const LvMsg *msg)
+{
+    LvGraph *g = calloc(1, sizeof(*g));
+
+    if (g)
+        g->msg = msg;
+    return g;
+}
+
+void lv_graph_free(LvGraph **g)
+{
+    if (*g) {
+        free((*g)->rec);
+        free((*g)->info);
+        free(*g);
+    }
+    *g = NULL;
+}
+
+void lv_graph_layer(LvGraph *g, int n)
+{
+    g->layer = n;
+}
+
+LvGraph *lv_graph_at(LvGraph *g, const char *file, int line)
+{
+    g->file = file;
+    g->line = line;
+    return g;
+}
+
+int lv_graph_count(const LvGraph *g)
+{
+    return g->nb_rec;
+}
+
+const LvRecord *lv_graph_record(const LvGraph *g, int i)
+{
+    return &g->rec[i];
+}
+
+int lv_graph_error(const LvGraph *g)
+{
+    return g->error;
+}
+
+static void *grow(LvGraph *g, void *array, int nb, size_t size)
+{
+    /* Powers of two: room is exhausted exactly when nb is one of them. */
+    if (nb & (nb - 1))
+        return array;
+    array = realloc(array, (size_t)LV_MAX(2 * nb, 2) * size);
+    if (!array && !g->error)
+        g->error = lv_fail(g->msg, LV_ERR(ENOMEM), "graph: out of memory");
+    return array;
+}
+
+static LvTensor new_tensor(LvGraph *g, LvDtype dtype, int rank, const int *dim)
+{
+    LvTensor t = { .id = g->nb_info, .dtype = (uint8_t)dtype, .rank = (uint8_t)rank };
+    LvTensorInfo *info = grow(g, g->info, g->nb_info, sizeof(*info));
+
+    if (!info)
+        return LV_NO_TENSOR;
+    for (int i = 0; i < LV_MAX_RANK; i++)
+        t.dim[i] = i < rank ? dim[i] : 1;
+    g->info = info;
+    g->info[g->nb_info++] = (LvTensorInfo) { .bytes = lv_tensor_bytes(&t) };
+    return t;
+}
+
+LvTensor lv_external(LvGraph *g, const char *name, LvDtype dtype, int rank,
+                     const int *dim)
+{
+    LvTensor t = g->error ? LV_NO_TENSOR : new_tensor(g, dtype, rank, dim);
+
+    if (t.id >= 0) {
+        g->info[t.id].name     = name;
+        g->info[t.id].external = 1;
+    }
+    return t;
+}
+
+void lv_output(LvGraph *g, LvTensor t, const char *name)
+{
+    if (g->error || t.id < 0)
+        return;
+    g->info[t.id].name     = name;
+    g->info[t.id].external = 1;
+}
+
+static void fail_shapes(LvGraph *g, const LvRecord *r, const char *why)
+{
+    char text[256], one[64];
+    size_t n = 0;
+
+    text[0] = 0;
+    for (int i = 0; i < lv_op_info(r->op)->in && n < sizeof(text); i++)
+        n += (size_t)snprintf(text + n, sizeof(text) - n, " %s",
+                              lv_tensor_text(one, sizeof(one), &r->u.t[i]));
+    g->error = lv_fail(g->msg, LV_ERR(EINVAL), "%s:%d: %s: %s; got%s", r->file,
+                       r->line, lv_op_info(r->op)->name, why, text);
+}
+
+/* Append a record; its outputs are already described. Absent inputs of a failed
+ * graph must not be reported as errors of their own. */
+static void emit(LvGraph *g, int op, const LvOpArgs *u)
+{
+    const char *why;
+    LvRecord r = { .op = op, .layer = g->layer, .file = g->file, .line = g->line,
+                   .u = *u };
+    LvRecord *rec;
+
+    if (g->error)
+        return;
+    if (lv_op_check(op, u, &why) < 0) {
+        fail_shapes(g, &r, why);
+        return;
+    }
+    if (!(rec = grow(g, g->rec, g->nb_rec, sizeof(*rec))))
+        return;
+    g->rec = rec;
+    g->rec[g->nb_rec++] = r;
+}
+
+/* Shapes are checked when a record is appended; until then a zero must not divide. */
+static int part(int n, int by)
+{
+    return by ? n / by : 0;
+}
+
+/* Describe an output, so that no builder can make one in a failed graph. */
+static LvTensor out(LvGraph *g, LvTensor like, LvDtype dtype, int rank,
+                    const int *dim)
+{
+    if (g->error)
+        return LV_NO_TENSOR;
+    return new_tensor(g, dtype ? dtype : (LvDtype)like.dtype, rank, dim);
+}
+
+#define OUT(like, dtype, rank, ...) \
+    out(g, like, dtype, rank, (const int[LV_MAX_RANK]) { __VA_ARGS__ })
+
+static LvTensor out_like(LvGraph *g, LvTensor like, LvDtype dtype)
+{
+    return out(g, like, dtype, like.rank, like.dim);
+}
+
+LvTensor lv_linear_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, int act,
+                    LvDtype dtype)
+{
+    LvTensor y = OUT(x, dtype, 2, x.dim[0], w.dim[0]);
+
+    emit(g, LV_OP_LINEAR, &(LvOpArgs) { .linear = { x, w, b, y, act } });
+    return y;
+}
+
+LvTensor lv_norm_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor mod,
+                  int kind, int shift, int scale, float eps, LvDtype dtype)
+{
+    LvTensor y = out_like(g, x, dtype);
+
+    emit(g, LV_OP_NORM, &(LvOpArgs) { .norm = {
+        x, w, b, mod, y, LV_NO_TENSOR, LV_NO_TENSOR, kind, shift, scale, eps } });
+    return y;
+}
+
+LvTensor lv_gate_(LvGraph *g, LvTensor r, LvTensor x, LvTensor mod, int row)
+{
+    LvTensor y = out_like(g, r, LV_NONE);
+
+    emit(g, LV_OP_GATE, &(LvOpArgs) { .gate = { r, x, mod, y, row } });
+    return y;
+}
+
+LvTensor lv_qknorm_(LvGraph *g, LvTensor x, LvTensor w, LvTensor rope, int heads,
+                    float eps, LvDtype dtype)
+{
+    LvTensor y = out_like(g, x, dtype);
+
+    emit(g, LV_OP_QKNORM, &(LvOpArgs) { .qknorm = {
+        x, w, rope, y, LV_NO_TENSOR, heads, eps } });
+    return y;
+}
+
+LvTensor lv_attn_(LvGraph *g, LvTensor q, LvTensor k, LvTensor v,
+                  LvTensor key_bias, LvTensor rel_bias, int heads,
+                  int max_distance, float scale)
+{
+    LvTensor o = out_like(g, q, LV_NONE);
+
+    emit(g, LV_OP_ATTN, &(LvOpArgs) { .attn = {
+        q, k, v, key_bias, rel_bias, o, LV_NO_TENSOR, heads, max_distance, scale } });
+    return o;
+}
+
+LvTensor lv_linattn_(LvGraph *g, LvTensor q, LvTensor k, LvTensor v, LvTensor wq,
+                     LvTensor wk, int heads, int map, float eps)
+{
+    LvTensor o = out_like(g, q, LV_NONE);
+
+    emit(g, LV_OP_LINATTN, &(LvOpArgs) { .linattn = {
+        q, k, v, wq, wk, o, LV_NO_TENSOR, LV_NO_TENSOR, heads, map, eps } });
+    return o;
+}
+
+LvTensor lv_mix_(LvGraph *g, LvTensor a, LvTensor b, LvTensor r)
+{
+    LvTensor y = out_like(g, a, LV_NONE);
+
+    emit(g, LV_OP_MIX, &(LvOpArgs) { .mix = { a, b, r, y } });
+    return y;
+}
+
+LvTensor lv_add_(LvGraph *g, LvTensor a, LvTensor b)
+{
+    LvTensor y = out_like(g, a, LV_NONE);
+
+    emit(g, LV_OP_ADD, &(LvOpArgs) { .add = { a, b, y } });
+    return y;
+}
+
+LvTensor lv_act_(LvGraph *g, LvTensor x, int act, LvDtype dtype)
+{
+    LvTensor y = out_like(g, x, dtype);
+
+    emit(g, LV_OP_ACT, &(LvOpArgs) { .act = { x, y, act } });
+    return y;
+}
+
+LvTensor lv_glu_(LvGraph *g, LvTensor x, LvTensor gate)
+{
+    LvTensor y = out_like(g, x, LV_NONE);
+
+    emit(g, LV_OP_GLU, &(LvOpArgs) { .glu = { x, gate, y } });
+    return y;
+}
+
+LvTensor lv_embed_(LvGraph *g, LvTensor ids, LvTensor table, LvDtype dtype)
+{
+    LvTensor y = OUT(table, dtype, 2, ids.dim[0], table.dim[1]);
+
+    emit(g, LV_OP_EMBED, &(LvOpArgs) { .embed = { ids, table, y } });
+    return y;
+}
+
+LvTensor lv_sinusoid_(LvGraph *g, LvTensor t, int n)
+{
+    LvTensor y = OUT(t, LV_F32, 2, 1, n);
+
+    emit(g, LV_OP_SINUSOID, &(LvOpArgs) { .sinusoid = { t, y } });
+    return y;
+}
+
+LvTensor lv_patchify_(LvGraph *g, LvTensor x, const int patch[3], LvDtype dtype)
+{
+    int pt = patch[0], ph = patch[1], pw = patch[2];
+    LvTensor y = OUT(x, dtype, 2,
+                     part(x.dim[1], pt) * part(x.dim[2], ph) * part(x.dim[3], pw),
+                     x.dim[0] * pt * ph * pw);
+
+    emit(g, LV_OP_PATCHIFY, &(LvOpArgs) { .patchify = { x, y, pt, ph, pw } });
+    return y;
+}
+
+LvTensor lv_unpatchify_(LvGraph *g, LvTensor x, const int patch[3], int frames,
+                        int rows, int cols)
+{
+    int pt = patch[0], ph = patch[1], pw = patch[2];
+    LvTensor y = OUT(x, LV_F32, 4, part(x.dim[1], pt * ph * pw), frames, rows, cols);
+
+    emit(g, LV_OP_UNPATCHIFY, &(LvOpArgs) { .unpatchify = { x, y, pt, ph, pw } });
+    return y;
+}
+
+static int conv_size(int n, int kernel, int pad, int stride)
+{
+    return stride ? (n + 2 * pad - kernel) / stride + 1 : 0;
+}
+
+LvTensor lv_conv_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor r,
+                  int stride, int pad, int act, LvDtype dtype)
+{
+    LvTensor y = OUT(x, dtype, 4, x.dim[0], conv_size(x.dim[1], w.dim[2], pad, stride),
+                     conv_size(x.dim[2], w.dim[3], pad, stride), w.dim[0]);
+
+    emit(g, LV_OP_CONV, &(LvOpArgs) { .conv = { x, w, b, r, y, stride, pad, act } });
+    return y;
+}
+
+LvTensor lv_recall_(LvGraph *g, LvTensor x, LvTensor state)
+{
+    LvTensor y = OUT(x, LV_NONE, 4, x.dim[0], x.dim[1], x.dim[2], 2 * x.dim[3]);
+
+    emit(g, LV_OP_RECALL, &(LvOpArgs) { .recall = { x, state, y, state } });
+    return y;
+}
+
+LvTensor lv_upsample_(LvGraph *g, LvTensor x)
+{
+    LvTensor y = OUT(x, LV_NONE, 4, x.dim[0], 2 * x.dim[1], 2 * x.dim[2], x.dim[3]);
+
+    emit(g, LV_OP_UPSAMPLE, &(LvOpArgs) { .upsample = { x, y } });
+    return y;
+}
+
+LvTensor lv_unstack_(LvGraph *g, LvTensor x, int n)
+{
+    LvTensor y = OUT(x, LV_NONE, 4, x.dim[0] * n, x.dim[1], x.dim[2], part(x.dim[3], n));
+
+    emit(g, LV_OP_UNSTACK, &(LvOpArgs) { .unstack = { x, y, n } });
+    return y;
+}
+
+LvTensor lv_stack_(LvGraph *g, LvTensor x, int n)
+{
+    LvTensor y = OUT(x, LV_NONE, 4, part(x.dim[0], n), x.dim[1], x.dim[2], x.dim[3] * n);
+
+    emit(g, LV_OP_STACK, &(LvOpArgs) { .stack = { x, y, n } });
+    return y;
+}
+
+LvTensor lv_shuffle_(LvGraph *g, LvTensor x, int n, LvDtype dtype)
+{
+    LvTensor y = OUT(x, dtype, 4, x.dim[0], x.dim[1] * n, x.dim[2] * n,
+                     part(x.dim[3], n * n));
+
+    emit(g, LV_OP_SHUFFLE, &(LvOpArgs) { .shuffle = { x, y, n } });
+    return y;
+}
+
+LvTensor lv_unshuffle_(LvGraph *g, LvTensor x, int n, LvDtype dtype)
+{
+    LvTensor y = OUT(x, dtype, 4, x.dim[0], part(x.dim[1], n), part(x.dim[2], n),
+                     x.dim[3] * n * n);
+
+    emit(g, LV_OP_UNSHUFFLE, &(LvOpArgs) { .unshuffle = { x, y, n } });
+    return y;
+}
