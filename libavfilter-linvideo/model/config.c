@@ -1,0 +1,241 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "model/config.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+#include "backend/ops.h"
+
+#define KEY "linvideo.config"
+
+static const char *const attn_kinds[LV_ATTN_NB] = { "softmax", "linear", "mixed" };
+static const char *const maps[LV_MAP_NB] = { "hedgehog", "relu", "taylor" };
+
+typedef enum Kind { INT, REAL, NAME } Kind;
+
+typedef struct Row {
+    const char *section, *key;
+    Kind kind;
+    size_t offset;
+    double min, max;  /* NAME: max is the size of the array */
+    double fallback;  /* NAN: the key is required */
+} Row;
+
+#define AT(member) offsetof(LvModelConfig, member)
+
+static const Row rows[] = {
+    { "dit",   "dim",          INT,  AT(dit.dim),           2, 1 << 16, NAN },
+    { "dit",   "ffn_dim",      INT,  AT(dit.ffn_dim),       1, 1 << 18, NAN },
+    { "dit",   "num_heads",    INT,  AT(dit.heads),         1, 1024,    NAN },
+    { "dit",   "num_layers",   INT,  AT(dit.layers),        1, LV_MAX_LAYERS, NAN },
+    { "dit",   "text_dim",     INT,  AT(dit.text_dim),      1, 1 << 16, NAN },
+    { "dit",   "text_len",     INT,  AT(dit.text_len),      1, 4096,    512 },
+    { "dit",   "freq_dim",     INT,  AT(dit.freq_dim),      2, 4096,    256 },
+    { "dit",   "in_channels",  INT,  AT(dit.channels),      1, LV_MAX_CHANNELS, NAN },
+    { "dit",   "eps",          REAL, AT(dit.eps),           1e-12, 0.1, 1e-6 },
+    { "dit",   "feature_dim",  INT,  AT(dit.map_dim),       0, 4096,    0 },
+    { "dit",   "feature_eps",  REAL, AT(dit.map_eps),       0, 0.1,     1e-6 },
+    { "text",  "vocab",        INT,  AT(text.vocab),        1, 1 << 22, NAN },
+    { "text",  "dim",          INT,  AT(text.dim),          1, 1 << 16, NAN },
+    { "text",  "dim_attn",     INT,  AT(text.dim_attn),     1, 1 << 16, NAN },
+    { "text",  "dim_ffn",      INT,  AT(text.dim_ffn),      1, 1 << 18, NAN },
+    { "text",  "num_heads",    INT,  AT(text.heads),        1, 1024,    NAN },
+    { "text",  "num_layers",   INT,  AT(text.layers),       1, LV_MAX_LAYERS, NAN },
+    { "text",  "num_buckets",  INT,  AT(text.buckets),      4, 1024,    32 },
+    { "text",  "max_distance", INT,  AT(text.max_distance), 2, 4096,    128 },
+    { "text",  "eps",          REAL, AT(text.eps),          1e-12, 0.1, 1e-6 },
+    { "vae",   "latent_channels", INT, AT(vae.channels),    1, LV_MAX_CHANNELS, NAN },
+    { "vae",   "patch_size",   INT,  AT(vae.patch),         1, 16,      1 },
+    { "video", "width",        INT,  AT(video.width),       16, 8192,   NAN },
+    { "video", "height",       INT,  AT(video.height),      16, 8192,   NAN },
+    { "video", "frames",       INT,  AT(video.frames),      1, 1021,    NAN },
+    { "video", "fps",          INT,  AT(video.rate_num),    1, 1 << 20, NAN },
+    { "video", "fps_den",      INT,  AT(video.rate_den),    1, 1 << 20, 1 },
+    { "sampler", "solver",     NAME, AT(video.sampler),     0, 16,      NAN },
+    { "sampler", "steps",      INT,  AT(video.steps),       1, 1000,    NAN },
+    { "sampler", "shift",      REAL, AT(video.shift),       0.01, 100,  NAN },
+    { "sampler", "guidance",   REAL, AT(video.guidance),    1, 100,     NAN },
+};
+
+static int fail(const LvSafetensors *st, const LvMsg *msg, const char *section,
+                const char *key, const char *what)
+{
+    return lv_fail(msg, LV_ERR_MODEL, "%s: " KEY ": %s.%s %s",
+                   lv_safetensors_path(st), section, key, what);
+}
+
+static int read_row(LvModelConfig *c, const Row *r, const json_t *root,
+                    const LvSafetensors *st, const LvMsg *msg)
+{
+    const json_t *v = json_object_get(json_object_get(root, r->section), r->key);
+    void *field     = (char *)c + r->offset;
+    double x        = v ? json_number_value(v) : r->fallback;
+    char what[96];
+
+    if (!v && isnan(r->fallback))
+        return fail(st, msg, r->section, r->key, "is missing");
+    if (r->kind == NAME) {
+        if (!json_is_string(v) || json_string_length(v) >= (size_t)r->max)
+            return fail(st, msg, r->section, r->key, "is not a short name");
+        strcpy(field, json_string_value(v));
+        return 0;
+    }
+    if (v && !(r->kind == INT ? json_is_integer(v) : json_is_number(v)))
+        return fail(st, msg, r->section, r->key, r->kind == INT ?
+                    "is not a whole number" : "is not a number");
+    if (!(x >= r->min && x <= r->max)) {
+        snprintf(what, sizeof(what), "is %g, allowed is %g to %g", x, r->min, r->max);
+        return fail(st, msg, r->section, r->key, what);
+    }
+    if (r->kind == INT)
+        *(int *)field = (int)x;
+    else
+        *(float *)field = (float)x;
+    return 0;
+}
+
+static int index_of(const char *const *names, int nb, const char *name)
+{
+    for (int i = 0; i < nb && name; i++)
+        if (!strcmp(names[i], name))
+            return i;
+    return -1;
+}
+
+static int read_patch(LvDitConfig *c, const json_t *dit, const LvSafetensors *st,
+                      const LvMsg *msg)
+{
+    const json_t *v = json_object_get(dit, "patch");
+
+    c->patch[0] = 1;
+    c->patch[1] = c->patch[2] = 2;
+    if (v && json_array_size(v) != 3)
+        return fail(st, msg, "dit", "patch", "is not a list of 3 numbers");
+    for (size_t i = 0; v && i < 3; i++) {
+        json_int_t n = json_integer_value(json_array_get(v, i));
+        if (n < 1 || n > 16)
+            return fail(st, msg, "dit", "patch", "holds a number outside 1 to 16");
+        c->patch[i] = (int)n;
+    }
+    return 0;
+}
+
+static int read_attention(LvDitConfig *c, const json_t *dit, const LvSafetensors *st,
+                          const LvMsg *msg)
+{
+    const json_t *v = json_object_get(dit, "attention");
+    const json_t *m = json_object_get(dit, "feature_map");
+    int kind;
+
+    if (v && json_array_size(v) != (size_t)c->layers)
+        return fail(st, msg, "dit", "attention", "has not one name for each layer");
+    for (int i = 0; v && i < c->layers; i++) {
+        kind = index_of(attn_kinds, LV_ATTN_NB,
+                        json_string_value(json_array_get(v, (size_t)i)));
+        if (kind < 0)
+            return fail(st, msg, "dit", "attention",
+                        "holds a name other than softmax, linear, mixed");
+        c->attention[i] = (uint8_t)kind;
+    }
+    c->map = m ? index_of(maps, LV_MAP_NB, json_string_value(m)) : LV_MAP_HEDGEHOG;
+    if (c->map < 0)
+        return fail(st, msg, "dit", "feature_map", "is not hedgehog, relu or taylor");
+    if (!c->map_dim && lv_config_layers(c, LV_ATTN_SOFTMAX) < c->layers)
+        return fail(st, msg, "dit", "feature_dim", "is missing for the linear layers");
+    return 0;
+}
+
+static int read_floats(float *dst, int n, float fallback, const json_t *vae,
+                       const char *key, const LvSafetensors *st, const LvMsg *msg)
+{
+    const json_t *v = json_object_get(vae, key);
+
+    if (v && json_array_size(v) != (size_t)n)
+        return fail(st, msg, "vae", key, "has not one number for each latent channel");
+    for (int i = 0; i < n; i++) {
+        const json_t *x = json_array_get(v, (size_t)i);
+        dst[i] = v ? (float)json_number_value(x) : fallback;
+        if ((v && !json_is_number(x)) || !isfinite(dst[i]) || (fallback && dst[i] <= 0))
+            return fail(st, msg, "vae", key, "holds something that is no usable number");
+    }
+    return 0;
+}
+
+static int check_sizes(const LvModelConfig *c, const LvSafetensors *st,
+                       const LvMsg *msg)
+{
+    if (c->dit.dim % c->dit.heads || c->dit.dim / c->dit.heads % 2)
+        return fail(st, msg, "dit", "num_heads", "does not cut dim into even parts");
+    if (c->dit.freq_dim % 2)
+        return fail(st, msg, "dit", "freq_dim", "is odd");
+    if (c->dit.text_dim != c->text.dim)
+        return fail(st, msg, "dit", "text_dim", "differs from text.dim");
+    if (c->dit.channels != c->vae.channels)
+        return fail(st, msg, "dit", "in_channels", "differs from vae.latent_channels");
+    if (c->text.dim_attn % c->text.heads)
+        return fail(st, msg, "text", "num_heads", "does not divide dim_attn");
+    if (c->text.buckets % 4 || c->text.max_distance <= c->text.buckets / 4)
+        return fail(st, msg, "text", "num_buckets", "does not fit max_distance");
+    return 0;
+}
+
+static int read_all(LvModelConfig *c, const json_t *root, const LvSafetensors *st,
+                    const LvMsg *msg)
+{
+    const json_t *dit = json_object_get(root, "dit"), *vae = json_object_get(root, "vae");
+    int ret = 0;
+
+    for (int i = 0; i < LV_COUNT(rows) && ret >= 0; i++)
+        ret = read_row(c, &rows[i], root, st, msg);
+    if (ret < 0 || (ret = read_patch(&c->dit, dit, st, msg)) < 0 ||
+        (ret = read_attention(&c->dit, dit, st, msg)) < 0 ||
+        (ret = read_floats(c->vae.mean, c->vae.channels, 0, vae, "latent_mean", st,
+                           msg)) < 0 ||
+        (ret = read_floats(c->vae.std, c->vae.channels, 1, vae, "latent_std", st,
+                           msg)) < 0)
+        return ret;
+    return check_sizes(c, st, msg);
+}
+
+int lv_config_read(LvModelConfig *c, const LvSafetensors *st, const LvMsg *msg)
+{
+    const char *text = lv_safetensors_meta(st, KEY);
+    json_error_t error;
+    json_t *root;
+    int ret;
+
+    memset(c, 0, sizeof(*c));
+    if (!text)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: no linvideo bundle: its metadata has no "
+                       "'" KEY "'", lv_safetensors_path(st));
+    root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    if (!root)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: " KEY ": line %d: %s",
+                       lv_safetensors_path(st), error.line, error.text);
+    ret = read_all(c, root, st, msg);
+    json_decref(root);
+    return ret;
+}
+
+int lv_config_layers(const LvDitConfig *c, int kind)
+{
+    int n = 0;
+
+    for (int i = 0; i < c->layers; i++)
+        n += c->attention[i] == kind;
+    return n;
+}
+
+const char *lv_attn_kind_name(int kind)
+{
+    return attn_kinds[kind];
+}
+
+const char *lv_map_name(int map)
+{
+    return maps[map];
+}

@@ -1,0 +1,87 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Sizes and defaults of a model, as its bundle's metadata gives them.
+ * Floor F4 (model): knows numbers, not weights.
+ *
+ * A bundle is one .safetensors file: tensors "dit.*" (names of Wan's reference),
+ * "text.*" (UMT5, names of the reference), "vae.*" (TAEHV's names) and
+ * "tokenizer.spm" (U8, a sentencepiece model); metadata "linvideo.config" holds
+ * JSON with the sections and keys of the table in config.c.
+ */
+
+#ifndef LINVIDEO_MODEL_CONFIG_H
+#define LINVIDEO_MODEL_CONFIG_H
+
+#include "base/safetensors.h"
+
+enum { LV_MAX_LAYERS = 128, LV_MAX_CHANNELS = 64 };
+
+/** Kinds of self-attention. MIXED: r softmax + (1 - r) linear. */
+enum LvAttnKind { LV_ATTN_SOFTMAX, LV_ATTN_LINEAR, LV_ATTN_MIXED, LV_ATTN_NB };
+
+/** Diffusion transformer. */
+typedef struct LvDitConfig {
+    int dim, ffn_dim, heads, layers; ///< heads divides dim; head_dim is even
+    int text_dim;  ///< width of the text encoder's output
+    int text_len;  ///< rows of text attended to, zero padding included
+    int freq_dim;  ///< of the time sinusoid, even
+    int channels;  ///< of the latents, in and out
+    int patch[3];  ///< frames, rows, columns of latents in a token
+    float eps;     ///< of all norms
+    int map;       ///< enum LvMapKind of linear layers
+    int map_dim;   ///< columns P of their maps; 0 when no layer has any
+    float map_eps; ///< of their denominators
+    uint8_t attention[LV_MAX_LAYERS]; ///< enum LvAttnKind of each layer
+} LvDitConfig;
+
+/** UMT5 encoder. */
+typedef struct LvUmt5Config {
+    int vocab, dim, dim_attn, dim_ffn, heads, layers;
+    int buckets, max_distance; ///< of the relative position bias
+    float eps;
+} LvUmt5Config;
+
+/** TAEHV-style autoencoder; its layers are found from the file's tensors. */
+typedef struct LvTaeConfig {
+    int channels;   ///< of the latents
+    int patch;      ///< pixels are unshuffled by this first, 1 or more
+    float mean[LV_MAX_CHANNELS]; ///< latents are stored as (z - mean) / std
+    float std[LV_MAX_CHANNELS];
+} LvTaeConfig;
+
+/** What the model was made for. */
+typedef struct LvVideoConfig {
+    int width, height, frames;
+    int rate_num, rate_den;   ///< frames a second
+    char sampler[16];         ///< name, see pipeline/sample.h
+    int steps;
+    float shift, guidance;    ///< guidance 1: off
+} LvVideoConfig;
+
+typedef struct LvModelConfig {
+    LvDitConfig dit;
+    LvUmt5Config text;
+    LvTaeConfig vae;
+    LvVideoConfig video;
+} LvModelConfig;
+
+/**
+ * Read the configuration of a bundle. Every number is checked against the range
+ * in config.c's table, and the sections against each other.
+ *
+ * @return 0, or LV_ERR_MODEL with a message: which key, what it holds, what is
+ *         allowed
+ */
+int lv_config_read(LvModelConfig *c, const LvSafetensors *st, const LvMsg *msg);
+
+/** Number of layers of a kind. */
+int lv_config_layers(const LvDitConfig *c, int kind);
+
+/** "softmax", "linear", "mixed". */
+const char *lv_attn_kind_name(int kind);
+
+/** "hedgehog", "relu", "taylor". */
+const char *lv_map_name(int map);
+
+#endif /* LINVIDEO_MODEL_CONFIG_H */

@@ -1,0 +1,294 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "model/dit.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { DIM, DIM6, FFN, CHANNELS, OUT, PT, PH, PW, TEXT, FREQ, HEADS, HEAD_DIM, MAP,
+       NB_SYMBOLS };
+
+#define MODEL(member) offsetof(LvDit, member)
+#define BLOCK(member) offsetof(LvDitBlock, member)
+#define MATRIX (LV_W_MATRIX | LV_W_DECAY)
+#define D LV_DIM(DIM)
+
+static const LvWeightRow model_rows[] = {
+    { "patch_embedding.weight", MODEL(patch.w),
+      { D, LV_DIM(CHANNELS), LV_DIM(PT), LV_DIM(PH), LV_DIM(PW) }, MATRIX | LV_W_FLAT },
+    { "patch_embedding.bias", MODEL(patch.b), { D }, 0 },
+    { "text_embedding.0.weight", MODEL(text0.w), { D, LV_DIM(TEXT) }, MATRIX },
+    { "text_embedding.0.bias", MODEL(text0.b), { D }, 0 },
+    { "text_embedding.2.weight", MODEL(text2.w), { D, D }, MATRIX },
+    { "text_embedding.2.bias", MODEL(text2.b), { D }, 0 },
+    { "time_embedding.0.weight", MODEL(time0.w), { D, LV_DIM(FREQ) }, MATRIX },
+    { "time_embedding.0.bias", MODEL(time0.b), { D }, 0 },
+    { "time_embedding.2.weight", MODEL(time2.w), { D, D }, MATRIX },
+    { "time_embedding.2.bias", MODEL(time2.b), { D }, 0 },
+    { "time_projection.1.weight", MODEL(proj.w), { LV_DIM(DIM6), D }, MATRIX },
+    { "time_projection.1.bias", MODEL(proj.b), { LV_DIM(DIM6) }, 0 },
+    { "head.modulation", MODEL(head_mod), { 1, 2, D }, LV_W_INNER },
+    { "head.head.weight", MODEL(head.w), { LV_DIM(OUT), D }, MATRIX },
+    { "head.head.bias", MODEL(head.b), { LV_DIM(OUT) }, 0 },
+};
+
+#define ATTN_ROWS(name, member)                                                   \
+    { "blocks.%d." name ".q.weight", BLOCK(member.q.w), { D, D }, MATRIX },       \
+    { "blocks.%d." name ".q.bias", BLOCK(member.q.b), { D }, 0 },                 \
+    { "blocks.%d." name ".k.weight", BLOCK(member.k.w), { D, D }, MATRIX },       \
+    { "blocks.%d." name ".k.bias", BLOCK(member.k.b), { D }, 0 },                 \
+    { "blocks.%d." name ".v.weight", BLOCK(member.v.w), { D, D }, MATRIX },       \
+    { "blocks.%d." name ".v.bias", BLOCK(member.v.b), { D }, 0 },                 \
+    { "blocks.%d." name ".o.weight", BLOCK(member.o.w), { D, D }, MATRIX },       \
+    { "blocks.%d." name ".o.bias", BLOCK(member.o.b), { D }, 0 },                 \
+    { "blocks.%d." name ".norm_q.weight", BLOCK(member.norm_q), { D }, 0 },       \
+    { "blocks.%d." name ".norm_k.weight", BLOCK(member.norm_k), { D }, 0 }
+
+static const LvWeightRow block_rows[] = {
+    { "blocks.%d.modulation", BLOCK(mod), { 1, 6, D }, LV_W_INNER },
+    ATTN_ROWS("self_attn", self),
+    ATTN_ROWS("cross_attn", cross),
+    { "blocks.%d.norm3.weight", BLOCK(norm3.w), { D }, 0 },
+    { "blocks.%d.norm3.bias", BLOCK(norm3.b), { D }, 0 },
+    { "blocks.%d.ffn.0.weight", BLOCK(ffn0.w), { LV_DIM(FFN), D }, MATRIX },
+    { "blocks.%d.ffn.0.bias", BLOCK(ffn0.b), { LV_DIM(FFN) }, 0 },
+    { "blocks.%d.ffn.2.weight", BLOCK(ffn2.w), { D, LV_DIM(FFN) }, MATRIX },
+    { "blocks.%d.ffn.2.bias", BLOCK(ffn2.b), { D }, 0 },
+};
+
+#define MAP_SHAPE { LV_DIM(HEADS), LV_DIM(HEAD_DIM), LV_DIM(MAP) }
+
+static const LvWeightRow linear_rows[] = {
+    { "blocks.%d.self_attn.map_q.weight", BLOCK(map_q), MAP_SHAPE, LV_W_MATRIX },
+    { "blocks.%d.self_attn.map_k.weight", BLOCK(map_k), MAP_SHAPE, LV_W_MATRIX },
+};
+
+static const LvWeightRow mixed_rows[] = {
+    { "blocks.%d.self_attn.mix", BLOCK(mix), { 1 }, 0 },
+};
+
+static int bind_block(LvDit *m, LvWeights *w, const char *prefix, int i,
+                      const int *symbols)
+{
+    LvDitBlock *b = &m->block[i];
+    int kind = m->cfg.attention[i], ret;
+
+    b->map_q = b->map_k = b->mix = LV_NO_TENSOR;
+    ret = lv_weights_bind(w, block_rows, LV_COUNT(block_rows), prefix, i, symbols, b);
+    if (ret >= 0 && kind != LV_ATTN_SOFTMAX)
+        ret = lv_weights_bind(w, linear_rows, LV_COUNT(linear_rows), prefix, i, symbols,
+                              b);
+    if (ret >= 0 && kind == LV_ATTN_MIXED)
+        ret = lv_weights_bind(w, mixed_rows, LV_COUNT(mixed_rows), prefix, i, symbols,
+                              b);
+    return ret;
+}
+
+int lv_dit_bind(LvDit *m, const LvDitConfig *cfg, LvWeights *w, const char *prefix)
+{
+    const int *p = cfg->patch;
+    const int symbols[NB_SYMBOLS] = {
+        [DIM] = cfg->dim, [DIM6] = 6 * cfg->dim, [FFN] = cfg->ffn_dim,
+        [CHANNELS] = cfg->channels, [OUT] = cfg->channels * p[0] * p[1] * p[2],
+        [PT] = p[0], [PH] = p[1], [PW] = p[2], [TEXT] = cfg->text_dim,
+        [FREQ] = cfg->freq_dim, [HEADS] = cfg->heads,
+        [HEAD_DIM] = cfg->dim / cfg->heads, [MAP] = cfg->map_dim,
+    };
+    int ret;
+
+    m->cfg   = *cfg;
+    m->block = calloc((size_t)cfg->layers, sizeof(*m->block));
+    if (!m->block)
+        return lv_fail(lv_weights_msg(w), LV_ERR(ENOMEM), "dit: out of memory");
+    ret = lv_weights_bind(w, model_rows, LV_COUNT(model_rows), prefix, 0, symbols, m);
+    for (int i = 0; i < cfg->layers && ret >= 0; i++)
+        ret = bind_block(m, w, prefix, i, symbols);
+    return ret;
+}
+
+void lv_dit_free(LvDit *m)
+{
+    free(m->block);
+    m->block = NULL;
+}
+
+/* Trace. Products feed norms and gates, which round by themselves: only what goes
+ * into another product is made in dtype. */
+
+static LvTensor affine(LvGraph *g, LvTensor x, LvAffine p, LvDtype dtype)
+{
+    return lv_linear(g, x, p.w, p.b, LV_ACT_NONE, dtype);
+}
+
+static LvTensor layer_norm(LvGraph *g, const LvDit *m, LvTensor x, LvTensor mod,
+                           int shift, int scale, LvDtype dtype)
+{
+    return lv_norm(g, x, LV_NO_TENSOR, LV_NO_TENSOR, mod, LV_NORM_LAYER, shift, scale,
+                   m->cfg.eps, dtype);
+}
+
+static LvTensor qk(LvGraph *g, const LvDit *m, LvTensor x, LvAffine p, LvTensor norm,
+                   LvTensor rope, LvDtype dtype)
+{
+    x = affine(g, x, p, LV_F32);
+    return lv_qknorm(g, x, norm, rope, m->cfg.heads, m->cfg.eps, dtype);
+}
+
+static LvTensor softmax(LvGraph *g, const LvDit *m, LvTensor q, LvTensor k, LvTensor v)
+{
+    float scale = 1 / sqrtf((float)(m->cfg.dim / m->cfg.heads));
+
+    return lv_attn(g, q, k, v, LV_NO_TENSOR, LV_NO_TENSOR, m->cfg.heads, 0, scale);
+}
+
+static LvTensor linear(LvGraph *g, const LvDit *m, const LvDitBlock *b, LvTensor q,
+                       LvTensor k, LvTensor v)
+{
+    return lv_linattn(g, q, k, v, b->map_q, b->map_k, m->cfg.heads, m->cfg.map,
+                      m->cfg.map_eps);
+}
+
+static LvTensor self_attn(LvGraph *g, const LvDit *m, int layer, LvTensor y,
+                          LvTensor rope, LvDtype dtype)
+{
+    const LvDitBlock *b = &m->block[layer];
+    LvTensor q = qk(g, m, y, b->self.q, b->self.norm_q, rope, dtype);
+    LvTensor k = qk(g, m, y, b->self.k, b->self.norm_k, rope, dtype);
+    LvTensor v = affine(g, y, b->self.v, dtype), o, l;
+    int kind   = m->cfg.attention[layer];
+
+    o = kind == LV_ATTN_LINEAR ? LV_NO_TENSOR : softmax(g, m, q, k, v);
+    l = kind == LV_ATTN_SOFTMAX ? LV_NO_TENSOR : linear(g, m, b, q, k, v);
+    if (kind == LV_ATTN_MIXED)
+        o = lv_mix(g, o, l, b->mix);
+    return affine(g, kind == LV_ATTN_LINEAR ? l : o, b->self.o, dtype);
+}
+
+static LvTensor cross_attn(LvGraph *g, const LvDit *m, const LvDitBlock *b,
+                           LvTensor y, LvTensor k, LvTensor v, LvDtype dtype)
+{
+    LvTensor q = qk(g, m, y, b->cross.q, b->cross.norm_q, LV_NO_TENSOR, dtype);
+    LvTensor o = softmax(g, m, q, k, v);
+
+    return affine(g, o, b->cross.o, dtype);
+}
+
+static LvTensor ffn(LvGraph *g, const LvDitBlock *b, LvTensor y, LvDtype dtype)
+{
+    y = lv_linear(g, y, b->ffn0.w, b->ffn0.b, LV_ACT_GELU, dtype);
+    return affine(g, y, b->ffn2, dtype);
+}
+
+enum { SHIFT_SA, SCALE_SA, GATE_SA, SHIFT_FF, SCALE_FF, GATE_FF };
+
+static LvTensor block(LvGraph *g, const LvDit *m, int i, LvTensor x, LvTensor time,
+                      const LvDitInputs *in, LvDtype dtype, LvDitWatch *watch)
+{
+    const LvDitBlock *b = &m->block[i];
+    LvTensor mod = lv_add(g, b->mod, time), y, sa, ca;
+
+    y  = layer_norm(g, m, x, mod, SHIFT_SA, SCALE_SA, dtype);
+    sa = self_attn(g, m, i, y, in->rope, dtype);
+    x  = lv_gate(g, x, sa, mod, GATE_SA);
+    y  = lv_norm(g, x, b->norm3.w, b->norm3.b, LV_NO_TENSOR, LV_NORM_LAYER, 0, 0,
+                 m->cfg.eps, dtype);
+    ca = cross_attn(g, m, b, y, in->k[i], in->v[i], dtype);
+    x  = lv_gate(g, x, ca, LV_NO_TENSOR, 0);
+    y  = layer_norm(g, m, x, mod, SHIFT_FF, SCALE_FF, dtype);
+    y  = ffn(g, b, y, dtype);
+    x  = lv_gate(g, x, y, mod, GATE_FF);
+    if (watch)
+        *watch = (LvDitWatch) { sa, ca, x };
+    return x;
+}
+
+void lv_dit_trace_text(LvGraph *g, const LvDit *m, LvTensor context, LvDtype dtype,
+                       LvDitInputs *in)
+{
+    LvTensor x = lv_linear(g, context, m->text0.w, m->text0.b, LV_ACT_GELU, LV_F32);
+
+    x = affine(g, x, m->text2, dtype);
+    for (int i = 0; i < m->cfg.layers; i++) {
+        const LvDitAttn *a = &m->block[i].cross;
+        lv_graph_layer(g, i + 1);
+        in->k[i] = qk(g, m, x, a->k, a->norm_k, LV_NO_TENSOR, dtype);
+        in->v[i] = affine(g, x, a->v, dtype);
+        lv_output(g, in->k[i], "text k");
+        lv_output(g, in->v[i], "text v");
+    }
+    lv_graph_layer(g, 0);
+}
+
+void lv_dit_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
+                   LvDitInputs *in)
+{
+    const LvDitConfig *c = &m->cfg;
+    const int latent[] = { c->channels, size[0], size[1], size[2] };
+    const int text[] = { c->text_len, c->dim };
+    const int rope[] = { lv_dit_tokens(c, size), c->dim / c->heads / 2, 2 };
+
+    in->latent = lv_external(g, "latent", LV_F32, 4, latent);
+    in->t      = lv_external(g, "t", LV_F32, 1, (const int[]) { 1 });
+    in->rope   = lv_external(g, "rope", LV_F32, 3, rope);
+    for (int i = 0; i < c->layers; i++) {
+        in->k[i] = lv_external(g, "text k", dtype, 2, text);
+        in->v[i] = lv_external(g, "text v", dtype, 2, text);
+    }
+}
+
+LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, const LvDitInputs *in,
+                      LvDtype dtype, LvDitWatch *watch)
+{
+    const LvDitConfig *c = &m->cfg;
+    const int *size = in->latent.dim + 1;
+    LvTensor e, time, x, mod;
+
+    e    = lv_sinusoid(g, in->t, c->freq_dim);
+    e    = lv_linear(g, e, m->time0.w, m->time0.b, LV_ACT_SILU, LV_F32);
+    e    = affine(g, e, m->time2, LV_F32);
+    time = lv_act(g, e, LV_ACT_SILU, LV_F32);
+    time = affine(g, time, m->proj, LV_F32);
+    time = lv_reshape(time, 2, (const int[]) { 6, c->dim });
+    x    = lv_patchify(g, in->latent, c->patch, LV_F32);
+    x    = affine(g, x, m->patch, LV_F32);
+    for (int i = 0; i < c->layers; i++) {
+        lv_graph_layer(g, i + 1);
+        x = block(g, m, i, x, time, in, dtype, watch ? &watch[i] : NULL);
+    }
+    lv_graph_layer(g, 0);
+    mod = lv_add(g, m->head_mod, e);
+    x   = layer_norm(g, m, x, mod, 0, 1, LV_F32);
+    x   = affine(g, x, m->head, LV_F32);
+    return lv_unpatchify(g, x, c->patch, size[0], size[1], size[2]);
+}
+
+int lv_dit_tokens(const LvDitConfig *cfg, const int size[3])
+{
+    return size[0] / cfg->patch[0] * (size[1] / cfg->patch[1]) *
+           (size[2] / cfg->patch[2]);
+}
+
+static float *fill_axis(float *out, int position, int pairs)
+{
+    for (int p = 0; p < pairs; p++) {
+        double angle = position * pow(10000, -(double)p / pairs);
+        *out++ = (float)cos(angle);
+        *out++ = (float)sin(angle);
+    }
+    return out;
+}
+
+void lv_dit_rope(float *table, const LvDitConfig *cfg, const int size[3])
+{
+    int pairs = cfg->dim / cfg->heads / 2, third = pairs / 3;
+
+    for (int f = 0; f < size[0] / cfg->patch[0]; f++)
+        for (int i = 0; i < size[1] / cfg->patch[1]; i++)
+            for (int j = 0; j < size[2] / cfg->patch[2]; j++) {
+                table = fill_axis(table, f, pairs - 2 * third);
+                table = fill_axis(table, i, third);
+                table = fill_axis(table, j, third);
+            }
+}

@@ -1,0 +1,106 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * The diffusion transformer: Wan2.1's text-to-video network, in which the
+ * self-attention of each layer is softmax, linear (LinVideo, arXiv 2510.08318) or a
+ * mixture of both. The file to read first.
+ * Floor F4 (model).
+ *
+ * Two programs: the text side runs once a prompt and leaves keys and values for
+ * every layer; the network runs once a step and branch of guidance.
+ */
+
+#ifndef LINVIDEO_MODEL_DIT_H
+#define LINVIDEO_MODEL_DIT_H
+
+#include "graph/graph.h"
+#include "model/config.h"
+#include "model/weights.h"
+
+/** Weight and bias of a product. */
+typedef struct LvAffine {
+    LvTensor w, b;
+} LvAffine;
+
+/** Attention: products and the norms of q and k. */
+typedef struct LvDitAttn {
+    LvAffine q, k, v, o;
+    LvTensor norm_q, norm_k;
+} LvDitAttn;
+
+typedef struct LvDitBlock {
+    LvTensor mod;        ///< [6,dim]: shift, scale, gate of attention, of ffn
+    LvDitAttn self, cross;
+    LvTensor map_q, map_k; ///< [heads,head_dim,map_dim]; not in SOFTMAX layers
+    LvTensor mix;        ///< [1]: r; in MIXED layers only
+    LvAffine norm3;      ///< before cross-attention
+    LvAffine ffn0, ffn2;
+} LvDitBlock;
+
+typedef struct LvDit {
+    LvDitConfig cfg;
+    LvAffine patch, text0, text2, time0, time2, proj, head;
+    LvTensor head_mod;   ///< [2,dim]
+    LvDitBlock *block;   ///< [layers]
+} LvDit;
+
+/** Bind all tensors "<prefix>...". Zero m first. @return as lv_weights_bind() */
+int lv_dit_bind(LvDit *m, const LvDitConfig *cfg, LvWeights *w, const char *prefix);
+
+/** Free what bind made (not the weights). */
+void lv_dit_free(LvDit *m);
+
+/** Inputs of the network. All external. */
+typedef struct LvDitInputs {
+    LvTensor latent; ///< [channels,F,Y,X] f32; the patch divides F, Y, X
+    LvTensor t;      ///< [1] f32, 0 to 1000
+    LvTensor rope;   ///< [L,head_dim/2,2] f32, filled by lv_dit_rope()
+    LvTensor k[LV_MAX_LAYERS], v[LV_MAX_LAYERS]; ///< [text_len,dim] dtype, made by
+                     ///< the text side
+} LvDitInputs;
+
+/** Tensors of a block that one may want to see, for lv_watch(). */
+typedef struct LvDitWatch {
+    LvTensor self_attn;  ///< [L,dim]: after o, before the gate
+    LvTensor cross_attn; ///< [L,dim]: after o
+    LvTensor out;        ///< [L,dim]
+} LvDitWatch;
+
+/**
+ * Trace the text side: k and v of every layer from the encoder's features. They
+ * are outputs, to be bound by the caller.
+ *
+ * @param context external [text_len,text_dim] f32: features, then zero rows, which
+ *                are attended to as well
+ * @param dtype   of activations between products: f32 or bf16
+ * @param in      k and v are set
+ */
+void lv_dit_trace_text(LvGraph *g, const LvDit *m, LvTensor context, LvDtype dtype,
+                       LvDitInputs *in);
+
+/** Describe all inputs of the network as externals of g, for latents of F, Y, X. */
+void lv_dit_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
+                   LvDitInputs *in);
+
+/**
+ * Trace the network.
+ *
+ * @param watch [layers], or NULL
+ * @return velocity [channels,F,Y,X] f32
+ */
+LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, const LvDitInputs *in,
+                      LvDtype dtype, LvDitWatch *watch);
+
+/** Tokens of latents of F, Y, X. */
+int lv_dit_tokens(const LvDitConfig *cfg, const int size[3]);
+
+/**
+ * Fill the table of cosines and sines: of head_dim / 2 pairs, c - 2 (c / 3) turn with
+ * the frame, c / 3 with the row, c / 3 with the column (c being all of them);
+ * angle = position 10000^(-p / pairs of the axis). In f64, rounded once.
+ *
+ * @param table [tokens,head_dim/2,2]
+ */
+void lv_dit_rope(float *table, const LvDitConfig *cfg, const int size[3]);
+
+#endif /* LINVIDEO_MODEL_DIT_H */

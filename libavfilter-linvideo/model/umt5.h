@@ -1,0 +1,41 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * UMT5 text encoder (encoder half only; one position bias table a layer).
+ * Floor F4 (model). Source: Wan2.1's reference text encoder.
+ */
+
+#ifndef LINVIDEO_MODEL_UMT5_H
+#define LINVIDEO_MODEL_UMT5_H
+
+#include "graph/graph.h"
+#include "model/config.h"
+#include "model/weights.h"
+
+typedef struct LvUmt5Block {
+    LvTensor norm1, q, k, v, o, bias;
+    LvTensor norm2, gate, fc1, fc2;
+} LvUmt5Block;
+
+typedef struct LvUmt5 {
+    LvUmt5Config cfg;
+    LvTensor embedding, norm;
+    LvUmt5Block *block; ///< [layers]
+} LvUmt5;
+
+/** Bind all tensors "<prefix>...". Zero m first. @return as lv_weights_bind() */
+int lv_umt5_bind(LvUmt5 *m, const LvUmt5Config *cfg, LvWeights *w, const char *prefix);
+
+/** Free what bind made (not the weights). */
+void lv_umt5_free(LvUmt5 *m);
+
+/**
+ * Trace the encoder over exactly the prompt's ids, </s> included; no padding.
+ *
+ * @param ids   external [L] i32
+ * @param dtype of activations between products: f32 or bf16
+ * @return features [L,dim] f32
+ */
+LvTensor lv_umt5_trace(LvGraph *g, const LvUmt5 *m, LvTensor ids, LvDtype dtype);
+
+#endif /* LINVIDEO_MODEL_UMT5_H */
