@@ -1,0 +1,46 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Noise in, pictures out: the two ends of the pipeline that are no network.
+ * Floor F5 (pipeline).
+ */
+
+#ifndef LINVIDEO_PIPELINE_DELIVER_H
+#define LINVIDEO_PIPELINE_DELIVER_H
+
+#include "base/common.h"
+
+/** What a stream of random numbers is for; makes streams of one seed disjoint. */
+enum LvNoiseUse {
+    LV_NOISE_START,  ///< the latents a clip begins with
+    LV_NOISE_RENOISE ///< + step: noise added by the few-step sampler
+};
+
+/** Stream number for clip (from 0), use and step (below 2^16). */
+uint64_t lv_noise_stream(int64_t clip, int use, int step);
+
+/** The same values as enum LinvideoFormat. */
+enum LvFormat { LV_YUV420P, LV_YUV444P, LV_GBRP, LV_RGB24, LV_FORMAT_NB };
+
+/** Where a picture goes. */
+typedef struct LvPicture {
+    uint8_t *data[3];
+    ptrdiff_t stride[3];  ///< bytes from row to row; may be negative
+    int width, height;    ///< of the picture delivered, >= 1, odd ones too
+    int format;           ///< LvFormat
+} LvPicture;
+
+/**
+ * Convert a picture and cut out the middle.
+ *
+ * YUV is BT.709, limited range, 8 bits, rounded to nearest. 4:2:0 chroma is sited
+ * left (MPEG-2): weights 1 2 1 across (edge repeated), 1 1 down; an odd last row
+ * or column stands alone. Values are clamped to 0..1 first; NaN becomes 0.
+ *
+ * @param rgb    [rows,cols,3] f32, 0..1, channels last
+ * @param rows   >= out->height
+ * @param cols   >= out->width
+ */
+void lv_deliver(const LvPicture *out, const float *rgb, int rows, int cols);
+
+#endif /* LINVIDEO_PIPELINE_DELIVER_H */

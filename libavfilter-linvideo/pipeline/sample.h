@@ -1,0 +1,73 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Samplers: the schedule of noise levels and the rule that moves latents from
+ * one to the next. All on the host, on f32 latents, coefficients in f64.
+ * Floor F5 (pipeline): knows velocities, not the network that makes them.
+ *
+ * x_sigma = (1 - sigma) x0 + sigma eps; the model's velocity v = eps - x0; the time
+ * it is fed is t = 1000 sigma (truncated for the tables of Wan's reference).
+ */
+
+#ifndef LINVIDEO_PIPELINE_SAMPLE_H
+#define LINVIDEO_PIPELINE_SAMPLE_H
+
+#include "base/common.h"
+#include "base/msg.h"
+
+/** The same values as enum LinvideoSampler. */
+enum LvSamplerKind {
+    LV_SAMPLER_AUTO,
+    LV_SAMPLER_EULER,   ///< x += (sigma' - sigma) v
+    LV_SAMPLER_UNIPC,   ///< order 2, bh2, with corrector: Wan's reference
+    LV_SAMPLER_RENOISE, ///< x0 = x - sigma v; x = (1 - sigma') x0 + sigma' noise
+    LV_SAMPLER_DPMPP,   ///< DPM-Solver++(2M), midpoint: Wan's reference
+    LV_SAMPLER_NB
+};
+
+typedef struct LvSampler LvSampler;
+
+/**
+ * @param kind  not AUTO
+ * @param steps 1 to 1000
+ * @param shift flow shift, > 0
+ * @param n     elements of the latents
+ * @param[out] s freed with lv_sampler_free(); NULL on error
+ * @return 0, -ENOMEM, -EINVAL
+ */
+int lv_sampler_new(LvSampler **s, int kind, int steps, double shift, size_t n,
+                   const LvMsg *msg);
+
+/** Free *s and set it to NULL. NULL is fine. */
+void lv_sampler_free(LvSampler **s);
+
+/**
+ * Begin a new clip; what was kept of the one before is cleared. Noise that
+ * RENOISE adds after step i is lv_philox_normal(.., n, seed, stream + i).
+ *
+ * @param stream lv_noise_stream(clip, LV_NOISE_RENOISE, 0): that function counts
+ *               steps up by one, so that stream + i is the one of step i
+ */
+void lv_sampler_start(LvSampler *s, uint64_t seed, uint64_t stream);
+
+/** Time to feed the model at step i, 0 <= i < steps; in 0..1000. */
+float lv_sampler_time(const LvSampler *s, int i);
+
+/** Sigma of step i, 0 <= i <= steps; the last is 0. */
+float lv_sampler_sigma(const LvSampler *s, int i);
+
+/** Move x[n] by step i with the model's velocity v[n] at (x, time i). Steps are
+ *  taken in order, each once. Allocates nothing. */
+void lv_sampler_step(LvSampler *s, int i, float *x, const float *v);
+
+/** Classifier-free guidance: v = u + scale (v - u), in place. */
+void lv_guide(float *v, const float *u, size_t n, float scale);
+
+/** Kind by the name of an option or a model's configuration ("euler", "unipc",
+ *  "renoise", "dpm++", "auto"); -EINVAL when unknown. */
+int lv_sampler_by_name(const char *name);
+
+/** Name of a kind. */
+const char *lv_sampler_name(int kind);
+
+#endif /* LINVIDEO_PIPELINE_SAMPLE_H */

@@ -1,0 +1,194 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * A session: one model, one prompt, a stream of frames. The stages in order are
+ * load, text, denoise, decode; each has a file of its own here.
+ * Floor F5 (pipeline): knows networks and samplers; not options, names of models or
+ * pixel formats.
+ *
+ * Memory: weights (the model's), an arena (temporaries of the network and of the
+ * decoder, which never run at the same time) and state (a slab each on host and
+ * device). All sizes are known after opening; all is allocated by the first frame,
+ * and no more after it until the prompt changes.
+ */
+
+#ifndef LINVIDEO_PIPELINE_SESSION_H
+#define LINVIDEO_PIPELINE_SESSION_H
+
+#include <stdatomic.h>
+
+#include "graph/graph.h"
+#include "model/config.h"
+#include "model/dit.h"
+#include "model/tae.h"
+#include "model/tokenizer.h"
+#include "model/umt5.h"
+#include "model/weights.h"
+#include "pipeline/sample.h"
+
+/** The same values as enum LinvideoStage. */
+enum LvStage { LV_STAGE_LOAD, LV_STAGE_TEXT, LV_STAGE_DENOISE, LV_STAGE_DECODE,
+               LV_STAGE_NB };
+
+/** State of the work; as LinvideoProgress. */
+typedef struct LvProgress {
+    int stage;
+    int64_t clip;
+    int step, steps, layer, layers;
+    double fraction;
+} LvProgress;
+
+/** What to open a session with; all values are in range already. Strings and this
+ *  struct need to live during lv_session_open() only. */
+typedef struct LvSessionOptions {
+    const char *model;   ///< path of a bundle
+    const char *prompt;  ///< not empty
+    const char *negative;
+    int width, height;   ///< to be delivered; 0: the model's own
+    int clip_frames;     ///< 0: the model's own
+    uint64_t seed;
+    int steps;           ///< 0: the model's
+    float guidance, shift; ///< 0: the model's
+    int sampler;         ///< LvSamplerKind; AUTO: the model's
+    int precision;       ///< LV_F32, LV_BF16, LV_NONE: what is fast here
+    const char *device;
+    const char *isa;     ///< leaves of the CPU; NULL: the best
+    int threads;
+    size_t memory_limit; ///< bytes; 0: what the device has free
+    void (*progress)(void *opaque, const LvProgress *p); ///< may be NULL
+    void *opaque;
+} LvSessionOptions;
+
+/** Ids of a prompt, and what the encoder and the network's text side make of it. */
+typedef struct LvPrompt {
+    int32_t *ids;  ///< [text_len]
+    int nb;
+    float *context; ///< device, [text_len,text_dim]
+    void *kv;       ///< device, k and v of every layer
+    int stale;      ///< ids changed since context and kv were made
+} LvPrompt;
+
+/** A traced and planned network. */
+typedef struct LvNet {
+    LvProgram *prog;
+    LvSizes sizes;
+} LvNet;
+
+enum { LV_COND, LV_UNCOND, LV_BRANCHES };
+
+typedef struct LvSession {
+    const LvMsg *msg;
+    LvSessionOptions opt;      ///< strings are not kept
+    LvSafetensors *file;
+    LvModelConfig cfg;         ///< video.* as chosen
+    LvDevice *dev;
+    LvTokenizer *tokenizer;
+    LvWeights *weights, *text_weights;
+    LvDit dit;
+    LvUmt5 text;
+    LvTae tae;
+    LvDtype dtype;             ///< of activations between products
+    int sampler_kind;
+    int size[3];               ///< of the latents: F, Y, X
+    int rows, cols;            ///< of pictures made
+    int branches;              ///< 1, or 2 with guidance
+
+    LvNet net;                 ///< the network
+    LvDitInputs in;
+    LvTensor velocity;
+    LvNet side;                ///< its text side
+    LvTensor context_in;
+    LvDitInputs side_out;
+    LvNet decoder;
+    LvTensor z_in, rgb_out;
+    LvTaeState memory;
+
+    int loaded;
+    void *arena;
+    char *state, *host;        ///< slabs; the pointers below go into them
+    size_t arena_bytes, state_bytes, host_bytes;
+    size_t weight_bytes, work_bytes; ///< planned: packed weights, and all else
+    float *x, *v[LV_BRANCHES]; ///< latents and velocities, host
+    float *latent, *velocity_dev, *t, *rope; ///< device
+    float *z, *rgb_dev;        ///< device
+    char *memory_dev;          ///< device: of all MemBlocks
+    char *memory_zero;         ///< host: what they begin with
+    size_t memory_bytes;
+    float *z_host, *rgb;       ///< host
+    LvPrompt prompt[LV_BRANCHES];
+    LvSampler *sampler;
+
+    int64_t clip;              ///< being made
+    int in_clip;               ///< it is denoised, pictures of it are to come
+    int latent_frame;          ///< next to decode; size[0] when the clip is done
+    int rgb_next, rgb_frames;  ///< of the pictures in rgb
+    int clip_next;             ///< next picture of the clip
+    double seconds[LV_STAGE_NB];
+    atomic_int cancelled;
+} LvSession;
+
+/**
+ * Open the model, check everything, plan. Reads no matrix of the weights.
+ *
+ * @param[out] s freed with lv_session_close(); NULL on error
+ * @return 0; -ENOENT and others of the file; -EINVAL (prompt, size); -ENOMEM with
+ *         "needs ..., ... available"; LV_ERR_MODEL, _DEVICE, _UNSUPPORTED
+ */
+int lv_session_open(LvSession **s, const LvSessionOptions *opt, const LvMsg *msg);
+
+/** Free *s and set it to NULL. NULL is fine. */
+void lv_session_close(LvSession **s);
+
+/** Take another prompt from the next clip on. 0 or -EINVAL (the old one stays). */
+int lv_session_set_prompt(LvSession *s, const char *prompt);
+
+/** Frames of a clip. */
+int lv_session_clip_frames(const LvSession *s);
+
+/**
+ * Make the next picture.
+ *
+ * @param[out] rgb  [rows,cols,3], 0 to 1 when in range; until the next call
+ * @param[out] clip number of its clip
+ * @return 0, LV_ERR_CANCELLED, or an error
+ */
+int lv_session_picture(LvSession *s, const float **rgb, int64_t *clip);
+
+/** Stop lv_session_picture() within a layer's time; from any thread. */
+void lv_session_cancel(LvSession *s);
+
+/* Between the files of this folder */
+
+/** Plan a traced graph, which is freed. */
+int lv_net_plan(LvNet *net, LvGraph **g, LvDevice *dev);
+
+/** text.c: tokenize into p->ids. */
+int lv_text_tokenize(LvSession *s, LvPrompt *p, const char *text);
+
+/** text.c: bring context and kv of all branches up to date. */
+int lv_text_run(LvSession *s);
+
+/** text.c: trace and plan the network's text side. */
+int lv_text_plan(LvSession *s);
+
+/** text.c: let the network read k and v of a branch. */
+void lv_text_bind(LvSession *s, int branch);
+
+/** Bytes of a prompt's k and v. */
+size_t lv_text_kv_bytes(const LvSession *s);
+
+/** denoise.c: trace and plan the network; run all steps on s->x. */
+int lv_denoise_plan(LvSession *s);
+int lv_denoise_run(LvSession *s);
+
+/** decode.c: trace and plan the decoder; begin a clip; decode one latent frame. */
+int lv_decode_plan(LvSession *s);
+int lv_decode_begin(LvSession *s);
+int lv_decode_run(LvSession *s);
+
+/** Report progress of a stage, and whether to go on. @return 0 or
+ *  LV_ERR_CANCELLED */
+int lv_session_step(LvSession *s, int stage, int step, int steps, int layer,
+                    int layers);
+
+#endif /* LINVIDEO_PIPELINE_SESSION_H */
