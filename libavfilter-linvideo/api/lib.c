@@ -1,0 +1,334 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * The public functions: validate, then hand on to the pipeline.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "api/model.h"
+#include "api/params.h"
+#include "base/common.h"
+#include "base/map.h"
+#include "linvideo/linvideo.h"
+#include "pipeline/deliver.h"
+#include "pipeline/session.h"
+
+_Static_assert((int)LINVIDEO_EOF == LV_EOF &&
+               (int)LINVIDEO_ERR_MODEL == LV_ERR_MODEL &&
+               (int)LINVIDEO_ERR_DEVICE == LV_ERR_DEVICE &&
+               (int)LINVIDEO_ERR_UNSUPPORTED == LV_ERR_UNSUPPORTED &&
+               (int)LINVIDEO_ERR_CANCELLED == LV_ERR_CANCELLED, "codes differ");
+_Static_assert((int)LINVIDEO_SAMPLER_RENOISE == LV_SAMPLER_RENOISE &&
+               (int)LINVIDEO_SAMPLER_DPMPP == LV_SAMPLER_DPMPP &&
+               (int)LINVIDEO_RGB24 == LV_RGB24 &&
+               (int)LINVIDEO_STAGE_DECODE == LV_STAGE_DECODE &&
+               (int)LINVIDEO_LOG_DEBUG == LV_MSG_DEBUG, "values differ");
+
+enum { MAX_PROMPT = 64 * 1024 };
+
+struct LinvideoContext {
+    LinvideoParams p;       /* callbacks and numbers; strings are not kept */
+    LvMsg msg;
+    LvSession *session;
+    char *prompt, *next_prompt; /* of the clip being made; of the next one */
+    char path[LV_PATH_SIZE];
+    char name[64];
+    int64_t frames, next;
+    int64_t clip;
+    double clip_begun;
+    int failed;             /* code that ended the stream */
+};
+
+unsigned linvideo_version(void)
+{
+    return LINVIDEO_VERSION_INT;
+}
+
+const char *linvideo_strerror(int code)
+{
+    static const struct {
+        int code;
+        const char *text;
+    } texts[] = {
+        { 0, "success" },
+        { LINVIDEO_EOF, "end of the video" },
+        { LINVIDEO_ERR_MODEL, "model file malformed or of the wrong kind" },
+        { LINVIDEO_ERR_DEVICE, "device missing or failed" },
+        { LINVIDEO_ERR_UNSUPPORTED, "not supported here" },
+        { LINVIDEO_ERR_CANCELLED, "cancelled" },
+        { -ENOMEM, "too little memory" },
+        { -EINVAL, "invalid option or input" },
+        { -ENOENT, "no such model or file" },
+        { -EACCES, "no permission" },
+        { -EIO, "input or output failed" },
+    };
+
+    for (int i = 0; i < LV_COUNT(texts); i++)
+        if (texts[i].code == code)
+            return texts[i].text;
+    return "unknown error";
+}
+
+/* Opening */
+
+static int read_prompt(char **text, const char *path, const LvMsg *msg)
+{
+    LvMap map = { 0 };
+    int ret   = lv_map_open(&map, path, msg);
+    const char *data = map.size ? (const char *)map.data : "";
+
+    if (ret < 0)
+        return ret;
+    if (map.size > MAX_PROMPT)
+        ret = lv_fail(msg, LV_ERR(EINVAL), "prompt_file %s has %zu bytes, allowed is %d",
+                      path, map.size, MAX_PROMPT);
+    else if (memchr(data, 0, map.size))
+        ret = lv_fail(msg, LV_ERR(EINVAL), "prompt_file %s is no text: it holds a NUL "
+                      "byte", path);
+    else if (!(*text = strndup(data, map.size)))
+        ret = lv_fail(msg, LV_ERR(ENOMEM), "out of memory");
+    else if (map.size && (*text)[map.size - 1] == '\n')
+        (*text)[map.size - 1] = 0;
+    lv_map_close(&map);
+    return ret;
+}
+
+static int check_prompt(const char *prompt, const LvMsg *msg)
+{
+    if (!prompt[strspn(prompt, " \t\r\n\f\v")])
+        return lv_fail(msg, LV_ERR(EINVAL), "the prompt is empty; say what to show");
+    if (strlen(prompt) > MAX_PROMPT)
+        return lv_fail(msg, LV_ERR(EINVAL), "the prompt has %zu bytes, allowed is %d",
+                       strlen(prompt), MAX_PROMPT);
+    return 0;
+}
+
+static int get_prompt(LinvideoContext *c, const LinvideoParams *p)
+{
+    int has_file = p->prompt_file && *p->prompt_file, ret;
+
+    if (p->prompt && has_file)
+        return lv_fail(&c->msg, LV_ERR(EINVAL),
+                       "both prompt and prompt_file are given; give one of them");
+    if (!p->prompt && !has_file)
+        return lv_fail(&c->msg, LV_ERR(EINVAL),
+                       "no prompt; give prompt or prompt_file");
+    if (!has_file && !(c->prompt = strdup(p->prompt)))
+        return lv_fail(&c->msg, LV_ERR(ENOMEM), "out of memory");
+    if (has_file && (ret = read_prompt(&c->prompt, p->prompt_file, &c->msg)) < 0)
+        return ret;
+    return check_prompt(c->prompt, &c->msg);
+}
+
+static int draw_seed(LinvideoContext *c)
+{
+    uint32_t seed;
+
+    if (c->p.seed >= 0)
+        return 0;
+    if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+        return lv_fail(&c->msg, LV_ERR(EIO), "no random seed to be had; give seed");
+    c->p.seed = seed;
+    return 0;
+}
+
+static void relay_progress(void *opaque, const LvProgress *p)
+{
+    static const char *const names[] = { "loading", "text", "denoising", "decoding" };
+    LinvideoContext *c = opaque;
+    int per_clip = lv_session_clip_frames(c->session);
+    LinvideoProgress out = {
+        .stage = (enum LinvideoStage)p->stage, .stage_name = names[p->stage],
+        .clip = p->clip, .clips = (c->frames + per_clip - 1) / per_clip,
+        .step = p->step, .steps = p->steps, .layer = p->layer, .layers = p->layers,
+        .fraction = p->fraction, .elapsed = lv_seconds() - c->clip_begun,
+    };
+
+    c->p.progress(c->p.opaque, &out);
+}
+
+static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams *p)
+{
+    static const int dtypes[] = { LV_NONE, LV_F32, LV_BF16 };
+
+    return (LvSessionOptions) {
+        .model = c->path, .prompt = c->prompt, .negative = p->negative_prompt,
+        .width = p->width, .height = p->height, .clip_frames = p->clip_frames,
+        .seed = (uint64_t)c->p.seed, .steps = p->steps, .guidance = p->guidance,
+        .shift = p->shift, .sampler = (int)p->sampler,
+        .precision = dtypes[p->precision], .device = p->device,
+        .threads = p->threads, .memory_limit = (size_t)p->memory_limit,
+        .progress = p->progress ? relay_progress : NULL, .opaque = c,
+    };
+}
+
+static void set_name(LinvideoContext *c)
+{
+    const char *base = strrchr(c->path, '/');
+
+    snprintf(c->name, sizeof(c->name), "%.63s", base ? base + 1 : c->path);
+    if (strrchr(c->name, '.'))
+        *strrchr(c->name, '.') = 0;
+}
+
+/* Frames to deliver, once size and rate of the model are known. */
+static int count_frames(LinvideoContext *c)
+{
+    const LvVideoConfig *v = &c->session->cfg.video;
+    double exact;
+
+    if (!c->p.rate_num) {
+        c->p.rate_num = v->rate_num;
+        c->p.rate_den = v->rate_den;
+    }
+    c->frames = c->p.frames > 0 ? c->p.frames : v->frames;
+    if (c->p.duration < 0)
+        return 0;
+    exact = (double)c->p.duration * c->p.rate_num / (1e6 * c->p.rate_den);
+    if (exact > 1e9)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "duration of %.0f s at %d/%d is more "
+                       "than 1000000000 frames", c->p.duration / 1e6, c->p.rate_num,
+                       c->p.rate_den);
+    c->frames = (c->p.duration * c->p.rate_num + 1000000LL * c->p.rate_den - 1) /
+                (1000000LL * c->p.rate_den);
+    return 0;
+}
+
+static int open_context(LinvideoContext *c, const LinvideoParams *p)
+{
+    LvSessionOptions opt;
+    int ret;
+
+    if ((ret = lv_params_check(p, &c->msg)) < 0)
+        return ret;
+    if (p->frames > 0 && p->duration > 0)
+        return lv_fail(&c->msg, LV_ERR(EINVAL),
+                       "both frames and duration are given; give one of them");
+    if ((ret = get_prompt(c, p)) < 0 || (ret = draw_seed(c)) < 0 ||
+        (ret = lv_model_find(c->path, p->model, &c->msg)) < 0)
+        return ret;
+    set_name(c);
+    opt = session_options(c, p);
+    if ((ret = lv_session_open(&c->session, &opt, &c->msg)) < 0)
+        return ret;
+    return count_frames(c);
+}
+
+int linvideo_open(LinvideoContext **out, const LinvideoParams *p)
+{
+    LinvideoContext *c = *out = calloc(1, sizeof(*c));
+    const LvMsg msg = lv_params_msg(p, (void *)(uintptr_t)p);
+    LinvideoParams *kept;
+    int ret;
+
+    if (!c)
+        return lv_fail(&msg, LV_ERR(ENOMEM), "out of memory");
+    kept   = &c->p;
+    *kept  = *p;
+    c->msg = lv_params_msg(kept, kept);
+    ret    = open_context(c, p);
+    kept->model = kept->prompt = kept->prompt_file = kept->negative_prompt = NULL;
+    kept->device = NULL;
+    if (ret < 0)
+        linvideo_close(out);
+    return ret;
+}
+
+void linvideo_close(LinvideoContext **out)
+{
+    LinvideoContext *c = out ? *out : NULL;
+
+    if (!c)
+        return;
+    lv_session_close(&c->session);
+    free(c->prompt);
+    free(c->next_prompt);
+    free(c);
+    *out = NULL;
+}
+
+void linvideo_info(const LinvideoContext *c, LinvideoInfo *info)
+{
+    const LvSession *s = c->session;
+    const LvVideoConfig *v = &s->cfg.video;
+
+    *info = (LinvideoInfo) {
+        .width = v->width, .height = v->height, .model_width = s->cols,
+        .model_height = s->rows, .rate_num = c->p.rate_num, .rate_den = c->p.rate_den,
+        .frames = c->frames, .clip_frames = v->frames, .seed = c->p.seed,
+        .steps = v->steps, .guidance = v->guidance, .shift = v->shift,
+        .sampler = lv_sampler_name(s->sampler_kind),
+        .precision = s->dtype == LV_BF16 ? "bf16" : "f32", .device = s->dev->about,
+        .model = c->name, .model_path = c->path, .layers = s->cfg.dit.layers,
+        .linear_layers = lv_config_layers(&s->cfg.dit, LV_ATTN_LINEAR),
+        .tokens = lv_dit_tokens(&s->cfg.dit, s->size),
+        .memory_weights = (int64_t)s->weight_bytes,
+        .memory_work = (int64_t)s->work_bytes,
+    };
+    memcpy(info->seconds, s->seconds, sizeof(info->seconds));
+}
+
+int linvideo_set_prompt(LinvideoContext *c, const char *prompt)
+{
+    char *copy;
+    int ret;
+
+    if (!prompt)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "no prompt");
+    if ((ret = check_prompt(prompt, &c->msg)) < 0)
+        return ret;
+    if (!(copy = strdup(prompt)))
+        return lv_fail(&c->msg, LV_ERR(ENOMEM), "out of memory");
+    if ((ret = lv_session_set_prompt(c->session, prompt)) < 0) {
+        free(copy);
+        return ret;
+    }
+    free(c->next_prompt);
+    c->next_prompt = copy;
+    return 0;
+}
+
+/* Frames */
+
+/* A clip begins: from here on it is the new prompt's. */
+static void begin_clip(LinvideoContext *c)
+{
+    c->clip_begun = lv_seconds();
+    if (!c->next_prompt)
+        return;
+    free(c->prompt);
+    c->prompt      = c->next_prompt;
+    c->next_prompt = NULL;
+}
+
+int linvideo_next_frame(LinvideoContext *c, LinvideoFrame *f)
+{
+    const LvVideoConfig *v = &c->session->cfg.video;
+    LvPicture picture = { .width = v->width, .height = v->height,
+                          .format = (int)c->p.format };
+    const float *rgb;
+    int ret;
+
+    if (c->failed < 0 || c->next == c->frames)
+        return c->failed < 0 ? c->failed : LINVIDEO_EOF;
+    if (c->next % v->frames == 0)
+        begin_clip(c);
+    if ((ret = lv_session_picture(c->session, &rgb, &f->clip)) < 0)
+        return c->failed = ret;
+    memcpy(picture.data, f->data, sizeof(picture.data));
+    memcpy(picture.stride, f->stride, sizeof(picture.stride));
+    lv_deliver(&picture, rgb, c->session->rows, c->session->cols);
+    f->index  = c->next++;
+    f->seed   = c->p.seed;
+    f->prompt = c->prompt;
+    return 0;
+}
+
+void linvideo_cancel(LinvideoContext *c)
+{
+    lv_session_cancel(c->session);
+}

@@ -1,0 +1,4 @@
+LINVIDEO_0 {
+    global: linvideo_*;
+    local: *;
+};

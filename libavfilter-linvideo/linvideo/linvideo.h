@@ -1,0 +1,276 @@
+/*
+ * linvideo: text to video as a library
+ *
+ * This library is free software; you can redistribute it and/or
+ * modify it under the terms of the GNU Lesser General Public
+ * License as published by the Free Software Foundation; either
+ * version 2.1 of the License, or (at your option) any later version.
+ *
+ * It is distributed in the hope that it will be useful, but WITHOUT ANY
+ * WARRANTY; see the file LICENSE for the terms.
+ */
+
+/**
+ * @file
+ * The whole public API of liblinvideo.
+ *
+ * A context turns one prompt into a stream of frames. Opening is cheap (the
+ * model file's header is read and checked, memory is planned); the weights are
+ * loaded by the first linvideo_next_frame(). Frames come as they are decoded.
+ *
+ * @code
+ * LinvideoParams p;
+ * LinvideoContext *c = NULL;
+ * LinvideoInfo info;
+ * LinvideoFrame f = { 0 };
+ * int ret;
+ *
+ * linvideo_params_default(&p);
+ * p.prompt = "a red circle bouncing on a blue background";
+ * p.log    = my_log;                          // optional
+ * if ((ret = linvideo_open(&c, &p)) < 0)      // one line went to my_log
+ *     return ret;
+ * linvideo_info(c, &info);                    // size, rate, frames, seed
+ * my_allocate(f.data, f.stride, info.width, info.height);   // yuv420p
+ * while (!(ret = linvideo_next_frame(c, &f)))
+ *     my_write(&f);
+ * linvideo_close(&c);
+ * return ret == LINVIDEO_EOF ? 0 : ret;
+ * @endcode
+ *
+ * Threads: a context is used by one thread at a time; only linvideo_cancel()
+ * may be called from another. Different contexts are independent of each other.
+ * The library has no global state, never exits, aborts or prints.
+ *
+ * Errors: every function that can fail returns 0 or a negative code, after
+ * exactly one message of level LINVIDEO_LOG_ERROR to the log callback; the end of
+ * the video and a cancelled call put none.
+ */
+
+#ifndef LINVIDEO_LINVIDEO_H
+#define LINVIDEO_LINVIDEO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LINVIDEO_VERSION_MAJOR 0
+#define LINVIDEO_VERSION_MINOR 1
+#define LINVIDEO_VERSION_MICRO 0
+#define LINVIDEO_VERSION_INT                                                   \
+    (LINVIDEO_VERSION_MAJOR << 16 | LINVIDEO_VERSION_MINOR << 8 |              \
+     LINVIDEO_VERSION_MICRO)
+
+#ifndef LINVIDEO_API
+#if defined(__GNUC__)
+#define LINVIDEO_API __attribute__((visibility("default")))
+#else
+#define LINVIDEO_API
+#endif
+#endif
+
+/**
+ * Return codes below zero. System causes are -errno, unchanged: -ENOMEM (too
+ * little memory), -EINVAL (bad option or prompt), -ENOENT (no such model).
+ */
+enum {
+    LINVIDEO_EOF             = -0x4C560001, ///< all frames were delivered
+    LINVIDEO_ERR_MODEL       = -0x4C560002, ///< model file malformed or wrong
+    LINVIDEO_ERR_DEVICE      = -0x4C560003, ///< device missing or failed
+    LINVIDEO_ERR_UNSUPPORTED = -0x4C560004, ///< valid, but not supported here
+    LINVIDEO_ERR_CANCELLED   = -0x4C560005, ///< stopped by linvideo_cancel()
+};
+
+enum LinvideoLogLevel {
+    LINVIDEO_LOG_ERROR,   ///< the call fails
+    LINVIDEO_LOG_WARNING, ///< something is wrong, work goes on
+    LINVIDEO_LOG_INFO,    ///< what a user wants to see
+    LINVIDEO_LOG_VERBOSE, ///< plans, sizes, times of every stage
+    LINVIDEO_LOG_DEBUG,   ///< the rest
+};
+
+enum LinvideoFormat {
+    LINVIDEO_YUV420P, ///< 3 planes, BT.709, limited range, centre-left chroma
+    LINVIDEO_YUV444P, ///< 3 planes, BT.709, limited range
+    LINVIDEO_GBRP,    ///< 3 planes, full range, in the order G, B, R
+    LINVIDEO_RGB24,   ///< 1 plane, full range, R G B interleaved
+};
+
+enum LinvideoSampler {
+    LINVIDEO_SAMPLER_AUTO,    ///< what the model names
+    LINVIDEO_SAMPLER_EULER,   ///< deterministic, first order
+    LINVIDEO_SAMPLER_UNIPC,   ///< deterministic, second order (Wan's own)
+    LINVIDEO_SAMPLER_RENOISE, ///< few-step models: fresh noise at every step
+    LINVIDEO_SAMPLER_DPMPP,   ///< deterministic, second order
+};
+
+enum LinvideoPrecision {
+    LINVIDEO_PRECISION_AUTO, ///< bf16 where the CPU has it, f32 elsewhere
+    LINVIDEO_PRECISION_F32,
+    LINVIDEO_PRECISION_BF16, ///< bf16 products, f32 accumulation and residual
+};
+
+enum LinvideoStage {
+    LINVIDEO_STAGE_LOAD,    ///< weights are read and packed
+    LINVIDEO_STAGE_TEXT,    ///< the prompt is encoded
+    LINVIDEO_STAGE_DENOISE, ///< sampling; step and layer count
+    LINVIDEO_STAGE_DECODE,  ///< latents to frames; step counts latent frames
+};
+
+/** State of the work, as handed to the progress callback. */
+typedef struct LinvideoProgress {
+    enum LinvideoStage stage;
+    const char *stage_name; ///< "loading", "text", "denoising", "decoding"
+    int64_t clip, clips;    ///< clip being made (from 0), clips in all
+    int step, steps;        ///< work done in this stage, of how much
+    int layer, layers;      ///< DiT layer within the step; 0, 0 elsewhere
+    double fraction;        ///< share of this clip's work done, 0 to 1
+    double elapsed;         ///< seconds since the clip was begun
+} LinvideoProgress;
+
+/**
+ * What to make. Fill with linvideo_params_default() first. Strings and callbacks
+ * are read by linvideo_open() only (strings are copied there); callbacks and
+ * their opaque pointer must live as long as the context.
+ */
+typedef struct LinvideoParams {
+    const char *model;           ///< name or path of a bundle; NULL or "": the
+                                 ///< embedded model. A name NAME is looked up
+                                 ///< as NAME.safetensors in the folders of
+                                 ///< $LINVIDEO_MODEL_PATH (colon-separated),
+                                 ///< $XDG_DATA_HOME/linvideo (or ~/.local/share/
+                                 ///< linvideo), and the installed data folder
+    const char *prompt;          ///< UTF-8; this or prompt_file is required
+    const char *prompt_file;     ///< file with the prompt, UTF-8, at most 64 KiB
+    const char *negative_prompt; ///< UTF-8; default "". Used with guidance > 1
+    int width, height;           ///< pixels, 16 to 8192; 0: the model's own.
+                                 ///< Any size; made at the next legal size and
+                                 ///< cropped (centred)
+    int rate_num, rate_den;      ///< frames a second; 0/1: the model's own
+    int64_t frames;              ///< frames to deliver, > 0; -1: see duration
+    int64_t duration;            ///< microseconds, > 0: frames = ceil(duration *
+                                 ///< rate); -1: one clip of the model. Not
+                                 ///< together with frames
+    int clip_frames;             ///< frames made at once, 1 to 1021; longer
+                                 ///< videos are clips joined by cuts, each from
+                                 ///< its own noise; 0: the model's own
+    int64_t seed;                ///< 0 to 2^32-1; -1: drawn at random
+    int steps;                   ///< sampler steps, 1 to 1000; 0: the model's
+    float guidance;              ///< guidance scale, 1 to 100; 1 is off;
+                                 ///< 0: the model's
+    float shift;                 ///< flow shift, 0.01 to 100; 0: the model's
+    enum LinvideoSampler sampler;
+    enum LinvideoPrecision precision;
+    enum LinvideoFormat format;
+    const char *device;          ///< "auto" (NULL) or "cpu"
+    int threads;                 ///< 1 to 1024; 0: one for each core. Frames
+                                 ///< are bitwise the same for any count
+    int64_t memory_limit;        ///< bytes; 0: what the system has free
+    enum LinvideoLogLevel log_level; ///< most detailed level handed to log
+    void (*log)(void *opaque, enum LinvideoLogLevel level, const char *message);
+                                 ///< one line, no newline; NULL: silent. May be
+                                 ///< called from worker threads, one at a time
+    void (*progress)(void *opaque, const LinvideoProgress *progress);
+                                 ///< called at every layer; NULL: none
+    void *opaque;                ///< handed to both callbacks
+} LinvideoParams;
+
+/** What a context makes. Strings live as long as the context. */
+typedef struct LinvideoInfo {
+    int width, height;         ///< of delivered frames, pixels
+    int model_width, model_height; ///< made internally, before the crop
+    int rate_num, rate_den;
+    int64_t frames;            ///< delivered in all
+    int clip_frames;           ///< frames of a clip
+    int64_t seed;              ///< the chosen one when -1 was asked for
+    int steps;
+    float guidance, shift;
+    const char *sampler;       ///< "euler", "unipc", "renoise", "dpm++"
+    const char *precision;     ///< "f32", "bf16"
+    const char *device;        ///< "cpu (AVX-512, 2 threads)"
+    const char *model;         ///< name without folder and ending
+    const char *model_path;
+    int layers, linear_layers; ///< of the DiT; with linear self-attention
+    int tokens;                ///< of one clip
+    int64_t memory_weights, memory_work; ///< bytes planned
+    double seconds[4];         ///< spent so far, by LinvideoStage
+} LinvideoInfo;
+
+/** One frame: the caller's planes, and what is in them. */
+typedef struct LinvideoFrame {
+    uint8_t *data[3];     ///< in: planes of the asked format and size
+    ptrdiff_t stride[3];  ///< in: bytes from row to row; may be negative
+    int64_t index;        ///< out: number of this frame, from 0
+    int64_t clip;         ///< out: number of its clip, from 0
+    int64_t seed;         ///< out: seed of the whole stream
+    const char *prompt;   ///< out: prompt of its clip; until the next call
+} LinvideoFrame;
+
+typedef struct LinvideoContext LinvideoContext;
+
+/** LINVIDEO_VERSION_INT of the library that is loaded. */
+LINVIDEO_API unsigned linvideo_version(void);
+
+/** A short English text for a return code. Never NULL; static. */
+LINVIDEO_API const char *linvideo_strerror(int code);
+
+/** Fill p with defaults: all zero but frames, duration and seed, -1, and
+ *  log_level, LINVIDEO_LOG_INFO. */
+LINVIDEO_API void linvideo_params_default(LinvideoParams *p);
+
+/**
+ * Set one option from text, as a command line or a filter has it: every member
+ * above by its name, but "size" (WxH) for width and height, and "rate" (24,
+ * 24000/1001) for the two of the rate; "duration" is in seconds (fractions allowed)
+ * or hh:mm:ss, "memory_limit" in bytes, or with K, M, G.
+ * Strings are not copied: value must live until linvideo_open() has returned.
+ * The log callback in p tells what is wrong.
+ *
+ * @return 0, or -EINVAL for an unknown name or a value out of range
+ */
+LINVIDEO_API int linvideo_params_set(LinvideoParams *p, const char *name,
+                                     const char *value);
+
+/**
+ * Find and check the model, the prompt and all options, plan memory. Quick:
+ * no weights are read.
+ *
+ * @param[out] out the context, to be freed with linvideo_close(); NULL on error
+ * @return 0; -ENOENT; -EINVAL; -ENOMEM; LINVIDEO_ERR_MODEL, _DEVICE, _UNSUPPORTED
+ */
+LINVIDEO_API int linvideo_open(LinvideoContext **out, const LinvideoParams *p);
+
+/** Tell what c makes. Cheap; legal at any time after opening. */
+LINVIDEO_API void linvideo_info(const LinvideoContext *c, LinvideoInfo *info);
+
+/**
+ * Change the prompt, from the next clip on.
+ *
+ * @return 0, or an error as of linvideo_open(); then the old prompt stays
+ */
+LINVIDEO_API int linvideo_set_prompt(LinvideoContext *c, const char *prompt);
+
+/**
+ * Make the next frame and write it to frame->data. The first call of a clip
+ * takes as long as sampling the clip; the others decode.
+ *
+ * @return 0; LINVIDEO_EOF when all were delivered; LINVIDEO_ERR_CANCELLED; an
+ *         error, after which only linvideo_close() is of use
+ */
+LINVIDEO_API int linvideo_next_frame(LinvideoContext *c, LinvideoFrame *frame);
+
+/** Make a running (or the next) linvideo_next_frame() return
+ *  LINVIDEO_ERR_CANCELLED within a layer's time. From any thread. */
+LINVIDEO_API void linvideo_cancel(LinvideoContext *c);
+
+/** Free *c and set it to NULL. NULL is fine, also *c == NULL. */
+LINVIDEO_API void linvideo_close(LinvideoContext **c);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* LINVIDEO_LINVIDEO_H */
