@@ -1,0 +1,443 @@
+/*
+ * This file is part of FFmpeg.
+ *
+ * FFmpeg is free software; you can redistribute it and/or
+ * modify it under the terms of the GNU Lesser General Public
+ * License as published by the Free Software Foundation; either
+ * version 2.1 of the License, or (at your option) any later version.
+ *
+ * FFmpeg is distributed in the hope that it will be useful,
+ * but WITHOUT ANY WARRANTY; without even the implied warranty of
+ * MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the GNU
+ * Lesser General Public License for more details.
+ *
+ * You should have received a copy of the GNU Lesser General Public
+ * License along with FFmpeg; if not, write to the Free Software
+ * Foundation, Inc., 51 Franklin Street, Fifth Floor, Boston, MA 02110-1301 USA
+ */
+
+/**
+ * @file
+ * Video source that makes video from a text, by liblinvideo.
+ *
+ * The library decides what a legal value is and says what is wrong; this file
+ * hands it the options, the planes of each frame and FFmpeg's log. It compiles
+ * against FFmpeg 5.1, 6.1, 7.1, 8.1 and 9.0.
+ */
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <linvideo/linvideo.h>
+
+#include "libavutil/avutil.h"
+#include "libavutil/cpu.h"
+#include "libavutil/dict.h"
+#include "libavutil/error.h"
+#include "libavutil/frame.h"
+#include "libavutil/log.h"
+#include "libavutil/macros.h"
+#include "libavutil/opt.h"
+#include "libavutil/parseutils.h"
+#include "libavutil/pixdesc.h"
+#include "libavutil/time.h"
+
+#include "avfilter.h"
+#include "filters.h"
+#include "formats.h"
+#include "version.h"
+#include "video.h"
+
+#if LIBAVFILTER_VERSION_INT < AV_VERSION_INT(10, 4, 100)
+#include "internal.h"
+#define LINK(outlink) (outlink)
+#else
+#define LINK(outlink) ff_filter_link(outlink)
+#endif
+
+/* From FFmpeg 8 on, the public half of a filter is a member of its own. */
+#if LIBAVFILTER_VERSION_MAJOR >= 11
+#define FILTER_TYPE FFFilter
+#define PUBLIC(field) .p.field
+#else
+#define FILTER_TYPE AVFilter
+#define PUBLIC(field) .field
+#endif
+
+#define PROGRESS_INTERVAL 1000000 ///< microseconds between lines, at least
+
+typedef struct LinvideoSource {
+    const AVClass *class;
+
+    /** Most options are members of the library's own parameters. */
+    LinvideoParams params;
+    char *rate;
+    int format;                 ///< AVPixelFormat, AV_PIX_FMT_NONE: any of ours
+
+    LinvideoContext *lv;        ///< NULL until the output is configured
+    LinvideoInfo info;
+    int64_t next;               ///< number and timestamp of the next frame
+    int64_t progress_time;      ///< when the last line of progress was logged
+} LinvideoSource;
+
+/** What we offer, the best first, by enum LinvideoFormat. */
+static const int pixel_formats[] = {
+    [LINVIDEO_YUV420P]   = AV_PIX_FMT_YUV420P,
+    [LINVIDEO_YUV444P]   = AV_PIX_FMT_YUV444P,
+    [LINVIDEO_GBRP]      = AV_PIX_FMT_GBRP,
+    [LINVIDEO_RGB24]     = AV_PIX_FMT_RGB24,
+    [LINVIDEO_RGB24 + 1] = AV_PIX_FMT_NONE
+};
+
+#define OFFSET(x) offsetof(LinvideoSource, x)
+#define PARAM(x) OFFSET(params.x)
+#define FLAGS AV_OPT_FLAG_FILTERING_PARAM | AV_OPT_FLAG_VIDEO_PARAM
+#define RFLAGS FLAGS | AV_OPT_FLAG_RUNTIME_PARAM
+
+#define STRING(name, help, offset, flag)                                       \
+    { name, help, offset, AV_OPT_TYPE_STRING, { .str = NULL }, .flags = flag }
+#define SIZE(name)                                                             \
+    { name, "video size (default: the model's)", PARAM(width),                 \
+        AV_OPT_TYPE_IMAGE_SIZE, { .str = NULL }, .flags = FLAGS }
+#define DURATION(name)                                                         \
+    { name, "video duration (default: one clip of the model)",                 \
+        PARAM(duration), AV_OPT_TYPE_DURATION, { .i64 = -1 }, -1, INT64_MAX,   \
+        .flags = FLAGS }
+#define FORMAT(name)                                                           \
+    { name, "pixel format (none: the first of these that fits: yuv420p, "      \
+        "yuv444p, gbrp, rgb24)", OFFSET(format), AV_OPT_TYPE_PIXEL_FMT,        \
+        { .i64 = AV_PIX_FMT_NONE }, AV_PIX_FMT_NONE, INT_MAX, .flags = FLAGS }
+#define CONST(name, help, value, group)                                        \
+    { name, help, 0, AV_OPT_TYPE_CONST, { .i64 = value }, .flags = FLAGS,      \
+        .unit = group }
+
+static const AVOption linvideo_options[] = {
+    STRING("model", "name or path of the model (default: the one that is installed)",
+           PARAM(model), FLAGS),
+    STRING("prompt", "what the video shows", PARAM(prompt), RFLAGS),
+    STRING("prompt_file", "file with the prompt", PARAM(prompt_file), FLAGS),
+    STRING("textfile", "file with the prompt", PARAM(prompt_file), FLAGS),
+    STRING("negative_prompt", "what it does not show (with guidance above 1)",
+           PARAM(negative_prompt), FLAGS),
+    SIZE("size"),
+    SIZE("s"),
+    STRING("rate", "video rate (default: the model's)", OFFSET(rate), FLAGS),
+    STRING("r", "video rate (default: the model's)", OFFSET(rate), FLAGS),
+    DURATION("duration"),
+    DURATION("d"),
+    { "frames", "number of frames, instead of a duration",
+        PARAM(frames), AV_OPT_TYPE_INT64, { .i64 = -1 }, -1, INT64_MAX,
+        .flags = FLAGS },
+    { "clip_frames", "frames made at once (0: the model's)",
+        PARAM(clip_frames), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, 1021,
+        .flags = FLAGS },
+    { "seed", "seed of the noise (-1: random)",
+        PARAM(seed), AV_OPT_TYPE_INT64, { .i64 = -1 }, -1, UINT32_MAX,
+        .flags = FLAGS },
+    { "steps", "steps of the sampler (0: the model's)",
+        PARAM(steps), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, 1000, .flags = FLAGS },
+    { "guidance", "guidance scale, 1 is off (0: the model's)",
+        PARAM(guidance), AV_OPT_TYPE_FLOAT, { .dbl = 0 }, 0, 100,
+        .flags = FLAGS },
+    { "shift", "shift of the time schedule (0: the model's)",
+        PARAM(shift), AV_OPT_TYPE_FLOAT, { .dbl = 0 }, 0, 100, .flags = FLAGS },
+    { "sampler", "how noise becomes video",
+        PARAM(sampler), AV_OPT_TYPE_INT, { .i64 = LINVIDEO_SAMPLER_AUTO },
+        LINVIDEO_SAMPLER_AUTO, LINVIDEO_SAMPLER_DPMPP, .flags = FLAGS,
+        .unit = "sampler" },
+    CONST("auto", "what the model names", LINVIDEO_SAMPLER_AUTO, "sampler"),
+    CONST("euler", "first order", LINVIDEO_SAMPLER_EULER, "sampler"),
+    CONST("unipc", "second order", LINVIDEO_SAMPLER_UNIPC, "sampler"),
+    CONST("renoise", "fresh noise at every step, for few-step models",
+          LINVIDEO_SAMPLER_RENOISE, "sampler"),
+    CONST("dpm++", "second order", LINVIDEO_SAMPLER_DPMPP, "sampler"),
+    { "precision", "number format of the large products",
+        PARAM(precision), AV_OPT_TYPE_INT, { .i64 = LINVIDEO_PRECISION_AUTO },
+        LINVIDEO_PRECISION_AUTO, LINVIDEO_PRECISION_BF16, .flags = FLAGS,
+        .unit = "precision" },
+    CONST("auto", "the fastest of the device", LINVIDEO_PRECISION_AUTO,
+          "precision"),
+    CONST("f32", "32 bits", LINVIDEO_PRECISION_F32, "precision"),
+    CONST("bf16", "16 bits, summed in 32", LINVIDEO_PRECISION_BF16,
+          "precision"),
+    FORMAT("format"),
+    FORMAT("pixel_format"),
+    STRING("device", "where to compute: auto (default) or cpu", PARAM(device),
+           FLAGS),
+    { "memory_limit", "bytes to stay within (0: what is free)",
+        PARAM(memory_limit), AV_OPT_TYPE_INT64, { .i64 = 0 }, 0, INT64_MAX,
+        .flags = FLAGS },
+    { NULL }
+};
+
+AVFILTER_DEFINE_CLASS(linvideo);
+
+static int averror(int code)
+{
+    switch (code) {
+    case LINVIDEO_EOF:             return AVERROR_EOF;
+    case LINVIDEO_ERR_MODEL:       return AVERROR_INVALIDDATA;
+    case LINVIDEO_ERR_DEVICE:      return AVERROR_EXTERNAL;
+    case LINVIDEO_ERR_UNSUPPORTED: return AVERROR(ENOSYS);
+    case LINVIDEO_ERR_CANCELLED:   return AVERROR_EXIT;
+    }
+    return code;
+}
+
+static void log_message(void *ctx, enum LinvideoLogLevel level,
+                        const char *message)
+{
+    static const int levels[] = {
+        [LINVIDEO_LOG_ERROR]   = AV_LOG_ERROR,
+        [LINVIDEO_LOG_WARNING] = AV_LOG_WARNING,
+        [LINVIDEO_LOG_INFO]    = AV_LOG_INFO,
+        [LINVIDEO_LOG_VERBOSE] = AV_LOG_VERBOSE,
+        [LINVIDEO_LOG_DEBUG]   = AV_LOG_DEBUG,
+    };
+
+    av_log(ctx, levels[level], "%s\n", message);
+}
+
+static enum LinvideoLogLevel log_level(void)
+{
+    int level = av_log_get_level();
+
+    return level >= AV_LOG_DEBUG   ? LINVIDEO_LOG_DEBUG   :
+           level >= AV_LOG_VERBOSE ? LINVIDEO_LOG_VERBOSE :
+           level >= AV_LOG_INFO    ? LINVIDEO_LOG_INFO    :
+           level >= AV_LOG_WARNING ? LINVIDEO_LOG_WARNING :
+                                     LINVIDEO_LOG_ERROR;
+}
+
+/* ffmpeg's own status line stands still while a frame is waited for. */
+static void log_progress(void *opaque, const LinvideoProgress *p)
+{
+    AVFilterContext *ctx = opaque;
+    LinvideoSource *s = ctx->priv;
+    int64_t now = av_gettime_relative();
+    char eta[32] = "";
+
+    if (s->progress_time && now - s->progress_time < PROGRESS_INTERVAL)
+        return;
+    s->progress_time = now;
+
+    if (p->fraction > 0)
+        snprintf(eta, sizeof(eta), ", ETA %.0f s",
+                 p->elapsed * (1 - p->fraction) / p->fraction);
+    av_log(ctx, AV_LOG_INFO,
+           "%s clip %"PRId64"/%"PRId64": step %d/%d, %.0f %%%s\n",
+           p->stage_name, p->clip + 1, p->clips, p->step, p->steps,
+           100 * p->fraction, eta);
+}
+
+/* Runs before the options get their values. */
+static av_cold int preinit(AVFilterContext *ctx)
+{
+    LinvideoSource *s = ctx->priv;
+
+    linvideo_params_default(&s->params);
+    return 0;
+}
+
+static av_cold void uninit(AVFilterContext *ctx)
+{
+    LinvideoSource *s = ctx->priv;
+
+    if (s->lv)
+        linvideo_cancel(s->lv);
+    linvideo_close(&s->lv);
+}
+
+static int query_formats(AVFilterContext *ctx)
+{
+    LinvideoSource *s = ctx->priv;
+    const int asked[] = { s->format, AV_PIX_FMT_NONE };
+    const int *offered = s->format == AV_PIX_FMT_NONE ? pixel_formats : asked;
+    int i = 0;
+
+    while (pixel_formats[i] != AV_PIX_FMT_NONE && pixel_formats[i] != *offered)
+        i++;
+    if (pixel_formats[i] == AV_PIX_FMT_NONE) {
+        av_log(ctx, AV_LOG_ERROR, "Pixel format %s is none of yuv420p, "
+               "yuv444p, gbrp, rgb24\n", av_get_pix_fmt_name(s->format));
+        return AVERROR(EINVAL);
+    }
+
+#if LIBAVFILTER_VERSION_INT >= AV_VERSION_INT(9, 16, 100)
+    {
+        static const int spaces[] = { AVCOL_SPC_BT709, -1 };
+        static const int ranges[] = { AVCOL_RANGE_MPEG, -1 };
+        int ret;
+
+        /* They bind YUV only; a link of RGB always is full range. */
+        if ((ret = ff_set_common_color_spaces_from_list(ctx, spaces)) < 0 ||
+            (ret = ff_set_common_color_ranges_from_list(ctx, ranges)) < 0)
+            return ret;
+    }
+#endif
+    return ff_set_common_formats(ctx, ff_make_format_list(offered));
+}
+
+/* A graph may be built and thrown away before one runs, so the library is
+ * opened here, when size and rate are needed. It loads the weights when the
+ * first frame is asked for. */
+static av_cold int config_output(AVFilterLink *outlink)
+{
+    AVFilterContext *ctx = outlink->src;
+    LinvideoSource *s = ctx->priv;
+    LinvideoParams p = s->params;
+    AVRational rate = { 0, 1 };
+    int ret;
+
+    if (s->rate && (ret = av_parse_video_rate(&rate, s->rate)) < 0) {
+        av_log(ctx, AV_LOG_ERROR, "Invalid frame rate '%s'\n", s->rate);
+        return ret;
+    }
+    p.rate_num = rate.num;
+    p.rate_den = rate.den;
+    p.format   = LINVIDEO_YUV420P;
+    while (pixel_formats[p.format] != outlink->format)
+        p.format++;
+    /* The graph's own default is one thread more than there are cores. */
+    p.threads   = FFMIN(ff_filter_get_nb_threads(ctx), av_cpu_count());
+    p.log_level = log_level();
+    p.log       = log_message;
+    p.progress  = log_progress;
+    p.opaque    = ctx;
+
+    linvideo_close(&s->lv);
+    ret = linvideo_open(&s->lv, &p);
+    if (ret < 0)
+        return averror(ret);
+    linvideo_info(s->lv, &s->info);
+
+    outlink->w                   = s->info.width;
+    outlink->h                   = s->info.height;
+    outlink->sample_aspect_ratio = (AVRational){ 1, 1 };
+    rate = (AVRational){ s->info.rate_num, s->info.rate_den };
+    outlink->time_base           = av_inv_q(rate);
+    LINK(outlink)->frame_rate    = rate;
+
+    av_log(ctx, AV_LOG_INFO, "model:%s size:%dx%d rate:%d/%d frames:%"PRId64
+           " seed:%"PRId64"\n", s->info.model, outlink->w, outlink->h,
+           rate.num, rate.den, s->info.frames, s->info.seed);
+    return 0;
+}
+
+static void set_colour(AVFrame *frame)
+{
+    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(frame->format);
+    int rgb = desc->flags & AV_PIX_FMT_FLAG_RGB;
+
+    frame->color_range     = rgb ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
+    frame->colorspace      = rgb ? AVCOL_SPC_RGB : AVCOL_SPC_BT709;
+    frame->color_primaries = AVCOL_PRI_BT709;
+    frame->color_trc       = AVCOL_TRC_BT709;
+    if (desc->log2_chroma_w)
+        frame->chroma_location = AVCHROMA_LOC_LEFT;
+}
+
+static int set_metadata(AVFrame *frame, const LinvideoSource *s,
+                        const LinvideoFrame *made)
+{
+    AVDictionary **m = &frame->metadata;
+    int ret;
+
+    if ((ret = av_dict_set_int(m, "lavfi.linvideo.seed", made->seed, 0)) < 0 ||
+        (ret = av_dict_set_int(m, "lavfi.linvideo.clip", made->clip, 0)) < 0 ||
+        (ret = av_dict_set(m, "lavfi.linvideo.prompt", made->prompt, 0)) < 0 ||
+        (ret = av_dict_set(m, "lavfi.linvideo.model", s->info.model, 0)) < 0)
+        return ret;
+    return 0;
+}
+
+/* Make one frame into the planes of a new AVFrame. */
+static int make_frame(AVFilterLink *outlink, AVFrame **out)
+{
+    LinvideoSource *s = outlink->src->priv;
+    AVFrame *frame = ff_get_video_buffer(outlink, outlink->w, outlink->h);
+    LinvideoFrame made = { .index = 0 };
+    int ret;
+
+    if (!frame)
+        return AVERROR(ENOMEM);
+    for (int i = 0; i < FF_ARRAY_ELEMS(made.data); i++) {
+        made.data[i]   = frame->data[i];
+        made.stride[i] = frame->linesize[i];
+    }
+    ret = averror(linvideo_next_frame(s->lv, &made));
+    if (ret >= 0)
+        ret = set_metadata(frame, s, &made);
+    if (ret < 0) {
+        av_frame_free(&frame);
+        return ret;
+    }
+
+    set_colour(frame);
+    frame->sample_aspect_ratio = outlink->sample_aspect_ratio;
+    frame->pts = s->next++;
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100)
+    frame->duration = 1;
+#else
+    frame->pkt_duration = 1;
+#endif
+    *out = frame;
+    return 0;
+}
+
+/* Making a frame blocks: a source that answers "try again" stops the graph. */
+static int activate(AVFilterContext *ctx)
+{
+    AVFilterLink *outlink = ctx->outputs[0];
+    LinvideoSource *s = ctx->priv;
+    AVFrame *frame;
+    int ret;
+
+    if (!ff_outlink_frame_wanted(outlink))
+        return FFERROR_NOT_READY;
+
+    ret = make_frame(outlink, &frame);
+    if (ret < 0) {
+        /* Also an error ends the stream: one who asks again must not wait. */
+        ff_outlink_set_status(outlink, ret, s->next);
+        return ret == AVERROR_EOF ? 0 : ret;
+    }
+    return ff_filter_frame(outlink, frame);
+}
+
+/* The library takes the new prompt with the next clip, or keeps the old one. */
+static int process_command(AVFilterContext *ctx, const char *cmd,
+                           const char *arg, char *res, int res_len, int flags)
+{
+    LinvideoSource *s = ctx->priv;
+    int ret;
+
+    if (s->lv && !strcmp(cmd, "prompt") &&
+        (ret = linvideo_set_prompt(s->lv, arg)) < 0)
+        return averror(ret);
+    return ff_filter_process_command(ctx, cmd, arg, res, res_len, flags);
+}
+
+static const AVFilterPad linvideo_outputs[] = {
+    {
+        .name         = "default",
+        .type         = AVMEDIA_TYPE_VIDEO,
+        .config_props = config_output,
+    },
+};
+
+const FILTER_TYPE ff_vsrc_linvideo = {
+    PUBLIC(name)        = "linvideo",
+    PUBLIC(description) = NULL_IF_CONFIG_SMALL("Make video from a text."),
+    PUBLIC(priv_class)  = &linvideo_class,
+    PUBLIC(inputs)      = NULL,
+    .priv_size          = sizeof(LinvideoSource),
+    .preinit            = preinit,
+    .uninit             = uninit,
+    .activate           = activate,
+    .process_command    = process_command,
+    FILTER_OUTPUTS(linvideo_outputs),
+    FILTER_QUERY_FUNC(query_formats),
+};
