@@ -1,0 +1,954 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * `linvideo bench`: networks and ops of named shapes, with random weights, timed
+ * on the CPU device and held against a plain oneDNN product of the same minute.
+ */
+
+#include "tools/tools.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/device.h"
+#include "base/common.h"
+#include "base/half.h"
+#include "api/model.h"
+#include "base/safetensors.h"
+#include "graph/graph.h"
+#include "model/config.h"
+#include "model/dit.h"
+#include "model/tae.h"
+
+enum { MAX_INPUTS = 2 * LV_MAX_LAYERS + 8, MAX_LAYERS = LV_MAX_LAYERS + 1,
+       MAX_REPS = 1000 };
+
+/* A run this long is not repeated more than SLOW_REPS times. */
+#define SLOW_SECONDS 8.0
+enum { SLOW_REPS = 2 };
+
+/** Memory given to the network: an external tensor. */
+typedef struct Input {
+    LvTensor tensor;
+    void *data;
+} Input;
+
+/** Random weights, all freed together. */
+typedef struct Block {
+    struct Block *next;
+    void *data;
+} Block;
+
+typedef struct Bench {
+    LvDevice *dev;
+    LvMsg msg;
+    LvDtype act;      ///< of activations, and of the weights of products
+    int reps, ops, json;
+    int threads, precision;
+    LvProbe probe;
+    double ceiling;   ///< GFLOP/s
+    int printed;      ///< works reported so far
+
+    /* of the work at hand */
+    LvGraph *graph;
+    LvProgram *program;
+    void *arena;
+    Block *weights;
+    int nb_weights;
+    Input input[MAX_INPUTS];
+    int nb_inputs;
+    double times[MAX_LAYERS]; ///< how often the records of a layer count
+    char note[256];   ///< printed below the result
+    uint32_t random;
+} Bench;
+
+typedef struct Work {
+    const char *name;
+    int (*trace)(Bench *b, const struct Work *w);
+    int a, b, c;       ///< what trace makes of them
+    int chosen;        ///< 1: runs when no name is given
+    int tokens;        ///< > 0: time per token is of interest
+    const char *about;
+} Work;
+
+typedef struct Result {
+    double seconds[MAX_REPS]; ///< of the runs, sorted
+    int reps;
+    double flops, bytes;
+    double *record;           ///< seconds of each record, mean of the runs
+} Result;
+
+/* Random tensors. Values lie in [-1, 1) times a scale: none is denormal. */
+
+static float next_random(Bench *b)
+{
+    b->random = b->random * 1664525u + 1013904223u;
+    return (int32_t)b->random * 0x1p-31f;
+}
+
+static void fill(Bench *b, void *data, LvDtype type, size_t n, float scale)
+{
+    for (size_t i = 0; i < n; i++) {
+        float x = scale * next_random(b);
+
+        if (type == LV_F32)
+            ((float *)data)[i] = x;
+        else if (type == LV_BF16)
+            ((uint16_t *)data)[i] = lv_f32_bf16(x);
+    }
+}
+
+static LvTensor describe(LvDtype type, int rank, const int *dim)
+{
+    LvTensor t = { .dtype = type, .rank = rank };
+
+    for (int i = 0; i < LV_MAX_RANK; i++)
+        t.dim[i] = i < rank ? dim[i] : 1;
+    return t;
+}
+
+/* A weight; absent, and the graph fails at its use, when there is no memory. */
+static LvTensor make_weight(Bench *b, LvDtype type, int rank, const int *dim)
+{
+    LvTensor t = describe(type, rank, dim);
+    Block *block = calloc(1, sizeof(*block));
+
+    if (!block)
+        return LV_NO_TENSOR;
+    block->next = b->weights;
+    b->weights  = block;
+    block->data = b->dev->fn->alloc(b->dev, lv_tensor_bytes(&t));
+    if (!block->data)
+        return LV_NO_TENSOR;
+    fill(b, block->data, type, lv_tensor_numel(&t), rank > 1 ? 0.03f : 1);
+    t.id    = LV_ID_WEIGHT - b->nb_weights++;
+    t.data  = block->data;
+    t.fixed = 1;
+    return t;
+}
+
+#define WEIGHT(b, type, rank, ...) \
+    make_weight(b, type, rank, (const int[LV_MAX_RANK]) { __VA_ARGS__ })
+
+/* Note that t is an external tensor of the graph. Returns t. */
+static LvTensor keep_input(Bench *b, LvTensor t)
+{
+    if (t.id >= 0 && b->nb_inputs < MAX_INPUTS)
+        b->input[b->nb_inputs++].tensor = t;
+    return t;
+}
+
+#define INPUT(b, type, rank, ...) \
+    keep_input(b, lv_external((b)->graph, "input", type, rank, \
+                              (const int[LV_MAX_RANK]) { __VA_ARGS__ }))
+
+/* Single ops, with the shapes they have in the 1.3B model; a is the tokens */
+
+enum { DIM = 1536, FFN = 8960, HEADS = 12, TEXT = 512, MAP = 64 };
+
+static int trace_linear(Bench *b, const Work *w)
+{
+    LvTensor x = INPUT(b, b->act, 2, w->a, w->b);
+
+    lv_linear(b->graph, x, WEIGHT(b, b->act, 2, w->c, w->b),
+              WEIGHT(b, LV_F32, 1, w->c), w->c == FFN ? LV_ACT_GELU : LV_ACT_NONE,
+              b->act);
+    return 0;
+}
+
+static int trace_attn(Bench *b, const Work *w)
+{
+    LvTensor q = INPUT(b, b->act, 2, w->a, DIM);
+    LvTensor k = INPUT(b, b->act, 2, w->b, DIM);
+    LvTensor v = INPUT(b, b->act, 2, w->b, DIM);
+
+    lv_attn(b->graph, q, k, v, LV_NO_TENSOR, LV_NO_TENSOR, HEADS, 0, 0.0883883f);
+    return 0;
+}
+
+static int trace_linattn(Bench *b, const Work *w)
+{
+    LvTensor q = INPUT(b, b->act, 2, w->a, DIM);
+    LvTensor k = INPUT(b, b->act, 2, w->a, DIM);
+    LvTensor v = INPUT(b, b->act, 2, w->a, DIM);
+    LvTensor wq = WEIGHT(b, LV_F32, 3, HEADS, DIM / HEADS, MAP);
+    LvTensor wk = WEIGHT(b, LV_F32, 3, HEADS, DIM / HEADS, MAP);
+
+    lv_linattn(b->graph, q, k, v, wq, wk, HEADS, LV_MAP_HEDGEHOG, 1e-6f);
+    return 0;
+}
+
+static int trace_norm(Bench *b, const Work *w)
+{
+    LvTensor x = INPUT(b, LV_F32, 2, w->a, DIM), mod = INPUT(b, LV_F32, 2, 6, DIM);
+
+    lv_norm(b->graph, x, LV_NO_TENSOR, LV_NO_TENSOR, mod, LV_NORM_LAYER, 0, 1, 1e-6f,
+            b->act);
+    return 0;
+}
+
+static int trace_qknorm(Bench *b, const Work *w)
+{
+    LvTensor x = INPUT(b, b->act, 2, w->a, DIM);
+    LvTensor rope = INPUT(b, LV_F32, 3, w->a, DIM / HEADS / 2, 2);
+
+    lv_qknorm(b->graph, x, WEIGHT(b, LV_F32, 1, DIM), rope, HEADS, 1e-6f, b->act);
+    return 0;
+}
+
+static int trace_gate(Bench *b, const Work *w)
+{
+    LvTensor r = INPUT(b, LV_F32, 2, w->a, DIM), x = INPUT(b, b->act, 2, w->a, DIM);
+
+    lv_gate(b->graph, r, x, INPUT(b, LV_F32, 2, 6, DIM), 2);
+    return 0;
+}
+
+/* a pictures of b x b, c channels: the middle of a MemBlock of the tiny decoder */
+static int trace_conv(Bench *b, const Work *w)
+{
+    LvTensor x = INPUT(b, b->act, 4, w->a, w->b, w->b, w->c);
+
+    lv_conv(b->graph, x, WEIGHT(b, b->act, 4, w->c, w->c, 3, 3),
+            WEIGHT(b, LV_F32, 1, w->c), LV_NO_TENSOR, 1, 1, LV_ACT_RELU, b->act);
+    return 0;
+}
+
+/* The DiT. Blocks of one kind of attention share their weights: 1.4 G random
+ * parameters would tell no more, and each block's exceed any cache. */
+
+static LvAffine random_affine(Bench *b, int n, int k)
+{
+    return (LvAffine) { WEIGHT(b, b->act, 2, n, k), WEIGHT(b, LV_F32, 1, n) };
+}
+
+static LvDitAttn random_attn(Bench *b, int dim)
+{
+    LvDitAttn a = { .q = random_affine(b, dim, dim), .k = random_affine(b, dim, dim),
+                    .v = random_affine(b, dim, dim), .o = random_affine(b, dim, dim) };
+
+    a.norm_q = WEIGHT(b, LV_F32, 1, dim);
+    a.norm_k = WEIGHT(b, LV_F32, 1, dim);
+    return a;
+}
+
+static LvDitBlock random_block(Bench *b, const LvDitConfig *c)
+{
+    LvDitBlock k = { .mod = WEIGHT(b, LV_F32, 2, 6, c->dim),
+                     .self = random_attn(b, c->dim), .cross = random_attn(b, c->dim) };
+
+    k.norm3 = (LvAffine) { WEIGHT(b, LV_F32, 1, c->dim), WEIGHT(b, LV_F32, 1, c->dim) };
+    k.ffn0  = random_affine(b, c->ffn_dim, c->dim);
+    k.ffn2  = random_affine(b, c->dim, c->ffn_dim);
+    k.mix   = WEIGHT(b, LV_F32, 1, 1);
+    k.map_q = k.map_k = LV_NO_TENSOR;
+    if (c->map_dim) {
+        k.map_q = WEIGHT(b, b->act, 3, c->heads, c->dim / c->heads, c->map_dim);
+        k.map_k = WEIGHT(b, b->act, 3, c->heads, c->dim / c->heads, c->map_dim);
+    }
+    return k;
+}
+
+/* Blocks are allocated by the caller. */
+static void random_dit(Bench *b, LvDit *m, const LvDitConfig *c)
+{
+    int token = c->channels * c->patch[0] * c->patch[1] * c->patch[2];
+    LvDitBlock block = random_block(b, c);
+
+    m->cfg      = *c;
+    m->patch    = random_affine(b, c->dim, token);
+    m->text0    = random_affine(b, c->dim, c->text_dim);
+    m->text2    = random_affine(b, c->dim, c->dim);
+    m->time0    = random_affine(b, c->dim, c->freq_dim);
+    m->time2    = random_affine(b, c->dim, c->dim);
+    m->proj     = random_affine(b, 6 * c->dim, c->dim);
+    m->head     = random_affine(b, token, c->dim);
+    m->head_mod = WEIGHT(b, LV_F32, 2, 2, c->dim);
+    for (int i = 0; i < c->layers; i++)
+        m->block[i] = block;
+}
+
+/* Latents of size[] through a DiT; text: its text side instead. */
+static int trace_dit(Bench *b, const LvDitConfig *c, const int size[3], int text)
+{
+    LvDitInputs *in = calloc(1, sizeof(*in));
+    LvDit m = { .block = calloc(c->layers, sizeof(*m.block)) };
+    int ret = in && m.block ? 0 : -ENOMEM;
+
+    if (!ret)
+        random_dit(b, &m, c);
+    if (!ret && text) {
+        LvTensor context = INPUT(b, LV_F32, 2, c->text_len, c->text_dim);
+
+        lv_dit_trace_text(b->graph, &m, context, b->act, in);
+    } else if (!ret) {
+        lv_dit_inputs(b->graph, &m, size, b->act, in);
+        keep_input(b, in->latent);
+        keep_input(b, in->t);
+        keep_input(b, in->rope);
+        lv_dit_trace(b->graph, &m, in, b->act, NULL);
+    }
+    for (int i = 0; i < c->layers && !ret; i++) {
+        keep_input(b, in->k[i]);
+        keep_input(b, in->v[i]);
+    }
+    lv_dit_free(&m);
+    free(in);
+    return ret ? lv_fail(&b->msg, ret, "out of memory") : 0;
+}
+
+static const LvDitConfig wan_1_3b = {
+    .dim = DIM, .ffn_dim = FFN, .heads = HEADS, .layers = 30, .text_dim = 4096,
+    .text_len = TEXT, .freq_dim = 256, .channels = 16, .patch = { 1, 2, 2 },
+    .eps = 1e-6f, .map = LV_MAP_HEDGEHOG, .map_dim = MAP, .map_eps = 1e-6f,
+};
+
+/* Spread n linear layers evenly. */
+static void make_linear(LvDitConfig *c, int n)
+{
+    for (int i = 0; i < c->layers; i++)
+        c->attention[i] = (i + 1) * n / c->layers > i * n / c->layers ?
+                          LV_ATTN_LINEAR : LV_ATTN_SOFTMAX;
+}
+
+typedef struct Clip {
+    int tokens, size[3]; ///< latent frames, rows, columns
+} Clip;
+
+static const Clip clips[] = {
+    { 1280,  { 5, 32, 32 } },   /* 17 frames of 256x256 */
+    { 5120,  { 5, 64, 64 } },   /* 17 frames of 512x512 */
+    { 32760, { 21, 60, 104 } }, /* 81 frames of 832x480 */
+};
+
+static const int *clip_size(int tokens)
+{
+    for (int i = 0; i < LV_COUNT(clips); i++)
+        if (clips[i].tokens == tokens)
+            return clips[i].size;
+    return NULL;
+}
+
+/* a tokens, b layers linear */
+static int trace_wan(Bench *b, const Work *w)
+{
+    LvDitConfig c = wan_1_3b;
+
+    make_linear(&c, w->b);
+    snprintf(b->note, sizeof(b->note), "%d layers, %d linear; layers share the weights "
+             "of one", c.layers, w->b);
+    return trace_dit(b, &c, clip_size(w->a), 0);
+}
+
+/* The same, too long to run whole: one layer of each kind is, and counts as many. */
+static int trace_wan_sum(Bench *b, const Work *w)
+{
+    LvDitConfig c = wan_1_3b;
+
+    c.layers       = 2;
+    c.attention[0] = LV_ATTN_SOFTMAX;
+    c.attention[1] = LV_ATTN_LINEAR;
+    b->times[1]    = wan_1_3b.layers - w->b;
+    b->times[2]    = w->b;
+    snprintf(b->note, sizeof(b->note), "a sum: 1 softmax layer is run and counts %d "
+             "times, 1 linear layer %d times", wan_1_3b.layers - w->b, w->b);
+    return trace_dit(b, &c, clip_size(w->a), 0);
+}
+
+static int trace_wan_text(Bench *b, const Work *w)
+{
+    (void)w;
+    snprintf(b->note, sizeof(b->note), "once for each prompt; not part of the others");
+    return trace_dit(b, &wan_1_3b, NULL, 1);
+}
+
+/* One linear layer, with its cross-attention and MLP, over a tokens. */
+static int trace_layer(Bench *b, const Work *w)
+{
+    const int size[3] = { w->a / 2048, 64, 128 };
+    LvDitConfig c = wan_1_3b;
+
+    c.layers       = 1;
+    c.attention[0] = LV_ATTN_LINEAR;
+    b->times[0]    = 0;
+    return trace_dit(b, &c, size, 0);
+}
+
+/* The shapes of the model that generate takes by default, of its own clip. */
+static int trace_motion(Bench *b, const Work *w)
+{
+    char path[LV_PATH_SIZE];
+    LvSafetensors *file = NULL;
+    LvModelConfig c;
+    int size[3], ret = lv_model_find(path, NULL, &b->msg);
+
+    (void)w;
+    if (ret < 0 || (ret = lv_safetensors_open(&file, path, &b->msg)) < 0)
+        return ret;
+    ret = lv_config_read(&c, file, &b->msg);
+    lv_safetensors_close(&file);
+    if (ret < 0)
+        return ret;
+    size[0] = (c.video.frames + 6) / 4;
+    size[1] = LV_ROUND_UP(c.video.height / 8, c.dit.patch[1]);
+    size[2] = LV_ROUND_UP(c.video.width / 8, c.dit.patch[2]);
+    snprintf(b->note, sizeof(b->note), "%d layers of %d, %d linear, %d tokens",
+             c.dit.layers, c.dit.dim, lv_config_layers(&c.dit, LV_ATTN_LINEAR),
+             lv_dit_tokens(&c.dit, size));
+    return trace_dit(b, &c.dit, size, 0);
+}
+
+/* The tiny decoder in its published widths (taew2_1) */
+
+static const struct TaeRow {
+    int kind, in, out, n;
+} tae_rows[] = {
+    { LV_TAE_CLAMP, 16, 16, 1 },  { LV_TAE_CONV, 16, 256, 1 },  { LV_TAE_RELU, 256, 256, 1 },
+    { LV_TAE_MEM, 256, 256, 1 },  { LV_TAE_MEM, 256, 256, 1 },  { LV_TAE_MEM, 256, 256, 1 },
+    { LV_TAE_UP, 256, 256, 1 },   { LV_TAE_GROW, 256, 256, 1 }, { LV_TAE_CONV, 256, 128, 1 },
+    { LV_TAE_MEM, 128, 128, 1 },  { LV_TAE_MEM, 128, 128, 1 },  { LV_TAE_MEM, 128, 128, 1 },
+    { LV_TAE_UP, 128, 128, 1 },   { LV_TAE_GROW, 128, 128, 2 }, { LV_TAE_CONV, 128, 64, 1 },
+    { LV_TAE_MEM, 64, 64, 1 },    { LV_TAE_MEM, 64, 64, 1 },    { LV_TAE_MEM, 64, 64, 1 },
+    { LV_TAE_UP, 64, 64, 1 },     { LV_TAE_GROW, 64, 64, 2 },   { LV_TAE_CONV, 64, 64, 1 },
+    { LV_TAE_RELU, 64, 64, 1 },   { LV_TAE_CONV, 64, 3, 1 },
+};
+
+static void random_layer(Bench *b, LvTaeLayer *l, const struct TaeRow *row, int bias)
+{
+    *l = (LvTaeLayer) { .kind = row->kind, .in = row->in, .out = row->out, .n = row->n,
+                        .stride = 1 };
+    for (int k = 0; k < 3; k++)
+        l->w[k] = l->b[k] = LV_NO_TENSOR;
+    if (l->kind == LV_TAE_GROW)
+        l->w[0] = WEIGHT(b, b->act, 4, l->n * l->out, l->in, 1, 1);
+    for (int k = 0; k < (l->kind == LV_TAE_MEM ? 3 : l->kind == LV_TAE_CONV); k++) {
+        l->w[k] = WEIGHT(b, b->act, 4, l->out, l->kind == LV_TAE_MEM && !k ?
+                         2 * l->in : l->in, 3, 3);
+        if (bias)
+            l->b[k] = WEIGHT(b, LV_F32, 1, l->out);
+    }
+}
+
+/* One latent frame of a x a, which stands for b of them */
+static int trace_tae(Bench *b, const Work *w)
+{
+    LvTaeState state;
+    LvTae m = { .cfg = { .channels = 16, .patch = 1 } };
+
+    m.decoder.layers = LV_COUNT(tae_rows);
+    for (int i = 0; i < m.decoder.layers; i++)
+        random_layer(b, &m.decoder.layer[i], &tae_rows[i], tae_rows[i].kind == LV_TAE_MEM ||
+                     i == 1 || i == m.decoder.layers - 1);
+    lv_tae_trace_decoder(b->graph, &m, INPUT(b, LV_F32, 4, 1, w->a, w->a, 16), b->act,
+                         &state);
+    for (int i = 0; i < state.nb; i++)
+        keep_input(b, state.t[i]);
+    for (int i = 0; i < MAX_LAYERS; i++)
+        b->times[i] = w->b;
+    snprintf(b->note, sizeof(b->note), "one latent frame (4 pictures) is run and counts "
+             "%d times; memory does not grow with their number", w->b);
+    return 0;
+}
+
+#define LAYER(n, chosen)                                                         \
+    { "linear-layer-" #n, trace_layer, n, 0, 0, chosen, n,                       \
+      "one linear layer of the 1.3B model, " #n " tokens" }
+
+static const Work works[] = {
+    { "dit-1.3b-1280", trace_wan, 1280, 0, 0, 1, 0,
+      "Wan 1.3B, one forward, 17 frames of 256x256" },
+    { "dit-1.3b-1280-linear16", trace_wan, 1280, 16, 0, 0, 0,
+      "the same, 16 of the 30 layers linear" },
+    { "dit-1.3b-5120", trace_wan, 5120, 0, 0, 0, 0,
+      "Wan 1.3B, one forward, 17 frames of 512x512" },
+    { "dit-1.3b-5120-linear16", trace_wan, 5120, 16, 0, 0, 0,
+      "the same, 16 of the 30 layers linear" },
+    { "dit-1.3b-32760-linear16", trace_wan_sum, 32760, 16, 0, 0, 0,
+      "81 frames of 832x480, a sum: one layer of each kind is run" },
+    { "dit-1.3b-text", trace_wan_text, 0, 0, 0, 0, 0,
+      "its text side: keys and values of 512 rows for all layers" },
+    { "dit-motion", trace_motion, 0, 0, 0, 1, 0,
+      "the shapes of the default model, one forward of its clip" },
+    LAYER(2048, 1), LAYER(4096, 0), LAYER(8192, 1),
+    LAYER(16384, 0), LAYER(32768, 0), LAYER(65536, 0),
+    { "tae-256", trace_tae, 32, 5, 0, 1, 0,
+      "TAEHV decoder (taew2_1), 17 frames of 256x256" },
+    { "op-linear", trace_linear, 1280, DIM, DIM, 1, 0,
+      "projection, [1280,1536] to 1536" },
+    { "op-linear-up", trace_linear, 1280, DIM, FFN, 1, 0,
+      "into the MLP, [1280,1536] to 8960, GELU" },
+    { "op-linear-down", trace_linear, 1280, FFN, DIM, 1, 0,
+      "out of the MLP, [1280,8960] to 1536" },
+    { "op-attn", trace_attn, 1280, 1280, 0, 1, 0,
+      "softmax attention, 1280 tokens, 12 heads of 128" },
+    { "op-attn-5120", trace_attn, 5120, 5120, 0, 0, 0,
+      "softmax attention, 5120 tokens" },
+    { "op-attn-text", trace_attn, 1280, TEXT, 0, 1, 0,
+      "cross-attention, 1280 tokens to 512" },
+    { "op-linattn", trace_linattn, 1280, 0, 0, 1, 0,
+      "linear attention, 1280 tokens, maps of 64 columns" },
+    { "op-linattn-5120", trace_linattn, 5120, 0, 0, 0, 0,
+      "linear attention, 5120 tokens" },
+    { "op-norm", trace_norm, 1280, 0, 0, 1, 0, "norm and modulation, [1280,1536]" },
+    { "op-qknorm", trace_qknorm, 1280, 0, 0, 1, 0,
+      "q/k norm and rotation, [1280,1536]" },
+    { "op-gate", trace_gate, 1280, 0, 0, 1, 0, "gated residual, [1280,1536]" },
+    { "op-conv-256", trace_conv, 5, 32, 256, 1, 0,
+      "3x3 convolution, 5 pictures of 32x32, 256 channels" },
+    { "op-conv-64", trace_conv, 4, 128, 64, 1, 0,
+      "3x3 convolution, 4 pictures of 128x128, 64 channels" },
+};
+
+/* Measuring */
+
+static void clear_work(Bench *b)
+{
+    lv_program_free(&b->program);
+    lv_graph_free(&b->graph);
+    b->dev->fn->free(b->dev, b->arena);
+    for (int i = 0; i < b->nb_inputs; i++)
+        b->dev->fn->free(b->dev, b->input[i].data);
+    while (b->weights) {
+        Block *next = b->weights->next;
+
+        if (b->weights->data)
+            b->dev->fn->free(b->dev, b->weights->data);
+        free(b->weights);
+        b->weights = next;
+    }
+    b->arena      = NULL;
+    b->nb_weights = b->nb_inputs = 0;
+    b->note[0]    = '\0';
+    b->random     = 1;
+    memset(b->input, 0, sizeof(b->input));
+    for (int i = 0; i < MAX_LAYERS; i++)
+        b->times[i] = 1;
+}
+
+static int bind_inputs(Bench *b)
+{
+    for (int i = 0; i < b->nb_inputs; i++) {
+        Input *in = &b->input[i];
+        size_t bytes = lv_tensor_bytes(&in->tensor);
+
+        in->data = b->dev->fn->alloc(b->dev, bytes);
+        if (!in->data)
+            return lv_fail(&b->msg, -ENOMEM, "out of memory (%zu bytes)", bytes);
+        fill(b, in->data, in->tensor.dtype, lv_tensor_numel(&in->tensor), 1);
+        lv_program_bind(b->program, in->tensor, in->data);
+    }
+    return 0;
+}
+
+static int prepare(Bench *b, const Work *w)
+{
+    LvSizes sizes;
+    int ret;
+
+    b->graph = lv_graph_new(&b->msg);
+    if (!b->graph)
+        return lv_fail(&b->msg, -ENOMEM, "out of memory");
+    ret = w->trace(b, w);
+    if (ret < 0 || (ret = lv_program_new(&b->program, b->graph, b->dev)) < 0)
+        return ret;
+    sizes    = lv_program_sizes(b->program);
+    b->arena = b->dev->fn->alloc(b->dev, LV_MAX(sizes.arena, 1));
+    if (!b->arena)
+        return lv_fail(&b->msg, -ENOMEM, "%s: no %zu bytes of memory for what is "
+                       "between the ops", w->name, sizes.arena);
+    ret = lv_program_build(b->program, b->arena);
+    return ret < 0 ? ret : bind_inputs(b);
+}
+
+static double record_times(const Bench *b, int i)
+{
+    int layer = lv_program_record(b->program, i)->layer;
+
+    return layer < MAX_LAYERS ? b->times[layer] : 1;
+}
+
+/* One run; its seconds, counting each layer as often as it stands for. */
+static int run_once(Bench *b, Result *r, double *seconds)
+{
+    int n = lv_program_count(b->program), ret;
+    double *one = calloc(n + 1, sizeof(*one));
+
+    if (!one)
+        return lv_fail(&b->msg, -ENOMEM, "out of memory");
+    lv_program_time(b->program, one);
+    ret = lv_program_run(b->program, NULL, NULL);
+    *seconds = 0;
+    for (int i = 0; i < n; i++) {
+        *seconds     += one[i] * record_times(b, i);
+        r->record[i] += one[i];
+    }
+    lv_program_time(b->program, NULL);
+    free(one);
+    return ret;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+static int measure(Bench *b, Result *r)
+{
+    int n = lv_program_count(b->program), ret;
+    double warm;
+
+    r->record = calloc(n + 1, sizeof(*r->record));
+    if (!r->record)
+        return lv_fail(&b->msg, -ENOMEM, "out of memory");
+    if ((ret = run_once(b, r, &warm)) < 0)
+        return ret;
+    memset(r->record, 0, n * sizeof(*r->record));
+    r->reps = warm > SLOW_SECONDS ? LV_MIN(b->reps, SLOW_REPS) : b->reps;
+    for (int i = 0; i < r->reps; i++)
+        if ((ret = run_once(b, r, &r->seconds[i])) < 0)
+            return ret;
+    qsort(r->seconds, r->reps, sizeof(*r->seconds), compare);
+    for (int i = 0; i < n; i++) {
+        const LvRecord *rec = lv_program_record(b->program, i);
+
+        r->record[i] /= r->reps;
+        r->flops += lv_op_flops(rec->op, &rec->u) * record_times(b, i);
+        r->bytes += lv_op_bytes(rec->op, &rec->u) * record_times(b, i);
+    }
+    return 0;
+}
+
+static double median(const Result *r)
+{
+    return (r->seconds[(r->reps - 1) / 2] + r->seconds[r->reps / 2]) / 2;
+}
+
+/* Reports */
+
+static const char *time_text(char *buf, size_t size, double s)
+{
+    if (s >= 1)
+        snprintf(buf, size, "%.3f s ", s);
+    else if (s >= 1e-3)
+        snprintf(buf, size, "%.3f ms", 1e3 * s);
+    else
+        snprintf(buf, size, "%.3f us", 1e6 * s);
+    return buf;
+}
+
+/* What only moves memory is told in GB/s, of which there is no ceiling here. */
+static void print_rate(const Bench *b, double flops, double bytes, double seconds)
+{
+    double rate = seconds > 0 ? 1e-9 * (flops > 0 ? flops : bytes) / seconds : 0;
+
+    if (flops > 0)
+        printf(" %9.1f %8.0f %%", rate, 100 * rate / b->ceiling);
+    else
+        printf(" %9.1f %10s", rate, "GB/s");
+}
+
+/* A sum over like records: of one kind, or of one place in the model's source. */
+typedef struct Row {
+    const LvRecord *rec;
+    double calls, seconds, flops, bytes;
+} Row;
+
+static int same_place(const LvRecord *a, const LvRecord *b)
+{
+    return a->op == b->op && a->line == b->line && !strcmp(a->file, b->file) &&
+           !memcmp(a->u.t[0].dim, b->u.t[0].dim, sizeof(a->u.t[0].dim)) &&
+           !memcmp(a->u.t[1].dim, b->u.t[1].dim, sizeof(a->u.t[1].dim));
+}
+
+static int same_op(const LvRecord *a, const LvRecord *b)
+{
+    return a->op == b->op;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+    return compare(&((const Row *)b)->seconds, &((const Row *)a)->seconds);
+}
+
+static int sum_rows(const Bench *b, const Result *r, Row *row,
+                    int (*same)(const LvRecord *a, const LvRecord *b))
+{
+    int n = 0, k;
+
+    for (int i = 0; i < lv_program_count(b->program); i++) {
+        const LvRecord *rec = lv_program_record(b->program, i);
+        double times = record_times(b, i);
+
+        for (k = 0; k < n && !same(row[k].rec, rec); k++)
+            ;
+        if (k == n)
+            row[n++] = (Row) { .rec = rec };
+        row[k].calls   += times;
+        row[k].seconds += times * r->record[i];
+        row[k].flops   += times * lv_op_flops(rec->op, &rec->u);
+        row[k].bytes   += times * lv_op_bytes(rec->op, &rec->u);
+    }
+    qsort(row, n, sizeof(*row), compare_rows);
+    return n;
+}
+
+static void print_rows(const Bench *b, const Row *row, int n, int places)
+{
+    char text[32], x[64], w[64];
+    double total = 0;
+
+    for (int i = 0; i < n; i++)
+        total += row[i].seconds;
+    printf("    %-12s %6s %12s %6s %9s %10s\n", "op", "calls", "time", "share",
+           "GFLOP/s", "of ceiling");
+    for (int i = 0; i < n; i++) {
+        const LvRecord *r = row[i].rec;
+        const char *slash = strrchr(r->file, '/');
+
+        printf("    %-12s %6.0f %12s %4.1f %%", lv_op_info(r->op)->name, row[i].calls,
+               time_text(text, sizeof(text), row[i].seconds),
+               total > 0 ? 100 * row[i].seconds / total : 0);
+        print_rate(b, row[i].flops, row[i].bytes, row[i].seconds);
+        if (places)
+            printf("  %s %s  %s:%d", lv_tensor_text(x, sizeof(x), &r->u.t[0]),
+                   lv_op_info(r->op)->in > 1 && lv_has(&r->u.t[1]) ?
+                   lv_tensor_text(w, sizeof(w), &r->u.t[1]) : "",
+                   slash ? slash + 1 : r->file, r->line);
+        putchar('\n');
+    }
+}
+
+static void print_ops(const Bench *b, const Result *r)
+{
+    Row *row = calloc(lv_program_count(b->program) + 1, sizeof(*row));
+
+    if (!row)
+        return;
+    print_rows(b, row, sum_rows(b, r, row, same_op), 0);
+    putchar('\n');
+    memset(row, 0, lv_program_count(b->program) * sizeof(*row));
+    print_rows(b, row, sum_rows(b, r, row, same_place), 1);
+    putchar('\n');
+    free(row);
+}
+
+static void print_text(const Bench *b, const Work *w, const Result *r)
+{
+    char mid[32], low[32], high[32];
+
+    printf("%-24s %12s %12s %12s", w->name, time_text(mid, sizeof(mid), median(r)),
+           time_text(low, sizeof(low), r->seconds[0]),
+           time_text(high, sizeof(high), r->seconds[r->reps - 1]));
+    print_rate(b, r->flops, r->bytes, median(r));
+    putchar('\n');
+    if (w->tokens)
+        printf("    %s for each of %d tokens\n",
+               time_text(mid, sizeof(mid), median(r) / w->tokens), w->tokens);
+    if (b->note[0])
+        printf("    %s\n", b->note);
+    if (b->ops)
+        print_ops(b, r);
+    fflush(stdout);
+}
+
+static void print_json_ops(const Bench *b, const Result *r)
+{
+    Row *row = calloc(lv_program_count(b->program) + 1, sizeof(*row));
+    int n = row ? sum_rows(b, r, row, same_op) : 0;
+
+    printf(", \"ops\": {");
+    for (int i = 0; i < n; i++)
+        printf("%s\"%s\": {\"calls\": %.0f, \"seconds\": %.9g, \"gflop\": %.9g}",
+               i ? ", " : "", lv_op_info(row[i].rec->op)->name, row[i].calls,
+               row[i].seconds, 1e-9 * row[i].flops);
+    putchar('}');
+    free(row);
+}
+
+static void print_json(const Bench *b, const Work *w, const Result *r)
+{
+    double rate = 1e-9 * r->flops / median(r);
+
+    printf("%s  {\"name\": \"%s\", \"seconds\": %.9g, \"min\": %.9g, \"max\": %.9g, "
+           "\"reps\": %d, \"gflop\": %.9g, \"gflops\": %.6g, \"share\": %.4g",
+           b->printed ? ",\n" : "", w->name, median(r), r->seconds[0],
+           r->seconds[r->reps - 1], r->reps, 1e-9 * r->flops, rate,
+           rate / b->ceiling);
+    if (w->tokens)
+        printf(", \"tokens\": %d", w->tokens);
+    if (b->note[0])
+        printf(", \"note\": \"%s\"", b->note);
+    if (b->ops)
+        print_json_ops(b, r);
+    putchar('}');
+    fflush(stdout);
+}
+
+static int run_work(Bench *b, const Work *w)
+{
+    Result r = { .reps = 0 };
+    int ret;
+
+    clear_work(b);
+    ret = prepare(b, w);
+    if (!ret)
+        ret = measure(b, &r);
+    if (!ret)
+        (b->json ? print_json : print_text)(b, w, &r);
+    b->printed += !ret;
+    free(r.record);
+    clear_work(b);
+    return ret;
+}
+
+/* Command line */
+
+static void help(void)
+{
+    puts("Usage: linvideo bench [options] [NAME...]\n\n"
+         "Times networks and their parts, with random weights, on the CPU: the median,\n"
+         "smallest and largest time of some runs after one to warm up, GFLOP/s, and\n"
+         "the share of what a plain oneDNN matrix product reaches here and now.\n\n"
+         "  --list                list the names\n"
+         "  --ops                 also the time of each kind of op, and of each place\n"
+         "                        in the model's source\n"
+         "  --threads N           default: one for each core\n"
+         "  --precision NAME      f32 or bf16 (default: bf16 where the CPU has it)\n"
+         "  --reps N              runs that are measured (default 5; at most 2 of\n"
+         "                        what takes over 8 s)\n"
+         "  --json                print JSON\n\n"
+         "Without a name, those marked * by --list are run.");
+}
+
+static void list(void)
+{
+    for (int i = 0; i < LV_COUNT(works); i++)
+        printf("%c %-24s %s\n", works[i].chosen ? '*' : ' ', works[i].name,
+               works[i].about);
+}
+
+static const Work *find_work(const char *name)
+{
+    for (int i = 0; i < LV_COUNT(works); i++)
+        if (!strcmp(works[i].name, name))
+            return &works[i];
+    return NULL;
+}
+
+static int set_precision(Bench *b, const char *name)
+{
+    static const char *const names[] = { "auto", "f32", "bf16" };
+
+    for (int i = 0; name && i < 3; i++)
+        if (!strcmp(names[i], name))
+            return b->precision = i, 0;
+    return name ? lv_tool_fail(-1, "option precision: \"%s\" is none of auto, f32, "
+                               "bf16", name) : -1;
+}
+
+static int set_option(Bench *b, LvArgs *a)
+{
+    if (!strcmp(a->name, "threads"))
+        return lv_args_int(a, 0, 1024, &b->threads);
+    if (!strcmp(a->name, "reps"))
+        return lv_args_int(a, 1, MAX_REPS, &b->reps);
+    if (!strcmp(a->name, "precision"))
+        return set_precision(b, lv_args_value(a));
+    if (!strcmp(a->name, "ops"))
+        return b->ops = 1, 0;
+    if (!strcmp(a->name, "json"))
+        return b->json = 1, 0;
+    return lv_tool_fail(-1, "no option \"%s\"; linvideo bench --help lists them",
+                        a->name);
+}
+
+/* -1 to go on, or an exit code; chosen[] marks the works named. */
+static int parse(Bench *b, int argc, char **argv, int *chosen)
+{
+    LvArgs a = { .argc = argc, .argv = argv, .at = 1 };
+    int words = 0;
+
+    while (lv_args_next(&a)) {
+        const Work *w = a.name[0] ? NULL : find_work(a.value);
+
+        if (!strcmp(a.name, "h") || !strcmp(a.name, "help"))
+            return help(), LV_EXIT_OK;
+        if (!strcmp(a.name, "list"))
+            return list(), LV_EXIT_OK;
+        if (!a.name[0] && !w)
+            return lv_tool_fail(LV_EXIT_USAGE, "nothing to time is named \"%s\"; "
+                                "linvideo bench --list lists the names", a.value);
+        if (w)
+            words += chosen[w - works] = 1;
+        else if (set_option(b, &a) < 0)
+            return LV_EXIT_USAGE;
+    }
+    for (int i = 0; i < LV_COUNT(works) && !words; i++)
+        chosen[i] = works[i].chosen;
+    return -1;
+}
+
+static void put_message(void *opaque, int level, const char *line)
+{
+    (void)opaque;
+    lv_tool_log(NULL, level, line);
+}
+
+static int open_device(Bench *b)
+{
+    LvDeviceOptions options = { .threads = b->threads };
+    int ret = lv_device_open(&b->dev, "cpu", &options, &b->msg);
+
+    if (ret < 0)
+        return ret;
+    if (!b->precision)
+        b->precision = b->dev->bf16 ? LINVIDEO_PRECISION_BF16 :
+                                      LINVIDEO_PRECISION_F32;
+    b->act = b->precision == LINVIDEO_PRECISION_BF16 ? LV_BF16 : LV_F32;
+    if (lv_probe(&b->probe, b->dev->threads) < 0)
+        return lv_fail(&b->msg, LV_ERR_DEVICE, "oneDNN %s does no matrix product",
+                       b->probe.version);
+    b->ceiling = b->act == LV_BF16 && b->probe.bf16 > 0 ? b->probe.bf16 : b->probe.f32;
+    return 0;
+}
+
+static void print_head(const Bench *b)
+{
+    const char *type = b->act == LV_BF16 ? "bf16" : "f32";
+
+    if (b->json) {
+        printf("{\"device\": \"%s\", \"precision\": \"%s\", \"onednn\": \"%s\",\n"
+               " \"ceiling\": {\"bf16\": %.6g, \"f32\": %.6g},\n \"works\": [\n",
+               b->dev->about, type, b->probe.version, b->probe.bf16, b->probe.f32);
+        return;
+    }
+    printf("%s, %s\n", b->dev->about, type);
+    printf("ceiling: %.0f GFLOP/s in bf16, %.0f in f32: [1280,1536] by [1536,8960], "
+           "oneDNN %s\n\n", b->probe.bf16, b->probe.f32, b->probe.version);
+    printf("%-24s %12s %12s %12s %9s %10s\n", "", "median", "min   ", "max   ",
+           "GFLOP/s", "of ceiling");
+}
+
+int lv_cmd_bench(int argc, char **argv)
+{
+    Bench b = { .reps = 5, .random = 1 };
+    int chosen[LV_COUNT(works)] = { 0 };
+    int ret = parse(&b, argc, argv, chosen);
+
+    if (ret >= 0)
+        return ret;
+    b.msg = (LvMsg) { .put = put_message, .level = LV_MSG_WARNING };
+    ret = open_device(&b);
+    if (!ret)
+        print_head(&b);
+    for (int i = 0; i < LV_COUNT(works) && ret >= 0; i++)
+        if (chosen[i])
+            ret = run_work(&b, &works[i]);
+    if (b.json && b.dev)
+        puts("\n]}");
+    lv_device_close(&b.dev);
+    return ret < 0 ? LV_EXIT_FAILED : LV_EXIT_OK;
+}

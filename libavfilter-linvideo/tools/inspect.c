@@ -1,0 +1,443 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * `linvideo inspect`: what a model file is, and what running it takes.
+ */
+
+#include "tools/tools.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/model.h"
+#include "base/common.h"
+#include "base/safetensors.h"
+#include "model/config.h"
+#include "pipeline/session.h"
+
+/* More than any machine has: planning is to succeed here. */
+#define NO_LIMIT ((int64_t)1 << 59)
+
+typedef struct Network {
+    const char *name;
+    const char *prefix; ///< of its tensors
+    int tensors;
+    double parameters, bytes;
+    int types[LV_DTYPE_NB];
+} Network;
+
+typedef struct Memory {
+    const char *precision;
+    enum LinvideoPrecision value;
+    int64_t weights, work; ///< -1: not possible here
+} Memory;
+
+typedef struct Report {
+    LvMsg msg;
+    const char *name, *size, *graph;
+    int json, tensors;
+    char path[LV_PATH_SIZE];
+    LvSafetensors *file;
+    LvModelConfig cfg;
+    Network network[5];
+    Memory memory[2];
+    LinvideoInfo info;    ///< of the last precision that opened; no strings
+} Report;
+
+enum { NETWORKS = 5, MEMORIES = 2 };
+
+/* Gathering */
+
+static void count_tensors(Report *r)
+{
+    static const char *const prefixes[NETWORKS][2] = {
+        { "dit", "dit." }, { "text", "text." }, { "decoder", "vae.decoder." },
+        { "encoder", "vae.encoder." }, { "tokenizer", "tokenizer." },
+    };
+
+    for (int k = 0; k < NETWORKS; k++) {
+        Network *n = &r->network[k];
+
+        n->name   = prefixes[k][0];
+        n->prefix = prefixes[k][1];
+        for (int i = 0; i < lv_safetensors_count(r->file); i++) {
+            const LvFileTensor *t = lv_safetensors_at(r->file, i);
+
+            if (strncmp(t->name, n->prefix, strlen(n->prefix)))
+                continue;
+            n->tensors++;
+            n->parameters += t->dtype == LV_U8 ? 0 : t->numel;
+            n->bytes      += t->size;
+            n->types[t->dtype]++;
+        }
+    }
+}
+
+/* Open as a user would, for each precision. The last failure is told, when none
+ * opens. */
+static int plan(Report *r)
+{
+    int ret = 0, opened = 0;
+
+    for (int i = 0; i < MEMORIES; i++) {
+        Memory *m = &r->memory[i];
+        LinvideoContext *c = NULL;
+        LinvideoParams p;
+
+        *m = (Memory) { i ? "bf16" : "f32", i ? LINVIDEO_PRECISION_BF16 :
+                        LINVIDEO_PRECISION_F32, -1, -1 };
+        linvideo_params_default(&p);
+        p.model        = r->path;
+        p.prompt       = "a";
+        p.precision    = m->value;
+        p.memory_limit = NO_LIMIT;
+        p.log          = opened ? NULL : lv_tool_log;
+        p.log_level    = LINVIDEO_LOG_ERROR;
+        if (r->size && linvideo_params_set(&p, "size", r->size) < 0)
+            return -EINVAL;
+        ret = linvideo_open(&c, &p);
+        if (ret < 0)
+            continue;
+        linvideo_info(c, &r->info);
+        m->weights = r->info.memory_weights;
+        m->work    = r->info.memory_work;
+        opened++;
+        linvideo_close(&c);
+    }
+    return opened ? 0 : ret;
+}
+
+static int gather(Report *r)
+{
+    int ret = lv_model_find(r->path, r->name, &r->msg);
+
+    if (ret < 0 || (ret = lv_safetensors_open(&r->file, r->path, &r->msg)) < 0 ||
+        (ret = lv_config_read(&r->cfg, r->file, &r->msg)) < 0)
+        return ret;
+    count_tensors(r);
+    return plan(r);
+}
+
+/* Text */
+
+static void print_attention(const LvDitConfig *c)
+{
+    printf("  attention  ");
+    for (int i = 0, k; i < c->layers; i = k) {
+        for (k = i + 1; k < c->layers && c->attention[k] == c->attention[i]; k++)
+            ;
+        printf("%s%s in layer%s %d", i ? ", " : "", lv_attn_kind_name(c->attention[i]),
+               k - i > 1 ? "s" : "", i);
+        if (k - i > 1)
+            printf(" to %d", k - 1);
+    }
+    putchar('\n');
+    if (lv_config_layers(c, LV_ATTN_SOFTMAX) < c->layers)
+        printf("  map        %s, %d columns, eps %g\n", lv_map_name(c->map), c->map_dim,
+               c->map_eps);
+}
+
+static void print_config(const Report *r)
+{
+    const LvDitConfig *d = &r->cfg.dit;
+    const LvUmt5Config *t = &r->cfg.text;
+    const LvVideoConfig *v = &r->cfg.video;
+    char rate[32];
+
+    printf("model        %s\n", r->path);
+    printf("clip         %dx%d, %d frames at %s/s\n", v->width, v->height, v->frames,
+           lv_rate_text(rate, sizeof(rate), v->rate_num, v->rate_den));
+    printf("sampler      %s, %d steps, shift %g, guidance %g%s\n", v->sampler, v->steps,
+           v->shift, v->guidance, v->guidance > 1 ? "" : " (off)");
+    printf("dit          %d layers of %d, %d heads of %d, MLP of %d\n", d->layers, d->dim,
+           d->heads, d->dim / d->heads, d->ffn_dim);
+    print_attention(d);
+    printf("  latents    %d channels, %d x %d x %d to a token\n", d->channels,
+           d->patch[0], d->patch[1], d->patch[2]);
+    printf("  text       %d rows of %d\n", d->text_len, d->text_dim);
+    printf("text         UMT5, %d layers of %d, %d heads of %d, MLP of %d, %d pieces\n",
+           t->layers, t->dim, t->heads, t->dim_attn / t->heads, t->dim_ffn, t->vocab);
+    printf("decoder      TAEHV, pixels in patches of %d x %d\n", r->cfg.vae.patch,
+           r->cfg.vae.patch);
+}
+
+static void print_networks(const Report *r)
+{
+    char bytes[32];
+
+    printf("\n%-12s %8s %14s %12s  types\n", "network", "tensors", "parameters", "size");
+    for (int k = 0; k < NETWORKS; k++) {
+        const Network *n = &r->network[k];
+
+        if (!n->tensors)
+            continue;
+        printf("%-12s %8d %14.0f %12s ", n->name, n->tensors, n->parameters,
+               lv_bytes_text(bytes, sizeof(bytes), n->bytes));
+        for (int t = 0; t < LV_DTYPE_NB; t++)
+            if (n->types[t])
+                printf(" %s", lv_dtype_name(t));
+        putchar('\n');
+    }
+}
+
+static void print_memory(const Report *r)
+{
+    const LinvideoInfo *i = &r->info;
+    char a[32], b[32], c[32];
+
+    printf("\n%dx%d, %d frames: %d tokens", i->width, i->height, i->clip_frames, i->tokens);
+    if (i->width != i->model_width || i->height != i->model_height)
+        printf(" (made at %dx%d)", i->model_width, i->model_height);
+    printf("\n%-12s %12s %12s %12s\n", "memory", "weights", "work", "in all");
+    for (int k = 0; k < MEMORIES; k++) {
+        const Memory *m = &r->memory[k];
+
+        if (m->weights < 0)
+            printf("%-12s %12s\n", m->precision, "not on this machine");
+        else
+            printf("%-12s %12s %12s %12s\n", m->precision,
+                   lv_bytes_text(a, sizeof(a), m->weights),
+                   lv_bytes_text(b, sizeof(b), m->work),
+                   lv_bytes_text(c, sizeof(c), (double)m->weights + m->work));
+    }
+}
+
+static void print_tensors(const Report *r)
+{
+    putchar('\n');
+    for (int i = 0; i < lv_safetensors_count(r->file); i++) {
+        const LvFileTensor *t = lv_safetensors_at(r->file, i);
+
+        printf("%-48s %-5s [", t->name, lv_dtype_name(t->dtype));
+        for (int k = 0; k < t->rank; k++)
+            printf("%s%lld", k ? "," : "", (long long)t->dim[k]);
+        puts("]");
+    }
+}
+
+/* JSON */
+
+static json_t *networks_json(const Report *r)
+{
+    json_t *all = json_object();
+
+    for (int k = 0; k < NETWORKS; k++) {
+        const Network *n = &r->network[k];
+        json_t *types = json_object();
+
+        for (int t = 0; t < LV_DTYPE_NB; t++)
+            if (n->types[t])
+                json_object_set_new(types, lv_dtype_name(t), json_integer(n->types[t]));
+        json_object_set_new(all, n->name, json_pack("{s:i, s:I, s:I, s:o}",
+            "tensors", n->tensors, "parameters", (json_int_t)n->parameters,
+            "bytes", (json_int_t)n->bytes, "types", types));
+    }
+    return all;
+}
+
+static json_t *memory_json(const Report *r)
+{
+    json_t *all = json_object();
+
+    for (int k = 0; k < MEMORIES; k++)
+        if (r->memory[k].weights >= 0)
+            json_object_set_new(all, r->memory[k].precision, json_pack("{s:I, s:I}",
+                "weights", (json_int_t)r->memory[k].weights,
+                "work", (json_int_t)r->memory[k].work));
+    return all;
+}
+
+static json_t *dit_json(const LvDitConfig *d)
+{
+    json_t *kinds = json_array();
+
+    for (int i = 0; i < d->layers; i++)
+        json_array_append_new(kinds, json_string(lv_attn_kind_name(d->attention[i])));
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:[i,i,i], s:s, s:i, s:o}",
+                     "layers", d->layers, "dim", d->dim, "heads", d->heads, "ffn_dim",
+                     d->ffn_dim, "text_len", d->text_len, "text_dim", d->text_dim,
+                     "channels", d->channels, "patch", d->patch[0], d->patch[1],
+                     d->patch[2], "map", lv_map_name(d->map), "map_dim", d->map_dim,
+                     "attention", kinds);
+}
+
+static json_t *tensors_json(const Report *r)
+{
+    json_t *all = json_object();
+
+    for (int i = 0; i < lv_safetensors_count(r->file); i++) {
+        const LvFileTensor *t = lv_safetensors_at(r->file, i);
+        json_t *shape = json_array();
+
+        for (int k = 0; k < t->rank; k++)
+            json_array_append_new(shape, json_integer(t->dim[k]));
+        json_object_set_new(all, t->name, json_pack("{s:s, s:o}", "dtype",
+                            lv_dtype_name(t->dtype), "shape", shape));
+    }
+    return all;
+}
+
+static int print_json(const Report *r)
+{
+    const LvVideoConfig *v = &r->cfg.video;
+    const LvUmt5Config *t = &r->cfg.text;
+    json_t *root = json_pack(
+        "{s:s, s:{s:i, s:i, s:i, s:[i,i]}, s:{s:s, s:i, s:f, s:f}, s:o,"
+        " s:{s:i, s:i, s:i, s:i, s:i}, s:o, s:{s:i, s:i, s:i, s:i}, s:o}",
+        "path", r->path,
+        "clip", "width", v->width, "height", v->height, "frames", v->frames,
+        "rate", v->rate_num, v->rate_den,
+        "sampler", "name", v->sampler, "steps", v->steps, "shift", v->shift,
+        "guidance", v->guidance,
+        "dit", dit_json(&r->cfg.dit),
+        "text", "layers", t->layers, "dim", t->dim, "heads", t->heads,
+        "ffn_dim", t->dim_ffn, "vocab", t->vocab,
+        "networks", networks_json(r),
+        "planned", "width", r->info.width, "height", r->info.height,
+        "frames", r->info.clip_frames, "tokens", r->info.tokens,
+        "memory", memory_json(r));
+
+    if (root && r->tensors)
+        json_object_set_new(root, "tensors", tensors_json(r));
+    if (!root || json_dumpf(root, stdout, JSON_INDENT(2)))
+        return lv_fail(&r->msg, -ENOMEM, "out of memory");
+    putchar('\n');
+    json_decref(root);
+    return 0;
+}
+
+/* Graphs */
+
+static int dump_encoder(const LvSession *s)
+{
+    LvGraph *g = lv_graph_new(s->msg);
+    LvProgram *p = NULL;
+    LvTensor ids;
+    int ret;
+
+    if (!g)
+        return lv_fail(s->msg, -ENOMEM, "out of memory");
+    ids = lv_external(g, "ids", LV_I32, 1, &s->cfg.dit.text_len);
+    lv_output(g, lv_umt5_trace(g, &s->text, ids, s->dtype), "features");
+    ret = lv_program_new(&p, g, s->dev);
+    if (!ret)
+        lv_program_dump(p, stdout);
+    lv_program_free(&p);
+    lv_graph_free(&g);
+    return ret;
+}
+
+static int dump(Report *r)
+{
+    LvSessionOptions o = { .model = r->path, .prompt = "a", .memory_limit = NO_LIMIT };
+    LvSession *s = NULL;
+    int ret;
+
+    o.width  = r->info.width;
+    o.height = r->info.height;
+    ret = lv_session_open(&s, &o, &r->msg);
+    if (ret < 0)
+        return ret;
+    if (!strcmp(r->graph, "dit"))
+        lv_program_dump(s->net.prog, stdout);
+    else if (!strcmp(r->graph, "decode"))
+        lv_program_dump(s->decoder.prog, stdout);
+    else if (!(ret = dump_encoder(s)))
+        lv_program_dump(s->side.prog, stdout);
+    lv_session_close(&s);
+    return ret;
+}
+
+/* Command line */
+
+static void help(void)
+{
+    puts("Usage: linvideo inspect [options] [FILE|NAME]\n\n"
+         "Tells what a model file holds: its networks, the kind of attention of each\n"
+         "layer, the clip it was made for, its sampler, and the memory that running it\n"
+         "needs. Without a name it is the model that generate uses.\n\n"
+         "  --size WxH            plan memory and graphs for frames of this size\n"
+         "  --graph NAME          print the ops of a network, in the order of running:\n"
+         "                        text, dit or decode\n"
+         "  --tensors             also list all tensors: name, type, shape\n"
+         "  --json                print JSON");
+}
+
+static int set_option(Report *r, LvArgs *a)
+{
+    if (!strcmp(a->name, "json"))
+        return r->json = 1, 0;
+    if (!strcmp(a->name, "tensors"))
+        return r->tensors = 1, 0;
+    if (!strcmp(a->name, "size"))
+        return (r->size = lv_args_value(a)) ? 0 : -1;
+    if (strcmp(a->name, "graph"))
+        return lv_tool_fail(-1, "no option \"%s\"; linvideo inspect --help lists them",
+                            a->name);
+    r->graph = lv_args_value(a);
+    if (r->graph && strcmp(r->graph, "text") && strcmp(r->graph, "dit") &&
+        strcmp(r->graph, "decode"))
+        return lv_tool_fail(-1, "option graph: \"%s\" is none of text, dit, decode",
+                            r->graph);
+    return r->graph ? 0 : -1;
+}
+
+/* -1 to go on, or an exit code. */
+static int parse(Report *r, int argc, char **argv)
+{
+    LvArgs a = { .argc = argc, .argv = argv, .at = 1 };
+
+    while (lv_args_next(&a)) {
+        if (!strcmp(a.name, "h") || !strcmp(a.name, "help"))
+            return help(), LV_EXIT_OK;
+        if (a.name[0] && set_option(r, &a) < 0)
+            return LV_EXIT_USAGE;
+        if (!a.name[0] && r->name)
+            return lv_tool_fail(LV_EXIT_USAGE, "two models, the second is \"%s\"",
+                                a.value);
+        if (!a.name[0])
+            r->name = a.value;
+    }
+    return -1;
+}
+
+static void put_message(void *opaque, int level, const char *line)
+{
+    (void)opaque;
+    lv_tool_log(NULL, level, line);
+}
+
+static int print(Report *r)
+{
+    if (r->graph)
+        return dump(r);
+    if (r->json)
+        return print_json(r);
+    print_config(r);
+    print_networks(r);
+    print_memory(r);
+    if (r->tensors)
+        print_tensors(r);
+    return 0;
+}
+
+int lv_cmd_inspect(int argc, char **argv)
+{
+    Report *r = calloc(1, sizeof(*r));
+    int ret;
+
+    if (!r)
+        return lv_tool_fail(LV_EXIT_FAILED, "out of memory");
+    r->msg = (LvMsg) { .put = put_message, .level = LV_MSG_WARNING };
+    ret = parse(r, argc, argv);
+    if (ret < 0) {
+        ret = gather(r);
+        if (!ret)
+            ret = print(r);
+        ret = !ret ? LV_EXIT_OK : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
+    }
+    lv_safetensors_close(&r->file);
+    free(r);
+    return ret;
+}

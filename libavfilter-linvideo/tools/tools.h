@@ -1,0 +1,118 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * What the files of the command `linvideo` share: arguments, progress, pictures.
+ * Top floor: the library's caller.
+ */
+
+#ifndef LINVIDEO_TOOLS_TOOLS_H
+#define LINVIDEO_TOOLS_TOOLS_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include <linvideo/linvideo.h>
+
+/** Exit codes; a run stopped by signal n ends with 128 + n. */
+enum { LV_EXIT_OK, LV_EXIT_FAILED, LV_EXIT_USAGE };
+
+/* The subcommands. argv[0] is the name of the subcommand. Result: exit code. */
+int lv_cmd_generate(int argc, char **argv);
+int lv_cmd_inspect(int argc, char **argv);
+int lv_cmd_bench(int argc, char **argv);
+
+/** Print "linvideo: ..." and a newline to stderr. Returns code. */
+int lv_tool_fail(int code, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/** A log callback: one line to stderr; opaque is an LvBar or NULL. */
+void lv_tool_log(void *opaque, enum LinvideoLogLevel level, const char *message);
+
+/** A walk over arguments: words, and options written "--name value",
+ *  "--name=value" or with one dash. "--" makes words of all that follow. */
+typedef struct LvArgs {
+    int argc;
+    char **argv;
+    int at;             ///< next argument
+    int words_only;     ///< "--" was seen
+    const char *value;  ///< the word; or what followed "="; or NULL
+    char name[64];      ///< of the option, with _ for -; "" for a word
+} LvArgs;
+
+/** Step to the next word or option: 1, or 0 after the last. */
+int lv_args_next(LvArgs *a);
+
+/** Value of the option: after "=", else the next argument, which is taken.
+ *  NULL, after a message, when there is none. */
+const char *lv_args_value(LvArgs *a);
+
+/** Value of the option as a whole number of [low, high]: 0, or -1 after a
+ *  message. */
+int lv_args_int(LvArgs *a, int low, int high, int *out);
+
+/** Bytes as text, "12.3 MiB", in buf. Returns buf. */
+const char *lv_bytes_text(char *buf, size_t size, double bytes);
+
+/** Frames per second as text, "24" or "24000/1001", in buf. Returns buf. */
+const char *lv_rate_text(char *buf, size_t size, int num, int den);
+
+/** Progress on stderr: a bar on a terminal, else a line a second at most. */
+typedef struct LvBar {
+    int terminal;  ///< stderr is one
+    int shown;     ///< a bar stands on the last line
+    double start;  ///< seconds, when the first report came; 0 before
+    double last;   ///< when something was printed
+} LvBar;
+
+void lv_bar_init(LvBar *p);
+
+/** Show what s says; opaque is an LvBar. A progress callback. */
+void lv_bar_show(void *opaque, const LinvideoProgress *s);
+
+/** Take the bar away. */
+void lv_bar_clear(LvBar *p);
+
+/** A frame's memory: planes one after the other, rows without gaps. */
+typedef struct LvCanvas {
+    enum LinvideoFormat format;
+    int width, height;
+    LinvideoFrame frame; ///< planes set
+    size_t size;         ///< bytes of all planes
+} LvCanvas;
+
+/** 0 or -ENOMEM. Free with lv_canvas_free(). */
+int lv_canvas_alloc(LvCanvas *p, enum LinvideoFormat format, int width,
+                     int height);
+void lv_canvas_free(LvCanvas *p);
+
+/** Write the header of a YUV4MPEG2 stream (yuv420p or yuv444p). 0 or -errno. */
+int lv_y4m_header(FILE *out, const LvCanvas *p, int rate_num, int rate_den);
+
+/** Write and flush one frame. 0 or -errno. */
+int lv_y4m_frame(FILE *out, const LvCanvas *p);
+
+/** A note kept in a PNG. */
+typedef struct LvPngText {
+    const char *key;  ///< 1 to 79 letters, as "Description"
+    const char *text; ///< UTF-8
+} LvPngText;
+
+/**
+ * Write a picture in LINVIDEO_RGB24 as a PNG, 8 bits a channel.
+ *
+ * @param text notes, ended by a key of NULL; may be NULL
+ * @return 0 or -errno
+ */
+int lv_png_write(FILE *out, const LvCanvas *p, const LvPngText *text);
+
+/** GFLOP/s of a plain oneDNN matrix product, [1280,1536] x [1536,8960], with
+ *  `threads` threads (0: as many as OpenMP takes). */
+typedef struct LvProbe {
+    double f32, bf16; ///< 0: the library cannot do it here
+    char version[32]; ///< of oneDNN
+} LvProbe;
+
+/** Measure; takes about a second. 0, or -1 when oneDNN failed. */
+int lv_probe(LvProbe *p, int threads);
+
+#endif /* LINVIDEO_TOOLS_TOOLS_H */
