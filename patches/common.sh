@@ -1,0 +1,121 @@
+# This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+#
+# What build-dropin.sh and build-ffmpeg.sh share; read by them, not run. They
+# have set $here to this folder.
+
+die() { echo "$(basename "$0"): $*" >&2; exit 1; }
+
+# have_library PKG: its header files are installed.
+have_library() { ${PKG_CONFIG:-pkg-config} --exists "$1" 2>/dev/null; }
+
+# option_known SOURCE NAME: this FFmpeg has --enable-NAME.
+option_known() { grep -q "^  --enable-$2 " "$1/configure"; }
+
+# patch_for SERIES: the patch file that fits.
+patch_for() {
+    case $1 in
+    5.1) echo "$here/ffmpeg-5.1.patch" ;;
+    6.1|7.1) echo "$here/ffmpeg-7.1.patch" ;;
+    8.1|9.0) echo "$here/ffmpeg-8.1.patch" ;;
+    *) die "FFmpeg $1 is not supported; 5.1, 6.1, 7.1, 8.1 and 9.0 are" ;;
+    esac
+}
+
+# prepare_source BUILD VERSION SERIES: fetch, patch, and print the folder.
+# A folder given as FFMPEG_SOURCE is copied and stays as it is.
+prepare_source() {
+    patch=$(patch_for "$3")
+    if [ -n "${FFMPEG_SOURCE:-}" ]; then
+        from=$(cd "$FFMPEG_SOURCE" && pwd) || exit 1
+        case $(cat "$from/RELEASE" 2>/dev/null) in
+        "$3"|"$3".*) ;;
+        *) die "$from does not hold the sources of FFmpeg $3" ;;
+        esac
+    else
+        from=$("$here/get-ffmpeg.sh" "$1/ffmpeg-src" "$2")
+    fi
+    to=$1/ffmpeg-src/patched-$(cat "$from/RELEASE")
+    if [ "$(cat "$to/linvideo.from" 2>/dev/null)" != "$from" ] ||
+       ! cmp -s "$patch" "$to/linvideo.patch"; then
+        rm -rf "$to"
+        mkdir -p "$to"
+        tar -C "$from" -c --exclude=.git . | tar -C "$to" -x
+        patch -s -p1 -d "$to" <"$patch" >&2 ||
+            die "$(basename "$patch") does not fit the sources in $from"
+        cp "$patch" "$to/linvideo.patch"
+        echo "$from" >"$to/linvideo.from"
+    fi
+    filter=$here/../libavfilter-linvideo/vf_linvideo.c
+    cmp -s "$filter" "$to/libavfilter/vf_linvideo.c" ||
+        cp "$filter" "$to/libavfilter/vf_linvideo.c"
+    echo "$to"
+}
+
+# filter_libraries SOURCE: options for the filters that need a library, as far
+# as its header files are installed and this FFmpeg knows it.
+filter_libraries() {
+    for lib in libfreetype:freetype2 libharfbuzz:harfbuzz \
+               libfontconfig:fontconfig libfribidi:fribidi libass:libass \
+               frei0r:frei0r; do
+        have_library "${lib#*:}" && option_known "$1" "${lib%:*}" &&
+            echo "--enable-${lib%:*}"
+    done
+    true
+}
+
+# configure_tree BUILD SOURCE TREE OPTION...: configure FFmpeg in TREE with the
+# liblinvideo of BUILD, unless that was done before with the same options.
+configure_tree() {
+    build=$1 source=$2 tree=$3
+    shift 3
+    [ -f "$build/liblinvideo.so" ] || ln -sf liblinvideo.so.0 "$build/liblinvideo.so"
+    [ -e "$build/liblinvideo.so" ] || die "build liblinvideo first: $build has none"
+    mkdir -p "$tree/pkgconfig"
+    include=$(cd "$here/../libavfilter-linvideo" && pwd)
+    cat >"$tree/pkgconfig/liblinvideo.pc" <<END
+Name: liblinvideo
+Description: liblinvideo as it lies in the build folder
+Version: $(version_of "$include/linvideo/linvideo.h")
+Cflags: -I$include
+Libs: -L$build -llinvideo
+END
+    printf '%s\n' "$source" "$@" >"$tree/options.new"
+    if [ -f "$tree/config.h" ] && cmp -s "$tree/options.new" "$tree/options"; then
+        return 0
+    fi
+    echo "configuring FFmpeg in $tree" >&2
+    rm -f "$tree/config.h"
+    (cd "$tree" && PKG_CONFIG_PATH=$tree/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH} \
+        "$source/configure" --enable-liblinvideo "$@") >"$tree/configure.log" 2>&1 || {
+        tail -n 15 "$tree/configure.log" >&2
+        die "FFmpeg's configure failed, see $tree/configure.log"
+    }
+    mv "$tree/options.new" "$tree/options"
+}
+
+version_of() {
+    sed -n 's/^#define LINVIDEO_VERSION_M[A-Z]* \([0-9][0-9]*\)$/\1/p' "$1" |
+        paste -sd. -
+}
+
+# build_tree TREE ARGUMENT...: make, quietly unless V=1. What is linked finds
+# liblinvideo one folder above its own, in the build folder and installed.
+build_tree() {
+    tree=$1
+    shift
+    echo "building FFmpeg in $tree" >&2
+    LD_RUN_PATH='$ORIGIN/..' MAKEFLAGS='' ${MAKE:-make} -C "$tree" \
+        -j"${JOBS:-$(nproc)}" V="${V:-}" "$@" >"$tree/make.log" 2>&1 || {
+        grep -v '^[A-Z]*[[:blank:]]' "$tree/make.log" | tail -n 15 >&2
+        die "building FFmpeg failed, see $tree/make.log"
+    }
+}
+
+# write_wrapper HERE FILE DROPIN LIBDIR FFMPEG: fill in the command.
+write_wrapper() {
+    samples=$(cd "$1/../samples" && pwd)
+    sed -e "s|@dropin@|$3|" -e "s|@libdir@|$4|" -e "s|@ffmpeg@|$5|" \
+        -e "s|@models@|$samples|" \
+        "$1/ffmpeg-linvideo.in" >"$2"
+    chmod +x "$2"
+}
