@@ -1,0 +1,28 @@
+#!/bin/sh
+# This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+#
+# A new prompt while the stream runs, as a live tool would send it.
+#
+#     samples/prompt-change.sh [FOLDER]    writes FOLDER/prompt-change.mp4
+#
+# To change it: a line of the commands file reads "TIME linvideo prompt 'TEXT';".
+# The filter sendcmd must stand after the source; a prompt counts from the next
+# clip on. With zmq in place of sendcmd another program sends the commands.
+# FOLDER/prompt-change.txt tells which prompt each frame was made from.
+set -eu
+: "${FFMPEG:=ffmpeg-linvideo}"
+: "${FIRST:=a large yellow square moving right on a green background}"
+: "${SECOND:=a large orange triangle growing on a white background}"
+out=${1:-.}
+commands=$(mktemp)
+trap 'rm -f "$commands"' EXIT
+
+echo "0.5 linvideo prompt '$SECOND';" >"$commands"
+
+$FFMPEG -hide_banner -loglevel warning -y -filter_complex "
+        linvideo=prompt='$FIRST':duration=4:seed=11,
+        sendcmd=f='$commands',
+        metadata=mode=print:key=lavfi.linvideo.prompt
+                :file='$out/prompt-change.txt',
+        fps=24, scale=512:512:flags=lanczos" \
+    -c:v libx264 -pix_fmt yuv420p "$out/prompt-change.mp4"

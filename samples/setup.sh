@@ -1,0 +1,79 @@
+#!/bin/sh
+# This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+#
+# Bring a Debian or Ubuntu machine to the point where "make" works.
+#
+#     samples/setup.sh [BUILD]
+#
+# Installs the packages that are missing, with apt-get; runs ./configure when
+# that has not been done or when something was installed. Does nothing, and
+# asks for no rights, when all is there.
+set -eu
+
+build=${1:-build}
+cd "$(dirname "$0")/.."
+
+packages() {
+    cat <<'END'
+gcc                   compiles the library
+g++                   compiles the tokenizer's C++ part
+make                  builds
+pkg-config            finds the libraries
+libdnnl-dev           oneDNN: matrix products and convolutions
+libsentencepiece-dev  splits prompts into tokens
+libjansson-dev        reads model configurations
+zlib1g-dev            writes PNG files
+check                 runs the tests
+ffmpeg                plays, scales and encodes what the filter makes
+nasm                  assembles FFmpeg's fast scalers for the drop-in
+xz-utils              unpacks FFmpeg's sources
+patch                 puts the filter into them
+libfreetype-dev       keeps the filter drawtext in the drop-in
+libfontconfig-dev     finds its fonts by name
+libfribidi-dev        writes from right to left
+libass-dev            keeps the filter subtitles
+frei0r-plugins-dev    keeps the filter frei0r
+END
+}
+
+installed() {
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# install PACKAGE...: as root, or with sudo, or say what to type
+install() {
+    if [ "$(id -u)" = 0 ]; then
+        as_root="env"
+    elif command -v sudo >/dev/null; then
+        as_root="sudo env"
+    else
+        echo "setup: neither root nor sudo; let somebody who may run" >&2
+        echo "    apt-get install --no-install-recommends $*" >&2
+        exit 1
+    fi
+    $as_root apt-get -q update
+    $as_root DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+        --no-install-recommends -o Dpkg::Use-Pty=0 install "$@"
+}
+
+missing=''
+if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
+    while read -r package reason; do
+        installed "$package" && continue
+        [ -n "$missing" ] || echo "These packages are missing:"
+        printf '  %-22s%s\n' "$package" "$reason"
+        missing="$missing $package"
+    done <<END
+$(packages)
+END
+else
+    echo "No apt-get here; configure says what is missing, if anything is."
+fi
+[ -z "$missing" ] || install $missing
+
+if [ ! -f "$build/config.mak" ]; then
+    ./configure --builddir="$build"
+elif [ -n "$missing" ] || [ -n "$(find configure -newer "$build/config.mak")" ]; then
+    eval "./configure $(sed -n 's/^CONFIGURE_ARGS = //p' "$build/config.mak")"
+    touch "$build/config.mak"
+fi
