@@ -1,0 +1,1280 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Tests of floor F2: every op of every set of leaves against the f64 reference, over
+ * the list of cases; the checks of arguments; the null device.
+ *
+ *     check_ops         run the tests
+ *     check_ops -v ISA  print the error of every case next to what it may be
+ */
+
+#include <check.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/device.h"
+#include "base/common.h"
+#include "graph/graph.h"
+#include "tests/ops_ref.h"
+#include "tests/ops_table.h"
+
+#define GUARD  256
+#define POISON 0xFF /* a NaN in every float type */
+
+static char last_line[2048]; ///< what the library said
+static char the_case[512];   ///< what is being tested
+
+static void keep_line(void *opaque, int level, const char *line)
+{
+    (void)opaque, (void)level;
+    snprintf(last_line, sizeof(last_line), "%s", line);
+}
+
+static void say_case(const OpsCase *c)
+{
+    ops_case_text(the_case, sizeof(the_case), c);
+    last_line[0] = 0;
+}
+
+static const LvMsg keep = { keep_line, NULL, LV_MSG_WARNING };
+
+/* Devices */
+
+static int have_isa(const char *isa)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    if (!strcmp(isa, "avx2"))
+        return __builtin_cpu_supports("avx2");
+    if (!strcmp(isa, "avx512"))
+        return __builtin_cpu_supports("avx512bw");
+#endif
+    return !strcmp(isa, "c");
+}
+
+static LvDevice *open_cpu(const char *isa, int threads)
+{
+    LvDeviceOptions opt = { .threads = threads, .isa = isa };
+    LvDevice *dev;
+    int ret = lv_device_open(&dev, "cpu", &opt, &keep);
+
+    ck_assert_msg(ret == 0, "cpu device, isa %s: %d, %s", isa ? isa : "best", ret, last_line);
+    ck_assert_int_eq(dev->threads, threads);
+    return dev;
+}
+
+static void fill_device(LvDevice *dev, void *p, int byte, size_t bytes)
+{
+    void *host = malloc(bytes);
+
+    memset(host, byte, bytes);
+    ck_assert_int_eq(dev->fn->upload(dev, p, host, bytes), 0);
+    free(host);
+}
+
+/* Memory of the device, poisoned, with as many guard bytes behind it. */
+static void *take(LvDevice *dev, size_t bytes)
+{
+    void *p = dev->fn->alloc(dev, bytes + GUARD);
+
+    ck_assert_ptr_nonnull(p);
+    ck_assert_uint_eq((uintptr_t)p % LV_ALIGN, 0);
+    fill_device(dev, p, POISON, bytes + GUARD);
+    return p;
+}
+
+/* The contents of what take() gave, to be freed; its guard must be whole. */
+static void *fetch(LvDevice *dev, const void *p, size_t bytes, const char *what)
+{
+    uint8_t *host = malloc(bytes + GUARD);
+    size_t i = 0;
+
+    ck_assert_int_eq(dev->fn->download(dev, host, p, bytes + GUARD), 0);
+    while (i < GUARD && host[bytes + i] == POISON)
+        i++;
+    ck_assert_msg(i == GUARD, "%s: byte %zu behind %s is written", the_case, i, what);
+    return host;
+}
+
+static void give(LvDevice *dev, void *p, size_t bytes, const char *what)
+{
+    free(fetch(dev, p, bytes, what));
+    dev->fn->forget(dev, p, bytes);
+    dev->fn->free(dev, p);
+}
+
+/* Tensors of a case */
+
+typedef struct Result {
+    void *out[OPS_MAX_OUT]; ///< NULL when absent
+    size_t bytes[OPS_MAX_OUT];
+} Result;
+
+static size_t bytes_of(const LvTensor *t)
+{
+    return ops_numel(t) * ops_elem(t->dtype);
+}
+
+/* Tensors of an op. */
+static int tensors(int op)
+{
+    return lv_op_info(op)->in + lv_op_info(op)->out;
+}
+
+/* Tensor that tensor t lies on, or -1. */
+static int lies_on(const OpsCase *c, int t)
+{
+    int y = lv_op_info(c->op)->in + (c->op == LV_OP_RECALL);
+
+    if (t != y || !(c->flags & (OPS_ON_0 | OPS_ON_1)))
+        return -1;
+    return c->flags & OPS_ON_0 ? 0 : 1;
+}
+
+static LvOpArgs new_host(const OpsCase *c)
+{
+    LvOpArgs a;
+
+    ops_case_args(c, &a);
+    for (int t = 0; t < lv_op_info(c->op)->in; t++)
+        if (lv_has(&a.t[t]))
+            a.t[t].data = calloc(1, bytes_of(&a.t[t]));
+    ops_case_fill(c, &a);
+    return a;
+}
+
+static void free_host(const OpsCase *c, LvOpArgs *a)
+{
+    for (int t = 0; t < lv_op_info(c->op)->in; t++)
+        free(a->t[t].data);
+}
+
+static void upload(LvDevice *dev, const OpsCase *c, const LvOpArgs *host, LvOpArgs *a)
+{
+    for (int t = 0; t < lv_op_info(c->op)->in; t++)
+        if (lv_has(&a->t[t]))
+            ck_assert_int_eq(dev->fn->upload(dev, a->t[t].data, host->t[t].data,
+                                             bytes_of(&a->t[t])), 0);
+}
+
+/* The same tensors in the device's memory, outputs poisoned. */
+static LvOpArgs new_device_args(LvDevice *dev, const OpsCase *c, const LvOpArgs *host)
+{
+    LvOpArgs a = *host;
+
+    for (int t = 0; t < tensors(c->op); t++) {
+        int on = lies_on(c, t);
+        if (lv_has(&a.t[t]))
+            a.t[t].data = on < 0 ? take(dev, bytes_of(&a.t[t])) : a.t[on].data;
+    }
+    upload(dev, c, host, &a);
+    return a;
+}
+
+/* Check that inputs are as they were, and free all. */
+static void free_device_args(LvDevice *dev, const OpsCase *c, const LvOpArgs *host,
+                             LvOpArgs *a)
+{
+    int on = c->flags & OPS_ON_0 ? 0 : c->flags & OPS_ON_1 ? 1 : -1;
+
+    for (int t = 0; t < tensors(c->op); t++) {
+        size_t n = bytes_of(&a->t[t]);
+        if (!lv_has(&a->t[t]) || lies_on(c, t) >= 0)
+            continue;
+        if (t < lv_op_info(c->op)->in && t != on) {
+            void *now = fetch(dev, a->t[t].data, n, "an input");
+            ck_assert_msg(!memcmp(now, host->t[t].data, n), "%s: input %d is changed",
+                          the_case, t);
+            free(now);
+        }
+        give(dev, a->t[t].data, n, "a tensor");
+    }
+}
+
+static void download(LvDevice *dev, const OpsCase *c, const LvOpArgs *a, Result *r)
+{
+    const LvOpInfo *info = lv_op_info(c->op);
+
+    memset(r, 0, sizeof(*r));
+    for (int i = 0; i < info->out; i++) {
+        const LvTensor *t = &a->t[info->in + i];
+        if (!lv_has(t))
+            continue;
+        r->bytes[i] = bytes_of(t);
+        r->out[i]   = fetch(dev, t->data, r->bytes[i], "an output");
+    }
+}
+
+static void free_result(Result *r)
+{
+    for (int i = 0; i < OPS_MAX_OUT; i++)
+        free(r->out[i]);
+}
+
+/* Running */
+
+/* While planning and building only weights have data. */
+static LvOpArgs without_data(const OpsCase *c, const LvOpArgs *a)
+{
+    LvOpArgs bare = *a;
+
+    for (int t = 0; t < tensors(c->op); t++)
+        if (bare.t[t].id > LV_ID_WEIGHT)
+            bare.t[t].data = NULL;
+    return bare;
+}
+
+static void build(LvDevice *dev, const OpsCase *c, const LvOpArgs *a, LvCall *call)
+{
+    LvOpArgs bare = without_data(c, a);
+    int ret;
+
+    memset(call, 0, sizeof(*call));
+    ck_assert_int_eq(lv_device_call(dev->fn->plan, dev, c->op, &bare, call), 0);
+    ck_assert_int_eq(dev->fn->reserve(dev, call->thread_bytes), 0);
+    call->scratch = take(dev, call->scratch_bytes);
+    ret = lv_device_call(dev->fn->build, dev, c->op, &bare, call);
+    ck_assert_msg(ret == 0, "%s: build gives %d, %s", the_case, ret, last_line);
+}
+
+static void release(LvDevice *dev, const OpsCase *c, LvCall *call)
+{
+    if (call->priv)
+        dev->fn->release(dev, c->op, call);
+    give(dev, call->scratch, call->scratch_bytes, "the scratch");
+}
+
+static void run_op(LvDevice *dev, const OpsCase *c, const LvOpArgs *a, LvCall *call)
+{
+    int ret = lv_device_call(dev->fn->run, dev, c->op, a, call);
+
+    ck_assert_msg(ret == 0, "%s: run gives %d, %s", the_case, ret, last_line);
+    ck_assert_int_eq(dev->fn->sync(dev), 0);
+}
+
+/* Through the entries of the device. */
+static void run_direct(LvDevice *dev, const OpsCase *c, const LvOpArgs *host, Result *r)
+{
+    LvOpArgs a = new_device_args(dev, c, host);
+    LvCall call;
+
+    build(dev, c, &a, &call);
+    run_op(dev, c, &a, &call);
+    download(dev, c, &a, r);
+    release(dev, c, &call);
+    free_device_args(dev, c, host, &a);
+}
+
+/* The op by its builder. */
+static LvTensor trace(LvGraph *g, const OpsCase *c, const LvOpArgs *a)
+{
+    LvDtype y = (LvDtype)a->t[lv_op_info(c->op)->in].dtype;
+    const int *n = c->n, patch[3] = { n[4], n[5], n[6] };
+
+    switch (c->op) {
+#define U(name) const Lv##name##Args *u = (const Lv##name##Args *)a
+    case LV_OP_LINEAR: {
+        U(Linear);
+        return lv_linear(g, u->x, u->w, u->b, u->act, y);
+    }
+    case LV_OP_NORM: {
+        U(Norm);
+        return lv_norm(g, u->x, u->w, u->b, u->mod, u->kind, u->shift, u->scale,
+                       u->eps, y);
+    }
+    case LV_OP_GATE:   return lv_gate(g, a->gate.r, a->gate.x, a->gate.mod, a->gate.row);
+    case LV_OP_QKNORM: {
+        U(Qknorm);
+        return lv_qknorm(g, u->x, u->w, u->rope, u->heads, u->eps, y);
+    }
+    case LV_OP_ATTN: {
+        U(Attn);
+        return lv_attn(g, u->q, u->k, u->v, u->key_bias, u->rel_bias, u->heads,
+                       u->max_distance, u->scale);
+    }
+    case LV_OP_LINATTN: {
+        U(Linattn);
+        return lv_linattn(g, u->q, u->k, u->v, u->wq, u->wk, u->heads, u->map, u->eps);
+    }
+    case LV_OP_MIX:       return lv_mix(g, a->mix.a, a->mix.b, a->mix.r);
+    case LV_OP_ADD:       return lv_add(g, a->add.a, a->add.b);
+    case LV_OP_ACT:       return lv_act(g, a->act.x, a->act.act, y);
+    case LV_OP_GLU:       return lv_glu(g, a->glu.x, a->glu.g);
+    case LV_OP_EMBED:     return lv_embed(g, a->embed.ids, a->embed.table, y);
+    case LV_OP_SINUSOID:  return lv_sinusoid(g, a->sinusoid.t, a->sinusoid.y.dim[1]);
+    case LV_OP_PATCHIFY:  return lv_patchify(g, a->patchify.x, patch, y);
+    case LV_OP_UNPATCHIFY:
+        return lv_unpatchify(g, a->unpatchify.x, patch, n[1], n[2], n[3]);
+    case LV_OP_CONV: {
+        U(Conv);
+        return lv_conv(g, u->x, u->w, u->b, u->r, u->stride, u->pad, u->act, y);
+    }
+    case LV_OP_RECALL:    return lv_recall(g, a->recall.x, a->recall.prev);
+    case LV_OP_UPSAMPLE:  return lv_upsample(g, a->upsample.x);
+    case LV_OP_UNSTACK:   return lv_unstack(g, a->unstack.x, a->unstack.n);
+    case LV_OP_STACK:     return lv_stack(g, a->stack.x, a->stack.n);
+    case LV_OP_SHUFFLE:   return lv_shuffle(g, a->shuffle.x, a->shuffle.n, y);
+    case LV_OP_UNSHUFFLE: return lv_unshuffle(g, a->unshuffle.x, a->unshuffle.n, y);
+    }
+#undef U
+    return LV_NO_TENSOR;
+}
+
+/* Whether the builders can make the case: no statistics, and an op writes over an
+ * input only where it keeps state. */
+static int has_builder(const OpsCase *c)
+{
+    if (c->op == LV_OP_RECALL)
+        return lies_on(c, 3) == 1;
+    return !(c->flags & (OPS_STATS | OPS_ON_0 | OPS_ON_1));
+}
+
+static LvGraph *trace_case(const OpsCase *c, LvOpArgs *a, LvTensor *y)
+{
+    LvGraph *g = lv_graph_new(&keep);
+
+    for (int t = 0; t < lv_op_info(c->op)->in; t++)
+        if (a->t[t].id >= 0) {
+            void *data = a->t[t].data;
+            a->t[t] = lv_external(g, "input", (LvDtype)a->t[t].dtype, a->t[t].rank,
+                                  a->t[t].dim);
+            a->t[t].data = data;
+        }
+    *y = trace(g, c, a);
+    ck_assert_msg(lv_graph_error(g) == 0, "builder: %s", last_line);
+    ck_assert_int_eq(lv_graph_count(g), 1);
+    lv_output(g, *y, "result");
+    return g;
+}
+
+static void run_program(LvDevice *dev, const OpsCase *c, const LvGraph *g,
+                        const LvOpArgs *a, LvTensor y)
+{
+    LvProgram *p;
+    void *arena;
+
+    ck_assert_int_eq(lv_program_new(&p, g, dev), 0);
+    arena = take(dev, lv_program_sizes(p).arena);
+    ck_assert_int_eq(lv_program_build(p, arena), 0);
+    for (int t = 0; t < lv_op_info(c->op)->in; t++)
+        if (a->t[t].id >= 0)
+            lv_program_bind(p, a->t[t], a->t[t].data);
+    lv_program_bind(p, y, a->t[lv_op_info(c->op)->in].data);
+    ck_assert_int_eq(lv_program_run(p, NULL, NULL), 0);
+    give(dev, arena, lv_program_sizes(p).arena, "the arena");
+    lv_program_free(&p);
+}
+
+/* As a program of one record; 0 when builders do not make the case. */
+static int run_graph(LvDevice *dev, const OpsCase *c, const LvOpArgs *host, Result *r)
+{
+    LvOpArgs a = new_device_args(dev, c, host);
+    const LvTensor *want = &a.t[lv_op_info(c->op)->in];
+    LvTensor y;
+    LvGraph *g = trace_case(c, &a, &y);
+    int fits = y.dtype == want->dtype;
+
+    ck_assert_uint_eq(y.rank, want->rank);
+    for (int i = 0; i < LV_MAX_RANK; i++)
+        ck_assert_int_eq(y.dim[i], want->dim[i]);
+    if (fits) {
+        run_program(dev, c, g, &a, y);
+        download(dev, c, &a, r);
+    }
+    lv_graph_free(&g);
+    free_device_args(dev, c, host, &a);
+    return fits;
+}
+
+/* Comparing */
+
+typedef struct Error {
+    double norm, max; ///< see ops_table.h
+    size_t at;        ///< element of the largest
+    double got, ref;  ///< there
+} Error;
+
+static Error error_of(const LvTensor *like, const void *data, const double *ref)
+{
+    LvTensor t = *like;
+    Error e = { 0 };
+    double err2 = 0, ref2 = 0, top = 0;
+
+    t.data = (void *)data;
+    for (size_t i = 0; i < ops_numel(&t); i++) {
+        double got = ops_get(&t, i), d = fabs(got - ref[i]);
+        d = isfinite(got) ? fmax(0, d - ops_half_ulp(ref[i], t.dtype)) : INFINITY;
+        if (d > e.max || i == 0) {
+            e.max = d;
+            e.at  = i;
+            e.got = got;
+            e.ref = ref[i];
+        }
+        err2 += d * d;
+        ref2 += ref[i] * ref[i];
+        top = fmax(top, fabs(ref[i]));
+    }
+    e.norm = err2 > 0 ? sqrt(err2 / ref2) : 0;
+    e.max  = e.max > 0 ? e.max / top : 0;
+    return e;
+}
+
+static void compare(const OpsCase *c, const LvOpArgs *host, const Result *r,
+                    double *ref[OPS_MAX_OUT])
+{
+    const LvOpInfo *info = lv_op_info(c->op);
+
+    for (int i = 0; i < info->out; i++) {
+        double tol = i && c->op != LV_OP_RECALL ? c->stat_tol : c->tol;
+        Error e;
+        if (!ref[i])
+            continue;
+        e = error_of(&host->t[info->in + i], r->out[i], ref[i]);
+        ck_assert_msg(e.norm <= tol && e.max <= tol,
+                      "%s: output %d: error %.3g, largest %.3g at %zu (%.9g, not %.9g), "
+                      "allowed %.3g", the_case, i, e.norm, e.max, e.at, e.got, e.ref, tol);
+    }
+}
+
+static void same_bits(const Result *a, const Result *b, const char *what)
+{
+    for (int i = 0; i < OPS_MAX_OUT; i++) {
+        ck_assert_uint_eq(a->bytes[i], b->bytes[i]);
+        if (a->bytes[i])
+            ck_assert_msg(!memcmp(a->out[i], b->out[i], a->bytes[i]),
+                          "%s: output %d differs %s", the_case, i, what);
+    }
+}
+
+/* The list of cases */
+
+static const char *const leaves[] = { "c", "avx2", "avx512" };
+
+static void check_direct(const OpsCase *c, const char *isa, int threads,
+                         const LvOpArgs *host, const Result *first)
+{
+    LvDevice *dev = open_cpu(isa, threads);
+    Result r;
+
+    run_direct(dev, c, host, &r);
+    same_bits(&r, first, "with other threads");
+    free_result(&r);
+    lv_device_close(&dev);
+}
+
+static void check_program(const OpsCase *c, const char *isa, int threads,
+                          const LvOpArgs *host, const Result *first)
+{
+    LvDevice *dev = open_cpu(isa, threads);
+    Result r;
+
+    if (has_builder(c) && run_graph(dev, c, host, &r)) {
+        same_bits(&r, first, "in a program");
+        free_result(&r);
+    }
+    lv_device_close(&dev);
+    ck_assert_ptr_null(dev);
+}
+
+/* All numbers of threads with the best leaves, two with the others. */
+static void check_leaves(const OpsCase *c, const char *isa, const LvOpArgs *host,
+                         double *ref[OPS_MAX_OUT])
+{
+    LvDevice *dev = open_cpu(isa, 1);
+    size_t n = strlen(the_case);
+    Result first;
+
+    snprintf(the_case + n, sizeof(the_case) - n, ", on %s", dev->about);
+    run_direct(dev, c, host, &first);
+    lv_device_close(&dev);
+    compare(c, host, &first, ref);
+    check_direct(c, isa, 3, host, &first);
+    if (!isa) {
+        check_direct(c, isa, 2, host, &first);
+        check_direct(c, isa, 5, host, &first);
+        check_program(c, isa, 2, host, &first);
+    }
+    free_result(&first);
+    the_case[n] = 0;
+}
+
+static void check_case(const OpsCase *c)
+{
+    LvOpArgs host = new_host(c);
+    double *ref[OPS_MAX_OUT];
+
+    say_case(c);
+    ops_ref(c->op, &host, ref);
+    check_leaves(c, NULL, &host, ref);
+    for (int i = 0; i < LV_COUNT(leaves); i++)
+        if (have_isa(leaves[i]))
+            check_leaves(c, leaves[i], &host, ref);
+    for (int i = 0; i < OPS_MAX_OUT; i++)
+        free(ref[i]);
+    free_host(c, &host);
+}
+
+/* Whether this CPU has the products of a case; if not, its device must refuse. */
+static int runs_here(const OpsCase *c)
+{
+    static const int products[] = { LV_OP_LINEAR, LV_OP_ATTN, LV_OP_LINATTN, LV_OP_CONV };
+    LvDevice *dev = open_cpu(NULL, 1);
+    LvCall call   = { 0 };
+    LvOpArgs a;
+    int here = 1;
+
+    ops_case_args(c, &a);
+    for (int i = 0; i < LV_COUNT(products); i++)
+        if (c->op == products[i] && a.t[0].dtype == LV_BF16)
+            here = dev->bf16;
+    if (!here)
+        ck_assert_int_eq(lv_device_call(dev->fn->plan, dev, c->op, &a, &call),
+                         LV_ERR_UNSUPPORTED);
+    lv_device_close(&dev);
+    return here;
+}
+
+/* Test number: row. */
+START_TEST(cases)
+{
+    for (int i = ops_row_start(_i); i < ops_row_start(_i + 1); i++) {
+        OpsCase c = ops_case(i);
+        if (runs_here(&c))
+            check_case(&c);
+    }
+}
+END_TEST
+
+/* Weights */
+
+static int has_weight(int op)
+{
+    for (int t = 0; t < lv_op_info(op)->in; t++)
+        if (ops_role(op, t) == 'w')
+            return 1;
+    return 0;
+}
+
+/* New weights in the same memory: taken at once when not marked fixed, after
+ * forgetting the old ones and building anew when they are. */
+static void check_new_weights(int i, int fixed)
+{
+    OpsCase c = ops_case(i);
+    LvDevice *dev = open_cpu(NULL, 2);
+    LvOpArgs host, a;
+    double *ref[OPS_MAX_OUT];
+    LvCall call;
+    Result r;
+
+    c.flags = fixed ? c.flags | OPS_FIXED : c.flags & ~OPS_FIXED;
+    host = new_host(&c);
+    a    = new_device_args(dev, &c, &host);
+    say_case(&c);
+    build(dev, &c, &a, &call);
+    run_op(dev, &c, &a, &call);
+    c.seed += 100000;
+    ops_case_fill(&c, &host);
+    upload(dev, &c, &host, &a);
+    if (fixed) {
+        release(dev, &c, &call);
+        for (int t = 0; t < lv_op_info(c.op)->in; t++)
+            if (lv_has(&a.t[t]))
+                dev->fn->forget(dev, a.t[t].data, bytes_of(&a.t[t]));
+        build(dev, &c, &a, &call);
+    }
+    run_op(dev, &c, &a, &call);
+    download(dev, &c, &a, &r);
+    ops_ref(c.op, &host, ref);
+    compare(&c, &host, &r, ref);
+    for (int t = 0; t < OPS_MAX_OUT; t++)
+        free(ref[t]);
+    release(dev, &c, &call);
+    free_result(&r);
+    free_device_args(dev, &c, &host, &a);
+    free_host(&c, &host);
+    lv_device_close(&dev);
+}
+
+/* Test number: op. */
+START_TEST(new_weights)
+{
+    for (int i = 0; i < ops_case_count(); i++) {
+        OpsCase c = ops_case(i);
+        if (c.op != _i || !has_weight(_i) || c.kind != 'n' || !runs_here(&c))
+            continue;
+        check_new_weights(i, 0);
+        check_new_weights(i, 1);
+    }
+}
+END_TEST
+
+/* Descriptions and counts */
+
+START_TEST(names)
+{
+    static const char *const list[LV_OP_NB] = {
+        [LV_OP_LINEAR] = "linear", [LV_OP_NORM] = "norm", [LV_OP_GATE] = "gate",
+        [LV_OP_QKNORM] = "qknorm", [LV_OP_ATTN] = "attn",
+        [LV_OP_LINATTN] = "linattn", [LV_OP_MIX] = "mix", [LV_OP_ADD] = "add",
+        [LV_OP_ACT] = "act", [LV_OP_GLU] = "glu", [LV_OP_EMBED] = "embed",
+        [LV_OP_SINUSOID] = "sinusoid", [LV_OP_PATCHIFY] = "patchify",
+        [LV_OP_UNPATCHIFY] = "unpatchify", [LV_OP_CONV] = "conv",
+        [LV_OP_RECALL] = "recall", [LV_OP_UPSAMPLE] = "upsample",
+        [LV_OP_UNSTACK] = "unstack", [LV_OP_STACK] = "stack",
+        [LV_OP_SHUFFLE] = "shuffle", [LV_OP_UNSHUFFLE] = "unshuffle",
+    };
+
+    for (int op = 0; op < LV_OP_NB; op++) {
+        ck_assert_str_eq(lv_op_info(op)->name, list[op]);
+        ck_assert_int_le(tensors(op), LV_OP_MAX_TENSORS);
+        ck_assert_int_le(lv_op_info(op)->out, OPS_MAX_OUT);
+        for (int t = 0; t < tensors(op); t++)
+            ck_assert_int_eq(ops_role(op, t) == '-', t >= lv_op_info(op)->in);
+        ck_assert_int_eq(ops_role(op, tensors(op)), 0);
+    }
+}
+END_TEST
+
+START_TEST(every_op_has_cases)
+{
+    int seen[LV_OP_NB] = { 0 };
+
+    for (int i = 0; i < ops_case_count(); i++)
+        seen[ops_case(i).op]++;
+    for (int op = 0; op < LV_OP_NB; op++)
+        ck_assert_msg(seen[op] >= 2, "%s has %d cases", lv_op_info(op)->name, seen[op]);
+}
+END_TEST
+
+/* Struct members lie where t[] looks for them. */
+START_TEST(members)
+{
+#define AT(Type, member, n) \
+    ck_assert_uint_eq(offsetof(Lv##Type##Args, member), (n) * sizeof(LvTensor))
+    AT(Linear, y, 3);
+    AT(Norm, rstd, 6);
+    AT(Gate, y, 3);
+    AT(Qknorm, rstd, 4);
+    AT(Attn, lse, 6);
+    AT(Linattn, den, 7);
+    AT(Mix, y, 3);
+    AT(Add, y, 2);
+    AT(Act, y, 1);
+    AT(Glu, y, 2);
+    AT(Embed, y, 2);
+    AT(Sinusoid, y, 1);
+    AT(Patchify, y, 1);
+    AT(Unpatchify, y, 1);
+    AT(Conv, y, 4);
+    AT(Recall, next, 3);
+    AT(Upsample, y, 1);
+    AT(Unstack, y, 1);
+    AT(Stack, y, 1);
+    AT(Shuffle, y, 1);
+    AT(Unshuffle, y, 1);
+#undef AT
+}
+END_TEST
+
+START_TEST(tensor_helpers)
+{
+    LvTensor t = { .id = 0, .dtype = LV_BF16, .rank = 3, .dim = { 2, 80, 192, 1, 1 } };
+    LvTensor none = LV_NO_TENSOR;
+    char buf[64];
+
+    ck_assert(lv_has(&t) && !lv_has(&none));
+    ck_assert_uint_eq(lv_tensor_numel(&t), 2 * 80 * 192);
+    ck_assert_uint_eq(lv_tensor_bytes(&t), 2 * 2 * 80 * 192);
+    ck_assert_uint_eq(lv_tensor_rows(&t), 160);
+    ck_assert_uint_eq(lv_tensor_numel(&none), 0);
+    ck_assert_uint_eq(lv_tensor_bytes(&none), 0);
+    ck_assert_str_eq(lv_tensor_text(buf, sizeof(buf), &t), "[2,80,192] BF16");
+    t = (LvTensor) { .dtype = LV_F32, .rank = 5,
+                     .dim = { 60000, 60000, 60000, 2, 1 } };
+    ck_assert_uint_eq(lv_tensor_bytes(&t), (size_t)60000 * 60000 * 60000 * 8);
+    lv_tensor_text(buf, 8, &t);
+    ck_assert_uint_lt(strlen(buf), 8);
+}
+END_TEST
+
+static OpsCase hand(int op, int flags, const char *type, const int n[9])
+{
+    OpsCase c = { .op = op, .flags = flags, .type = type, .kind = 'n', .s = 1 };
+
+    memcpy(c.n, n, sizeof(c.n));
+    return c;
+}
+
+static double flops_of(int op, const int n[9])
+{
+    OpsCase c = hand(op, 0, "ffff", n);
+    LvOpArgs a;
+
+    ops_case_args(&c, &a);
+    return lv_op_flops(op, &a);
+}
+
+START_TEST(flops)
+{
+    static const int linear[9] = { 3, 5, 7 }, attn[9] = { 10, 20, 2, 4 };
+    static const int conv[9] = { 2, 5, 6, 3, 4, 3, 2, 1 };
+    static const int linattn[9] = { 10, 2, 4, 3, LV_MAP_HEDGEHOG }, norm[9] = { 3, 8 };
+    double f;
+
+    ck_assert_double_eq(flops_of(LV_OP_LINEAR, linear), 2 * 3 * 5 * 7);
+    ck_assert_double_eq(flops_of(LV_OP_ATTN, attn), 2 * 2 * 10 * 20 * 8);
+    ck_assert_double_eq(flops_of(LV_OP_CONV, conv), 2 * 2 * 3 * 3 * 4 * 27);
+    /* two maps; state and use of it, with or without the column of ones */
+    f = flops_of(LV_OP_LINATTN, linattn) - 2 * 2 * 2 * 10 * 4 * 3;
+    ck_assert_double_ge(f, 2 * 2 * 2 * 10 * 6 * 4);
+    ck_assert_double_le(f, 2 * 2 * 2 * 10 * 6 * 5);
+    ck_assert_double_eq(flops_of(LV_OP_NORM, norm), 0);
+    ck_assert_int_eq(lv_map_features(LV_MAP_HEDGEHOG, 48), 96);
+    ck_assert_int_eq(lv_map_features(LV_MAP_RELU, 48), 48);
+    ck_assert_int_eq(lv_map_features(LV_MAP_TAYLOR, 16), 153);
+}
+END_TEST
+
+START_TEST(bytes)
+{
+    OpsCase c = hand(LV_OP_LINEAR, OPS_BIAS, "bhf", (const int[9]) { 3, 5, 7 });
+    LvOpArgs a;
+
+    ops_case_args(&c, &a);
+    ck_assert_double_eq(lv_op_bytes(c.op, &a), 3 * 5 * 2 + 7 * 5 * 2 + 7 * 4 + 3 * 7 * 4);
+    a.linear.b = LV_NO_TENSOR;
+    ck_assert_double_eq(lv_op_bytes(c.op, &a), 3 * 5 * 2 + 7 * 5 * 2 + 3 * 7 * 4);
+}
+END_TEST
+
+/* Checks of arguments */
+
+static void accepts(const OpsCase *c, const LvOpArgs *a)
+{
+    const char *why = "unset";
+    int ret = lv_op_check(c->op, a, &why);
+
+    ck_assert_msg(ret == 0 && !why, "%s is refused: %s", the_case, why ? why : "");
+}
+
+static void refuses(const OpsCase *c, const LvOpArgs *a, const char *what, int t)
+{
+    const char *why = NULL;
+    int ret = lv_op_check(c->op, a, &why);
+
+    ck_assert_msg(ret == LV_ERR(EINVAL), "%s: %s of tensor %d: not refused (%d)", the_case,
+                  what, t, ret);
+    ck_assert_msg(why && *why, "%s: %s of tensor %d: no reason", the_case, what, t);
+}
+
+/* Whether dimension d of tensor t is free to grow by one all alone. */
+static int is_free(const OpsCase *c, const LvOpArgs *a, int t, int d)
+{
+    switch (c->op) {
+    case LV_OP_NORM:  return t == 3 && d == 0;
+    case LV_OP_GATE:  return t == 2 && d == 0;
+    case LV_OP_ATTN:  return t == 4 && d == 0;
+    case LV_OP_EMBED: return t == 1 && d == 0;
+    case LV_OP_ADD:   return t == 1 && ops_numel(&a->t[0]) % ops_numel(&a->t[1]) == 0;
+    case LV_OP_CONV:  return c->n[6] == 2 && t < 2 && d > 0;
+    }
+    return 0;
+}
+
+static void check_dims(const OpsCase *c, const LvOpArgs *good, int t)
+{
+    for (int d = 0; d < good->t[t].rank; d++) {
+        LvOpArgs a = *good;
+        a.t[t].dim[d]++;
+        if (!is_free(c, &a, t, d))
+            refuses(c, &a, "a dimension more", t);
+        a.t[t].dim[d] = 0;
+        refuses(c, &a, "a dimension of 0", t);
+        a.t[t].dim[d] = -good->t[t].dim[d];
+        refuses(c, &a, "a negative dimension", t);
+    }
+}
+
+static void check_rank(const OpsCase *c, const LvOpArgs *good, int t)
+{
+    LvOpArgs a = *good;
+
+    a.t[t].rank++;
+    if (!(c->op == LV_OP_ADD && t == 1))
+        refuses(c, &a, "a rank more", t);
+}
+
+static void check_types(const OpsCase *c, const LvOpArgs *good, int t)
+{
+    static const uint8_t never[] = { LV_NONE, LV_F64, LV_I8, LV_I64, LV_U32, LV_BOOL };
+    LvOpArgs a = *good;
+    char role = ops_role(c->op, t);
+
+    for (int i = 0; i < LV_COUNT(never); i++) {
+        a.t[t].dtype = never[i];
+        refuses(c, &a, lv_dtype_name((LvDtype)never[i]), t);
+    }
+    a.t[t].dtype = LV_F16;
+    if (role != 'w')
+        refuses(c, &a, "F16", t);
+    a.t[t].dtype = role == 'i' ? LV_F32 : LV_I32;
+    refuses(c, &a, "F32 for ids, I32 for values", t);
+    a.t[t].dtype = LV_BF16;
+    if (ops_type_index(c->op, t) < 0)
+        refuses(c, &a, "BF16", t);
+}
+
+static void check_presence(const OpsCase *c, const LvOpArgs *good, int t)
+{
+    LvOpArgs a = *good;
+
+    a.t[t] = LV_NO_TENSOR;
+    if (ops_optional(c->op, t))
+        accepts(c, &a);
+    else
+        refuses(c, &a, "absence", t);
+}
+
+static void check_arguments(const OpsCase *c)
+{
+    LvOpArgs a;
+
+    ops_case_args(c, &a);
+    say_case(c);
+    accepts(c, &a);
+    for (int t = 0; t < tensors(c->op); t++) {
+        if (!lv_has(&a.t[t]))
+            continue;
+        check_dims(c, &a, t);
+        check_rank(c, &a, t);
+        check_types(c, &a, t);
+        check_presence(c, &a, t);
+    }
+}
+
+/* Test number: op. */
+START_TEST(arguments)
+{
+    for (int i = 0; i < ops_case_count(); i++) {
+        OpsCase c = ops_case(i);
+        if (c.op == _i)
+            check_arguments(&c);
+    }
+}
+END_TEST
+
+/* Tensors that must have the type of another. */
+START_TEST(one_type)
+{
+    static const int pairs[][2] = {
+        { LV_OP_ATTN, 1 }, { LV_OP_ATTN, 2 }, { LV_OP_LINATTN, 1 }, { LV_OP_LINATTN, 2 },
+        { LV_OP_LINATTN, 4 }, { LV_OP_RECALL, 1 }, { LV_OP_RECALL, 2 },
+        { LV_OP_RECALL, 3 }, { LV_OP_UPSAMPLE, 1 }, { LV_OP_UNSTACK, 1 },
+        { LV_OP_STACK, 1 },
+    };
+
+    for (int p = 0; p < LV_COUNT(pairs); p++)
+        for (int i = 0; i < ops_case_count(); i++) {
+            OpsCase c = ops_case(i);
+            LvOpArgs a;
+            LvTensor *t = &a.t[pairs[p][1]];
+            if (c.op != pairs[p][0])
+                continue;
+            ops_case_args(&c, &a);
+            say_case(&c);
+            t->dtype = t->dtype == LV_F32 ? LV_BF16 : LV_F32;
+            refuses(&c, &a, "another type", pairs[p][1]);
+        }
+}
+END_TEST
+
+#define INT(Type, member, value) offsetof(Lv##Type##Args, member), 0, value
+#define FLT(Type, member, value) offsetof(Lv##Type##Args, member), 1, value
+
+static const struct {
+    int op, flags;
+    size_t offset;
+    int is_float;
+    double value;
+    int n[9];
+} bad_scalars[] = {
+    { LV_OP_LINEAR, 0, INT(Linear, act, -1), { 2, 3, 4 } },
+    { LV_OP_LINEAR, 0, INT(Linear, act, LV_ACT_NB), { 2, 3, 4 } },
+    { LV_OP_NORM, 0, INT(Norm, kind, -1), { 2, 3 } },
+    { LV_OP_NORM, 0, INT(Norm, kind, 2), { 2, 3 } },
+    { LV_OP_NORM, OPS_MOD, INT(Norm, shift, -1), { 2, 3, 0, 6, 0, 1 } },
+    { LV_OP_NORM, OPS_MOD, INT(Norm, shift, 6), { 2, 3, 0, 6, 0, 1 } },
+    { LV_OP_NORM, OPS_MOD, INT(Norm, scale, -1), { 2, 3, 0, 6, 0, 1 } },
+    { LV_OP_NORM, OPS_MOD, INT(Norm, scale, 6), { 2, 3, 0, 6, 0, 1 } },
+    { LV_OP_NORM, 0, FLT(Norm, eps, 0), { 2, 3 } },
+    { LV_OP_NORM, 0, FLT(Norm, eps, -1), { 2, 3 } },
+    { LV_OP_NORM, 0, FLT(Norm, eps, NAN), { 2, 3 } },
+    { LV_OP_GATE, OPS_MOD, INT(Gate, row, -1), { 2, 3, 6, 0 } },
+    { LV_OP_GATE, OPS_MOD, INT(Gate, row, 6), { 2, 3, 6, 0 } },
+    { LV_OP_QKNORM, 0, INT(Qknorm, heads, 0), { 3, 2, 6 } },
+    { LV_OP_QKNORM, 0, INT(Qknorm, heads, -2), { 3, 2, 6 } },
+    { LV_OP_QKNORM, 0, INT(Qknorm, heads, 5), { 3, 2, 6 } },
+    { LV_OP_QKNORM, OPS_ROPE, INT(Qknorm, heads, 4), { 3, 2, 6 } },
+    { LV_OP_QKNORM, OPS_ROPE, INT(Qknorm, heads, 1), { 3, 2, 6 } },
+    { LV_OP_QKNORM, 0, FLT(Qknorm, eps, 0), { 3, 2, 6 } },
+    { LV_OP_ATTN, 0, INT(Attn, heads, 0), { 3, 4, 2, 6 } },
+    { LV_OP_ATTN, 0, INT(Attn, heads, -1), { 3, 4, 2, 6 } },
+    { LV_OP_ATTN, 0, INT(Attn, heads, 5), { 3, 4, 2, 6 } },
+    { LV_OP_ATTN, OPS_RELB, INT(Attn, heads, 3), { 3, 4, 2, 6, 32, 128 } },
+    { LV_OP_ATTN, OPS_RELB, INT(Attn, max_distance, 0), { 3, 4, 2, 6, 32, 128 } },
+    { LV_OP_ATTN, OPS_RELB, INT(Attn, max_distance, -5), { 3, 4, 2, 6, 32, 128 } },
+    { LV_OP_ATTN, OPS_STATS, INT(Attn, heads, 3), { 3, 4, 2, 6 } },
+    { LV_OP_LINATTN, 0, INT(Linattn, heads, 0), { 3, 2, 4, 5, 0 } },
+    { LV_OP_LINATTN, 0, INT(Linattn, heads, 4), { 3, 2, 4, 5, 0 } },
+    { LV_OP_LINATTN, 0, INT(Linattn, map, -1), { 3, 2, 4, 5, 0 } },
+    { LV_OP_LINATTN, 0, INT(Linattn, map, LV_MAP_NB), { 3, 2, 4, 5, 0 } },
+    { LV_OP_LINATTN, OPS_STATS, INT(Linattn, map, LV_MAP_RELU), { 3, 2, 4, 5, 0 } },
+    { LV_OP_LINATTN, 0, FLT(Linattn, eps, -1e-6), { 3, 2, 4, 5, 0 } },
+    { LV_OP_LINATTN, 0, FLT(Linattn, eps, NAN), { 3, 2, 4, 5, 0 } },
+    { LV_OP_ACT, 0, INT(Act, act, -1), { 2, 3 } },
+    { LV_OP_ACT, 0, INT(Act, act, LV_ACT_NB), { 2, 3 } },
+    { LV_OP_PATCHIFY, 0, INT(Patchify, pt, 0), { 2, 4, 6, 6, 1, 2, 3 } },
+    { LV_OP_PATCHIFY, 0, INT(Patchify, ph, 5), { 2, 4, 6, 6, 1, 2, 3 } },
+    { LV_OP_PATCHIFY, 0, INT(Patchify, pw, -3), { 2, 4, 6, 6, 1, 2, 3 } },
+    { LV_OP_UNPATCHIFY, 0, INT(Unpatchify, pt, 2), { 2, 4, 6, 6, 1, 2, 3 } },
+    { LV_OP_UNPATCHIFY, 0, INT(Unpatchify, pw, 0), { 2, 4, 6, 6, 1, 2, 3 } },
+    { LV_OP_CONV, 0, INT(Conv, stride, 0), { 1, 5, 5, 2, 3, 3, 1, 1 } },
+    { LV_OP_CONV, 0, INT(Conv, stride, -1), { 1, 1, 1, 2, 3, 1, 1, 0 } },
+    { LV_OP_CONV, 0, INT(Conv, stride, 3), { 1, 1, 1, 2, 3, 1, 1, 0 } },
+    { LV_OP_CONV, 0, INT(Conv, pad, -1), { 1, 5, 5, 2, 3, 3, 1, 0 } },
+    { LV_OP_CONV, 0, INT(Conv, pad, 3), { 1, 5, 5, 2, 3, 3, 1, 2 } },
+    { LV_OP_CONV, 0, INT(Conv, act, LV_ACT_NB), { 1, 5, 5, 2, 3, 3, 1, 1 } },
+    { LV_OP_UNSTACK, 0, INT(Unstack, n, 0), { 2, 3, 3, 4, 2 } },
+    { LV_OP_UNSTACK, 0, INT(Unstack, n, 4), { 2, 3, 3, 4, 2 } },
+    { LV_OP_STACK, 0, INT(Stack, n, 0), { 2, 3, 3, 4, 2 } },
+    { LV_OP_STACK, 0, INT(Stack, n, -2), { 2, 3, 3, 4, 2 } },
+    { LV_OP_SHUFFLE, 0, INT(Shuffle, n, 0), { 2, 3, 3, 4, 2 } },
+    { LV_OP_SHUFFLE, 0, INT(Shuffle, n, -2), { 2, 3, 3, 4, 2 } },
+    { LV_OP_UNSHUFFLE, 0, INT(Unshuffle, n, 0), { 2, 3, 3, 4, 2 } },
+    { LV_OP_UNSHUFFLE, 0, INT(Unshuffle, n, 3), { 2, 3, 3, 4, 2 } },
+};
+
+START_TEST(scalars)
+{
+    OpsCase c = hand(bad_scalars[_i].op, bad_scalars[_i].flags, "ffff", bad_scalars[_i].n);
+    float f = (float)bad_scalars[_i].value;
+    int n   = (int)bad_scalars[_i].value;
+    LvOpArgs a;
+    char *at = (char *)&a + bad_scalars[_i].offset;
+
+    ops_case_args(&c, &a);
+    say_case(&c);
+    accepts(&c, &a);
+    memcpy(at, bad_scalars[_i].is_float ? (void *)&f : (void *)&n, sizeof(n));
+    refuses(&c, &a, "a scalar", _i);
+}
+END_TEST
+
+START_TEST(unknown_op)
+{
+    LvOpArgs a = { 0 };
+    const char *why = NULL;
+
+    ck_assert_int_eq(lv_op_check(LV_OP_NB, &a, &why), LV_ERR(EINVAL));
+    ck_assert_ptr_nonnull(why);
+    ck_assert_int_eq(lv_op_check(-1, &a, &why), LV_ERR(EINVAL));
+}
+END_TEST
+
+/* Devices as such */
+
+START_TEST(null_device)
+{
+    LvDevice *dev;
+
+    ck_assert_int_eq(lv_device_open(&dev, "null", NULL, &keep), 0);
+    for (int i = 0; i < ops_case_count(); i++) {
+        OpsCase c = ops_case(i);
+        LvCall call = { 0 };
+        LvOpArgs a;
+        ops_case_args(&c, &a);
+        ck_assert(lv_device_has(dev, c.op));
+        ck_assert_int_eq(lv_device_call(dev->fn->plan, dev, c.op, &a, &call), 0);
+        ck_assert_int_eq(lv_device_call(dev->fn->build, dev, c.op, &a, &call), 0);
+        ck_assert_int_eq(lv_device_call(dev->fn->run, dev, c.op, &a, &call), 0);
+        ck_assert_uint_eq(call.scratch_bytes + call.thread_bytes + call.weight_bytes, 0);
+    }
+    lv_device_close(&dev);
+    ck_assert_ptr_null(dev);
+    lv_device_close(&dev);
+}
+END_TEST
+
+START_TEST(opening)
+{
+    LvDeviceOptions bad = { .isa = "mmx" };
+    LvDevice *dev = (LvDevice *)&bad;
+
+    ck_assert_int_eq(lv_device_open(&dev, "abacus", NULL, &keep), LV_ERR(EINVAL));
+    ck_assert_ptr_null(dev);
+    ck_assert_ptr_nonnull(strstr(last_line, "abacus"));
+    ck_assert_ptr_nonnull(strstr(last_line, "cpu"));
+    ck_assert_int_lt(lv_device_open(&dev, "cpu", &bad, &keep), 0);
+    ck_assert_ptr_null(dev);
+    ck_assert_ptr_nonnull(strstr(last_line, "mmx"));
+    ck_assert_int_eq(lv_device_open(&dev, NULL, NULL, &keep), 0);
+    ck_assert_int_ge(dev->threads, 1);
+    ck_assert_str_eq(dev->fn->name, "cpu");
+    ck_assert_msg(*dev->about, "a device says nothing about itself");
+    for (int op = 0; op < LV_OP_NB; op++)
+        ck_assert_msg(lv_device_has(dev, op), "cpu lacks %s", lv_op_info(op)->name);
+    ck_assert_uint_gt(dev->fn->available(dev), 0);
+    lv_device_close(&dev);
+}
+END_TEST
+
+/* The reference itself, against numbers worked out elsewhere */
+
+static void near(double got, double want)
+{
+    ck_assert_msg(fabs(got - want) <= 1e-8 * fmax(1, fabs(want)), "%.12g, not %.12g", got, want);
+}
+
+/* One op by the reference; the array must be freed. */
+static double *reference(const OpsCase *c, const LvOpArgs *a)
+{
+    double *out[OPS_MAX_OUT];
+
+    ops_ref(c->op, a, out);
+    free(out[1]);
+    free(out[2]);
+    return out[0];
+}
+
+START_TEST(ref_values)
+{
+    static const float in[3] = { 1, -2, 3 };
+    static const double want[LV_ACT_NB][3] = {
+        { 1, -2, 3 }, { 1, 0, 3 }, { 0.7310585786, -0.2384058440, 2.8577223805 },
+        { 0.8411919906, -0.0454023059, 2.9963626079 },
+        { 0.9645382126, -1.7483488360, 2.2847824679 },
+    };
+
+    for (int k = 0; k < LV_ACT_NB; k++) {
+        OpsCase c = hand(LV_OP_ACT, 0, "ff", (const int[9]) { 1, 3, k });
+        LvOpArgs a;
+        double *y;
+        ops_case_args(&c, &a);
+        a.act.x.data = (void *)in;
+        y = reference(&c, &a);
+        for (int i = 0; i < 3; i++)
+            near(y[i], want[k][i]);
+        free(y);
+    }
+}
+END_TEST
+
+START_TEST(ref_sinusoid)
+{
+    static const struct {
+        float t;
+        int i;
+        double cos, sin;
+    } v[] = {
+        { 999, 0, 0.999649853, -0.026460753 }, { 999, 64, -0.844469696, -0.535603335 },
+        { 500, 1, 0.945942580, 0.324334142 }, { 937.5f, 127, 0.994929565, 0.100574153 },
+    };
+
+    for (int k = 0; k < LV_COUNT(v); k++) {
+        OpsCase c = hand(LV_OP_SINUSOID, 0, "", (const int[9]) { 128 });
+        LvOpArgs a;
+        double *y;
+        ops_case_args(&c, &a);
+        a.sinusoid.t.data = (void *)&v[k].t;
+        y = reference(&c, &a);
+        near(y[v[k].i], v[k].cos);
+        near(y[128 + v[k].i], v[k].sin);
+        free(y);
+    }
+}
+END_TEST
+
+START_TEST(ref_buckets)
+{
+    static const int from[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91 };
+    int g = 0;
+
+    for (int n = 0; n < 600; n++) {
+        g += g < 15 && n == from[g + 1];
+        ck_assert_int_eq(ops_bucket(-n, 32, 128), g);
+        ck_assert_int_eq(ops_bucket(n, 32, 128), n ? 16 + g : 0);
+    }
+}
+END_TEST
+
+/* A sum over pixels that are ones: the taps that meet the picture. */
+START_TEST(ref_conv)
+{
+    static const double want[9] = { 4, 6, 4, 6, 9, 6, 4, 6, 4 };
+    OpsCase c = hand(LV_OP_CONV, 0, "ffff", (const int[9]) { 1, 3, 3, 1, 1, 3, 1, 1 });
+    float ones[9];
+    LvOpArgs a;
+    double *y;
+
+    for (int i = 0; i < 9; i++)
+        ones[i] = 1;
+    ops_case_args(&c, &a);
+    a.conv.x.data = a.conv.w.data = ones;
+    y = reference(&c, &a);
+    for (int i = 0; i < 9; i++)
+        near(y[i], want[i]);
+    free(y);
+}
+END_TEST
+
+/* What linear attention by the Taylor map must be: weights 1 + s + s^2 / 2. */
+START_TEST(ref_taylor)
+{
+    OpsCase c = hand(LV_OP_LINATTN, 0, "fff", (const int[9]) { 5, 1, 3, 3, LV_MAP_TAYLOR });
+    static const float identity[9] = { 1, 0, 0, 0, 1, 0, 0, 0, 1 };
+    LvOpArgs a;
+    double *o;
+
+    c.s = 1e-20f;
+    a   = new_host(&c);
+    memcpy(a.linattn.wq.data, identity, sizeof(identity));
+    memcpy(a.linattn.wk.data, identity, sizeof(identity));
+    o = reference(&c, &a);
+    for (int i = 0; i < 5; i++)
+        for (int e = 0; e < 3; e++) {
+            const float *q = a.linattn.q.data, *k = a.linattn.k.data, *v = a.linattn.v.data;
+            double num = 0, den = 0;
+            for (int j = 0; j < 5; j++) {
+                double s = 0, w;
+                for (int d = 0; d < 3; d++)
+                    s += (double)q[i * 3 + d] * k[j * 3 + d] / sqrt(3);
+                w = 1 + s + s * s / 2;
+                num += w * v[j * 3 + e];
+                den += w;
+            }
+            near(o[i * 3 + e], num / den);
+        }
+    free(o);
+    free_host(&c, &a);
+}
+END_TEST
+
+START_TEST(ref_types)
+{
+    static const struct {
+        int dtype;
+        uint16_t bits;
+        double value;
+    } v[] = {
+        { LV_BF16, 0x3F80, 1 }, { LV_BF16, 0xC049, -3.140625 }, { LV_BF16, 1, 0x1p-133 },
+        { LV_F16, 0x3C00, 1 }, { LV_F16, 0xC248, -3.140625 }, { LV_F16, 1, 0x1p-24 },
+        { LV_F16, 0x7BFF, 65504 }, { LV_BF16, 0x7F80, INFINITY },
+    };
+
+    for (int i = 0; i < LV_COUNT(v); i++) {
+        LvTensor t = { .data = (void *)&v[i].bits, .dtype = (uint8_t)v[i].dtype,
+                       .rank = 1, .dim = { 1, 1, 1, 1, 1 } };
+        ck_assert(ops_get(&t, 0) == v[i].value);
+    }
+    ck_assert(ops_half_ulp(1, LV_BF16) == 0x1p-8);
+    ck_assert(ops_half_ulp(-1.99, LV_BF16) == 0x1p-8);
+    ck_assert(ops_half_ulp(2, LV_F32) == 0x1p-23);
+    ck_assert(ops_half_ulp(0, LV_F32) == 0x1p-150);
+}
+END_TEST
+
+static TCase *tcase(Suite *s, const char *name)
+{
+    TCase *t = tcase_create(name);
+
+    tcase_set_timeout(t, 120);
+    suite_add_tcase(s, t);
+    return t;
+}
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("ops");
+    TCase *ref = tcase(s, "reference"), *args = tcase(s, "arguments");
+    TCase *devices = tcase(s, "devices");
+
+    tcase_add_test(ref, ref_values);
+    tcase_add_test(ref, ref_sinusoid);
+    tcase_add_test(ref, ref_buckets);
+    tcase_add_test(ref, ref_conv);
+    tcase_add_test(ref, ref_taylor);
+    tcase_add_test(ref, ref_types);
+    tcase_add_test(args, names);
+    tcase_add_test(args, every_op_has_cases);
+    tcase_add_test(args, members);
+    tcase_add_test(args, tensor_helpers);
+    tcase_add_test(args, flops);
+    tcase_add_test(args, bytes);
+    tcase_add_loop_test(args, arguments, 0, LV_OP_NB);
+    tcase_add_test(args, one_type);
+    tcase_add_loop_test(args, scalars, 0, LV_COUNT(bad_scalars));
+    tcase_add_test(args, unknown_op);
+    tcase_add_test(devices, null_device);
+    tcase_add_test(devices, opening);
+    tcase_add_loop_test(tcase(s, "weights"), new_weights, 0, LV_OP_NB);
+    tcase_add_loop_test(tcase(s, "cases"), cases, 0, ops_row_count());
+    return s;
+}
+
+static const char *print_isa;
+
+static void print_case(const OpsCase *c)
+{
+    const LvOpInfo *info = lv_op_info(c->op);
+    LvDevice *dev = open_cpu(print_isa, 2);
+    LvOpArgs host = new_host(c);
+    double *ref[OPS_MAX_OUT], start = lv_seconds();
+    Result r;
+
+    say_case(c);
+    run_direct(dev, c, &host, &r);
+    start = lv_seconds() - start;
+    ops_ref(c->op, &host, ref);
+    for (int i = 0; i < info->out; i++) {
+        Error e;
+        if (!ref[i])
+            continue;
+        e = error_of(&host.t[info->in + i], r.out[i], ref[i]);
+        printf("%.2e %.2e of %.2e, %.1f ms, output %d of %s\n", e.norm, e.max,
+               i && c->op != LV_OP_RECALL ? c->stat_tol : c->tol, 1e3 * start, i,
+               the_case);
+        free(ref[i]);
+    }
+    free_result(&r);
+    free_host(c, &host);
+    lv_device_close(&dev);
+}
+
+START_TEST(print_cases)
+{
+    OpsCase c = ops_case(_i);
+
+    print_case(&c);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    SRunner *r;
+    int failed;
+
+    if (argc > 1 && !strcmp(argv[1], "-v")) {
+        Suite *s = suite_create("errors");
+        print_isa = argc > 2 ? argv[2] : NULL;
+        tcase_add_loop_test(tcase(s, "print"), print_cases, 0, ops_case_count());
+        r = srunner_create(s);
+    } else {
+        r = srunner_create(suite());
+    }
+    srunner_run_all(r, CK_NORMAL);
+    failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed > 0;
+}

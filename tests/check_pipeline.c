@@ -1,0 +1,745 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Tests of floor F5: samplers against the numbers of Wan's reference, delivery
+ * against an f64 conversion written from the standard. Run from the top folder.
+ */
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/philox.h"
+#include "base/safetensors.h"
+#include "pipeline/deliver.h"
+#include "pipeline/sample.h"
+
+#ifndef REF_DIR
+#define REF_DIR "tests/ref"
+#endif
+
+#define MAX_N 64
+
+/* Helpers */
+
+static char last_line[2048];
+
+static void keep_line(void *opaque, int level, const char *line)
+{
+    (void)opaque;
+    (void)level;
+    snprintf(last_line, sizeof(last_line), "%s", line);
+}
+
+static const LvMsg keep = { keep_line, NULL, LV_MSG_DEBUG };
+
+static LvSampler *sampler(int kind, int steps, double shift, size_t n)
+{
+    LvSampler *s;
+
+    ck_assert_int_eq(lv_sampler_new(&s, kind, steps, shift, n, NULL), 0);
+    lv_sampler_start(s, 1, 0);
+    return s;
+}
+
+/* ||a - b|| / ||b|| */
+static double relative(const float *a, const float *b, size_t n)
+{
+    double d = 0, r = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        d += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        r += (double)b[i] * b[i];
+    }
+    return sqrt(d / r);
+}
+
+/* Random numbers for inputs: a plain congruential generator, 0 to 1. */
+static double draw(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return (*state >> 8) / 16777216.0;
+}
+
+/* Names and errors of samplers */
+
+START_TEST(names)
+{
+    static const char *const all[LV_SAMPLER_NB] = {
+        "auto", "euler", "unipc", "renoise", "dpm++"
+    };
+
+    for (int i = 0; i < LV_SAMPLER_NB; i++) {
+        ck_assert_int_eq(lv_sampler_by_name(all[i]), i);
+        ck_assert_str_eq(lv_sampler_name(i), all[i]);
+    }
+    ck_assert_int_eq(lv_sampler_by_name("heun"), -EINVAL);
+    ck_assert_int_eq(lv_sampler_by_name(""), -EINVAL);
+}
+END_TEST
+
+static const struct {
+    int kind, steps;
+    double shift;
+    const char *message; ///< part of it
+} refused[] = {
+    { LV_SAMPLER_AUTO, 4, 3, "no kind 0" },
+    { LV_SAMPLER_NB, 4, 3, "no kind 5" },
+    { -1, 4, 3, "no kind -1" },
+    { LV_SAMPLER_EULER, 0, 3, "0 steps" },
+    { LV_SAMPLER_EULER, 1001, 3, "1001 steps, not in 1 to 1000" },
+    { LV_SAMPLER_UNIPC, 4, 0, "shift 0 is not above 0" },
+    { LV_SAMPLER_UNIPC, 4, -2, "shift -2 is not above 0" },
+    { LV_SAMPLER_UNIPC, 4, NAN, "nan is not above 0" },
+    { LV_SAMPLER_DPMPP, 4, INFINITY, "shift inf is too extreme for 4 steps" },
+    { LV_SAMPLER_UNIPC, 4, 1e12, "too extreme" },
+};
+
+START_TEST(refuses)
+{
+    LvSampler *s = (LvSampler *)&keep;
+
+    last_line[0] = 0;
+    ck_assert_int_eq(lv_sampler_new(&s, refused[_i].kind, refused[_i].steps,
+                                    refused[_i].shift, 8, &keep), -EINVAL);
+    ck_assert_ptr_null(s);
+    ck_assert_msg(strstr(last_line, refused[_i].message), "%s", last_line);
+}
+END_TEST
+
+START_TEST(out_of_memory)
+{
+    LvSampler *s;
+
+    last_line[0] = 0;
+    ck_assert_int_eq(lv_sampler_new(&s, LV_SAMPLER_UNIPC, 4, 3, SIZE_MAX / 2, &keep),
+                     -ENOMEM);
+    ck_assert_ptr_null(s);
+    ck_assert_msg(strstr(last_line, "memory"), "%s", last_line);
+    lv_sampler_free(&s);
+}
+END_TEST
+
+/* Every legal choice gives a falling table within 0..1 and times within 0..1000. */
+START_TEST(tables_fall)
+{
+    static const int steps[] = { 1, 2, 3, 4, 7, 50, 999, 1000 };
+    static const double shifts[] = { 0.01, 0.5, 1, 3, 5, 8, 100 };
+    LvSampler *s = NULL;
+
+    for (int k = 0; k < LV_COUNT(steps) * LV_COUNT(shifts); k++) {
+        int n = steps[k / LV_COUNT(shifts)];
+        s = sampler(_i, n, shifts[k % LV_COUNT(shifts)], 1);
+        for (int i = 0; i < n; i++) {
+            float t = lv_sampler_time(s, i);
+            ck_assert(lv_sampler_sigma(s, i) > lv_sampler_sigma(s, i + 1));
+            ck_assert(t >= 0 && t <= 1000);
+            ck_assert(fabs(t - 1000.0 * lv_sampler_sigma(s, i)) < 1.001);
+        }
+        ck_assert(lv_sampler_sigma(s, 0) <= 1);
+        ck_assert(lv_sampler_sigma(s, n) == 0);
+        lv_sampler_free(&s);
+    }
+}
+END_TEST
+
+/* Tables of Wan's reference */
+
+static const struct {
+    int kind, steps;
+    double shift;
+    int first;        ///< step of the first number below
+    int count;
+    double time[20];
+    double sigma[9];  ///< 0 where not given, but for the last
+} tables[] = {
+    { LV_SAMPLER_UNIPC, 4, 5, 0, 4, { 999, 937, 833, 624 },
+      { 0.999799848, 0.937265456, 0.833055377, 0.624687374 } },
+    { LV_SAMPLER_UNIPC, 8, 3, 0, 8, { 999, 954, 899, 832, 749, 642, 499, 299 },
+      { 0.999666452, 0.954198122, 0.899639785, 0.832962751, 0.749624789,
+        0.642489672, 0.499666572, 0.299759954 } },
+    { LV_SAMPLER_UNIPC, 20, 5, 0, 20,
+      { 999, 989, 978, 965, 952, 937, 920, 902, 882, 859,
+        833, 803, 768, 728, 681, 624, 555, 468, 356, 208 }, { 0 } },
+    { LV_SAMPLER_UNIPC, 50, 5, 0, 6, { 999, 995, 991, 987, 982, 978 },
+      { 0.999799848, 0.995732367, 0.991530478, 0.987187386 } },
+    { LV_SAMPLER_UNIPC, 50, 5, 45, 5, { 356, 302, 241, 172, 92 },
+      { 0, 0, 0.241740346, 0.172265142, 0.0925068557 } },
+    { LV_SAMPLER_UNIPC, 50, 3, 0, 3, { 999, 992, 985 },
+      { 0.999666452, 0.992907465 } },
+    { LV_SAMPLER_UNIPC, 50, 3, 47, 3, { 160, 111, 57 },
+      { 0, 0.111008227, 0.0576368347 } },
+    { LV_SAMPLER_DPMPP, 4, 5, 0, 4, { 1000, 937, 833, 625 },
+      { 1, 0.9375, 0.833333313, 0.625 } },
+    { LV_SAMPLER_DPMPP, 8, 3, 0, 8,
+      { 1000, 954, 900, 833, 750, 642, 500, 300 }, { 0 } },
+    { LV_SAMPLER_DPMPP, 12, 5, 5, 1, { 875 }, { 0 } },
+    { LV_SAMPLER_EULER, 4, 5, 0, 4, { 1000, 937.5, 2500 / 3.0, 625 },
+      { 1, 0.9375, 5 / 6.0, 0.625 } },
+    { LV_SAMPLER_EULER, 8, 3, 0, 8,
+      { 1000, 21000 / 22.0, 900, 15000 / 18.0, 750, 9000 / 14.0, 500, 300 },
+      { 1, 0.95454544, 0.9, 0.8333333, 0.75, 0.6428571, 0.5, 0.3 } },
+    { LV_SAMPLER_RENOISE, 4, 5, 0, 4, { 1000, 937.5, 2500 / 3.0, 625 },
+      { 1, 0.9375, 5 / 6.0, 0.625 } },
+    { LV_SAMPLER_RENOISE, 4, 8, 0, 4, { 1000, 960, 8000 / 9.0, 8000 / 11.0 },
+      { 1, 0.96, 8 / 9.0, 8 / 11.0 } },
+    { LV_SAMPLER_RENOISE, 1, 5, 0, 1, { 1000 }, { 1 } },
+};
+
+START_TEST(reference_tables)
+{
+    LvSampler *s = sampler(tables[_i].kind, tables[_i].steps, tables[_i].shift, 1);
+
+    for (int k = 0; k < tables[_i].count; k++) {
+        int i = tables[_i].first + k;
+        double sigma = k < 9 ? tables[_i].sigma[k] : 0;
+
+        ck_assert_msg(lv_sampler_time(s, i) == (float)tables[_i].time[k],
+                      "time %d: %.9g, not %.9g", i, lv_sampler_time(s, i),
+                      tables[_i].time[k]);
+        if (sigma > 0)
+            ck_assert_msg(fabs(lv_sampler_sigma(s, i) - sigma) < 1.2e-7 * sigma,
+                          "sigma %d: %.9g, not %.9g", i, lv_sampler_sigma(s, i), sigma);
+    }
+    lv_sampler_free(&s);
+}
+END_TEST
+
+/* The rules, on one number: v = 0.3 x + 0.1 t / 1000 - 0.05, from x = 1 */
+
+static const struct {
+    int kind, steps;
+    double shift;
+    double x[6];
+} scalars[] = {
+    { LV_SAMPLER_UNIPC, 4, 5,
+      { 0.9781192163, 0.9434442968, 0.8805045493, 0.7077464036 } },
+    { LV_SAMPLER_UNIPC, 6, 3,
+      { 0.9781248682, 0.9514583884, 0.9182476224, 0.8752141382, 0.8188245450,
+        0.7314973409 } },
+    { LV_SAMPLER_DPMPP, 4, 5, { 0.978125, 0.9430065037, 0.8793118891, 0.7066284099 } },
+    { LV_SAMPLER_DPMPP, 6, 3,
+      { 0.978125, 0.9510335966, 0.9172932243, 0.8738920509, 0.8172247070,
+        0.7299744275 } },
+    { LV_SAMPLER_EULER, 4, 5, { 0.978125, 0.9430012954, 0.8771192767, 0.7048469123 } },
+};
+
+START_TEST(scalar)
+{
+    LvSampler *s = sampler(scalars[_i].kind, scalars[_i].steps, scalars[_i].shift, 1);
+    float x = 1;
+
+    for (int i = 0; i < scalars[_i].steps; i++) {
+        double want = scalars[_i].x[i];
+        float v = (float)(0.3 * x + 0.1 * lv_sampler_time(s, i) / 1000 - 0.05);
+
+        lv_sampler_step(s, i, &x, &v);
+        ck_assert_msg(fabs(x - want) < 5e-7 * want, "step %d: %.10g, not %.10g", i, x,
+                      want);
+    }
+    lv_sampler_free(&s);
+}
+END_TEST
+
+/* The rules, on a field of 64 values: u = tanh(A x + b t / 1000) */
+
+static const struct {
+    const char *name;
+    int kind, steps;
+    double shift;
+} runs[] = {
+    { "unipc.50.5.0", LV_SAMPLER_UNIPC, 50, 5 },
+    { "unipc.20.3.0", LV_SAMPLER_UNIPC, 20, 3 },
+    { "unipc.4.8.0", LV_SAMPLER_UNIPC, 4, 8 },
+    { "dpm++.50.5.0", LV_SAMPLER_DPMPP, 50, 5 },
+    { "dpm++.10.3.0", LV_SAMPLER_DPMPP, 10, 3 },
+};
+
+static const void *tensor(const LvSafetensors *st, const char *name, size_t numel)
+{
+    const LvFileTensor *t = lv_safetensors_find(st, name);
+
+    ck_assert_msg(t && t->numel == numel, "%s", name);
+    return t->data;
+}
+
+static void floats(float *dst, const LvSafetensors *st, const char *name, size_t n)
+{
+    memcpy(dst, tensor(st, name, n), n * sizeof(float));
+}
+
+static void field(float *v, const float *a, const float *b, const float *x, double t)
+{
+    for (int i = 0; i < MAX_N; i++) {
+        double sum = b[i] * t / 1000;
+        for (int j = 0; j < MAX_N; j++)
+            sum += (double)a[i * MAX_N + j] * x[j];
+        v[i] = (float)tanh(sum);
+    }
+}
+
+static void compare_tables(const LvSampler *s, const LvSafetensors *st, int run)
+{
+    int n = runs[run].steps;
+    float sigma[51];
+    int64_t time[50];
+    char name[80];
+
+    snprintf(name, sizeof(name), "%s.sigmas", runs[run].name);
+    floats(sigma, st, name, (size_t)n + 1);
+    snprintf(name, sizeof(name), "%s.timesteps", runs[run].name);
+    memcpy(time, tensor(st, name, (size_t)n), (size_t)n * sizeof(*time));
+    for (int i = 0; i < n; i++) {
+        ck_assert(lv_sampler_time(s, i) == (float)time[i]);
+        ck_assert(lv_sampler_sigma(s, i) == sigma[i]);
+    }
+    ck_assert(sigma[n] == 0);
+}
+
+START_TEST(reference_states)
+{
+    static float a[MAX_N * MAX_N], b[MAX_N], x[MAX_N], v[MAX_N], want[50 * MAX_N];
+    LvSampler *s = sampler(runs[_i].kind, runs[_i].steps, runs[_i].shift, MAX_N);
+    LvSafetensors *st;
+    char name[80];
+
+    ck_assert_int_eq(lv_safetensors_open(&st, REF_DIR "/samplers.safetensors", NULL), 0);
+    compare_tables(s, st, _i);
+    floats(a, st, "A", MAX_N * MAX_N);
+    floats(b, st, "b", MAX_N);
+    floats(x, st, "x_start", MAX_N);
+    snprintf(name, sizeof(name), "%s.states", runs[_i].name);
+    floats(want, st, name, (size_t)runs[_i].steps * MAX_N);
+    for (int i = 0; i < runs[_i].steps; i++) {
+        double e;
+        field(v, a, b, x, lv_sampler_time(s, i));
+        lv_sampler_step(s, i, x, v);
+        e = relative(x, want + i * MAX_N, MAX_N);
+        ck_assert_msg(e < 1e-5, "%s, step %d: relative error %.2e", runs[_i].name, i, e);
+    }
+    lv_safetensors_close(&st);
+    lv_sampler_free(&s);
+}
+END_TEST
+
+/* Where the velocity says the same x0 everywhere, every rule ends at it. */
+START_TEST(ends_at_x0)
+{
+    static const int steps[] = { 1, 2, 3, 4, 5, 20 };
+    float x[5], x0[5] = { 1, -2, 0.5f, 0, 3 }, v[5];
+
+    for (int k = 0; k < LV_COUNT(steps); k++) {
+        LvSampler *s = sampler(_i, steps[k], 3, 5);
+        lv_philox_normal(x, 5, 7, 0);
+        for (int i = 0; i < steps[k]; i++) {
+            for (int j = 0; j < 5; j++)
+                v[j] = (x[j] - x0[j]) / lv_sampler_sigma(s, i);
+            lv_sampler_step(s, i, x, v);
+        }
+        for (int j = 0; j < 5; j++)
+            ck_assert_msg(fabsf(x[j] - x0[j]) < 2e-6f, "%d steps: %g, not %g", steps[k],
+                          x[j], x0[j]);
+        lv_sampler_free(&s);
+    }
+}
+END_TEST
+
+static void sample(LvSampler *s, int steps, float *x, size_t n, uint64_t seed,
+                   uint64_t stream)
+{
+    float v[MAX_N];
+
+    lv_sampler_start(s, seed, stream);
+    for (size_t j = 0; j < n; j++)
+        x[j] = 1 - 0.1f * (float)j;
+    for (int i = 0; i < steps; i++) {
+        for (size_t j = 0; j < n; j++)
+            v[j] = 0.3f * x[j] - 0.1f;
+        lv_sampler_step(s, i, x, v);
+    }
+}
+
+/* A clip leaves nothing behind: not even NaN in the history. */
+START_TEST(starts_anew)
+{
+    LvSampler *s = sampler(_i, 4, 5, 17);
+    float once[17], again[17], bad[17], worse[17];
+
+    sample(s, 4, once, 17, 5, 9);
+    for (int j = 0; j < 17; j++)
+        bad[j] = worse[j] = NAN;
+    lv_sampler_start(s, 1, 1);
+    lv_sampler_step(s, 0, bad, worse);
+    lv_sampler_step(s, 1, bad, worse);
+    sample(s, 4, again, 17, 5, 9);
+    ck_assert_mem_eq(once, again, sizeof(once));
+    ck_assert(isfinite(once[0]));
+    lv_sampler_free(&s);
+}
+END_TEST
+
+/* x <- (1 - sigma') (x - sigma v) + sigma' noise, of the stream of the step */
+START_TEST(renoises)
+{
+    enum { N = 33 };
+    LvSampler *s = sampler(LV_SAMPLER_RENOISE, 4, 5, N);
+    float x[N], v[N], noise[N], want[N];
+
+    lv_sampler_start(s, 42, 1000);
+    lv_philox_normal(x, N, 1, 2);
+    for (int i = 0; i < 4; i++) {
+        double sigma = lv_sampler_sigma(s, i), next = lv_sampler_sigma(s, i + 1);
+
+        lv_philox_normal(v, N, 3, (uint64_t)i);
+        lv_philox_normal(noise, N, 42, 1000 + (uint64_t)i);
+        for (int j = 0; j < N; j++)
+            want[j] = (float)((1 - next) * (x[j] - sigma * v[j]) + next * noise[j]);
+        lv_sampler_step(s, i, x, v);
+        ck_assert(relative(x, want, N) < 1e-7);
+    }
+    lv_sampler_free(&s);
+}
+END_TEST
+
+START_TEST(renoise_seeds_differ)
+{
+    LvSampler *s = sampler(LV_SAMPLER_RENOISE, 4, 5, 17);
+    float a[17], b[17], c[17];
+
+    sample(s, 4, a, 17, 5, 9);
+    sample(s, 4, b, 17, 6, 9);
+    sample(s, 4, c, 17, 5, 1 << 16);
+    ck_assert(relative(a, b, 17) > 0.1);
+    ck_assert(relative(a, c, 17) > 0.1);
+    lv_sampler_free(&s);
+}
+END_TEST
+
+/* Steps count up by one, as lv_sampler_start() needs it; clips and uses are apart. */
+START_TEST(noise_streams)
+{
+    static const int64_t clips[] = { 0, 1, 2, 1 << 20 };
+    uint64_t last = 0;
+
+    for (int i = 0; i < LV_COUNT(clips); i++) {
+        uint64_t start = lv_noise_stream(clips[i], LV_NOISE_START, 0);
+        uint64_t again = lv_noise_stream(clips[i], LV_NOISE_RENOISE, 0);
+
+        ck_assert(i == 0 || start > last);
+        ck_assert(again >= start + (1 << 16));
+        ck_assert(lv_noise_stream(clips[i], LV_NOISE_RENOISE, 999) == again + 999);
+        last = lv_noise_stream(clips[i], LV_NOISE_RENOISE, (1 << 16) - 1);
+    }
+}
+END_TEST
+
+START_TEST(guidance)
+{
+    const float u[5] = { 1, -2, 0, 0.5f, 8 }, c[5] = { 3, -2, 1, -0.5f, 4 };
+    float v[5];
+
+    for (int scale = 0; scale <= 5; scale++) {
+        memcpy(v, c, sizeof(v));
+        lv_guide(v, u, 5, (float)scale);
+        for (int j = 0; j < 5; j++)
+            ck_assert(v[j] == u[j] + (float)scale * (c[j] - u[j]));
+    }
+    memcpy(v, c, sizeof(v));
+    lv_guide(v, u, 5, 1);
+    ck_assert_mem_eq(v, c, sizeof(v));
+}
+END_TEST
+
+/* Delivery */
+
+enum { PAD = 5, MAX_SIDE = 300, MARGIN = 3 };
+
+/* Planes of a picture with room and known bytes around them. */
+typedef struct Canvas {
+    LvPicture pic;
+    uint8_t *memory[3];
+    int rows[3], row_bytes[3], pitch[3];
+} Canvas;
+
+static int planes(int format)
+{
+    return format == LV_RGB24 ? 1 : 3;
+}
+
+static void canvas_new(Canvas *c, int format, int w, int h, int upside_down)
+{
+    memset(c, 0, sizeof(*c));
+    c->pic = (LvPicture) { .width = w, .height = h, .format = format };
+    for (int p = 0; p < planes(format); p++) {
+        int half = format == LV_YUV420P && p > 0;
+        size_t bytes;
+
+        c->rows[p]      = half ? (h + 1) / 2 : h;
+        c->row_bytes[p] = format == LV_RGB24 ? 3 * w : half ? (w + 1) / 2 : w;
+        c->pitch[p]     = c->row_bytes[p] + PAD;
+        bytes = (size_t)(c->pitch[p] * (c->rows[p] + 2 * MARGIN));
+        c->memory[p] = malloc(bytes);
+        ck_assert_ptr_nonnull(c->memory[p]);
+        memset(c->memory[p], 0xA5, bytes);
+        c->pic.data[p]   = c->memory[p] + c->pitch[p] * MARGIN;
+        c->pic.stride[p] = c->pitch[p];
+        if (upside_down) {
+            c->pic.data[p] += c->pitch[p] * (c->rows[p] - 1);
+            c->pic.stride[p] = -c->pitch[p];
+        }
+    }
+}
+
+/* Nothing outside the picture was written. */
+static void canvas_free(Canvas *c)
+{
+    for (int p = 0; p < planes(c->pic.format); p++) {
+        for (int y = 0; y < c->rows[p] + 2 * MARGIN; y++) {
+            int inside = y >= MARGIN && y < MARGIN + c->rows[p];
+            for (int x = inside ? c->row_bytes[p] : 0; x < c->pitch[p]; x++)
+                ck_assert_int_eq(c->memory[p][y * c->pitch[p] + x], 0xA5);
+        }
+        free(c->memory[p]);
+    }
+}
+
+static int pixel(const Canvas *c, int p, int y, int x)
+{
+    return c->pic.data[p][y * c->pic.stride[p] + x];
+}
+
+/* Nearest whole number, or either neighbour where f32 can't tell. */
+static void close_to(int got, double want, int p, int y, int x)
+{
+    ck_assert_msg(fabs(got - want) <= 0.5 + 1e-3, "plane %d (%d, %d): %d, not %.4f", p,
+                  x, y, got, want);
+}
+
+/* The picture as seen by the reference: clamped, cut, in f64. */
+typedef struct Scene {
+    const float *rgb;
+    int rows, cols, w, h;
+} Scene;
+
+static double colour(const Scene *s, int y, int x, int c)
+{
+    int top = (s->rows - s->h) / 2, left = (s->cols - s->w) / 2;
+    double v = s->rgb[((top + y) * s->cols + left + x) * 3 + c];
+
+    return v > 1 ? 1 : v > 0 ? v : 0;
+}
+
+/* Plane p of BT.709, limited range, of a colour: 0 Y, 1 Cb, 2 Cr */
+static double bt709(const double rgb[3], int p)
+{
+    double y = 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2];
+
+    if (p == 0)
+        return 16 + 219 * y;
+    return p == 1 ? 128 + 224 * (rgb[2] - y) / 1.8556
+                  : 128 + 224 * (rgb[0] - y) / 1.5748;
+}
+
+/* What a chroma sample at (y, x) of 4:2:0 sees of colour c. */
+static double chroma_colour(const Scene *s, int y, int x, int c)
+{
+    double sum = 0, weights = 0;
+
+    for (int j = 0; j < 2; j++) {
+        for (int i = -1; i < 2; i++) {
+            int row = 2 * y + j, col = 2 * x + i, w = i ? 1 : 2;
+            int alone = 2 * x == s->w - 1;
+            if (row >= s->h || (alone && i))
+                continue;
+            sum     += w * colour(s, row, col < 0 ? 0 : col, c);
+            weights += w;
+        }
+    }
+    return sum / weights;
+}
+
+static void check_yuv(const Canvas *cv, const Scene *s)
+{
+    int half = cv->pic.format == LV_YUV420P;
+
+    for (int p = 0; p < 3; p++)
+        for (int y = 0; y < cv->rows[p]; y++)
+            for (int x = 0; x < cv->row_bytes[p]; x++) {
+                double rgb[3];
+                for (int c = 0; c < 3; c++)
+                    rgb[c] = half && p ? chroma_colour(s, y, x, c) : colour(s, y, x, c);
+                close_to(pixel(cv, p, y, x), bt709(rgb, p), p, y, x);
+            }
+}
+
+static void check_rgb(const Canvas *cv, const Scene *s)
+{
+    static const int plane_colour[3] = { 1, 2, 0 };
+
+    for (int y = 0; y < s->h; y++)
+        for (int x = 0; x < s->w; x++)
+            for (int c = 0; c < 3; c++)
+                if (cv->pic.format == LV_RGB24)
+                    close_to(pixel(cv, 0, y, 3 * x + c), 255 * colour(s, y, x, c), c,
+                             y, x);
+                else
+                    close_to(pixel(cv, c, y, x), 255 * colour(s, y, x, plane_colour[c]),
+                             c, y, x);
+}
+
+static float *random_picture(int rows, int cols, uint32_t seed)
+{
+    float *rgb = malloc((size_t)rows * (size_t)cols * 3 * sizeof(*rgb));
+
+    ck_assert_ptr_nonnull(rgb);
+    for (int i = 0; i < rows * cols * 3; i++)
+        rgb[i] = (float)(draw(&seed) * 1.4 - 0.2);
+    return rgb;
+}
+
+static void check_size(int format, int w, int h, int extra_rows, int extra_cols)
+{
+    Scene s = { NULL, h + extra_rows, w + extra_cols, w, h };
+    float *rgb = random_picture(s.rows, s.cols, (uint32_t)(w * 100 + h));
+
+    s.rgb = rgb;
+    for (int upside_down = 0; upside_down < 2; upside_down++) {
+        Canvas c;
+        canvas_new(&c, format, w, h, upside_down);
+        lv_deliver(&c.pic, rgb, s.rows, s.cols);
+        if (format == LV_YUV420P || format == LV_YUV444P)
+            check_yuv(&c, &s);
+        else
+            check_rgb(&c, &s);
+        canvas_free(&c);
+    }
+    free(rgb);
+}
+
+START_TEST(all_sizes)
+{
+    for (int h = 1; h <= 9; h++)
+        for (int w = 1; w <= 17; w++)
+            check_size(_i, w, h, h % 4, w % 4);
+}
+END_TEST
+
+START_TEST(wide_sizes)
+{
+    static const int widths[] = { 126, 127, 128, 129, 130, 255, 256, 257, MAX_SIDE };
+
+    for (int k = 0; k < LV_COUNT(widths); k++) {
+        check_size(_i, widths[k], 3, 0, 0);
+        check_size(_i, widths[k], 4, 2, 7);
+    }
+}
+END_TEST
+
+static const struct {
+    float rgb[3];
+    int yuv[3];
+} colours[] = {
+    { { 0, 0, 0 }, { 16, 128, 128 } },
+    { { 1, 1, 1 }, { 235, 128, 128 } },
+    { { 1, 0, 0 }, { 63, 102, 240 } },
+    { { 0, 1, 0 }, { 173, 42, 26 } },
+    { { 0, 0, 1 }, { 32, 240, 118 } },
+    { { 1, 1, 0 }, { 219, 16, 138 } },
+    { { 2, -1, -INFINITY }, { 63, 102, 240 } },
+    { { INFINITY, 7, 1e30f }, { 235, 128, 128 } },
+    { { NAN, NAN, NAN }, { 16, 128, 128 } },
+    { { 1, NAN, -NAN }, { 63, 102, 240 } },
+};
+
+/* A flat picture has one value in each plane, wherever chroma is sited. */
+START_TEST(known_colours)
+{
+    float rgb[5 * 7 * 3];
+
+    for (int i = 0; i < 5 * 7 * 3; i++)
+        rgb[i] = colours[_i].rgb[i % 3];
+    for (int format = LV_YUV420P; format <= LV_YUV444P; format++) {
+        Canvas c;
+        canvas_new(&c, format, 7, 5, 0);
+        lv_deliver(&c.pic, rgb, 5, 7);
+        for (int p = 0; p < 3; p++)
+            for (int y = 0; y < c.rows[p]; y++)
+                for (int x = 0; x < c.row_bytes[p]; x++)
+                    ck_assert_int_eq(pixel(&c, p, y, x), colours[_i].yuv[p]);
+        canvas_free(&c);
+    }
+}
+END_TEST
+
+/* Full range formats keep every 8-bit value. */
+START_TEST(bytes_survive)
+{
+    float rgb[256 * 3];
+    Canvas c;
+
+    for (int i = 0; i < 256; i++) {
+        rgb[3 * i]     = (float)i / 255;
+        rgb[3 * i + 1] = (float)(255 - i) / 255;
+        rgb[3 * i + 2] = (float)(i ^ 85) / 255;
+    }
+    canvas_new(&c, LV_RGB24, 256, 1, 0);
+    lv_deliver(&c.pic, rgb, 1, 256);
+    for (int i = 0; i < 256; i++) {
+        ck_assert_int_eq(pixel(&c, 0, 0, 3 * i), i);
+        ck_assert_int_eq(pixel(&c, 0, 0, 3 * i + 1), 255 - i);
+        ck_assert_int_eq(pixel(&c, 0, 0, 3 * i + 2), i ^ 85);
+    }
+    canvas_free(&c);
+}
+END_TEST
+
+/* Suite */
+
+static TCase *tcase(Suite *suite, const char *name)
+{
+    TCase *t = tcase_create(name);
+
+    tcase_set_timeout(t, 60);
+    suite_add_tcase(suite, t);
+    return t;
+}
+
+static Suite *pipeline_suite(void)
+{
+    Suite *suite = suite_create("pipeline");
+    TCase *t = tcase(suite, "sample");
+
+    tcase_add_test(t, names);
+    tcase_add_loop_test(t, refuses, 0, LV_COUNT(refused));
+    tcase_add_test(t, out_of_memory);
+    tcase_add_loop_test(t, tables_fall, LV_SAMPLER_EULER, LV_SAMPLER_NB);
+    tcase_add_loop_test(t, reference_tables, 0, LV_COUNT(tables));
+    tcase_add_loop_test(t, scalar, 0, LV_COUNT(scalars));
+    tcase_add_loop_test(t, reference_states, 0, LV_COUNT(runs));
+    tcase_add_loop_test(t, ends_at_x0, LV_SAMPLER_EULER, LV_SAMPLER_NB);
+    tcase_add_loop_test(t, starts_anew, LV_SAMPLER_EULER, LV_SAMPLER_NB);
+    tcase_add_test(t, renoises);
+    tcase_add_test(t, renoise_seeds_differ);
+    tcase_add_test(t, noise_streams);
+    tcase_add_test(t, guidance);
+
+    t = tcase(suite, "deliver");
+    tcase_add_loop_test(t, all_sizes, 0, LV_FORMAT_NB);
+    tcase_add_loop_test(t, wide_sizes, 0, LV_FORMAT_NB);
+    tcase_add_loop_test(t, known_colours, 0, LV_COUNT(colours));
+    tcase_add_test(t, bytes_survive);
+    return suite;
+}
+
+int main(void)
+{
+    SRunner *runner = srunner_create(pipeline_suite());
+    int failed;
+
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

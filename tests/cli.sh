@@ -1,0 +1,281 @@
+#!/bin/sh
+# This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+#
+# The command: files, pipes, pictures, exit codes, messages, signals, terminals.
+# It is the one in $LINVIDEO (build/linvideo), run on the embedded model.
+
+. "$(dirname "$0")/report.sh"
+
+linvideo=$(absolute "${LINVIDEO:-build/linvideo}")
+samples=$(absolute "$(dirname "$0")/../samples")
+LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$samples}
+export LINVIDEO_MODEL_PATH
+
+[ -x "$linvideo" ] || { echo "no $linvideo here"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+
+prompt="a large red circle moving right on a blue background"
+
+# Short, quiet and the same each time.
+generate() {
+    "$linvideo" generate --steps 2 --seed 1 "$@"
+}
+
+# run COMMAND...: keeps what it says in $said, its status in $code
+run() {
+    code=0
+    said=$("$@" 2>&1) || code=$?
+}
+
+# status NAME WANTED COMMAND...
+status() {
+    status_name=$1 wanted=$2
+    shift 2
+    run "$@"
+    if [ "$code" = "$wanted" ]; then ok "$status_name"; else
+        not_ok "$status_name" "status $code, not $wanted: $said"
+    fi
+}
+
+# says NAME STATUS PATTERN COMMAND...: one line that fits the pattern
+says() {
+    says_name=$1 wanted=$2 pattern=$3
+    shift 3
+    run "$@"
+    if [ "$code" = "$wanted" ] && echo "$said" | grep -qE -e "$pattern"; then
+        ok "$says_name"
+    else
+        not_ok "$says_name" "status $code, not $wanted, or no \"$pattern\": $said"
+    fi
+}
+
+# one_line NAME: what the last run said was a single line
+one_line() {
+    equal "$1" "$(echo "$said" | wc -l)" 1
+}
+
+# probe FILE FIELDS: what ffprobe sees in its video
+probe() {
+    ffprobe -v error -count_frames -show_entries "stream=$2" -of csv=p=0:s=_ "$1"
+}
+
+fields=width,height,pix_fmt,color_range,r_frame_rate,nb_read_frames
+
+# The command itself
+
+says "help lists the commands" 0 '^ *generate ' "$linvideo" --help
+says "version" 0 '^liblinvideo [0-9]+\.[0-9]+\.[0-9]+' "$linvideo" --version
+says "no command: usage" 2 '^Usage' "$linvideo"
+says "unknown command" 2 'no command "paint"' "$linvideo" paint
+for command in generate inspect bench; do
+    says "help of $command" 0 "^Usage: linvideo $command" "$linvideo" $command --help
+done
+says "generate --help names every parameter" 0 '--negative_prompt' \
+    "$linvideo" generate --help
+
+# Files
+
+says "y4m to a file" 0 'seed 1$' generate -o a.y4m "$prompt"
+equal "what is in it" "$(probe a.y4m $fields)" 64_64_yuv420p_tv_8/1_17
+says "times of the stages and memory" 0 \
+    'loading .* s, text .* s, denoising .* s, decoding .* s, peak memory .* MiB' \
+    generate -y -o a.y4m "$prompt"
+says "no overwriting" 1 'a.y4m exists; -y' generate -o a.y4m "$prompt"
+status "overwriting with -y" 0 generate -y -o a.y4m "$prompt"
+equal "no file is left over" "$(echo *)" a.y4m
+status "out.y4m is the default" 0 generate --frames 1 "$prompt"
+equal "and is written" "$(probe out.y4m nb_read_frames)" 1
+run generate -q -o q.y4m "$prompt"
+equal "-q says nothing" "$said" ""
+equal "same seed, same bits" "$(md5sum <a.y4m)" "$(md5sum <q.y4m)"
+generate -q --seed 2 -o q2.y4m "$prompt"
+equal "another seed, other bits" \
+    "$(cmp -s a.y4m q2.y4m && echo same || echo differ)" differ
+run generate -q --size=50x38 --rate 24000/1001 --frames=5 -o odd.y4m "$prompt"
+equal "size, rate, number of frames" "$(probe odd.y4m $fields)" \
+    50_38_yuv420p_tv_24000/1001_5
+generate -q -size 33x17 -format yuv444p -duration 0.25 -o b.y4m -- "$prompt"
+equal "odd size, 4:4:4, one dash, --" "$(probe b.y4m $fields)" \
+    33_17_yuv444p_tv_8/1_2
+generate -q --size 33x17 --frames 2 -o c.y4m "$prompt"
+equal "odd size, 4:2:0" "$(probe c.y4m $fields)" 33_17_yuv420p_tv_8/1_2
+equal "y4m's first line" "$(head -n 1 c.y4m)" \
+    "YUV4MPEG2 W33 H17 F8:1 Ip A1:1 C420mpeg2 XCOLORRANGE=LIMITED"
+printf '%s\n' "$prompt" >prompt.txt
+generate -q --prompt_file prompt.txt -o file.y4m
+equal "prompt from a file" "$(md5sum <file.y4m)" "$(md5sum <a.y4m)"
+
+# Pipes
+
+generate -q -o - "$prompt" | ffmpeg -v error -y -i - -c:v ffv1 pipe.mkv
+equal "into ffmpeg" "$(probe pipe.mkv width,height,pix_fmt)" 64_64_yuv420p
+equal "standard output holds the same" \
+    "$(generate -q -o - "$prompt" | md5sum)" "$(md5sum <a.y4m)"
+{ generate --frames 400 -o - "$prompt" 2>err; echo $? >code; } | head -c 100 >/dev/null
+equal "a closed pipe: status of SIGPIPE" "$(cat code)" 141
+equal "a closed pipe: no complaint" "$(grep -ci -e pipe -e error err)" 0
+status "a device is written as it is" 0 generate -q -o /dev/null "$prompt"
+[ -c /dev/null ] && ok "and stays one" || not_ok "and stays one"
+says "a full disk" 1 'No space left' generate -o /dev/full "$prompt"
+
+# Pictures
+
+status "a PNG" 0 generate -q --format rgb24 -o a.png "$prompt"
+equal "what is in it" "$(probe a.png width,height,pix_fmt)" 64_64_rgb24
+status "a frame by number" 0 generate -q --frame 5 -o f5.png "$prompt"
+status "all frames" 0 generate -q --frames 9 -o 'all%03d.png' "$prompt"
+equal "as many files" "$(ls all*.png | tr '\n' ' ')" \
+    "$(printf 'all%03d.png ' 0 1 2 3 4 5 6 7 8)"
+cmp -s f5.png all005.png && ok "one of them is that frame" ||
+    not_ok "one of them is that frame"
+says "no overwriting of any" 1 'all000.png exists' generate -o 'all%03d.png' "$prompt"
+generate -q --format yuv444p -o 444.y4m "$prompt"
+psnr=$(ffmpeg -hide_banner -nostats -i 444.y4m -i f5.png -lavfi "
+        [0:v]select='eq(n,5)',scale=in_color_matrix=bt709:in_range=tv:flags=accurate_rnd+full_chroma_int,format=gbrp[a];
+        [1:v]format=gbrp[b];[a][b]psnr" -frames:v 1 -f null - 2>&1 |
+    sed -n 's/.*average:\([0-9a-z.]*\).*/\1/p')
+[ "${psnr%.*}" = inf ] || [ "${psnr%.*}" -ge 38 ] && ok "it shows what the video shows" ||
+    not_ok "it shows what the video shows" "PSNR $psnr dB"
+equal "the prompt is kept in it" "$(grep -ac "$prompt" f5.png)" 1
+says "a frame that is not there" 2 '99 asked for, the video has 17' \
+    generate --frame 99 -o b.png "$prompt"
+says "a pattern with two numbers" 2 'one %d' generate -o 'a%d%d.png' "$prompt"
+says "a pattern that is none" 2 'one %d' generate -o 'a%s.png' "$prompt"
+
+# Wrong use
+
+says "another ending" 2 "generate -o - --steps 2 --seed 1 'it'.''s' \| ffmpeg -i - x.mp4" \
+    generate -o x.mp4 "it's"
+says "the same with --output=" 2 'generate -o - --steps 2 --seed 1 cat \| ffmpeg -i - x.mkv' \
+    generate --output=x.mkv cat
+says "a folder" 2 'is a folder' generate -o . cat
+says "no such prompt file" 1 'none.txt' \
+    "$linvideo" generate --prompt_file none.txt -o x.y4m
+says "a folder that is not there" 1 'No such file' generate -o none/x.y4m cat
+says "frame without a PNG" 2 'single PNG' generate --frame 3 -o x.y4m cat
+says "RGB into y4m" 2 'y4m holds no RGB' generate --format rgb24 -o x.y4m cat
+says "YUV into PNG" 2 'rgb24 only' generate --format yuv444p -o x.png cat
+says "two prompts" 2 'two prompts, the second is "dog"' generate cat dog
+says "an unknown option" 2 'no option "sede"' generate --sede 3 cat
+says "an option without its value" 2 'option steps wants a value' \
+    "$linvideo" generate cat --steps
+says "a value too many" 2 'takes no value' generate --quiet=yes cat
+
+while IFS='|' read -r name value pattern; do
+    says "bad $name" 2 "$pattern" generate -o x.y4m "--$name=$value" cat
+    one_line "bad $name: one line"
+done <<'END'
+size|64|size
+size|8x64|size
+size|64x9000|size
+rate|0|rate
+rate|fast|rate
+frames|0|frames
+duration|0|duration
+duration|-3|duration
+seed|4294967296|seed
+seed|one|seed
+steps|1001|steps
+guidance|0.5|guidance
+shift|-1|shift
+sampler|ddim|sampler
+precision|f8|precision
+format|nv12|format
+device|tpu|device
+threads|-1|threads
+memory_limit|many|memory_limit
+clip_frames|5000|clip_frames
+END
+
+says "no prompt" 2 'prompt' generate -o x.y4m
+says "an empty prompt" 2 'prompt' generate -o x.y4m ""
+says "prompt and prompt file" 2 'prompt' generate --prompt_file prompt.txt -o x.y4m cat
+says "no such model" 1 'nonesuch' generate --model nonesuch -o x.y4m cat
+says "too little memory" 1 'need .* MiB' generate --memory_limit 1M -o x.y4m cat
+equal "nothing of that was written" "$(ls x.* 2>/dev/null)" ""
+
+# inspect and bench
+
+says "inspect: the clip" 0 '^clip +64x64, 17 frames at 8/s' "$linvideo" inspect
+for line in '^model .*motion.safetensors' '^sampler ' '^dit +[0-9]+ layers' \
+    'attention .* in layers? 0' '^text +UMT5' '^decoder ' '^dit +[0-9]+ +[0-9]+ .* F16' \
+    '64x64, 17 frames: 80 tokens' '^f32 .*MiB'; do
+    echo "$said" | grep -qE "$line" && ok "inspect: $line" ||
+        not_ok "inspect: $line" "$said"
+done
+says "inspect: another size" 0 '^128x72, 17 frames: 200 tokens .made at 128x80' \
+    "$linvideo" inspect --size 128x72
+says "inspect: tensors" 0 'dit.blocks.0.ffn.0.weight +F16 +\[768,192\]' \
+    "$linvideo" inspect --tensors
+says "inspect: JSON" 0 '"tokens": 80' "$linvideo" inspect --json
+says "inspect: JSON of tensors" 0 '"dit.head.modulation"' \
+    "$linvideo" inspect --json --tensors
+for graph in text dit decode; do
+    says "inspect: graph of $graph" 0 '^ *0 .*# [a-z0-9]+\.c:[0-9]+' \
+        "$linvideo" inspect --graph $graph
+done
+status "inspect: a path" 0 "$linvideo" inspect "$samples/motion.safetensors"
+says "inspect: no such model" 1 'nonesuch' "$linvideo" inspect nonesuch
+says "inspect: no model file" 1 'prompt.txt' "$linvideo" inspect ./prompt.txt
+says "inspect: an unknown graph" 2 'none of text, dit, decode' \
+    "$linvideo" inspect --graph vae
+says "inspect: a bad size" 2 'size' "$linvideo" inspect --size 64
+says "inspect: an unknown option" 2 'no option "depth"' "$linvideo" inspect --depth 1
+head -c 5000 "$samples/motion.safetensors" >cut.safetensors
+says "inspect: a cut file" 1 'cut.safetensors' "$linvideo" inspect ./cut.safetensors
+
+says "bench: list" 0 '^\* dit-1.3b-1280 ' "$linvideo" bench --list
+for name in dit-1.3b-5120-linear16 dit-1.3b-32760-linear16 dit-motion \
+    linear-layer-2048 linear-layer-65536 tae-256; do
+    echo "$said" | grep -q " $name " && ok "bench: $name" || not_ok "bench: $name"
+done
+says "bench: an unknown name" 2 'named "dit-9b"' "$linvideo" bench dit-9b
+says "bench: an unknown precision" 2 'none of auto, f32, bf16' \
+    "$linvideo" bench --precision f8
+says "bench: one work" 0 '^dit-motion +[0-9.]+ [mu]?s .* [0-9.]+ +[0-9]+ %' \
+    "$linvideo" bench --reps 2 --ops dit-motion
+for line in '^ceiling: [0-9]+ GFLOP/s in bf16, [1-9][0-9]* in f32' '^    linear ' \
+    'dit\.c:[0-9]+'; do
+    echo "$said" | grep -qE "$line" && ok "bench: $line" || not_ok "bench: $line" "$said"
+done
+says "bench: JSON" 0 '"name": "op-norm", "seconds": [0-9]' \
+    "$linvideo" bench --json --reps 2 --precision f32 --threads 1 op-norm op-gate
+
+# Signals and terminals
+
+long="--steps 1000 --frames 4000"
+for pair in INT:130 TERM:143 HUP:129; do
+    # shellcheck disable=SC2086
+    status "stopped by SIG${pair%:*}" "${pair#*:}" timeout --preserve-status \
+        -s "${pair%:*}" 1 "$linvideo" generate $long -o s.y4m "$prompt"
+done
+equal "nothing is left of them" "$(ls s.y4m* 2>/dev/null)" ""
+
+# terminal COMMAND: its output, run on a terminal 70 columns wide
+terminal() {
+    script -qec "stty cols 70; $1" /dev/null 2>&1 </dev/null
+}
+
+# A bare chroot has no pseudo-terminals.
+if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
+    base="'$linvideo' generate --seed 1 '$prompt'"
+    says "no video to a terminal" 2 'not written to a terminal' terminal "$base -o -"
+    TERM=xterm terminal "$base --steps 200 --frames 5 -o t.y4m" >bar
+    grep -q '#\.*\]  *[0-9]* %' bar && ok "a bar on a terminal" ||
+        not_ok "a bar on a terminal" "$(cat bar)"
+    equal "it fits the width" "$(tr '\r' '\n' <bar | sed 's/.\[K//' |
+        grep '%' | awk 'length > 70' | head -n 1)" ""
+    TERM=dumb terminal "$base -y --steps 200 --frames 5 -o t.y4m" >bar
+    equal "no bar on a dumb one" "$(grep -c '#' bar)" 0
+    { sleep 1; printf '\003'; sleep 5; } |
+        TERM=xterm script -qec "exec $base $long -o u.y4m" /dev/null >bar 2>&1
+    equal "Ctrl-C" $? 130
+    equal "leaves nothing" "$(ls u.y4m* 2>/dev/null)" ""
+fi
+run generate --steps 300 --frames 5 -o l.y4m "$prompt"
+equal "no bar elsewhere" "$(echo "$said" | grep -c '#')" 0
+equal "nor control characters" "$(echo "$said" | grep -c '[[:cntrl:]]')" 0
+
+finish

@@ -1,0 +1,333 @@
+#!/bin/sh
+# This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+#
+# The source filter in a real ffmpeg: $FFMPEG_LINVIDEO, or the command in the
+# build folder. Any FFmpeg with the filter will do, also one of "make ffmpeg".
+
+. "$(dirname "$0")/report.sh"
+
+ffmpeg=$(absolute "${FFMPEG_LINVIDEO:-${BUILD:-build}/ffmpeg-linvideo}")
+samples=$(absolute "$(dirname "$0")/../samples")
+LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$samples}
+export LINVIDEO_MODEL_PATH
+
+[ -x "$ffmpeg" ] || { echo "no $ffmpeg here (make dropin)"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+
+prompt="a large red circle moving left on a blue background"
+# Quick, and the same each time.
+quick="linvideo=steps=2:seed=1"
+plain="$quick:prompt=$prompt"
+tiny="$plain:size=32x32:steps=1"
+
+ff() { "$ffmpeg" -hide_banner -nostdin -v "${level:-error}" "$@"; }
+
+# The ffprobe of the same FFmpeg.
+probe() {
+    if [ -x "${ffmpeg%/*}/ffprobe" ]; then
+        "${ffmpeg%/*}/ffprobe" -v error "$@"
+    else
+        LINVIDEO_FFMPEG=ffprobe "$ffmpeg" -v error "$@"
+    fi
+}
+
+# md5 GRAPH [OPTION...]: framemd5 of a graph; hashes: its lines alone
+md5() {
+    md5_graph=$1
+    shift
+    ff -f lavfi -i "$md5_graph" "$@" -f framemd5 -
+}
+hashes() { md5 "$@" | grep -v '^#'; }
+complex() { ff -filter_complex "$1" -f framemd5 - | grep -v '^#'; }
+
+# count: lines of a stream of hashes; stamps: their timestamps
+count() { grep -c .; }
+stamps() { awk -F ', *' '{ printf "%s ", $3 }'; }
+
+# matches NAME TEXT PATTERN
+matches() {
+    if printf '%s\n' "$2" | grep -qE -e "$3"; then ok "$1"; else
+        not_ok "$1" "no \"$3\" in: $2"
+    fi
+}
+
+# differ NAME A B: neither is empty, and they are not the same
+differ() {
+    if [ -n "$2" ] && [ -n "$3" ] && [ "$2" != "$3" ]; then ok "$1"; else
+        not_ok "$1" "the same or nothing"
+    fi
+}
+
+# fails NAME PATTERN ARGUMENT...: an error that ffmpeg ends with, and its message
+fails() {
+    fails_name=$1 pattern=$2
+    shift 2
+    code=0
+    said=$(ff "$@" -f null - 2>&1) || code=$?
+    case $code in
+    0|13[2-9]) wrong=1 ;;   # no failure, or a signal
+    *) wrong=0 ;;
+    esac
+    if [ $wrong = 0 ] &&
+       printf '%s\n' "$said" | grep -i linvideo | grep -qE -e "$pattern"; then
+        ok "$fails_name"
+    else
+        not_ok "$fails_name" "status $code, no \"$pattern\" in: $said"
+    fi
+}
+
+# refuses NAME PATTERN OPTIONS: the filter itself with these options
+refuses() { fails "$1" "$2" -f lavfi -i "linvideo=$3"; }
+
+# listing and help
+
+matches "-filters lists it" "$(ff -filters)" ' linvideo +\|->V +Make'
+help=$(ff -h filter=linvideo)
+for name in model prompt prompt_file textfile negative_prompt size s rate r \
+            duration d frames clip_frames seed steps guidance shift sampler \
+            precision format pixel_format device memory_limit; do
+    matches "help: $name" "$help" "^ +$name +<"
+done
+for name in auto euler unipc renoise 'dpm[+][+]' f32 bf16; do
+    matches "help: value $name" "$help" "^ +$name +[0-9]"
+done
+matches "help: the prompt alone can change" \
+    "$(printf '%s\n' "$help" | grep '\.T\.')" '^ +prompt +<'
+
+# what it is told at the start is what it delivers
+
+said=$(level=info; ff -f lavfi -i "$plain" -f null - 2>&1)
+told() { printf '%s\n' "$said" | sed -n "s/.* $1:\([^ ]*\).*/\1/p" | head -n 1; }
+first=$(hashes "$plain")
+equal "one clip by default" "$(echo "$first" | count)" "$(told frames)"
+equal "size and rate of the model" \
+    "$(md5 "$plain" -frames:v 1 | sed -n 's/^#dimensions 0: //p; s/^#tb 0: //p' | xargs)" \
+    "$(told rate | awk -F / '{ print $2 "/" $1 }') $(told size)"
+matches "progress" "$said" \
+    ' (loading|text|denoising|decoding) clip 1/1: step [0-9]+/[0-9]+, [0-9]+ %'
+begun=$(date +%s)
+lines=$(level=info; ff -f lavfi -i "$plain:frames=40:steps=20" -f null - 2>&1 |
+        grep -c 'clip [123]/3: step')
+if [ "$lines" -le $(($(date +%s) - begun + 2)) ]; then
+    ok "progress: at most a line every second"
+else
+    not_ok "progress: $lines lines"
+fi
+equal "quiet when asked" "$(level=warning; ff -f lavfi -i "$tiny" -f null - 2>&1)" ""
+
+# the same bits
+
+equal "same frames twice" "$(hashes "$plain")" "$first"
+equal "same frames with 1 thread" "$(hashes "$plain:threads=1")" "$first"
+equal "same frames with 2 threads" "$(hashes "$plain:threads=2")" "$first"
+equal "same frames by -filter_complex" "$(complex "$plain")" "$first"
+equal "same frames with -filter_complex_threads 1" \
+    "$(ff -filter_complex_threads 1 -filter_complex "$plain" -f framemd5 - |
+       grep -v '^#')" "$first"
+differ "another seed, another video" "$(hashes "$plain:seed=2")" "$first"
+differ "another prompt, another video" \
+    "$(hashes "$quick:prompt=green snow falling on a black background")" "$first"
+differ "frames move" "$(echo "$first" | awk '{ print $6 }' | head -n 1)" \
+    "$(echo "$first" | awk '{ print $6 }' | tail -n 1)"
+
+drawn=$(level=info; hashes "$plain:seed=-1:frames=2" 2>drawn.txt)
+said=$(cat drawn.txt)
+seed=$(told seed)
+matches "seed -1: the seed is logged" "$seed" '^[0-9]+$'
+equal "seed -1: the seed makes the video again" \
+    "$(hashes "$plain:seed=${seed:-0}:frames=2")" "$drawn"
+said=$(level=info; ff -f lavfi -i "$tiny:seed=-1:frames=1" -f null - 2>&1)
+differ "seed -1: another one each time" "$(told seed)" "$seed"
+
+# frame counts and timestamps
+
+while read -r options wanted base; do
+    got=$(md5 "$tiny:$options")
+    equal "$options: frames" "$(echo "$got" | grep -v '^#' | count)" "$wanted"
+    equal "$options: timestamps" "$(echo "$got" | grep -v '^#' | stamps)" \
+        "$(seq 0 $((wanted - 1)) | tr '\n' ' ')"
+    equal "$options: timebase" "$(echo "$got" | sed -n 's/^#tb 0: //p')" "$base"
+done <<END
+duration=1:rate=8       8  1/8
+d=1.3:r=10              13 1/10
+d=0.01:r=8              1  1/8
+d=1:r=ntsc              30 1001/30000
+d=1.001:r=30000/1001    30 1001/30000
+d='00\\:00\\:01.5':r=2  3  1/2
+frames=1:r=25           1  1/25
+frames=20:r=25          20 1/25
+frames=7:clip_frames=5:r=8 7  1/8
+END
+equal "the end comes in time" \
+    "$(complex "$tiny:frames=3[a];$tiny:frames=2[b];[a][b]concat" | stamps)" "0 1 2 3 4 "
+equal "every frame lasts 1" \
+    "$(hashes "$tiny" | awk -F ', *' '{ print $4 }' | sort -u)" 1
+
+# sizes and formats
+
+while read -r w h; do
+    got=$(md5 "$plain:steps=1:frames=1:s=${w}x$h" | grep -v '^#[fvhsmct]')
+    bytes=$((w * h + 2 * ((w + 1) / 2) * ((h + 1) / 2)))
+    equal "size ${w}x$h" "$(echo "$got" | sed -n 's/^#dimensions 0: //p')" "${w}x$h"
+    equal "size ${w}x$h: bytes" "$(echo "$got" | awk -F ', *' '!/^#/ { print $5 }')" \
+        "$bytes"
+done <<END
+16 16
+33 17
+65 49
+100 40
+31 127
+96 64
+END
+
+formats="yuv420p yuv444p gbrp rgb24"
+for format in $formats; do
+    for option in format pixel_format; do
+        equal "$option=$format" "$(level=info; ff -f lavfi \
+            -i "$tiny:frames=1:$option=$format,showinfo" -f null - 2>&1 |
+            sed -n 's/.*n: *0 .*fmt:\([^ ]*\).*/\1/p' | sort -u)" "$format"
+    done
+    equal "unset, and $format wanted: nothing converts" "$(level=verbose; ff \
+        -filter_complex "$tiny:frames=1,format=$format,showinfo" -f null - 2>&1 |
+        sed -n 's/.*n: *0 .*fmt:\([^ ]*\).*/\1/p; s/.*auto.*scale.*/converted/p' |
+        xargs)" "$format"
+done
+equal "unset, and anything wanted: yuv420p" \
+    "$(level=info; ff -f lavfi -i "$tiny:frames=1,showinfo" -f null - 2>&1 |
+       sed -n 's/.*n: *0 .*fmt:\([^ ]*\).*/\1/p')" yuv420p
+
+# like FORMAT FILTERS LUMA CHROMA: our own conversion is like FFmpeg's from RGB, by
+# so many decibels at least; scalers differ in how they make chroma smaller
+like() {
+    decibels=$(level=info; ff -filter_complex "$plain:frames=2:format=rgb24,$2[a];
+        $plain:frames=2:format=$1[b];[a][b]psnr" -f null - 2>&1 |
+        sed -n 's/.*PSNR [yr]:\([^ ]*\) [ug]:\([^ ]*\) [vb]:\([^ ]*\).*/\1 \2 \3/p')
+    if echo "$decibels" | awk -v luma="$3" -v chroma="$4" '
+           function enough(got, want) { return got == "inf" || got + 0 >= want }
+           NF == 3 && enough($1, luma) && enough($2, chroma) && enough($3, chroma) {
+               good = 1
+           }
+           END { exit !good }'; then
+        ok "$1 shows what rgb24 shows"
+    else
+        not_ok "$1 shows what rgb24 shows" "decibels: $decibels"
+    fi
+}
+to709="scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int"
+like yuv444p "$to709,format=yuv444p" 50 50
+like yuv420p "$to709,format=yuv420p" 50 28
+like gbrp "format=gbrp" 100 100
+
+tags() {
+    ff -y -filter_complex "$tiny:frames=2:format=$1" -c:v "$2" tags.mkv || return
+    probe -select_streams v:0 -of csv=p=0 -show_entries \
+        stream=color_range,color_space,color_transfer,color_primaries tags.mkv
+    probe -select_streams v:0 -of csv=p=0 -read_intervals '%+#1' -show_entries \
+        frame=color_range,color_space,color_transfer,color_primaries tags.mkv
+}
+equal "colour tags of yuv420p" "$(tags yuv420p ffv1 | grep . | sort -u)" \
+    "tv,bt709,bt709,bt709"
+equal "colour tags of yuv444p" "$(tags yuv444p ffv1 | grep . | sort -u)" \
+    "tv,bt709,bt709,bt709"
+matches "colour of rgb24 is full range" "$(level=info; ff -filter_complex \
+    "$tiny:frames=1:format=rgb24,showinfo" -f null - 2>&1)" 'color_range:pc'
+
+# the prompt: file, metadata, command
+
+text="it's 2:30, a \"red\" circle; [b] %d \\n"
+printf '%s\n' "$text" >prompt.txt
+printf '%s' "$prompt" >plain.txt
+printed() {
+    ff -f lavfi -i "$1,metadata=print:file=-" -f null - |
+        sed -n "s/^lavfi\.linvideo\.$2=//p"
+}
+equal "prompt_file and prompt are the same" \
+    "$(hashes "$quick:prompt_file=plain.txt")" "$first"
+equal "textfile and prompt are the same" \
+    "$(hashes "$quick:textfile=plain.txt")" "$first"
+equal "prompt_file needs no escaping" \
+    "$(printed "$quick:steps=1:s=32x32:prompt_file=prompt.txt" prompt | sort -u)" \
+    "$text"
+equal "metadata: prompt" "$(printed "$tiny" prompt | sort -u)" "$prompt"
+equal "metadata: seed" "$(printed "$tiny" seed | sort -u)" 1
+equal "metadata: clip" "$(printed "$tiny:frames=7:clip_frames=5" clip | xargs)" \
+    "0 0 0 0 0 1 1"
+matches "metadata: model" "$(printed "$tiny:frames=1" model)" '^[^/]+$'
+equal "metadata reaches ffprobe" "$(probe -f lavfi -i "$tiny:frames=2" \
+    -show_entries frame_tags=lavfi.linvideo.seed -of csv=p=0 | xargs)" "1 1"
+echo "0.1 linvideo prompt 'green snow falling on a black background';" >change.txt
+echo "0.1 linvideo prompt '';" >clear.txt
+equal "command prompt: from the next clip on" \
+    "$(printed "$tiny:frames=10:clip_frames=5,sendcmd=f=change.txt" \
+        prompt | uniq -c | xargs)" \
+    "5 $prompt 5 green snow falling on a black background"
+equal "command prompt: an empty one leaves the old" \
+    "$(printed "$tiny:frames=10:clip_frames=5,sendcmd=f=clear.txt" prompt \
+        2>empty.txt | sort -u)" "$prompt"
+matches "command prompt: an empty one is said" "$(cat empty.txt)" 'linvideo.*empty'
+
+# graphs
+
+equal "two instances in one graph: the first" \
+    "$(complex "$plain[a];$plain:seed=2[b];[a][b]hstack,crop=iw/2:ih:0:0")" "$first"
+equal "two instances in one graph: the second" \
+    "$(complex "$plain[a];$plain:seed=2[b];[a][b]hstack,crop=iw/2:ih:iw/2:0")" \
+    "$(hashes "$plain:seed=2")"
+equal "an early stop by -frames:v" \
+    "$(hashes "$plain" -frames:v 2)" "$(echo "$first" | head -n 2)"
+equal "an early stop by -t" "$(hashes "$tiny:r=8:frames=100" -t 0.5 | count)" 4
+equal "an early stop within the graph" \
+    "$(complex "$plain,trim=end_frame=3")" "$(echo "$first" | head -n 3)"
+
+# errors: each with its own message, none with a wrong
+
+model=$(ls "$samples"/*.safetensors 2>/dev/null | head -n 1)
+if [ -n "$model" ]; then
+    head -c 100000 "$model" >cut.safetensors
+    head -c 5 "$model" >short.safetensors
+else
+    not_ok "there is a model in $samples"
+fi
+: >empty.safetensors
+: >nothing.txt
+yes word | head -n 600 | xargs >long.txt
+
+p="prompt=$prompt"
+refuses "missing model" 'nosuchmodel' "$p:model=nosuchmodel"
+refuses "missing model file" '/no/such/folder/x\.safetensors' \
+    "$p:model=/no/such/folder/x.safetensors"
+refuses "truncated model" 'cut\.safetensors' "$p:model=./cut.safetensors"
+refuses "model of 5 bytes" 'short\.safetensors' "$p:model=./short.safetensors"
+refuses "empty model" 'empty\.safetensors' "$p:model=./empty.safetensors"
+refuses "model is a text" 'prompt\.txt' "$p:model=./prompt.txt"
+refuses "no prompt" 'prompt' "seed=1"
+refuses "empty prompt" 'prompt' "prompt=:seed=1"
+refuses "both prompt and prompt_file" 'prompt_file' "$p:prompt_file=plain.txt"
+refuses "missing prompt_file" 'nosuch\.txt' "prompt_file=nosuch.txt"
+refuses "empty prompt_file" 'prompt' "prompt_file=nothing.txt"
+refuses "a prompt that is too long" 'token' "prompt_file=long.txt"
+refuses "zero duration" 'duration' "$p:duration=0"
+refuses "negative duration" 'duration' "$p:duration=-2"
+refuses "zero frames" 'frames' "$p:frames=0"
+refuses "both frames and duration" 'frames|duration' "$p:frames=3:duration=1"
+refuses "size too small" '8' "$p:size=8x8"
+refuses "size too large" '9000' "$p:size=9000x64"
+refuses "size that is none" 'wide' "$p:size=wide"
+refuses "rate that is none" 'slow' "$p:rate=slow"
+refuses "rate of zero" '0' "$p:rate=0"
+refuses "unknown sampler" 'heun' "$p:sampler=heun"
+refuses "unknown precision" 'f12' "$p:precision=f12"
+refuses "unknown device" 'toaster' "$p:device=toaster"
+refuses "unknown pixel format" 'pink' "$p:format=pink"
+refuses "pixel format we do not make" 'nv12' "$p:format=nv12"
+refuses "too many steps" 'steps' "$p:steps=5000"
+refuses "guidance below 1" 'guidance' "$p:guidance=0.5"
+refuses "shift too small" 'shift' "$p:shift=0.001"
+refuses "seed too large" 'seed' "$p:seed=4294967296"
+refuses "too little memory" 'memory|MiB|bytes' "$p:memory_limit=1000"
+refuses "unknown option" 'colour' "$p:colour=red"
+fails "an error in -filter_complex" 'nosuchmodel' \
+    -filter_complex "linvideo=$p:model=nosuchmodel"
+finish

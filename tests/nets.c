@@ -1,0 +1,914 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "tests/nets.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/graph.h"
+#include "model/dit.h"
+#include "model/tae.h"
+#include "model/umt5.h"
+#include "pipeline/sample.h"
+
+/* Programs */
+
+enum { MAX_MEMORY = 8 * LV_MAX_LAYERS };
+
+/* A program with all the memory that was bound to it. */
+typedef struct Run {
+    LvDevice *dev;
+    LvProgram *p;
+    void *arena;
+    void *memory[MAX_MEMORY];
+    int nb;
+} Run;
+
+/* Plan and build what g holds, and free g. */
+static int run_new(Run *r, LvGraph *g, LvDevice *dev)
+{
+    int ret = lv_program_new(&r->p, g, dev);
+
+    r->dev = dev;
+    lv_graph_free(&g);
+    if (ret < 0)
+        return ret;
+    r->arena = dev->fn->alloc(dev, lv_program_sizes(r->p).arena);
+    return r->arena ? lv_program_build(r->p, r->arena) : LV_ERR(ENOMEM);
+}
+
+/* New memory for t, bound to it; NULL when there is none. */
+static void *run_bind(Run *r, LvTensor t)
+{
+    size_t bytes = lv_tensor_bytes(&t);
+    void *data   = r->nb < MAX_MEMORY ? r->dev->fn->alloc(r->dev, bytes) : NULL;
+
+    if (data) {
+        r->memory[r->nb++] = data;
+        lv_program_bind(r->p, t, data);
+    }
+    return data;
+}
+
+static void run_free(Run *r)
+{
+    for (int i = 0; i < r->nb; i++)
+        r->dev->fn->free(r->dev, r->memory[i]);
+    lv_program_free(&r->p);
+    if (r->arena)
+        r->dev->fn->free(r->dev, r->arena);
+    memset(r, 0, sizeof(*r));
+}
+
+/* Bring tensor t at data here, as f32. */
+static int fetch(LvDevice *dev, LvTensor t, const void *data, float *dst)
+{
+    size_t bytes = lv_tensor_bytes(&t);
+    void *raw    = malloc(bytes);
+    int ret      = raw ? dev->fn->download(dev, raw, data, bytes) : LV_ERR(ENOMEM);
+
+    if (ret >= 0)
+        ret = lv_to_f32(dst, raw, t.dtype, lv_tensor_numel(&t));
+    free(raw);
+    return ret;
+}
+
+static float *new_floats(size_t n)
+{
+    return calloc(n + 1, sizeof(float));
+}
+
+/* Files */
+
+float *nets_floats(const LvSafetensors *st, const char *name, const LvMsg *msg)
+{
+    const LvFileTensor *t = lv_safetensors_find(st, name);
+    float *v = t ? new_floats(t->numel) : NULL;
+
+    if (v && lv_to_f32(v, t->data, t->dtype, t->numel) < 0) {
+        free(v);
+        v = NULL;
+    }
+    if (!v)
+        lv_msg(msg, LV_MSG_ERROR, "%s: no tensor %s of a float type",
+               lv_safetensors_path(st), name);
+    return v;
+}
+
+double nets_error(const LvFileTensor *ref, const float *ours, double *max)
+{
+    float *r = new_floats(ref->numel);
+    int ret = r ? lv_to_f32(r, ref->data, ref->dtype, ref->numel) : LV_ERR(ENOMEM);
+    double d2 = 0, r2 = 0, top = 0;
+
+    for (size_t i = 0; i < ref->numel && ret >= 0; i++) {
+        double d = (double)ours[i] - r[i];
+        d2 += d * d;
+        r2 += (double)r[i] * r[i];
+        top = fmax(top, fabs(d));
+    }
+    free(r);
+    if (max)
+        *max = d2 == d2 && ret >= 0 ? top : NAN;
+    return ret >= 0 ? sqrt(d2 / r2) : NAN;
+}
+
+static void put(const NetsOptions *opt, const LvSafetensors *st, const char *name,
+                const float *ours)
+{
+    const LvFileTensor *ref = lv_safetensors_find(st, name);
+
+    if (ref && ours && opt->put)
+        opt->put(opt->opaque, ref, ours);
+}
+
+/* Size i of a tensor, 0 when it is not there. */
+static int size_of(const LvSafetensors *st, const char *name, int i)
+{
+    const LvFileTensor *t = lv_safetensors_find(st, name);
+
+    return t && i < t->rank && t->dim[i] < 1 << 20 ? (int)t->dim[i] : 0;
+}
+
+/* A number of the metadata, 0 when it is not there. */
+static int meta(const LvSafetensors *st, const char *key)
+{
+    const char *text = lv_safetensors_meta(st, key);
+
+    return text ? atoi(text) : 0;
+}
+
+/* Weights whose tensors "<prefix>..." will all have to be bound. */
+static int open_weights(LvWeights **w, const LvSafetensors *st, const char *prefix,
+                        const NetsOptions *opt)
+{
+    int ret = lv_weights_new(w, st, opt->dev, opt->msg);
+
+    for (int i = 0; i < lv_safetensors_count(st) && ret >= 0; i++) {
+        const char *name = lv_safetensors_at(st, i)->name;
+        if (strncmp(name, prefix, strlen(prefix)))
+            lv_weights_skip(*w, name);
+    }
+    return ret;
+}
+
+/* DiT */
+
+struct NetsDit {
+    LvDevice *dev;
+    const LvMsg *msg;
+    LvDit m;
+    LvWeights *w;
+    Run text, net;
+    LvTensor context_t, velocity_t;
+    LvDitInputs in;
+    LvDitWatch watch[LV_MAX_LAYERS];
+    void *context, *latent, *t, *velocity;
+    void *act[LV_MAX_LAYERS][3];
+};
+
+int nets_dit_config(LvDitConfig *cfg, const LvSafetensors *st, const LvMsg *msg)
+{
+    static const char patch[] = "weights.patch_embedding.weight";
+
+    *cfg = (LvDitConfig) {
+        .dim = meta(st, "dim"), .ffn_dim = meta(st, "ffn"), .heads = meta(st, "heads"),
+        .layers = meta(st, "layers"), .text_dim = meta(st, "text_dim"),
+        .text_len = meta(st, "text_len"), .freq_dim = meta(st, "freq_dim"),
+        .channels = size_of(st, patch, 1), .eps = 1e-6f, .map_eps = 1e-6f,
+    };
+    for (int i = 0; i < 3; i++)
+        cfg->patch[i] = size_of(st, patch, 2 + i);
+    if (cfg->dim < 1 || cfg->heads < 1 || cfg->layers < 1 || cfg->patch[2] < 1 ||
+        cfg->layers > LV_MAX_LAYERS)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: metadata do not describe a DiT",
+                       lv_safetensors_path(st));
+    return 0;
+}
+
+/* The text side; its outputs are the memory that the network reads. */
+static int open_text_side(NetsDit *d, LvDtype dtype)
+{
+    const LvDitConfig *c = &d->m.cfg;
+    LvGraph *g = lv_graph_new(d->msg);
+    LvDitInputs out;
+    int ret;
+
+    d->context_t = lv_external(g, "context", LV_F32, 2,
+                               (const int[]) { c->text_len, c->text_dim });
+    lv_dit_trace_text(g, &d->m, d->context_t, dtype, &out);
+    if ((ret = run_new(&d->text, g, d->dev)) < 0)
+        return ret;
+    d->context = run_bind(&d->text, d->context_t);
+    for (int i = 0; i < c->layers; i++) {
+        void *k = run_bind(&d->text, out.k[i]), *v = run_bind(&d->text, out.v[i]);
+        if (!d->context || !k || !v)
+            return LV_ERR(ENOMEM);
+        lv_program_bind(d->net.p, d->in.k[i], k);
+        lv_program_bind(d->net.p, d->in.v[i], v);
+    }
+    return 0;
+}
+
+static LvTensor watched(const NetsDit *d, int layer, int which)
+{
+    const LvDitWatch *w = &d->watch[layer];
+
+    return which == NETS_SELF_ATTN ? w->self_attn :
+           which == NETS_CROSS_ATTN ? w->cross_attn : w->out;
+}
+
+static int bind_network(NetsDit *d, const int size[3])
+{
+    float *table = new_floats(lv_tensor_numel(&d->in.rope));
+    void *rope   = run_bind(&d->net, d->in.rope);
+    int missing  = !table || !rope;
+
+    d->latent   = run_bind(&d->net, d->in.latent);
+    d->t        = run_bind(&d->net, d->in.t);
+    d->velocity = run_bind(&d->net, d->velocity_t);
+    for (int i = 0; i < 3 * d->m.cfg.layers; i++) {
+        LvTensor t = watched(d, i / 3, i % 3);
+        missing |= !(d->act[i / 3][i % 3] = run_bind(&d->net, t));
+    }
+    if (missing || !d->latent || !d->t || !d->velocity) {
+        free(table);
+        return LV_ERR(ENOMEM);
+    }
+    lv_dit_rope(table, &d->m.cfg, size);
+    d->dev->fn->upload(d->dev, rope, table, lv_tensor_bytes(&d->in.rope));
+    free(table);
+    return 0;
+}
+
+static int open_network(NetsDit *d, const int size[3], LvDtype dtype)
+{
+    LvGraph *g = lv_graph_new(d->msg);
+    int ret;
+
+    lv_dit_inputs(g, &d->m, size, dtype, &d->in);
+    d->velocity_t = lv_dit_trace(g, &d->m, &d->in, dtype, d->watch);
+    lv_output(g, d->velocity_t, "velocity");
+    for (int i = 0; i < 3 * d->m.cfg.layers; i++)
+        lv_watch(g, watched(d, i / 3, i % 3), "activation");
+    ret = run_new(&d->net, g, d->dev);
+    return ret < 0 ? ret : bind_network(d, size);
+}
+
+int nets_dit_open(NetsDit **out, const LvSafetensors *st, const char *prefix,
+                  const LvDitConfig *cfg, const int size[3], const NetsOptions *opt)
+{
+    NetsDit *d = *out = calloc(1, sizeof(*d));
+    int ret;
+
+    if (!d)
+        return LV_ERR(ENOMEM);
+    d->dev = opt->dev;
+    d->msg = opt->msg;
+    if ((ret = open_weights(&d->w, st, prefix, opt)) < 0 ||
+        (ret = lv_dit_bind(&d->m, cfg, d->w, prefix)) < 0 ||
+        (ret = lv_weights_finish(d->w)) < 0 ||
+        (ret = open_network(d, size, (LvDtype)opt->dtype)) < 0 ||
+        (ret = open_text_side(d, (LvDtype)opt->dtype)) < 0)
+        nets_dit_close(out);
+    return ret;
+}
+
+void nets_dit_close(NetsDit **d)
+{
+    if (!*d)
+        return;
+    run_free(&(*d)->net);
+    run_free(&(*d)->text);
+    lv_dit_free(&(*d)->m);
+    lv_weights_free(&(*d)->w);
+    free(*d);
+    *d = NULL;
+}
+
+int nets_dit_text(NetsDit *d, const float *features, int rows)
+{
+    size_t n = lv_tensor_numel(&d->context_t);
+    float *padded = new_floats(n);
+
+    if (!padded || rows > d->m.cfg.text_len) {
+        free(padded);
+        return LV_ERR(EINVAL);
+    }
+    memcpy(padded, features, (size_t)rows * (size_t)d->m.cfg.text_dim * sizeof(float));
+    d->dev->fn->upload(d->dev, d->context, padded, n * sizeof(float));
+    free(padded);
+    return lv_program_run(d->text.p, NULL, NULL);
+}
+
+int nets_dit_run(NetsDit *d, const float *latent, float t, float *velocity)
+{
+    int ret;
+
+    d->dev->fn->upload(d->dev, d->latent, latent, lv_tensor_bytes(&d->in.latent));
+    d->dev->fn->upload(d->dev, d->t, &t, sizeof(t));
+    ret = lv_program_run(d->net.p, NULL, NULL);
+    return ret < 0 ? ret : fetch(d->dev, d->velocity_t, d->velocity, velocity);
+}
+
+float *nets_dit_act(NetsDit *d, int layer, int which)
+{
+    LvTensor t = watched(d, layer, which);
+    float *v = new_floats(lv_tensor_numel(&t));
+
+    if (v && fetch(d->dev, t, d->act[layer][which], v) < 0) {
+        free(v);
+        v = NULL;
+    }
+    return v;
+}
+
+/* Text encoder */
+
+static int run_text(const LvUmt5 *m, const int32_t *ids, int n, const NetsOptions *opt,
+                    float **features)
+{
+    LvGraph *g = lv_graph_new(opt->msg);
+    LvTensor x = lv_external(g, "ids", LV_I32, 1, (const int[]) { n }), y;
+    Run r = { .dev = opt->dev };
+    void *in, *out;
+    int ret;
+
+    y = lv_umt5_trace(g, m, x, (LvDtype)opt->dtype);
+    lv_output(g, y, "features");
+    ret = run_new(&r, g, opt->dev);
+    if (ret >= 0) {
+        in  = run_bind(&r, x);
+        out = run_bind(&r, y);
+        *features = new_floats(lv_tensor_numel(&y));
+        ret = in && out && *features ? 0 : LV_ERR(ENOMEM);
+        if (ret >= 0)
+            r.dev->fn->upload(r.dev, in, ids, (size_t)n * sizeof(*ids));
+        if (ret >= 0 && (ret = lv_program_run(r.p, NULL, NULL)) >= 0)
+            ret = fetch(r.dev, y, out, *features);
+    }
+    run_free(&r);
+    return ret;
+}
+
+int nets_text(const LvSafetensors *st, const char *prefix, const LvUmt5Config *cfg,
+              const int32_t *ids, int n, const NetsOptions *opt, float **features)
+{
+    LvUmt5 m = { 0 };
+    LvWeights *w = NULL;
+    int ret;
+
+    *features = NULL;
+    if ((ret = open_weights(&w, st, prefix, opt)) >= 0 &&
+        (ret = lv_umt5_bind(&m, cfg, w, prefix)) >= 0 &&
+        (ret = lv_weights_finish(w)) >= 0)
+        ret = run_text(&m, ids, n, opt, features);
+    lv_umt5_free(&m);
+    lv_weights_free(&w);
+    return ret;
+}
+
+/* Autoencoder */
+
+static size_t clip_values(const NetsClip *c)
+{
+    return (size_t)c->frames * (size_t)c->rows * (size_t)c->cols * (size_t)c->channels;
+}
+
+NetsClip nets_clip(const float *frames, int n, int channels, int rows, int cols)
+{
+    NetsClip c = { NULL, n, rows, cols, channels };
+    size_t area = (size_t)rows * (size_t)cols, k = 0;
+
+    c.data = new_floats(clip_values(&c));
+    for (size_t f = 0; f < (size_t)n && c.data; f++)
+        for (size_t i = 0; i < area; i++)
+            for (size_t ch = 0; ch < (size_t)channels; ch++)
+                c.data[k++] = frames[(f * (size_t)channels + ch) * area + i];
+    return c;
+}
+
+float *nets_planar(const NetsClip *c)
+{
+    size_t area = (size_t)c->rows * (size_t)c->cols, nb = (size_t)c->channels, k = 0;
+    float *p = new_floats(clip_values(c));
+
+    for (size_t f = 0; f < (size_t)c->frames && p; f++)
+        for (size_t ch = 0; ch < nb; ch++)
+            for (size_t i = 0; i < area; i++)
+                p[k++] = c->data[(f * area + i) * nb + ch];
+    return p;
+}
+
+typedef LvTensor (*TraceHalf)(LvGraph *g, const LvTae *m, LvTensor x, LvDtype dtype,
+                              LvTaeState *state);
+
+/* Run every chunk of x through the program; out is made on the way. */
+static int run_chunks(Run *r, LvTensor x, LvTensor y, const NetsClip *in, NetsClip *out)
+{
+    int chunks = in->frames / x.dim[0], ret = 0;
+    size_t from = lv_tensor_numel(&x), to = lv_tensor_numel(&y);
+    void *src = run_bind(r, x), *dst = run_bind(r, y);
+
+    *out = (NetsClip) { NULL, chunks * y.dim[0], y.dim[1], y.dim[2], y.dim[3] };
+    out->data = new_floats(clip_values(out));
+    if (!src || !dst || !out->data)
+        return LV_ERR(ENOMEM);
+    for (int i = 0; i < chunks && ret >= 0; i++) {
+        r->dev->fn->upload(r->dev, src, in->data + (size_t)i * from,
+                           from * sizeof(float));
+        if ((ret = lv_program_run(r->p, NULL, NULL)) >= 0)
+            ret = fetch(r->dev, y, dst, out->data + (size_t)i * to);
+    }
+    return ret;
+}
+
+static int run_half(const LvTae *m, TraceHalf trace, const NetsClip *in, int chunk,
+                    const NetsOptions *opt, NetsClip *out)
+{
+    LvGraph *g = lv_graph_new(opt->msg);
+    LvTensor x = lv_external(g, "frames", LV_F32, 4,
+                             (const int[]) { chunk, in->rows, in->cols, in->channels });
+    LvTaeState state = { .nb = 0 };
+    LvTensor y = trace(g, m, x, (LvDtype)opt->dtype, &state);
+    Run r = { .dev = opt->dev };
+    int ret;
+
+    lv_output(g, y, "result");
+    ret = run_new(&r, g, opt->dev);
+    for (int i = 0; i < state.nb && ret >= 0; i++)
+        if (!run_bind(&r, state.t[i]))
+            ret = LV_ERR(ENOMEM);
+    if (ret >= 0)
+        ret = run_chunks(&r, x, y, in, out);
+    run_free(&r);
+    return ret;
+}
+
+static int code(const LvSafetensors *st, const char *prefix, const LvTaeConfig *cfg,
+                int encoder, const NetsClip *in, int chunk, const NetsOptions *opt,
+                NetsClip *out)
+{
+    LvTae *m = calloc(1, sizeof(*m));
+    LvWeights *w = NULL;
+    int ret = LV_ERR(ENOMEM);
+
+    *out = (NetsClip) { 0 };
+    if (m && (ret = open_weights(&w, st, prefix, opt)) >= 0 &&
+        (ret = lv_tae_bind(m, cfg, encoder, w, prefix)) >= 0 &&
+        (ret = lv_weights_finish(w)) >= 0)
+        ret = run_half(m, encoder ? lv_tae_trace_encoder : lv_tae_trace_decoder, in,
+                       chunk, opt, out);
+    lv_weights_free(&w);
+    free(m);
+    return ret;
+}
+
+int nets_decode(const LvSafetensors *st, const char *prefix, const LvTaeConfig *cfg,
+                const NetsClip *z, const NetsOptions *opt, NetsClip *out)
+{
+    return code(st, prefix, cfg, 0, z, 1, opt, out);
+}
+
+int nets_encode(const LvSafetensors *st, const char *prefix, const LvTaeConfig *cfg,
+                const NetsClip *x, int chunk, const NetsOptions *opt, NetsClip *out)
+{
+    return code(st, prefix, cfg, 1, x, chunk, opt, out);
+}
+
+/* Files of the DiT */
+
+static void put_acts(NetsDit *d, int layers, const LvSafetensors *st,
+                     const NetsOptions *opt)
+{
+    static const char *const names[3] = { "act.block%d.self_attn",
+                                          "act.block%d.cross_attn", "act.block%d" };
+
+    for (int i = 0; i < layers; i++)
+        for (int which = 0; which < 3; which++) {
+            float *v = nets_dit_act(d, i, which);
+            char name[64];
+            snprintf(name, sizeof(name), names[which], i);
+            put(opt, st, name, v);
+            free(v);
+        }
+}
+
+static int run_dit_file(const LvSafetensors *st, const NetsOptions *opt)
+{
+    float *latent = nets_floats(st, "in.latent", opt->msg);
+    float *context = nets_floats(st, "in.context", opt->msg);
+    float *t = nets_floats(st, "in.t", opt->msg), *v = NULL;
+    const int size[3] = { size_of(st, "in.latent", 1), size_of(st, "in.latent", 2),
+                          size_of(st, "in.latent", 3) };
+    NetsDit *d = NULL;
+    LvDitConfig cfg;
+    int ret = LV_ERR_MODEL;
+
+    if (!latent || !context || !t || (ret = nets_dit_config(&cfg, st, opt->msg)) < 0 ||
+        (ret = nets_dit_open(&d, st, "weights.", &cfg, size, opt)) < 0 ||
+        (ret = nets_dit_text(d, context, size_of(st, "in.context", 0))) < 0)
+        goto end;
+    ret = LV_ERR(ENOMEM);
+    if (!(v = new_floats(lv_safetensors_find(st, "in.latent")->numel)) ||
+        (ret = nets_dit_run(d, latent, t[0], v)) < 0)
+        goto end;
+    put_acts(d, cfg.layers, st, opt);
+    put(opt, st, "out.velocity", v);
+
+end:
+    nets_dit_close(&d);
+    free(latent);
+    free(context);
+    free(t);
+    free(v);
+    return ret;
+}
+
+/* Files of the text encoder */
+
+static int encode_ids(const LvSafetensors *model, const char *prefix,
+                      const LvUmt5Config *cfg, const LvSafetensors *st, const char *name,
+                      const NetsOptions *opt, float **features)
+{
+    const LvFileTensor *t = lv_safetensors_find(st, name);
+    int32_t *ids;
+    int ret;
+
+    if (!t || t->dtype != LV_I32 || t->numel < 1 || t->numel > 4096)
+        return lv_fail(opt->msg, LV_ERR_MODEL, "%s: no tensor %s of type I32",
+                       lv_safetensors_path(st), name);
+    if (!(ids = malloc(t->size)))
+        return LV_ERR(ENOMEM);
+    memcpy(ids, t->data, t->size);
+    ret = nets_text(model, prefix, cfg, ids, (int)t->numel, opt, features);
+    free(ids);
+    return ret;
+}
+
+static int run_text_file(const LvSafetensors *st, const NetsOptions *opt)
+{
+    const LvUmt5Config cfg = {
+        .vocab = meta(st, "vocab"), .dim = meta(st, "dim"), .dim_ffn = meta(st, "ffn"),
+        .dim_attn = meta(st, "dim_attn"), .heads = meta(st, "heads"),
+        .layers = meta(st, "layers"), .max_distance = 128, .eps = 1e-6f,
+        .buckets = size_of(st, "weights.blocks.0.pos_embedding.embedding.weight", 0),
+    };
+    float *features;
+    int ret;
+
+    if (cfg.layers < 1 || cfg.heads < 1)
+        return lv_fail(opt->msg, LV_ERR_MODEL, "%s: metadata do not describe a text "
+                       "encoder", lv_safetensors_path(st));
+    ret = encode_ids(st, "weights.", &cfg, st, "in.ids", opt, &features);
+    if (ret >= 0)
+        put(opt, st, "out.features", features);
+    if (ret >= 0)
+        free(features);
+    return ret;
+}
+
+/* Files of the autoencoder */
+
+static NetsClip file_clip(const LvSafetensors *st, const char *name, const LvMsg *msg)
+{
+    float *v = nets_floats(st, name, msg);
+    NetsClip c = { 0 };
+
+    if (v)
+        c = nets_clip(v, size_of(st, name, 0), size_of(st, name, 1),
+                      size_of(st, name, 2), size_of(st, name, 3));
+    free(v);
+    return c;
+}
+
+static int put_clip(const NetsOptions *opt, const LvSafetensors *st, const char *name,
+                    const NetsClip *c)
+{
+    const LvFileTensor *ref = lv_safetensors_find(st, name);
+    float *planar = nets_planar(c);
+
+    if (ref && ref->numel != clip_values(c))
+        lv_msg(opt->msg, LV_MSG_ERROR, "%s: %s has %zu values, ours %zu",
+               lv_safetensors_path(st), name, ref->numel, clip_values(c));
+    else
+        put(opt, st, name, planar);
+    free(planar);
+    return ref && ref->numel == clip_values(c) ? 0 : LV_ERR_MODEL;
+}
+
+static int run_tae_file(const LvSafetensors *st, const NetsOptions *opt)
+{
+    const LvTaeConfig cfg = { .channels = size_of(st, "weights.decoder.1.weight", 1),
+                              .patch = 1 };
+    NetsClip z = file_clip(st, "in.latent", opt->msg);
+    NetsClip x = file_clip(st, "in.video", opt->msg), out = { 0 };
+    int ret = z.data && x.data ? 0 : LV_ERR_MODEL;
+
+    if (ret >= 0 &&
+        (ret = nets_decode(st, "weights.decoder.", &cfg, &z, opt, &out)) >= 0)
+        ret = put_clip(opt, st, "out.frames", &out);
+    free(out.data);
+    out.data = NULL;
+    if (ret >= 0 &&
+        (ret = nets_encode(st, "weights.encoder.", &cfg, &x, x.frames, opt, &out)) >= 0)
+        ret = put_clip(opt, st, "out.latent", &out);
+    free(out.data);
+    free(z.data);
+    free(x.data);
+    return ret;
+}
+
+/* Files of samplers: u(x, t) = tanh(A x + b t / 1000) */
+
+static void field(float *v, const float *a, const float *b, const float *x, size_t n,
+                  double t)
+{
+    for (size_t i = 0; i < n; i++) {
+        double sum = b[i] * t / 1000;
+        for (size_t j = 0; j < n; j++)
+            sum += (double)a[i * n + j] * x[j];
+        v[i] = (float)tanh(sum);
+    }
+}
+
+static void put_sigmas(const NetsOptions *opt, const LvSafetensors *st,
+                       const char *name, const LvSampler *s, int steps)
+{
+    float sigma[1001];
+
+    for (int i = 0; i <= steps; i++)
+        sigma[i] = lv_sampler_sigma(s, i);
+    put(opt, st, name, sigma);
+}
+
+/* One sampler; its states are named "unipc.50.5.0.states": kind, steps, shift. */
+static int run_sampler(const LvSafetensors *st, const LvFileTensor *ref,
+                       const float *a, const float *b, const float *start,
+                       const NetsOptions *opt)
+{
+    size_t n = (size_t)ref->dim[1];
+    float *states = new_floats(ref->numel + 2 * n);
+    LvSampler *s = NULL;
+    char kind[16], name[300];
+    double shift;
+    int steps, ret = LV_ERR_MODEL;
+
+    if (states && sscanf(ref->name, "%15[^.].%d.%lf", kind, &steps, &shift) == 3 &&
+        steps == ref->dim[0])
+        ret = lv_sampler_new(&s, lv_sampler_by_name(kind), steps, shift, n, opt->msg);
+    if (ret >= 0) {
+        float *x = states + ref->numel, *v = x + n;
+        memcpy(x, start, n * sizeof(*x));
+        for (int i = 0; i < steps; i++) {
+            field(v, a, b, x, n, lv_sampler_time(s, i));
+            lv_sampler_step(s, i, x, v);
+            memcpy(states + (size_t)i * n, x, n * sizeof(*x));
+        }
+        snprintf(name, sizeof(name), "%.*ssigmas", (int)strlen(ref->name) - 6, ref->name);
+        put_sigmas(opt, st, name, s, steps);
+        put(opt, st, ref->name, states);
+    }
+    lv_sampler_free(&s);
+    free(states);
+    return ret;
+}
+
+static int ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+
+    return n >= m && !strcmp(text + n - m, end);
+}
+
+static int run_samplers(const LvSafetensors *st, const NetsOptions *opt)
+{
+    float *a = nets_floats(st, "A", opt->msg), *b = nets_floats(st, "b", opt->msg);
+    float *x = nets_floats(st, "x_start", opt->msg);
+    int ret = a && b && x ? 0 : LV_ERR_MODEL;
+
+    for (int i = 0; i < lv_safetensors_count(st) && ret >= 0; i++) {
+        const LvFileTensor *t = lv_safetensors_at(st, i);
+        if (ends_with(t->name, ".states"))
+            ret = run_sampler(st, t, a, b, x, opt);
+    }
+    free(a);
+    free(b);
+    free(x);
+    return ret;
+}
+
+/* The sample model: everything from ids to frames, each fed with what we made */
+
+enum { SAMPLE_STEPS = 8, SAMPLE_SHIFT = 3, SAMPLE_GUIDANCE = 3 };
+
+typedef struct Sample {
+    const LvSafetensors *st;
+    LvSafetensors *bundle;
+    const NetsOptions *opt;
+    LvModelConfig cfg;
+    NetsDit *dit;
+    float *prompt, *negative; ///< features of prompt 0, and of the empty one
+    float *noise;
+    int prompt_rows, negative_rows;
+    int size[3];
+    size_t n;                 ///< values of the latents
+} Sample;
+
+/* Features of "<name>.ids", compared with "<name>.features". */
+static int sample_text(Sample *s, const char *stem, float **features, int *rows)
+{
+    char ids[64], name[64];
+    int ret;
+
+    snprintf(ids, sizeof(ids), "%s.ids", stem);
+    snprintf(name, sizeof(name), "%s.features", stem);
+    *rows = size_of(s->st, ids, 0);
+    ret = encode_ids(s->bundle, "text.", &s->cfg.text, s->st, ids, s->opt, features);
+    if (ret >= 0)
+        put(s->opt, s->st, name, *features);
+    return ret;
+}
+
+static int sample_texts(Sample *s)
+{
+    float *other = NULL;
+    int rows, ret = sample_text(s, "prompt0", &s->prompt, &s->prompt_rows);
+    char name[64], ids[80];
+
+    for (int i = 1; ret >= 0; i++) {
+        snprintf(name, sizeof(name), "prompt%d", i);
+        snprintf(ids, sizeof(ids), "%s.ids", name);
+        if (!lv_safetensors_find(s->st, ids))
+            break;
+        ret = sample_text(s, name, &other, &rows);
+        free(other);
+    }
+    return ret < 0 ? ret : sample_text(s, "negative", &s->negative, &s->negative_rows);
+}
+
+/* Every "velocity.t<time>" of the file, on the noise with prompt 0. */
+static int sample_velocities(Sample *s)
+{
+    float *v = new_floats(s->n);
+    int ret = v ? nets_dit_text(s->dit, s->prompt, s->prompt_rows) : LV_ERR(ENOMEM);
+    float t;
+
+    for (int i = 0; i < lv_safetensors_count(s->st) && ret >= 0; i++) {
+        const char *name = lv_safetensors_at(s->st, i)->name;
+        if (sscanf(name, "velocity.t%f", &t) != 1)
+            continue;
+        if ((ret = nets_dit_run(s->dit, s->noise, t, v)) >= 0)
+            put(s->opt, s->st, name, v);
+    }
+    free(v);
+    return ret;
+}
+
+static int guided_velocity(Sample *s, const float *x, float t, float *u, float *v)
+{
+    int ret;
+
+    if ((ret = nets_dit_text(s->dit, s->negative, s->negative_rows)) < 0 ||
+        (ret = nets_dit_run(s->dit, x, t, u)) < 0 ||
+        (ret = nets_dit_text(s->dit, s->prompt, s->prompt_rows)) < 0 ||
+        (ret = nets_dit_run(s->dit, x, t, v)) < 0)
+        return ret;
+    lv_guide(v, u, s->n, SAMPLE_GUIDANCE);
+    return 0;
+}
+
+/* states: [steps,n]; work: [3 n] */
+static int sample_steps(Sample *s, LvSampler *sampler, float *states, float *work)
+{
+    float *x = work, *u = x + s->n, *v = u + s->n;
+    int ret = 0;
+
+    memcpy(x, s->noise, s->n * sizeof(*x));
+    for (int i = 0; i < SAMPLE_STEPS && ret >= 0; i++) {
+        ret = guided_velocity(s, x, lv_sampler_time(sampler, i), u, v);
+        lv_sampler_step(sampler, i, x, v);
+        memcpy(states + (size_t)i * s->n, x, s->n * sizeof(*x));
+    }
+    put_sigmas(s->opt, s->st, "euler8.sigmas", sampler, SAMPLE_STEPS);
+    put(s->opt, s->st, "euler8.states", states);
+    return ret;
+}
+
+/* De-normalise latents [channels,F,Y,X], decode, drop the first frames. */
+static int sample_frames(Sample *s, const float *x)
+{
+    int area = s->size[1] * s->size[2], nb = s->cfg.vae.channels, ret;
+    NetsClip z = { new_floats(s->n), s->size[0], s->size[1], s->size[2], nb }, out, cut;
+
+    if (!z.data)
+        return LV_ERR(ENOMEM);
+    for (int c = 0, k = 0; c < nb; c++)
+        for (int i = 0; i < s->size[0] * area; i++)
+            z.data[i * nb + c] = x[k++] * s->cfg.vae.std[c] + s->cfg.vae.mean[c];
+    ret = nets_decode(s->bundle, "vae.decoder.", &s->cfg.vae, &z, s->opt, &out);
+    free(z.data);
+    if (ret < 0)
+        return ret;
+    cut        = out;
+    cut.frames = out.frames - (out.frames / s->size[0] - 1);
+    cut.data  += (size_t)(out.frames - cut.frames) *
+                 (clip_values(&out) / (size_t)out.frames);
+    ret = put_clip(s->opt, s->st, "euler8.frames", &cut);
+    free(out.data);
+    return ret;
+}
+
+static int sample_clip(Sample *s)
+{
+    float *states = new_floats((SAMPLE_STEPS + 3) * s->n);
+    LvSampler *sampler = NULL;
+    int ret = states ? lv_sampler_new(&sampler, LV_SAMPLER_EULER, SAMPLE_STEPS,
+                                      SAMPLE_SHIFT, s->n, s->opt->msg) : LV_ERR(ENOMEM);
+
+    if (ret >= 0)
+        ret = sample_steps(s, sampler, states, states + SAMPLE_STEPS * s->n);
+    if (ret >= 0)
+        ret = sample_frames(s, states + (SAMPLE_STEPS - 1) * s->n);
+    lv_sampler_free(&sampler);
+    free(states);
+    return ret;
+}
+
+static int open_sample(Sample *s)
+{
+    int ret;
+
+    if ((ret = lv_safetensors_open(&s->bundle, s->opt->bundle, s->opt->msg)) < 0 ||
+        (ret = lv_config_read(&s->cfg, s->bundle, s->opt->msg)) < 0)
+        return ret;
+    if (!(s->noise = nets_floats(s->st, "noise", s->opt->msg)))
+        return LV_ERR_MODEL;
+    for (int i = 0; i < 3; i++)
+        s->size[i] = size_of(s->st, "noise", 1 + i);
+    s->n = lv_safetensors_find(s->st, "noise")->numel;
+    return nets_dit_open(&s->dit, s->bundle, "dit.", &s->cfg.dit, s->size, s->opt);
+}
+
+static int run_sample_file(const LvSafetensors *st, const NetsOptions *opt)
+{
+    Sample s = { .st = st, .opt = opt };
+    int ret;
+
+    if ((ret = open_sample(&s)) >= 0 && (ret = sample_texts(&s)) >= 0 &&
+        (ret = sample_velocities(&s)) >= 0)
+        ret = sample_clip(&s);
+    nets_dit_close(&s.dit);
+    lv_safetensors_close(&s.bundle);
+    free(s.prompt);
+    free(s.negative);
+    free(s.noise);
+    return ret;
+}
+
+static int skip_wan_vae(const LvSafetensors *st, const NetsOptions *opt)
+{
+    lv_msg(opt->msg, LV_MSG_INFO, "%s: skipped: Wan VAE: not supported",
+           lv_safetensors_path(st));
+    return NETS_SKIPPED;
+}
+
+/* What a file is, by a tensor it has. */
+static const struct {
+    const char *tensor;
+    int rank;
+    int (*run)(const LvSafetensors *st, const NetsOptions *opt);
+} kinds[] = {
+    { "weights.patch_embedding.weight", 5, run_dit_file },
+    { "weights.token_embedding.weight", 2, run_text_file },
+    { "weights.decoder.1.weight",       4, run_tae_file },
+    { "weights.decoder.conv1.weight",   5, skip_wan_vae },
+    { "A",                              2, run_samplers },
+    { "prompt0.ids",                    1, run_sample_file },
+};
+
+int nets_run(const LvSafetensors *st, const NetsOptions *opt)
+{
+    for (int i = 0; i < LV_COUNT(kinds); i++) {
+        const LvFileTensor *t = lv_safetensors_find(st, kinds[i].tensor);
+        if (t && t->rank == kinds[i].rank)
+            return kinds[i].run(st, opt);
+    }
+    return lv_fail(opt->msg, LV_ERR_UNSUPPORTED, "%s: no file of reference numbers of a "
+                   "known kind", lv_safetensors_path(st));
+}
+
+int nets_run_file(const char *path, const NetsOptions *opt)
+{
+    LvSafetensors *st;
+    int ret = lv_safetensors_open(&st, path, opt->msg);
+
+    if (ret >= 0)
+        ret = nets_run(st, opt);
+    lv_safetensors_close(&st);
+    return ret;
+}

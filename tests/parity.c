@@ -1,0 +1,148 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * parity [OPTION...] FILE...: how far our networks are from reference numbers.
+ */
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/nets.h"
+#include "tests/ref_device.h"
+
+#define DEFAULT_BUNDLE "samples/motion.safetensors"
+
+static const char usage[] =
+    "usage: parity [OPTION...] FILE...\n"
+    "Runs files of reference numbers through our networks and prints, for every\n"
+    "output and activation: name, shape, relative error, largest difference.\n"
+    "\n"
+    "  --tolerance X     largest relative error allowed (1e-5; bf16: 2e-2)\n"
+    "  --precision P     f32 (default) or bf16\n"
+    "  --threads N       0: one for each core (default)\n"
+    "  --isa NAME        leaves of the CPU: c, avx2, avx512 (default: the best);\n"
+    "                    ref: no CPU device, but ops by their definitions in f64\n"
+    "  --bundle FILE     model that the sample's reference belongs to\n"
+    "                    (" DEFAULT_BUNDLE ")\n"
+    "\n"
+    "Status: 0 when all is within the tolerance, 1 when not, 2 on errors.\n";
+
+typedef struct Totals {
+    double tolerance;
+    int compared, outside;
+} Totals;
+
+static void print_line(void *opaque, int level, const char *line)
+{
+    (void)opaque;
+    (void)level;
+    fprintf(stderr, "%s\n", line);
+}
+
+static const LvMsg msg = { print_line, NULL, LV_MSG_INFO };
+
+static void shape_text(char *buf, size_t size, const LvFileTensor *t)
+{
+    size_t used = (size_t)snprintf(buf, size, "[");
+
+    for (int i = 0; i < t->rank && used < size; i++)
+        used += (size_t)snprintf(buf + used, size - used, i ? ",%lld" : "%lld",
+                                 (long long)t->dim[i]);
+    if (used < size)
+        snprintf(buf + used, size - used, "]");
+}
+
+static void print_result(void *opaque, const LvFileTensor *ref, const float *ours)
+{
+    Totals *totals = opaque;
+    double max, error = nets_error(ref, ours, &max);
+    int good = error <= totals->tolerance;
+    char shape[64];
+
+    shape_text(shape, sizeof(shape), ref);
+    printf("  %-24s %-16s %9.2e %9.2e%s\n", ref->name, shape, error, max,
+           good ? "" : "  TOO LARGE");
+    totals->compared++;
+    totals->outside += !good;
+}
+
+typedef struct Options {
+    double tolerance;
+    const char *precision, *bundle;
+    LvDeviceOptions device;
+} Options;
+
+/* 0, or -1 when the command line is wrong. */
+static int parse(Options *o, int argc, char **argv)
+{
+    static const struct option names[] = {
+        { "tolerance", required_argument, NULL, 't' },
+        { "precision", required_argument, NULL, 'p' },
+        { "threads",   required_argument, NULL, 'n' },
+        { "isa",       required_argument, NULL, 'i' },
+        { "bundle",    required_argument, NULL, 'b' },
+        { "help",      no_argument,       NULL, 'h' },
+        { NULL, 0, NULL, 0 },
+    };
+    int c;
+
+    while ((c = getopt_long(argc, argv, "h", names, NULL)) != -1) {
+        switch (c) {
+        case 't': o->tolerance      = atof(optarg); break;
+        case 'p': o->precision      = optarg;       break;
+        case 'n': o->device.threads = atoi(optarg); break;
+        case 'i': o->device.isa     = optarg;       break;
+        case 'b': o->bundle         = optarg;       break;
+        default:  return -1;
+        }
+    }
+    if (strcmp(o->precision, "f32") && strcmp(o->precision, "bf16"))
+        return -1;
+    return optind < argc ? 0 : -1;
+}
+
+static int run_files(char **files, int n, const NetsOptions *opt)
+{
+    Totals *totals = opt->opaque;
+    int failed = 0;
+
+    printf("%s, %s\n", opt->dev->about, opt->dtype == LV_F32 ? "f32" : "bf16");
+    for (int i = 0; i < n; i++) {
+        printf("%s\n", files[i]);
+        failed |= nets_run_file(files[i], opt) < 0;
+        fflush(stdout);
+    }
+    printf("%d compared, %d above %.1e\n", totals->compared, totals->outside,
+           totals->tolerance);
+    return failed ? 2 : totals->outside > 0;
+}
+
+static int open_device(LvDevice **dev, const LvDeviceOptions *o)
+{
+    if (o->isa && !strcmp(o->isa, "ref"))
+        return ref_device_open(dev, &msg);
+    return lv_device_open(dev, "cpu", o, &msg);
+}
+
+int main(int argc, char **argv)
+{
+    Options o = { 0, "f32", DEFAULT_BUNDLE, { 0, NULL } };
+    Totals totals = { 0 };
+    NetsOptions opt = { .msg = &msg, .put = print_result, .opaque = &totals };
+    int status;
+
+    if (parse(&o, argc, argv) < 0) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    opt.bundle = o.bundle;
+    opt.dtype  = strcmp(o.precision, "f32") ? LV_BF16 : LV_F32;
+    totals.tolerance = o.tolerance > 0 ? o.tolerance : opt.dtype == LV_F32 ? 1e-5 : 2e-2;
+    if (open_device(&opt.dev, &o.device) < 0)
+        return 2;
+    status = run_files(argv + optind, argc - optind, &opt);
+    lv_device_close(&opt.dev);
+    return status;
+}

@@ -1,0 +1,74 @@
+#!/bin/sh
+# This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+#
+# Runs every pipeline of samples/ and asks ffprobe what came out.
+
+. "$(dirname "$0")/report.sh"
+cd "$(dirname "$0")/.." || exit 1
+
+build=$(cd "${BUILD:-build}" && pwd)
+[ -x "$build/ffmpeg-linvideo" ] ||
+    { echo "no $build/ffmpeg-linvideo here (make dropin)"; exit 77; }
+
+# as samples/README.md says it
+PATH=$build:$PATH LINVIDEO_MODEL_PATH=$PWD/samples
+export PATH LINVIDEO_MODEL_PATH
+unset FFMPEG LINVIDEO
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+
+# probe FILE ENTRIES: their values with commas between, of the first video stream
+probe() {
+    ffprobe -v error -select_streams v:0 -count_packets \
+        -show_entries "stream=$2" -of csv=p=0 "$1" | tr -d '\r' | head -n 1
+}
+
+# video NAME FILE WIDTH,HEIGHT FRAMES: what the sample NAME must have made
+video() {
+    succeeds "$1 runs" "samples/$1.sh" "$out"
+    equal "$2: size" "$(probe "$out/$2" width,height)" "$3"
+    equal "$2: frames" "$(probe "$out/$2" nb_read_packets)" "$4"
+}
+
+# colours FILE: how many different colours the first frame, 8x8, has
+colours() {
+    ffmpeg -v error -i "$1" -frames:v 1 -vf scale=8:8 -f rawvideo \
+        -pix_fmt gray - | od -An -v -tu1 -w1 | sort -u | wc -l
+}
+
+video overlay       overlay.mp4       640,360   48
+video title         title.mp4         512,512   48
+video 1080p         1080p.mp4         1920,1080 48
+video prompt-change prompt-change.mp4 512,512   96
+video hls           hls/000.ts        512,512   48
+
+# xfade of some FFmpeg versions makes a frame more.
+succeeds "crossfade runs" samples/crossfade.sh "$out"
+frames=$(probe "$out/crossfade.mp4" nb_read_packets)
+equal "crossfade.mp4: 3.5 seconds" "$((frames / 2 * 2))" 84
+
+equal "HLS: two segments of two seconds" \
+    "$(grep -c '^#EXTINF:2\.0' "$out/hls/index.m3u8")" 2
+equal "HLS: the list is complete" "$(tail -n 1 "$out/hls/index.m3u8")" "#EXT-X-ENDLIST"
+equal "HLS: sound" "$(ffprobe -v error -select_streams a -show_entries \
+    stream=codec_name -of csv=p=0 "$out/hls/index.m3u8" | grep . | sort -u)" aac
+equal "prompt-change: two prompts" "$(grep -o 'prompt=.*' \
+    "$out/prompt-change.txt" 2>&1 | sort -u | wc -l)" 2
+
+succeeds "pipe runs" samples/pipe.sh "$out"
+equal "pipe.mp4: size and frames" \
+    "$(probe "$out/pipe.mp4" width,height,nb_read_packets)" 512,512,48
+
+succeeds "batch runs" env COUNT=2 samples/batch.sh "$out"
+for file in batch-001.mp4 batch-002.mp4; do
+    equal "$file: size" "$(probe "$out/$file" width,height)" 512,512
+done
+
+for file in "$out"/*.mp4; do
+    if [ "$(colours "$file")" -gt 2 ]; then
+        ok "$(basename "$file") shows something"
+    else
+        not_ok "$(basename "$file") shows one flat colour"
+    fi
+done
+finish

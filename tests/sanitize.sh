@@ -1,0 +1,34 @@
+#!/bin/sh
+# This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+#
+# A second build with the address and undefined-behaviour sanitizers; the
+# programs and fuzzers named in $CHECKS and $FUZZERS run in it.
+
+. "$(dirname "$0")/report.sh"
+cd "$(dirname "$0")/.." || exit 1
+unset MAKEFLAGS MAKELEVEL
+
+build=${BUILD:-build}/sanitized
+UBSAN_OPTIONS=print_stacktrace=1
+# libcheck waits ten times as long
+CK_TIMEOUT_MULTIPLIER=10
+export UBSAN_OPTIONS CK_TIMEOUT_MULTIPLIER
+
+succeeds "configure" ./configure --builddir="$build" \
+    --cc="${CC:-gcc}" --cxx="${CXX:-g++}" --enable-asan --enable-ubsan
+succeeds "make" make -j "$(nproc)" BUILD="$build" tests fuzzers
+
+for check in ${CHECKS:-}; do
+    succeeds "check_$check, sanitized" "$build/tests/check_$check"
+done
+
+# fuzz NAME SEED TIMES
+fuzz() {
+    case " ${FUZZERS:-} " in
+    *" $1 "*) succeeds "fuzz/$1, $3 times" "$build/tests/fuzz/$1" "$2" "$3" ;;
+    esac
+}
+
+fuzz safetensors tests/ref/umt5_a.safetensors 2000
+fuzz tokenizer   tests/ref/tokenizer.spm      500
+finish

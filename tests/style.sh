@@ -1,0 +1,50 @@
+#!/bin/sh
+# This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+#
+# What every text file of the tree must keep to, as far as a script can see it.
+
+. "$(dirname "$0")/report.sh"
+LC_ALL=C
+export LC_ALL
+
+# Files that git knows or would add; all but built ones where there is no git.
+all_files() {
+    git ls-files --cached --others --exclude-standard 2>/dev/null ||
+        find . -name .git -prune -o -name build -prune -o -type f -print
+}
+
+# files PATTERN...: those text files whose name fits none of the patterns
+files=$(all_files | sort | while read -r file; do
+    case $file in
+    *.safetensors|*.spm|*.png|*.mp4|*/LICENSE|LICENSE|*.patch) ;;
+    *) [ ! -f "$file" ] || echo "$file" ;;
+    esac
+done)
+no_make=$(printf '%s\n' $files | grep -v -e Makefile -e '\.mak$')
+code=$(printf '%s\n' $files | grep -e '\.[ch]$' -e '\.cc$' -e '\.cu$' -e '\.cuh$')
+scripts=$(printf '%s\n' $files | grep -e '\.sh$' -e '^configure$')
+
+empty "no tabs outside Makefiles" "$(grep -n "$(printf '\t')" $no_make)"
+empty "no blanks at the end of a line" "$(grep -n '[[:blank:]]$' $files)"
+empty "no carriage returns" "$(grep -ln "$(printf '\r')" $files)"
+empty "a newline at the end of every file" "$(for file in $files; do
+    [ ! -s "$file" ] || [ -z "$(tail -c 1 "$file")" ] || echo "$file"
+done)"
+empty "no empty lines at the end of a file" "$(for file in $files; do
+    [ -n "$(tail -n 1 "$file")" ] || echo "$file"
+done)"
+empty "no invisible Unicode" "$(grep -nP '\xC2[\xA0\xAD]|\xE2\x80[\x8B-\x8F\xA8-\xAF]|\xE2\x81[\xA0-\xAF]|\xEF\xBB\xBF' $files)"
+empty "nothing left to do" "$(grep -nwE 'TO[D]O|FIX[M]E|X[X]X|HA[C]K' $files)"
+empty "no line of code over 100 columns, but in tables" \
+    "$(grep -nE '^.{101}' $code | grep -v ':    { ')"
+empty "every file of code says its licence" "$(for file in $code; do
+    head -n 15 "$file" | grep -q -e 'see LICENSE' -e 'Lesser General Public' ||
+        echo "$file"
+done)"
+empty "every script parses" "$(for file in $scripts; do
+    sh -n "$file" 2>&1
+done)"
+empty "every script can be run" "$(for file in $scripts; do
+    head -n 1 "$file" | grep -q '^#!' && [ ! -x "$file" ] && echo "$file"
+done)"
+finish
