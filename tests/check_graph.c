@@ -458,8 +458,7 @@ static LvTensor wrong_patchify(LvGraph *g, LvTensor m, LvTensor v)
 
 static LvTensor wrong_unpatchify(LvGraph *g, LvTensor m, LvTensor v)
 {
-    (void)v;
-    return lv_unpatchify(g, m, DIMS(1, 2, 2), 1, 3, 5);
+    return lv_unpatchify(g, m, DIMS(1, 2, 2), v);
 }
 
 static LvTensor wrong_conv(LvGraph *g, LvTensor m, LvTensor v)

@@ -306,7 +306,7 @@ static LvTensor trace(LvGraph *g, const OpsCase *c, const LvOpArgs *a)
     case LV_OP_SINUSOID:  return lv_sinusoid(g, a->sinusoid.t, a->sinusoid.y.dim[1]);
     case LV_OP_PATCHIFY:  return lv_patchify(g, a->patchify.x, patch, y);
     case LV_OP_UNPATCHIFY:
-        return lv_unpatchify(g, a->unpatchify.x, patch, n[1], n[2], n[3]);
+        return lv_unpatchify(g, a->unpatchify.x, patch, a->unpatchify.y);
     case LV_OP_CONV: {
         U(Conv);
         return lv_conv(g, u->x, u->w, u->b, u->r, u->stride, u->pad, u->act, y);

@@ -8,7 +8,8 @@
  * Shape letters, everywhere in the project:
  *   M rows of a matrix   K inner size         N outputs        C channels
  *   L tokens             H heads              D head_dim       F frames
- *   B batch (frames)     Y rows, X columns of a picture        P feature map width
+ *   B batch (samples, frames)   R rows of modulation           P feature map width
+ *   Y rows, X columns of a picture
  *
  * Tensors are dense and row-major, dimensions listed slowest first as in
  * PyTorch; pictures are channels last, [B,Y,X,C]. No strides, no views.
@@ -20,9 +21,17 @@
  * What changes between runs (time, ids, mask) is a tensor, never a scalar here, and
  * no shape depends on data, so that a recorded program stays valid.
  *
- * Optional tensors are absent when their id is LV_ID_NONE. Optional outputs are
- * statistics for the gradient; inference leaves them out. Unless an op says
- * otherwise, outputs alias no input and no other output.
+ * Optional tensors are absent when their id is LV_ID_NONE. Optional outputs of the
+ * forward ops are statistics for the gradient; inference leaves them out. Unless an
+ * op says otherwise, outputs alias no input and no other output.
+ *
+ * A batch of B samples stands in the rows: tensors of M rows are B groups of M / B,
+ * one after the other. Ops in which samples differ have a field `batch`.
+ *
+ * Backward ops (LINEAR_DX and those after it) take dy, the gradient of some scalar
+ * with respect to y, and give that with respect to the inputs: dx of x, dw of w.
+ * Outputs that are not wanted are absent; at least one is there. Bit i of `add`: output
+ * i is added to what its tensor holds, in f32 or better, instead of replacing it.
  */
 
 #ifndef LINVIDEO_BACKEND_OPS_H
@@ -75,7 +84,8 @@ typedef struct LvLinearArgs {
 } LvLinearArgs;
 
 /**
- * y = n(x) w + b, then (1 + mod[scale]) y + mod[shift], for each row of x
+ * y = n(x) w + b, then (1 + mod[scale]) y + mod[shift], for each row of x; rows of
+ * sample b take rows b R + scale and b R + shift of mod
  * n(x) = (x - mean) rstd (LAYER) or x rstd (RMS); rstd = 1 / sqrt(var + eps), var
  * being the biased variance, or the mean square for RMS.
  */
@@ -83,25 +93,27 @@ typedef struct LvNormArgs {
     LvTensor x;    ///< in:  [M,C] act
     LvTensor w;    ///< in:  [C] f32, optional (ones)
     LvTensor b;    ///< in:  [C] f32, optional (zeros)
-    LvTensor mod;  ///< in:  [R,C] f32, optional (no modulation)
+    LvTensor mod;  ///< in:  [B R,C] f32, optional (no modulation)
     LvTensor y;    ///< out: [M,C] act; may alias x when of its type
     LvTensor mean; ///< out: [M] f32, optional
     LvTensor rstd; ///< out: [M] f32, optional
     int kind;      ///< LvNormKind
-    int shift;     ///< row of mod added
-    int scale;     ///< row of mod multiplied with
+    int shift;     ///< row of a sample's mod added, < R
+    int scale;     ///< row of a sample's mod multiplied with, < R
     float eps;     ///< > 0
+    int batch;     ///< B >= 1, divides M and the rows of mod
 } LvNormArgs;
 
 /**
- * y = r + mod[row] x (elementwise; the row for every row of x)
+ * y = r + mod[row] x (elementwise; row b R + row of mod for all rows of sample b)
  */
 typedef struct LvGateArgs {
     LvTensor r;   ///< in:  [M,C] act
     LvTensor x;   ///< in:  [M,C] act
-    LvTensor mod; ///< in:  [R,C] f32, optional (ones)
+    LvTensor mod; ///< in:  [B R,C] f32, optional (ones)
     LvTensor y;   ///< out: [M,C] act; may alias r or x when of its type
-    int row;      ///< row of mod
+    int row;      ///< row of a sample's mod, < R
+    int batch;    ///< B >= 1, divides M and the rows of mod
 } LvGateArgs;
 
 /**
@@ -111,38 +123,40 @@ typedef struct LvGateArgs {
  *   y[2p+1] = u[2p] sin + u[2p+1] cos
  */
 typedef struct LvQknormArgs {
-    LvTensor x;    ///< in:  [L,C] act
+    LvTensor x;    ///< in:  [M,C] act
     LvTensor w;    ///< in:  [C] f32
-    LvTensor rope; ///< in:  [L,D/2,2] f32 (cos, sin), optional (no rotation)
-    LvTensor y;    ///< out: [L,C] act; may alias x when of its type
-    LvTensor rstd; ///< out: [L] f32, optional
+    LvTensor rope; ///< in:  [L,D/2,2] f32 (cos, sin), optional (no rotation); L
+                   ///< divides M, row i of x turns by row i mod L
+    LvTensor y;    ///< out: [M,C] act; may alias x when of its type
+    LvTensor rstd; ///< out: [M] f32, optional
     int heads;     ///< H; D = C / H, even when rope is given
     float eps;     ///< > 0
 } LvQknormArgs;
 
 /**
  * o_i = sum_j softmax_j(scale q_i k_j + key_bias_j + rel_bias[bucket(j - i)]) v_j
- * for each head (channels h D to h D + D - 1). Never holds Lq x Lk values. A query
- * whose keys are all masked gets zeros.
+ * for each sample and head (channels h D to h D + D - 1). Never holds Lq x Lk values.
+ * A query whose keys are all masked gets zeros.
  *
  * bucket(d) is the bidirectional one of T5 for `buckets` rows: half of them for
  * d > 0; a quarter exact, the rest logarithmic up to max_distance.
  */
 typedef struct LvAttnArgs {
-    LvTensor q;        ///< in:  [Lq,C] act
-    LvTensor k;        ///< in:  [Lk,C] act, same type as q
-    LvTensor v;        ///< in:  [Lk,C] act, same type as q
-    LvTensor key_bias; ///< in:  [Lk] f32, optional; -INFINITY masks a key
+    LvTensor q;        ///< in:  [B Lq,C] act
+    LvTensor k;        ///< in:  [B Lk,C] act, same type as q
+    LvTensor v;        ///< in:  [B Lk,C] act, same type as q
+    LvTensor key_bias; ///< in:  [B Lk] f32, optional; -INFINITY masks a key
     LvTensor rel_bias; ///< in:  [buckets,H] f32, optional; buckets: a multiple of 4
-    LvTensor o;        ///< out: [Lq,C] act
-    LvTensor lse;      ///< out: [H,Lq] f32, optional: ln of the softmax's sum
+    LvTensor o;        ///< out: [B Lq,C] act
+    LvTensor lse;      ///< out: [B H,Lq] f32, optional: ln of the softmax's sum
     int heads;         ///< H
     int max_distance;  ///< of rel_bias
     float scale;       ///< usually 1 / sqrt(D)
+    int batch;         ///< B >= 1
 } LvAttnArgs;
 
 /**
- * Linear attention, for each head (LinVideo, arXiv 2510.08318; the mean-normalised
+ * Linear attention, for each sample and head (LinVideo, arXiv 2510.08318; the mean-normalised
  * form of the project's specification, A.3):
  *
  *   phi_q = map(q wq), phi_k = map(k wk)
@@ -157,17 +171,18 @@ typedef struct LvAttnArgs {
  * so that phi(q) phi(k) = 1 + s + s^2 / 2 with s = y_q y_k / sqrt(P).
  */
 typedef struct LvLinattnArgs {
-    LvTensor q;     ///< in:  [L,C] act
-    LvTensor k;     ///< in:  [L,C] act, same type as q
-    LvTensor v;     ///< in:  [L,C] act, same type as q
+    LvTensor q;     ///< in:  [B L,C] act
+    LvTensor k;     ///< in:  [B L,C] act, same type as q
+    LvTensor v;     ///< in:  [B L,C] act, same type as q
     LvTensor wq;    ///< in:  [H,D,P] f32, bf16 or f16
     LvTensor wk;    ///< in:  [H,D,P], same type as wq
-    LvTensor o;     ///< out: [L,C] act
-    LvTensor state; ///< out: [H,F',D+1] f32, optional: S
-    LvTensor den;   ///< out: [H,L] f32, optional: den + eps
+    LvTensor o;     ///< out: [B L,C] act
+    LvTensor state; ///< out: [B H,F',D+1] f32, optional: S
+    LvTensor den;   ///< out: [B H,L] f32, optional: den + eps
     int heads;      ///< H
     int map;        ///< LvMapKind
     float eps;      ///< >= 0
+    int batch;      ///< B >= 1
 } LvLinattnArgs;
 
 /** y = r a + (1 - r) b, with one r for all elements */
@@ -201,38 +216,44 @@ typedef struct LvGluArgs {
 
 /** y[i] = table[ids[i]]; ids outside the table give zeros */
 typedef struct LvEmbedArgs {
-    LvTensor ids;   ///< in:  [L] i32
+    LvTensor ids;   ///< in:  [M] i32
     LvTensor table; ///< in:  [V,C] f32, bf16 or f16
-    LvTensor y;     ///< out: [L,C] act
+    LvTensor y;     ///< out: [M,C] act
 } LvEmbedArgs;
 
 /**
- * y = [cos(t w_0) ... cos(t w_{n-1}), sin(t w_0) ... sin(t w_{n-1})],
- * w_i = 10000^(-i/n), n = size(y) / 2; computed in f64, rounded once
+ * y[b] = [cos(t_b w_0) ... cos(t_b w_{n-1}), sin(t_b w_0) ... sin(t_b w_{n-1})],
+ * w_i = 10000^(-i/n), 2n columns of y; computed in f64, rounded once
  */
 typedef struct LvSinusoidArgs {
-    LvTensor t; ///< in:  [1] f32, 0 to 1000
-    LvTensor y; ///< out: [1,2n] f32
+    LvTensor t; ///< in:  [B] f32, 0 to 1000
+    LvTensor y; ///< out: [B,2n] f32
 } LvSinusoidArgs;
 
-/**
- * Tokens of a latent video: token (f,i,j), frame slowest, of
- * y[.., c pt ph pw + (a ph + b) pw + e] = x[c, f pt + a, i ph + b, j pw + e]
- */
-typedef struct LvPatchifyArgs {
-    LvTensor x;   ///< in:  [C,F,Y,X] f32; F, Y, X multiples of pt, ph, pw
-    LvTensor y;   ///< out: [L, C pt ph pw] act
-    int pt, ph, pw;
-} LvPatchifyArgs;
+/** Order of channels and places within a token: of the patch embedding and of the
+ *  head in Wan. N = pt ph pw places, place n = (a ph + b) pw + e. */
+enum LvPatchOrder {
+    LV_PATCH_CHANNEL_SLOW, ///< element c N + n
+    LV_PATCH_CHANNEL_FAST  ///< element n C + c
+};
 
 /**
- * Back from tokens; channel fastest here:
- * y[c, f pt + a, i ph + b, j pw + e] = x[.., ((a ph + b) pw + e) C + c]
+ * Tokens of latent videos: token (sample, f, i, j), j fastest, holds
+ * x[b, c, f pt + a, i ph + b, j pw + e] at the element that `order` says
  */
-typedef struct LvUnpatchifyArgs {
-    LvTensor x;   ///< in:  [L, pt ph pw C] act
-    LvTensor y;   ///< out: [C,F,Y,X] f32
+typedef struct LvPatchifyArgs {
+    LvTensor x;   ///< in:  [C,F,Y,X] or [B,C,F,Y,X] f32; F, Y, X multiples of pt, ph, pw
+    LvTensor y;   ///< out: [B L, C N] act
     int pt, ph, pw;
+    int order;    ///< LvPatchOrder
+} LvPatchifyArgs;
+
+/** Back from tokens: the inverse of LvPatchifyArgs with the same order. */
+typedef struct LvUnpatchifyArgs {
+    LvTensor x;   ///< in:  [B L, C N] act
+    LvTensor y;   ///< out: [C,F,Y,X] or [B,C,F,Y,X] f32
+    int pt, ph, pw;
+    int order;    ///< LvPatchOrder
 } LvUnpatchifyArgs;
 
 /**
@@ -294,6 +315,269 @@ typedef struct LvUnshuffleArgs {
     int n;      ///< >= 1
 } LvUnshuffleArgs;
 
+/** y[a,k,c] = x[a,c]: each row n times, or a tensor repeated n times (A = 1) */
+typedef struct LvExpandArgs {
+    LvTensor x; ///< in:  A C elements, act; C is the size of its last dimension, or
+                ///< all of it when n repeats the whole
+    LvTensor y; ///< out: A n C elements, act
+    int inner;  ///< C, divides the size of x
+} LvExpandArgs;
+
+/** y[a,c] = sum_k x[a,k,c]: the gradient of EXPAND; with A = 1 that of a bias */
+typedef struct LvReduceArgs {
+    LvTensor x; ///< in:  A n C elements, act
+    LvTensor y; ///< out: A C elements, act
+    int inner;  ///< C, divides the size of y
+    int add;
+} LvReduceArgs;
+
+/** y = value, everywhere */
+typedef struct LvFillArgs {
+    LvTensor y; ///< out: any shape, act
+    float value;
+} LvFillArgs;
+
+/** Losses of an element e = x - target. SMOOTH is sqrt(e^2 + 1e-4) - 1e-2. */
+enum LvLossKind { LV_LOSS_MSE, LV_LOSS_SMOOTH, LV_LOSS_NB };
+
+/**
+ * loss[b] = weight[b] / n sum_i f(e_i), dx = weight[b] / n f'(e), with n elements in
+ * each of B samples; sums in f64. The first dimension of x is a multiple of B.
+ */
+typedef struct LvLossArgs {
+    LvTensor x;      ///< in:  any shape, act
+    LvTensor target; ///< in:  same shape, act
+    LvTensor weight; ///< in:  [B] f32
+    LvTensor loss;   ///< out: [B] f32
+    LvTensor dx;     ///< out: shape of x, act, optional
+    int kind;        ///< LvLossKind
+} LvLossArgs;
+
+/** y = sum_i x_i^2, in f64 until the end */
+typedef struct LvSqsumArgs {
+    LvTensor x; ///< in:  any shape, f32
+    LvTensor y; ///< out: [1] f32
+    int add;
+} LvSqsumArgs;
+
+/** Scalars of ADAMW, in the order of its tensor hyper. */
+enum LvHyper {
+    LV_HYPER_LR,    ///< step size
+    LV_HYPER_BETA1, LV_HYPER_BETA2, LV_HYPER_EPS,
+    LV_HYPER_DECAY, ///< weight decay, decoupled: multiplied with lr
+    LV_HYPER_BIAS1, ///< 1 - beta1^step
+    LV_HYPER_BIAS2, ///< 1 - beta2^step
+    LV_HYPER_CLIP,  ///< largest norm of the whole gradient; 0: no clipping
+    LV_HYPER_EMA,   ///< share of the old average kept
+    LV_HYPER_NB
+};
+
+/**
+ * AdamW with decoupled decay (Loshchilov and Hutter), for each element:
+ *   g' = g min(1, clip / sqrt(norm))
+ *   m = beta1 m + (1 - beta1) g';  v = beta2 v + (1 - beta2) g'^2
+ *   p = p - lr (m / bias1 / (sqrt(v / bias2) + eps) + decay p)
+ *   ema = EMA ema + (1 - EMA) p
+ */
+typedef struct LvAdamwArgs {
+    LvTensor g;     ///< in:  [n] f32
+    LvTensor hyper; ///< in:  [LV_HYPER_NB] f32
+    LvTensor norm;  ///< in:  [1] f32, optional (no clipping): sum of g^2 over all
+    LvTensor p;     ///< in and out: [n] f32
+    LvTensor m;     ///< in and out: [n] f32
+    LvTensor v;     ///< in and out: [n] f32
+    LvTensor ema;   ///< in and out: [n] f32, optional
+} LvAdamwArgs;
+
+/** dx = dy w */
+typedef struct LvLinearDxArgs {
+    LvTensor dy; ///< in:  [M,N] act. bf16: products in bf16, f32: in f32
+    LvTensor w;  ///< in:  [N,K] f32, bf16 or f16
+    LvTensor dx; ///< out: [M,K] act
+    int add;
+} LvLinearDxArgs;
+
+/** dw = dy^T x (the gradient of b is a REDUCE of dy) */
+typedef struct LvLinearDwArgs {
+    LvTensor dy; ///< in:  [M,N] act
+    LvTensor x;  ///< in:  [M,K], type of dy. bf16: products in bf16, f32: in f32
+    LvTensor dw; ///< out: [N,K] f32
+    int add;
+} LvLinearDwArgs;
+
+/**
+ * Gradient of NORM. dmod: rows shift and scale of each sample are added to, the others
+ * left alone (bit 3 of add has no meaning).
+ */
+typedef struct LvNormDxArgs {
+    LvTensor x;    ///< in:  as in LvNormArgs
+    LvTensor w;
+    LvTensor b;
+    LvTensor mod;
+    LvTensor mean; ///< in:  [M] f32; absent for RMS
+    LvTensor rstd; ///< in:  [M] f32
+    LvTensor dy;   ///< in:  [M,C] act
+    LvTensor dx;   ///< out: [M,C] act, optional; may alias dy when of its type
+    LvTensor dw;   ///< out: [C] f32, optional
+    LvTensor db;   ///< out: [C] f32, optional
+    LvTensor dmod; ///< out: [B R,C] f32, optional
+    int kind, shift, scale, batch; ///< as in LvNormArgs
+    int add;
+} LvNormDxArgs;
+
+/**
+ * Gradient of GATE with respect to x and mod (that of r is dy itself):
+ * dx = mod[row] dy; dmod[row] += sum over the sample's rows of dy x (bit 1 of add
+ * has no meaning)
+ */
+typedef struct LvGateDxArgs {
+    LvTensor x;    ///< in:  [M,C] act; may be absent when dmod is
+    LvTensor mod;  ///< in:  [B R,C] f32, optional (ones)
+    LvTensor dy;   ///< in:  [M,C] act
+    LvTensor dx;   ///< out: [M,C] act, optional; may alias dy when of its type
+    LvTensor dmod; ///< out: [B R,C] f32, optional
+    int row, batch; ///< as in LvGateArgs
+    int add;
+} LvGateDxArgs;
+
+/** Gradient of QKNORM. */
+typedef struct LvQknormDxArgs {
+    LvTensor x;    ///< in:  as in LvQknormArgs
+    LvTensor w;
+    LvTensor rope;
+    LvTensor rstd; ///< in:  [M] f32
+    LvTensor dy;   ///< in:  [M,C] act
+    LvTensor dx;   ///< out: [M,C] act, optional; may alias dy when of its type
+    LvTensor dw;   ///< out: [C] f32, optional
+    int heads;
+    int add;
+} LvQknormDxArgs;
+
+/**
+ * Gradient of ATTN. With p the softmax, recomputed from lse, and
+ * delta_i = sum_e do_ie o_ie:  ds_ij = p_ij (do_i v_j - delta_i),
+ * dq = scale ds k, dk = scale ds^T q, dv = p^T do, drel[bucket] = sum of ds.
+ * Keys are walked in a fixed order: the same bits every time. key_bias gets none.
+ */
+typedef struct LvAttnDxArgs {
+    LvTensor q;        ///< in:  as in LvAttnArgs
+    LvTensor k;
+    LvTensor v;
+    LvTensor key_bias;
+    LvTensor rel_bias;
+    LvTensor o;        ///< in:  [B Lq,C] act
+    LvTensor lse;      ///< in:  [B H,Lq] f32
+    LvTensor dy;       ///< in:  [B Lq,C] act: of o
+    LvTensor dq;       ///< out: [B Lq,C] act, optional
+    LvTensor dk;       ///< out: [B Lk,C] act, optional
+    LvTensor dv;       ///< out: [B Lk,C] act, optional
+    LvTensor drel;     ///< out: [buckets,H] f32, optional
+    int heads, max_distance;
+    float scale;
+    int batch;
+    int add;
+} LvAttnDxArgs;
+
+/**
+ * Gradient of LINATTN (specification, A.4): with g_i = do_i / den_i,
+ * c_i = -(do_i o_i) / den_i, G = [g, c] and V+ = [v, 1]:
+ * dphi_q = G S^T, dS = phi_q^T G / L, dphi_k = V+ dS^T, dv = phi_k dS[:, 0:D],
+ * then through the maps: dq = dy_q wq^T, dwq = q^T dy_q, and so for k.
+ */
+typedef struct LvLinattnDxArgs {
+    LvTensor q;     ///< in:  as in LvLinattnArgs
+    LvTensor k;
+    LvTensor v;
+    LvTensor wq;
+    LvTensor wk;
+    LvTensor o;     ///< in:  [B L,C] act
+    LvTensor state; ///< in:  [B H,F',D+1] f32
+    LvTensor den;   ///< in:  [B H,L] f32
+    LvTensor dy;    ///< in:  [B L,C] act: of o
+    LvTensor dq;    ///< out: [B L,C] act, optional
+    LvTensor dk;    ///< out: [B L,C] act, optional
+    LvTensor dv;    ///< out: [B L,C] act, optional
+    LvTensor dwq;   ///< out: [H,D,P] f32, optional
+    LvTensor dwk;   ///< out: [H,D,P] f32, optional
+    int heads, map;
+    float eps;
+    int batch;
+    int add;
+} LvLinattnDxArgs;
+
+/** Gradient of MIX: da = r dy, db = (1 - r) dy, dr = sum dy (a - b), in f64 until
+ *  the end */
+typedef struct LvMixDxArgs {
+    LvTensor a;  ///< in:  any shape, act
+    LvTensor b;  ///< in:  same shape, act
+    LvTensor r;  ///< in:  [1] f32
+    LvTensor dy; ///< in:  same shape, act
+    LvTensor da; ///< out: same shape, act, optional
+    LvTensor db; ///< out: same shape, act, optional
+    LvTensor dr; ///< out: [1] f32, optional
+    int add;
+} LvMixDxArgs;
+
+/** dx = dy act'(x); the slope of RELU at 0 is 0 */
+typedef struct LvActDxArgs {
+    LvTensor x;  ///< in:  any shape, act: what went into the activation
+    LvTensor dy; ///< in:  same shape, act
+    LvTensor dx; ///< out: same shape, act; may alias dy when of its type
+    int act;     ///< LvAct
+    int add;
+} LvActDxArgs;
+
+/** Gradient of GLU: dx = dy gelu(g), dg = dy x gelu'(g) */
+typedef struct LvGluDxArgs {
+    LvTensor x;  ///< in:  any shape, act
+    LvTensor g;  ///< in:  same shape, act
+    LvTensor dy; ///< in:  same shape, act
+    LvTensor dx; ///< out: same shape, act, optional; may alias dy when of its type
+    LvTensor dg; ///< out: same shape, act, optional
+    int add;
+} LvGluDxArgs;
+
+/** dtable[ids[i]] += dy[i], in the order of i, after being zeroed unless added to */
+typedef struct LvEmbedDxArgs {
+    LvTensor ids;    ///< in:  [M] i32; those outside the table have no effect
+    LvTensor dy;     ///< in:  [M,C] act
+    LvTensor dtable; ///< out: [V,C] f32
+    int add;
+} LvEmbedDxArgs;
+
+/** Gradient of CONV with respect to x (that of r is dy, of b a REDUCE). */
+typedef struct LvConvDxArgs {
+    LvTensor dy; ///< in:  [B,Y',X',O] act. bf16: products in bf16, f32: in f32
+    LvTensor w;  ///< in:  [O,C,kh,kw] f32, bf16 or f16
+    LvTensor dx; ///< out: [B,Y,X,C] act; Y' and X' as in LvConvArgs
+    int stride, pad;
+    int add;
+} LvConvDxArgs;
+
+/** Gradient of CONV with respect to w. */
+typedef struct LvConvDwArgs {
+    LvTensor dy; ///< in:  [B,Y',X',O] act
+    LvTensor x;  ///< in:  [B,Y,X,C], type of dy. bf16: products in bf16, f32: in f32
+    LvTensor dw; ///< out: [O,C,kh,kw] f32
+    int stride, pad;
+    int add;
+} LvConvDwArgs;
+
+/** Gradient of RECALL, with no part for prev and none from next:
+ *  dx[n] = dy[n, 0:C] + dy[n+1, C:2C] */
+typedef struct LvRecallDxArgs {
+    LvTensor dy; ///< in:  [B,Y,X,2C] act
+    LvTensor dx; ///< out: [B,Y,X,C] act
+    int add;
+} LvRecallDxArgs;
+
+/** Gradient of UPSAMPLE: dx[b,i,j,c] = sum over u, v of dy[b,2i+u,2j+v,c] */
+typedef struct LvUpsampleDxArgs {
+    LvTensor dy; ///< in:  [B,2Y,2X,C] act
+    LvTensor dx; ///< out: [B,Y,X,C] act
+    int add;
+} LvUpsampleDxArgs;
+
 /**
  * The list: NAME, name, Type, tensors in, tensors out. Enum, record union, device
  * tables, names and the run switch are made from it. In every struct the tensors
@@ -320,13 +604,34 @@ typedef struct LvUnshuffleArgs {
     X(UNSTACK,    unstack,    Unstack,    1, 1) \
     X(STACK,      stack,      Stack,      1, 1) \
     X(SHUFFLE,    shuffle,    Shuffle,    1, 1) \
-    X(UNSHUFFLE,  unshuffle,  Unshuffle,  1, 1)
+    X(UNSHUFFLE,  unshuffle,  Unshuffle,  1, 1) \
+    X(EXPAND,     expand,     Expand,     1, 1) \
+    X(REDUCE,     reduce,     Reduce,     1, 1) \
+    X(FILL,       fill,       Fill,       0, 1) \
+    X(LOSS,       loss,       Loss,       3, 2) \
+    X(SQSUM,      sqsum,      Sqsum,      1, 1) \
+    X(ADAMW,      adamw,      Adamw,      3, 4) \
+    X(LINEAR_DX,  linear_dx,  LinearDx,   2, 1) \
+    X(LINEAR_DW,  linear_dw,  LinearDw,   2, 1) \
+    X(NORM_DX,    norm_dx,    NormDx,     7, 4) \
+    X(GATE_DX,    gate_dx,    GateDx,     3, 2) \
+    X(QKNORM_DX,  qknorm_dx,  QknormDx,   5, 2) \
+    X(ATTN_DX,    attn_dx,    AttnDx,     8, 4) \
+    X(LINATTN_DX, linattn_dx, LinattnDx,  9, 5) \
+    X(MIX_DX,     mix_dx,     MixDx,      4, 3) \
+    X(ACT_DX,     act_dx,     ActDx,      2, 1) \
+    X(GLU_DX,     glu_dx,     GluDx,      3, 2) \
+    X(EMBED_DX,   embed_dx,   EmbedDx,    2, 1) \
+    X(CONV_DX,    conv_dx,    ConvDx,     2, 1) \
+    X(CONV_DW,    conv_dw,    ConvDw,     2, 1) \
+    X(RECALL_DX,  recall_dx,  RecallDx,   1, 1) \
+    X(UPSAMPLE_DX, upsample_dx, UpsampleDx, 1, 1)
 
 #define LV_OP_ENUM(NAME, name, Type, in, out) LV_OP_##NAME,
 enum LvOpKind { LV_OPS(LV_OP_ENUM) LV_OP_NB };
 #undef LV_OP_ENUM
 
-#define LV_OP_MAX_TENSORS 8
+#define LV_OP_MAX_TENSORS 14
 
 /** Arguments of any op; t[] sees its tensors in order, inputs first. */
 typedef union LvOpArgs {

@@ -40,6 +40,14 @@ void lv_graph_free(LvGraph **g);
 /** Records that follow belong to layer n (from 1; 0: none). */
 void lv_graph_layer(LvGraph *g, int n);
 
+/** The rows of what follows are those of n samples (1 at first); see ops.h. */
+void lv_graph_batch(LvGraph *g, int n);
+
+/** Trace what follows for training: ops keep the statistics that their gradients
+ *  need, and activations of products and convolutions become ops of their own, whose
+ *  input is kept. */
+void lv_graph_train(LvGraph *g);
+
 /** Note the caller's place for the next record. Returns g. */
 LvGraph *lv_graph_at(LvGraph *g, const char *file, int line);
 
@@ -77,7 +85,7 @@ static inline LvTensor lv_reshape(LvTensor t, int rank, const int *dim)
 /*
  * Builders, named as the ops of ops.h; arguments are the inputs and scalars, the
  * result is the output. dtype is that of the output; LV_NONE: that of the first
- * input. Statistics are left absent.
+ * input. Statistics are absent unless lv_graph_train() was called.
  */
 #define LV_HERE(g) lv_graph_at(g, __FILE__, __LINE__)
 #define lv_linear(g, ...)     lv_linear_(LV_HERE(g), __VA_ARGS__)
@@ -101,6 +109,11 @@ static inline LvTensor lv_reshape(LvTensor t, int rank, const int *dim)
 #define lv_stack(g, ...)      lv_stack_(LV_HERE(g), __VA_ARGS__)
 #define lv_shuffle(g, ...)    lv_shuffle_(LV_HERE(g), __VA_ARGS__)
 #define lv_unshuffle(g, ...)  lv_unshuffle_(LV_HERE(g), __VA_ARGS__)
+#define lv_expand(g, ...)     lv_expand_(LV_HERE(g), __VA_ARGS__)
+#define lv_reduce(g, ...)     lv_reduce_(LV_HERE(g), __VA_ARGS__)
+#define lv_loss(g, ...)       lv_loss_(LV_HERE(g), __VA_ARGS__)
+#define lv_sqsum(g, ...)      lv_sqsum_(LV_HERE(g), __VA_ARGS__)
+#define lv_adamw(g, ...)      lv_adamw_(LV_HERE(g), __VA_ARGS__)
 
 LvTensor lv_linear_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, int act,
                     LvDtype dtype);
@@ -121,10 +134,10 @@ LvTensor lv_glu_(LvGraph *g, LvTensor x, LvTensor gate);
 LvTensor lv_embed_(LvGraph *g, LvTensor ids, LvTensor table, LvDtype dtype);
 /** n: width of the result, cosines and sines together; even. */
 LvTensor lv_sinusoid_(LvGraph *g, LvTensor t, int n);
+/** Channels slowest within a token. */
 LvTensor lv_patchify_(LvGraph *g, LvTensor x, const int patch[3], LvDtype dtype);
-/** frames, rows, cols: F, Y, X of the result. */
-LvTensor lv_unpatchify_(LvGraph *g, LvTensor x, const int patch[3], int frames,
-                        int rows, int cols);
+/** Channels fastest within a token; like: latents whose shape the result has. */
+LvTensor lv_unpatchify_(LvGraph *g, LvTensor x, const int patch[3], LvTensor like);
 LvTensor lv_conv_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor r,
                   int stride, int pad, int act, LvDtype dtype);
 /** state: external, [1,Y,X,C]; read as prev, then written as next. */
@@ -134,6 +147,18 @@ LvTensor lv_unstack_(LvGraph *g, LvTensor x, int n);
 LvTensor lv_stack_(LvGraph *g, LvTensor x, int n);
 LvTensor lv_shuffle_(LvGraph *g, LvTensor x, int n, LvDtype dtype);
 LvTensor lv_unshuffle_(LvGraph *g, LvTensor x, int n, LvDtype dtype);
+/** Each row of x [M,C] n times. */
+LvTensor lv_expand_(LvGraph *g, LvTensor x, int n);
+/** Sum of n rows each of x [M,C]. */
+LvTensor lv_reduce_(LvGraph *g, LvTensor x, int n);
+/** Loss of each sample, [B]; dx: set to the gradient, of type dtype. weight: [B]. */
+LvTensor lv_loss_(LvGraph *g, LvTensor x, LvTensor target, LvTensor weight, int kind,
+                  LvDtype dtype, LvTensor *dx);
+/** y, [1] f32, is written, or added to. */
+void lv_sqsum_(LvGraph *g, LvTensor x, LvTensor y, int add);
+/** Optional: norm, ema. All others are external or weights, [n] f32. */
+void lv_adamw_(LvGraph *g, LvTensor grad, LvTensor hyper, LvTensor norm, LvTensor p,
+               LvTensor m, LvTensor v, LvTensor ema);
 
 /** Bytes a program wants; all known before anything is allocated. */
 typedef struct LvSizes {

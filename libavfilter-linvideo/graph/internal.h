@@ -27,6 +27,8 @@ struct LvGraph {
     LvTensorInfo *info;
     int nb_info;
     int layer;        ///< of the next record
+    int batch;        ///< samples in the rows
+    int train;        ///< statistics for the gradient are kept
     const char *file; ///< place of the next record
     int line;
     int error;
@@ -44,6 +46,13 @@ struct LvProgram {
     int built;
     double *seconds;
 };
+
+/** A new tensor of the graph; absent after an error. */
+LvTensor lv_graph_tensor(LvGraph *g, LvDtype dtype, int rank, const int *dim);
+
+/** Append a record whose tensors are described. Checks it; does nothing in a failed
+ *  graph, so that absent inputs are not reported as errors of their own. */
+void lv_graph_append(LvGraph *g, const LvRecord *r);
 
 /** Find live ranges and offsets of p's temporaries; sets sizes.arena and .lower. */
 int lv_plan_place(LvProgram *p);

@@ -11,8 +11,10 @@ LvGraph *lv_graph_new(const LvMsg *msg)
 {
     LvGraph *g = calloc(1, sizeof(*g));
 
-    if (g)
-        g->msg = msg;
+    if (g) {
+        g->msg   = msg;
+        g->batch = 1;
+    }
     return g;
 }
 
@@ -29,6 +31,16 @@ void lv_graph_free(LvGraph **g)
 void lv_graph_layer(LvGraph *g, int n)
 {
     g->layer = n;
+}
+
+void lv_graph_batch(LvGraph *g, int n)
+{
+    g->batch = n;
+}
+
+void lv_graph_train(LvGraph *g)
+{
+    g->train = 1;
 }
 
 LvGraph *lv_graph_at(LvGraph *g, const char *file, int line)
@@ -64,7 +76,7 @@ static void *grow(LvGraph *g, void *array, int nb, size_t size)
     return array;
 }
 
-static LvTensor new_tensor(LvGraph *g, LvDtype dtype, int rank, const int *dim)
+LvTensor lv_graph_tensor(LvGraph *g, LvDtype dtype, int rank, const int *dim)
 {
     LvTensor t = { .id = g->nb_info, .dtype = (uint8_t)dtype, .rank = (uint8_t)rank };
     LvTensorInfo *info = grow(g, g->info, g->nb_info, sizeof(*info));
@@ -81,7 +93,7 @@ static LvTensor new_tensor(LvGraph *g, LvDtype dtype, int rank, const int *dim)
 LvTensor lv_external(LvGraph *g, const char *name, LvDtype dtype, int rank,
                      const int *dim)
 {
-    LvTensor t = g->error ? LV_NO_TENSOR : new_tensor(g, dtype, rank, dim);
+    LvTensor t = g->error ? LV_NO_TENSOR : lv_graph_tensor(g, dtype, rank, dim);
 
     if (t.id >= 0) {
         g->info[t.id].name     = name;
@@ -111,25 +123,28 @@ static void fail_shapes(LvGraph *g, const LvRecord *r, const char *why)
                        r->line, lv_op_info(r->op)->name, why, text);
 }
 
-/* Append a record; its outputs are already described. Absent inputs of a failed
- * graph must not be reported as errors of their own. */
-static void emit(LvGraph *g, int op, const LvOpArgs *u)
+void lv_graph_append(LvGraph *g, const LvRecord *r)
 {
     const char *why;
-    LvRecord r = { .op = op, .layer = g->layer, .file = g->file, .line = g->line,
-                   .u = *u };
-    LvRecord *rec;
+    LvRecord copy = *r, *rec; /* r may lie in the list that grows */
 
     if (g->error)
         return;
-    if (lv_op_check(op, u, &why) < 0) {
-        fail_shapes(g, &r, why);
+    if (lv_op_check(r->op, &r->u, &why) < 0) {
+        fail_shapes(g, r, why);
         return;
     }
     if (!(rec = grow(g, g->rec, g->nb_rec, sizeof(*rec))))
         return;
     g->rec = rec;
-    g->rec[g->nb_rec++] = r;
+    g->rec[g->nb_rec++] = copy;
+}
+
+/* Append an op; its outputs are already described. */
+static void emit(LvGraph *g, int op, const LvOpArgs *u)
+{
+    lv_graph_append(g, &(LvRecord) { .op = op, .layer = g->layer, .file = g->file,
+                                     .line = g->line, .u = *u });
 }
 
 /* Shapes are checked when a record is appended; until then a zero must not divide. */
@@ -144,7 +159,7 @@ static LvTensor out(LvGraph *g, LvTensor like, LvDtype dtype, int rank,
 {
     if (g->error)
         return LV_NO_TENSOR;
-    return new_tensor(g, dtype ? dtype : (LvDtype)like.dtype, rank, dim);
+    return lv_graph_tensor(g, dtype ? dtype : (LvDtype)like.dtype, rank, dim);
 }
 
 #define OUT(like, dtype, rank, ...) \
@@ -155,22 +170,30 @@ static LvTensor out_like(LvGraph *g, LvTensor like, LvDtype dtype)
     return out(g, like, dtype, like.rank, like.dim);
 }
 
+/* A statistic for the gradient: f32, only in training. */
+#define STAT(rank, ...) \
+    (g->train ? OUT(LV_NO_TENSOR, LV_F32, rank, __VA_ARGS__) : LV_NO_TENSOR)
+
 LvTensor lv_linear_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, int act,
                     LvDtype dtype)
 {
     LvTensor y = OUT(x, dtype, 2, x.dim[0], w.dim[0]);
+    int split  = g->train && act != LV_ACT_NONE;
 
-    emit(g, LV_OP_LINEAR, &(LvOpArgs) { .linear = { x, w, b, y, act } });
-    return y;
+    emit(g, LV_OP_LINEAR, &(LvOpArgs) { .linear = {
+        x, w, b, y, split ? LV_ACT_NONE : act } });
+    return split ? lv_act_(g, y, act, LV_NONE) : y;
 }
 
 LvTensor lv_norm_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor mod,
                   int kind, int shift, int scale, float eps, LvDtype dtype)
 {
     LvTensor y = out_like(g, x, dtype);
+    LvTensor mean = kind == LV_NORM_LAYER ? STAT(1, x.dim[0]) : LV_NO_TENSOR;
+    LvTensor rstd = STAT(1, x.dim[0]);
 
     emit(g, LV_OP_NORM, &(LvOpArgs) { .norm = {
-        x, w, b, mod, y, LV_NO_TENSOR, LV_NO_TENSOR, kind, shift, scale, eps } });
+        x, w, b, mod, y, mean, rstd, kind, shift, scale, eps, g->batch } });
     return y;
 }
 
@@ -178,17 +201,16 @@ LvTensor lv_gate_(LvGraph *g, LvTensor r, LvTensor x, LvTensor mod, int row)
 {
     LvTensor y = out_like(g, r, LV_NONE);
 
-    emit(g, LV_OP_GATE, &(LvOpArgs) { .gate = { r, x, mod, y, row } });
+    emit(g, LV_OP_GATE, &(LvOpArgs) { .gate = { r, x, mod, y, row, g->batch } });
     return y;
 }
 
 LvTensor lv_qknorm_(LvGraph *g, LvTensor x, LvTensor w, LvTensor rope, int heads,
                     float eps, LvDtype dtype)
 {
-    LvTensor y = out_like(g, x, dtype);
+    LvTensor y = out_like(g, x, dtype), rstd = STAT(1, x.dim[0]);
 
-    emit(g, LV_OP_QKNORM, &(LvOpArgs) { .qknorm = {
-        x, w, rope, y, LV_NO_TENSOR, heads, eps } });
+    emit(g, LV_OP_QKNORM, &(LvOpArgs) { .qknorm = { x, w, rope, y, rstd, heads, eps } });
     return y;
 }
 
@@ -196,20 +218,24 @@ LvTensor lv_attn_(LvGraph *g, LvTensor q, LvTensor k, LvTensor v,
                   LvTensor key_bias, LvTensor rel_bias, int heads,
                   int max_distance, float scale)
 {
-    LvTensor o = out_like(g, q, LV_NONE);
+    LvTensor o   = out_like(g, q, LV_NONE);
+    LvTensor lse = STAT(2, g->batch * heads, part(q.dim[0], g->batch));
 
     emit(g, LV_OP_ATTN, &(LvOpArgs) { .attn = {
-        q, k, v, key_bias, rel_bias, o, LV_NO_TENSOR, heads, max_distance, scale } });
+        q, k, v, key_bias, rel_bias, o, lse, heads, max_distance, scale, g->batch } });
     return o;
 }
 
 LvTensor lv_linattn_(LvGraph *g, LvTensor q, LvTensor k, LvTensor v, LvTensor wq,
                      LvTensor wk, int heads, int map, float eps)
 {
-    LvTensor o = out_like(g, q, LV_NONE);
+    LvTensor o     = out_like(g, q, LV_NONE);
+    LvTensor state = STAT(3, g->batch * heads, lv_map_features(map, wq.dim[2]),
+                          wq.dim[1] + 1);
+    LvTensor den   = STAT(2, g->batch * heads, part(q.dim[0], g->batch));
 
     emit(g, LV_OP_LINATTN, &(LvOpArgs) { .linattn = {
-        q, k, v, wq, wk, o, LV_NO_TENSOR, LV_NO_TENSOR, heads, map, eps } });
+        q, k, v, wq, wk, o, state, den, heads, map, eps, g->batch } });
     return o;
 }
 
@@ -255,7 +281,7 @@ LvTensor lv_embed_(LvGraph *g, LvTensor ids, LvTensor table, LvDtype dtype)
 
 LvTensor lv_sinusoid_(LvGraph *g, LvTensor t, int n)
 {
-    LvTensor y = OUT(t, LV_F32, 2, 1, n);
+    LvTensor y = OUT(t, LV_F32, 2, t.dim[0], n);
 
     emit(g, LV_OP_SINUSOID, &(LvOpArgs) { .sinusoid = { t, y } });
     return y;
@@ -263,22 +289,22 @@ LvTensor lv_sinusoid_(LvGraph *g, LvTensor t, int n)
 
 LvTensor lv_patchify_(LvGraph *g, LvTensor x, const int patch[3], LvDtype dtype)
 {
-    int pt = patch[0], ph = patch[1], pw = patch[2];
-    LvTensor y = OUT(x, dtype, 2,
-                     part(x.dim[1], pt) * part(x.dim[2], ph) * part(x.dim[3], pw),
-                     x.dim[0] * pt * ph * pw);
+    int pt = patch[0], ph = patch[1], pw = patch[2], batched = x.rank == 5;
+    const int *d = x.dim + batched;
+    LvTensor y = OUT(x, dtype, 2, (batched ? x.dim[0] : 1) * part(d[1], pt) *
+                     part(d[2], ph) * part(d[3], pw), d[0] * pt * ph * pw);
 
-    emit(g, LV_OP_PATCHIFY, &(LvOpArgs) { .patchify = { x, y, pt, ph, pw } });
+    emit(g, LV_OP_PATCHIFY, &(LvOpArgs) { .patchify = {
+        x, y, pt, ph, pw, LV_PATCH_CHANNEL_SLOW } });
     return y;
 }
 
-LvTensor lv_unpatchify_(LvGraph *g, LvTensor x, const int patch[3], int frames,
-                        int rows, int cols)
+LvTensor lv_unpatchify_(LvGraph *g, LvTensor x, const int patch[3], LvTensor like)
 {
-    int pt = patch[0], ph = patch[1], pw = patch[2];
-    LvTensor y = OUT(x, LV_F32, 4, part(x.dim[1], pt * ph * pw), frames, rows, cols);
+    LvTensor y = out_like(g, like, LV_F32);
 
-    emit(g, LV_OP_UNPATCHIFY, &(LvOpArgs) { .unpatchify = { x, y, pt, ph, pw } });
+    emit(g, LV_OP_UNPATCHIFY, &(LvOpArgs) { .unpatchify = {
+        x, y, patch[0], patch[1], patch[2], LV_PATCH_CHANNEL_FAST } });
     return y;
 }
 
@@ -292,9 +318,11 @@ LvTensor lv_conv_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor r,
 {
     LvTensor y = OUT(x, dtype, 4, x.dim[0], conv_size(x.dim[1], w.dim[2], pad, stride),
                      conv_size(x.dim[2], w.dim[3], pad, stride), w.dim[0]);
+    int split  = g->train && act != LV_ACT_NONE;
 
-    emit(g, LV_OP_CONV, &(LvOpArgs) { .conv = { x, w, b, r, y, stride, pad, act } });
-    return y;
+    emit(g, LV_OP_CONV, &(LvOpArgs) { .conv = {
+        x, w, b, r, y, stride, pad, split ? LV_ACT_NONE : act } });
+    return split ? lv_act_(g, y, act, LV_NONE) : y;
 }
 
 LvTensor lv_recall_(LvGraph *g, LvTensor x, LvTensor state)
@@ -345,4 +373,41 @@ LvTensor lv_unshuffle_(LvGraph *g, LvTensor x, int n, LvDtype dtype)
 
     emit(g, LV_OP_UNSHUFFLE, &(LvOpArgs) { .unshuffle = { x, y, n } });
     return y;
+}
+
+LvTensor lv_expand_(LvGraph *g, LvTensor x, int n)
+{
+    LvTensor y = OUT(x, LV_NONE, 2, x.dim[0] * n, x.dim[1]);
+
+    emit(g, LV_OP_EXPAND, &(LvOpArgs) { .expand = { x, y, x.dim[1] } });
+    return y;
+}
+
+LvTensor lv_reduce_(LvGraph *g, LvTensor x, int n)
+{
+    LvTensor y = OUT(x, LV_NONE, 2, part(x.dim[0], n), x.dim[1]);
+
+    emit(g, LV_OP_REDUCE, &(LvOpArgs) { .reduce = { x, y, x.dim[1], 0 } });
+    return y;
+}
+
+LvTensor lv_loss_(LvGraph *g, LvTensor x, LvTensor target, LvTensor weight, int kind,
+                  LvDtype dtype, LvTensor *dx)
+{
+    LvTensor loss = OUT(x, LV_F32, 1, weight.dim[0]);
+
+    *dx = out_like(g, x, dtype);
+    emit(g, LV_OP_LOSS, &(LvOpArgs) { .loss = { x, target, weight, loss, *dx, kind } });
+    return loss;
+}
+
+void lv_sqsum_(LvGraph *g, LvTensor x, LvTensor y, int add)
+{
+    emit(g, LV_OP_SQSUM, &(LvOpArgs) { .sqsum = { x, y, add } });
+}
+
+void lv_adamw_(LvGraph *g, LvTensor grad, LvTensor hyper, LvTensor norm, LvTensor p,
+               LvTensor m, LvTensor v, LvTensor ema)
+{
+    emit(g, LV_OP_ADAMW, &(LvOpArgs) { .adamw = { grad, hyper, norm, p, m, v, ema } });
 }

@@ -187,7 +187,7 @@ static LvTensor block(LvGraph *g, const LvDit *m, int i, LvTensor x, LvTensor ti
                       const LvDitInputs *in, LvDtype dtype, LvDitWatch *watch)
 {
     const LvDitBlock *b = &m->block[i];
-    LvTensor mod = lv_add(g, b->mod, time), y, sa, ca;
+    LvTensor mod = lv_add(g, time, b->mod), y, sa, ca;
 
     y  = layer_norm(g, m, x, mod, SHIFT_SA, SCALE_SA, dtype);
     sa = self_attn(g, m, i, y, in->rope, dtype);
@@ -242,15 +242,15 @@ LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, const LvDitInputs *in,
                       LvDtype dtype, LvDitWatch *watch)
 {
     const LvDitConfig *c = &m->cfg;
-    const int *size = in->latent.dim + 1;
     LvTensor e, time, x, mod;
 
+    lv_graph_batch(g, in->t.dim[0]);
     e    = lv_sinusoid(g, in->t, c->freq_dim);
     e    = lv_linear(g, e, m->time0.w, m->time0.b, LV_ACT_SILU, LV_F32);
     e    = affine(g, e, m->time2, LV_F32);
     time = lv_act(g, e, LV_ACT_SILU, LV_F32);
     time = affine(g, time, m->proj, LV_F32);
-    time = lv_reshape(time, 2, (const int[]) { 6, c->dim });
+    time = lv_reshape(time, 2, (const int[]) { 6 * in->t.dim[0], c->dim });
     x    = lv_patchify(g, in->latent, c->patch, LV_F32);
     x    = affine(g, x, m->patch, LV_F32);
     for (int i = 0; i < c->layers; i++) {
@@ -258,10 +258,10 @@ LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, const LvDitInputs *in,
         x = block(g, m, i, x, time, in, dtype, watch ? &watch[i] : NULL);
     }
     lv_graph_layer(g, 0);
-    mod = lv_add(g, m->head_mod, e);
+    mod = lv_add(g, lv_expand(g, e, 2), m->head_mod);
     x   = layer_norm(g, m, x, mod, 0, 1, LV_F32);
     x   = affine(g, x, m->head, LV_F32);
-    return lv_unpatchify(g, x, c->patch, size[0], size[1], size[2]);
+    return lv_unpatchify(g, x, c->patch, in->latent);
 }
 
 int lv_dit_tokens(const LvDitConfig *cfg, const int size[3])

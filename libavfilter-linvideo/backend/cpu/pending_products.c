@@ -1,0 +1,14 @@
+/* Entries still to be written: products. */
+#include "backend/cpu/cpu.h"
+#define PENDING(name, Type)                                                     \
+    int lv_cpu_##name(LvDevice *dev, const Lv##Type##Args *a, LvCall *call)     \
+    {                                                                           \
+        (void)dev, (void)a, (void)call;                                         \
+        return LV_ERR_UNSUPPORTED;                                              \
+    }
+PENDING(linear_dx, LinearDx)
+PENDING(linear_dw, LinearDw)
+PENDING(attn_dx, AttnDx)
+PENDING(linattn_dx, LinattnDx)
+PENDING(conv_dx, ConvDx)
+PENDING(conv_dw, ConvDw)
