@@ -36,9 +36,9 @@ OBJS-backend/cpu = pending_products.o pending_rows.o attention.o cpu.o conv.o dn
 OBJS-backend/cpu-$(HAVE_AVX2)   += dsp_avx2.o
 OBJS-backend/cpu-$(HAVE_AVX512) += dsp_avx512.o
 
-OBJS-graph = dump.o plan.o run.o trace.o
+OBJS-graph = dump.o grad.o plan.o run.o trace.o
 
-OBJS-model = config.o dit.o entities.o prompt.o spm.o tae.o tokenizer.o umt5.o \
+OBJS-model = config.o dit.o entities.o params.o prompt.o spm.o tae.o tokenizer.o umt5.o \
              weights.o
 
 OBJS-pipeline = decode.o deliver.o denoise.o noise.o sample.o session.o text.o

@@ -45,8 +45,8 @@ void lv_graph_batch(LvGraph *g, int n);
 
 /** Trace what follows for training: ops keep the statistics that their gradients
  *  need, and activations of products and convolutions become ops of their own, whose
- *  input is kept. */
-void lv_graph_train(LvGraph *g);
+ *  input is kept. checkpoints: whether lv_graph_checkpoint() does anything. */
+void lv_graph_train(LvGraph *g, int checkpoints);
 
 /** Note the caller's place for the next record. Returns g. */
 LvGraph *lv_graph_at(LvGraph *g, const char *file, int line);
@@ -140,7 +140,8 @@ LvTensor lv_patchify_(LvGraph *g, LvTensor x, const int patch[3], LvDtype dtype)
 LvTensor lv_unpatchify_(LvGraph *g, LvTensor x, const int patch[3], LvTensor like);
 LvTensor lv_conv_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor r,
                   int stride, int pad, int act, LvDtype dtype);
-/** state: external, [1,Y,X,C]; read as prev, then written as next. */
+/** state: external, [1,Y,X,C]; read as prev, then written as next. In training it is
+ *  only read. */
 LvTensor lv_recall_(LvGraph *g, LvTensor x, LvTensor state);
 LvTensor lv_upsample_(LvGraph *g, LvTensor x);
 LvTensor lv_unstack_(LvGraph *g, LvTensor x, int n);
@@ -159,6 +160,36 @@ void lv_sqsum_(LvGraph *g, LvTensor x, LvTensor y, int add);
 /** Optional: norm, ema. All others are external or weights, [n] f32. */
 void lv_adamw_(LvGraph *g, LvTensor grad, LvTensor hyper, LvTensor norm, LvTensor p,
                LvTensor m, LvTensor v, LvTensor ema);
+
+/** A gradient to start from: of some scalar with respect to y. */
+typedef struct LvGradSeed {
+    LvTensor y;
+    LvTensor dy; ///< shape of y, act. A temporary may be written over
+} LvGradSeed;
+
+/** A tensor whose gradient is wanted. */
+typedef struct LvGradTarget {
+    LvTensor value; ///< a weight, or a tensor of the graph that no op made
+    LvTensor grad;  ///< same shape, f32, with memory of its own (id as of a weight) or
+                    ///< external; the gradient is added to it
+} LvGradTarget;
+
+/** What follows can be computed again: of the records between this mark and the next
+ *  one, only what others read is kept, the rest is made once more when the gradient
+ *  needs it. Behind the last mark all is kept. */
+void lv_graph_checkpoint(LvGraph *g);
+
+/**
+ * Append the backward pass to a graph traced after lv_graph_train(): records that
+ * add the gradients of all targets. What leads to no target costs nothing, so weights
+ * that are not listed are frozen. Gradients of activations have their tensor's type;
+ * those of what a product made have the type of the product's input.
+ *
+ * @return 0, the graph's error, -ENOMEM, LV_ERR_UNSUPPORTED (an op on the way has no
+ *         gradient)
+ */
+int lv_grad(LvGraph *g, const LvGradSeed *seed, int nb_seeds, const LvGradTarget *target,
+            int nb_targets);
 
 /** Bytes a program wants; all known before anything is allocated. */
 typedef struct LvSizes {

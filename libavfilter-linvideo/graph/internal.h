@@ -29,9 +29,12 @@ struct LvGraph {
     int layer;        ///< of the next record
     int batch;        ///< samples in the rows
     int train;        ///< statistics for the gradient are kept
+    int checkpoints;  ///< marks count
     const char *file; ///< place of the next record
     int line;
     int error;
+    int *mark;        ///< first records of segments, see lv_graph_checkpoint()
+    int nb_marks;
 };
 
 struct LvProgram {

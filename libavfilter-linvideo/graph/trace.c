@@ -23,6 +23,7 @@ void lv_graph_free(LvGraph **g)
     if (*g) {
         free((*g)->rec);
         free((*g)->info);
+        free((*g)->mark);
         free(*g);
     }
     *g = NULL;
@@ -38,9 +39,10 @@ void lv_graph_batch(LvGraph *g, int n)
     g->batch = n;
 }
 
-void lv_graph_train(LvGraph *g)
+void lv_graph_train(LvGraph *g, int checkpoints)
 {
-    g->train = 1;
+    g->train       = 1;
+    g->checkpoints = checkpoints;
 }
 
 LvGraph *lv_graph_at(LvGraph *g, const char *file, int line)
@@ -74,6 +76,16 @@ static void *grow(LvGraph *g, void *array, int nb, size_t size)
     if (!array && !g->error)
         g->error = lv_fail(g->msg, LV_ERR(ENOMEM), "graph: out of memory");
     return array;
+}
+
+void lv_graph_checkpoint(LvGraph *g)
+{
+    int *mark = g->error || !g->checkpoints ? NULL : grow(g, g->mark, g->nb_marks, sizeof(*mark));
+
+    if (!mark)
+        return;
+    g->mark = mark;
+    g->mark[g->nb_marks++] = g->nb_rec;
 }
 
 LvTensor lv_graph_tensor(LvGraph *g, LvDtype dtype, int rank, const int *dim)
@@ -328,8 +340,9 @@ LvTensor lv_conv_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor r,
 LvTensor lv_recall_(LvGraph *g, LvTensor x, LvTensor state)
 {
     LvTensor y = OUT(x, LV_NONE, 4, x.dim[0], x.dim[1], x.dim[2], 2 * x.dim[3]);
+    LvTensor next = g->train ? out_like(g, state, LV_NONE) : state;
 
-    emit(g, LV_OP_RECALL, &(LvOpArgs) { .recall = { x, state, y, state } });
+    emit(g, LV_OP_RECALL, &(LvOpArgs) { .recall = { x, state, y, next } });
     return y;
 }
 

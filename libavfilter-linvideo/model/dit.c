@@ -204,42 +204,73 @@ static LvTensor block(LvGraph *g, const LvDit *m, int i, LvTensor x, LvTensor ti
     return x;
 }
 
-void lv_dit_trace_text(LvGraph *g, const LvDit *m, LvTensor context, LvDtype dtype,
-                       LvDitInputs *in)
+/* k and v of a layer, from what the text embedding made of the features. */
+static void text_kv(LvGraph *g, const LvDit *m, int layer, LvTensor x, LvDtype dtype,
+                    LvDitInputs *in)
+{
+    const LvDitAttn *a = &m->block[layer].cross;
+
+    in->k[layer] = qk(g, m, x, a->k, a->norm_k, LV_NO_TENSOR, dtype);
+    in->v[layer] = affine(g, x, a->v, dtype);
+}
+
+static LvTensor embed_text(LvGraph *g, const LvDit *m, LvTensor context, LvDtype dtype)
 {
     LvTensor x = lv_linear(g, context, m->text0.w, m->text0.b, LV_ACT_GELU, LV_F32);
 
-    x = affine(g, x, m->text2, dtype);
+    return affine(g, x, m->text2, dtype);
+}
+
+void lv_dit_trace_text(LvGraph *g, const LvDit *m, LvTensor context, LvDtype dtype,
+                       LvDitInputs *in)
+{
+    LvTensor x = embed_text(g, m, context, dtype);
+
     for (int i = 0; i < m->cfg.layers; i++) {
-        const LvDitAttn *a = &m->block[i].cross;
         lv_graph_layer(g, i + 1);
-        in->k[i] = qk(g, m, x, a->k, a->norm_k, LV_NO_TENSOR, dtype);
-        in->v[i] = affine(g, x, a->v, dtype);
+        text_kv(g, m, i, x, dtype, in);
         lv_output(g, in->k[i], "text k");
         lv_output(g, in->v[i], "text v");
     }
     lv_graph_layer(g, 0);
 }
 
+void lv_dit_batch_inputs(LvGraph *g, const LvDit *m, const int size[3], int batch,
+                         LvDitInputs *in)
+{
+    const LvDitConfig *c = &m->cfg;
+    const int latent[] = { batch, c->channels, size[0], size[1], size[2] };
+    const int rope[] = { lv_dit_tokens(c, size), c->dim / c->heads / 2, 2 };
+
+    *in        = (LvDitInputs) { 0 };
+    in->latent = lv_external(g, "latent", LV_F32, 5, latent);
+    in->t      = lv_external(g, "t", LV_F32, 1, &batch);
+    in->rope   = lv_external(g, "rope", LV_F32, 3, rope);
+}
+
 void lv_dit_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
                    LvDitInputs *in)
 {
     const LvDitConfig *c = &m->cfg;
-    const int latent[] = { c->channels, size[0], size[1], size[2] };
     const int text[] = { c->text_len, c->dim };
-    const int rope[] = { lv_dit_tokens(c, size), c->dim / c->heads / 2, 2 };
 
-    in->latent = lv_external(g, "latent", LV_F32, 4, latent);
-    in->t      = lv_external(g, "t", LV_F32, 1, (const int[]) { 1 });
-    in->rope   = lv_external(g, "rope", LV_F32, 3, rope);
+    lv_dit_batch_inputs(g, m, size, 1, in);
+    in->latent = lv_reshape(in->latent, 4, in->latent.dim + 1);
     for (int i = 0; i < c->layers; i++) {
         in->k[i] = lv_external(g, "text k", dtype, 2, text);
         in->v[i] = lv_external(g, "text v", dtype, 2, text);
     }
 }
 
-LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, const LvDitInputs *in,
-                      LvDtype dtype, LvDitWatch *watch)
+LvTensor lv_dit_trace_batch(LvGraph *g, const LvDit *m, LvTensor context,
+                            LvDitInputs *in, LvDtype dtype)
+{
+    in->text = embed_text(g, m, context, dtype);
+    return lv_dit_trace(g, m, in, dtype, NULL);
+}
+
+LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, LvDitInputs *in, LvDtype dtype,
+                      LvDitWatch *watch)
 {
     const LvDitConfig *c = &m->cfg;
     LvTensor e, time, x, mod;
@@ -255,6 +286,9 @@ LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, const LvDitInputs *in,
     x    = affine(g, x, m->patch, LV_F32);
     for (int i = 0; i < c->layers; i++) {
         lv_graph_layer(g, i + 1);
+        lv_graph_checkpoint(g);
+        if (in->text.rank)
+            text_kv(g, m, i, in->text, dtype, in);
         x = block(g, m, i, x, time, in, dtype, watch ? &watch[i] : NULL);
     }
     lv_graph_layer(g, 0);

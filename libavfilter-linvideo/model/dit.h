@@ -50,13 +50,16 @@ int lv_dit_bind(LvDit *m, const LvDitConfig *cfg, LvWeights *w, const char *pref
 /** Free what bind made (not the weights). */
 void lv_dit_free(LvDit *m);
 
-/** Inputs of the network. All external. */
+/** Inputs of the network. All external, but for text. */
 typedef struct LvDitInputs {
-    LvTensor latent; ///< [channels,F,Y,X] f32; the patch divides F, Y, X
-    LvTensor t;      ///< [1] f32, 0 to 1000
+    LvTensor latent; ///< [channels,F,Y,X] f32, or [B,channels,F,Y,X]; the patch
+                     ///< divides F, Y, X
+    LvTensor t;      ///< [B] f32, 0 to 1000
     LvTensor rope;   ///< [L,head_dim/2,2] f32, filled by lv_dit_rope()
     LvTensor k[LV_MAX_LAYERS], v[LV_MAX_LAYERS]; ///< [text_len,dim] dtype, made by
                      ///< the text side
+    LvTensor text;   ///< embedded text, from which every layer makes its k and v; rank 0:
+                     ///< k and v are given
 } LvDitInputs;
 
 /** Tensors of a block that one may want to see, for lv_watch(). */
@@ -86,10 +89,25 @@ void lv_dit_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
  * Trace the network.
  *
  * @param watch [layers], or NULL
- * @return velocity [channels,F,Y,X] f32
+ * @return velocity, of the latents' shape, f32
  */
-LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, const LvDitInputs *in,
-                      LvDtype dtype, LvDitWatch *watch);
+LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, LvDitInputs *in, LvDtype dtype,
+                      LvDitWatch *watch);
+
+/** Describe latent, t and rope as externals of g, for B samples: [B,channels,F,Y,X]. */
+void lv_dit_batch_inputs(LvGraph *g, const LvDit *m, const int size[3], int batch,
+                         LvDitInputs *in);
+
+/**
+ * Trace text side and network in one, for training: each block is a segment of its own
+ * (lv_graph_checkpoint()).
+ *
+ * @param context [B text_len,text_dim] f32: features and zero rows of every sample
+ * @param in      of lv_dit_batch_inputs()
+ * @return velocity [B,channels,F,Y,X] f32
+ */
+LvTensor lv_dit_trace_batch(LvGraph *g, const LvDit *m, LvTensor context,
+                            LvDitInputs *in, LvDtype dtype);
 
 /** Tokens of latents of F, Y, X. */
 int lv_dit_tokens(const LvDitConfig *cfg, const int size[3]);

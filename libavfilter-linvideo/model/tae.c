@@ -83,6 +83,7 @@ static LvTaeLayer identify(const LvSafetensors *st, const char *prefix, int i,
         l.in     = in ? in : dim(conv, 1);
         l.out    = dim(conv, 0);
         l.stride = before && before->kind == LV_TAE_POOL ? 2 : 1;
+        l.bias   = find(st, prefix, i, "bias") != NULL;
     } else if (i == 0) {
         l.kind = LV_TAE_CLAMP;
     } else {
@@ -96,7 +97,6 @@ static int bind_layer(LvWeights *w, LvTaeLayer *l, const char *prefix, int i)
 {
     const int symbols[NB_SYMBOLS] = { [IN] = l->in, [OUT] = l->out, [IN2] = 2 * l->in,
                                       [IN_N] = l->n * l->in, [OUT_N] = l->n * l->out };
-    int bias = find(lv_weights_file(w), prefix, i, "bias") != NULL;
 
     for (int k = 0; k < 3; k++)
         l->w[k] = l->b[k] = LV_NO_TENSOR;
@@ -104,7 +104,7 @@ static int bind_layer(LvWeights *w, LvTaeLayer *l, const char *prefix, int i)
     case LV_TAE_MEM:
         return lv_weights_bind(w, mem_rows, LV_COUNT(mem_rows), prefix, i, symbols, l);
     case LV_TAE_CONV:
-        return lv_weights_bind(w, conv_rows, 1 + bias, prefix, i, symbols, l);
+        return lv_weights_bind(w, conv_rows, 1 + l->bias, prefix, i, symbols, l);
     case LV_TAE_GROW:
         return lv_weights_bind(w, grow_rows, 1, prefix, i, symbols, l);
     case LV_TAE_POOL:
@@ -153,6 +153,90 @@ int lv_tae_bind(LvTae *m, const LvTaeConfig *cfg, int encoder, LvWeights *w,
 {
     m->cfg = *cfg;
     return bind_half(encoder ? &m->encoder : &m->decoder, cfg, encoder, w, prefix);
+}
+
+/* Design */
+
+static LvTaeLayer *push(LvTaeHalf *h, int kind, int out, int n)
+{
+    LvTaeLayer *l = &h->layer[LV_MIN(h->layers, LV_TAE_MAX_LAYERS - 1)];
+    int in = h->layers ? l[-1].out : 0;
+
+    h->layers++;
+    *l = (LvTaeLayer) { .kind = kind, .in = in, .out = out, .n = n, .stride = 1 };
+    return l;
+}
+
+static void push_conv(LvTaeHalf *h, int in, int out, int stride, int bias)
+{
+    LvTaeLayer *l = push(h, LV_TAE_CONV, out, 1);
+
+    l->in     = in;
+    l->stride = stride;
+    l->bias   = bias;
+}
+
+static void push_blocks(LvTaeHalf *h, int width, int blocks)
+{
+    for (int i = 0; i < blocks; i++)
+        push(h, LV_TAE_MEM, width, 1);
+}
+
+static void lay_out_encoder(LvTaeHalf *h, const LvTaeDesign *d, int pixels, int channels)
+{
+    int width = d->stage[0].width;
+
+    push_conv(h, pixels, width, 1, 1);
+    push(h, LV_TAE_RELU, width, 1);
+    for (int i = 0; i < d->stages; i++) {
+        if (i) {
+            push(h, LV_TAE_POOL, width, d->stage[i].frames);
+            push_conv(h, width, d->stage[i].width, 2, 0);
+        }
+        width = d->stage[i].width;
+        push_blocks(h, width, d->stage[i].blocks);
+    }
+    push_conv(h, width, channels, 1, 1);
+}
+
+static void lay_out_decoder(LvTaeHalf *h, const LvTaeDesign *d, int pixels, int channels)
+{
+    int width = d->stage[d->stages - 1].width;
+
+    push(h, LV_TAE_CLAMP, channels, 1);
+    push_conv(h, channels, width, 1, 1);
+    push(h, LV_TAE_RELU, width, 1);
+    for (int i = d->stages - 1; i >= 0; i--) {
+        push_blocks(h, width, d->stage[i].blocks);
+        if (i) {
+            push(h, LV_TAE_UP, width, 1);
+            push(h, LV_TAE_GROW, width, d->stage[i].frames);
+            push_conv(h, width, d->stage[i - 1].width, 1, 0);
+            width = d->stage[i - 1].width;
+        }
+    }
+    push(h, LV_TAE_RELU, width, 1);
+    push_conv(h, width, pixels, 1, 1);
+}
+
+int lv_tae_design(LvTae *m, const LvTaeConfig *cfg, const LvTaeDesign *d, int encoder,
+                  LvWeights *w, const char *prefix)
+{
+    LvTaeHalf *h = encoder ? &m->encoder : &m->decoder;
+    int pixels   = 3 * cfg->patch * cfg->patch, ret = 0;
+
+    m->cfg    = *cfg;
+    h->layers = 0;
+    if (encoder)
+        lay_out_encoder(h, d, pixels, cfg->channels);
+    else
+        lay_out_decoder(h, d, pixels, cfg->channels);
+    if (h->layers > LV_TAE_MAX_LAYERS)
+        return lv_fail(lv_weights_msg(w), LV_ERR(EINVAL), "an autoencoder of %d layers, "
+                       "%d are allowed", h->layers, LV_TAE_MAX_LAYERS);
+    for (int i = 0; i < h->layers && ret >= 0; i++)
+        ret = bind_layer(w, &h->layer[i], prefix, i);
+    return ret;
 }
 
 /* Trace */

@@ -16,7 +16,15 @@
 #include "model/config.h"
 #include "model/weights.h"
 
-enum { LV_TAE_MAX_LAYERS = 64 };
+enum { LV_TAE_MAX_LAYERS = 64, LV_TAE_MAX_STAGES = 4 };
+
+/** What a new autoencoder looks like, outermost stage first: the encoder enters stage i
+ *  > 0 by a POOL over `frames` and a convolution of stride 2, the decoder leaves it by
+ *  UP, GROW and a convolution; either has `blocks` MemBlocks there. */
+typedef struct LvTaeDesign {
+    int stages;
+    struct { int width, blocks, frames; } stage[LV_TAE_MAX_STAGES];
+} LvTaeDesign;
 
 enum LvTaeKind {
     LV_TAE_CLAMP, ///< 3 tanh(x / 3); first of a decoder, has no tensors
@@ -33,6 +41,7 @@ typedef struct LvTaeLayer {
     int in, out;        ///< channels
     int n;              ///< frames of GROW and POOL
     int stride;         ///< of CONV
+    int bias;           ///< 1: CONV has one
     LvTensor w[3], b[3]; ///< one for CONV (b optional), GROW, POOL; three for MEM
 } LvTaeLayer;
 
@@ -64,6 +73,15 @@ typedef struct LvTaeState {
  */
 int lv_tae_bind(LvTae *m, const LvTaeConfig *cfg, int encoder, LvWeights *w,
                 const char *prefix);
+
+/**
+ * Lay out one half of a new autoencoder and describe its tensors in w, which has no
+ * file (lv_weights_new_params()).
+ *
+ * @return 0, -ENOMEM, -EINVAL (too many layers)
+ */
+int lv_tae_design(LvTae *m, const LvTaeConfig *cfg, const LvTaeDesign *d, int encoder,
+                  LvWeights *w, const char *prefix);
 
 /**
  * Trace the decoder over one latent frame.

@@ -69,12 +69,12 @@ static LvTensor product(LvGraph *g, LvTensor x, LvTensor w)
 }
 
 static LvTensor block(LvGraph *g, const LvUmt5 *m, const LvUmt5Block *b, LvTensor x,
-                      LvDtype dtype)
+                      LvTensor key_bias, LvDtype dtype)
 {
     LvTensor y = rms(g, m, x, b->norm1, dtype), up, gate;
     LvTensor q = product(g, y, b->q), k = product(g, y, b->k), v = product(g, y, b->v);
 
-    y    = lv_attn(g, q, k, v, LV_NO_TENSOR, b->bias, m->cfg.heads,
+    y    = lv_attn(g, q, k, v, key_bias, b->bias, m->cfg.heads,
                    m->cfg.max_distance, 1);
     y    = product(g, y, b->o);
     x    = lv_gate(g, x, y, LV_NO_TENSOR, 0);
@@ -87,11 +87,18 @@ static LvTensor block(LvGraph *g, const LvUmt5 *m, const LvUmt5Block *b, LvTenso
 
 LvTensor lv_umt5_trace(LvGraph *g, const LvUmt5 *m, LvTensor ids, LvDtype dtype)
 {
+    return lv_umt5_trace_batch(g, m, ids, LV_NO_TENSOR, 1, dtype);
+}
+
+LvTensor lv_umt5_trace_batch(LvGraph *g, const LvUmt5 *m, LvTensor ids,
+                             LvTensor key_bias, int batch, LvDtype dtype)
+{
     LvTensor x = lv_embed(g, ids, m->embedding, LV_F32);
 
+    lv_graph_batch(g, batch);
     for (int i = 0; i < m->cfg.layers; i++) {
         lv_graph_layer(g, i + 1);
-        x = block(g, m, &m->block[i], x, dtype);
+        x = block(g, m, &m->block[i], x, key_bias, dtype);
     }
     lv_graph_layer(g, 0);
     return rms(g, m, x, m->norm, LV_F32);

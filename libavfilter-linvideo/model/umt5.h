@@ -38,4 +38,15 @@ void lv_umt5_free(LvUmt5 *m);
  */
 LvTensor lv_umt5_trace(LvGraph *g, const LvUmt5 *m, LvTensor ids, LvDtype dtype);
 
+/**
+ * The same for B prompts padded to one length, for training.
+ *
+ * @param ids      external [B L] i32
+ * @param key_bias external [B L] f32: 0, and -INFINITY at padding
+ * @param batch    B
+ * @return features [B L,dim] f32; those of padding have no meaning
+ */
+LvTensor lv_umt5_trace_batch(LvGraph *g, const LvUmt5 *m, LvTensor ids,
+                             LvTensor key_bias, int batch, LvDtype dtype);
+
 #endif /* LINVIDEO_MODEL_UMT5_H */

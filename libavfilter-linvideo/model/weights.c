@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS_NAME = 320 };
+enum { ROWS_NAME = LV_PARAM_NAME };
 
 /* What became of a tensor of the file. */
 enum { UNUSED, BOUND, SKIPPED };
@@ -24,10 +24,16 @@ struct LvWeights {
     const LvSafetensors *st;
     LvDevice *dev;
     const LvMsg *msg;
+    LvParams *params; /* NULL: not for training */
     Block *blocks;
     uint8_t *used; /* UNUSED, BOUND or SKIPPED, of each tensor of the file */
     int bound;     /* weights so far, for their ids */
 };
+
+static int count_of(const LvSafetensors *st)
+{
+    return st ? lv_safetensors_count(st) : 0;
+}
 
 int lv_weights_new(LvWeights **out, const LvSafetensors *st, LvDevice *dev,
                    const LvMsg *msg)
@@ -35,7 +41,7 @@ int lv_weights_new(LvWeights **out, const LvSafetensors *st, LvDevice *dev,
     LvWeights *w = *out = calloc(1, sizeof(*w));
 
     if (w)
-        w->used = calloc((size_t)lv_safetensors_count(st) + 1, 1);
+        w->used = calloc((size_t)count_of(st) + 1, 1);
     if (!w || !w->used) {
         free(w);
         *out = NULL;
@@ -47,9 +53,19 @@ int lv_weights_new(LvWeights **out, const LvSafetensors *st, LvDevice *dev,
     return 0;
 }
 
+int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
+                          LvDevice *dev, const LvMsg *msg)
+{
+    int ret = lv_weights_new(w, st, dev, msg);
+
+    if (ret >= 0)
+        (*w)->params = p;
+    return ret;
+}
+
 void lv_weights_forget(LvWeights *w)
 {
-    for (int i = 0; i < lv_safetensors_count(w->st); i++) {
+    for (int i = 0; i < count_of(w->st); i++) {
         const LvFileTensor *t = lv_safetensors_at(w->st, i);
         if (w->used[i] == BOUND)
             w->dev->fn->forget(w->dev, t->data, t->size);
@@ -165,20 +181,19 @@ static void *place(LvWeights *w, const LvFileTensor *t, int as_f32)
     return data;
 }
 
-static LvTensor describe(LvWeights *w, const LvWeightRow *row, const LvFileTensor *t,
+static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
                          const int *symbols, void *data)
 {
     int rank = rank_of(row), skip = row->flags & LV_W_INNER ? 1 : 0;
-    LvTensor out = { .data = data, .id = LV_ID_WEIGHT - w->bound++, .fixed = 1 };
+    LvTensor out = { .data = data, .id = LV_ID_WEIGHT - w->bound++,
+                     .dtype = (uint8_t)dtype, .fixed = !w->params };
 
-    out.dtype = (uint8_t)(row->flags & LV_W_MATRIX ? t->dtype : LV_F32);
-    out.rank  = (uint8_t)(row->flags & LV_W_FLAT ? 2 : rank - skip);
+    out.rank = (uint8_t)(row->flags & LV_W_FLAT ? 2 : rank - skip);
     for (int i = 0; i < LV_MAX_RANK; i++)
         out.dim[i] = i + skip < rank ? size_of(row, i + skip, symbols) : 1;
-    if (row->flags & LV_W_FLAT) {
-        out.dim[1] = (int)(t->numel / (size_t)t->dim[0]);
-        for (int i = 2; i < LV_MAX_RANK; i++)
-            out.dim[i] = 1;
+    for (int i = 2; i < LV_MAX_RANK && row->flags & LV_W_FLAT; i++) {
+        out.dim[1] *= out.dim[i];
+        out.dim[i]  = 1;
     }
     return out;
 }
@@ -219,21 +234,52 @@ static void full_name(char *name, const char *prefix, const char *row, int index
         snprintf(name, ROWS_NAME, "%s%s", prefix, row);
 }
 
+/* A weight that is trained: its place in the slabs, filled from the file if any. */
+static int bind_param(LvWeights *w, const LvWeightRow *row, const char *name,
+                      const int *symbols, const LvFileTensor *t, LvTensor *to)
+{
+    int64_t dim[LV_MAX_RANK];
+    float *tmp = NULL, *data = NULL;
+    LvParam *p;
+    int ret = 0;
+
+    for (int i = 0; i < rank_of(row); i++)
+        dim[i] = size_of(row, i, symbols);
+    if (!(p = lv_params_add(w->params, name, rank_of(row), dim, row->flags)))
+        return LV_ERR(ENOMEM);
+    if (t) {
+        data = w->params->slab[LV_SLAB_VALUE] + p->at;
+        if (!(tmp = lv_alloc(p->numel * sizeof(*tmp))))
+            return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
+        lv_to_f32(tmp, t->data, t->dtype, t->numel);
+        ret = w->dev->fn->upload(w->dev, data, tmp, p->numel * sizeof(*tmp));
+        lv_free(tmp);
+    }
+    *to = p->value = describe(w, row, LV_F32, symbols, data);
+    return ret;
+}
+
 static int bind_row(LvWeights *w, const LvWeightRow *row, const char *name,
                     const int *symbols, LvTensor *to)
 {
-    const LvFileTensor *t = lv_weights_take(w, name);
+    const LvFileTensor *t = w->st ? lv_weights_take(w, name) : NULL;
+    int matrix = row->flags & LV_W_MATRIX;
     void *data;
     int ret;
+
+    if (!w->st)
+        return bind_param(w, row, name, symbols, NULL, to);
 
     if (!t)
         return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s is missing",
                        lv_safetensors_path(w->st), name);
     if ((ret = check(w, row, t, symbols)) < 0)
         return ret;
-    if (!(data = place(w, t, !(row->flags & LV_W_MATRIX))))
+    if (w->params)
+        return bind_param(w, row, name, symbols, t, to);
+    if (!(data = place(w, t, !matrix)))
         return LV_ERR(ENOMEM);
-    *to = describe(w, row, t, symbols, data);
+    *to = describe(w, row, matrix ? t->dtype : LV_F32, symbols, data);
     return 0;
 }
 
@@ -265,7 +311,7 @@ int lv_weights_finish(const LvWeights *w)
     const char *first = NULL;
     int nb = 0;
 
-    for (int i = 0; i < lv_safetensors_count(w->st); i++) {
+    for (int i = 0; i < count_of(w->st); i++) {
         if (w->used[i])
             continue;
         first = nb++ ? first : lv_safetensors_at(w->st, i)->name;

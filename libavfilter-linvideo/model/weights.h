@@ -12,6 +12,7 @@
 
 #include "backend/device.h"
 #include "base/safetensors.h"
+#include "model/params.h"
 
 /** What a weight is, for those who walk the rows. */
 enum {
@@ -42,6 +43,15 @@ typedef struct LvWeights LvWeights;
  */
 int lv_weights_new(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
                    const LvMsg *msg);
+
+/**
+ * The same for training: every tensor is kept as f32 in p, which is filled from the
+ * file, and is not fixed. p must have room for all of them and outlive w.
+ *
+ * @param st NULL: rows are only described in p, with the shapes that they ask for
+ */
+int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
+                          LvDevice *dev, const LvMsg *msg);
 
 /** Free *w and all memory of bound tensors; the device forgets packed forms of
  *  them. NULL is fine. */
