@@ -45,8 +45,10 @@ OBJS-pipeline = decode.o deliver.o denoise.o noise.o sample.o session.o text.o
 
 OBJS-api = lib.o model.o params.o
 
-OBJS-tools = bench.o generate.o inspect.o linvideo.o png.o probe.o progress.o  \
-             y4m.o
+OBJS-train = caption.o color.o material.o render.o scene.o shape.o
+
+OBJS-tools = bench.o dataset.o generate.o inspect.o linvideo.o png.o probe.o \
+             progress.o y4m.o
 
 # products
 
@@ -54,8 +56,10 @@ objects   = $(addprefix $(BUILD)/$L/$(1)/,$(OBJS-$(1)))
 FLOORS    = base backend backend/cpu graph model pipeline api
 LIB_OBJS  = $(foreach floor,$(FLOORS),$(call objects,$(floor)))
 TOOL_OBJS = $(call objects,tools)
+TRAIN_OBJS = $(call objects,train)
 
 STATIC_LIB = $(BUILD)/liblinvideo.a
+TRAIN_LIB  = $(BUILD)/libtrain.a
 SHARED_LIB = $(BUILD)/liblinvideo.so
 SONAME     = liblinvideo.so.0
 PC         = $(BUILD)/liblinvideo.pc $(BUILD)/liblinvideo-uninstalled.pc
@@ -93,13 +97,19 @@ $(STATIC_LIB): $(LIB_OBJS)
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
+# training is for the command and the tests, never installed
+$(TRAIN_LIB): $(TRAIN_OBJS)
+	$(call say,AR)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
 $(SHARED_LIB): $(LIB_OBJS) $L/liblinvideo.v
 	$(call say,LD)
 	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) -Wl,--version-script,$L/liblinvideo.v \
 	    $(LDFLAGS) -o $(BUILD)/$(SONAME) $(LIB_OBJS) $(LIBS)
 	$(Q)ln -sf $(SONAME) $@
 
-$(COMMAND): $(TOOL_OBJS) $(STATIC_LIB)
+$(COMMAND): $(TOOL_OBJS) $(TRAIN_LIB) $(STATIC_LIB)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(TOOL_LIBS)
 
@@ -119,7 +129,7 @@ $(BUILD)/config.mak:
 
 include tests/Makefile
 
--include $(LIB_OBJS:.o=.d) $(TOOL_OBJS:.o=.d) $(TEST_OBJS:.o=.d)
+-include $(LIB_OBJS:.o=.d) $(TRAIN_OBJS:.o=.d) $(TOOL_OBJS:.o=.d) $(TEST_OBJS:.o=.d)
 
 # tasks; demo and check start other makes, which read what configure wrote
 
@@ -190,7 +200,7 @@ uninstall:
 
 # clean keeps the FFmpeg trees, which take minutes
 clean:
-	rm -rf $(BUILD)/$L $(BUILD)/tests $(BUILD)/liblinvideo* $(COMMAND)
+	rm -rf $(BUILD)/$L $(BUILD)/tests $(BUILD)/liblinvideo* $(TRAIN_LIB) $(COMMAND)
 
 distclean:
 	rm -rf $(BUILD) demo.mp4

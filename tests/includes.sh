@@ -15,7 +15,8 @@ graph       base backend/ops.h backend/device.h graph
 model       base graph/graph.h backend/ops.h backend/device.h model
 pipeline    base graph/graph.h backend/device.h model pipeline
 api         base pipeline linvideo api config.h
-tools       base backend graph model pipeline api linvideo tools config.h
+train       base backend graph model pipeline train config.h
+tools       base backend graph model pipeline api linvideo train tools config.h
 .           linvideo
 END
 }
@@ -24,7 +25,7 @@ END
 # of the top level only <linvideo/...> is, as the rest are FFmpeg's and frei0r's.
 own() {
     if [ "$1" = . ]; then
-        grep -nHoE '^ *# *include +["<](base|backend|graph|model|pipeline|api|tools|linvideo)/[^">]+' ./*.c
+        grep -nHoE '^ *# *include +["<](base|backend|graph|model|pipeline|api|train|tools|linvideo)/[^">]+' ./*.c
     else
         grep -rnHoE --include='*.c' --include='*.h' --include='*.cc' \
             '^ *# *include +("[^"]+|<linvideo/[^>]+)' "$1"

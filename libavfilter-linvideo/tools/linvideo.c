@@ -20,6 +20,7 @@ static const Command commands[] = {
     { "generate", lv_cmd_generate, "make a video from a text" },
     { "inspect",  lv_cmd_inspect,  "tell what a model file holds and needs" },
     { "bench",    lv_cmd_bench,    "measure the speed of networks and their parts" },
+    { "dataset",  lv_cmd_dataset,  "show the clips and captions models are trained on" },
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };

@@ -20,6 +20,7 @@ enum { LV_EXIT_OK, LV_EXIT_FAILED, LV_EXIT_USAGE };
 int lv_cmd_generate(int argc, char **argv);
 int lv_cmd_inspect(int argc, char **argv);
 int lv_cmd_bench(int argc, char **argv);
+int lv_cmd_dataset(int argc, char **argv);
 
 /** Print "linvideo: ..." and a newline to stderr. Returns code. */
 int lv_tool_fail(int code, const char *fmt, ...)

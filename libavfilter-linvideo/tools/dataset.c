@@ -1,0 +1,250 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * `linvideo dataset`: the clips and captions that models are trained on, to look at,
+ * and what the measurement finds in them.
+ */
+
+#include "tools/tools.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/common.h"
+#include "pipeline/deliver.h"
+#include "train/caption.h"
+#include "train/render.h"
+
+enum { SHEET_FRAMES = 6, GAP = 4, RATE = 8 };
+
+typedef struct Options {
+    int seed, count, width, height, frames, held_out;
+    int index;            ///< -1: not given
+    int captions, measure; ///< 0: not asked for
+    int vocab;
+    const char *output, *tokenizer;
+} Options;
+
+/* Pictures */
+
+static float *new_clip(const Options *o)
+{
+    float *rgb = malloc(sizeof(*rgb) * 3 * o->width * o->height * o->frames);
+
+    if (!rgb)
+        lv_tool_fail(0, "out of memory");
+    return rgb;
+}
+
+static void draw_clip(const Options *o, int index, float *rgb)
+{
+    LvScene s;
+
+    lv_scene_draw(&s, o->seed, index, o->held_out);
+    lv_render(&s, o->width, o->height, o->frames, RATE, rgb);
+}
+
+static void print_caption(const Options *o, int index)
+{
+    char text[LV_CAPTION_SIZE];
+    LvScene s;
+
+    lv_scene_draw(&s, o->seed, index, o->held_out);
+    lv_caption_write(text, sizeof(text), &s, o->seed, index);
+    puts(text);
+}
+
+static int close_output(FILE *out, const char *path, int ret)
+{
+    if (out != stdout && fclose(out) && !ret)
+        ret = -errno;
+    if (!ret)
+        return LV_EXIT_OK;
+    return lv_tool_fail(LV_EXIT_FAILED, "%s: %s", path, strerror(-ret));
+}
+
+static FILE *open_output(const char *path)
+{
+    FILE *out = strcmp(path, "-") ? fopen(path, "wb") : stdout;
+
+    if (!out)
+        lv_tool_fail(0, "%s: %s", path, strerror(errno));
+    return out;
+}
+
+/* Columns of a sheet: as many frames as there are, up to SHEET_FRAMES. */
+static void paste_row(const Options *o, LvCanvas *sheet, int row, const float *rgb)
+{
+    int columns = LV_MIN(o->frames, SHEET_FRAMES);
+    size_t size = (size_t)3 * o->width * o->height;
+
+    for (int i = 0; i < columns; i++) {
+        int frame = columns > 1 ? i * (o->frames - 1) / (columns - 1) : 0;
+        ptrdiff_t stride = sheet->frame.stride[0];
+        LvPicture cell = { .width = o->width, .height = o->height, .format = LV_RGB24,
+                           .stride = { stride } };
+
+        cell.data[0] = sheet->frame.data[0] + row * (o->height + GAP) * stride +
+                       3 * i * (o->width + GAP);
+        lv_deliver(&cell, rgb + frame * size, o->height, o->width);
+    }
+}
+
+static int write_sheet(const Options *o)
+{
+    int columns = LV_MIN(o->frames, SHEET_FRAMES), ret;
+    LvCanvas sheet;
+    float *rgb;
+    FILE *out;
+
+    if (lv_canvas_alloc(&sheet, LINVIDEO_RGB24, columns * (o->width + GAP) - GAP,
+                        o->count * (o->height + GAP) - GAP))
+        return lv_tool_fail(LV_EXIT_FAILED, "out of memory");
+    memset(sheet.frame.data[0], 255, sheet.size);
+    rgb = new_clip(o);
+    out = rgb ? open_output(o->output) : NULL;
+    for (int i = 0; out && i < o->count; i++) {
+        draw_clip(o, LV_MAX(o->index, 0) + i, rgb);
+        paste_row(o, &sheet, i, rgb);
+        print_caption(o, LV_MAX(o->index, 0) + i);
+    }
+    ret = out ? close_output(out, o->output, lv_png_write(out, &sheet, NULL)) :
+          LV_EXIT_FAILED;
+    free(rgb);
+    lv_canvas_free(&sheet);
+    return ret;
+}
+
+static int write_frames(const Options *o, FILE *out, LvCanvas *c, const float *rgb)
+{
+    size_t size = (size_t)3 * o->width * o->height;
+    LvPicture to = { .width = o->width, .height = o->height, .format = LV_YUV420P };
+    int ret = lv_y4m_header(out, c, RATE, 1);
+
+    for (int i = 0; i < 3; i++) {
+        to.data[i]   = c->frame.data[i];
+        to.stride[i] = c->frame.stride[i];
+    }
+    for (int f = 0; f < o->frames && !ret; f++) {
+        lv_deliver(&to, rgb + f * size, o->height, o->width);
+        ret = lv_y4m_frame(out, c);
+    }
+    return ret;
+}
+
+static int write_clip(const Options *o)
+{
+    float *rgb = new_clip(o);
+    int ret = LV_EXIT_FAILED;
+    LvCanvas c = { 0 };
+    FILE *out;
+
+    if (!rgb)
+        return LV_EXIT_FAILED;
+    if (lv_canvas_alloc(&c, LINVIDEO_YUV420P, o->width, o->height)) {
+        lv_tool_fail(0, "out of memory");
+    } else if ((out = open_output(o->output))) {
+        draw_clip(o, LV_MAX(o->index, 0), rgb);
+        ret = close_output(out, o->output, write_frames(o, out, &c, rgb));
+    }
+    lv_canvas_free(&c);
+    free(rgb);
+    return ret;
+}
+
+/* Command line */
+
+static void help(void)
+{
+    puts("Usage: linvideo dataset [options]\n\n"
+         "Shows the clips and captions that models are trained on.\n\n"
+         "  -o, --output FILE     NAME.png: a sheet of clips, a row each; their captions\n"
+         "                        are printed. NAME.y4m or -: one clip as video\n"
+         "  --captions N          print N captions\n"
+         "  --seed N              which stream of clips [0]\n"
+         "  --index N             number of the first clip [0]\n"
+         "  --count N             clips on a sheet [12]\n"
+         "  --held-out            clips of what is kept out of training\n"
+         "  --size WxH            pixels [192x112]\n"
+         "  --frames N            frames of a clip, 8 a second [17]");
+}
+
+static int set_size(Options *o, LvArgs *a)
+{
+    const char *text = lv_args_value(a);
+    char rest;
+
+    if (!text)
+        return -1;
+    if (sscanf(text, "%dx%d%c", &o->width, &o->height, &rest) == 2 &&
+        o->width >= 16 && o->width <= 1024 && o->height >= 16 && o->height <= 1024)
+        return 0;
+    return lv_tool_fail(-1, "option size: \"%s\" is no size of 16x16 to 1024x1024", text);
+}
+
+static int set_option(Options *o, LvArgs *a)
+{
+    const struct {
+        const char *name;
+        int low, high, *value;
+    } numbers[] = {
+        { "seed", 0, INT32_MAX, &o->seed },      { "index", 0, INT32_MAX / 2, &o->index },
+        { "count", 1, 200, &o->count },          { "frames", 1, 512, &o->frames },
+        { "captions", 1, INT32_MAX / 2, &o->captions },
+    };
+
+    for (int i = 0; i < LV_COUNT(numbers); i++)
+        if (!strcmp(a->name, numbers[i].name))
+            return lv_args_int(a, numbers[i].low, numbers[i].high, numbers[i].value);
+    if (!strcmp(a->name, "held_out"))
+        return o->held_out = 1, 0;
+    if (!strcmp(a->name, "size"))
+        return set_size(o, a);
+    if (!strcmp(a->name, "o") || !strcmp(a->name, "output"))
+        return (o->output = lv_args_value(a)) ? 0 : -1;
+    return lv_tool_fail(-1, "no option \"%s\"; linvideo dataset --help lists them",
+                        a->name);
+}
+
+/* -1 to go on, or an exit code. */
+static int parse(Options *o, int argc, char **argv)
+{
+    LvArgs a = { .argc = argc, .argv = argv, .at = 1 };
+
+    while (lv_args_next(&a)) {
+        if (!strcmp(a.name, "h") || !strcmp(a.name, "help"))
+            return help(), LV_EXIT_OK;
+        if (!a.name[0])
+            return lv_tool_fail(LV_EXIT_USAGE, "what is \"%s\"?", a.value);
+        if (set_option(o, &a) < 0)
+            return LV_EXIT_USAGE;
+    }
+    return -1;
+}
+
+static int ends_in(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+
+    return n >= m && !strcmp(text + n - m, end);
+}
+
+int lv_cmd_dataset(int argc, char **argv)
+{
+    Options o = { .count = 12, .width = 192, .height = 112, .frames = 17, .index = -1,
+                  .vocab = 512 };
+    int ret = parse(&o, argc, argv);
+
+    if (ret >= 0)
+        return ret;
+    for (int i = 0; i < o.captions; i++)
+        print_caption(&o, LV_MAX(o.index, 0) + i);
+    if (o.output)
+        return ends_in(o.output, ".png") ? write_sheet(&o) : write_clip(&o);
+    if (o.captions)
+        return LV_EXIT_OK;
+    return lv_tool_fail(LV_EXIT_USAGE, "nothing to do; linvideo dataset --help lists what "
+                        "there is");
+}

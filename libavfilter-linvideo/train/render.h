@@ -1,0 +1,76 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Scenes as pixels.
+ * Floor train: knows scenes, no words.
+ *
+ * Lengths and speeds are in the shorter side of the picture. What goes from here to
+ * there (moving, growing, shrinking, wipes) takes the whole clip; what repeats has its
+ * period in seconds. Nothing is faster than a twelfth of the width of a 16:9 picture in
+ * a frame, at 17 frames and 8 frames a second.
+ */
+
+#ifndef LINVIDEO_TRAIN_RENDER_H
+#define LINVIDEO_TRAIN_RENDER_H
+
+#include <stddef.h>
+
+#include "train/scene.h"
+
+/** A picture being drawn. */
+typedef struct LvPaint {
+    float *rgb;         ///< [height,width,3], sRGB values 0..1
+    int width, height;
+    float unit;         ///< pixels of the shorter side
+} LvPaint;
+
+/** When a frame is. */
+typedef struct LvClock {
+    float seconds;      ///< since the first frame
+    float part;         ///< of the clip, 0 at the first frame, 1 at the last
+} LvClock;
+
+/** Where an object is. */
+typedef struct LvPose {
+    float x, y;         ///< of its middle, from the picture's; y runs downward
+    float radius;       ///< of the unit circle
+    float angle;        ///< radians, clockwise
+    float squash;       ///< width as part of the full one; 1 but for coins
+} LvPose;
+
+/** Pose of the scene's object in a picture of width x height at a time. */
+LvPose lv_scene_pose(const LvScene *s, int width, int height, LvClock at);
+
+/**
+ * Render a clip. The same scene gives the same values, up to what the C library's
+ * sinf() and powf() differ. Outlines are antialiased by their distance to the pixel's
+ * middle.
+ *
+ * @param width, height, frames each >= 1
+ * @param rate frames a second, above 0
+ * @param[out] rgb [frames,height,width,3] sRGB values in 0..1
+ */
+void lv_render(const LvScene *s, int width, int height, int frames, double rate,
+               float *rgb);
+
+/** The background alone: one picture. */
+void lv_paint_back(LvPaint *p, const LvScene *s);
+
+/** Material of a scene that has no object, over what is painted there already. */
+void lv_paint_material(LvPaint *p, const LvScene *s, LvClock at);
+
+/** Mix a colour into pixel (x, y), which is inside. */
+static inline void lv_paint_dot(LvPaint *p, int x, int y, const float color[3], float part)
+{
+    float *px = p->rgb + 3 * ((size_t)y * p->width + x);
+
+    lv_color_mix(px, px, color, part);
+}
+
+/** Part of a pixel inside an outline at distance d, in pixels (negative inside). */
+static inline float lv_cover(float d)
+{
+    return d <= -0.5f ? 1 : d >= 0.5f ? 0 : 0.5f - d;
+}
+
+#endif /* LINVIDEO_TRAIN_RENDER_H */
