@@ -6,28 +6,19 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "backend/ops.h"
 
-#define KEY "linvideo.config"
-
 static const char *const attn_kinds[LV_ATTN_NB] = { "softmax", "linear", "mixed" };
 static const char *const maps[LV_MAP_NB] = { "hedgehog", "relu", "taylor" };
 
-typedef enum Kind { INT, REAL, NAME } Kind;
-
-typedef struct Row {
-    const char *section, *key;
-    Kind kind;
-    size_t offset;
-    double min, max;  /* NAME: max is the size of the array */
-    double fallback;  /* NAN: the key is required */
-} Row;
+enum { INT = LV_CONFIG_INT, REAL = LV_CONFIG_REAL, NAME = LV_CONFIG_NAME };
 
 #define AT(member) offsetof(LvModelConfig, member)
 
-static const Row rows[] = {
+static const LvConfigRow rows[] = {
     { "dit",   "dim",          INT,  AT(dit.dim),           2, 1 << 16, NAN },
     { "dit",   "ffn_dim",      INT,  AT(dit.ffn_dim),       1, 1 << 18, NAN },
     { "dit",   "num_heads",    INT,  AT(dit.heads),         1, 1024,    NAN },
@@ -61,15 +52,14 @@ static const Row rows[] = {
     { "sampler", "guidance",   REAL, AT(video.guidance),    1, 100,     NAN },
 };
 
-static int fail(const LvSafetensors *st, const LvMsg *msg, const char *section,
+static int fail(const char *file, const LvMsg *msg, const char *section,
                 const char *key, const char *what)
 {
-    return lv_fail(msg, LV_ERR_MODEL, "%s: " KEY ": %s.%s %s",
-                   lv_safetensors_path(st), section, key, what);
+    return lv_fail(msg, LV_ERR_MODEL, "%s: %s.%s %s", file, section, key, what);
 }
 
-static int read_row(LvModelConfig *c, const Row *r, const json_t *root,
-                    const LvSafetensors *st, const LvMsg *msg)
+static int read_row(void *c, const LvConfigRow *r, const json_t *root,
+                    const char *file, const LvMsg *msg)
 {
     const json_t *v = json_object_get(json_object_get(root, r->section), r->key);
     void *field     = (char *)c + r->offset;
@@ -77,25 +67,35 @@ static int read_row(LvModelConfig *c, const Row *r, const json_t *root,
     char what[96];
 
     if (!v && isnan(r->fallback))
-        return fail(st, msg, r->section, r->key, "is missing");
+        return fail(file, msg, r->section, r->key, "is missing");
     if (r->kind == NAME) {
         if (!json_is_string(v) || json_string_length(v) >= (size_t)r->max)
-            return fail(st, msg, r->section, r->key, "is not a short name");
+            return fail(file, msg, r->section, r->key, "is not a short name");
         strcpy(field, json_string_value(v));
         return 0;
     }
     if (v && !(r->kind == INT ? json_is_integer(v) : json_is_number(v)))
-        return fail(st, msg, r->section, r->key, r->kind == INT ?
+        return fail(file, msg, r->section, r->key, r->kind == INT ?
                     "is not a whole number" : "is not a number");
     if (!(x >= r->min && x <= r->max)) {
         snprintf(what, sizeof(what), "is %g, allowed is %g to %g", x, r->min, r->max);
-        return fail(st, msg, r->section, r->key, what);
+        return fail(file, msg, r->section, r->key, what);
     }
     if (r->kind == INT)
         *(int *)field = (int)x;
     else
         *(float *)field = (float)x;
     return 0;
+}
+
+int lv_config_rows(void *to, const LvConfigRow *rows, int nb, const struct json_t *root,
+                   const char *file, const LvMsg *msg)
+{
+    int ret = 0;
+
+    for (int i = 0; i < nb && ret >= 0; i++)
+        ret = read_row(to, &rows[i], root, file, msg);
+    return ret;
 }
 
 static int index_of(const char *const *names, int nb, const char *name)
@@ -106,7 +106,7 @@ static int index_of(const char *const *names, int nb, const char *name)
     return -1;
 }
 
-static int read_patch(LvDitConfig *c, const json_t *dit, const LvSafetensors *st,
+static int read_patch(LvDitConfig *c, const json_t *dit, const char *file,
                       const LvMsg *msg)
 {
     const json_t *v = json_object_get(dit, "patch");
@@ -114,17 +114,17 @@ static int read_patch(LvDitConfig *c, const json_t *dit, const LvSafetensors *st
     c->patch[0] = 1;
     c->patch[1] = c->patch[2] = 2;
     if (v && json_array_size(v) != 3)
-        return fail(st, msg, "dit", "patch", "is not a list of 3 numbers");
+        return fail(file, msg, "dit", "patch", "is not a list of 3 numbers");
     for (size_t i = 0; v && i < 3; i++) {
         json_int_t n = json_integer_value(json_array_get(v, i));
         if (n < 1 || n > 16)
-            return fail(st, msg, "dit", "patch", "holds a number outside 1 to 16");
+            return fail(file, msg, "dit", "patch", "holds a number outside 1 to 16");
         c->patch[i] = (int)n;
     }
     return 0;
 }
 
-static int read_attention(LvDitConfig *c, const json_t *dit, const LvSafetensors *st,
+static int read_attention(LvDitConfig *c, const json_t *dit, const char *file,
                           const LvMsg *msg)
 {
     const json_t *v = json_object_get(dit, "attention");
@@ -132,93 +132,98 @@ static int read_attention(LvDitConfig *c, const json_t *dit, const LvSafetensors
     int kind;
 
     if (v && json_array_size(v) != (size_t)c->layers)
-        return fail(st, msg, "dit", "attention", "has not one name for each layer");
+        return fail(file, msg, "dit", "attention", "has not one name for each layer");
     for (int i = 0; v && i < c->layers; i++) {
         kind = index_of(attn_kinds, LV_ATTN_NB,
                         json_string_value(json_array_get(v, (size_t)i)));
         if (kind < 0)
-            return fail(st, msg, "dit", "attention",
+            return fail(file, msg, "dit", "attention",
                         "holds a name other than softmax, linear, mixed");
         c->attention[i] = (uint8_t)kind;
     }
     c->map = m ? index_of(maps, LV_MAP_NB, json_string_value(m)) : LV_MAP_HEDGEHOG;
     if (c->map < 0)
-        return fail(st, msg, "dit", "feature_map", "is not hedgehog, relu or taylor");
+        return fail(file, msg, "dit", "feature_map", "is not hedgehog, relu or taylor");
     if (!c->map_dim && lv_config_layers(c, LV_ATTN_SOFTMAX) < c->layers)
-        return fail(st, msg, "dit", "feature_dim", "is missing for the linear layers");
+        return fail(file, msg, "dit", "feature_dim", "is missing for the linear layers");
     return 0;
 }
 
 static int read_floats(float *dst, int n, float fallback, const json_t *vae,
-                       const char *key, const LvSafetensors *st, const LvMsg *msg)
+                       const char *key, const char *file, const LvMsg *msg)
 {
     const json_t *v = json_object_get(vae, key);
 
     if (v && json_array_size(v) != (size_t)n)
-        return fail(st, msg, "vae", key, "has not one number for each latent channel");
+        return fail(file, msg, "vae", key, "has not one number for each latent channel");
     for (int i = 0; i < n; i++) {
         const json_t *x = json_array_get(v, (size_t)i);
         dst[i] = v ? (float)json_number_value(x) : fallback;
         if ((v && !json_is_number(x)) || !isfinite(dst[i]) || (fallback && dst[i] <= 0))
-            return fail(st, msg, "vae", key, "holds something that is no usable number");
+            return fail(file, msg, "vae", key, "holds something that is no usable number");
     }
     return 0;
 }
 
-static int check_sizes(const LvModelConfig *c, const LvSafetensors *st,
+static int check_sizes(const LvModelConfig *c, const char *file,
                        const LvMsg *msg)
 {
     if (c->dit.dim % c->dit.heads || c->dit.dim / c->dit.heads % 2)
-        return fail(st, msg, "dit", "num_heads", "does not cut dim into even parts");
+        return fail(file, msg, "dit", "num_heads", "does not cut dim into even parts");
     if (c->dit.freq_dim % 2)
-        return fail(st, msg, "dit", "freq_dim", "is odd");
+        return fail(file, msg, "dit", "freq_dim", "is odd");
     if (c->dit.text_dim != c->text.dim)
-        return fail(st, msg, "dit", "text_dim", "differs from text.dim");
+        return fail(file, msg, "dit", "text_dim", "differs from text.dim");
     if (c->dit.channels != c->vae.channels)
-        return fail(st, msg, "dit", "in_channels", "differs from vae.latent_channels");
+        return fail(file, msg, "dit", "in_channels", "differs from vae.latent_channels");
     if (c->text.dim_attn % c->text.heads)
-        return fail(st, msg, "text", "num_heads", "does not divide dim_attn");
+        return fail(file, msg, "text", "num_heads", "does not divide dim_attn");
     if (c->text.buckets % 4 || c->text.max_distance <= c->text.buckets / 4)
-        return fail(st, msg, "text", "num_buckets", "does not fit max_distance");
+        return fail(file, msg, "text", "num_buckets", "does not fit max_distance");
     return 0;
 }
 
-static int read_all(LvModelConfig *c, const json_t *root, const LvSafetensors *st,
+static int read_all(LvModelConfig *c, const json_t *root, const char *file,
                     const LvMsg *msg)
 {
     const json_t *dit = json_object_get(root, "dit"), *vae = json_object_get(root, "vae");
-    int ret = 0;
+    int ret = lv_config_rows(c, rows, LV_COUNT(rows), root, file, msg);
 
-    for (int i = 0; i < LV_COUNT(rows) && ret >= 0; i++)
-        ret = read_row(c, &rows[i], root, st, msg);
-    if (ret < 0 || (ret = read_patch(&c->dit, dit, st, msg)) < 0 ||
-        (ret = read_attention(&c->dit, dit, st, msg)) < 0 ||
-        (ret = read_floats(c->vae.mean, c->vae.channels, 0, vae, "latent_mean", st,
+    if (ret < 0 || (ret = read_patch(&c->dit, dit, file, msg)) < 0 ||
+        (ret = read_attention(&c->dit, dit, file, msg)) < 0 ||
+        (ret = read_floats(c->vae.mean, c->vae.channels, 0, vae, "latent_mean", file,
                            msg)) < 0 ||
-        (ret = read_floats(c->vae.std, c->vae.channels, 1, vae, "latent_std", st,
+        (ret = read_floats(c->vae.std, c->vae.channels, 1, vae, "latent_std", file,
                            msg)) < 0)
         return ret;
-    return check_sizes(c, st, msg);
+    return check_sizes(c, file, msg);
+}
+
+int lv_config_parse(LvModelConfig *c, const char *text, const char *file,
+                    const LvMsg *msg)
+{
+    json_error_t error;
+    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    int ret;
+
+    memset(c, 0, sizeof(*c));
+    if (!root)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", file, error.line, error.text);
+    ret = read_all(c, root, file, msg);
+    json_decref(root);
+    return ret;
 }
 
 int lv_config_read(LvModelConfig *c, const LvSafetensors *st, const LvMsg *msg)
 {
-    const char *text = lv_safetensors_meta(st, KEY);
-    json_error_t error;
-    json_t *root;
-    int ret;
+    const char *text = lv_safetensors_meta(st, LV_CONFIG_KEY);
+    char file[512];
 
-    memset(c, 0, sizeof(*c));
     if (!text)
         return lv_fail(msg, LV_ERR_MODEL, "%s: no linvideo bundle: its metadata has no "
-                       "'" KEY "'", lv_safetensors_path(st));
-    root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    if (!root)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: " KEY ": line %d: %s",
-                       lv_safetensors_path(st), error.line, error.text);
-    ret = read_all(c, root, st, msg);
-    json_decref(root);
-    return ret;
+                       "'" LV_CONFIG_KEY "'", lv_safetensors_path(st));
+    snprintf(file, sizeof(file), "%s: " LV_CONFIG_KEY, lv_safetensors_path(st));
+    return lv_config_parse(c, text, file, msg);
 }
 
 int lv_config_layers(const LvDitConfig *c, int kind)

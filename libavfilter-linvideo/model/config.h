@@ -66,6 +66,36 @@ typedef struct LvModelConfig {
     LvVideoConfig video;
 } LvModelConfig;
 
+/** Key of a bundle's metadata that holds the configuration. */
+#define LV_CONFIG_KEY "linvideo.config"
+
+/** Kinds of a key's value: int, float, char[]. */
+enum { LV_CONFIG_INT, LV_CONFIG_REAL, LV_CONFIG_NAME };
+
+/** A key of a JSON configuration and the field it goes to. */
+typedef struct LvConfigRow {
+    const char *section, *key;
+    int kind;
+    size_t offset;    ///< of the field
+    double min, max;  ///< NAME: max is the size of the array
+    double fallback;  ///< when the key is absent; NAN: it is required
+} LvConfigRow;
+
+struct json_t;
+
+/**
+ * Read keys by table from a JSON object of sections.
+ *
+ * @param file name for messages
+ * @return 0, or LV_ERR_MODEL: "FILE: SECTION.KEY is 7, allowed is 1 to 5"
+ */
+int lv_config_rows(void *to, const LvConfigRow *rows, int nb, const struct json_t *root,
+                   const char *file, const LvMsg *msg);
+
+/** Read a configuration from its text; as lv_config_read(). */
+int lv_config_parse(LvModelConfig *c, const char *text, const char *file,
+                    const LvMsg *msg);
+
 /**
  * Read the configuration of a bundle. Every number is checked against the range
  * in config.c's table, and the sections against each other.

@@ -1,0 +1,330 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/config.h"
+#include "train/init.h"
+
+#define TRAIN_KEY  "linvideo.train"
+
+/* Slabs that a run keeps beside the values. */
+static const struct { const char *name; int slab; } kept[] = {
+    { "adam.m", LV_SLAB_M }, { "adam.v", LV_SLAB_V }, { "ema", LV_SLAB_EMA },
+};
+
+double lv_optim_rate(const LvOptim *o, int step)
+{
+    double part = (double)(step - o->warmup) / LV_MAX(o->steps - o->warmup, 1);
+
+    if (step < o->warmup)
+        return o->lr * (step + 1.0) / o->warmup;
+    return o->lr * (o->lr_end + (1 - o->lr_end) * 0.5 * (1 + cos(M_PI * LV_MIN(part, 1))));
+}
+
+/* The run's settings as text; two runs with the same text go on alike. */
+static void settings_text(char *buf, size_t size, const LvOptim *o)
+{
+    snprintf(buf, size, "steps=%d warmup=%d lr=%.9g lr_end=%.9g beta1=%.9g beta2=%.9g "
+             "eps=%.9g decay=%.9g clip=%.9g ema=%.9g seed=%llu", o->steps, o->warmup,
+             o->lr, o->lr_end, o->beta1, o->beta2, o->eps, o->decay, o->clip, o->ema,
+             (unsigned long long)o->seed);
+}
+
+/* "step=12 steps=..."; a run of step 0 has no settings yet. */
+static int read_state(LvTrainer *t, const char *path)
+{
+    const char *text = lv_safetensors_meta(t->file, TRAIN_KEY), *rest;
+    char want[512];
+
+    if (!text || sscanf(text, "step=%d", &t->step) != 1 || t->step < 0)
+        return lv_fail(t->msg, LV_ERR_MODEL, "%s: no training run: its metadata has no "
+                       "'" TRAIN_KEY "'", path);
+    settings_text(want, sizeof(want), &t->optim);
+    rest = strchr(text, ' ');
+    if (rest && strcmp(rest + 1, want))
+        return lv_fail(t->msg, LV_ERR_MODEL, "%s: was made with other settings: %s; "
+                       "wanted are %s", path, rest + 1, want);
+    return 0;
+}
+
+static size_t room_of(const LvSafetensors *st)
+{
+    size_t room = 0;
+
+    for (int i = 0; i < lv_safetensors_count(st); i++) {
+        const LvFileTensor *t = lv_safetensors_at(st, i);
+        int is_kept = 0;
+        for (int k = 0; k < LV_COUNT(kept); k++)
+            is_kept = is_kept || !strcmp(t->name, kept[k].name);
+        room += is_kept ? 0 : lv_param_room(t->numel);
+    }
+    return room;
+}
+
+int lv_trainer_open(LvTrainer **out, const char *path, const LvOptim *optim,
+                    LvDevice *dev, const LvMsg *msg)
+{
+    LvTrainer *t = *out = calloc(1, sizeof(*t));
+    int ret;
+
+    if (!t)
+        return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
+    t->dev   = dev;
+    t->msg   = msg;
+    t->optim = *optim;
+    if ((ret = lv_safetensors_open(&t->file, path, msg)) < 0 ||
+        (ret = read_state(t, path)) < 0 ||
+        (ret = lv_params_new(&t->params, room_of(t->file), dev, msg)) < 0 ||
+        (ret = lv_weights_new_params(&t->weights, t->params, t->file, dev, msg)) < 0)
+        lv_trainer_close(out);
+    return ret;
+}
+
+static int read_kept(LvTrainer *t)
+{
+    LvParams *p = t->params;
+
+    for (int k = 0; k < LV_COUNT(kept); k++) {
+        const LvFileTensor *f = lv_weights_take(t->weights, kept[k].name);
+        int ret;
+        if (!f)
+            continue; /* step 0: moments are zero, the average is made below */
+        if (f->dtype != LV_F32 || f->numel != p->size)
+            return lv_fail(t->msg, LV_ERR_MODEL, "%s: %s has %zu elements of %s, the run "
+                           "%zu of F32", lv_safetensors_path(t->file), f->name, f->numel,
+                           lv_dtype_name(f->dtype), p->size);
+        ret = t->dev->fn->upload(t->dev, p->slab[kept[k].slab], f->data, f->size);
+        if (ret < 0)
+            return ret;
+    }
+    return 0;
+}
+
+/* The average begins as the values. */
+static int start_average(LvTrainer *t)
+{
+    float *tmp = lv_alloc(t->params->size * sizeof(*tmp));
+    int ret    = tmp ? lv_params_download(t->params, LV_SLAB_VALUE, tmp) : LV_ERR(ENOMEM);
+
+    if (ret >= 0)
+        ret = lv_params_upload(t->params, LV_SLAB_EMA, tmp);
+    lv_free(tmp);
+    return ret;
+}
+
+static void trace_update(LvGraph *g, const LvTrainer *t)
+{
+    for (int decayed = 1; decayed >= 0; decayed--) {
+        LvTensor grad = lv_params_piece(t->params, LV_SLAB_GRAD, decayed);
+        if (lv_has(&grad))
+            lv_sqsum(g, grad, t->norm, 1);
+    }
+    for (int decayed = 1; decayed >= 0; decayed--) {
+        LvTensor piece[LV_SLAB_NB];
+        for (int i = 0; i < LV_SLAB_NB; i++)
+            piece[i] = lv_params_piece(t->params, i, decayed);
+        if (lv_has(&piece[0]))
+            lv_adamw(g, piece[LV_SLAB_GRAD], t->hyper[decayed], t->norm, piece[LV_SLAB_VALUE],
+                     piece[LV_SLAB_M], piece[LV_SLAB_V], piece[LV_SLAB_EMA]);
+    }
+}
+
+static int plan_update(LvTrainer *t)
+{
+    LvGraph *g = lv_graph_new(t->msg);
+
+    if (!g)
+        return lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
+    t->norm = lv_external(g, "norm", LV_F32, 1, (const int[]) { 1 });
+    for (int i = 0; i < 2; i++)
+        t->hyper[i] = lv_external(g, "hyper", LV_F32, 1, (const int[]) { LV_HYPER_NB });
+    trace_update(g, t);
+    return lv_task_new(&t->update, &g,
+                       (LvTensor *[]) { &t->norm, &t->hyper[0], &t->hyper[1] }, 3, t->dev,
+                       t->msg);
+}
+
+int lv_trainer_ready(LvTrainer *t)
+{
+    int ret = read_kept(t);
+
+    if (ret < 0 || (!t->step && (ret = start_average(t)) < 0) ||
+        (ret = lv_weights_finish(t->weights)) < 0)
+        return ret;
+    if (!(t->zero = lv_alloc(t->params->size * sizeof(float))))
+        return lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
+    return plan_update(t);
+}
+
+void lv_trainer_close(LvTrainer **out)
+{
+    LvTrainer *t = *out;
+
+    if (!t)
+        return;
+    lv_task_free(&t->update);
+    lv_free(t->zero);
+    lv_weights_free(&t->weights);
+    lv_params_free(&t->params);
+    lv_safetensors_close(&t->file);
+    free(t);
+    *out = NULL;
+}
+
+int lv_trainer_begin(LvTrainer *t)
+{
+    const float zero = 0;
+    int ret = lv_params_upload(t->params, LV_SLAB_GRAD, t->zero);
+
+    return ret < 0 ? ret : lv_task_put(&t->update, &t->norm, &zero);
+}
+
+static void fill_hyper(const LvTrainer *t, float *h, int decayed)
+{
+    const LvOptim *o = &t->optim;
+    int n = t->step + 1;
+
+    h[LV_HYPER_LR]    = (float)lv_optim_rate(o, t->step);
+    h[LV_HYPER_BETA1] = o->beta1;
+    h[LV_HYPER_BETA2] = o->beta2;
+    h[LV_HYPER_EPS]   = o->eps;
+    h[LV_HYPER_DECAY] = decayed ? o->decay : 0;
+    h[LV_HYPER_BIAS1] = (float)(1 - pow(o->beta1, n));
+    h[LV_HYPER_BIAS2] = (float)(1 - pow(o->beta2, n));
+    h[LV_HYPER_CLIP]  = o->clip;
+    h[LV_HYPER_EMA]   = LV_MIN(o->ema, (float)(1 + t->step) / (float)(10 + t->step));
+}
+
+int lv_trainer_update(LvTrainer *t)
+{
+    float hyper[LV_HYPER_NB], norm;
+    int ret = 0;
+
+    for (int i = 0; i < 2 && ret >= 0; i++) {
+        fill_hyper(t, hyper, i);
+        ret = lv_task_put(&t->update, &t->hyper[i], hyper);
+    }
+    if (ret < 0 || (ret = lv_task_run(&t->update)) < 0 ||
+        (ret = lv_task_get(&t->update, &t->norm, &norm)) < 0)
+        return ret;
+    t->grad_norm = sqrt(norm);
+    if (!isfinite(norm))
+        return lv_fail(t->msg, LV_ERR(ERANGE), "training: the gradient of step %d is not "
+                       "finite", t->step + 1);
+    t->step++;
+    return 0;
+}
+
+int lv_trainer_swap(LvTrainer *t)
+{
+    size_t n     = t->params->size;
+    float *value = lv_alloc(2 * n * sizeof(*value)), *ema = value + n;
+    int ret;
+
+    if (!value)
+        return lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
+    if ((ret = lv_params_download(t->params, LV_SLAB_VALUE, value)) >= 0 &&
+        (ret = lv_params_download(t->params, LV_SLAB_EMA, ema)) >= 0 &&
+        (ret = lv_params_upload(t->params, LV_SLAB_VALUE, ema)) >= 0)
+        ret = lv_params_upload(t->params, LV_SLAB_EMA, value);
+    lv_free(value);
+    return ret;
+}
+
+/* Runs as files */
+
+static void file_tensor(LvFileTensor *f, const LvParam *p, const float *slab)
+{
+    *f = (LvFileTensor) { .name = p->name, .dtype = LV_F32, .rank = p->rank,
+                          .numel = p->numel, .data = slab + p->at,
+                          .size = p->numel * sizeof(float) };
+    memcpy(f->dim, p->dim, sizeof(p->dim));
+}
+
+static int write_new(const char *path, const LvParams *p, const float *values,
+                     const char *config, const LvMsg *msg)
+{
+    LvFileTensor *list = calloc((size_t)p->nb + 1, sizeof(*list));
+    const char *meta[] = { LV_CONFIG_KEY, config, TRAIN_KEY, "step=0", NULL };
+    int ret;
+
+    if (!list)
+        return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
+    for (int i = 0; i < p->nb; i++)
+        file_tensor(&list[i], &p->list[i], values);
+    ret = lv_safetensors_write(path, list, p->nb, meta, msg);
+    free(list);
+    return ret;
+}
+
+int lv_trainer_create(const char *path, LvDescribe describe, void *opaque, uint64_t seed,
+                      const char *config, LvDevice *dev, const LvMsg *msg)
+{
+    LvParams *p  = NULL;
+    LvWeights *w = NULL;
+    float *values = NULL;
+    int ret;
+
+    if ((ret = lv_params_new(&p, 0, dev, msg)) >= 0 &&
+        (ret = lv_weights_new_params(&w, p, NULL, dev, msg)) >= 0 &&
+        (ret = describe(opaque, w)) >= 0) {
+        values = lv_alloc(p->size * sizeof(*values));
+        ret = values ? lv_init_params(p, values, seed, msg)
+                     : lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
+    }
+    if (ret >= 0)
+        ret = write_new(path, p, values, config, msg);
+    lv_free(values);
+    lv_weights_free(&w);
+    lv_params_free(&p);
+    return ret;
+}
+
+static int download_slabs(const LvTrainer *t, float **values, float *slabs[])
+{
+    const LvParams *p = t->params;
+    int ret;
+
+    if (!(*values = lv_alloc((1 + LV_COUNT(kept)) * p->size * sizeof(float))))
+        return lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
+    ret = lv_params_download(p, LV_SLAB_VALUE, *values);
+    for (int k = 0; k < LV_COUNT(kept) && ret >= 0; k++) {
+        slabs[k] = *values + (size_t)(k + 1) * p->size;
+        ret = lv_params_download(p, kept[k].slab, slabs[k]);
+    }
+    return ret;
+}
+
+int lv_trainer_save(const LvTrainer *t, const char *path)
+{
+    const LvParams *p  = t->params;
+    LvFileTensor *list = calloc((size_t)p->nb + LV_COUNT(kept), sizeof(*list));
+    float *values = NULL, *slabs[LV_COUNT(kept)];
+    char settings[512], state[600];
+    const char *meta[] = { LV_CONFIG_KEY, lv_safetensors_meta(t->file, LV_CONFIG_KEY), TRAIN_KEY,
+                           state, NULL };
+    int ret = list ? download_slabs(t, &values, slabs)
+                   : lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
+
+    if (ret >= 0) {
+        settings_text(settings, sizeof(settings), &t->optim);
+        snprintf(state, sizeof(state), "step=%d %s", t->step, settings);
+        for (int i = 0; i < p->nb; i++)
+            file_tensor(&list[i], &p->list[i], values);
+        for (int k = 0; k < LV_COUNT(kept); k++)
+            list[p->nb + k] = (LvFileTensor) {
+                .name = kept[k].name, .dtype = LV_F32, .rank = 1, .numel = p->size,
+                .dim = { (int64_t)p->size }, .data = slabs[k],
+                .size = p->size * sizeof(float) };
+        ret = lv_safetensors_write(path, list, p->nb + LV_COUNT(kept), meta, t->msg);
+    }
+    lv_free(values);
+    free(list);
+    return ret;
+}
