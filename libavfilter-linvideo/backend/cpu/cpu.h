@@ -77,6 +77,10 @@ float *lv_cpu_out(const LvTensor *t, size_t i, size_t cols, float *tmp);
 void lv_cpu_put(const LvCpu *cpu, const LvTensor *t, size_t i, size_t cols,
                 const float *row);
 
+/** Put row[n] at dst, of type f32 or bf16, or add it to what is there. row is used
+ *  up when added. */
+void lv_cpu_store(const LvCpu *cpu, int type, void *dst, float *row, size_t n, int add);
+
 /** Address of element (row i, column c) of a matrix with `cols` columns. */
 static inline void *lv_at(const LvTensor *t, size_t i, size_t cols, size_t c)
 {
@@ -86,6 +90,10 @@ static inline void *lv_at(const LvTensor *t, size_t i, size_t cols, size_t c)
 /** Copy a block of matrix t, from (row, col) on, to dst[rows][n], of its type. */
 void lv_cpu_gather(const LvTensor *t, size_t row, int rows, size_t col, int n,
                    void *dst);
+
+/** The same to dst of type f32 or bf16. */
+void lv_cpu_gather_as(const LvCpu *cpu, const LvTensor *t, size_t row, int rows,
+                      size_t col, int n, void *dst, int type);
 
 /** A packed form of a weight. */
 struct LvPacked {
@@ -99,6 +107,7 @@ struct LvPacked {
 
 enum LvPackKind {
     LV_PACK_LINEAR, ///< [N,K] for x w^T
+    LV_PACK_ROWS,   ///< [N,K] for dy w
     LV_PACK_HEADS,  ///< [H,K,N]: one packed matrix after another
     LV_PACK_CONV    ///< layout of oneDNN
 };
@@ -111,10 +120,10 @@ const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
                           size_t bytes,
                           int (*fill)(LvCpu *cpu, void *dst, void *arg), void *arg);
 
-/** Weight w as floats of another type: rows `from` to `to` - 1 (of `cols`
- *  columns) to dst[..][cols], of type f32 or bf16. */
-void lv_cpu_convert(const LvCpu *cpu, const LvTensor *w, size_t from, size_t to,
-                    size_t cols, void *dst, int type, float *tmp);
+/** n floats of src, of type `from` (f32, bf16 or f16), as `to` (f32 or bf16). tmp[n] is
+ *  used where both are 16 bits wide. */
+void lv_cpu_convert(const LvCpu *cpu, void *dst, int to, const void *src, int from,
+                    size_t n, float *tmp);
 
 /** Entries of the tables, by file. */
 #define LV_CPU_DECLARE(name, Type)                                              \
@@ -126,6 +135,10 @@ LV_OPS(LV_CPU_OP)
 
 LV_CPU_DECLARE(plan_linear, Linear)
 LV_CPU_DECLARE(build_linear, Linear)
+LV_CPU_DECLARE(plan_linear_dx, LinearDx)
+LV_CPU_DECLARE(build_linear_dx, LinearDx)
+LV_CPU_DECLARE(plan_linear_dw, LinearDw)
+LV_CPU_DECLARE(build_linear_dw, LinearDw)
 LV_CPU_DECLARE(plan_attn, Attn)
 LV_CPU_DECLARE(build_attn, Attn)
 LV_CPU_DECLARE(plan_linattn, Linattn)

@@ -60,6 +60,7 @@ struct LvConv {
 
 struct LvDnn {
     const LvMsg *msg;
+    const LvDsp *dsp;
     dnnl_engine_t engine;
     dnnl_stream_t *stream; /* of each thread */
     void **scratch;        /* of each thread */
@@ -150,7 +151,7 @@ static int open_threads(LvDnn *dnn)
     return 0;
 }
 
-int lv_dnn_open(LvDnn **out, int threads, const LvMsg *msg)
+int lv_dnn_open(LvDnn **out, int threads, const LvDsp *dsp, const LvMsg *msg)
 {
     LvDnn *dnn = *out = calloc(1, sizeof(*dnn));
     dnnl_status_t s;
@@ -159,6 +160,7 @@ int lv_dnn_open(LvDnn **out, int threads, const LvMsg *msg)
     if (!dnn)
         return lv_fail(msg, LV_ERR(ENOMEM), "cpu: out of memory");
     dnn->msg     = msg;
+    dnn->dsp     = dsp;
     dnn->threads = threads;
     if ((s = dnnl_engine_create(&dnn->engine, dnnl_cpu, 0)) != dnnl_success)
         ret = fail(dnn, s, "an engine");
@@ -455,41 +457,60 @@ size_t lv_pack_offset(const LvDnn *dnn, int type, int k, int n0)
                         : (size_t)n0 * size;
 }
 
-/* One block of 64 columns in the layout; get(r, c) reads B. Written for units of
- * 32 bits: one f32, or two bf16 of neighbouring rows. */
+/* One block of 64 columns in the layout, made of units of 32 bits: one f32, or two bf16
+ * of neighbouring rows. */
 
-static void pack_cols32(uint32_t *dst, const uint32_t *src, int k, int n, size_t ld)
+static void pack_cols32(const LvDsp *dsp, uint32_t *dst, const uint32_t *src, int k,
+                        int n, size_t ld)
 {
-    for (int c = 0; c < n; c++)
-        for (int r = 0; r < k; r++)
-            dst[(size_t)r * PACK_N + c] = src[(size_t)c * ld + r];
+    dsp->turn(dst, PACK_N, src, ld, (size_t)n, (size_t)k);
 }
 
-static void pack_cols16(uint16_t *dst, const uint16_t *src, int k, int n, size_t ld)
+static void pack_cols16(const LvDsp *dsp, uint16_t *dst, const uint16_t *src, int k,
+                        int n, size_t ld)
 {
-    for (int c = 0; c < n; c++)
-        for (int r = 0; r < k; r++)
-            dst[(size_t)(r / 2) * 2 * PACK_N + 2 * c + r % 2] = src[(size_t)c * ld + r];
-}
+    size_t last = (size_t)(k - 1);
 
-static void pack_rows16(uint16_t *dst, const uint16_t *src, int k, int n, size_t ld)
-{
-    for (int r = 0; r < k; r++)
+    /* Pairs are aligned when columns are whole pairs apart. */
+    if (ld % 2 == 0 && (uintptr_t)src % 4 == 0)
+        dsp->turn((uint32_t *)(void *)dst, PACK_N, (const uint32_t *)(const void *)src,
+                  ld / 2, (size_t)n, (size_t)(k / 2));
+    else
         for (int c = 0; c < n; c++)
-            dst[(size_t)(r / 2) * 2 * PACK_N + 2 * c + r % 2] = src[(size_t)r * ld + c];
+            for (int r = 0; r < k / 2 * 2; r++)
+                dst[(size_t)(r / 2) * 2 * PACK_N + 2 * c + r % 2] =
+                    src[(size_t)c * ld + r];
+    for (int c = 0; c < n && k % 2; c++)
+        dst[last * PACK_N + 2 * c] = src[(size_t)c * ld + last];
 }
 
-static void pack_rows32(uint32_t *dst, const uint32_t *src, int k, int n, size_t ld)
+static void pack_rows16(const LvDsp *dsp, uint16_t *dst, const uint16_t *src, int k,
+                        int n, size_t ld)
 {
+    static const uint16_t zeros[PACK_N];
+
+    for (int r = 0; r < k; r += 2, dst += 2 * PACK_N, src += 2 * ld)
+        dsp->weave(dst, src, r + 1 < k ? src + ld : zeros, (size_t)n);
+}
+
+static void pack_rows32(const LvDsp *dsp, uint32_t *dst, const uint32_t *src, int k,
+                        int n, size_t ld)
+{
+    (void)dsp;
     for (int r = 0; r < k; r++)
         memcpy(dst + (size_t)r * PACK_N, src + (size_t)r * ld, (size_t)n * 4);
 }
 
-static void *begin_block(const LvDnn *dnn, int type, void *dst, int k, int n0)
+/* The block, with zeros wherever packing does not write. */
+static void *begin_block(const LvDnn *dnn, int type, void *dst, int k, int n, int n0)
 {
-    char *block = (char *)dst + lv_pack_offset(dnn, type, k, n0);
+    char *block  = (char *)dst + lv_pack_offset(dnn, type, k, n0);
+    size_t bytes = lv_pack_offset(dnn, type, k, PACK_N), whole = 0;
 
-    return memset(block, 0, lv_pack_offset(dnn, type, k, PACK_N));
+    if (n == PACK_N)
+        whole = (size_t)(k / 2 * 2) * PACK_N * lv_dtype_size((LvDtype)type);
+    memset(block + whole, 0, bytes - whole);
+    return block;
 }
 
 /* Without blocks: plain rows, padded to a multiple of 64. */
@@ -518,10 +539,10 @@ void lv_pack_rows(const LvDnn *dnn, int type, void *dst, const void *src, int k,
     if (!dnn->blocked)
         plain_block(type, dst, src, k, n, ld, n0, LV_ROUND_UP(n, PACK_N), 0);
     else if (type == LV_BF16)
-        pack_rows16(begin_block(dnn, type, dst, k, n0), src, k, width,
+        pack_rows16(dnn->dsp, begin_block(dnn, type, dst, k, width, n0), src, k, width,
                     (size_t)ld);
     else
-        pack_rows32(begin_block(dnn, type, dst, k, n0), src, k, width,
+        pack_rows32(dnn->dsp, begin_block(dnn, type, dst, k, width, n0), src, k, width,
                     (size_t)ld);
 }
 
@@ -533,10 +554,10 @@ void lv_pack_cols(const LvDnn *dnn, int type, void *dst, const void *src, int k,
     if (!dnn->blocked)
         plain_block(type, dst, src, k, n, ld, n0, LV_ROUND_UP(n, PACK_N), 1);
     else if (type == LV_BF16)
-        pack_cols16(begin_block(dnn, type, dst, k, n0), src, k, width,
+        pack_cols16(dnn->dsp, begin_block(dnn, type, dst, k, width, n0), src, k, width,
                     (size_t)ld);
     else
-        pack_cols32(begin_block(dnn, type, dst, k, n0), src, k, width,
+        pack_cols32(dnn->dsp, begin_block(dnn, type, dst, k, width, n0), src, k, width,
                     (size_t)ld);
 }
 

@@ -50,6 +50,14 @@ typedef struct LvDsp {
     void (*act[LV_ACT_NB])(float *y, const float *x, size_t n);
     /** y = x gelu(g) */
     void (*glu)(float *y, const float *x, const float *g, size_t n);
+
+    /** y[2i] = a[i], y[2i+1] = b[i] */
+    void (*weave)(uint16_t *restrict y, const uint16_t *restrict a,
+                  const uint16_t *restrict b, size_t n);
+    /** y[j,i] = x[i,j] for a matrix x of rows x cols, whose rows lie lx apart; those
+     *  of y lie ly apart. */
+    void (*turn)(uint32_t *restrict y, size_t ly, const uint32_t *restrict x, size_t lx,
+                 size_t rows, size_t cols);
 } LvDsp;
 
 extern const LvDsp lv_dsp_c, lv_dsp_avx2, lv_dsp_avx512;

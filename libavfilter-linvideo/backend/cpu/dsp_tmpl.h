@@ -6,7 +6,8 @@
  * last k < VL lanes; missing ones read as a fill), SET1 ADD SUB MUL DIV FMA MAX MIN
  * ROUND, POW2 (2^n of whole n in -126..127), LESS (a < b ? x : y), PAIRS (swap the
  * lanes of each pair), EVENS/ODDS (copy the even/odd lane of each pair over it),
- * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 with N forms, NAME.
+ * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 with N forms, WEAVE (pairs
+ * of VL 16-bit numbers), TURN (transpose VL x VL 32-bit numbers), NAME.
  */
 
 /* For i over whole vectors, then once with k lanes left. */
@@ -216,12 +217,38 @@ static void glu(float *y, const float *x, const float *g, size_t n)
          STOREN(y + i, MUL(TAIL(x + i), vgelu(TAIL(g + i))), k));
 }
 
+static void weave(uint16_t *restrict y, const uint16_t *restrict a,
+                  const uint16_t *restrict b, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + VL <= n; i += VL)
+        WEAVE(y + 2 * i, a + i, b + i);
+    for (; i < n; i++) {
+        y[2 * i]     = a[i];
+        y[2 * i + 1] = b[i];
+    }
+}
+
+static void turn(uint32_t *restrict y, size_t ly, const uint32_t *restrict x, size_t lx,
+                 size_t rows, size_t cols)
+{
+    size_t down = rows / VL * VL, right = cols / VL * VL;
+
+    for (size_t j = 0; j < right; j += VL)
+        for (size_t i = 0; i < down; i += VL)
+            TURN(y + j * ly + i, ly, x + i * lx + j, lx);
+    for (size_t j = 0; j < cols; j++)
+        for (size_t i = j < right ? down : 0; i < rows; i++)
+            y[j * ly + i] = x[i * lx + j];
+}
+
 #define DSP_TABLE(about)                                                          \
     {                                                                             \
         .name = about, .from_bf16 = from_bf16, .to_bf16 = to_bf16, .sum = sum,    \
         .sum_sq = sum_sq, .dot = dot, .max = max, .min = min, .norm = norm,       \
         .madd = madd, .axpby = axpby, .affine = affine, .exp_sum = exp_sum,       \
-        .rope = rope, .glu = glu,                                                 \
+        .rope = rope, .glu = glu, .weave = weave, .turn = turn,                   \
         .act = { [LV_ACT_NONE] = act_none, [LV_ACT_RELU] = act_relu,              \
                  [LV_ACT_SILU] = act_silu, [LV_ACT_GELU] = act_gelu,              \
                  [LV_ACT_CLAMP3] = act_clamp3 },                                  \

@@ -132,8 +132,8 @@ static int maps_job(void *arg, int head, int thread)
     char *dst  = j->dst + (size_t)head * lv_pack_bytes(j->cpu->dnn, j->type, d, p);
     size_t from = (size_t)head * d;
 
-    lv_cpu_convert(j->cpu, j->w, from, from + (size_t)d, (size_t)p, rows, j->type,
-                   (float *)(void *)(rows + 4 * (size_t)d * p));
+    lv_cpu_convert(j->cpu, rows, j->type, lv_at(j->w, from, (size_t)p, 0), j->w->dtype,
+                   (size_t)d * p, (float *)(void *)(rows + 4 * (size_t)d * p));
     for (int n = 0; n < p; n += 64)
         lv_pack_rows(j->cpu->dnn, j->type, dst,
                      rows + (size_t)n * lv_dtype_size((LvDtype)j->type), d, p, p, n);

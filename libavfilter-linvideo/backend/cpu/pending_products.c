@@ -6,8 +6,6 @@
         (void)dev, (void)a, (void)call;                                         \
         return LV_ERR_UNSUPPORTED;                                              \
     }
-PENDING(linear_dx, LinearDx)
-PENDING(linear_dw, LinearDw)
 PENDING(attn_dx, AttnDx)
 PENDING(linattn_dx, LinattnDx)
 PENDING(conv_dx, ConvDx)
