@@ -54,6 +54,16 @@ static inline int lv_cpu_split(size_t n, size_t per)
 /** Rows that a job of a product over m rows takes: a multiple of 16. */
 int lv_cpu_row_tile(int m);
 
+/** Place a buffer of so many bytes behind others that end at *at: its offset, aligned;
+ *  *at is moved behind it. */
+static inline size_t lv_cpu_place(size_t *at, size_t bytes)
+{
+    size_t offset = *at;
+
+    *at = LV_ROUND_UP(offset + bytes, LV_ALIGN);
+    return offset;
+}
+
 /**
  * A buffer of the calling job, from its thread's slab.
  *
@@ -141,6 +151,8 @@ LV_CPU_DECLARE(plan_linear_dw, LinearDw)
 LV_CPU_DECLARE(build_linear_dw, LinearDw)
 LV_CPU_DECLARE(plan_attn, Attn)
 LV_CPU_DECLARE(build_attn, Attn)
+LV_CPU_DECLARE(plan_attn_dx, AttnDx)
+LV_CPU_DECLARE(build_attn_dx, AttnDx)
 LV_CPU_DECLARE(plan_linattn, Linattn)
 LV_CPU_DECLARE(build_linattn, Linattn)
 LV_CPU_DECLARE(plan_conv, Conv)

@@ -6,7 +6,6 @@
         (void)dev, (void)a, (void)call;                                         \
         return LV_ERR_UNSUPPORTED;                                              \
     }
-PENDING(attn_dx, AttnDx)
 PENDING(linattn_dx, LinattnDx)
 PENDING(conv_dx, ConvDx)
 PENDING(conv_dw, ConvDw)
