@@ -119,6 +119,7 @@ enum LvPackKind {
     LV_PACK_LINEAR, ///< [N,K] for x w^T
     LV_PACK_ROWS,   ///< [N,K] for dy w
     LV_PACK_HEADS,  ///< [H,K,N]: one packed matrix after another
+    LV_PACK_HEADS_TURNED, ///< the same of [H,N,K]
     LV_PACK_CONV    ///< layout of oneDNN
 };
 
@@ -155,6 +156,8 @@ LV_CPU_DECLARE(plan_attn_dx, AttnDx)
 LV_CPU_DECLARE(build_attn_dx, AttnDx)
 LV_CPU_DECLARE(plan_linattn, Linattn)
 LV_CPU_DECLARE(build_linattn, Linattn)
+LV_CPU_DECLARE(plan_linattn_dx, LinattnDx)
+LV_CPU_DECLARE(build_linattn_dx, LinattnDx)
 LV_CPU_DECLARE(plan_conv, Conv)
 LV_CPU_DECLARE(build_conv, Conv)
 LV_CPU_DECLARE(plan_norm, Norm)

@@ -6,6 +6,5 @@
         (void)dev, (void)a, (void)call;                                         \
         return LV_ERR_UNSUPPORTED;                                              \
     }
-PENDING(linattn_dx, LinattnDx)
 PENDING(conv_dx, ConvDx)
 PENDING(conv_dw, ConvDw)
