@@ -259,6 +259,7 @@ static void cpu_release(LvDevice *dev, int op, LvCall *call)
 static const LvOpTable plan = {
     .linear_dx = lv_cpu_plan_linear_dx, .linear_dw = lv_cpu_plan_linear_dw,
     .attn_dx = lv_cpu_plan_attn_dx, .linattn_dx = lv_cpu_plan_linattn_dx,
+    .conv_dx = lv_cpu_plan_conv_dx, .conv_dw = lv_cpu_plan_conv_dw,
     .linear = lv_cpu_plan_linear, .attn = lv_cpu_plan_attn,
     .linattn = lv_cpu_plan_linattn, .conv = lv_cpu_plan_conv,
     .norm = lv_cpu_plan_norm, .gate = lv_cpu_plan_gate,
@@ -271,6 +272,7 @@ static const LvOpTable plan = {
 static const LvOpTable build = {
     .linear_dx = lv_cpu_build_linear_dx, .linear_dw = lv_cpu_build_linear_dw,
     .attn_dx = lv_cpu_build_attn_dx, .linattn_dx = lv_cpu_build_linattn_dx,
+    .conv_dx = lv_cpu_build_conv_dx, .conv_dw = lv_cpu_build_conv_dw,
     .linear = lv_cpu_build_linear, .attn = lv_cpu_build_attn,
     .linattn = lv_cpu_build_linattn, .conv = lv_cpu_build_conv,
 };

@@ -120,7 +120,8 @@ enum LvPackKind {
     LV_PACK_ROWS,   ///< [N,K] for dy w
     LV_PACK_HEADS,  ///< [H,K,N]: one packed matrix after another
     LV_PACK_HEADS_TURNED, ///< the same of [H,N,K]
-    LV_PACK_CONV    ///< layout of oneDNN
+    LV_PACK_CONV,   ///< layout of oneDNN
+    LV_PACK_CONV_DX ///< the same, for the gradient of x
 };
 
 /**
@@ -160,6 +161,10 @@ LV_CPU_DECLARE(plan_linattn_dx, LinattnDx)
 LV_CPU_DECLARE(build_linattn_dx, LinattnDx)
 LV_CPU_DECLARE(plan_conv, Conv)
 LV_CPU_DECLARE(build_conv, Conv)
+LV_CPU_DECLARE(plan_conv_dx, ConvDx)
+LV_CPU_DECLARE(build_conv_dx, ConvDx)
+LV_CPU_DECLARE(plan_conv_dw, ConvDw)
+LV_CPU_DECLARE(build_conv_dw, ConvDw)
 LV_CPU_DECLARE(plan_norm, Norm)
 LV_CPU_DECLARE(plan_gate, Gate)
 LV_CPU_DECLARE(plan_qknorm, Qknorm)
