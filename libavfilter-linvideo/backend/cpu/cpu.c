@@ -232,6 +232,7 @@ static const LvOpTable plan = {
     .act = lv_cpu_plan_act, .glu = lv_cpu_plan_glu, .embed = lv_cpu_plan_embed,
     .patchify = lv_cpu_plan_patchify, .unpatchify = lv_cpu_plan_unpatchify,
     .shuffle = lv_cpu_plan_shuffle, .unshuffle = lv_cpu_plan_unshuffle,
+    .expand = lv_cpu_plan_expand, .fill = lv_cpu_plan_fill,
 };
 
 static const LvOpTable build = {

@@ -142,6 +142,8 @@ LV_CPU_DECLARE(plan_glu, Glu)
 LV_CPU_DECLARE(plan_embed, Embed)
 LV_CPU_DECLARE(plan_patchify, Patchify)
 LV_CPU_DECLARE(plan_unpatchify, Unpatchify)
+LV_CPU_DECLARE(plan_expand, Expand)
+LV_CPU_DECLARE(plan_fill, Fill)
 LV_CPU_DECLARE(plan_shuffle, Shuffle)
 LV_CPU_DECLARE(plan_unshuffle, Unshuffle)
 

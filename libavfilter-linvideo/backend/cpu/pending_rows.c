@@ -6,9 +6,7 @@
         (void)dev, (void)a, (void)call;                                         \
         return LV_ERR_UNSUPPORTED;                                              \
     }
-PENDING(expand, Expand)
 PENDING(reduce, Reduce)
-PENDING(fill, Fill)
 PENDING(loss, Loss)
 PENDING(sqsum, Sqsum)
 PENDING(adamw, Adamw)
