@@ -9,6 +9,8 @@
 #ifndef LINVIDEO_BACKEND_CPU_ROWS_H
 #define LINVIDEO_BACKEND_CPU_ROWS_H
 
+#include <string.h>
+
 #include "backend/cpu/cpu.h"
 
 enum {
@@ -91,6 +93,60 @@ static inline void lv_cpu_set(const LvCpu *cpu, const LvTensor *t, size_t from, 
     if (t->dtype == LV_BF16)
         cpu->dsp->to_bf16((uint16_t *)t->data + from, y, n);
 }
+
+/** Where to put what may be added to t: the memory itself when it replaces f32, or
+ *  tmp; then call lv_cpu_finish(). */
+static inline float *lv_cpu_into(const LvTensor *t, int add, size_t from, float *tmp)
+{
+    return add ? tmp : lv_cpu_target(t, from, tmp);
+}
+
+/** Store y[n] (from lv_cpu_into, or elsewhere) to t, or add it when add is not 0; y
+ *  may be overwritten, tmp[n] is. */
+static inline void lv_cpu_finish(const LvCpu *cpu, const LvTensor *t, int add,
+                                 size_t from, size_t n, float *y, float *tmp)
+{
+    float *to = lv_cpu_target(t, from, y);
+
+    if (add)
+        cpu->dsp->madd(to, lv_cpu_get(cpu, t, from, n, tmp), NULL, y, n);
+    else if (to != y)
+        memcpy(to, y, n * sizeof(*y));
+    lv_cpu_set(cpu, t, from, n, to);
+}
+
+/**
+ * Sums over rows: every group of rows is cut into parts by shapes alone, each part and
+ * block of columns is a job, and the parts are added in order.
+ */
+typedef struct LvSumsJob LvSumsJob;
+
+/** Add row i to sums [j->sums, j->block], of columns col to col + n - 1. */
+typedef void (*LvSumRow)(const LvSumsJob *j, size_t i, size_t col, size_t n, float *sums,
+                         float *tmp);
+
+struct LvSumsJob {
+    LvCpu *cpu;
+    const void *args;
+    size_t groups, rows; ///< rows in all; divided by groups
+    size_t cols, block;  ///< columns of a row and of a job
+    size_t sums;         ///< rows of sums of a group; 0: nothing is summed
+    size_t parts;        ///< of a group
+    float *partial;      ///< [groups,blocks,parts,sums,block]
+    LvSumRow row;
+};
+
+/** Fill in cpu and parts from the sizes, which are set. */
+void lv_cpu_sums_init(LvSumsJob *j, LvDevice *dev);
+
+/** Floats of j->partial. */
+size_t lv_cpu_sums_floats(const LvSumsJob *j);
+
+/** Walk over all rows, then add the parts up. @return as lv_cpu_jobs() */
+int lv_cpu_sum_rows(LvSumsJob *j);
+
+/** Totals [sums,block] of block i of all groups' blocks, in order. */
+float *lv_cpu_totals(const LvSumsJob *j, size_t i);
 
 /** Ask for so many floats in every thread's slab. Returns 0. */
 static inline int lv_cpu_plan_tmp(LvCall *call, size_t floats)
