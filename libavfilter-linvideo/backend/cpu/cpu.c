@@ -267,6 +267,13 @@ static const LvOpTable plan = {
     .act = lv_cpu_plan_act, .glu = lv_cpu_plan_glu, .embed = lv_cpu_plan_embed,
     .patchify = lv_cpu_plan_patchify, .unpatchify = lv_cpu_plan_unpatchify,
     .shuffle = lv_cpu_plan_shuffle, .unshuffle = lv_cpu_plan_unshuffle,
+    .expand = lv_cpu_plan_expand, .reduce = lv_cpu_plan_reduce,
+    .fill = lv_cpu_plan_fill, .loss = lv_cpu_plan_loss, .sqsum = lv_cpu_plan_sqsum,
+    .norm_dx = lv_cpu_plan_norm_dx, .gate_dx = lv_cpu_plan_gate_dx,
+    .qknorm_dx = lv_cpu_plan_qknorm_dx, .mix_dx = lv_cpu_plan_mix_dx,
+    .act_dx = lv_cpu_plan_act_dx, .glu_dx = lv_cpu_plan_glu_dx,
+    .embed_dx = lv_cpu_plan_embed_dx, .recall_dx = lv_cpu_plan_recall_dx,
+    .upsample_dx = lv_cpu_plan_upsample_dx,
 };
 
 static const LvOpTable build = {

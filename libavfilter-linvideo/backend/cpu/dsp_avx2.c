@@ -24,6 +24,7 @@ typedef __m256 V;
 #define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define MAX(a, b) _mm256_max_ps(a, b)
 #define MIN(a, b) _mm256_min_ps(a, b)
+#define SQRT(a) _mm256_sqrt_ps(a)
 #define ROUND(a) _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define POW2(n)                                                                   \
     _mm256_castsi256_ps(_mm256_slli_epi32(                                        \

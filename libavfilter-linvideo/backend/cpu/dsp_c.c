@@ -25,6 +25,7 @@ typedef float V;
 #define FMA(a, b, c) ((a) * (b) + (c))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define SQRT(a) sqrtf(a)
 #define ROUND(a) rintf(a)
 #define POW2(n) lv_bits_f32((uint32_t)((int)(n) + 127) << 23)
 #define LESS(a, b, x, y) ((a) < (b) ? (x) : (y))

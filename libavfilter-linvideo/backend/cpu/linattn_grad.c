@@ -189,9 +189,8 @@ static void map_dx_hedgehog(const LvDsp *dsp, const float *y, const float *phi,
 static void map_dx_relu(const LvDsp *dsp, const float *y, const float *phi,
                         const float *dphi, float *dy, int p)
 {
-    (void)dsp, (void)y;
-    for (int i = 0; i < p; i++)
-        dy[i] = phi[i] > 0 ? dphi[i] : 0;
+    (void)y;
+    dsp->act_dx[LV_ACT_RELU](dy, phi, dphi, (size_t)p);
 }
 
 static void map_dx_taylor(const LvDsp *dsp, const float *y, const float *phi,
