@@ -635,7 +635,8 @@ static void shape_norm(LvNormArgs *a, const int *n, int f, float s)
 {
     *a = (LvNormArgs) {
         T2(n[0], n[1]), IF(G, T1(n[1])), IF(B, T1(n[1])),
-        IF(MOD, T2(samples(n[6]) * n[3], n[1])), T2(n[0], n[1]), IF(STATS, T1(n[0])), IF(STATS, T1(n[0])),
+        IF(MOD, T2(samples(n[6]) * n[3], n[1])), T2(n[0], n[1]),
+        IF(STATS, T1(n[0])), IF(STATS, T1(n[0])),
         .kind = n[2], .shift = n[4], .scale = n[5], .eps = s, .batch = samples(n[6]),
     };
 }

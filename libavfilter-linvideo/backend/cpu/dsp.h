@@ -75,7 +75,8 @@ typedef struct LvDsp {
     /** With v = (x - mean) rstd: sums = { sum of dy a, sum of dy a v }; s0 += dy and
      *  s1 += dy v, each unless NULL. sums and s0, s1 lie apart from the inputs. */
     void (*norm_sums)(float sums[2], float *s0, float *s1, const float *x,
-                      const float *dy, const float *a, float mean, float rstd, size_t n);
+                      const float *dy, const float *a, float mean, float rstd,
+                      size_t n);
     /** y = (dy a - c0 - c1 v) rstd, v as above */
     void (*norm_dx)(float *y, const float *x, const float *dy, const float *a,
                     float mean, float rstd, float c0, float c1, size_t n);
@@ -84,6 +85,10 @@ typedef struct LvDsp {
     /** One step, in place; ema may be NULL. g lies apart from the others. */
     void (*adamw)(float *p, float *m, float *v, float *ema, const float *g,
                   const LvAdam *k, size_t n);
+    /** Returns the sum of f(x - t), dx = scale f'(x - t), both in f64, by enum
+     *  LvLossKind. */
+    double (*loss[LV_LOSS_NB])(float *restrict dx, const float *x, const float *t,
+                               double scale, size_t n);
     /** Sums in f64: of x^2; of z (x - y). */
     double (*sum_sq_f64)(const float *x, size_t n);
     double (*dot_diff_f64)(const float *z, const float *x, const float *y, size_t n);

@@ -426,6 +426,30 @@ static double dot_diff_f64(const float *z, const float *x, const float *y, size_
     SUM_F64((double)z[i + k] * ((double)x[i + k] - (double)y[i + k]));
 }
 
+static inline double mse(float *dx, double e, double scale)
+{
+    *dx = (float)(scale * 2 * e);
+    return e * e;
+}
+
+/* r - 0.01 with r = sqrt(e^2 + 1e-4) cancels */
+static inline double smooth(float *dx, double e, double scale)
+{
+    double r = sqrt(e * e + 1e-4);
+
+    *dx = (float)(scale * e / r);
+    return e * e / (r + 1e-2);
+}
+
+#define LOSS(name)                                                                \
+    static double loss_##name(float *restrict dx, const float *x, const float *t, \
+                              double scale, size_t n)                             \
+    {                                                                             \
+        SUM_F64(name(&dx[i + k], (double)x[i + k] - (double)t[i + k], scale));    \
+    }
+LOSS(mse)
+LOSS(smooth)
+
 #define DSP_TABLE(about)                                                          \
     {                                                                             \
         .name = about, .from_bf16 = from_bf16, .to_bf16 = to_bf16, .sum = sum,    \
@@ -436,6 +460,7 @@ static double dot_diff_f64(const float *z, const float *x, const float *y, size_
                  [LV_ACT_SILU] = act_silu, [LV_ACT_GELU] = act_gelu,              \
                  [LV_ACT_CLAMP3] = act_clamp3 },                                  \
         .mul = mul, .norm_sums = norm_sums, .norm_dx = norm_dx, .unrope = unrope, \
+        .loss = { [LV_LOSS_MSE] = loss_mse, [LV_LOSS_SMOOTH] = loss_smooth },     \
         .adamw = adamw, .sum_sq_f64 = sum_sq_f64, .dot_diff_f64 = dot_diff_f64,   \
         .act_dx = { [LV_ACT_NONE] = none_dx, [LV_ACT_RELU] = relu_dx,             \
                     [LV_ACT_SILU] = silu_dx, [LV_ACT_GELU] = gelu_dx,             \

@@ -69,7 +69,8 @@ static size_t token_rows(const Patches *p)
 }
 
 /* Line (channel c, a, b) of token j of row `item`: pw values. */
-static float *line(const Patches *p, size_t item, size_t j, size_t c, size_t a, size_t b)
+static float *line(const Patches *p, size_t item, size_t j, size_t c, size_t a,
+                   size_t b)
 {
     size_t down = p->rows / p->ph, deep = p->frames / p->pt;
     size_t i = item % down, f = item / down % deep, sample = item / down / deep;
@@ -80,19 +81,29 @@ static float *line(const Patches *p, size_t item, size_t j, size_t c, size_t a, 
                      p->cols + j * p->pw;
 }
 
-/* Between the video and a token of it, which lies at `token`. */
-static void move_patch(const Patches *p, size_t item, size_t j, float *token, int gather)
-{
-    size_t places = p->pt * p->ph * p->pw;
-    size_t step = p->fast ? p->channels : 1, skip = p->fast ? 1 : places;
+/* For all lines x of token j of row `item`: body, with the first value at element
+ * `at` of the token and the others `step` apart. */
+#define EACH_LINE(p, item, j, body)                                               \
+    do {                                                                          \
+        size_t places = (p)->pt * (p)->ph * (p)->pw;                              \
+        size_t step = (p)->fast ? (p)->channels : 1, skip = (p)->fast ? 1 : places; \
+        for (size_t c = 0; c < (p)->channels; c++)                                \
+            for (size_t n = 0; n < places; n += (p)->pw) {                        \
+                size_t up = n / (p)->pw, at = c * skip + n * step;                \
+                float *x = line(p, item, j, c, up / (p)->ph, up % (p)->ph);       \
+                for (size_t e = 0; e < (p)->pw; e++)                              \
+                    body;                                                         \
+            }                                                                     \
+    } while (0)
 
-    for (size_t c = 0; c < p->channels; c++)
-        for (size_t n = 0; n < places; n += p->pw) {
-            size_t b = n / p->pw % p->ph, a = n / p->pw / p->ph;
-            float *x = line(p, item, j, c, a, b), *y = token + c * skip + n * step;
-            for (size_t e = 0; e < p->pw; e++)
-                *(gather ? &y[e * step] : &x[e]) = gather ? x[e] : y[e * step];
-        }
+static void gather_patch(const Patches *p, size_t item, size_t j, float *token)
+{
+    EACH_LINE(p, item, j, token[at + e * step] = x[e]);
+}
+
+static void scatter_patch(const Patches *p, size_t item, size_t j, const float *token)
+{
+    EACH_LINE(p, item, j, x[e] = token[at + e * step]);
 }
 
 int lv_cpu_plan_patchify(LvDevice *dev, const LvPatchifyArgs *a, LvCall *call)
@@ -109,7 +120,7 @@ static void patchify_tokens(const MoveJob *j, size_t item, float *tmp)
 
     for (size_t k = 0; k < cols; k++) {
         float *y = lv_cpu_out(&a->y, item * cols + k, n, tmp);
-        move_patch(&p, item, k, y, 1);
+        gather_patch(&p, item, k, y);
         lv_cpu_put(j->cpu, &a->y, item * cols + k, n, y);
     }
 }
@@ -135,8 +146,8 @@ static void unpatchify_tokens(const MoveJob *j, size_t item, float *tmp)
     size_t cols = p.cols / p.pw, n = (size_t)a->x.dim[1];
 
     for (size_t k = 0; k < cols; k++)
-        move_patch(&p, item, k,
-                   (float *)lv_cpu_row(j->cpu, &a->x, item * cols + k, n, tmp), 0);
+        scatter_patch(&p, item, k,
+                      lv_cpu_row(j->cpu, &a->x, item * cols + k, n, tmp));
 }
 
 int lv_cpu_unpatchify(LvDevice *dev, const LvUnpatchifyArgs *a, LvCall *call)

@@ -31,7 +31,8 @@ static LossJob loss_jobs(LvDevice *dev, const LvLossArgs *a)
 {
     size_t n = lv_tensor_numel(&a->x) / (size_t)a->weight.dim[0];
 
-    return (LossJob) { lv_cpu(dev), a, n, (size_t)lv_cpu_split(n, LV_JOB_ELEMENTS), NULL };
+    return (LossJob) { .cpu = lv_cpu(dev), .a = a, .n = n,
+                       .parts = (size_t)lv_cpu_split(n, LV_JOB_ELEMENTS) };
 }
 
 int lv_cpu_plan_loss(LvDevice *dev, const LvLossArgs *a, LvCall *call)
@@ -42,21 +43,6 @@ int lv_cpu_plan_loss(LvDevice *dev, const LvLossArgs *a, LvCall *call)
     return lv_cpu_plan_tmp(call, 3 * LV_PIECE);
 }
 
-/* Returns sum f(x - t), sets dx = scale f'. SMOOTH: f = e^2 / (r + 0.01), which is
- * r - 0.01 with r = sqrt(e^2 + 1e-4), but does not cancel. */
-static double loss_piece(const float *x, const float *t, float *dx, double scale,
-                         int kind, size_t n)
-{
-    double sum = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        double e = (double)x[i] - (double)t[i], r = sqrt(e * e + 1e-4);
-        sum  += kind == LV_LOSS_MSE ? e * e : e * e / (r + 1e-2);
-        dx[i] = (float)(scale * (kind == LV_LOSS_MSE ? 2 * e : e / r));
-    }
-    return sum;
-}
-
 static int loss_job(void *arg, int job, int thread)
 {
     const LossJob *j = arg;
@@ -64,15 +50,16 @@ static int loss_job(void *arg, int job, int thread)
     size_t sample = (size_t)job / j->parts, part = (size_t)job % j->parts, n;
     size_t from = sample * j->n + part * LV_JOB_ELEMENTS;
     size_t to   = LV_MIN(from + LV_JOB_ELEMENTS, (sample + 1) * j->n);
-    double w    = (double)((const float *)a->weight.data)[sample] / (double)j->n, sum = 0;
+    double w    = (double)((const float *)a->weight.data)[sample] / (double)j->n;
+    double sum  = 0;
     float *tmp  = lv_cpu_slab(j->cpu, thread, 0);
 
     for (; from < to; from += n) {
         float *dx = lv_has(&a->dx) ? lv_cpu_target(&a->dx, from, tmp) : tmp;
         n    = LV_MIN((size_t)LV_PIECE, to - from);
-        sum += loss_piece(lv_cpu_get(j->cpu, &a->x, from, n, tmp + LV_PIECE),
-                          lv_cpu_get(j->cpu, &a->target, from, n, tmp + 2 * LV_PIECE),
-                          dx, w, a->kind, n);
+        sum += j->cpu->dsp->loss[a->kind](
+            dx, lv_cpu_get(j->cpu, &a->x, from, n, tmp + LV_PIECE),
+            lv_cpu_get(j->cpu, &a->target, from, n, tmp + 2 * LV_PIECE), w, n);
         if (lv_has(&a->dx))
             lv_cpu_set(j->cpu, &a->dx, from, n, dx);
     }
@@ -88,7 +75,8 @@ int lv_cpu_loss(LvDevice *dev, const LvLossArgs *a, LvCall *call)
     j.sums = call->scratch;
     ret = lv_cpu_jobs(j.cpu, loss_job, &j, a->weight.dim[0] * (int)j.parts);
     for (int b = 0; b < a->weight.dim[0] && ret >= 0; b++)
-        ((float *)a->loss.data)[b] = (float)total(j.sums + (size_t)b * j.parts, j.parts);
+        ((float *)a->loss.data)[b] = (float)total(j.sums + (size_t)b * j.parts,
+                                                  j.parts);
     return ret;
 }
 

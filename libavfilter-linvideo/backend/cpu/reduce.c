@@ -12,6 +12,9 @@
  * small next to what is summed. */
 enum { MAX_PARTS = 64, MIN_ROWS = 16 };
 
+/* Columns of a job of REDUCE: rows in one piece, unless they are long. */
+enum { REDUCE_BLOCK = 4096 };
+
 void lv_cpu_sums_init(LvSumsJob *j, LvDevice *dev)
 {
     size_t rows  = j->rows / j->groups;
@@ -95,7 +98,7 @@ static LvSumsJob reduce_sums(LvDevice *dev, const LvReduceArgs *a)
     size_t c = (size_t)a->inner;
     LvSumsJob j = { .args = a, .groups = lv_tensor_numel(&a->y) / c,
                     .rows = lv_tensor_numel(&a->x) / c, .cols = c,
-                    .block = LV_MIN(c, (size_t)LV_PIECE), .sums = 1, .row = reduce_row };
+                    .block = LV_MIN(c, (size_t)REDUCE_BLOCK), .sums = 1, .row = reduce_row };
 
     lv_cpu_sums_init(&j, dev);
     return j;
@@ -106,7 +109,7 @@ int lv_cpu_plan_reduce(LvDevice *dev, const LvReduceArgs *a, LvCall *call)
     LvSumsJob j = reduce_sums(dev, a);
 
     call->scratch_bytes = lv_cpu_sums_floats(&j) * sizeof(float);
-    return lv_cpu_plan_tmp(call, 2 * LV_PIECE);
+    return lv_cpu_plan_tmp(call, REDUCE_BLOCK);
 }
 
 /* Block i of all groups' blocks. */

@@ -167,7 +167,8 @@ static void qknorm_row(const LvRowsJob *j, size_t i, float *tmp)
 int lv_cpu_qknorm(LvDevice *dev, const LvQknormArgs *a, LvCall *call)
 {
     (void)call;
-    return lv_cpu_each_row(dev, a, (size_t)a->x.dim[0], (size_t)a->x.dim[1], qknorm_row);
+    return lv_cpu_each_row(dev, a, (size_t)a->x.dim[0], (size_t)a->x.dim[1],
+                           qknorm_row);
 }
 
 /* mix */
@@ -291,7 +292,8 @@ static void embed_row(const LvRowsJob *j, size_t i, float *tmp)
 int lv_cpu_embed(LvDevice *dev, const LvEmbedArgs *a, LvCall *call)
 {
     (void)call;
-    return lv_cpu_each_row(dev, a, (size_t)a->ids.dim[0], (size_t)a->table.dim[1], embed_row);
+    return lv_cpu_each_row(dev, a, (size_t)a->ids.dim[0], (size_t)a->table.dim[1],
+                           embed_row);
 }
 
 /* sinusoid */

@@ -15,7 +15,7 @@
 
 enum {
     LV_JOB_ELEMENTS = 32768, ///< that one job does about
-    LV_PIECE        = 4096,  ///< elements of a piece, at most
+    LV_PIECE        = 1024,  ///< of a piece, at most: five as f32 fit into L1
 };
 
 /** One row i of an op; tmp is the start of the thread's slab. */
@@ -87,8 +87,8 @@ static inline float *lv_cpu_target(const LvTensor *t, size_t from, float *tmp)
 }
 
 /** Store y[n] (from lv_cpu_target) to t, when it is not there yet. */
-static inline void lv_cpu_set(const LvCpu *cpu, const LvTensor *t, size_t from, size_t n,
-                              const float *y)
+static inline void lv_cpu_set(const LvCpu *cpu, const LvTensor *t, size_t from,
+                              size_t n, const float *y)
 {
     if (t->dtype == LV_BF16)
         cpu->dsp->to_bf16((uint16_t *)t->data + from, y, n);
@@ -122,8 +122,8 @@ static inline void lv_cpu_finish(const LvCpu *cpu, const LvTensor *t, int add,
 typedef struct LvSumsJob LvSumsJob;
 
 /** Add row i to sums [j->sums, j->block], of columns col to col + n - 1. */
-typedef void (*LvSumRow)(const LvSumsJob *j, size_t i, size_t col, size_t n, float *sums,
-                         float *tmp);
+typedef void (*LvSumRow)(const LvSumsJob *j, size_t i, size_t col, size_t n,
+                         float *sums, float *tmp);
 
 struct LvSumsJob {
     LvCpu *cpu;

@@ -33,8 +33,9 @@ static void norm_dx_row(const LvSumsJob *j, size_t i, size_t col, size_t n, floa
     if (!lv_has(&a->dx))
         return;
     dx = lv_cpu_into(&a->dx, a->add & 1, i * n, tmp);
-    dsp->norm_dx(dx, x, dy, w, mean, rstd,
-                 a->kind == LV_NORM_LAYER ? sums[0] / (float)n : 0, sums[1] / (float)n, n);
+    if (a->kind == LV_NORM_RMS)
+        sums[0] = 0;
+    dsp->norm_dx(dx, x, dy, w, mean, rstd, sums[0] / (float)n, sums[1] / (float)n, n);
     lv_cpu_finish(j->cpu, &a->dx, a->add & 1, i * n, n, dx, tmp + 3 * n);
 }
 
@@ -59,7 +60,8 @@ int lv_cpu_plan_norm_dx(LvDevice *dev, const LvNormDxArgs *a, LvCall *call)
 
 static void fold_gain(const LvNormDxArgs *a, int sample, float *fold)
 {
-    const float *w = a->w.data, *scale = lv_cpu_mod(&a->mod, a->batch, sample, a->scale);
+    const float *w = a->w.data;
+    const float *scale = lv_cpu_mod(&a->mod, a->batch, sample, a->scale);
 
     for (int i = 0; i < a->x.dim[1]; i++)
         fold[i] = (lv_has(&a->w) ? w[i] : 1) * (scale ? 1 + scale[i] : 1);
@@ -120,7 +122,8 @@ static void gate_dx_row(const LvSumsJob *j, size_t i, size_t col, size_t n, floa
 
     (void)col;
     if (s)
-        j->cpu->dsp->madd(s, s, dy, lv_cpu_get(j->cpu, &a->x, i * n, n, tmp + 2 * n), n);
+        j->cpu->dsp->madd(s, s, dy,
+                          lv_cpu_get(j->cpu, &a->x, i * n, n, tmp + 2 * n), n);
     if (!lv_has(&a->dx))
         return;
     dx = lv_cpu_into(&a->dx, a->add & 1, i * n, tmp);
@@ -393,7 +396,8 @@ static int plan_pixels(const LvTensor *dx, LvCall *call)
     return lv_cpu_plan_tmp(call, (2 * (size_t)dx->dim[2] + 1) * (size_t)dx->dim[3]);
 }
 
-static int each_pixel_row(LvDevice *dev, const void *args, const LvTensor *dx, LvRow row)
+static int each_pixel_row(LvDevice *dev, const void *args, const LvTensor *dx,
+                          LvRow row)
 {
     return lv_cpu_each_row(dev, args, (size_t)dx->dim[0] * (size_t)dx->dim[1],
                            (size_t)dx->dim[2] * (size_t)dx->dim[3], row);
@@ -454,7 +458,8 @@ static void upsample_dx_row(const LvRowsJob *j, size_t i, float *tmp)
     for (size_t x = 0; x < cols; x++)
         for (size_t k = 0; k < 4; k++)
             take(j, y + x * c, k > 0, &a->dy,
-                 ((2 * i + k / 2) * 2 * cols + 2 * x + k % 2) * c, c, tmp + 2 * j->cols);
+                 ((2 * i + k / 2) * 2 * cols + 2 * x + k % 2) * c, c,
+                 tmp + 2 * j->cols);
     lv_cpu_finish(j->cpu, &a->dx, a->add, i * j->cols, j->cols, y, tmp + j->cols);
 }
 
