@@ -444,7 +444,7 @@ static const Row rows[] = {
     { LV_OP_LINATTN_DX, FIX,    "fffff bbbbb bfbbf", "nz", 4, 0, { 33, 3, 12, 5, TAYL } },
     { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 4, 0, { 128, 2, 64, 16, TAYL } },
     { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 0, 0, { 65, 2, 48, 64, HEDGE, 2 } },
-    { LV_OP_LINATTN_DX, AD(4),  "fffff bbbbb", "n", 4, 0, { 130, 1, 12, 5, RELUM, 3 } },
+    { LV_OP_LINATTN_DX, AD(4),  "fffff bbbbb", "n", 4, 1e-3f, { 130, 1, 12, 5, RELUM, 3 } },
     { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 4, 0, { 33, 2, 12, 5, TAYL, 2 } },
 
     /* rows cols; types a b dy grads */

@@ -191,24 +191,27 @@ static int pack_job(void *arg, int job, int thread)
 
 /* Steps */
 
-/* Head's part of a row as f32. */
-static const float *head_row(const LvCpu *cpu, const LvTensor *t, size_t row, int column,
-                             int d, float *tmp)
+/* delta of the tile, from do as products read it. */
+static void make_delta(const GradJob *j, const Step *t)
 {
-    const void *p = lv_at(t, row, (size_t)t->dim[1], (size_t)column);
+    const LvCpu *cpu = j->cpu;
+    size_t d     = (size_t)j->s.d, size = lv_dtype_size((LvDtype)j->a->q.dtype);
+    float *delta = (float *)(void *)(t->slab + j->s.delta);
+    float *dy    = (float *)(void *)(t->slab + j->s.bias), *o = dy + d;
 
-    if (t->dtype == LV_F32)
-        return p;
-    cpu->dsp->from_bf16(tmp, p, (size_t)d);
-    return tmp;
+    for (size_t i = 0; i < (size_t)t->rows; i++) {
+        lv_cpu_convert(cpu, dy, LV_F32, t->slab + j->s.dy + i * d * size, j->a->q.dtype,
+                       d, NULL);
+        lv_cpu_gather_as(cpu, &j->a->o, t->q_row + i, 1, (size_t)t->column, j->s.d, o,
+                         LV_F32);
+        delta[i] = cpu->dsp->dot(dy, o, d);
+    }
 }
 
 static void load_tile(const GradJob *j, const Step *t)
 {
     const LvAttnDxArgs *a = j->a;
     const Sizes *s = &j->s;
-    float *delta = (float *)(void *)(t->slab + s->delta);
-    float *tmp   = (float *)(void *)(t->slab + s->bias);
 
     lv_cpu_gather(&a->q, t->q_row, t->rows, (size_t)t->column, s->d, t->slab + s->q);
     lv_cpu_gather_as(j->cpu, &a->dy, t->q_row, t->rows, (size_t)t->column, s->d,
@@ -218,12 +221,8 @@ static void load_tile(const GradJob *j, const Step *t)
     if (lv_has(&a->dv))
         pack_straight(j, a->q.dtype, t->slab + s->dy, t->rows, s->d,
                       t->slab + s->dy_rows);
-    for (int i = 0; i < t->rows && wants_ds(a); i++) {
-        size_t row = t->q_row + (size_t)i;
-        delta[i] = j->cpu->dsp->dot(
-            head_row(j->cpu, &a->dy, row, t->column, s->d, tmp),
-            head_row(j->cpu, &a->o, row, t->column, s->d, tmp + s->d), (size_t)s->d);
-    }
+    if (wants_ds(a))
+        make_delta(j, t);
 }
 
 /* Scores of the tile, or do v^T: x times packed keys or values. */

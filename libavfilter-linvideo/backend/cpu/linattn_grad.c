@@ -317,7 +317,8 @@ static void *as_operand(const GradJob *j, const Step *t, size_t from, size_t n)
     return t->slab + j->s.half;
 }
 
-/* g and c of the tile; g as products read it. */
+/* g and c of the tile; g as products read it. c is made of that g, rounded or not: what
+ * g S^T and c z have in common then cancels. */
 static void *make_g(const GradJob *j, const Step *t)
 {
     const LvFeatures *f = j->f;
@@ -327,16 +328,18 @@ static void *make_g(const GradJob *j, const Step *t)
     float *g   = (float *)(void *)(t->slab + j->s.g);
     float *c   = (float *)(void *)(t->slab + j->s.c);
     float *tmp = (float *)(void *)(t->slab + j->s.out);
-    size_t d   = (size_t)f->d;
+    size_t d   = (size_t)f->d, n = (size_t)t->rows * d;
+    void *operand;
 
-    for (int i = 0; i < t->rows; i++) {
-        float r          = den[i] != 0 ? 1 / den[i] : 0;
-        const float *dy  = head_row(j, t, &j->a->dy, i, tmp);
-        const float *o   = head_row(j, t, &j->a->o, i, tmp + d);
-        c[i] = -dsp->dot(dy, o, d) * r;
-        dsp->affine(g + (size_t)i * d, r, dy, NULL, d);
-    }
-    return as_operand(j, t, j->s.g, (size_t)t->rows * d);
+    for (int i = 0; i < t->rows; i++)
+        dsp->affine(g + (size_t)i * d, den[i] != 0 ? 1 / den[i] : 0,
+                    head_row(j, t, &j->a->dy, i, tmp), NULL, d);
+    operand = as_operand(j, t, j->s.g, n);
+    if (f->type == LV_BF16)
+        dsp->from_bf16(g, operand, n);
+    for (int i = 0; i < t->rows; i++)
+        c[i] = -dsp->dot(g + (size_t)i * d, head_row(j, t, &j->a->o, i, tmp), d);
+    return operand;
 }
 
 /* dS += phi^T g, dz += phi^T c */
