@@ -4,9 +4,10 @@
  * Bodies of the leaves over a vector type, compiled once for each instruction set.
  * The including file defines: V (vector of VL floats), LOAD STORE LOADN STOREN (the
  * last k < VL lanes; missing ones read as a fill), SET1 ADD SUB MUL DIV FMA MAX MIN
- * ROUND, POW2 (2^n of whole n in -126..127), LESS (a < b ? x : y), PAIRS (swap the
+ * SQRT ROUND, POW2 (2^n of whole n in -126..127), LESS (a < b ? x : y), PAIRS (swap the
  * lanes of each pair), EVENS/ODDS (copy the even/odd lane of each pair over it),
- * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 with N forms, NAME.
+ * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 with N forms, WEAVE (pairs
+ * of VL 16-bit numbers), TURN (transpose VL x VL 32-bit numbers), NAME.
  */
 
 /* For i over whole vectors, then once with k lanes left. */
@@ -156,6 +157,15 @@ static void rope(float *y, const float *x, const float *t, size_t n)
          STOREN(y + i, rotate(TAIL(x + i), EVENS(TAIL(t + i)), ODDS(TAIL(t + i))),
                 k));
 }
+
+static void unrope(float *y, const float *x, const float *t, size_t n)
+{
+#define BACK(v) SUB(SET1(0), ODDS(v))
+    EACH(STORE(y + i, rotate(LOAD(x + i), EVENS(LOAD(t + i)), BACK(LOAD(t + i)))),
+         STOREN(y + i, rotate(TAIL(x + i), EVENS(TAIL(t + i)), BACK(TAIL(t + i))),
+                k));
+#undef BACK
+}
 #else
 static void rope(float *y, const float *x, const float *t, size_t n)
 {
@@ -163,6 +173,15 @@ static void rope(float *y, const float *x, const float *t, size_t n)
         float a = x[i], b = x[i + 1];
         y[i]     = a * t[i] - b * t[i + 1];
         y[i + 1] = a * t[i + 1] + b * t[i];
+    }
+}
+
+static void unrope(float *y, const float *x, const float *t, size_t n)
+{
+    for (size_t i = 0; i + 1 < n; i += 2) {
+        float a = x[i], b = x[i + 1];
+        y[i]     = a * t[i] + b * t[i + 1];
+        y[i + 1] = b * t[i] - a * t[i + 1];
     }
 }
 #endif
@@ -216,13 +235,234 @@ static void glu(float *y, const float *x, const float *g, size_t n)
          STOREN(y + i, MUL(TAIL(x + i), vgelu(TAIL(g + i))), k));
 }
 
+static void weave(uint16_t *restrict y, const uint16_t *restrict a,
+                  const uint16_t *restrict b, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + VL <= n; i += VL)
+        WEAVE(y + 2 * i, a + i, b + i);
+    for (; i < n; i++) {
+        y[2 * i]     = a[i];
+        y[2 * i + 1] = b[i];
+    }
+}
+
+static void turn(uint32_t *restrict y, size_t ly, const uint32_t *restrict x, size_t lx,
+                 size_t rows, size_t cols)
+{
+    size_t down = rows / VL * VL, right = cols / VL * VL;
+
+    for (size_t j = 0; j < right; j += VL)
+        for (size_t i = 0; i < down; i += VL)
+            TURN(y + j * ly + i, ly, x + i * lx + j, lx);
+    for (size_t j = 0; j < cols; j++)
+        for (size_t i = j < right ? down : 0; i < rows; i++)
+            y[j * ly + i] = x[i * lx + j];
+}
+
+static void mul(float *y, const float *a, const float *b, size_t n)
+{
+    EACH(STORE(y + i, MUL(LOAD(a + i), LOAD(b + i))),
+         STOREN(y + i, MUL(TAIL(a + i), TAIL(b + i)), k));
+}
+
+/* Slopes of the activations. */
+
+static inline V slope_none(V x)
+{
+    (void)x;
+    return SET1(1);
+}
+
+static inline V slope_relu(V x)
+{
+    return LESS(SET1(0), x, SET1(1), SET1(0));
+}
+
+static inline V sigmoid(V x)
+{
+    return DIV(SET1(1), ADD(SET1(1), vexp(SUB(SET1(0), x))));
+}
+
+/* s (1 + x (1 - s)) */
+static inline V slope_silu(V x)
+{
+    V s = sigmoid(x);
+
+    return MUL(s, FMA(x, SUB(SET1(1), s), SET1(1)));
+}
+
+/* x s(u) with u as in vgelu: s (1 + x (1 - s) u') */
+static inline V slope_gelu(V x)
+{
+    V x2 = MUL(x, x), one = SET1(1);
+    V s  = sigmoid(MUL(x, FMA(x2, SET1(0.0713548162726f), SET1(1.59576912161f))));
+    V du = FMA(x2, SET1(0.2140644488178f), SET1(1.59576912161f));
+
+    return MUL(s, FMA(MUL(x, SUB(one, s)), du, one));
+}
+
+/* 1 - tanh(z)^2 = 4 e / (1 + e)^2 with e = exp(-2 |z|), which never cancels */
+static inline V slope_clamp3(V x)
+{
+    V z = MUL(x, SET1(2.0f / 3)), e = vexp(MIN(z, SUB(SET1(0), z)));
+    V d = ADD(SET1(1), e);
+
+    return DIV(MUL(SET1(4), e), MUL(d, d));
+}
+
+#define ACT_DX(name)                                                              \
+    static void name##_dx(float *y, const float *x, const float *dy, size_t n)    \
+    {                                                                             \
+        EACH(STORE(y + i, MUL(LOAD(dy + i), slope_##name(LOAD(x + i)))),          \
+             STOREN(y + i, MUL(TAIL(dy + i), slope_##name(TAIL(x + i))), k));     \
+    }
+ACT_DX(none)
+ACT_DX(relu)
+ACT_DX(silu)
+ACT_DX(gelu)
+ACT_DX(clamp3)
+
+static void norm_sums(float sums[2], float *s0, float *s1, const float *x,
+                      const float *dy, const float *a, float mean, float rstd, size_t n)
+{
+    V m = SET1(mean), r = SET1(rstd), su = SET1(0), suv = SET1(0), v, d, u;
+
+#define SUMS(get)                                                                 \
+    v   = MUL(SUB(get(x + i), m), r);                                             \
+    d   = get(dy + i);                                                            \
+    u   = MUL(d, get(a + i));                                                     \
+    su  = ADD(su, u);                                                             \
+    suv = FMA(u, v, suv)
+    EACH(SUMS(LOAD);
+         if (s0) STORE(s0 + i, ADD(LOAD(s0 + i), d));
+         if (s1) STORE(s1 + i, FMA(d, v, LOAD(s1 + i))),
+         SUMS(TAIL);
+         if (s0) STOREN(s0 + i, ADD(TAIL(s0 + i), d), k);
+         if (s1) STOREN(s1 + i, FMA(d, v, TAIL(s1 + i)), k));
+#undef SUMS
+    sums[0] = HSUM(su);
+    sums[1] = HSUM(suv);
+}
+
+static void norm_dx(float *y, const float *x, const float *dy, const float *a,
+                    float mean, float rstd, float c0, float c1, size_t n)
+{
+    V m = SET1(mean), r = SET1(rstd), v0 = SET1(-c0), v1 = SET1(-c1 * rstd);
+
+#define NORM_DX(get)                                                              \
+    MUL(FMA(SUB(get(x + i), m), v1, FMA(get(dy + i), get(a + i), v0)), r)
+    EACH(STORE(y + i, NORM_DX(LOAD)), STOREN(y + i, NORM_DX(TAIL), k));
+#undef NORM_DX
+}
+
+/* The state of one element after a step. */
+typedef struct Adam {
+    V p, m, v;
+} Adam;
+
+static inline Adam adam_step(V p, V m, V v, V g, const LvAdam *k)
+{
+    V step;
+
+    g    = MUL(g, SET1(k->clip));
+    m    = FMA(SET1(k->beta1), m, MUL(SET1(1 - k->beta1), g));
+    v    = FMA(SET1(k->beta2), v, MUL(MUL(SET1(1 - k->beta2), g), g));
+    step = DIV(MUL(m, SET1(k->bias1)),
+               ADD(SQRT(MUL(v, SET1(k->bias2))), SET1(k->eps)));
+    step = FMA(SET1(k->decay), p, step);
+    p    = FMA(SET1(-k->lr), step, p);
+    return (Adam) { p, m, v };
+}
+
+static void adamw(float *p, float *m, float *v, float *ema, const float *g,
+                  const LvAdam *c, size_t n)
+{
+    V keep = SET1(c->keep), rest = SET1(1 - c->keep);
+    Adam a;
+
+    EACH(a = adam_step(LOAD(p + i), LOAD(m + i), LOAD(v + i), LOAD(g + i), c);
+         STORE(p + i, a.p);
+         STORE(m + i, a.m);
+         STORE(v + i, a.v);
+         if (ema) STORE(ema + i, FMA(keep, LOAD(ema + i), MUL(rest, a.p))),
+         a = adam_step(TAIL(p + i), TAIL(m + i), TAIL(v + i), TAIL(g + i), c);
+         STOREN(p + i, a.p, k);
+         STOREN(m + i, a.m, k);
+         STOREN(v + i, a.v, k);
+         if (ema) STOREN(ema + i, FMA(keep, TAIL(ema + i), MUL(rest, a.p)), k));
+}
+
+/* Sums in f64, in lanes that compilers make vectors of. */
+#define LANES 16
+
+static double fold_lanes(const double *s)
+{
+    double all = 0;
+
+    for (int k = 0; k < LANES; k++)
+        all += s[k];
+    return all;
+}
+
+#define SUM_F64(term)                                                             \
+    double s[LANES] = { 0 };                                                      \
+    size_t i = 0, k;                                                              \
+    for (; i + LANES <= n; i += LANES)                                            \
+        for (k = 0; k < LANES; k++)                                               \
+            s[k] += term;                                                         \
+    for (k = 0; i + k < n; k++)                                                   \
+        s[k] += term;                                                             \
+    return fold_lanes(s)
+
+static double sum_sq_f64(const float *x, size_t n)
+{
+    SUM_F64((double)x[i + k] * (double)x[i + k]);
+}
+
+static double dot_diff_f64(const float *z, const float *x, const float *y, size_t n)
+{
+    SUM_F64((double)z[i + k] * ((double)x[i + k] - (double)y[i + k]));
+}
+
+static inline double mse(float *dx, double e, double scale)
+{
+    *dx = (float)(scale * 2 * e);
+    return e * e;
+}
+
+/* r - 0.01 with r = sqrt(e^2 + 1e-4) cancels */
+static inline double smooth(float *dx, double e, double scale)
+{
+    double r = sqrt(e * e + 1e-4);
+
+    *dx = (float)(scale * e / r);
+    return e * e / (r + 1e-2);
+}
+
+#define LOSS(name)                                                                \
+    static double loss_##name(float *restrict dx, const float *x, const float *t, \
+                              double scale, size_t n)                             \
+    {                                                                             \
+        SUM_F64(name(&dx[i + k], (double)x[i + k] - (double)t[i + k], scale));    \
+    }
+LOSS(mse)
+LOSS(smooth)
+
 #define DSP_TABLE(about)                                                          \
     {                                                                             \
         .name = about, .from_bf16 = from_bf16, .to_bf16 = to_bf16, .sum = sum,    \
         .sum_sq = sum_sq, .dot = dot, .max = max, .min = min, .norm = norm,       \
         .madd = madd, .axpby = axpby, .affine = affine, .exp_sum = exp_sum,       \
-        .rope = rope, .glu = glu,                                                 \
+        .rope = rope, .glu = glu, .weave = weave, .turn = turn,                   \
         .act = { [LV_ACT_NONE] = act_none, [LV_ACT_RELU] = act_relu,              \
                  [LV_ACT_SILU] = act_silu, [LV_ACT_GELU] = act_gelu,              \
                  [LV_ACT_CLAMP3] = act_clamp3 },                                  \
+        .mul = mul, .norm_sums = norm_sums, .norm_dx = norm_dx, .unrope = unrope, \
+        .loss = { [LV_LOSS_MSE] = loss_mse, [LV_LOSS_SMOOTH] = loss_smooth },     \
+        .adamw = adamw, .sum_sq_f64 = sum_sq_f64, .dot_diff_f64 = dot_diff_f64,   \
+        .act_dx = { [LV_ACT_NONE] = none_dx, [LV_ACT_RELU] = relu_dx,             \
+                    [LV_ACT_SILU] = silu_dx, [LV_ACT_GELU] = gelu_dx,             \
+                    [LV_ACT_CLAMP3] = clamp3_dx },                                \
     }
