@@ -46,10 +46,11 @@ OBJS-pipeline = decode.o deliver.o denoise.o noise.o sample.o session.o text.o
 
 OBJS-api = lib.o model.o params.o
 
-OBJS-train = caption.o color.o material.o render.o scene.o shape.o
+OBJS-train = autoencoder.o caption.o color.o config.o feeder.o flow.o export.o init.o latents.o log.o \
+             material.o render.o scene.o shape.o task.o tokenizer.o trainer.o
 
 OBJS-tools = bench.o dataset.o generate.o inspect.o linvideo.o png.o probe.o \
-             progress.o y4m.o
+             progress.o train.o y4m.o
 
 # products
 

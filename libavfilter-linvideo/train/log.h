@@ -1,0 +1,32 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * A log of steps: one line of JSON each.
+ * Floor "train".
+ */
+
+#ifndef LINVIDEO_TRAIN_LOG_H
+#define LINVIDEO_TRAIN_LOG_H
+
+#include <stdio.h>
+
+#include "base/msg.h"
+
+/** A number of a line. */
+typedef struct LvLogField {
+    const char *name;
+    double value;
+} LvLogField;
+
+/**
+ * Open a log to append to; lines of steps beyond `step`, which a run that is resumed
+ * takes once more, are cut off. Each line begins {"step": N.
+ *
+ * @return NULL after a message. Close with fclose()
+ */
+FILE *lv_log_open(const char *path, int step, const LvMsg *msg);
+
+/** Write a line; values that are not finite become null. */
+void lv_log_line(FILE *log, int step, const LvLogField *field, int nb);
+
+#endif /* LINVIDEO_TRAIN_LOG_H */
