@@ -434,6 +434,8 @@ static Error error_of(const LvTensor *like, const void *data, const double *ref)
     t.data = (void *)data;
     for (size_t i = 0; i < ops_numel(&t); i++) {
         double got = ops_get(&t, i), d = fabs(got - ref[i]);
+        if (!isfinite(ref[i]) && got == ref[i])
+            continue; /* lse of a query without keys */
         d = isfinite(got) ? fmax(0, d - ops_half_ulp(ref[i], t.dtype)) : INFINITY;
         if (d > e.max || i == 0) {
             e.max = d;
