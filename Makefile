@@ -31,9 +31,9 @@ OBJS-base = common.o map.o msg.o philox.o safetensors.o text.o
 
 OBJS-backend = check.o device.o null.o ops.o
 
-OBJS-backend/cpu = pending_products.o attention.o cpu.o conv.o dnn.o dsp_c.o layout.o linattn.o \
-                   linear.o optim.o pool.o reduce.o rows.o rows_grad.o \
-                   $(OBJS-backend/cpu-yes)
+OBJS-backend/cpu = attention.o attention_grad.o conv.o conv_grad.o cpu.o dnn.o dsp_c.o \
+                   layout.o linattn.o linattn_grad.o linear.o linear_grad.o optim.o \
+                   pool.o reduce.o rows.o rows_grad.o $(OBJS-backend/cpu-yes)
 OBJS-backend/cpu-$(HAVE_AVX2)   += dsp_avx2.o
 OBJS-backend/cpu-$(HAVE_AVX512) += dsp_avx512.o
 

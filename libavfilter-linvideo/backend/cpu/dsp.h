@@ -50,15 +50,31 @@ typedef struct LvDsp {
                   size_t n);
     /** y = a x + b; b may be NULL (zeros) */
     void (*affine)(float *y, float a, const float *x, const float *b, size_t n);
-    /** y = exp(x - c), exactly 0 below -87.3; returns the sum of y. Relative error
-     *  below 2e-7. */
-    float (*exp_sum)(float *y, const float *x, float c, size_t n);
+    /** y = exp(a x + b - c), exactly 0 where that is below -87.3; b may be NULL. half: y
+     *  as bf16 as well, or NULL. Returns the sum of y. Relative error of exp below 2e-7. */
+    float (*exp_sum)(float *y, uint16_t *half, float a, const float *x, const float *b,
+                     float c, size_t n);
+    /** y = p (x - c), the gradient of a softmax; half as in exp_sum. */
+    void (*softmax_dx)(float *y, uint16_t *half, const float *p, const float *x, float c,
+                       size_t n);
+    /** phi[2n] = [softmax(y), softmax(-y)] */
+    void (*hedgehog)(float *phi, const float *y, size_t n);
+    /** Its gradient: dy[n] from phi and dphi, [2n] each. */
+    void (*hedgehog_dx)(float *dy, const float *phi, const float *dphi, size_t n);
     /** Rotate n / 2 pairs by t[n/2][2] = (cos, sin); see LvQknormArgs. */
     void (*rope)(float *y, const float *x, const float *t, size_t n);
     /** y = act(x), by enum LvAct; LV_ACT_NONE copies. */
     void (*act[LV_ACT_NB])(float *y, const float *x, size_t n);
     /** y = x gelu(g) */
     void (*glu)(float *y, const float *x, const float *g, size_t n);
+
+    /** y[2i] = a[i], y[2i+1] = b[i] */
+    void (*weave)(uint16_t *restrict y, const uint16_t *restrict a,
+                  const uint16_t *restrict b, size_t n);
+    /** y[j,i] = x[i,j] for a matrix x of rows x cols, whose rows lie lx apart; those
+     *  of y lie ly apart. */
+    void (*turn)(uint32_t *restrict y, size_t ly, const uint32_t *restrict x, size_t lx,
+                 size_t rows, size_t cols);
 
     /** y = a b */
     void (*mul)(float *y, const float *a, const float *b, size_t n);

@@ -6,7 +6,8 @@
  * last k < VL lanes; missing ones read as a fill), SET1 ADD SUB MUL DIV FMA MAX MIN
  * SQRT ROUND, POW2 (2^n of whole n in -126..127), LESS (a < b ? x : y), PAIRS (swap the
  * lanes of each pair), EVENS/ODDS (copy the even/odd lane of each pair over it),
- * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 with N forms, NAME.
+ * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 with N forms, WEAVE (pairs
+ * of VL 16-bit numbers), TURN (transpose VL x VL 32-bit numbers), NAME.
  */
 
 /* For i over whole vectors, then once with k lanes left. */
@@ -132,14 +133,62 @@ static inline V vexp(V x)
     return LESS(x, lo, SET1(0), MUL(p, POW2(n)));
 }
 
-static float exp_sum(float *y, const float *x, float c, size_t n)
+static float exp_sum(float *y, uint16_t *half, float a, const float *x, const float *b,
+                     float c, size_t n)
 {
-    V vc = SET1(c), s = SET1(0), e;
+    V va = SET1(a), vc = SET1(c), minus = SET1(-c), s = SET1(0), e;
 
-    EACH(e = vexp(SUB(LOAD(x + i), vc)); STORE(y + i, e); s = ADD(s, e),
-         e = vexp(SUB(LOADN(x + i, k, -INFINITY), vc)); STOREN(y + i, e, k);
-         s = ADD(s, e));
+    EACH(e = vexp(FMA(va, LOAD(x + i), b ? SUB(LOAD(b + i), vc) : minus));
+         s = ADD(s, e); STORE(y + i, e); if (half) TO_BF16(half + i, e),
+         e = vexp(FMA(va, LOADN(x + i, k, 0),
+                      b ? SUB(LOADN(b + i, k, -INFINITY), vc) : minus));
+         STOREN(y + i, e, k); e = LOADN(y + i, k, 0); s = ADD(s, e);
+         if (half) TO_BF16N(half + i, e, k));
     return HSUM(s);
+}
+
+static void softmax_dx(float *y, uint16_t *half, const float *p, const float *x, float c,
+                       size_t n)
+{
+    V vc = SET1(c), d;
+
+    EACH(d = MUL(SUB(LOAD(x + i), vc), LOAD(p + i)); STORE(y + i, d);
+         if (half) TO_BF16(half + i, d),
+         d = MUL(SUB(LOADN(x + i, k, 0), vc), LOADN(p + i, k, 0)); STOREN(y + i, d, k);
+         if (half) TO_BF16N(half + i, d, k));
+}
+
+static void hedgehog(float *phi, const float *y, size_t n)
+{
+    V hi = SET1(-INFINITY), lo = SET1(INFINITY), s = SET1(0), t = SET1(0), e, f;
+
+    EACH(e = LOAD(y + i); hi = MAX(hi, e); lo = MIN(lo, e),
+         hi = MAX(hi, LOADN(y + i, k, -INFINITY)); lo = MIN(lo, LOADN(y + i, k, INFINITY)));
+    hi = SET1(HMAX(hi));
+    lo = SET1(HMIN(lo));
+    EACH(e = vexp(SUB(LOAD(y + i), hi)); f = vexp(SUB(lo, LOAD(y + i)));
+         STORE(phi + i, e); STORE(phi + n + i, f); s = ADD(s, e); t = ADD(t, f),
+         e = vexp(SUB(LOADN(y + i, k, -INFINITY), hi));
+         f = vexp(SUB(lo, LOADN(y + i, k, INFINITY)));
+         STOREN(phi + i, e, k); STOREN(phi + n + i, f, k); s = ADD(s, e); t = ADD(t, f));
+    affine(phi, 1 / HSUM(s), phi, NULL, n);
+    affine(phi + n, 1 / HSUM(t), phi + n, NULL, n);
+}
+
+/* p (dp - <p, dp>) - m (dm - <m, dm>) for phi = [p, m] */
+static void hedgehog_dx(float *dy, const float *phi, const float *dphi, size_t n)
+{
+    const float *m = phi + n, *dm = dphi + n;
+    V s = SET1(0), t = SET1(0);
+
+    EACH(s = FMA(LOAD(phi + i), LOAD(dphi + i), s); t = FMA(LOAD(m + i), LOAD(dm + i), t),
+         s = FMA(TAIL(phi + i), TAIL(dphi + i), s); t = FMA(TAIL(m + i), TAIL(dm + i), t));
+    s = SET1(HSUM(s));
+    t = SET1(HSUM(t));
+    EACH(STORE(dy + i, SUB(MUL(LOAD(phi + i), SUB(LOAD(dphi + i), s)),
+                           MUL(LOAD(m + i), SUB(LOAD(dm + i), t)))),
+         STOREN(dy + i, SUB(MUL(TAIL(phi + i), SUB(TAIL(dphi + i), s)),
+                            MUL(TAIL(m + i), SUB(TAIL(dm + i), t))), k));
 }
 
 /* Whole pairs share a vector, for VL is even; scalar code has its own form. */
@@ -232,6 +281,32 @@ static void glu(float *y, const float *x, const float *g, size_t n)
 {
     EACH(STORE(y + i, MUL(LOAD(x + i), vgelu(LOAD(g + i)))),
          STOREN(y + i, MUL(TAIL(x + i), vgelu(TAIL(g + i))), k));
+}
+
+static void weave(uint16_t *restrict y, const uint16_t *restrict a,
+                  const uint16_t *restrict b, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + VL <= n; i += VL)
+        WEAVE(y + 2 * i, a + i, b + i);
+    for (; i < n; i++) {
+        y[2 * i]     = a[i];
+        y[2 * i + 1] = b[i];
+    }
+}
+
+static void turn(uint32_t *restrict y, size_t ly, const uint32_t *restrict x, size_t lx,
+                 size_t rows, size_t cols)
+{
+    size_t down = rows / VL * VL, right = cols / VL * VL;
+
+    for (size_t j = 0; j < right; j += VL)
+        for (size_t i = 0; i < down; i += VL)
+            TURN(y + j * ly + i, ly, x + i * lx + j, lx);
+    for (size_t j = 0; j < cols; j++)
+        for (size_t i = j < right ? down : 0; i < rows; i++)
+            y[j * ly + i] = x[i * lx + j];
 }
 
 static void mul(float *y, const float *a, const float *b, size_t n)
@@ -429,7 +504,9 @@ LOSS(smooth)
         .name = about, .from_bf16 = from_bf16, .to_bf16 = to_bf16, .sum = sum,    \
         .sum_sq = sum_sq, .dot = dot, .max = max, .min = min, .norm = norm,       \
         .madd = madd, .axpby = axpby, .affine = affine, .exp_sum = exp_sum,       \
-        .rope = rope, .glu = glu,                                                 \
+        .rope = rope, .glu = glu, .weave = weave, .turn = turn,                   \
+        .softmax_dx = softmax_dx, .hedgehog = hedgehog,                           \
+        .hedgehog_dx = hedgehog_dx,                                               \
         .act = { [LV_ACT_NONE] = act_none, [LV_ACT_RELU] = act_relu,              \
                  [LV_ACT_SILU] = act_silu, [LV_ACT_GELU] = act_gelu,              \
                  [LV_ACT_CLAMP3] = act_clamp3 },                                  \
