@@ -35,7 +35,7 @@ static const struct {
     [LV_OP_GATE]       = { "Aam-", "01f2", "..o.", 2e-7, 0, 0 },
     [LV_OP_QKNORM]     = { "Agr--", "0ff1f", "..o.o", 1e-6, 0, 2e-6 },
     [LV_OP_ATTN]       = { "Aaake--", "000ff1f", "...oo.o", 3e-6, 3e-3, 2e-6 },
-    [LV_OP_LINATTN]    = { "Aaaww---", "000112ff", "......oo", 4e-6, 4e-3, 4e-6 },
+    [LV_OP_LINATTN]    = { "Aaaww---", "000112ff", "......oo", 4e-6, 5e-3, 4e-6 },
     [LV_OP_MIX]        = { "Aas-", "01f2", "....", 3e-7, 0, 0 },
     [LV_OP_ADD]        = { "Aa-", "012", "...", 1e-7, 0, 0 },
     [LV_OP_ACT]        = { "A-", "01", "..", 1e-6, 0, 0 },
@@ -192,6 +192,7 @@ static const Row rows[] = {
     { LV_OP_ATTN, STATS,              "ff bb", "n", 0, 0, { 33, 65, 2, 12, 0, 0, 2 } },
     { LV_OP_ATTN, KEYB | STATS,       "ff bb", "nm", 0, 0, { 129, 40, 3, 64, 0, 0, 3 } },
     { LV_OP_ATTN, RELB | KEYB | FIX,  "ff bb", "n", 5, 1, { 40, 33, 2, 48, 32, 128, 2 } },
+    { LV_OP_ATTN, KEYB | STATS,       "ff bb", "x", 0, 0, { 33, 40, 2, 12, 0, 0, 2 } },
 
     /* L H D P map batch; types qkv w o */
     { LV_OP_LINATTN, FIX,         "fff bbb", "n", 0, 0, { 1, 1, 12, 5, HEDGE } },
@@ -310,7 +311,7 @@ static const Row rows[] = {
     { LV_OP_REDUCE, 0,     "ff bb", "n", 0, 0, { 1, 1, 1 } },
     { LV_OP_REDUCE, 0,     "ff bf", "nl", 0, 0, { 1, 1283, 65 } },
     { LV_OP_REDUCE, AD(0), "ff bf bb", "n", 0, 0, { 3, 127, 129 } },
-    { LV_OP_REDUCE, AD(0), "ff", "n", 10, 0, { 1, 40009, 1 } },
+    { LV_OP_REDUCE, AD(0), "ff", "o", 4, 0, { 1, 40009, 1 } },
     { LV_OP_REDUCE, 0,     "ff bf", "n", 0, 0, { 6, 4, 33, 1 } },
 
     /* rows cols; type of y; s: value */
@@ -426,8 +427,11 @@ static const Row rows[] = {
     { LV_OP_ATTN_DX, KEYB | NO(3) | AD(1), "ffff bbbb", "n", 0, 0,
       { 129, 40, 3, 64, 0, 0, 3 } },
     { LV_OP_ATTN_DX, RELB | KEYB,    "ffff bbbb", "n", 5, 1, { 40, 33, 2, 48, 32, 128, 2 } },
+    { LV_OP_ATTN_DX, KEYB | NO(3),   "ffff bbbb", "x", 0, 0, { 33, 40, 2, 12, 0, 0, 2 } },
 
-    /* L H D P map batch; types qkv w o dy grads. With one token only v has any. */
+    /* L H D P map batch; types qkv w o dy grads; s: eps. With one token
+     * only v has any. RELU leaves some tokens without features: eps keeps those few
+     * from deciding the error. */
     { LV_OP_LINATTN_DX, NO(0) | NO(1) | NO(3) | NO(4), "fffff bbbbb", "n", 0, 0,
       { 1, 1, 12, 5, HEDGE } },
     { LV_OP_LINATTN_DX, FIX,    "fffff bbbbb bfbbf bhfff", "n", 0, 0, { 65, 3, 12, 48, HEDGE } },
@@ -439,12 +443,12 @@ static const Row rows[] = {
       { 513, 1, 12, 31, HEDGE } },
     { LV_OP_LINATTN_DX, AD(0) | AD(1) | AD(2) | AD(3) | AD(4), "fffff bbbbb", "n", 0, 0,
       { 33, 2, 48, 16, HEDGE } },
-    { LV_OP_LINATTN_DX, FIX,    "fffff bbbbb", "nz", 4, 0, { 63, 2, 12, 5, RELUM } },
+    { LV_OP_LINATTN_DX, FIX,    "fffff bbbbb", "nz", 0, 0.1f, { 63, 2, 12, 5, RELUM } },
     { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 4, 1e-3f, { 130, 2, 64, 128, RELUM } },
     { LV_OP_LINATTN_DX, FIX,    "fffff bbbbb bfbbf", "nz", 4, 0, { 33, 3, 12, 5, TAYL } },
     { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 4, 0, { 128, 2, 64, 16, TAYL } },
     { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 0, 0, { 65, 2, 48, 64, HEDGE, 2 } },
-    { LV_OP_LINATTN_DX, AD(4),  "fffff bbbbb", "n", 4, 1e-3f, { 130, 1, 12, 5, RELUM, 3 } },
+    { LV_OP_LINATTN_DX, AD(4),  "fffff bbbbb", "n", 0, 0.1f, { 130, 1, 12, 5, RELUM, 3 } },
     { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 4, 0, { 33, 2, 12, 5, TAYL, 2 } },
 
     /* rows cols; types a b dy grads */
@@ -1093,7 +1097,7 @@ static double activation(char kind, char role, size_t i, uint64_t *s)
 /* n: keys of a sample */
 static double masked(char kind, size_t i, size_t n, uint64_t *s)
 {
-    int off = kind == 'm' ? i % n + 1 != n : i % 3 == 1;
+    int off = kind == 'm' ? i % n + 1 != n : kind == 'x' ? i < n : i % 3 == 1;
     double x = 0.5 * normal(s);
 
     return off ? -INFINITY : x;

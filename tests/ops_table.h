@@ -33,8 +33,8 @@ enum OpsFlags {
 #define OPS_ADD(i)  (1 << (24 + (i)))
 
 /** Inputs: normal, zero, constant, large, with subnormals, offset, all but one
- *  key of each sample masked. */
-#define OPS_KINDS "nzcldom"
+ *  key of each sample masked, all keys of the first sample masked. */
+#define OPS_KINDS "nzcldomx"
 
 /** One case; what n[] holds for each op stands above its rows. */
 typedef struct OpsCase {

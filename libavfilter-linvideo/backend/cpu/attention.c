@@ -159,22 +159,38 @@ static int pack_job(void *arg, int job, int thread)
     return 0;
 }
 
-/* One query's softmax over a block: s[keys] becomes probabilities relative to the
- * running maximum; the row of O and the running sum are rescaled to it. */
-static void softmax_row(const LvDsp *dsp, float *s, int keys, float *max, float *sum,
-                        float *o, int d)
-{
-    float now = LV_MAX(*max, dsp->max(s, (size_t)keys)), corr;
+/* A query of a block. */
+typedef struct Row {
+    float *s;           /* [keys]: scores, then probabilities */
+    uint16_t *half;     /* those as bf16; NULL for f32 products */
+    const float *bias;  /* [keys] or NULL */
+    float *max, *sum, *o;
+    int keys, d;
+} Row;
 
+/* One query's softmax over a block: probabilities relative to the running maximum; the
+ * row of O and the running sum are rescaled to it. */
+static void softmax_row(const LvDsp *dsp, const Row *r, float scale)
+{
+    size_t n = (size_t)r->keys;
+    float now, corr;
+
+    if (r->bias || scale <= 0) {
+        dsp->affine(r->s, scale, r->s, r->bias, n);
+        scale = 1;
+    }
+    now = LV_MAX(*r->max, scale * dsp->max(r->s, n));
     if (now == -INFINITY) {
-        memset(s, 0, (size_t)keys * sizeof(*s));
+        memset(r->s, 0, n * sizeof(*r->s));
+        if (r->half)
+            memset(r->half, 0, n * sizeof(*r->half));
         return;
     }
-    corr = expf(*max - now);
-    *sum = *sum * corr + dsp->exp_sum(s, s, now, (size_t)keys);
-    *max = now;
+    corr    = expf(*r->max - now);
+    *r->sum = *r->sum * corr + dsp->exp_sum(r->s, r->half, scale, r->s, NULL, now, n);
+    *r->max = now;
     if (corr != 1)
-        dsp->affine(o, corr, o, NULL, (size_t)d);
+        dsp->affine(r->o, corr, r->o, NULL, (size_t)r->d);
 }
 
 /* A tile of queries against a block of keys. */
@@ -183,27 +199,25 @@ static int block_step(const AttnJob *j, int head, int tile, int block, char *sla
 {
     const LvAttnArgs *a = j->a;
     const Sizes *s = &j->s;
-    const LvDsp *dsp = j->cpu->dsp;
     int first = block * KEYS, keys = LV_MIN(s->lk - first, KEYS);
     int q0 = tile * s->tile, rows = LV_MIN(s->lq - q0, s->tile);
     int last_tile = tile == s->tiles - 1, last_block = block == s->blocks - 1;
     float *scores = (float *)(void *)slab, *o = (float *)(void *)(slab + s->o);
-    float *max = (float *)(void *)(slab + s->stats), *sum = max + s->tile;
-    uint16_t *p = (uint16_t *)(void *)(slab + s->p);
+    float *max = (float *)(void *)(slab + s->stats), *tmp = (float *)(void *)(slab + s->bias);
+    uint16_t *p = a->q.dtype == LV_BF16 ? (uint16_t *)(void *)(slab + s->p) : NULL;
     int ret = lv_gemm_run(j->priv->qk[last_tile][last_block], thread,
         slab + s->q, j->keys + (size_t)head * s->k_head +
             lv_pack_offset(j->cpu->dnn, a->q.dtype, s->d, first), NULL, scores);
 
     for (int i = 0; i < rows && ret >= 0; i++) {
-        float *row = scores + (size_t)i * keys;
-        dsp->affine(row, a->scale, row, lv_attn_bias(&j->bias, head, q0 + i, first,
-                    keys, (float *)(void *)(slab + s->bias)), (size_t)keys);
-        softmax_row(dsp, row, keys, max + i, sum + i, o + (size_t)i * s->d, s->d);
-        if (a->q.dtype == LV_BF16)
-            dsp->to_bf16(p + (size_t)i * keys, row, (size_t)keys);
+        Row r = { .s = scores + (size_t)i * keys, .half = p ? p + (size_t)i * keys : NULL,
+                  .bias = lv_attn_bias(&j->bias, head, q0 + i, first, keys, tmp),
+                  .max = max + i, .sum = max + s->tile + i, .o = o + (size_t)i * s->d,
+                  .keys = keys, .d = s->d };
+        softmax_row(j->cpu->dsp, &r, a->scale);
     }
     return ret < 0 ? ret : lv_gemm_run(j->priv->pv[last_tile][last_block], thread,
-        a->q.dtype == LV_BF16 ? (void *)p : scores,
+        p ? (void *)p : scores,
         j->values + (size_t)head * s->v_head + (size_t)block * s->v_block, NULL, o);
 }
 

@@ -238,35 +238,40 @@ static int make_scores(const GradJob *j, const Step *t, size_t x, size_t packed,
         t->slab + to);
 }
 
-/* A tile of probabilities, or of ds, as products read it. */
-static void *as_operand(const GradJob *j, const Step *t, size_t from)
+/* A tile of probabilities, or of ds, that lies at `from` in f32, as products read it. */
+static void *operand(const GradJob *j, const Step *t, size_t from)
 {
-    if (j->a->q.dtype == LV_F32)
-        return t->slab + from;
-    j->cpu->dsp->to_bf16((uint16_t *)(void *)(t->slab + j->s.half),
-                         (float *)(void *)(t->slab + from),
-                         (size_t)t->rows * (size_t)t->keys);
-    return t->slab + j->s.half;
+    return t->slab + (j->a->q.dtype == LV_BF16 ? j->s.half : from);
+}
+
+/* Row i of that as bf16; NULL for f32 products. */
+static uint16_t *half_row(const GradJob *j, const Step *t, int i)
+{
+    return j->a->q.dtype != LV_BF16 ? NULL :
+           (uint16_t *)(void *)(t->slab + j->s.half) + (size_t)i * (size_t)t->keys;
 }
 
 static int make_p(const GradJob *j, const Step *t)
 {
     const LvAttnDxArgs *a = j->a;
-    const Sizes *s   = &j->s;
-    const LvDsp *dsp = j->cpu->dsp;
+    const Sizes *s = &j->s;
     const float *lse = (const float *)a->lse.data + (size_t)t->number * s->lq + t->q0;
     float *p = (float *)(void *)(t->slab + s->scores);
+    float *tmp = (float *)(void *)(t->slab + s->bias);
     int ret  = make_scores(j, t, s->q, s->keys_at, s->scores);
     size_t n = (size_t)t->keys;
 
     for (int i = 0; i < t->rows && ret >= 0; i++, p += n) {
-        dsp->affine(p, a->scale, p,
-                    lv_attn_bias(&j->bias, t->number, t->q0 + i, t->first, t->keys,
-                                 (float *)(void *)(t->slab + s->bias)), n);
-        if (lse[i] == -INFINITY)
-            memset(p, 0, n * sizeof(*p));
-        else
-            dsp->exp_sum(p, p, lse[i], n);
+        uint16_t *half = half_row(j, t, i);
+        if (lse[i] != -INFINITY) {
+            j->cpu->dsp->exp_sum(p, half, a->scale, p,
+                                 lv_attn_bias(&j->bias, t->number, t->q0 + i, t->first,
+                                              t->keys, tmp), lse[i], n);
+            continue;
+        }
+        memset(p, 0, n * sizeof(*p));
+        if (half)
+            memset(half, 0, n * sizeof(*half));
     }
     return ret;
 }
@@ -292,7 +297,7 @@ static int make_ds(const GradJob *j, const Step *t)
     size_t n  = (size_t)t->keys;
 
     for (int i = 0; i < t->rows && ret >= 0; i++, p += n, ds += n) {
-        j->cpu->dsp->norm(ds, ds, p, NULL, delta[i], 1, n);
+        j->cpu->dsp->softmax_dx(ds, half_row(j, t, i), p, ds, delta[i], n);
         if (s->buckets)
             add_drel(j, t, ds, t->q0 + i);
     }
@@ -350,11 +355,11 @@ static int tile_step(const GradJob *j, const Step *t)
     void *ds;
 
     if (ret >= 0 && lv_has(&a->dv))
-        ret = lv_gemm_run(dk, t->thread, as_operand(j, t, s->scores),
+        ret = lv_gemm_run(dk, t->thread, operand(j, t, s->scores),
                           t->slab + s->dy_rows, NULL, t->slab + s->dv);
     if (ret < 0 || !wants_ds(a) || (ret = make_ds(j, t)) < 0)
         return ret;
-    ds = as_operand(j, t, s->ds);
+    ds = operand(j, t, s->ds);
     if (lv_has(&a->dk))
         ret = lv_gemm_run(dk, t->thread, ds, t->slab + s->q_rows, NULL, t->slab + s->dk);
     return ret >= 0 && lv_has(&a->dq) ? add_dq(j, t, ds) : ret;

@@ -50,9 +50,17 @@ typedef struct LvDsp {
                   size_t n);
     /** y = a x + b; b may be NULL (zeros) */
     void (*affine)(float *y, float a, const float *x, const float *b, size_t n);
-    /** y = exp(x - c), exactly 0 below -87.3; returns the sum of y. Relative error
-     *  below 2e-7. */
-    float (*exp_sum)(float *y, const float *x, float c, size_t n);
+    /** y = exp(a x + b - c), exactly 0 where that is below -87.3; b may be NULL. half: y
+     *  as bf16 as well, or NULL. Returns the sum of y. Relative error of exp below 2e-7. */
+    float (*exp_sum)(float *y, uint16_t *half, float a, const float *x, const float *b,
+                     float c, size_t n);
+    /** y = p (x - c), the gradient of a softmax; half as in exp_sum. */
+    void (*softmax_dx)(float *y, uint16_t *half, const float *p, const float *x, float c,
+                       size_t n);
+    /** phi[2n] = [softmax(y), softmax(-y)] */
+    void (*hedgehog)(float *phi, const float *y, size_t n);
+    /** Its gradient: dy[n] from phi and dphi, [2n] each. */
+    void (*hedgehog_dx)(float *dy, const float *phi, const float *dphi, size_t n);
     /** Rotate n / 2 pairs by t[n/2][2] = (cos, sin); see LvQknormArgs. */
     void (*rope)(float *y, const float *x, const float *t, size_t n);
     /** y = act(x), by enum LvAct; LV_ACT_NONE copies. */

@@ -133,14 +133,62 @@ static inline V vexp(V x)
     return LESS(x, lo, SET1(0), MUL(p, POW2(n)));
 }
 
-static float exp_sum(float *y, const float *x, float c, size_t n)
+static float exp_sum(float *y, uint16_t *half, float a, const float *x, const float *b,
+                     float c, size_t n)
 {
-    V vc = SET1(c), s = SET1(0), e;
+    V va = SET1(a), vc = SET1(c), minus = SET1(-c), s = SET1(0), e;
 
-    EACH(e = vexp(SUB(LOAD(x + i), vc)); STORE(y + i, e); s = ADD(s, e),
-         e = vexp(SUB(LOADN(x + i, k, -INFINITY), vc)); STOREN(y + i, e, k);
-         s = ADD(s, e));
+    EACH(e = vexp(FMA(va, LOAD(x + i), b ? SUB(LOAD(b + i), vc) : minus));
+         s = ADD(s, e); STORE(y + i, e); if (half) TO_BF16(half + i, e),
+         e = vexp(FMA(va, LOADN(x + i, k, 0),
+                      b ? SUB(LOADN(b + i, k, -INFINITY), vc) : minus));
+         STOREN(y + i, e, k); e = LOADN(y + i, k, 0); s = ADD(s, e);
+         if (half) TO_BF16N(half + i, e, k));
     return HSUM(s);
+}
+
+static void softmax_dx(float *y, uint16_t *half, const float *p, const float *x, float c,
+                       size_t n)
+{
+    V vc = SET1(c), d;
+
+    EACH(d = MUL(SUB(LOAD(x + i), vc), LOAD(p + i)); STORE(y + i, d);
+         if (half) TO_BF16(half + i, d),
+         d = MUL(SUB(LOADN(x + i, k, 0), vc), LOADN(p + i, k, 0)); STOREN(y + i, d, k);
+         if (half) TO_BF16N(half + i, d, k));
+}
+
+static void hedgehog(float *phi, const float *y, size_t n)
+{
+    V hi = SET1(-INFINITY), lo = SET1(INFINITY), s = SET1(0), t = SET1(0), e, f;
+
+    EACH(e = LOAD(y + i); hi = MAX(hi, e); lo = MIN(lo, e),
+         hi = MAX(hi, LOADN(y + i, k, -INFINITY)); lo = MIN(lo, LOADN(y + i, k, INFINITY)));
+    hi = SET1(HMAX(hi));
+    lo = SET1(HMIN(lo));
+    EACH(e = vexp(SUB(LOAD(y + i), hi)); f = vexp(SUB(lo, LOAD(y + i)));
+         STORE(phi + i, e); STORE(phi + n + i, f); s = ADD(s, e); t = ADD(t, f),
+         e = vexp(SUB(LOADN(y + i, k, -INFINITY), hi));
+         f = vexp(SUB(lo, LOADN(y + i, k, INFINITY)));
+         STOREN(phi + i, e, k); STOREN(phi + n + i, f, k); s = ADD(s, e); t = ADD(t, f));
+    affine(phi, 1 / HSUM(s), phi, NULL, n);
+    affine(phi + n, 1 / HSUM(t), phi + n, NULL, n);
+}
+
+/* p (dp - <p, dp>) - m (dm - <m, dm>) for phi = [p, m] */
+static void hedgehog_dx(float *dy, const float *phi, const float *dphi, size_t n)
+{
+    const float *m = phi + n, *dm = dphi + n;
+    V s = SET1(0), t = SET1(0);
+
+    EACH(s = FMA(LOAD(phi + i), LOAD(dphi + i), s); t = FMA(LOAD(m + i), LOAD(dm + i), t),
+         s = FMA(TAIL(phi + i), TAIL(dphi + i), s); t = FMA(TAIL(m + i), TAIL(dm + i), t));
+    s = SET1(HSUM(s));
+    t = SET1(HSUM(t));
+    EACH(STORE(dy + i, SUB(MUL(LOAD(phi + i), SUB(LOAD(dphi + i), s)),
+                           MUL(LOAD(m + i), SUB(LOAD(dm + i), t)))),
+         STOREN(dy + i, SUB(MUL(TAIL(phi + i), SUB(TAIL(dphi + i), s)),
+                            MUL(TAIL(m + i), SUB(TAIL(dm + i), t))), k));
 }
 
 /* Whole pairs share a vector, for VL is even; scalar code has its own form. */
@@ -280,27 +328,28 @@ static inline V slope_relu(V x)
     return LESS(SET1(0), x, SET1(1), SET1(0));
 }
 
-static inline V sigmoid(V x)
+/* s (1 + x (1 - s) du), s being the logistic function of u; 1 - s = e s with
+ * e = exp(-u), which does not cancel */
+static inline V slope_logistic(V x, V u, V du)
 {
-    return DIV(SET1(1), ADD(SET1(1), vexp(SUB(SET1(0), x))));
+    V e = vexp(SUB(SET1(0), u)), s = DIV(SET1(1), ADD(SET1(1), e));
+
+    return MUL(s, FMA(MUL(x, MUL(e, s)), du, SET1(1)));
 }
 
-/* s (1 + x (1 - s)) */
 static inline V slope_silu(V x)
 {
-    V s = sigmoid(x);
-
-    return MUL(s, FMA(x, SUB(SET1(1), s), SET1(1)));
+    return slope_logistic(x, x, SET1(1));
 }
 
-/* x s(u) with u as in vgelu: s (1 + x (1 - s) u') */
+/* u as in vgelu */
 static inline V slope_gelu(V x)
 {
-    V x2 = MUL(x, x), one = SET1(1);
-    V s  = sigmoid(MUL(x, FMA(x2, SET1(0.0713548162726f), SET1(1.59576912161f))));
-    V du = FMA(x2, SET1(0.2140644488178f), SET1(1.59576912161f));
+    V x2 = MUL(x, x);
 
-    return MUL(s, FMA(MUL(x, SUB(one, s)), du, one));
+    return slope_logistic(x, MUL(x, FMA(x2, SET1(0.0713548162726f),
+                                        SET1(1.59576912161f))),
+                          FMA(x2, SET1(0.2140644488178f), SET1(1.59576912161f)));
 }
 
 /* 1 - tanh(z)^2 = 4 e / (1 + e)^2 with e = exp(-2 |z|), which never cancels */
@@ -456,6 +505,8 @@ LOSS(smooth)
         .sum_sq = sum_sq, .dot = dot, .max = max, .min = min, .norm = norm,       \
         .madd = madd, .axpby = axpby, .affine = affine, .exp_sum = exp_sum,       \
         .rope = rope, .glu = glu, .weave = weave, .turn = turn,                   \
+        .softmax_dx = softmax_dx, .hedgehog = hedgehog,                           \
+        .hedgehog_dx = hedgehog_dx,                                               \
         .act = { [LV_ACT_NONE] = act_none, [LV_ACT_RELU] = act_relu,              \
                  [LV_ACT_SILU] = act_silu, [LV_ACT_GELU] = act_gelu,              \
                  [LV_ACT_CLAMP3] = act_clamp3 },                                  \

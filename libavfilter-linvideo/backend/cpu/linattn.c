@@ -130,26 +130,19 @@ const void *lv_maps_pack(const LvFeatures *f, const LvTensor *w, int turned, voi
                          f->type, bytes, pack_maps, &j);
 }
 
-/* Feature maps of one row, y[p] to phi[f]. y is used up. */
+/* Feature maps of one row, y[p] to phi[f]. */
 
-static void map_hedgehog(const LvDsp *dsp, float *y, float *phi, int n)
+static void map_hedgehog(const LvDsp *dsp, const float *y, float *phi, int p)
 {
-    size_t p   = (size_t)n;
-    float max  = dsp->max(y, p), min = dsp->min(y, p);
-    float sum  = dsp->exp_sum(phi, y, max, p);
-
-    dsp->affine(phi, 1 / sum, phi, NULL, p);
-    dsp->affine(y, -1, y, NULL, p);
-    sum = dsp->exp_sum(phi + p, y, -min, p);
-    dsp->affine(phi + p, 1 / sum, phi + p, NULL, p);
+    dsp->hedgehog(phi, y, (size_t)p);
 }
 
-static void map_relu(const LvDsp *dsp, float *y, float *phi, int p)
+static void map_relu(const LvDsp *dsp, const float *y, float *phi, int p)
 {
     dsp->act[LV_ACT_RELU](phi, y, (size_t)p);
 }
 
-static void map_taylor(const LvDsp *dsp, float *y, float *phi, int p)
+static void map_taylor(const LvDsp *dsp, const float *y, float *phi, int p)
 {
     float root = sqrtf((float)p), one = 1 / sqrtf(root);
 
@@ -164,7 +157,7 @@ static void map_taylor(const LvDsp *dsp, float *y, float *phi, int p)
         phi[i] = y[i] * y[i] / (root * 1.41421356f);
 }
 
-static void (*const maps[LV_MAP_NB])(const LvDsp *, float *, float *, int) = {
+static void (*const maps[LV_MAP_NB])(const LvDsp *, const float *, float *, int) = {
     [LV_MAP_HEDGEHOG] = map_hedgehog,
     [LV_MAP_RELU]     = map_relu,
     [LV_MAP_TAYLOR]   = map_taylor,

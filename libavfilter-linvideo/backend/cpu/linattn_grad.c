@@ -173,17 +173,13 @@ int lv_cpu_build_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *cal
     return 0;
 }
 
-/* Gradients of feature maps: of one row, y[p] to phi[f]. y is what the map left there:
- * TAYLOR's is whole. */
+/* Gradients of feature maps: of one row, y[p] to phi[f]. */
 
 static void map_dx_hedgehog(const LvDsp *dsp, const float *y, const float *phi,
-                            const float *dphi, float *dy, int n)
+                            const float *dphi, float *dy, int p)
 {
-    size_t p = (size_t)n;
-
     (void)y;
-    dsp->norm(dy, dphi, phi, NULL, dsp->dot(phi, dphi, p), 1, p);
-    dsp->norm(dy, dphi + p, phi + p, dy, dsp->dot(phi + p, dphi + p, p), -1, p);
+    dsp->hedgehog_dx(dy, phi, dphi, (size_t)p);
 }
 
 static void map_dx_relu(const LvDsp *dsp, const float *y, const float *phi,
