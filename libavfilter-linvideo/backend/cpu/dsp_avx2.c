@@ -40,6 +40,8 @@ typedef __m256 V;
 #define FROM_BF16(p) widen(_mm_loadu_si128((const __m128i *)(p)))
 #define FROM_BF16N(p, k) widen(load16n(p, k))
 #define TO_BF16(p, v) _mm_storeu_si128((__m128i *)(p), narrow(v))
+#define HALF TO_BF16
+#define HALFN TO_BF16N
 #define WEAVE(y, a, b)                                                            \
     _mm256_storeu_si256((__m256i *)(y), _mm256_or_si256(wide(a), _mm256_slli_epi32(wide(b), 16)))
 #define TURN turn_block

@@ -6,7 +6,8 @@
  * last k < VL lanes; missing ones read as a fill), SET1 ADD SUB MUL DIV FMA MAX MIN
  * SQRT ROUND, POW2 (2^n of whole n in -126..127), LESS (a < b ? x : y), PAIRS (swap the
  * lanes of each pair), EVENS/ODDS (copy the even/odd lane of each pair over it),
- * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 with N forms, WEAVE (pairs
+ * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 HALF (see
+ * to_operand) with N forms, WEAVE (pairs
  * of VL 16-bit numbers), TURN (transpose VL x VL 32-bit numbers), NAME.
  */
 
@@ -32,6 +33,11 @@ static void from_bf16(float *restrict y, const uint16_t *restrict x, size_t n)
 static void to_bf16(uint16_t *restrict y, const float *restrict x, size_t n)
 {
     EACH(TO_BF16(y + i, LOAD(x + i)), TO_BF16N(y + i, LOADN(x + i, k, 0), k));
+}
+
+static void to_operand(uint16_t *restrict y, const float *restrict x, size_t n)
+{
+    EACH(HALF(y + i, LOAD(x + i)), HALFN(y + i, LOADN(x + i, k, 0), k));
 }
 
 static float sum(const float *x, size_t n)
@@ -139,11 +145,11 @@ static float exp_sum(float *y, uint16_t *half, float a, const float *x, const fl
     V va = SET1(a), vc = SET1(c), minus = SET1(-c), s = SET1(0), e;
 
     EACH(e = vexp(FMA(va, LOAD(x + i), b ? SUB(LOAD(b + i), vc) : minus));
-         s = ADD(s, e); STORE(y + i, e); if (half) TO_BF16(half + i, e),
+         s = ADD(s, e); STORE(y + i, e); if (half) HALF(half + i, e),
          e = vexp(FMA(va, LOADN(x + i, k, 0),
                       b ? SUB(LOADN(b + i, k, -INFINITY), vc) : minus));
          STOREN(y + i, e, k); e = LOADN(y + i, k, 0); s = ADD(s, e);
-         if (half) TO_BF16N(half + i, e, k));
+         if (half) HALFN(half + i, e, k));
     return HSUM(s);
 }
 
@@ -153,9 +159,9 @@ static void softmax_dx(float *y, uint16_t *half, const float *p, const float *x,
     V vc = SET1(c), d;
 
     EACH(d = MUL(SUB(LOAD(x + i), vc), LOAD(p + i)); STORE(y + i, d);
-         if (half) TO_BF16(half + i, d),
+         if (half) HALF(half + i, d),
          d = MUL(SUB(LOADN(x + i, k, 0), vc), LOADN(p + i, k, 0)); STOREN(y + i, d, k);
-         if (half) TO_BF16N(half + i, d, k));
+         if (half) HALFN(half + i, d, k));
 }
 
 static void hedgehog(float *phi, const float *y, size_t n)
@@ -501,6 +507,7 @@ LOSS(smooth)
 #define DSP_TABLE(about)                                                          \
     {                                                                             \
         .name = about, .from_bf16 = from_bf16, .to_bf16 = to_bf16, .sum = sum,    \
+        .to_operand = to_operand,                                                 \
         .sum_sq = sum_sq, .dot = dot, .max = max, .min = min, .norm = norm,       \
         .madd = madd, .axpby = axpby, .affine = affine, .exp_sum = exp_sum,       \
         .rope = rope, .glu = glu, .weave = weave, .turn = turn,                   \

@@ -269,7 +269,7 @@ static int reduce_job(void *arg, int number, int thread)
     memcpy(floats_at(j, j->s.dz, number, (size_t)f->f), sum + n,
            (size_t)f->f * sizeof(*sum));
     if (f->type == LV_BF16)
-        dsp->to_bf16(src = lv_cpu_slab(j->cpu, thread, 0), sum, n);
+        dsp->to_operand(src = lv_cpu_slab(j->cpu, thread, 0), sum, n);
     pack_turned_state(j, j->s.ds_t, number, src);
     lv_pack_matrix(j->cpu, f->type, j->scratch + j->s.ds +
                    (size_t)number * j->s.packed_state, src, f->f, f->d, f->d);
@@ -308,8 +308,8 @@ static void *as_operand(const GradJob *j, const Step *t, size_t from, size_t n)
 {
     if (j->f->type == LV_F32)
         return t->slab + from;
-    j->cpu->dsp->to_bf16((uint16_t *)(void *)(t->slab + j->s.half),
-                         (float *)(void *)(t->slab + from), n);
+    j->cpu->dsp->to_operand((uint16_t *)(void *)(t->slab + j->s.half),
+                            (float *)(void *)(t->slab + from), n);
     return t->slab + j->s.half;
 }
 
