@@ -311,7 +311,7 @@ static const Row rows[] = {
     { LV_OP_REDUCE, 0,     "ff bb", "n", 0, 0, { 1, 1, 1 } },
     { LV_OP_REDUCE, 0,     "ff bf", "nl", 0, 0, { 1, 1283, 65 } },
     { LV_OP_REDUCE, AD(0), "ff bf bb", "n", 0, 0, { 3, 127, 129 } },
-    { LV_OP_REDUCE, AD(0), "ff", "n", 10, 0, { 1, 40009, 1 } },
+    { LV_OP_REDUCE, AD(0), "ff", "o", 4, 0, { 1, 40009, 1 } },
     { LV_OP_REDUCE, 0,     "ff bf", "n", 0, 0, { 6, 4, 33, 1 } },
 
     /* rows cols; type of y; s: value */

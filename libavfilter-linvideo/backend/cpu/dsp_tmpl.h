@@ -334,27 +334,28 @@ static inline V slope_relu(V x)
     return LESS(SET1(0), x, SET1(1), SET1(0));
 }
 
-static inline V sigmoid(V x)
+/* s (1 + x (1 - s) du), s being the logistic function of u; 1 - s = e s with
+ * e = exp(-u), which does not cancel */
+static inline V slope_logistic(V x, V u, V du)
 {
-    return DIV(SET1(1), ADD(SET1(1), vexp(SUB(SET1(0), x))));
+    V e = vexp(SUB(SET1(0), u)), s = DIV(SET1(1), ADD(SET1(1), e));
+
+    return MUL(s, FMA(MUL(x, MUL(e, s)), du, SET1(1)));
 }
 
-/* s (1 + x (1 - s)) */
 static inline V slope_silu(V x)
 {
-    V s = sigmoid(x);
-
-    return MUL(s, FMA(x, SUB(SET1(1), s), SET1(1)));
+    return slope_logistic(x, x, SET1(1));
 }
 
-/* x s(u) with u as in vgelu: s (1 + x (1 - s) u') */
+/* u as in vgelu */
 static inline V slope_gelu(V x)
 {
-    V x2 = MUL(x, x), one = SET1(1);
-    V s  = sigmoid(MUL(x, FMA(x2, SET1(0.0713548162726f), SET1(1.59576912161f))));
-    V du = FMA(x2, SET1(0.2140644488178f), SET1(1.59576912161f));
+    V x2 = MUL(x, x);
 
-    return MUL(s, FMA(MUL(x, SUB(one, s)), du, one));
+    return slope_logistic(x, MUL(x, FMA(x2, SET1(0.0713548162726f),
+                                        SET1(1.59576912161f))),
+                          FMA(x2, SET1(0.2140644488178f), SET1(1.59576912161f)));
 }
 
 /* 1 - tanh(z)^2 = 4 e / (1 + e)^2 with e = exp(-2 |z|), which never cancels */
