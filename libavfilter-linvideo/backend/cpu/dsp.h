@@ -54,13 +54,14 @@ typedef struct LvDsp {
                   size_t n);
     /** y = a x + b; b may be NULL (zeros) */
     void (*affine)(float *y, float a, const float *x, const float *b, size_t n);
-    /** y = exp(a x + b - c), exactly 0 where that is below -87.3; b may be NULL. half: y
-     *  as by to_operand as well, or NULL. Returns the sum of y. Relative error of exp below 2e-7. */
+    /** y = exp(a x + b - c), exactly 0 where the exponent is below -87.3; b may be
+     *  NULL. half: y once more, as by to_operand, or NULL. Returns the sum of y.
+     *  Relative error of exp below 2e-7. */
     float (*exp_sum)(float *y, uint16_t *half, float a, const float *x, const float *b,
                      float c, size_t n);
     /** y = p (x - c), the gradient of a softmax; half as in exp_sum. */
-    void (*softmax_dx)(float *y, uint16_t *half, const float *p, const float *x, float c,
-                       size_t n);
+    void (*softmax_dx)(float *y, uint16_t *half, const float *p, const float *x,
+                       float c, size_t n);
     /** phi[2n] = [softmax(y), softmax(-y)] */
     void (*hedgehog)(float *phi, const float *y, size_t n);
     /** Its gradient: dy[n] from phi and dphi, [2n] each. */

@@ -44,7 +44,7 @@ typedef __m512 V;
 #define HALFN(p, v, k)                                                            \
     _mm256_mask_storeu_epi16(p, MASK(k), (__m256i)_mm512_cvtneps_pbh(v))
 #define WEAVE(y, a, b)                                                            \
-    _mm512_storeu_si512((__m512i *)(y), _mm512_or_si512(wide(a), _mm512_slli_epi32(wide(b), 16)))
+    _mm512_storeu_si512(y, _mm512_or_si512(wide(a), _mm512_slli_epi32(wide(b), 16)))
 #define TURN turn_block
 #define TO_BF16N(p, v, k) _mm256_mask_storeu_epi16(p, MASK(k), narrow(v))
 

@@ -6,9 +6,9 @@
  * last k < VL lanes; missing ones read as a fill), SET1 ADD SUB MUL DIV FMA MAX MIN
  * SQRT ROUND, POW2 (2^n of whole n in -126..127), LESS (a < b ? x : y), PAIRS (swap the
  * lanes of each pair), EVENS/ODDS (copy the even/odd lane of each pair over it),
- * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 HALF (see
- * to_operand) with N forms, WEAVE (pairs
- * of VL 16-bit numbers), TURN (transpose VL x VL 32-bit numbers), NAME.
+ * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 HALF (of to_operand) with
+ * N forms, WEAVE (pairs of VL 16-bit numbers), TURN (transpose VL x VL 32-bit numbers),
+ * NAME.
  */
 
 /* For i over whole vectors, then once with k lanes left. */
@@ -142,19 +142,20 @@ static inline V vexp(V x)
 static float exp_sum(float *y, uint16_t *half, float a, const float *x, const float *b,
                      float c, size_t n)
 {
-    V va = SET1(a), vc = SET1(c), minus = SET1(-c), s = SET1(0), e;
+    static const float zeros[VL];
+    V va = SET1(a), vc = SET1(c), s = SET1(0), e;
 
-    EACH(e = vexp(FMA(va, LOAD(x + i), b ? SUB(LOAD(b + i), vc) : minus));
-         s = ADD(s, e); STORE(y + i, e); if (half) HALF(half + i, e),
-         e = vexp(FMA(va, LOADN(x + i, k, 0),
-                      b ? SUB(LOADN(b + i, k, -INFINITY), vc) : minus));
-         STOREN(y + i, e, k); e = LOADN(y + i, k, 0); s = ADD(s, e);
-         if (half) HALFN(half + i, e, k));
+    EACH(e = b ? LOAD(b + i) : SET1(0);
+         e = vexp(FMA(va, LOAD(x + i), SUB(e, vc)));
+         STORE(y + i, e); if (half) HALF(half + i, e); s = ADD(s, e),
+         e = LOADN(b ? b + i : zeros, k, -INFINITY);
+         e = vexp(FMA(va, TAIL(x + i), SUB(e, vc)));
+         STOREN(y + i, e, k); if (half) HALFN(half + i, e, k); s = ADD(s, e));
     return HSUM(s);
 }
 
-static void softmax_dx(float *y, uint16_t *half, const float *p, const float *x, float c,
-                       size_t n)
+static void softmax_dx(float *y, uint16_t *half, const float *p, const float *x,
+                       float c, size_t n)
 {
     V vc = SET1(c), d;
 
@@ -169,14 +170,16 @@ static void hedgehog(float *phi, const float *y, size_t n)
     V hi = SET1(-INFINITY), lo = SET1(INFINITY), s = SET1(0), t = SET1(0), e, f;
 
     EACH(e = LOAD(y + i); hi = MAX(hi, e); lo = MIN(lo, e),
-         hi = MAX(hi, LOADN(y + i, k, -INFINITY)); lo = MIN(lo, LOADN(y + i, k, INFINITY)));
+         hi = MAX(hi, LOADN(y + i, k, -INFINITY));
+         lo = MIN(lo, LOADN(y + i, k, INFINITY)));
     hi = SET1(HMAX(hi));
     lo = SET1(HMIN(lo));
     EACH(e = vexp(SUB(LOAD(y + i), hi)); f = vexp(SUB(lo, LOAD(y + i)));
          STORE(phi + i, e); STORE(phi + n + i, f); s = ADD(s, e); t = ADD(t, f),
          e = vexp(SUB(LOADN(y + i, k, -INFINITY), hi));
          f = vexp(SUB(lo, LOADN(y + i, k, INFINITY)));
-         STOREN(phi + i, e, k); STOREN(phi + n + i, f, k); s = ADD(s, e); t = ADD(t, f));
+         STOREN(phi + i, e, k); STOREN(phi + n + i, f, k);
+         s = ADD(s, e); t = ADD(t, f));
     affine(phi, 1 / HSUM(s), phi, NULL, n);
     affine(phi + n, 1 / HSUM(t), phi + n, NULL, n);
 }
@@ -187,8 +190,10 @@ static void hedgehog_dx(float *dy, const float *phi, const float *dphi, size_t n
     const float *m = phi + n, *dm = dphi + n;
     V s = SET1(0), t = SET1(0);
 
-    EACH(s = FMA(LOAD(phi + i), LOAD(dphi + i), s); t = FMA(LOAD(m + i), LOAD(dm + i), t),
-         s = FMA(TAIL(phi + i), TAIL(dphi + i), s); t = FMA(TAIL(m + i), TAIL(dm + i), t));
+    EACH(s = FMA(LOAD(phi + i), LOAD(dphi + i), s);
+         t = FMA(LOAD(m + i), LOAD(dm + i), t),
+         s = FMA(TAIL(phi + i), TAIL(dphi + i), s);
+         t = FMA(TAIL(m + i), TAIL(dm + i), t));
     s = SET1(HSUM(s));
     t = SET1(HSUM(t));
     EACH(STORE(dy + i, SUB(MUL(LOAD(phi + i), SUB(LOAD(dphi + i), s)),

@@ -65,8 +65,8 @@ int lv_head_column(const LvFeatures *f, int number)
     return number % f->heads * f->d;
 }
 
-void lv_pack_matrix(const LvCpu *cpu, int type, void *dst, const void *src, int k, int n,
-                    int ld)
+void lv_pack_matrix(const LvCpu *cpu, int type, void *dst, const void *src, int k,
+                    int n, int ld)
 {
     for (int c = 0; c < n; c += 64)
         lv_pack_rows(cpu->dnn, type, dst,
