@@ -4,8 +4,8 @@
  * Softmax attention, never holding more than a tile of scores.
  *
  * First all keys and values are packed for oneDNN, a job for each head of a sample and
- * block of KEYS keys. Then each job takes one head and one tile of queries, and walks the
- * blocks: scores = Q K^T (product), the running maximum and sum of the softmax
+ * block of KEYS keys. Then each job takes one head and one tile of queries, and walks
+ * the blocks: scores = Q K^T (product), the running maximum and sum of the softmax
  * (leaves), O = O corr + P V (product). The order of blocks is fixed, so bits are too.
  */
 
@@ -90,8 +90,8 @@ void lv_attn_buckets(short *bucket, const LvTensor *rel_bias, int max_distance)
             (short)(bucket_of(abs(i), half, max_distance) + (i > 0 ? half : 0));
 }
 
-const float *lv_attn_bias(const LvAttnBias *b, int number, int i, int first, int keys,
-                          float *tmp)
+const float *lv_attn_bias(const LvAttnBias *b, int number, int i, int first,
+                          int keys, float *tmp)
 {
     int head = number % b->heads, max = b->max_distance;
     const float *key = b->key_bias, *rel = b->rel_bias;
@@ -203,16 +203,18 @@ static int block_step(const AttnJob *j, int head, int tile, int block, char *sla
     int q0 = tile * s->tile, rows = LV_MIN(s->lq - q0, s->tile);
     int last_tile = tile == s->tiles - 1, last_block = block == s->blocks - 1;
     float *scores = (float *)(void *)slab, *o = (float *)(void *)(slab + s->o);
-    float *max = (float *)(void *)(slab + s->stats), *tmp = (float *)(void *)(slab + s->bias);
+    float *max = (float *)(void *)(slab + s->stats), *sum = max + s->tile;
+    float *tmp = (float *)(void *)(slab + s->bias);
     uint16_t *p = a->q.dtype == LV_BF16 ? (uint16_t *)(void *)(slab + s->p) : NULL;
     int ret = lv_gemm_run(j->priv->qk[last_tile][last_block], thread,
         slab + s->q, j->keys + (size_t)head * s->k_head +
             lv_pack_offset(j->cpu->dnn, a->q.dtype, s->d, first), NULL, scores);
 
     for (int i = 0; i < rows && ret >= 0; i++) {
-        Row r = { .s = scores + (size_t)i * keys, .half = p ? p + (size_t)i * keys : NULL,
+        size_t at = (size_t)i * keys;
+        Row r = { .s = scores + at, .half = p ? p + at : NULL,
                   .bias = lv_attn_bias(&j->bias, head, q0 + i, first, keys, tmp),
-                  .max = max + i, .sum = max + s->tile + i, .o = o + (size_t)i * s->d,
+                  .max = max + i, .sum = sum + i, .o = o + (size_t)i * s->d,
                   .keys = keys, .d = s->d };
         softmax_row(j->cpu->dsp, &r, a->scale);
     }
@@ -240,7 +242,8 @@ static void store_tile(const AttnJob *j, int head, int tile, char *slab)
         if (a->o.dtype == LV_BF16)
             dsp->to_bf16(dst, row, (size_t)s->d);
         if (lv_has(&a->lse))
-            ((float *)a->lse.data)[(size_t)head * s->lq + q0 + i] = max[i] + logf(sum[i]);
+            ((float *)a->lse.data)[(size_t)head * s->lq + q0 + i] =
+                max[i] + logf(sum[i]);
     }
 }
 
@@ -248,13 +251,13 @@ static int tile_job(void *arg, int job, int thread)
 {
     const AttnJob *j = arg;
     const Sizes *s = &j->s;
-    int head = job / s->tiles, tile = job % s->tiles, ret = 0;
+    int head = job / s->tiles, tile = job % s->tiles, q0 = tile * s->tile, ret = 0;
     char *slab = lv_cpu_slab(j->cpu, thread, 0);
     float *max = (float *)(void *)(slab + s->stats);
 
-    lv_cpu_gather(&j->a->q, (size_t)(head / j->a->heads) * s->lq + (size_t)tile * s->tile,
-                  LV_MIN(s->lq - tile * s->tile, s->tile),
-                  (size_t)(head % j->a->heads * s->d), s->d, slab + s->q);
+    lv_cpu_gather(&j->a->q, (size_t)(head / j->a->heads) * s->lq + (size_t)q0,
+                  LV_MIN(s->lq - q0, s->tile), (size_t)(head % j->a->heads * s->d),
+                  s->d, slab + s->q);
     memset(slab + s->o, 0, s->bias - s->o);
     for (int i = 0; i < s->tile; i++)
         max[i] = -INFINITY;

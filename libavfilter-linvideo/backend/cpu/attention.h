@@ -30,7 +30,7 @@ void lv_attn_buckets(short *bucket, const LvTensor *rel_bias, int max_distance);
 
 /** Biases of query i of a numbered head for keys `first` to first + keys - 1, in memory
  *  of ours or in tmp[keys]; NULL when there are none. */
-const float *lv_attn_bias(const LvAttnBias *bias, int number, int i, int first, int keys,
-                          float *tmp);
+const float *lv_attn_bias(const LvAttnBias *bias, int number, int i, int first,
+                          int keys, float *tmp);
 
 #endif /* LINVIDEO_BACKEND_CPU_ATTENTION_H */

@@ -96,8 +96,8 @@ static Sizes sizes_of(const LvCpu *cpu, const LvAttnDxArgs *a)
     s.values_at = lv_cpu_place(&s.scratch, heads * s.cols);
     s.rows_at   = lv_cpu_place(&s.scratch, heads * (size_t)s.blocks * s.rows);
     s.dq_at     = lv_cpu_place(&s.scratch, dq);
-    s.drel_at   = lv_cpu_place(&s.scratch, heads * (size_t)s.chunks * (size_t)s.buckets *
-                                           sizeof(double));
+    s.drel_at   = lv_cpu_place(&s.scratch, sizeof(double) * heads * (size_t)s.chunks *
+                                           (size_t)s.buckets);
     lay_out(cpu, a, &s);
     return s;
 }
@@ -217,7 +217,8 @@ static void load_tile(const GradJob *j, const Step *t)
     lv_cpu_gather_as(j->cpu, &a->dy, t->q_row, t->rows, (size_t)t->column, s->d,
                      t->slab + s->dy, a->q.dtype);
     if (lv_has(&a->dk))
-        pack_straight(j, a->q.dtype, t->slab + s->q, t->rows, s->d, t->slab + s->q_rows);
+        pack_straight(j, a->q.dtype, t->slab + s->q, t->rows, s->d,
+                      t->slab + s->q_rows);
     if (lv_has(&a->dv))
         pack_straight(j, a->q.dtype, t->slab + s->dy, t->rows, s->d,
                       t->slab + s->dy_rows);
@@ -230,15 +231,15 @@ static int make_scores(const GradJob *j, const Step *t, size_t x, size_t packed,
                        size_t to)
 {
     const Sizes *s = &j->s;
+    int last_tile = t->tile == s->tiles - 1, last_block = t->block == s->blocks - 1;
 
-    return lv_gemm_run(j->priv->scores[t->tile == s->tiles - 1][t->block == s->blocks - 1],
-        t->thread, t->slab + x,
+    return lv_gemm_run(j->priv->scores[last_tile][last_block], t->thread, t->slab + x,
         j->scratch + packed + (size_t)t->number * s->cols +
             lv_pack_offset(j->cpu->dnn, j->a->q.dtype, s->d, t->first), NULL,
         t->slab + to);
 }
 
-/* A tile of probabilities, or of ds, that lies at `from` in f32, as products read it. */
+/* A tile of p, or of ds, that lies at `from` in f32, as products read it. */
 static void *operand(const GradJob *j, const Step *t, size_t from)
 {
     return t->slab + (j->a->q.dtype == LV_BF16 ? j->s.half : from);
@@ -361,7 +362,8 @@ static int tile_step(const GradJob *j, const Step *t)
         return ret;
     ds = operand(j, t, s->ds);
     if (lv_has(&a->dk))
-        ret = lv_gemm_run(dk, t->thread, ds, t->slab + s->q_rows, NULL, t->slab + s->dk);
+        ret = lv_gemm_run(dk, t->thread, ds, t->slab + s->q_rows, NULL,
+                          t->slab + s->dk);
     return ret >= 0 && lv_has(&a->dq) ? add_dq(j, t, ds) : ret;
 }
 

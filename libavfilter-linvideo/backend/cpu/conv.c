@@ -63,7 +63,8 @@ size_t lv_conv_scratch(const LvConvShape *s)
     return packed_room(s) + (s->w->dtype == LV_F32 ? 0 : 4 * lv_tensor_numel(s->w));
 }
 
-int lv_conv_fits(const LvCpu *cpu, const LvConvShape *s, const LvConv *conv, size_t size)
+int lv_conv_fits(const LvCpu *cpu, const LvConvShape *s, const LvConv *conv,
+                 size_t size)
 {
     size_t takes = lv_conv_weight_bytes(conv), room = lv_conv_room(s) * size;
 
@@ -95,8 +96,8 @@ static int pack_weight(LvCpu *cpu, void *dst, void *arg)
     return ret;
 }
 
-const void *lv_conv_weight(LvCpu *cpu, const LvConvShape *s, const LvConv *conv, int kind,
-                           void *scratch)
+const void *lv_conv_weight(LvCpu *cpu, const LvConvShape *s, const LvConv *conv,
+                           int kind, void *scratch)
 {
     PackArg arg = { .w = s->w, .conv = conv };
 

@@ -39,11 +39,12 @@ size_t lv_conv_scratch(const LvConvShape *s);
 
 /** 0, or LV_ERR_DEVICE with a message when a packed weight of elements of `size` bytes
  *  takes more than lv_conv_room() says. */
-int lv_conv_fits(const LvCpu *cpu, const LvConvShape *s, const LvConv *conv, size_t size);
+int lv_conv_fits(const LvCpu *cpu, const LvConvShape *s, const LvConv *conv,
+                 size_t size);
 
 /** The packed weight: the kept one of a fixed w when scratch is NULL (kind: of enum
  *  LvPackKind), else made in scratch. NULL after an error. */
-const void *lv_conv_weight(LvCpu *cpu, const LvConvShape *s, const LvConv *conv, int kind,
-                           void *scratch);
+const void *lv_conv_weight(LvCpu *cpu, const LvConvShape *s, const LvConv *conv,
+                           int kind, void *scratch);
 
 #endif /* LINVIDEO_BACKEND_CPU_CONV_H */

@@ -277,6 +277,7 @@ int lv_cpu_conv_dw(LvDevice *dev, const LvConvDwArgs *a, LvCall *call)
     if (ret >= 0)
         ret = lv_conv_reorder(j.priv->conv[0], j.plain, j.parts);
     if (ret >= 0 && a->add)
-        ret = lv_cpu_jobs(cpu, add_job, &j, lv_cpu_split(lv_tensor_numel(&a->dw), PIECE));
+        ret = lv_cpu_jobs(cpu, add_job, &j,
+                          lv_cpu_split(lv_tensor_numel(&a->dw), PIECE));
     return ret;
 }

@@ -323,8 +323,10 @@ int lv_cpu_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
     }
     cpu->slab = calloc((size_t)cpu->dev.threads, sizeof(*cpu->slab));
     cpu->pool = lv_pool_new(cpu->dev.threads);
-    ret = cpu->slab && cpu->pool ? lv_dnn_open(&cpu->dnn, cpu->dev.threads, cpu->dsp, msg)
-        : lv_fail(msg, LV_ERR(ENOMEM), "cpu: cannot start %d threads", cpu->dev.threads);
+    ret = cpu->slab && cpu->pool
+        ? lv_dnn_open(&cpu->dnn, cpu->dev.threads, cpu->dsp, msg)
+        : lv_fail(msg, LV_ERR(ENOMEM), "cpu: cannot start %d threads",
+                  cpu->dev.threads);
     if (ret < 0) {
         cpu_close(&cpu->dev);
         return ret;

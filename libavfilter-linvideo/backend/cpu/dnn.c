@@ -635,8 +635,8 @@ static dnnl_status_t dx_pd(const LvDnn *dnn, dnnl_primitive_desc_t *pd,
 #else
     dnnl_convolution_desc_t desc;
     dnnl_status_t s = dnnl_dilated_convolution_backward_data_desc_init(&desc,
-        dnnl_convolution_direct, &md[ARG_SRC], &md[ARG_WEIGHTS], &md[ARG_DST], g.strides,
-        g.dilates, g.before, g.after);
+        dnnl_convolution_direct, &md[ARG_SRC], &md[ARG_WEIGHTS], &md[ARG_DST],
+        g.strides, g.dilates, g.before, g.after);
 
     return s != dnnl_success ? s :
            dnnl_primitive_desc_create(pd, &desc, attr, dnn->engine, hint);
@@ -680,7 +680,8 @@ static const LvConv *same_weight(const LvDnn *dnn, const LvConvDesc *d)
 }
 
 /* same: of the layout wanted for weights, or NULL */
-static dnnl_status_t conv_descs(const LvConvDesc *c, const LvConv *same, Desc md[ARG_NB])
+static dnnl_status_t conv_descs(const LvConvDesc *c, const LvConv *same,
+                                Desc md[ARG_NB])
 {
     const dnnl_dims_t x = { c->batch, c->c, c->in_rows, c->cols };
     const dnnl_dims_t y = { c->batch, c->o, c->out_rows, c->out_cols };
@@ -732,7 +733,8 @@ static dnnl_status_t hint_pd(const LvDnn *dnn, const LvConvDesc *of,
 }
 
 static dnnl_status_t conv_grad_pd(LvDnn *dnn, const Primitive *p, Desc md[ARG_NB],
-                                  dnnl_primitive_attr_t *attr, dnnl_primitive_desc_t *pd)
+                                  dnnl_primitive_attr_t *attr,
+                                  dnnl_primitive_desc_t *pd)
 {
     const LvConvDesc *desc = &((const LvConv *)p)->desc;
     dnnl_primitive_desc_t hint = NULL;
@@ -792,7 +794,9 @@ static int open_reorder(LvConv *c)
 
 int lv_conv_reorder(const LvConv *c, void *dst, const void *src)
 {
-    const dnnl_exec_arg_t args[] = { { DNNL_ARG_FROM, c->from }, { DNNL_ARG_TO, c->to } };
+    const dnnl_exec_arg_t args[] = {
+        { DNNL_ARG_FROM, c->from }, { DNNL_ARG_TO, c->to },
+    };
 
     return dnnl_memory_set_data_handle(c->from, (void *)src) == dnnl_success &&
            dnnl_memory_set_data_handle(c->to, dst) == dnnl_success &&

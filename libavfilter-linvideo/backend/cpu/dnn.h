@@ -22,7 +22,8 @@ typedef struct LvDnn LvDnn;
 typedef struct LvGemm LvGemm;
 typedef struct LvConv LvConv;
 
-/** Open for so many threads; packing uses leaves of dsp. 0, -ENOMEM or LV_ERR_DEVICE. */
+/** Open for so many threads; packing uses leaves of dsp. 0, -ENOMEM or
+ *  LV_ERR_DEVICE. */
 int lv_dnn_open(LvDnn **dnn, int threads, const LvDsp *dsp, const LvMsg *msg);
 
 /** Free *dnn with all products and convolutions. NULL is fine. */

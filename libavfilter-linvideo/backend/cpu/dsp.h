@@ -34,6 +34,10 @@ typedef struct LvDsp {
     void (*from_bf16)(float *restrict y, const uint16_t *restrict x, size_t n);
     void (*to_bf16)(uint16_t *restrict y, const float *restrict x, size_t n);
 
+    /** f32 to bf16 for a product of bf16, where the device has those: as to_bf16, but
+     *  subnormal numbers may become 0. */
+    void (*to_operand)(uint16_t *restrict y, const float *restrict x, size_t n);
+
     float (*sum)(const float *x, size_t n);                 ///< sum of x
     float (*sum_sq)(const float *x, float mean, size_t n);  ///< sum of (x - mean)^2
     float (*dot)(const float *x, const float *y, size_t n); ///< sum of x y
@@ -50,13 +54,14 @@ typedef struct LvDsp {
                   size_t n);
     /** y = a x + b; b may be NULL (zeros) */
     void (*affine)(float *y, float a, const float *x, const float *b, size_t n);
-    /** y = exp(a x + b - c), exactly 0 where that is below -87.3; b may be NULL. half: y
-     *  as bf16 as well, or NULL. Returns the sum of y. Relative error of exp below 2e-7. */
+    /** y = exp(a x + b - c), exactly 0 where the exponent is below -87.3; b may be
+     *  NULL. half: y once more, as by to_operand, or NULL. Returns the sum of y.
+     *  Relative error of exp below 2e-7. */
     float (*exp_sum)(float *y, uint16_t *half, float a, const float *x, const float *b,
                      float c, size_t n);
     /** y = p (x - c), the gradient of a softmax; half as in exp_sum. */
-    void (*softmax_dx)(float *y, uint16_t *half, const float *p, const float *x, float c,
-                       size_t n);
+    void (*softmax_dx)(float *y, uint16_t *half, const float *p, const float *x,
+                       float c, size_t n);
     /** phi[2n] = [softmax(y), softmax(-y)] */
     void (*hedgehog)(float *phi, const float *y, size_t n);
     /** Its gradient: dy[n] from phi and dphi, [2n] each. */

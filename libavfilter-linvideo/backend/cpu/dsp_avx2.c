@@ -40,8 +40,11 @@ typedef __m256 V;
 #define FROM_BF16(p) widen(_mm_loadu_si128((const __m128i *)(p)))
 #define FROM_BF16N(p, k) widen(load16n(p, k))
 #define TO_BF16(p, v) _mm_storeu_si128((__m128i *)(p), narrow(v))
+#define HALF TO_BF16
+#define HALFN TO_BF16N
 #define WEAVE(y, a, b)                                                            \
-    _mm256_storeu_si256((__m256i *)(y), _mm256_or_si256(wide(a), _mm256_slli_epi32(wide(b), 16)))
+    _mm256_storeu_si256((__m256i *)(y),                                           \
+                        _mm256_or_si256(wide(a), _mm256_slli_epi32(wide(b), 16)))
 #define TURN turn_block
 #define TO_BF16N(p, v, k) store16n(p, narrow(v), k)
 
@@ -143,7 +146,8 @@ static inline void turn_block(uint32_t *y, size_t ly, const uint32_t *x, size_t 
 
     turn_quads(r, (const float *)x, lx);
     for (int i = 0; i < 4; i++) {
-        STORE((float *)y + (size_t)i * ly, _mm256_permute2f128_ps(r[i], r[4 + i], 0x20));
+        STORE((float *)y + (size_t)i * ly,
+              _mm256_permute2f128_ps(r[i], r[4 + i], 0x20));
         STORE((float *)y + (size_t)(4 + i) * ly,
               _mm256_permute2f128_ps(r[i], r[4 + i], 0x31));
     }

@@ -1,7 +1,8 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Leaves for AVX-512 (F, BW, VL, DQ): sixteen lanes, masked ends.
+ * Leaves for AVX-512 (F, BW, VL, DQ): sixteen lanes, masked ends. HALF takes BF16 too,
+ * which a device with products of bf16 has.
  */
 
 #include <immintrin.h>
@@ -39,8 +40,11 @@ typedef __m512 V;
 #define FROM_BF16(p) widen(_mm256_loadu_si256((const __m256i *)(p)))
 #define FROM_BF16N(p, k) widen(_mm256_maskz_loadu_epi16(MASK(k), p))
 #define TO_BF16(p, v) _mm256_storeu_si256((__m256i *)(p), narrow(v))
+#define HALF(p, v) _mm256_storeu_si256((__m256i *)(p), (__m256i)_mm512_cvtneps_pbh(v))
+#define HALFN(p, v, k)                                                            \
+    _mm256_mask_storeu_epi16(p, MASK(k), (__m256i)_mm512_cvtneps_pbh(v))
 #define WEAVE(y, a, b)                                                            \
-    _mm512_storeu_si512((__m512i *)(y), _mm512_or_si512(wide(a), _mm512_slli_epi32(wide(b), 16)))
+    _mm512_storeu_si512(y, _mm512_or_si512(wide(a), _mm512_slli_epi32(wide(b), 16)))
 #define TURN turn_block
 #define TO_BF16N(p, v, k) _mm256_mask_storeu_epi16(p, MASK(k), narrow(v))
 

@@ -36,6 +36,8 @@ typedef float V;
 #define FROM_BF16N(p, k) lv_bf16_f32(*(p))
 #define TO_BF16(p, v) (*(p) = lv_f32_bf16(v))
 #define TO_BF16N(p, v, k) (*(p) = lv_f32_bf16(v))
+#define HALF TO_BF16
+#define HALFN TO_BF16N
 #define WEAVE(y, a, b) ((y)[0] = *(a), (y)[1] = *(b))
 #define TURN(y, ly, x, lx) (*(y) = *(x))
 

@@ -6,8 +6,9 @@
  * last k < VL lanes; missing ones read as a fill), SET1 ADD SUB MUL DIV FMA MAX MIN
  * SQRT ROUND, POW2 (2^n of whole n in -126..127), LESS (a < b ? x : y), PAIRS (swap the
  * lanes of each pair), EVENS/ODDS (copy the even/odd lane of each pair over it),
- * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 with N forms, WEAVE (pairs
- * of VL 16-bit numbers), TURN (transpose VL x VL 32-bit numbers), NAME.
+ * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 HALF (of to_operand) with
+ * N forms, WEAVE (pairs of VL 16-bit numbers), TURN (transpose VL x VL 32-bit numbers),
+ * NAME.
  */
 
 /* For i over whole vectors, then once with k lanes left. */
@@ -32,6 +33,11 @@ static void from_bf16(float *restrict y, const uint16_t *restrict x, size_t n)
 static void to_bf16(uint16_t *restrict y, const float *restrict x, size_t n)
 {
     EACH(TO_BF16(y + i, LOAD(x + i)), TO_BF16N(y + i, LOADN(x + i, k, 0), k));
+}
+
+static void to_operand(uint16_t *restrict y, const float *restrict x, size_t n)
+{
+    EACH(HALF(y + i, LOAD(x + i)), HALFN(y + i, LOADN(x + i, k, 0), k));
 }
 
 static float sum(const float *x, size_t n)
@@ -136,26 +142,27 @@ static inline V vexp(V x)
 static float exp_sum(float *y, uint16_t *half, float a, const float *x, const float *b,
                      float c, size_t n)
 {
-    V va = SET1(a), vc = SET1(c), minus = SET1(-c), s = SET1(0), e;
+    static const float zeros[VL];
+    V va = SET1(a), vc = SET1(c), s = SET1(0), e;
 
-    EACH(e = vexp(FMA(va, LOAD(x + i), b ? SUB(LOAD(b + i), vc) : minus));
-         s = ADD(s, e); STORE(y + i, e); if (half) TO_BF16(half + i, e),
-         e = vexp(FMA(va, LOADN(x + i, k, 0),
-                      b ? SUB(LOADN(b + i, k, -INFINITY), vc) : minus));
-         STOREN(y + i, e, k); e = LOADN(y + i, k, 0); s = ADD(s, e);
-         if (half) TO_BF16N(half + i, e, k));
+    EACH(e = b ? LOAD(b + i) : SET1(0);
+         e = vexp(FMA(va, LOAD(x + i), SUB(e, vc)));
+         STORE(y + i, e); if (half) HALF(half + i, e); s = ADD(s, e),
+         e = LOADN(b ? b + i : zeros, k, -INFINITY);
+         e = vexp(FMA(va, TAIL(x + i), SUB(e, vc)));
+         STOREN(y + i, e, k); if (half) HALFN(half + i, e, k); s = ADD(s, e));
     return HSUM(s);
 }
 
-static void softmax_dx(float *y, uint16_t *half, const float *p, const float *x, float c,
-                       size_t n)
+static void softmax_dx(float *y, uint16_t *half, const float *p, const float *x,
+                       float c, size_t n)
 {
     V vc = SET1(c), d;
 
     EACH(d = MUL(SUB(LOAD(x + i), vc), LOAD(p + i)); STORE(y + i, d);
-         if (half) TO_BF16(half + i, d),
+         if (half) HALF(half + i, d),
          d = MUL(SUB(LOADN(x + i, k, 0), vc), LOADN(p + i, k, 0)); STOREN(y + i, d, k);
-         if (half) TO_BF16N(half + i, d, k));
+         if (half) HALFN(half + i, d, k));
 }
 
 static void hedgehog(float *phi, const float *y, size_t n)
@@ -163,14 +170,16 @@ static void hedgehog(float *phi, const float *y, size_t n)
     V hi = SET1(-INFINITY), lo = SET1(INFINITY), s = SET1(0), t = SET1(0), e, f;
 
     EACH(e = LOAD(y + i); hi = MAX(hi, e); lo = MIN(lo, e),
-         hi = MAX(hi, LOADN(y + i, k, -INFINITY)); lo = MIN(lo, LOADN(y + i, k, INFINITY)));
+         hi = MAX(hi, LOADN(y + i, k, -INFINITY));
+         lo = MIN(lo, LOADN(y + i, k, INFINITY)));
     hi = SET1(HMAX(hi));
     lo = SET1(HMIN(lo));
     EACH(e = vexp(SUB(LOAD(y + i), hi)); f = vexp(SUB(lo, LOAD(y + i)));
          STORE(phi + i, e); STORE(phi + n + i, f); s = ADD(s, e); t = ADD(t, f),
          e = vexp(SUB(LOADN(y + i, k, -INFINITY), hi));
          f = vexp(SUB(lo, LOADN(y + i, k, INFINITY)));
-         STOREN(phi + i, e, k); STOREN(phi + n + i, f, k); s = ADD(s, e); t = ADD(t, f));
+         STOREN(phi + i, e, k); STOREN(phi + n + i, f, k);
+         s = ADD(s, e); t = ADD(t, f));
     affine(phi, 1 / HSUM(s), phi, NULL, n);
     affine(phi + n, 1 / HSUM(t), phi + n, NULL, n);
 }
@@ -181,8 +190,10 @@ static void hedgehog_dx(float *dy, const float *phi, const float *dphi, size_t n
     const float *m = phi + n, *dm = dphi + n;
     V s = SET1(0), t = SET1(0);
 
-    EACH(s = FMA(LOAD(phi + i), LOAD(dphi + i), s); t = FMA(LOAD(m + i), LOAD(dm + i), t),
-         s = FMA(TAIL(phi + i), TAIL(dphi + i), s); t = FMA(TAIL(m + i), TAIL(dm + i), t));
+    EACH(s = FMA(LOAD(phi + i), LOAD(dphi + i), s);
+         t = FMA(LOAD(m + i), LOAD(dm + i), t),
+         s = FMA(TAIL(phi + i), TAIL(dphi + i), s);
+         t = FMA(TAIL(m + i), TAIL(dm + i), t));
     s = SET1(HSUM(s));
     t = SET1(HSUM(t));
     EACH(STORE(dy + i, SUB(MUL(LOAD(phi + i), SUB(LOAD(dphi + i), s)),
@@ -502,6 +513,7 @@ LOSS(smooth)
 #define DSP_TABLE(about)                                                          \
     {                                                                             \
         .name = about, .from_bf16 = from_bf16, .to_bf16 = to_bf16, .sum = sum,    \
+        .to_operand = to_operand,                                                 \
         .sum_sq = sum_sq, .dot = dot, .max = max, .min = min, .norm = norm,       \
         .madd = madd, .axpby = axpby, .affine = affine, .exp_sum = exp_sum,       \
         .rope = rope, .glu = glu, .weave = weave, .turn = turn,                   \

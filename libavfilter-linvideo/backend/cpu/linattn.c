@@ -65,8 +65,8 @@ int lv_head_column(const LvFeatures *f, int number)
     return number % f->heads * f->d;
 }
 
-void lv_pack_matrix(const LvCpu *cpu, int type, void *dst, const void *src, int k, int n,
-                    int ld)
+void lv_pack_matrix(const LvCpu *cpu, int type, void *dst, const void *src, int k,
+                    int n, int ld)
 {
     for (int c = 0; c < n; c += 64)
         lv_pack_rows(cpu->dnn, type, dst,
@@ -178,7 +178,7 @@ int lv_features(const LvFeatures *f, const LvTensor *x, const char *w, int numbe
         maps[f->map](dsp, y + (size_t)i * f->p, phi + (size_t)i * f->f, f->p);
     *out = phi;
     if (f->type == LV_BF16)
-        dsp->to_bf16(*out = slab + f->half, phi, (size_t)rows * (size_t)f->f);
+        dsp->to_operand(*out = slab + f->half, phi, (size_t)rows * (size_t)f->f);
     return ret;
 }
 
@@ -343,7 +343,7 @@ static int reduce_job(void *arg, int number, int thread)
     if (lv_has(&j->a->state))
         store_state(j, number, state, z);
     if (f->type == LV_BF16)
-        dsp->to_bf16(src = lv_cpu_slab(j->cpu, thread, 0), state, n);
+        dsp->to_operand(src = lv_cpu_slab(j->cpu, thread, 0), state, n);
     lv_pack_matrix(j->cpu, f->type, j->packed + (size_t)number * j->s.packed_head, src,
                    f->f, f->d, f->d);
     return 0;

@@ -61,8 +61,8 @@ size_t lv_tile_row(const LvFeatures *f, int number, int tile);
 int lv_head_column(const LvFeatures *f, int number);
 
 /** Pack [k,n] at src, dense or with rows ld apart, for products: all of its columns. */
-void lv_pack_matrix(const LvCpu *cpu, int type, void *dst, const void *src, int k, int n,
-                    int ld);
+void lv_pack_matrix(const LvCpu *cpu, int type, void *dst, const void *src, int k,
+                    int n, int ld);
 
 /**
  * Features of a tile of tensor x under the packed maps w, at f->phi of the slab in f32.

@@ -3,8 +3,8 @@
  *
  * Gradient of linear attention, O(L) work and memory: features are made once more.
  *   prepare  a job for each head packs S^T
- *   queries  a job for each head and chunk of tokens walks its tiles: phi_q, G = [g, c],
- *            dS += phi_q^T G; dphi_q = G S^T, and through the map: dq, dwq
+ *   queries  a job for each head and chunk of tokens walks its tiles: phi_q,
+ *            G = [g, c], dS += phi_q^T G; dphi_q = G S^T, through the map: dq, dwq
  *   reduce   a job for each head adds the chunks of dS in order, divides by L, packs
  *   keys     as queries: phi_k, dv = phi_k dS, dphi_k = V+ dS^T, dk, dwk
  *   maps     a job for each head adds dwq and dwk of samples and chunks in order
@@ -224,7 +224,8 @@ static float *floats_at(const GradJob *j, size_t area, int number, size_t n)
 }
 
 /* Pack the transpose of [F',D], of the type of products. */
-static void pack_turned_state(const GradJob *j, size_t area, int number, const void *src)
+static void pack_turned_state(const GradJob *j, size_t area, int number,
+                              const void *src)
 {
     const LvFeatures *f = j->f;
     size_t row = (size_t)f->d * lv_dtype_size((LvDtype)f->type);
@@ -269,7 +270,7 @@ static int reduce_job(void *arg, int number, int thread)
     memcpy(floats_at(j, j->s.dz, number, (size_t)f->f), sum + n,
            (size_t)f->f * sizeof(*sum));
     if (f->type == LV_BF16)
-        dsp->to_bf16(src = lv_cpu_slab(j->cpu, thread, 0), sum, n);
+        dsp->to_operand(src = lv_cpu_slab(j->cpu, thread, 0), sum, n);
     pack_turned_state(j, j->s.ds_t, number, src);
     lv_pack_matrix(j->cpu, f->type, j->scratch + j->s.ds +
                    (size_t)number * j->s.packed_state, src, f->f, f->d, f->d);
@@ -308,8 +309,8 @@ static void *as_operand(const GradJob *j, const Step *t, size_t from, size_t n)
 {
     if (j->f->type == LV_F32)
         return t->slab + from;
-    j->cpu->dsp->to_bf16((uint16_t *)(void *)(t->slab + j->s.half),
-                         (float *)(void *)(t->slab + from), n);
+    j->cpu->dsp->to_operand((uint16_t *)(void *)(t->slab + j->s.half),
+                            (float *)(void *)(t->slab + from), n);
     return t->slab + j->s.half;
 }
 
@@ -391,7 +392,8 @@ static int through_map(const GradJob *j, const Step *t, const Side *side)
     }
     if (ret < 0 || !lv_has(side->dw))
         return ret;
-    lv_pack_matrix(j->cpu, f->type, t->slab + j->s.dy_rows, operand, t->rows, f->p, f->p);
+    lv_pack_matrix(j->cpu, f->type, t->slab + j->s.dy_rows, operand, t->rows, f->p,
+                   f->p);
     return lv_gemm_run(j->priv->dw[t->last], t->thread, t->slab + f->x,
                        t->slab + j->s.dy_rows, NULL, side->parts +
                        ((size_t)t->number * f->chunks + t->chunk) * j->s.map);

@@ -116,15 +116,16 @@ static void pack_turned(const LinearJob *j, int n0, char *rows)
 {
     const Product *p = j->p;
     int type = p->x->dtype, width = LV_MIN(p->n - n0, PACK_N);
+    size_t size = (size_t)p->k * lv_dtype_size((LvDtype)type);
     float *tmp = (float *)(void *)rows;
     const void *src = lv_at(p->w, (size_t)n0, (size_t)p->k, 0);
 
     rows += 4 * (size_t)LV_MAX(p->k, PACK_N);
     if (p->w->dtype != type) {
         for (int i = 0; i < width; i++)
-            lv_cpu_convert(j->cpu, rows + (size_t)i * p->k * lv_dtype_size((LvDtype)type),
-                           type, lv_at(p->w, (size_t)(n0 + i), (size_t)p->k, 0),
-                           p->w->dtype, (size_t)p->k, tmp);
+            lv_cpu_convert(j->cpu, rows + (size_t)i * size, type,
+                           lv_at(p->w, (size_t)(n0 + i), (size_t)p->k, 0), p->w->dtype,
+                           (size_t)p->k, tmp);
         src = rows;
     }
     lv_pack_cols(j->cpu->dnn, type, (void *)j->packed, src, p->k, p->n, p->k, n0);
