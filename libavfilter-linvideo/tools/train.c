@@ -43,9 +43,11 @@ typedef struct Train {
 /* The first signal that came, or 0: what is being done is finished, then saved. */
 static volatile sig_atomic_t caught;
 
+/* A second one ends at once. */
 static void on_signal(int number)
 {
     caught = number;
+    signal(number, SIG_DFL);
 }
 
 static int out_of_time(const Train *t)

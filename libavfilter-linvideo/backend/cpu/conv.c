@@ -102,7 +102,8 @@ const void *lv_conv_weight(LvCpu *cpu, const LvConvShape *s, const LvConv *conv,
     PackArg arg = { .w = s->w, .conv = conv };
 
     if (!scratch)
-        return lv_cpu_packed(cpu, s->w, kind, s->type, lv_conv_weight_bytes(conv),
+        return lv_cpu_packed(cpu, s->w, kind + LV_PACK_NB * s->x->dim[2], s->type,
+                             lv_conv_weight_bytes(conv),
                              pack_weight, &arg);
     arg.plain = (float *)(void *)((char *)scratch + packed_room(s));
     return pack_weight(cpu, scratch, &arg) < 0 ? NULL : scratch;

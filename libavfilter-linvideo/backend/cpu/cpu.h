@@ -120,8 +120,9 @@ enum LvPackKind {
     LV_PACK_ROWS,   ///< [N,K] for dy w
     LV_PACK_HEADS,  ///< [H,K,N]: one packed matrix after another
     LV_PACK_HEADS_TURNED, ///< the same of [H,N,K]
-    LV_PACK_CONV,   ///< layout of oneDNN
-    LV_PACK_CONV_DX ///< the same, for the gradient of x
+    LV_PACK_CONV,   ///< layout of oneDNN; plus LV_PACK_NB times the pictures' width
+    LV_PACK_CONV_DX, ///< the same, for the gradient of x
+    LV_PACK_NB
 };
 
 /**

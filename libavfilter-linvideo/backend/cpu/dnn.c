@@ -664,7 +664,8 @@ static dnnl_status_t dw_pd(const LvDnn *dnn, dnnl_primitive_desc_t *pd,
 #endif
 }
 
-/* The oldest convolution of such a weight: its layout is the one in use. */
+/* The oldest convolution of such a weight over pictures of such a width: its layout is
+ * the one in use. What is fast at one width may have only a plain loop at another. */
 static const LvConv *same_weight(const LvDnn *dnn, const LvConvDesc *d)
 {
     const LvConv *found = NULL;
@@ -673,7 +674,8 @@ static const LvConv *same_weight(const LvDnn *dnn, const LvConvDesc *d)
         const LvConv *c = (const LvConv *)p;
         if (p->kind != GEMM && c->desc.what == d->what && c->desc.c == d->c &&
             c->desc.o == d->o && c->desc.kh == d->kh && c->desc.kw == d->kw &&
-            c->desc.type == d->type)
+            c->desc.type == d->type && c->desc.cols == d->cols &&
+            c->desc.stride == d->stride)
             found = c;
     }
     return found;

@@ -112,7 +112,8 @@ typedef struct LvConvData {
 } LvConvData;
 
 /** As lv_gemm_get(). All convolutions of one weight must share its layout: the
- *  first one made for (what, c, o, kh, kw, type) decides, later ones follow. */
+ *  first one made for (what, c, o, kh, kw, type, cols, stride) decides, later ones
+ *  follow. */
 const LvConv *lv_conv_get(LvDnn *dnn, const LvConvDesc *desc);
 
 /** Bytes of the packed weight. */
