@@ -45,7 +45,8 @@ OBJS-pipeline = decode.o deliver.o denoise.o noise.o sample.o session.o text.o
 
 OBJS-api = lib.o model.o params.o
 
-OBJS-train = caption.o color.o material.o render.o scene.o shape.o
+OBJS-train = blob.o caption.o color.o ground.o material.o measure.o render.o scene.o \
+             shape.o track.o traits.o
 
 OBJS-tools = bench.o dataset.o generate.o inspect.o linvideo.o png.o probe.o \
              progress.o y4m.o

@@ -142,6 +142,8 @@ static void compose(LvScene *s, const uint32_t *w)
 
 static int is_good(const LvScene *s)
 {
+    if (s->pattern == LV_BLEND && s->kind == LV_SCENE_WAVES)
+        return 0;
     if (s->pattern == LV_BLEND &&
         lv_color_distance(lv_color_rgb(s->back), lv_color_rgb(s->back2)) < CONTRAST)
         return 0;
