@@ -45,8 +45,8 @@ OBJS-pipeline = decode.o deliver.o denoise.o noise.o sample.o session.o text.o
 
 OBJS-api = lib.o model.o params.o
 
-OBJS-train = blob.o caption.o color.o ground.o material.o measure.o render.o scene.o \
-             shape.o track.o traits.o
+OBJS-train = blob.o caption.o color.o frechet.o ground.o material.o measure.o \
+             render.o scene.o shape.o spm_train.o track.o traits.o
 
 OBJS-tools = bench.o dataset.o generate.o inspect.o linvideo.o png.o probe.o \
              progress.o y4m.o
@@ -112,7 +112,7 @@ $(SHARED_LIB): $(LIB_OBJS) $L/liblinvideo.v
 
 $(COMMAND): $(TOOL_OBJS) $(TRAIN_LIB) $(STATIC_LIB)
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(TOOL_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TRAIN_LIBS) $(LIBS) $(TOOL_LIBS)
 
 # PKG_CONFIG_PATH=build finds the uninstalled form
 $(BUILD)/liblinvideo.pc:             PC_DIRS = $(LIBDIR) $(INCLUDEDIR)

@@ -17,8 +17,9 @@
 #include "train/caption.h"
 #include "train/measure.h"
 #include "train/render.h"
+#include "train/spm_train.h"
 
-enum { SHEET_FRAMES = 6, GAP = 4, RATE = 8 };
+enum { SHEET_FRAMES = 6, GAP = 4, RATE = 8, TOKENIZER_CAPTIONS = 20000 };
 
 typedef struct Options {
     int seed, count, width, height, frames, held_out;
@@ -156,6 +157,54 @@ static int write_clip(const Options *o)
     return ret;
 }
 
+/* Tokenizer */
+
+static void put_message(void *opaque, int level, const char *line)
+{
+    (void)opaque;
+    lv_tool_log(NULL, level, line);
+}
+
+static int write_tokenizer(const Options *o, const char *const *texts, int n)
+{
+    const LvMsg msg = { .put = put_message, .level = LV_MSG_WARNING };
+    int ret = LV_EXIT_FAILED;
+    void *data = NULL;
+    size_t size;
+    FILE *out;
+
+    if (!lv_spm_train(texts, n, o->vocab, &data, &size, &msg) &&
+        (out = open_output(o->tokenizer)))
+        ret = close_output(out, o->tokenizer,
+                           fwrite(data, size, 1, out) == 1 ? 0 : -errno);
+    free(data);
+    return ret;
+}
+
+/* Train it on captions, which all lie in one slab. */
+static int train_tokenizer(const Options *o)
+{
+    int n = o->captions ? o->captions : TOKENIZER_CAPTIONS, ret = LV_EXIT_FAILED;
+    char *slab = calloc(n, LV_CAPTION_SIZE);
+    const char **texts = calloc(n, sizeof(*texts));
+
+    for (int i = 0; slab && texts && i < n; i++) {
+        LvScene s;
+
+        texts[i] = slab + (size_t)i * LV_CAPTION_SIZE;
+        lv_scene_draw(&s, o->seed, i, 0);
+        lv_caption_write(slab + (size_t)i * LV_CAPTION_SIZE, LV_CAPTION_SIZE, &s, o->seed,
+                         i);
+    }
+    if (slab && texts)
+        ret = write_tokenizer(o, texts, n);
+    else
+        lv_tool_fail(0, "out of memory");
+    free(slab);
+    free(texts);
+    return ret;
+}
+
 /* Measurement */
 
 /* How often what was measured is right, of objects and of material. */
@@ -256,6 +305,8 @@ static void help(void)
          "  --captions N          print N captions\n"
          "  --measure N           measure N clips and tell how often that is right\n"
          "  -v, --verbose         also what it is wrong about\n"
+         "  --tokenizer FILE      train a tokenizer on captions (20000, or --captions)\n"
+         "  --vocab N             its pieces, 256 bytes among them [512]\n"
          "  --seed N              which stream of clips [0]\n"
          "  --index N             number of the first clip [0]\n"
          "  --count N             clips on a sheet [12]\n"
@@ -287,6 +338,7 @@ static int set_option(Options *o, LvArgs *a)
         { "count", 1, 200, &o->count },          { "frames", 1, 512, &o->frames },
         { "captions", 1, INT32_MAX / 2, &o->captions },
         { "measure", 1, INT32_MAX / 2, &o->measure },
+        { "vocab", 320, 8000, &o->vocab },
     };
 
     for (int i = 0; i < LV_COUNT(numbers); i++)
@@ -298,6 +350,8 @@ static int set_option(Options *o, LvArgs *a)
         return o->verbose = 1, 0;
     if (!strcmp(a->name, "size"))
         return set_size(o, a);
+    if (!strcmp(a->name, "tokenizer"))
+        return (o->tokenizer = lv_args_value(a)) ? 0 : -1;
     if (!strcmp(a->name, "o") || !strcmp(a->name, "output"))
         return (o->output = lv_args_value(a)) ? 0 : -1;
     return lv_tool_fail(-1, "no option \"%s\"; linvideo dataset --help lists them",
@@ -335,6 +389,8 @@ int lv_cmd_dataset(int argc, char **argv)
 
     if (ret >= 0)
         return ret;
+    if (o.tokenizer)
+        return train_tokenizer(&o);
     for (int i = 0; i < o.captions; i++)
         print_caption(&o, LV_MAX(o.index, 0) + i);
     if (o.output)
