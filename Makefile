@@ -46,8 +46,10 @@ OBJS-pipeline = decode.o deliver.o denoise.o noise.o sample.o session.o text.o
 
 OBJS-api = lib.o model.o params.o
 
-OBJS-train = autoencoder.o caption.o color.o config.o feeder.o flow.o export.o init.o latents.o log.o \
-             material.o render.o scene.o shape.o task.o tokenizer.o trainer.o
+OBJS-train = autoencoder.o blob.o caption.o color.o config.o export.o feeder.o flow.o   \
+             frechet.o ground.o init.o latents.o log.o material.o measure.o      \
+             render.o scene.o shape.o spm_train.o task.o tokenizer.o track.o     \
+             trainer.o traits.o
 
 OBJS-tools = bench.o dataset.o generate.o inspect.o linvideo.o png.o probe.o \
              progress.o train.o y4m.o
@@ -113,7 +115,7 @@ $(SHARED_LIB): $(LIB_OBJS) $L/liblinvideo.v
 
 $(COMMAND): $(TOOL_OBJS) $(TRAIN_LIB) $(STATIC_LIB)
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(TOOL_LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TRAIN_LIBS) $(LIBS) $(TOOL_LIBS)
 
 # PKG_CONFIG_PATH=build finds the uninstalled form
 $(BUILD)/liblinvideo.pc:             PC_DIRS = $(LIBDIR) $(INCLUDEDIR)

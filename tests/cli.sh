@@ -69,7 +69,7 @@ says "help lists the commands" 0 '^ *generate ' "$linvideo" --help
 says "version" 0 '^liblinvideo [0-9]+\.[0-9]+\.[0-9]+' "$linvideo" --version
 says "no command: usage" 2 '^Usage' "$linvideo"
 says "unknown command" 2 'no command "paint"' "$linvideo" paint
-for command in generate inspect bench; do
+for command in generate inspect bench dataset; do
     says "help of $command" 0 "^Usage: linvideo $command" "$linvideo" $command --help
 done
 says "generate --help names every parameter" 0 '--negative_prompt' \
@@ -242,6 +242,25 @@ for line in '^ceiling: [0-9]+ GFLOP/s in bf16, [1-9][0-9]* in f32' '^    linear 
 done
 says "bench: JSON" 0 '"name": "op-norm", "seconds": [0-9]' \
     "$linvideo" bench --json --reps 2 --precision f32 --threads 1 op-norm op-gate
+
+# Training data
+
+says "dataset: captions" 0 '^[A-Za-z].* [a-z]' "$linvideo" dataset --captions 20
+equal "as many as asked for" "$(echo "$said" | wc -l)" 20
+equal "the same each time" "$("$linvideo" dataset --captions 20)" "$said"
+says "dataset: other ones are held out" 0 ' ' "$linvideo" dataset --captions 20 --held-out
+says "dataset: a sheet" 0 ' ' "$linvideo" dataset --count 3 --frames 9 --size 64x48 -o d.png
+equal "its size" "$(probe d.png width,height)" "404_152"
+status "dataset: a clip" 0 "$linvideo" dataset --index 7 --frames 9 -o d.y4m
+equal "what is in it" "$(probe d.y4m $fields)" 192_112_yuv420p_tv_8/1_9
+status "dataset: a tokenizer" 0 "$linvideo" dataset --captions 2000 --tokenizer d.spm
+[ -s d.spm ] && ok "it is written" || not_ok "it is written"
+says "dataset: measurement" 0 '^  objects +[0-9]+ +100.00 %' \
+    "$linvideo" dataset --size 96x64 --measure 2
+says "dataset: nothing to do" 2 'nothing to do' "$linvideo" dataset
+says "dataset: an unknown option" 2 'no option "depth"' "$linvideo" dataset --depth 1
+says "dataset: a bad size" 2 'option size' "$linvideo" dataset --size 5x5 -o e.png
+says "dataset: no such folder" 1 'nowhere/e.png' "$linvideo" dataset -o nowhere/e.png
 
 # Signals and terminals
 

@@ -15,14 +15,17 @@
 #include "base/common.h"
 #include "pipeline/deliver.h"
 #include "train/caption.h"
+#include "train/measure.h"
 #include "train/render.h"
+#include "train/tokenizer.h"
 
-enum { SHEET_FRAMES = 6, GAP = 4, RATE = 8 };
+enum { SHEET_FRAMES = 6, GAP = 4, RATE = 8, TOKENIZER_CAPTIONS = 20000 };
 
 typedef struct Options {
     int seed, count, width, height, frames, held_out;
     int index;            ///< -1: not given
     int captions, measure; ///< 0: not asked for
+    int verbose;
     int vocab;
     const char *output, *tokenizer;
 } Options;
@@ -154,6 +157,112 @@ static int write_clip(const Options *o)
     return ret;
 }
 
+/* Tokenizer */
+
+static void put_message(void *opaque, int level, const char *line)
+{
+    (void)opaque;
+    lv_tool_log(NULL, level, line);
+}
+
+static int train_tokenizer(const Options *o)
+{
+    const LvMsg msg = { .put = put_message, .level = LV_MSG_WARNING };
+
+    return lv_tokenizer_train(o->tokenizer, o->vocab, o->seed, o->captions ?
+                              o->captions : TOKENIZER_CAPTIONS, &msg) < 0 ?
+           LV_EXIT_FAILED : LV_EXIT_OK;
+}
+
+/* Measurement */
+
+/* How often what was measured is right, of objects and of material. */
+typedef struct Score {
+    int clips[2], right[2][4];
+    double psnr, seconds;
+} Score;
+
+static void count_matches(Score *score, const LvMeasured *found, const LvScene *s)
+{
+    int material = s->kind != LV_SCENE_OBJECT, bits = lv_measure_matches(found, s);
+
+    score->clips[material]++;
+    for (int i = 0; i < 4; i++)
+        score->right[material][i] += bits >> i & 1;
+}
+
+static void print_score(const char *name, const Score *score, int clips)
+{
+    static const char *const rows[2] = { "objects", "material" };
+
+    printf("%s, %.1f dB, %.1f ms a clip\n  %-10s %5s %8s %8s %8s %10s\n", name,
+           score->psnr / clips, 1e3 * score->seconds / clips, "", "clips", "colour",
+           "shape", "motion", "background");
+    for (int k = 0; k < 2; k++) {
+        printf("  %-10s %5d", rows[k], score->clips[k]);
+        for (int i = 0; i < 4; i++)
+            printf(" %*.2f %%", i < 3 ? 6 : 8,
+                   100.0 * score->right[k][i] / LV_MAX(score->clips[k], 1));
+        putchar('\n');
+    }
+}
+
+static void print_mistake(const LvScene *s, const LvMeasured *found)
+{
+    char text[LV_CAPTION_SIZE];
+
+    lv_caption_plain(text, sizeof(text), s);
+    printf("  %s: %s %s %s %s, %s %s %s\n", text, lv_scene_kind_name(found->kind),
+           lv_color_name(found->color), lv_shape_name(found->shape),
+           lv_motion_name(found->motion), lv_pattern_name(found->pattern),
+           lv_color_name(found->back), lv_color_name(found->back2));
+}
+
+static void score_clip(const Options *o, LvMeasure *m, int index, float *clip[3],
+                       Score score[2])
+{
+    size_t n = (size_t)3 * o->width * o->height * o->frames;
+    LvScene s;
+
+    lv_scene_draw(&s, o->seed, index, o->held_out);
+    draw_clip(o, index, clip[0]);
+    memcpy(clip[1], clip[0], n * sizeof(**clip));
+    lv_measure_degrade(clip[1], clip[2], o->width, o->height, o->frames, index);
+    for (int k = 0; k < 2; k++) {
+        double start = lv_seconds();
+        LvMeasured found;
+
+        lv_measure_clip(m, clip[k], &found);
+        score[k].seconds += lv_seconds() - start;
+        score[k].psnr += k ? lv_measure_psnr(clip[0], clip[k], n) : INFINITY;
+        count_matches(&score[k], &found, &s);
+        if (o->verbose && lv_measure_matches(&found, &s) != LV_MATCH_ALL)
+            print_mistake(&s, &found);
+    }
+}
+
+static int measure(const Options *o)
+{
+    float *clip[3] = { new_clip(o), new_clip(o), new_clip(o) };
+    Score score[2] = { { .psnr = 0 }, { .psnr = 0 } };
+    LvMeasure *m = NULL;
+    int ret = LV_EXIT_FAILED;
+
+    if (lv_measure_new(&m, o->width, o->height, o->frames, RATE) < 0) {
+        lv_tool_fail(0, "out of memory");
+    } else if (clip[0] && clip[1] && clip[2]) {
+        for (int i = 0; i < o->measure; i++)
+            score_clip(o, m, LV_MAX(o->index, 0) + i, clip, score);
+        print_score("as rendered", &score[0], o->measure);
+        print_score("blurred, with noise", &score[1], o->measure);
+        ret = LV_EXIT_OK;
+    }
+    lv_measure_free(&m);
+    for (int i = 0; i < 3; i++)
+        free(clip[i]);
+    return ret;
+}
+
 /* Command line */
 
 static void help(void)
@@ -163,6 +272,10 @@ static void help(void)
          "  -o, --output FILE     NAME.png: a sheet of clips, a row each; their captions\n"
          "                        are printed. NAME.y4m or -: one clip as video\n"
          "  --captions N          print N captions\n"
+         "  --measure N           measure N clips and tell how often that is right\n"
+         "  -v, --verbose         also what it is wrong about\n"
+         "  --tokenizer FILE      train a tokenizer on captions (20000, or --captions)\n"
+         "  --vocab N             its pieces, 256 bytes among them [512]\n"
          "  --seed N              which stream of clips [0]\n"
          "  --index N             number of the first clip [0]\n"
          "  --count N             clips on a sheet [12]\n"
@@ -193,6 +306,8 @@ static int set_option(Options *o, LvArgs *a)
         { "seed", 0, INT32_MAX, &o->seed },      { "index", 0, INT32_MAX / 2, &o->index },
         { "count", 1, 200, &o->count },          { "frames", 1, 512, &o->frames },
         { "captions", 1, INT32_MAX / 2, &o->captions },
+        { "measure", 1, INT32_MAX / 2, &o->measure },
+        { "vocab", 320, 8000, &o->vocab },
     };
 
     for (int i = 0; i < LV_COUNT(numbers); i++)
@@ -200,8 +315,12 @@ static int set_option(Options *o, LvArgs *a)
             return lv_args_int(a, numbers[i].low, numbers[i].high, numbers[i].value);
     if (!strcmp(a->name, "held_out"))
         return o->held_out = 1, 0;
+    if (!strcmp(a->name, "v") || !strcmp(a->name, "verbose"))
+        return o->verbose = 1, 0;
     if (!strcmp(a->name, "size"))
         return set_size(o, a);
+    if (!strcmp(a->name, "tokenizer"))
+        return (o->tokenizer = lv_args_value(a)) ? 0 : -1;
     if (!strcmp(a->name, "o") || !strcmp(a->name, "output"))
         return (o->output = lv_args_value(a)) ? 0 : -1;
     return lv_tool_fail(-1, "no option \"%s\"; linvideo dataset --help lists them",
@@ -239,10 +358,14 @@ int lv_cmd_dataset(int argc, char **argv)
 
     if (ret >= 0)
         return ret;
+    if (o.tokenizer)
+        return train_tokenizer(&o);
     for (int i = 0; i < o.captions; i++)
         print_caption(&o, LV_MAX(o.index, 0) + i);
     if (o.output)
         return ends_in(o.output, ".png") ? write_sheet(&o) : write_clip(&o);
+    if (o.measure)
+        return measure(&o);
     if (o.captions)
         return LV_EXIT_OK;
     return lv_tool_fail(LV_EXIT_USAGE, "nothing to do; linvideo dataset --help lists what "

@@ -142,7 +142,7 @@ static void paint_rain(LvPaint *p, const LvScene *s, LvClock at)
         b[0] = start + slant * b[1];
         a[0] = b[0] - slant * length;
         a[1] = b[1] - length;
-        streak(p, a, b, 0.007f * p->unit, lv_color_rgb(s->color), 0.75f + 0.25f * r[3]);
+        streak(p, a, b, 0.010f * p->unit, lv_color_rgb(s->color), 0.75f + 0.25f * r[3]);
     }
 }
 
@@ -158,7 +158,7 @@ static void paint_stars(LvPaint *p, const LvScene *s, LvClock at)
         numbers(r, s, i);
         z = 1 - fraction(r[2] + 0.24f * at.seconds) * 0.8f;
         k = (0.07f + 0.5f * wide * sqrtf(r[1])) / z * p->unit;
-        radius = (0.005f + 0.003f * r[3]) / z * p->unit;
+        radius = (0.007f + 0.003f * r[3]) / z * p->unit;
         disc(p, 0.5f * p->width + k * cosf(TURN * r[0]),
              0.5f * p->height + k * sinf(TURN * r[0]), radius, 1.2f,
              lv_color_rgb(s->color), LV_MIN(1, 4 * (1 - z) + 0.15f));
@@ -207,24 +207,25 @@ static void paint_lights(LvPaint *p, const LvScene *s, LvClock at)
         x = r[0] * p->width + 0.22f * p->unit * (q[0] - 0.5f) * (at.seconds - 1);
         y = r[1] * p->height + 0.22f * p->unit * (q[1] - 0.5f) * (at.seconds - 1);
         glow = 0.55f + 0.3f * sinf(TURN * (q[2] + (0.3f + 0.2f * q[3]) * at.seconds));
-        lv_color_mix(tint, lv_color_rgb(s->color), white, 0.25f * r[3]);
+        lv_color_mix(tint, lv_color_rgb(s->color), white, 0.15f * r[3]);
         disc(p, x, y, radius, 0.45f * radius, tint, glow);
     }
 }
 
+/* Both colours are in every frame, as the shift is smaller than the slope. */
 static void paint_gradient(LvPaint *p, const LvScene *s, LvClock at)
 {
     float angle = TURN * (s->phase + s->turn * 0.05f * at.seconds);
-    float length = 1.1f * hypotf(p->width, p->height);
-    float kx = TURN / 2 * cosf(angle) / length, ky = TURN / 2 * sinf(angle) / length;
-    float shift = 0.9f * sinf(TURN * (s->x + (0.16f + 0.08f * s->amount) * at.seconds));
+    float c = cosf(angle), n = sinf(angle);
+    float slope = 2.6f / (fabsf(c) * p->width + fabsf(n) * p->height);
+    float shift = 0.5f * sinf(TURN * (0.5f * s->x + (0.16f + 0.08f * s->amount) * at.seconds));
 
     for (int y = 0; y < p->height; y++) {
         for (int x = 0; x < p->width; x++) {
-            float a = kx * (x - 0.5f * p->width) + ky * (y - 0.5f * p->height) + shift;
+            float a = slope * (c * (x - 0.5f * p->width) + n * (y - 0.5f * p->height));
 
             lv_paint_dot(p, x, y, lv_color_rgb(s->color),
-                         0.5f + 0.5f * LV_CLAMP(1.2f * a, -1, 1));
+                         0.5f + 0.5f * LV_CLAMP(a + shift, -1, 1));
         }
     }
 }

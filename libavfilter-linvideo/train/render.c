@@ -138,23 +138,53 @@ static float distance(LvShape shape, float squash, float x, float y)
     return lv_shape_distance(shape, u, y) * (g > 0 ? n / g : 1);
 }
 
+/* An object on the pixel grid. */
+typedef struct Stamp {
+    LvShape shape;
+    float squash;
+    float x, y;        ///< of its middle
+    float cos, sin;    ///< of its angle, by its radius in pixels
+    float radius;
+} Stamp;
+
+static float stamp_distance(const Stamp *s, float x, float y)
+{
+    x -= s->x;
+    y -= s->y;
+    return s->radius * distance(s->shape, s->squash, s->cos * x + s->sin * y,
+                                s->cos * y - s->sin * x);
+}
+
+/* Part of the pixel at (x, y) that is covered. By its quarters where the outline is
+ * near: one distance makes corners too round. */
+static float stamp_cover(const Stamp *s, int x, int y)
+{
+    float d = stamp_distance(s, x + 0.5f, y + 0.5f), sum = 0;
+
+    if (fabsf(d) > 0.75f)
+        return d < 0;
+    for (int i = 0; i < 4; i++)
+        sum += lv_cover(2 * stamp_distance(s, x + 0.25f + 0.5f * (i & 1),
+                                           y + 0.25f + 0.5f * (i >> 1)));
+    return 0.25f * sum;
+}
+
 static void paint_object(LvPaint *p, LvShape shape, const LvPose *o, const float color[3])
 {
-    float cx = 0.5f * p->width + o->x * p->unit, cy = 0.5f * p->height + o->y * p->unit;
-    float scale = o->radius * p->unit, reach = scale * lv_shape_extent(shape) + 1;
-    float c = cosf(o->angle) / scale, n = sinf(o->angle) / scale;
-    int x0 = LV_MAX((int)floorf(cx - reach), 0), y0 = LV_MAX((int)floorf(cy - reach), 0);
-    int x1 = LV_MIN((int)ceilf(cx + reach), p->width);
-    int y1 = LV_MIN((int)ceilf(cy + reach), p->height);
+    float radius = o->radius * p->unit, reach = radius * lv_shape_extent(shape) + 1;
+    Stamp s = { shape, o->squash, 0.5f * p->width + o->x * p->unit,
+                0.5f * p->height + o->y * p->unit, cosf(o->angle) / radius,
+                sinf(o->angle) / radius, radius };
+    int x0 = LV_MAX((int)floorf(s.x - reach), 0), y0 = LV_MAX((int)floorf(s.y - reach), 0);
+    int x1 = LV_MIN((int)ceilf(s.x + reach), p->width);
+    int y1 = LV_MIN((int)ceilf(s.y + reach), p->height);
 
     for (int y = y0; y < y1; y++) {
         for (int x = x0; x < x1; x++) {
-            float dx = x + 0.5f - cx, dy = y + 0.5f - cy, part;
+            float dx = x + 0.5f - s.x, dy = y + 0.5f - s.y, part = 0;
 
-            if (dx * dx + dy * dy > reach * reach)
-                continue;
-            part = lv_cover(scale * distance(shape, o->squash, c * dx + n * dy,
-                                             c * dy - n * dx));
+            if (dx * dx + dy * dy < reach * reach)
+                part = stamp_cover(&s, x, y);
             if (part > 0)
                 lv_paint_dot(p, x, y, color, part);
         }

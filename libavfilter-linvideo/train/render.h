@@ -43,8 +43,8 @@ LvPose lv_scene_pose(const LvScene *s, int width, int height, LvClock at);
 
 /**
  * Render a clip. The same scene gives the same values, up to what the C library's
- * sinf() and powf() differ. Outlines are antialiased by their distance to the pixel's
- * middle.
+ * sinf() and powf() differ. Outlines are antialiased by their distance to the
+ * quarters of a pixel.
  *
  * @param width, height, frames each >= 1
  * @param rate frames a second, above 0

@@ -110,13 +110,12 @@ int lv_scene_contrasts(LvColor front, LvPattern pattern, LvColor back, LvColor b
 }
 
 /* One attempt, from 16 words. */
-static void compose(LvScene *s, const uint32_t *w)
+static void compose(LvScene *s, LvSceneKind kind, const uint32_t *w)
 {
-    int object;
+    int object = kind == LV_SCENE_OBJECT;
 
     memset(s, 0, sizeof(*s));
-    s->kind = pick(w[0], kind_share, LV_SCENE_NB);
-    object  = s->kind == LV_SCENE_OBJECT;
+    s->kind = kind;
     if (object) {
         s->shape  = pick_even(w[1], LV_SHAPE_NB);
         s->size   = pick(w[2], size_share, LV_SIZE_NB);
@@ -142,6 +141,8 @@ static void compose(LvScene *s, const uint32_t *w)
 
 static int is_good(const LvScene *s)
 {
+    if (s->pattern == LV_BLEND && s->kind == LV_SCENE_WAVES)
+        return 0;
     if (s->pattern == LV_BLEND &&
         lv_color_distance(lv_color_rgb(s->back), lv_color_rgb(s->back2)) < CONTRAST)
         return 0;
@@ -152,6 +153,7 @@ static int is_good(const LvScene *s)
 void lv_scene_draw(LvScene *scene, uint64_t seed, uint64_t index, int held_out)
 {
     const uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
+    LvSceneKind kind = 0;
 
     for (uint32_t attempt = 0;; attempt++) {
         uint32_t w[16];
@@ -162,7 +164,10 @@ void lv_scene_draw(LvScene *scene, uint64_t seed, uint64_t index, int held_out)
 
             lv_philox(w + 4 * i, ctr, key);
         }
-        compose(scene, w);
+        /* of the first attempt, or kinds that often fail would be rare */
+        if (!attempt)
+            kind = pick(w[0], kind_share, LV_SCENE_NB);
+        compose(scene, kind, w);
         if (is_good(scene) && lv_scene_held_out(scene) == !!held_out)
             return;
     }
