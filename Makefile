@@ -29,7 +29,12 @@ L := libavfilter-linvideo
 
 OBJS-base = common.o map.o msg.o philox.o safetensors.o text.o
 
-OBJS-backend = check.o device.o null.o ops.o
+OBJS-backend = check.o device.o null.o ops.o $(OBJS-backend-$(CONFIG_CUDA))
+OBJS-backend-no = nocuda.o
+
+OBJS-backend/cuda-$(CONFIG_CUDA) = attention.o cast.o conv.o cuda.o driver.o elements.o \
+                                   gemm.o layout.o linattn.o linear.o rows.o
+OBJS-backend/cuda = $(OBJS-backend/cuda-yes)
 
 OBJS-backend/cpu = pending_products.o pending_rows.o attention.o cpu.o conv.o dnn.o dsp_c.o layout.o linattn.o  \
                    linear.o pool.o rows.o $(OBJS-backend/cpu-yes)
@@ -48,11 +53,18 @@ OBJS-api = lib.o model.o params.o
 OBJS-tools = bench.o generate.o inspect.o linvideo.o png.o probe.o progress.o  \
              y4m.o
 
+# kernels: each file becomes a fatbin, and that an object that holds it as
+# lv_kernels_NAME; what they take of the device goes to NAME.log
+
+KERNELS = attention attention_any cast elements layout linattn optim product rows
+
+KERNEL_OBJS-yes = $(KERNELS:%=$(BUILD)/kernels/%.o)
+
 # products
 
 objects   = $(addprefix $(BUILD)/$L/$(1)/,$(OBJS-$(1)))
-FLOORS    = base backend backend/cpu graph model pipeline api
-LIB_OBJS  = $(foreach floor,$(FLOORS),$(call objects,$(floor)))
+FLOORS    = base backend backend/cpu backend/cuda graph model pipeline api
+LIB_OBJS  = $(foreach floor,$(FLOORS),$(call objects,$(floor))) $(KERNEL_OBJS-$(CONFIG_CUDA))
 TOOL_OBJS = $(call objects,tools)
 
 STATIC_LIB = $(BUILD)/liblinvideo.a
@@ -87,6 +99,16 @@ $(BUILD)/%.o: %.cc $(BUILD)/config.mak
 	$(call say,CXX)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CXX) $(CXXFLAGS) $(COMPILE)
+
+$(BUILD)/kernels/%.fatbin: kernels/%.cu $(BUILD)/config.mak
+	$(call say,NVCC)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(NVCC) $(NVCCFLAGS) -I$L -MD -MP -MF $(@:.fatbin=.d) -MT $@ -Xptxas -v -fatbin \
+	    -o $@ $< > $(@:.fatbin=.log) 2>&1 || { cat $(@:.fatbin=.log) >&2; false; }
+
+$(BUILD)/kernels/%.o: $(BUILD)/kernels/%.fatbin kernels/fatbin.S
+	$(call say,AS)
+	$(Q)$(CC) -DNAME=lv_kernels_$* -DFILE='"$<"' -c -o $@ kernels/fatbin.S
 
 $(STATIC_LIB): $(LIB_OBJS)
 	$(call say,AR)
@@ -190,7 +212,7 @@ uninstall:
 
 # clean keeps the FFmpeg trees, which take minutes
 clean:
-	rm -rf $(BUILD)/$L $(BUILD)/tests $(BUILD)/liblinvideo* $(COMMAND)
+	rm -rf $(BUILD)/$L $(BUILD)/kernels $(BUILD)/tests $(BUILD)/liblinvideo* $(COMMAND)
 
 distclean:
 	rm -rf $(BUILD) demo.mp4
