@@ -446,8 +446,8 @@ static LvTensor wrong_embed(LvGraph *g, LvTensor m, LvTensor v)
 
 static LvTensor wrong_sinusoid(LvGraph *g, LvTensor m, LvTensor v)
 {
-    (void)m;
-    return lv_sinusoid(g, v, 16);
+    (void)v;
+    return lv_sinusoid(g, m, 16);
 }
 
 static LvTensor wrong_patchify(LvGraph *g, LvTensor m, LvTensor v)

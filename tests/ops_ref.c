@@ -10,8 +10,9 @@
 #include <string.h>
 
 #include "base/common.h"
+#include "tests/ops_ref_grad.h"
 
-static double *zeros(size_t n)
+double *ref_zeros(size_t n)
 {
     double *p = calloc(n ? n : 1, sizeof(*p));
 
@@ -71,7 +72,7 @@ double *ops_f64(const LvTensor *t)
 
     if (!n)
         return NULL;
-    p = zeros(n);
+    p = ref_zeros(n);
     for (size_t i = 0; i < n; i++)
         p[i] = ops_get(t, i);
     return p;
@@ -111,13 +112,22 @@ static void ref_linear(const LvLinearArgs *a, double **in, double **out)
         }
 }
 
+double *ref_mod(const LvTensor *t, double *mod, size_t i, size_t rows,
+                      int batch, int row)
+{
+    size_t sample = i / (rows / (size_t)batch), r = (size_t)t->dim[0] / (size_t)batch;
+
+    return mod ? mod + (sample * r + (size_t)row) * (size_t)t->dim[1] : NULL;
+}
+
 static void ref_norm(const LvNormArgs *a, double **in, double **out)
 {
     size_t m = (size_t)a->x.dim[0], c = (size_t)a->x.dim[1];
-    const double *mod = in[3];
 
     for (size_t i = 0; i < m; i++) {
         const double *x = in[0] + i * c;
+        const double *scale = ref_mod(&a->mod, in[3], i, m, a->batch, a->scale);
+        const double *shift = ref_mod(&a->mod, in[3], i, m, a->batch, a->shift);
         double mean = 0, var = 0, rstd;
         for (size_t j = 0; j < c && a->kind == LV_NORM_LAYER; j++)
             mean += x[j] / (double)c;
@@ -127,9 +137,8 @@ static void ref_norm(const LvNormArgs *a, double **in, double **out)
         for (size_t j = 0; j < c; j++) {
             double y = (x[j] - mean) * rstd;
             y = y * (in[1] ? in[1][j] : 1) + (in[2] ? in[2][j] : 0);
-            if (mod)
-                y = (1 + mod[(size_t)a->scale * c + j]) * y +
-                    mod[(size_t)a->shift * c + j];
+            if (scale)
+                y = (1 + scale[j]) * y + shift[j];
             out[0][i * c + j] = y;
         }
         if (out[1])
@@ -141,11 +150,11 @@ static void ref_norm(const LvNormArgs *a, double **in, double **out)
 
 static void ref_gate(const LvGateArgs *a, double **in, double **out)
 {
-    size_t c = (size_t)a->r.dim[1], n = ops_numel(&a->r);
+    size_t m = (size_t)a->r.dim[0], c = (size_t)a->r.dim[1];
 
-    for (size_t i = 0; i < n; i++) {
-        double g = in[2] ? in[2][(size_t)a->row * c + i % c] : 1;
-        out[0][i] = in[0][i] + g * in[1][i];
+    for (size_t i = 0; i < m * c; i++) {
+        const double *g = ref_mod(&a->mod, in[2], i / c, m, a->batch, a->row);
+        out[0][i] = in[0][i] + (g ? g[i % c] : 1) * in[1][i];
     }
 }
 
@@ -163,7 +172,8 @@ static void ref_qknorm(const LvQknormArgs *a, double **in, double **out)
         for (size_t j = 0; j < c; j++)
             y[j] = x[j] * rstd * in[1][j];
         for (size_t j = 0; j + 1 < c && in[2]; j += 2) {
-            const double *cs = in[2] + (i * (d / 2) + j % d / 2) * 2;
+            size_t turn = i % (size_t)a->rope.dim[0];
+            const double *cs = in[2] + (turn * (d / 2) + j % d / 2) * 2;
             double u = y[j], v = y[j + 1];
             y[j]     = u * cs[0] - v * cs[1];
             y[j + 1] = u * cs[1] + v * cs[0];
@@ -184,43 +194,54 @@ int ops_bucket(int d, int buckets, int max_distance)
     return (d > 0 ? n : 0) + g;
 }
 
-/* One head (h) and one query (i): scores, then the softmax, then the values. */
-static void attn_row(const LvAttnArgs *a, double **in, double **out, size_t h,
+/* One sample (b), head (h) and query (i): scores, the softmax, the values. */
+static void attn_row(const LvAttnArgs *a, double **in, double **out, size_t b, size_t h,
                      size_t i, double *s)
 {
-    size_t c = (size_t)a->q.dim[1], d = c / (size_t)a->heads;
-    size_t lq = (size_t)a->q.dim[0], lk = (size_t)a->k.dim[0];
-    const double *q = in[0] + i * c + h * d, *k = in[1] + h * d, *v = in[2] + h * d;
-    double top = -INFINITY, sum = 0;
+    size_t c = (size_t)a->q.dim[1], d = c / (size_t)a->heads, batch = (size_t)a->batch;
+    size_t lq = (size_t)a->q.dim[0] / batch, lk = (size_t)a->k.dim[0] / batch;
+    const double *v = in[2] + b * lk * c + h * d;
+    double *o = out[0] + (b * lq + i) * c + h * d, top = -INFINITY, sum = 0;
 
     for (size_t j = 0; j < lk; j++) {
-        s[j] = 0;
-        for (size_t e = 0; e < d; e++)
-            s[j] += (double)a->scale * q[e] * k[j * c + e];
-        if (in[3])
-            s[j] += in[3][j];
-        if (in[4]) {
-            int b = ops_bucket((int)j - (int)i, a->rel_bias.dim[0], a->max_distance);
-            s[j] += in[4][(size_t)b * (size_t)a->heads + h];
-        }
-        top = fmax(top, s[j]);
+        s[j] = ref_score(a, in, b, h, i, j);
+        top  = fmax(top, s[j]);
     }
-    for (size_t j = 0; j < lk; j++)
+    for (size_t j = 0; j < lk && top > -INFINITY; j++)
         sum += s[j] = exp(s[j] - top);
-    for (size_t j = 0; j < lk; j++)
+    for (size_t j = 0; j < lk && sum > 0; j++)
         for (size_t e = 0; e < d; e++)
-            out[0][i * c + h * d + e] += s[j] / sum * v[j * c + e];
+            o[e] += s[j] / sum * v[j * c + e];
     if (out[1])
-        out[1][h * lq + i] = log(sum) + top;
+        out[1][(b * (size_t)a->heads + h) * lq + i] = log(sum) + top;
+}
+
+double ref_score(const LvAttnArgs *a, double **in, size_t b, size_t h, size_t i, size_t j)
+{
+    size_t c = (size_t)a->q.dim[1], d = c / (size_t)a->heads, batch = (size_t)a->batch;
+    size_t row = b * ((size_t)a->q.dim[0] / batch) + i;
+    size_t key = b * ((size_t)a->k.dim[0] / batch) + j;
+    const double *q = in[0] + row * c + h * d, *k = in[1] + key * c + h * d;
+    double s = in[3] ? in[3][key] : 0;
+
+    for (size_t e = 0; e < d; e++)
+        s += (double)a->scale * q[e] * k[e];
+    if (in[4]) {
+        int n = ops_bucket((int)j - (int)i, a->rel_bias.dim[0], a->max_distance);
+        s += in[4][(size_t)n * (size_t)a->heads + h];
+    }
+    return s;
 }
 
 static void ref_attn(const LvAttnArgs *a, double **in, double **out)
 {
-    double *s = zeros((size_t)a->k.dim[0]);
+    size_t batch = (size_t)a->batch;
+    double *s = ref_zeros((size_t)a->k.dim[0] / batch);
 
-    for (size_t h = 0; h < (size_t)a->heads; h++)
-        for (size_t i = 0; i < (size_t)a->q.dim[0]; i++)
-            attn_row(a, in, out, h, i, s);
+    for (size_t b = 0; b < batch; b++)
+        for (size_t h = 0; h < (size_t)a->heads; h++)
+            for (size_t i = 0; i < (size_t)a->q.dim[0] / batch; i++)
+                attn_row(a, in, out, b, h, i, s);
     free(s);
 }
 
@@ -255,9 +276,8 @@ static void taylor(double *f, const double *y, size_t p)
         *f++ = y[a] * y[a] / sqrt(2 * (double)p);
 }
 
-/* Features of one token of one head: x [D], w [D,P]. y is scratch of P. */
-static void features(double *f, double *y, int map, const double *x, const double *w,
-                     size_t d, size_t p)
+void ref_features(double *f, double *y, int map, const double *x, const double *w,
+                  size_t d, size_t p)
 {
     for (size_t j = 0; j < p; j++) {
         y[j] = 0;
@@ -274,23 +294,24 @@ static void features(double *f, double *y, int map, const double *x, const doubl
     }
 }
 
-static void linattn_head(const LvLinattnArgs *a, double **in, double **out, size_t h,
-                         double *phi, double *y, double *s)
+/* One sample (b) and head (h). */
+static void linattn_head(const LvLinattnArgs *a, double **in, double **out, size_t b,
+                         size_t h, double *phi, double *y, double *s)
 {
-    size_t l = (size_t)a->q.dim[0], c = (size_t)a->q.dim[1];
+    size_t l = (size_t)a->q.dim[0] / (size_t)a->batch, c = (size_t)a->q.dim[1];
     size_t d = (size_t)a->wq.dim[1], p = (size_t)a->wq.dim[2];
-    size_t nf = (size_t)ops_features(a->map, (int)p);
+    size_t nf = (size_t)ops_features(a->map, (int)p), at = b * l * c + h * d;
 
     for (size_t j = 0; j < l; j++) {
-        const double *v = in[2] + j * c + h * d;
-        features(phi, y, a->map, in[1] + j * c + h * d, in[4] + h * d * p, d, p);
+        const double *v = in[2] + at + j * c;
+        ref_features(phi, y, a->map, in[1] + at + j * c, in[4] + h * d * p, d, p);
         for (size_t f = 0; f < nf; f++)
             for (size_t e = 0; e <= d; e++)
                 s[f * (d + 1) + e] += phi[f] * (e < d ? v[e] : 1) / (double)l;
     }
     for (size_t i = 0; i < l; i++) {
-        double *o = out[0] + i * c + h * d, den = (double)a->eps;
-        features(phi, y, a->map, in[0] + i * c + h * d, in[3] + h * d * p, d, p);
+        double *o = out[0] + at + i * c, den = (double)a->eps;
+        ref_features(phi, y, a->map, in[0] + at + i * c, in[3] + h * d * p, d, p);
         for (size_t f = 0; f < nf; f++) {
             for (size_t e = 0; e < d; e++)
                 o[e] += phi[f] * s[f * (d + 1) + e];
@@ -299,21 +320,21 @@ static void linattn_head(const LvLinattnArgs *a, double **in, double **out, size
         for (size_t e = 0; e < d; e++)
             o[e] /= den;
         if (out[2])
-            out[2][h * l + i] = den;
+            out[2][(b * (size_t)a->heads + h) * l + i] = den;
     }
 }
 
 static void ref_linattn(const LvLinattnArgs *a, double **in, double **out)
 {
-    size_t d = (size_t)a->wq.dim[1], p = (size_t)a->wq.dim[2];
+    size_t d = (size_t)a->wq.dim[1], p = (size_t)a->wq.dim[2], heads = (size_t)a->heads;
     size_t nf = (size_t)ops_features(a->map, (int)p), n = nf * (d + 1);
-    double *phi = zeros(nf), *y = zeros(p), *s = zeros(n);
+    double *phi = ref_zeros(nf), *y = ref_zeros(p), *s = ref_zeros(n);
 
-    for (size_t h = 0; h < (size_t)a->heads; h++) {
+    for (size_t i = 0; i < (size_t)a->batch * heads; i++) {
         memset(s, 0, n * sizeof(*s));
-        linattn_head(a, in, out, h, phi, y, s);
+        linattn_head(a, in, out, i / heads, i % heads, phi, y, s);
         if (out[1])
-            memcpy(out[1] + h * n, s, n * sizeof(*s));
+            memcpy(out[1] + i * n, s, n * sizeof(*s));
     }
     free(phi);
     free(y);
@@ -357,60 +378,53 @@ static void ref_embed(const LvEmbedArgs *a, double **in, double **out)
 
 static void ref_sinusoid(const LvSinusoidArgs *a, double **in, double **out)
 {
-    size_t n = ops_numel(&a->y) / 2;
+    size_t n = (size_t)a->y.dim[1] / 2;
 
-    for (size_t i = 0; i < n; i++) {
-        double w = pow(10000, -(double)i / (double)n);
-        out[0][i]     = cos(in[0][0] * w);
-        out[0][n + i] = sin(in[0][0] * w);
-    }
+    for (size_t b = 0; b < (size_t)a->t.dim[0]; b++)
+        for (size_t i = 0; i < n; i++) {
+            double w = pow(10000, -(double)i / (double)n), *y = out[0] + b * 2 * n;
+            y[i]     = cos(in[0][b] * w);
+            y[n + i] = sin(in[0][b] * w);
+        }
 }
 
-/* Place of a latent's element c, f, y, x among its tokens. */
-typedef struct Patch {
-    size_t token, a, b, e;
-} Patch;
-
-static Patch patch_of(size_t f, size_t y, size_t x, const size_t p[3], size_t rows,
-                      size_t cols)
+/* Copy between a video [C,F,Y,X] or [B,C,F,Y,X] and its tokens. */
+static void patches(const LvTensor *video, double *x, double *tokens, const int patch[3],
+                    int order, int to_tokens)
 {
-    return (Patch) {
-        .token = (f / p[0] * (rows / p[1]) + y / p[1]) * (cols / p[2]) + x / p[2],
-        .a = f % p[0], .b = y % p[1], .e = x % p[2],
-    };
+    const int32_t *n = video->dim + (video->rank == 5);
+    int pt = patch[0], ph = patch[1], pw = patch[2], c, f, i, j;
+    int places = pt * ph * pw, deep = n[1] / pt, down = n[2] / ph, wide = n[3] / pw;
+
+    for (size_t at = 0; at < ops_numel(video); at++) {
+        int rest = (int)at, token, place, element;
+        j = rest % n[3], rest /= n[3];
+        i = rest % n[2], rest /= n[2];
+        f = rest % n[1], rest /= n[1];
+        c = rest % n[0], rest /= n[0];
+        token   = ((rest * deep + f / pt) * down + i / ph) * wide + j / pw;
+        place   = (f % pt * ph + i % ph) * pw + j % pw;
+        element = order == LV_PATCH_CHANNEL_FAST ? place * n[0] + c : c * places + place;
+        element += token * n[0] * places;
+        if (to_tokens)
+            tokens[element] = x[at];
+        else
+            x[at] = tokens[element];
+    }
 }
 
 static void ref_patchify(const LvPatchifyArgs *a, double **in, double **out)
 {
-    const size_t p[3] = { (size_t)a->pt, (size_t)a->ph, (size_t)a->pw };
-    const int32_t *n = a->x.dim;
-    size_t width = (size_t)a->y.dim[1], i = 0;
+    const int patch[3] = { a->pt, a->ph, a->pw };
 
-    for (size_t c = 0; c < (size_t)n[0]; c++)
-        for (size_t f = 0; f < (size_t)n[1]; f++)
-            for (size_t y = 0; y < (size_t)n[2]; y++)
-                for (size_t x = 0; x < (size_t)n[3]; x++) {
-                    Patch q = patch_of(f, y, x, p, (size_t)n[2], (size_t)n[3]);
-                    out[0][q.token * width + c * p[0] * p[1] * p[2] +
-                           (q.a * p[1] + q.b) * p[2] + q.e] = in[0][i++];
-                }
+    patches(&a->x, in[0], out[0], patch, a->order, 1);
 }
 
 static void ref_unpatchify(const LvUnpatchifyArgs *a, double **in, double **out)
 {
-    const size_t p[3] = { (size_t)a->pt, (size_t)a->ph, (size_t)a->pw };
-    const int32_t *n = a->y.dim;
-    size_t width = (size_t)a->x.dim[1], i = 0;
+    const int patch[3] = { a->pt, a->ph, a->pw };
 
-    for (size_t c = 0; c < (size_t)n[0]; c++)
-        for (size_t f = 0; f < (size_t)n[1]; f++)
-            for (size_t y = 0; y < (size_t)n[2]; y++)
-                for (size_t x = 0; x < (size_t)n[3]; x++) {
-                    Patch q = patch_of(f, y, x, p, (size_t)n[2], (size_t)n[3]);
-                    out[0][i++] = in[0][q.token * width +
-                                        ((q.a * p[1] + q.b) * p[2] + q.e) *
-                                            (size_t)n[0] + c];
-                }
+    patches(&a->y, out[0], in[0], patch, a->order, 0);
 }
 
 /* The sum at one place of the result: picture b, row i, column j, channel o. */
@@ -516,6 +530,60 @@ static void ref_unshuffle(const LvUnshuffleArgs *a, double **in, double **out)
             in[0][at(&a->x, b, i, j, c)];
 }
 
+static void ref_expand(const LvExpandArgs *a, double **in, double **out)
+{
+    size_t c = (size_t)a->inner, n = ops_numel(&a->y) / ops_numel(&a->x);
+
+    for (size_t i = 0; i < ops_numel(&a->y); i++)
+        out[0][i] = in[0][i / (n * c) * c + i % c];
+}
+
+static void ref_fill(const LvFillArgs *a, double **in, double **out)
+{
+    (void)in;
+    for (size_t i = 0; i < ops_numel(&a->y); i++)
+        out[0][i] = (double)a->value;
+}
+
+int ops_added(int op, const LvOpArgs *a)
+{
+    switch (op) {
+#define ADD(NAME, name) case LV_OP_##NAME: return a->name.add;
+    ADD(REDUCE, reduce)
+    ADD(SQSUM, sqsum)
+    ADD(LINEAR_DX, linear_dx)
+    ADD(LINEAR_DW, linear_dw)
+    ADD(QKNORM_DX, qknorm_dx)
+    ADD(ATTN_DX, attn_dx)
+    ADD(LINATTN_DX, linattn_dx)
+    ADD(MIX_DX, mix_dx)
+    ADD(ACT_DX, act_dx)
+    ADD(GLU_DX, glu_dx)
+    ADD(EMBED_DX, embed_dx)
+    ADD(CONV_DX, conv_dx)
+    ADD(CONV_DW, conv_dw)
+    ADD(RECALL_DX, recall_dx)
+    ADD(UPSAMPLE_DX, upsample_dx)
+#undef ADD
+    case LV_OP_NORM_DX: return a->norm_dx.add | 8;
+    case LV_OP_GATE_DX: return a->gate_dx.add | 2;
+    case LV_OP_ADAMW:   return 15;
+    }
+    return 0;
+}
+
+void ops_ref_f64(int op, const LvOpArgs *a, double **in, double **out)
+{
+    switch (op) {
+#define CASE(NAME, name, Type, nin, nout)  \
+    case LV_OP_##NAME:                     \
+        ref_##name(&a->name, in, out);     \
+        break;
+    LV_OPS(CASE)
+#undef CASE
+    }
+}
+
 #define COUNT(NAME, name, Type, in, out) { in, out },
 static const struct {
     int in, out;
@@ -529,16 +597,11 @@ void ops_ref(int op, const LvOpArgs *a, double *out[OPS_MAX_OUT])
         in[i] = ops_f64(&a->t[i]);
     for (int i = 0; i < OPS_MAX_OUT; i++) {
         const LvTensor *t = &a->t[counts[op].in + i];
-        out[i] = i < counts[op].out && ops_numel(t) ? zeros(ops_numel(t)) : NULL;
+        out[i] = NULL;
+        if (i < counts[op].out && ops_numel(t))
+            out[i] = ops_added(op, a) >> i & 1 ? ops_f64(t) : ref_zeros(ops_numel(t));
     }
-    switch (op) {
-#define CASE(NAME, name, Type, nin, nout)  \
-    case LV_OP_##NAME:                     \
-        ref_##name(&a->name, in, out);     \
-        break;
-    LV_OPS(CASE)
-#undef CASE
-    }
+    ops_ref_f64(op, a, in, out);
     for (int i = 0; i < counts[op].in; i++)
         free(in[i]);
 }

@@ -10,7 +10,7 @@
 
 #include "backend/ops.h"
 
-#define OPS_MAX_OUT 3
+#define OPS_MAX_OUT 5
 
 /** Elements of t, from its dimensions; 0 when absent. */
 size_t ops_numel(const LvTensor *t);
@@ -34,12 +34,25 @@ int ops_bucket(int d, int buckets, int max_distance);
 /** Features that a map makes of p columns. */
 int ops_features(int map, int p);
 
+/** Outputs that op adds to, a bit for each: their contents are inputs too. */
+int ops_added(int op, const LvOpArgs *a);
+
 /**
- * Compute op from the inputs of a, which lie in host memory.
+ * Compute op from the inputs of a, which lie in host memory, as outputs do that are
+ * added to.
  *
  * @param[out] out one array for each output tensor, NULL where it is absent; free()
  *                 them
  */
 void ops_ref(int op, const LvOpArgs *a, double *out[OPS_MAX_OUT]);
+
+/**
+ * Compute op in f64 throughout: data of a are not used.
+ *
+ * @param in  values of each input, NULL where it is absent
+ * @param out values of each output, NULL where it is absent: zeros, or what they are
+ *            added to
+ */
+void ops_ref_f64(int op, const LvOpArgs *a, double **in, double **out);
 
 #endif /* LINVIDEO_TESTS_OPS_REF_H */

@@ -11,6 +11,7 @@
 
 #include "base/common.h"
 #include "base/half.h"
+#include "tests/ops_grad.h"
 #include "tests/ops_ref.h"
 
 /*
@@ -21,7 +22,8 @@
  *   sum   f32 arithmetic: sums of some hundred terms and polynomials for exp, tanh
  *   half  added when the op multiplies in bf16 what is not bf16 as stored: weights of
  *         another type, probabilities, features, the state
- *   stat  of the statistics, in f32; half is added there for the state
+ *   stat  of all but the first output (statistics, other gradients); half is added
+ *         there where they come from such products
  * 0: the op only moves values, so its one rounding is all there is.
  */
 static const struct {
@@ -33,7 +35,7 @@ static const struct {
     [LV_OP_GATE]       = { "Aam-", "01f2", "..o.", 2e-7, 0, 0 },
     [LV_OP_QKNORM]     = { "Agr--", "0ff1f", "..o.o", 1e-6, 0, 2e-6 },
     [LV_OP_ATTN]       = { "Aaake--", "000ff1f", "...oo.o", 3e-6, 3e-3, 2e-6 },
-    [LV_OP_LINATTN]    = { "Aaaww---", "000112ff", "......oo", 4e-6, 4e-3, 4e-6 },
+    [LV_OP_LINATTN]    = { "Aaaww---", "000112ff", "......oo", 4e-6, 5e-3, 4e-6 },
     [LV_OP_MIX]        = { "Aas-", "01f2", "....", 3e-7, 0, 0 },
     [LV_OP_ADD]        = { "Aa-", "012", "...", 1e-7, 0, 0 },
     [LV_OP_ACT]        = { "A-", "01", "..", 1e-6, 0, 0 },
@@ -49,6 +51,29 @@ static const struct {
     [LV_OP_STACK]      = { "A-", "00", "..", 0, 0, 0 },
     [LV_OP_SHUFFLE]    = { "A-", "01", "..", 0, 0, 0 },
     [LV_OP_UNSHUFFLE]  = { "A-", "01", "..", 0, 0, 0 },
+    [LV_OP_EXPAND]     = { "A-", "01", "..", 0, 0, 0 },
+    [LV_OP_REDUCE]     = { "A-", "01", "..", 1e-6, 0, 0 },
+    [LV_OP_FILL]       = { "-", "0", ".", 0, 0, 0 },
+    [LV_OP_LOSS]       = { "Aag--", "01ff2", "....o", 3e-7, 0, 3e-7 },
+    [LV_OP_SQSUM]      = { "A-", "ff", "..", 1e-9, 0, 0 },
+    [LV_OP_ADAMW]      = { "Ahq--+-", "fffffff", "..o...o", 3e-7, 0, 3e-7 },
+    [LV_OP_LINEAR_DX]  = { "Aw-", "012", "...", 2e-6, 3e-3, 0 },
+    [LV_OP_LINEAR_DW]  = { "Aa-", "00f", "...", 2e-6, 0, 0 },
+    [LV_OP_NORM_DX]    = { "Agbmdda----", "0fffff12fff", ".oooo..oooo", 2e-6, 0, 2e-6 },
+    [LV_OP_GATE_DX]    = { "amA--", "0f12f", "oo.oo", 3e-7, 0, 1e-6 },
+    [LV_OP_QKNORM_DX]  = { "Agrda--", "0fff12f", "..o..oo", 2e-6, 0, 2e-6 },
+    [LV_OP_ATTN_DX]    = { "Aaakedda----", "000ff1f2333f", "...oo...oooo",
+                           5e-6, 8e-3, 5e-6 },
+    [LV_OP_LINATTN_DX] = { "Aaawwddda-----", "000112ff3444ff", ".........ooooo",
+                           1e-5, 8e-3, 1e-5 },
+    [LV_OP_MIX_DX]     = { "Aasa---", "01f233f", "....ooo", 3e-7, 0, 3e-7 },
+    [LV_OP_ACT_DX]     = { "Aa-", "012", "...", 1e-6, 0, 0 },
+    [LV_OP_GLU_DX]     = { "Aaa--", "01233", "...oo", 1e-6, 0, 1e-6 },
+    [LV_OP_EMBED_DX]   = { "iA-", "i0f", "...", 1e-6, 0, 0 },
+    [LV_OP_CONV_DX]    = { "Aw-", "012", "...", 2e-6, 3e-3, 0 },
+    [LV_OP_CONV_DW]    = { "Aa-", "00f", "...", 2e-6, 0, 0 },
+    [LV_OP_RECALL_DX]  = { "A-", "01", "..", 2e-7, 0, 0 },
+    [LV_OP_UPSAMPLE_DX] = { "A-", "01", "..", 3e-7, 0, 0 },
 };
 
 /* A row stands for the cases types x kinds. slack widens the tolerances where the
@@ -78,6 +103,13 @@ typedef struct Row {
 #define ON0   OPS_ON_0
 #define ON1   OPS_ON_1
 #define FIX   OPS_FIXED
+#define ONDY  OPS_ON_DY
+#define NO(i) OPS_LESS(i)
+#define AD(i) OPS_ADD(i)
+#define SLOW  LV_PATCH_CHANNEL_SLOW
+#define FAST  LV_PATCH_CHANNEL_FAST
+#define MSE   LV_LOSS_MSE
+#define ROOT  LV_LOSS_SMOOTH
 #define HEDGE LV_MAP_HEDGEHOG
 #define RELUM LV_MAP_RELU
 #define TAYL  LV_MAP_TAYLOR
@@ -99,7 +131,7 @@ static const Row rows[] = {
     { LV_OP_LINEAR, B | FIX, "fff bbb", "n", 0, 0, { 65, 1, 33, GELU } },
     { LV_OP_LINEAR, B | FIX, "fff bbb", "n", 2, 0, { 3, 2051, 5, NONE } },
 
-    /* M C kind rows-of-mod shift scale; types x y */
+    /* M C kind rows-of-mod shift scale batch; types x y */
     { LV_OP_NORM, 0,                  "ff bb", "n", 0, 1e-6f, { 1, 1, RMS } },
     { LV_OP_NORM, B | STATS,          "ff", "n", 50, 1e-6f, { 3, 1, LAYER } },
     { LV_OP_NORM, 0,                  "ff fb bb bf", "n", 0, 1e-6f, { 5, 192, LAYER } },
@@ -113,16 +145,21 @@ static const Row rows[] = {
     { LV_OP_NORM, G | FIX,            "ff fb bb bf", "nzc", 0, 1e-6f, { 11, 128, RMS } },
     { LV_OP_NORM, G | STATS,          "ff bb", "nl", 0, 1e-6f, { 129, 15, RMS } },
     { LV_OP_NORM, G | B | MOD | ON0,  "ff bb", "n", 0, 1e-6f, { 16, 129, RMS, 1, 0, 0 } },
+    { LV_OP_NORM, MOD | STATS,        "ff fb", "n", 0, 1e-6f, { 66, 65, LAYER, 6, 3, 4, 2 } },
+    { LV_OP_NORM, G | B | MOD,        "ff bb", "n", 0, 1e-6f, { 15, 192, RMS, 2, 1, 0, 5 } },
+    { LV_OP_NORM, MOD | ON0,          "ff bb", "n", 0, 1e-6f, { 3, 16, LAYER, 1, 0, 0, 3 } },
 
-    /* M C rows-of-mod row; types r x y */
+    /* M C rows-of-mod row batch; types r x y */
     { LV_OP_GATE, MOD,       "fff fbf bbb ffb", "n", 0, 0, { 1, 1, 1, 0 } },
     { LV_OP_GATE, MOD,       "fff fbf bbb bfb", "nzl", 0, 0, { 65, 193, 6, 5 } },
     { LV_OP_GATE, 0,         "fff fbf bbb fbb", "nd", 0, 0, { 33, 127, 0, 0 } },
     { LV_OP_GATE, MOD | ON0, "fff fbf bbb", "n", 0, 0, { 17, 192, 6, 2 } },
     { LV_OP_GATE, ON0,       "fff fbf bbb", "n", 0, 0, { 7, 513, 0, 0 } },
     { LV_OP_GATE, MOD | ON1, "fff bff bbb", "n", 0, 0, { 64, 16, 2, 1 } },
+    { LV_OP_GATE, MOD,       "fff fbf bbb", "n", 0, 0, { 66, 65, 6, 5, 2 } },
+    { LV_OP_GATE, MOD | ON0, "fff fbf bbb", "n", 0, 0, { 5, 48, 1, 0, 5 } },
 
-    /* L H D; types x y */
+    /* M H D M-over-L; types x y */
     { LV_OP_QKNORM, 0,                  "ff bb", "n", 0, 1e-6f, { 1, 1, 2 } },
     { LV_OP_QKNORM, ROPE,               "ff fb bb bf", "nzl", 0, 1e-6f, { 65, 4, 48 } },
     { LV_OP_QKNORM, ROPE | STATS | FIX, "ff bb", "nd", 0, 1e-6f, { 33, 3, 12 } },
@@ -130,8 +167,10 @@ static const Row rows[] = {
     { LV_OP_QKNORM, ROPE | FIX,         "ff bb", "n", 0, 1e-6f, { 129, 2, 64 } },
     { LV_OP_QKNORM, ROPE | ON0 | FIX,   "ff bb", "n", 0, 1e-6f, { 16, 3, 128 } },
     { LV_OP_QKNORM, ROPE,               "ff", "c", 0, 1e-6f, { 3, 12, 128 } },
+    { LV_OP_QKNORM, ROPE | STATS,       "ff bb", "n", 0, 1e-6f, { 66, 2, 12, 3 } },
+    { LV_OP_QKNORM, ROPE | ON0,         "ff", "n", 0, 1e-6f, { 5, 3, 48, 5 } },
 
-    /* Lq Lk H D buckets max_distance; types qkv o; s: scale */
+    /* Lq Lk H D buckets max_distance batch; types qkv o; s: scale */
     { LV_OP_ATTN, 0,            "ff bb", "n", 0, 0, { 1, 1, 1, 12 } },
     { LV_OP_ATTN, STATS,        "ff bb", "n", 0, 0, { 7, 1, 2, 64 } },
     { LV_OP_ATTN, STATS,        "ff bb", "nzc", 0, 0, { 33, 65, 3, 12 } },
@@ -149,8 +188,13 @@ static const Row rows[] = {
     { LV_OP_ATTN, RELB | KEYB | FIX,  "ff bb", "nm", 5, 1, { 200, 200, 3, 64, 32, 128 } },
     { LV_OP_ATTN, RELB,               "ff bb", "n", 0, 0, { 300, 129, 1, 48, 32, 128 } },
     { LV_OP_ATTN, RELB | STATS,       "ff", "n", 0, 0, { 40, 90, 2, 12, 16, 64 } },
+    { LV_OP_ATTN, 0,                  "ff bb", "n", 0, 0, { 1, 1, 1, 12, 0, 0, 5 } },
+    { LV_OP_ATTN, STATS,              "ff bb", "n", 0, 0, { 33, 65, 2, 12, 0, 0, 2 } },
+    { LV_OP_ATTN, KEYB | STATS,       "ff bb", "nm", 0, 0, { 129, 40, 3, 64, 0, 0, 3 } },
+    { LV_OP_ATTN, RELB | KEYB | FIX,  "ff bb", "n", 5, 1, { 40, 33, 2, 48, 32, 128, 2 } },
+    { LV_OP_ATTN, KEYB | STATS,       "ff bb", "x", 0, 0, { 33, 40, 2, 12, 0, 0, 2 } },
 
-    /* L H D P map; types qkv w o */
+    /* L H D P map batch; types qkv w o */
     { LV_OP_LINATTN, FIX,         "fff bbb", "n", 0, 0, { 1, 1, 12, 5, HEDGE } },
     { LV_OP_LINATTN, STATS | FIX, "fff bbb bfb bhf", "n", 0, 0, { 65, 3, 12, 48, HEDGE } },
     { LV_OP_LINATTN, FIX,         "fff fbf fhb bbb", "nzcd", 0, 0, { 129, 2, 48, 64, HEDGE } },
@@ -166,6 +210,10 @@ static const Row rows[] = {
     { LV_OP_LINATTN, STATS,       "fff bbb", "n", 4, 0, { 128, 2, 64, 16, TAYL } },
     { LV_OP_LINATTN, FIX,         "fff bbb", "n", 8, 0, { 97, 2, 48, 48, TAYL } },
     { LV_OP_LINATTN, 0,           "fff bbb", "n", 8, 0, { 17, 1, 64, 64, TAYL } },
+    { LV_OP_LINATTN, 0,           "fff bbb", "n", 0, 0, { 1, 2, 12, 5, HEDGE, 4 } },
+    { LV_OP_LINATTN, STATS | FIX, "fff bbb", "n", 0, 0, { 65, 2, 48, 64, HEDGE, 2 } },
+    { LV_OP_LINATTN, STATS,       "fff bbb", "n", 4, 0, { 130, 1, 12, 5, RELUM, 3 } },
+    { LV_OP_LINATTN, STATS,       "fff bbb", "n", 4, 0, { 33, 2, 12, 5, TAYL, 2 } },
 
     /* rows cols; types a b y */
     { LV_OP_MIX, 0,   "fff bbb fbb bfb", "nz", 0, 0, { 33, 193 } },
@@ -197,18 +245,25 @@ static const Row rows[] = {
     { LV_OP_EMBED, FIX, "ff fb bb bf hf hb", "n", 0, 0, { 33, 127, 65 } },
     { LV_OP_EMBED, 0,   "ff bb", "n", 0, 0, { 1, 1, 1 } },
 
-    /* n */
+    /* n B */
     { LV_OP_SINUSOID, 0, "", "nzc", 0, 0, { 128 } },
     { LV_OP_SINUSOID, 0, "", "n", 0, 0, { 1 } },
     { LV_OP_SINUSOID, 0, "", "nc", 0, 0, { 13 } },
+    { LV_OP_SINUSOID, 0, "", "n", 0, 0, { 65, 5 } },
 
-    /* C F Y X pt ph pw; type of the tokens */
+    /* C F Y X pt ph pw B (0: rank 4) order; type of the tokens */
     { LV_OP_PATCHIFY, 0, "f b", "n", 0, 0, { 16, 3, 6, 10, 1, 2, 2 } },
     { LV_OP_PATCHIFY, 0, "f b", "n", 0, 0, { 3, 4, 6, 15, 2, 2, 3 } },
     { LV_OP_PATCHIFY, 0, "f", "n", 0, 0, { 1, 1, 1, 1, 1, 1, 1 } },
-    { LV_OP_UNPATCHIFY, 0, "f b", "n", 0, 0, { 16, 3, 6, 10, 1, 2, 2 } },
-    { LV_OP_UNPATCHIFY, 0, "f b", "n", 0, 0, { 3, 4, 6, 15, 2, 2, 3 } },
-    { LV_OP_UNPATCHIFY, 0, "f", "n", 0, 0, { 1, 1, 1, 1, 1, 1, 1 } },
+    { LV_OP_PATCHIFY, 0, "f b", "n", 0, 0, { 3, 4, 6, 15, 2, 2, 3, 0, FAST } },
+    { LV_OP_PATCHIFY, 0, "f b", "n", 0, 0, { 16, 3, 6, 10, 1, 2, 2, 3, SLOW } },
+    { LV_OP_PATCHIFY, 0, "f b", "n", 0, 0, { 5, 2, 4, 6, 2, 1, 3, 2, FAST } },
+    { LV_OP_UNPATCHIFY, 0, "f b", "n", 0, 0, { 16, 3, 6, 10, 1, 2, 2, 0, FAST } },
+    { LV_OP_UNPATCHIFY, 0, "f b", "n", 0, 0, { 3, 4, 6, 15, 2, 2, 3, 0, FAST } },
+    { LV_OP_UNPATCHIFY, 0, "f", "n", 0, 0, { 1, 1, 1, 1, 1, 1, 1, 0, FAST } },
+    { LV_OP_UNPATCHIFY, 0, "f b", "n", 0, 0, { 3, 4, 6, 15, 2, 2, 3, 0, SLOW } },
+    { LV_OP_UNPATCHIFY, 0, "f b", "n", 0, 0, { 16, 3, 6, 10, 1, 2, 2, 3, FAST } },
+    { LV_OP_UNPATCHIFY, 0, "f b", "n", 0, 0, { 5, 2, 4, 6, 2, 1, 3, 2, SLOW } },
 
     /* B Y X C O k stride pad act; types x w r y */
     { LV_OP_CONV, 0,             "ffff bbbb", "n", 0, 0, { 1, 1, 1, 1, 1, 1, 1, 0, NONE } },
@@ -246,6 +301,216 @@ static const Row rows[] = {
     { LV_OP_UNSHUFFLE, 0, "ff fb bb bf", "n", 0, 0, { 2, 5, 7, 3, 2 } },
     { LV_OP_UNSHUFFLE, 0, "ff bb", "n", 0, 0, { 1, 4, 3, 5, 3 } },
     { LV_OP_UNSHUFFLE, 0, "ff bb", "n", 0, 0, { 2, 3, 3, 17, 1 } },
+
+    /* A n C whole: the tensor [A,C] is repeated, not its rows; types x y */
+    { LV_OP_EXPAND, 0,     "ff bb fb bf", "n", 0, 0, { 5, 3, 193 } },
+    { LV_OP_EXPAND, 0,     "ff bb", "n", 0, 0, { 1, 1, 1 } },
+    { LV_OP_EXPAND, 0,     "ff bb", "n", 0, 0, { 2, 7, 4097 } },
+    { LV_OP_EXPAND, 0,     "ff bb", "n", 0, 0, { 6, 4, 33, 1 } },
+    { LV_OP_REDUCE, 0,     "ff bb fb bf", "nz", 0, 0, { 5, 3, 193 } },
+    { LV_OP_REDUCE, 0,     "ff bb", "n", 0, 0, { 1, 1, 1 } },
+    { LV_OP_REDUCE, 0,     "ff bf", "nl", 0, 0, { 1, 1283, 65 } },
+    { LV_OP_REDUCE, AD(0), "ff bf bb", "n", 0, 0, { 3, 127, 129 } },
+    { LV_OP_REDUCE, AD(0), "ff", "o", 4, 0, { 1, 40009, 1 } },
+    { LV_OP_REDUCE, 0,     "ff bf", "n", 0, 0, { 6, 4, 33, 1 } },
+
+    /* rows cols; type of y; s: value */
+    { LV_OP_FILL, 0, "f b", "n", 0, 0,     { 1, 1 } },
+    { LV_OP_FILL, 0, "f b", "n", 0, -1.7f, { 17, 4099 } },
+
+    /* B rows-of-a-sample cols kind; types x target dx */
+    { LV_OP_LOSS, 0,     "fff bbb", "n", 0, 0, { 1, 1, 1, MSE } },
+    { LV_OP_LOSS, 0,     "fff fbf bfb bbb ffb", "nzld", 0, 0, { 3, 7, 193, MSE } },
+    { LV_OP_LOSS, 0,     "fff bbf", "nzl", 0, 0, { 2, 33, 513, ROOT } },
+    { LV_OP_LOSS, NO(1), "fff bbf", "n", 0, 0, { 5, 1, 129, ROOT } },
+    { LV_OP_LOSS, NO(1), "fff", "n", 0, 0, { 1, 65, 1027, MSE } },
+
+    /* rows cols */
+    { LV_OP_SQSUM, 0,     "", "n", 0, 0, { 1, 1 } },
+    { LV_OP_SQSUM, 0,     "", "nzld", 0, 0, { 17, 193 } },
+    { LV_OP_SQSUM, AD(0), "", "n", 0, 0, { 65, 1031 } },
+
+    /* n clip norm */
+    { LV_OP_ADAMW, 0,                "", "n", 0, 0, { 1 } },
+    { LV_OP_ADAMW, NO(3),            "", "nzl", 0, 0, { 193 } },
+    { LV_OP_ADAMW, OPS_NORM,         "", "n", 0, 0, { 4097, 1, 9 } },
+    { LV_OP_ADAMW, OPS_NORM,         "", "nd", 0, 0, { 127, 3, 1 } },
+    { LV_OP_ADAMW, OPS_NORM | NO(3), "", "n", 0, 0, { 40009, 0, 9 } },
+    { LV_OP_ADAMW, OPS_NORM,         "", "z", 0, 0, { 65, 1, 0 } },
+
+    /* M K N; types dy w dx */
+    { LV_OP_LINEAR_DX, 0,           "fff bbb fbf fhb bff", "n", 0, 0, { 1, 1, 1 } },
+    { LV_OP_LINEAR_DX, FIX,         "fff fbf fhb bbb bhf bfb", "nz", 0, 0, { 33, 65, 17 } },
+    { LV_OP_LINEAR_DX, FIX,         "fff bbb", "nld", 0, 0, { 64, 128, 64 } },
+    { LV_OP_LINEAR_DX, AD(0),       "fff bbb bbf", "n", 0, 0, { 31, 63, 129 } },
+    { LV_OP_LINEAR_DX, FIX | AD(0), "fff bbb bfb", "n", 0, 0, { 65, 127, 33 } },
+    { LV_OP_LINEAR_DX, 0,           "fff bbb", "n", 0, 0, { 513, 32, 15 } },
+    { LV_OP_LINEAR_DX, FIX,         "fff bbb", "n", 0, 0, { 7, 1, 513 } },
+    { LV_OP_LINEAR_DX, FIX,         "fff bbb", "n", 0, 0, { 129, 513, 2 } },
+    { LV_OP_LINEAR_DX, 0,           "fff bbb", "n", 2, 0, { 3, 5, 2051 } },
+
+    /* M K N; types dy and x */
+    { LV_OP_LINEAR_DW, 0,     "f b", "n", 0, 0, { 1, 1, 1 } },
+    { LV_OP_LINEAR_DW, 0,     "f b", "nzld", 0, 0, { 33, 65, 17 } },
+    { LV_OP_LINEAR_DW, 0,     "f b", "n", 0, 0, { 64, 128, 64 } },
+    { LV_OP_LINEAR_DW, AD(0), "f b", "n", 0, 0, { 31, 63, 129 } },
+    { LV_OP_LINEAR_DW, 0,     "f b", "n", 0, 0, { 129, 16, 3 } },
+    { LV_OP_LINEAR_DW, 0,     "f b", "n", 0, 0, { 1, 33, 513 } },
+    { LV_OP_LINEAR_DW, AD(0), "f b", "n", 0, 0, { 513, 127, 33 } },
+    { LV_OP_LINEAR_DW, 0,     "f b", "n", 2, 0, { 2051, 5, 1 } },
+
+    /* M C kind rows-of-mod shift scale batch; types x dy dx */
+    { LV_OP_NORM_DX, 0,           "fff bbb", "n", 0, 0, { 1, 1, LAYER } },
+    { LV_OP_NORM_DX, NO(1) | NO(2) | NO(3),
+      "fff fbf bbb bfb fbb", "nz", 0, 0, { 5, 192, LAYER } },
+    { LV_OP_NORM_DX, MOD | NO(1) | NO(2), "fff fbf bbb", "nzd", 0, 0,
+      { 65, 193, LAYER, 6, 0, 1 } },
+    { LV_OP_NORM_DX, G | B | NO(3),       "fff bbb", "nl", 0, 0, { 33, 127, LAYER } },
+    { LV_OP_NORM_DX, G | B | NO(3),       "fff", "o", 20, 0, { 9, 1536, LAYER } },
+    { LV_OP_NORM_DX, G | B | MOD,         "fff fbf bbb", "n", 0, 0,
+      { 7, 513, LAYER, 2, 1, 0 } },
+    { LV_OP_NORM_DX, G | B | MOD | AD(0) | AD(1) | AD(2), "fff bbb", "n", 0, 0,
+      { 31, 65, LAYER, 3, 2, 1 } },
+    { LV_OP_NORM_DX, G | NO(0) | NO(2),   "fff bbf", "n", 0, 0, { 17, 64, LAYER } },
+    { LV_OP_NORM_DX, MOD | NO(0) | NO(1) | NO(2), "fff", "n", 0, 0,
+      { 129, 31, LAYER, 6, 4, 5 } },
+    { LV_OP_NORM_DX, MOD | ONDY,          "fff fbb bbb", "n", 0, 0,
+      { 16, 129, LAYER, 6, 3, 4 } },
+    { LV_OP_NORM_DX, G | NO(2) | NO(3),   "fff bbb bfb", "nz", 0, 0, { 513, 15, RMS } },
+    { LV_OP_NORM_DX, G | NO(1) | NO(2) | NO(3), "fff bbb", "nl", 0, 0, { 11, 128, RMS } },
+    { LV_OP_NORM_DX, G | B | MOD | ONDY | AD(1), "fff bbb", "n", 0, 0,
+      { 64, 63, RMS, 1, 0, 0 } },
+    { LV_OP_NORM_DX, MOD | G | B,         "fff fbf bbb", "n", 0, 0,
+      { 66, 65, LAYER, 6, 3, 4, 2 } },
+    { LV_OP_NORM_DX, MOD | G | AD(0) | AD(1) | AD(2), "fff bbb", "n", 0, 0,
+      { 1285, 48, LAYER, 2, 0, 1, 5 } },
+    { LV_OP_NORM_DX, MOD | G,             "fff", "n", 0, 0, { 6, 33, RMS, 2, 1, 0, 3 } },
+
+    /* M C rows-of-mod row batch; types x dy dx */
+    { LV_OP_GATE_DX, MOD,         "fff bbb", "n", 0, 0, { 1, 1, 1, 0 } },
+    { LV_OP_GATE_DX, MOD,         "fff fbf bbb bfb", "nzl", 0, 0, { 65, 193, 6, 5 } },
+    { LV_OP_GATE_DX, MOD | NO(0), "fff bff", "n", 0, 0, { 513, 64, 6, 2 } },
+    { LV_OP_GATE_DX, MOD | NO(1) | OPS_NO_X, "fff fbb", "n", 0, 0, { 33, 127, 2, 1 } },
+    { LV_OP_GATE_DX, NO(1) | OPS_NO_X | AD(0), "fff fbb", "n", 0, 0, { 7, 513, 0, 0 } },
+    { LV_OP_GATE_DX, MOD | AD(0), "fff fbf bbb", "n", 0, 0, { 66, 65, 6, 5, 2 } },
+    { LV_OP_GATE_DX, MOD | ONDY,  "fff fbb", "n", 0, 0, { 1285, 48, 1, 0, 5 } },
+
+    /* M H D M-over-L; types x dy dx */
+    { LV_OP_QKNORM_DX, 0,            "fff bbb", "n", 0, 0, { 1, 1, 2 } },
+    { LV_OP_QKNORM_DX, ROPE,         "fff fbb bbb bfb", "nzl", 0, 0, { 65, 4, 48 } },
+    { LV_OP_QKNORM_DX, ROPE | NO(1), "fff bbb", "nd", 0, 0, { 33, 3, 12 } },
+    { LV_OP_QKNORM_DX, NO(0),        "fff bbb", "n", 0, 0, { 7, 5, 11 } },
+    { LV_OP_QKNORM_DX, ROPE | AD(0) | AD(1), "fff bbb", "n", 0, 0, { 129, 2, 64 } },
+    { LV_OP_QKNORM_DX, ROPE | ONDY,  "fff bbb", "n", 0, 0, { 513, 3, 10 } },
+    { LV_OP_QKNORM_DX, ROPE,         "fff bbb", "n", 0, 0, { 66, 2, 12, 3 } },
+
+    /* Lq Lk H D buckets max_distance batch; types qkv o dy grads; s: scale. Where only
+     * one key counts the gradients of q and k vanish. */
+    { LV_OP_ATTN_DX, NO(0) | NO(1) | NO(3), "ffff bbbb", "n", 0, 0, { 1, 1, 1, 12 } },
+    { LV_OP_ATTN_DX, NO(0) | NO(1) | NO(3), "ffff bbbb", "n", 0, 0, { 7, 1, 2, 64 } },
+    { LV_OP_ATTN_DX, NO(3),          "ffff bbbb bbff bfbf", "nz", 0, 0, { 33, 65, 3, 12 } },
+    { LV_OP_ATTN_DX, NO(3),          "ffff fbfb bbbb", "nd", 0, 0, { 64, 64, 4, 48 } },
+    { LV_OP_ATTN_DX, NO(3),          "ffff bbbb", "n", 0, 0, { 127, 129, 2, 64 } },
+    { LV_OP_ATTN_DX, NO(1) | NO(2) | NO(3), "ffff bbbb", "n", 0, 0, { 128, 31, 3, 128 } },
+    { LV_OP_ATTN_DX, NO(0) | NO(3),  "ffff bbbb", "n", 0, 0, { 129, 257, 1, 128 } },
+    { LV_OP_ATTN_DX, NO(3) | AD(0) | AD(1) | AD(2), "ffff bbbf bbbb", "n", 0, 0,
+      { 65, 33, 2, 48 } },
+    { LV_OP_ATTN_DX, NO(3),          "ffff bbbb", "l", 200, 0, { 65, 100, 2, 64 } },
+    { LV_OP_ATTN_DX, KEYB | NO(3),   "ffff bbbb", "n", 0, 0, { 32, 63, 2, 48 } },
+    { LV_OP_ATTN_DX, KEYB | NO(0) | NO(1) | NO(3), "ffff bbbb", "m", 0, 0,
+      { 17, 300, 3, 64 } },
+    { LV_OP_ATTN_DX, RELB | FIX,     "ffff bbbb", "n", 5, 1, { 33, 33, 2, 12, 32, 128 } },
+    { LV_OP_ATTN_DX, RELB | KEYB,    "ffff bbbb", "n", 5, 1, { 100, 100, 3, 64, 32, 128 } },
+    { LV_OP_ATTN_DX, RELB | AD(3) | NO(0) | NO(1) | NO(2), "ffff bbbb", "n", 5, 0,
+      { 40, 90, 2, 12, 16, 64 } },
+    { LV_OP_ATTN_DX, NO(3),          "ffff bbbb", "n", 0, 0, { 33, 65, 2, 12, 0, 0, 2 } },
+    { LV_OP_ATTN_DX, KEYB | NO(3) | AD(1), "ffff bbbb", "n", 0, 0,
+      { 129, 40, 3, 64, 0, 0, 3 } },
+    { LV_OP_ATTN_DX, RELB | KEYB,    "ffff bbbb", "n", 5, 1, { 40, 33, 2, 48, 32, 128, 2 } },
+    { LV_OP_ATTN_DX, KEYB | NO(3),   "ffff bbbb", "x", 0, 0, { 33, 40, 2, 12, 0, 0, 2 } },
+
+    /* L H D P map batch; types qkv w o dy grads; s: eps. With one token
+     * only v has any. RELU leaves some tokens without features: eps keeps those few
+     * from deciding the error. */
+    { LV_OP_LINATTN_DX, NO(0) | NO(1) | NO(3) | NO(4), "fffff bbbbb", "n", 0, 0,
+      { 1, 1, 12, 5, HEDGE } },
+    { LV_OP_LINATTN_DX, FIX,    "fffff bbbbb bfbbf bhfff", "n", 0, 0, { 65, 3, 12, 48, HEDGE } },
+    { LV_OP_LINATTN_DX, 0,      "fffff fbbfb bbbbb", "nzd", 0, 0, { 129, 2, 48, 64, HEDGE } },
+    { LV_OP_LINATTN_DX, FIX,    "fffff bbbbb", "n", 0, 0, { 257, 2, 64, 64, HEDGE } },
+    { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 0, 0, { 127, 3, 128, 128, HEDGE } },
+    { LV_OP_LINATTN_DX, NO(3) | NO(4), "fffff bbbbb", "n", 0, 0, { 64, 5, 48, 5, HEDGE } },
+    { LV_OP_LINATTN_DX, NO(1) | NO(2) | NO(4), "fffff bbbbb", "n", 0, 0,
+      { 513, 1, 12, 31, HEDGE } },
+    { LV_OP_LINATTN_DX, AD(0) | AD(1) | AD(2) | AD(3) | AD(4), "fffff bbbbb", "n", 0, 0,
+      { 33, 2, 48, 16, HEDGE } },
+    { LV_OP_LINATTN_DX, FIX,    "fffff bbbbb", "nz", 0, 0.1f, { 63, 2, 12, 5, RELUM } },
+    { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 4, 1e-3f, { 130, 2, 64, 128, RELUM } },
+    { LV_OP_LINATTN_DX, FIX,    "fffff bbbbb bfbbf", "nz", 4, 0, { 33, 3, 12, 5, TAYL } },
+    { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 4, 0, { 128, 2, 64, 16, TAYL } },
+    { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 0, 0, { 65, 2, 48, 64, HEDGE, 2 } },
+    { LV_OP_LINATTN_DX, AD(4),  "fffff bbbbb", "n", 0, 0.1f, { 130, 1, 12, 5, RELUM, 3 } },
+    { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 4, 0, { 33, 2, 12, 5, TAYL, 2 } },
+
+    /* rows cols; types a b dy grads */
+    { LV_OP_MIX_DX, 0,                     "ffff bbbb fbfb bfbf", "nzl", 0, 0, { 33, 193 } },
+    { LV_OP_MIX_DX, 0,                     "ffff bbbb", "n", 0, 0, { 1, 1 } },
+    { LV_OP_MIX_DX, AD(0) | AD(1) | AD(2), "ffff bbbb", "n", 0, 0, { 65, 1027 } },
+    { LV_OP_MIX_DX, NO(0) | NO(1),         "ffff bbff", "n", 0, 0, { 129, 513 } },
+    { LV_OP_MIX_DX, NO(2) | NO(0),         "ffff bbbb", "n", 0, 0, { 7, 31 } },
+
+    /* rows cols act; types x dy dx */
+    { LV_OP_ACT_DX, 0,     "fff bbb fbf bff", "nz", 0, 0, { 7, 193, NONE } },
+    { LV_OP_ACT_DX, 0,     "fff bbb fbb bff", "nzld", 0, 0, { 33, 65, RELU } },
+    { LV_OP_ACT_DX, 0,     "fff bbb fbb bff", "nzld", 0, 0, { 33, 65, SILU } },
+    { LV_OP_ACT_DX, 0,     "fff bbb fbb bff", "nzlcd", 0, 0, { 33, 65, GELU } },
+    { LV_OP_ACT_DX, 0,     "fff bbb fbb bff", "nzld", 0, 0, { 129, 31, CLAMP } },
+    { LV_OP_ACT_DX, AD(0), "fff bbb", "n", 0, 0, { 1, 1, SILU } },
+    { LV_OP_ACT_DX, AD(0), "fff bbb bff", "n", 0, 0, { 17, 4099, GELU } },
+    { LV_OP_ACT_DX, ONDY,  "fff bbb", "n", 0, 0, { 65, 127, RELU } },
+
+    /* rows cols; types x g dy grads */
+    { LV_OP_GLU_DX, 0,             "ffff bbbb fbfb bfbf", "nzld", 0, 0, { 33, 193 } },
+    { LV_OP_GLU_DX, AD(0) | AD(1), "ffff bbbb", "n", 0, 0, { 17, 4099 } },
+    { LV_OP_GLU_DX, NO(0),         "ffff bbbb", "n", 0, 0, { 1, 1 } },
+    { LV_OP_GLU_DX, NO(1) | AD(0), "ffff bbbf", "n", 0, 0, { 7, 129 } },
+    { LV_OP_GLU_DX, ONDY,          "ffff bbbb", "n", 0, 0, { 65, 513 } },
+
+    /* M V C; type of dy */
+    { LV_OP_EMBED_DX, 0,     "f b", "n", 0, 0, { 33, 127, 65 } },
+    { LV_OP_EMBED_DX, 0,     "f b", "n", 0, 0, { 1, 1, 1 } },
+    { LV_OP_EMBED_DX, AD(0), "f b", "nz", 0, 0, { 513, 5, 129 } },
+    { LV_OP_EMBED_DX, 0,     "f", "l", 0, 0, { 2051, 2, 300 } },
+
+    /* B Y X C O k stride pad, as of CONV; types dy w dx */
+    { LV_OP_CONV_DX, 0,     "fff bbb", "n", 0, 0, { 1, 1, 1, 1, 1, 1, 1, 0 } },
+    { LV_OP_CONV_DX, FIX,   "fff fbf fhb bbb bhf bfb", "nz", 0, 0,
+      { 2, 7, 9, 16, 17, 3, 1, 1 } },
+    { LV_OP_CONV_DX, AD(0), "fff bbb bbf", "n", 0, 0, { 3, 8, 5, 33, 16, 3, 1, 1 } },
+    { LV_OP_CONV_DX, FIX,   "fff bbb", "n", 0, 0, { 1, 9, 11, 5, 12, 3, 1, 0 } },
+    { LV_OP_CONV_DX, 0,     "fff bbb", "n", 0, 0, { 2, 8, 8, 16, 32, 3, 2, 1 } },
+    { LV_OP_CONV_DX, FIX,   "fff bbb", "n", 0, 0, { 1, 7, 10, 3, 5, 3, 2, 1 } },
+    { LV_OP_CONV_DX, AD(0), "fff bbb", "n", 0, 0, { 2, 6, 5, 8, 4, 1, 2, 0 } },
+    { LV_OP_CONV_DX, 0,     "fff bbb", "nl", 0, 0, { 1, 17, 16, 64, 63, 3, 1, 1 } },
+    { LV_OP_CONV_DX, 0,     "fff bbb", "n", 0, 0, { 1, 6, 7, 4, 5, 5, 1, 2 } },
+
+    /* B Y X C O k stride pad, as of CONV; types dy and x */
+    { LV_OP_CONV_DW, 0,     "f b", "n", 0, 0, { 1, 1, 1, 1, 1, 1, 1, 0 } },
+    { LV_OP_CONV_DW, 0,     "f b", "nz", 0, 0, { 2, 7, 9, 16, 17, 3, 1, 1 } },
+    { LV_OP_CONV_DW, AD(0), "f b", "n", 0, 0, { 3, 8, 5, 33, 16, 3, 1, 1 } },
+    { LV_OP_CONV_DW, 0,     "f b", "n", 0, 0, { 1, 9, 11, 5, 12, 3, 1, 0 } },
+    { LV_OP_CONV_DW, 0,     "f b", "n", 0, 0, { 2, 8, 8, 16, 32, 3, 2, 1 } },
+    { LV_OP_CONV_DW, 0,     "f b", "n", 0, 0, { 1, 7, 10, 3, 5, 3, 2, 1 } },
+    { LV_OP_CONV_DW, AD(0), "f b", "n", 0, 0, { 2, 6, 5, 8, 4, 1, 2, 0 } },
+    { LV_OP_CONV_DW, 0,     "f b", "nl", 0, 0, { 1, 17, 16, 64, 63, 3, 1, 1 } },
+    { LV_OP_CONV_DW, 0,     "f b", "n", 0, 0, { 1, 6, 7, 4, 5, 5, 1, 2 } },
+
+    /* B Y X C, as of RECALL and UPSAMPLE; types dy dx */
+    { LV_OP_RECALL_DX, 0,     "ff bb fb bf", "n", 0, 0, { 3, 5, 7, 33 } },
+    { LV_OP_RECALL_DX, 0,     "ff bb", "n", 0, 0, { 1, 1, 1, 1 } },
+    { LV_OP_RECALL_DX, AD(0), "ff bb bf", "n", 0, 0, { 2, 3, 17, 16 } },
+    { LV_OP_UPSAMPLE_DX, 0,     "ff bb fb bf", "n", 0, 0, { 3, 5, 7, 33 } },
+    { LV_OP_UPSAMPLE_DX, 0,     "ff bb", "n", 0, 0, { 1, 1, 1, 1 } },
+    { LV_OP_UPSAMPLE_DX, AD(0), "ff bb bf", "n", 0, 0, { 2, 3, 17, 16 } },
 };
 
 char ops_role(int op, int t)
@@ -304,9 +569,17 @@ int ops_case_count(void)
 /* Whether the op's products are in bf16 and must round what they multiply. */
 static int rounds(int op, const char *type)
 {
-    if (op == LV_OP_LINEAR || op == LV_OP_CONV)
-        return type[0] == 'b' && type[1] != 'b';
-    return type[0] == 'b' && (op == LV_OP_ATTN || op == LV_OP_LINATTN);
+    switch (op) {
+    case LV_OP_LINEAR:
+    case LV_OP_CONV:
+    case LV_OP_LINEAR_DX:
+    case LV_OP_CONV_DX:    return type[0] == 'b' && type[1] != 'b';
+    case LV_OP_ATTN:
+    case LV_OP_LINATTN:
+    case LV_OP_ATTN_DX:
+    case LV_OP_LINATTN_DX: return type[0] == 'b';
+    }
+    return 0;
 }
 
 OpsCase ops_case(int i)
@@ -327,7 +600,7 @@ OpsCase ops_case(int i)
     slack      = r->slack > 0 ? r->slack : 1;
     half       = rounds(c.op, c.type) ? ops[c.op].half : 0;
     c.tol      = slack * (ops[c.op].sum + half);
-    c.stat_tol = slack * (ops[c.op].stat + (c.op == LV_OP_LINATTN ? half : 0));
+    c.stat_tol = slack * (ops[c.op].stat + (c.op == LV_OP_ATTN ? 0 : half));
     return c;
 }
 
@@ -343,8 +616,10 @@ static LvTensor tensor(int rank, int a, int b, int c, int d)
 #define T2(a, b)       tensor(2, a, b, 1, 1)
 #define T3(a, b, c)    tensor(3, a, b, c, 1)
 #define T4(a, b, c, d) tensor(4, a, b, c, d)
-/* a tensor that is there only with a flag */
+/* a tensor that is there only with a flag; output i unless a flag takes it away */
 #define IF(flag, t)    ((f & (flag)) ? (t) : LV_NO_TENSOR)
+#define OUT(i, t)      ((f & OPS_LESS(i)) ? LV_NO_TENSOR : (t))
+#define ADDED          (f >> 24 & 31)
 
 static void shape_linear(LvLinearArgs *a, const int *n, int f, float s)
 {
@@ -354,20 +629,27 @@ static void shape_linear(LvLinearArgs *a, const int *n, int f, float s)
     (void)s;
 }
 
+/* A number that a row may leave out when it is 1. */
+static int samples(int n)
+{
+    return LV_MAX(n, 1);
+}
+
 static void shape_norm(LvNormArgs *a, const int *n, int f, float s)
 {
     *a = (LvNormArgs) {
-        T2(n[0], n[1]), IF(G, T1(n[1])), IF(B, T1(n[1])), IF(MOD, T2(n[3], n[1])),
-        T2(n[0], n[1]), IF(STATS, T1(n[0])), IF(STATS, T1(n[0])),
-        .kind = n[2], .shift = n[4], .scale = n[5], .eps = s,
+        T2(n[0], n[1]), IF(G, T1(n[1])), IF(B, T1(n[1])),
+        IF(MOD, T2(samples(n[6]) * n[3], n[1])), T2(n[0], n[1]),
+        IF(STATS, T1(n[0])), IF(STATS, T1(n[0])),
+        .kind = n[2], .shift = n[4], .scale = n[5], .eps = s, .batch = samples(n[6]),
     };
 }
 
 static void shape_gate(LvGateArgs *a, const int *n, int f, float s)
 {
     *a = (LvGateArgs) {
-        T2(n[0], n[1]), T2(n[0], n[1]), IF(MOD, T2(n[2], n[1])), T2(n[0], n[1]),
-        .row = n[3],
+        T2(n[0], n[1]), T2(n[0], n[1]), IF(MOD, T2(samples(n[4]) * n[2], n[1])),
+        T2(n[0], n[1]), .row = n[3], .batch = samples(n[4]),
     };
     (void)s;
 }
@@ -377,33 +659,32 @@ static void shape_qknorm(LvQknormArgs *a, const int *n, int f, float s)
     int c = n[1] * n[2];
 
     *a = (LvQknormArgs) {
-        T2(n[0], c), T1(c), IF(ROPE, T3(n[0], n[2] / 2, 2)), T2(n[0], c),
-        IF(STATS, T1(n[0])), .heads = n[1], .eps = s,
+        T2(n[0], c), T1(c), IF(ROPE, T3(n[0] / samples(n[3]), n[2] / 2, 2)),
+        T2(n[0], c), IF(STATS, T1(n[0])), .heads = n[1], .eps = s,
     };
 }
 
 static void shape_attn(LvAttnArgs *a, const int *n, int f, float s)
 {
-    int c = n[2] * n[3];
+    int c = n[2] * n[3], b = samples(n[6]);
+    LvTensor q = T2(b * n[0], c), k = T2(b * n[1], c);
 
     *a = (LvAttnArgs) {
-        T2(n[0], c), T2(n[1], c), T2(n[1], c), IF(KEYB, T1(n[1])),
-        IF(RELB, T2(n[4], n[2])), T2(n[0], c), IF(STATS, T2(n[2], n[0])),
-        .heads = n[2], .max_distance = n[5],
-        .scale = s > 0 ? s : (float)(1 / sqrt(n[3])),
+        q, k, k, IF(KEYB, T1(b * n[1])), IF(RELB, T2(n[4], n[2])), q,
+        IF(STATS, T2(b * n[2], n[0])), .heads = n[2], .max_distance = n[5],
+        .scale = s > 0 ? s : (float)(1 / sqrt(n[3])), .batch = b,
     };
 }
 
 static void shape_linattn(LvLinattnArgs *a, const int *n, int f, float s)
 {
-    int c = n[1] * n[2];
+    int b = samples(n[5]);
+    LvTensor q = T2(b * n[0], n[1] * n[2]), w = T3(n[1], n[2], n[3]);
 
     *a = (LvLinattnArgs) {
-        T2(n[0], c), T2(n[0], c), T2(n[0], c), T3(n[1], n[2], n[3]),
-        T3(n[1], n[2], n[3]), T2(n[0], c),
-        IF(STATS, T3(n[1], ops_features(n[4], n[3]), n[2] + 1)),
-        IF(STATS, T2(n[1], n[0])), .heads = n[1], .map = n[4],
-        .eps = s > 0 ? s : 1e-6f,
+        q, q, q, w, w, q, IF(STATS, T3(b * n[1], ops_features(n[4], n[3]), n[2] + 1)),
+        IF(STATS, T2(b * n[1], n[0])), .heads = n[1], .map = n[4],
+        .eps = s > 0 ? s : 1e-6f, .batch = b,
     };
 }
 
@@ -445,20 +726,28 @@ static void shape_embed(LvEmbedArgs *a, const int *n, int f, float s)
 
 static void shape_sinusoid(LvSinusoidArgs *a, const int *n, int f, float s)
 {
-    *a = (LvSinusoidArgs) { T1(1), T2(1, 2 * n[0]) };
+    *a = (LvSinusoidArgs) { T1(samples(n[1])), T2(samples(n[1]), 2 * n[0]) };
     (void)f, (void)s;
 }
 
-/* Tokens of a latent and their width, [L,C pt ph pw]. */
+/* Tokens of latents and their width, [B L,C pt ph pw], and the latents. */
 static LvTensor tokens(const int *n)
 {
-    return T2(n[1] / n[4] * (n[2] / n[5]) * (n[3] / n[6]), n[0] * n[4] * n[5] * n[6]);
+    return T2(samples(n[7]) * (n[1] / n[4]) * (n[2] / n[5]) * (n[3] / n[6]),
+              n[0] * n[4] * n[5] * n[6]);
+}
+
+static LvTensor latents(const int *n)
+{
+    if (!n[7])
+        return T4(n[0], n[1], n[2], n[3]);
+    return (LvTensor) { .rank = 5, .dim = { n[7], n[0], n[1], n[2], n[3] } };
 }
 
 static void shape_patchify(LvPatchifyArgs *a, const int *n, int f, float s)
 {
     *a = (LvPatchifyArgs) {
-        T4(n[0], n[1], n[2], n[3]), tokens(n), .pt = n[4], .ph = n[5], .pw = n[6],
+        latents(n), tokens(n), .pt = n[4], .ph = n[5], .pw = n[6], .order = n[8],
     };
     (void)f, (void)s;
 }
@@ -466,7 +755,7 @@ static void shape_patchify(LvPatchifyArgs *a, const int *n, int f, float s)
 static void shape_unpatchify(LvUnpatchifyArgs *a, const int *n, int f, float s)
 {
     *a = (LvUnpatchifyArgs) {
-        tokens(n), T4(n[0], n[1], n[2], n[3]), .pt = n[4], .ph = n[5], .pw = n[6],
+        tokens(n), latents(n), .pt = n[4], .ph = n[5], .pw = n[6], .order = n[8],
     };
     (void)f, (void)s;
 }
@@ -534,6 +823,197 @@ static void shape_unshuffle(LvUnshuffleArgs *a, const int *n, int f, float s)
         T4(n[0], n[1], n[2], n[3] * n[4] * n[4]), .n = n[4],
     };
     (void)f, (void)s;
+}
+
+/* inner: of a repeated row, or of all that is repeated */
+static void shape_expand(LvExpandArgs *a, const int *n, int f, float s)
+{
+    *a = (LvExpandArgs) {
+        T2(n[0], n[2]), T2(n[0] * n[1], n[2]), .inner = n[3] ? n[0] * n[2] : n[2],
+    };
+    (void)f, (void)s;
+}
+
+static void shape_reduce(LvReduceArgs *a, const int *n, int f, float s)
+{
+    *a = (LvReduceArgs) {
+        T2(n[0] * n[1], n[2]), T2(n[0], n[2]), .inner = n[3] ? n[0] * n[2] : n[2],
+        .add = ADDED,
+    };
+    (void)s;
+}
+
+static void shape_fill(LvFillArgs *a, const int *n, int f, float s)
+{
+    *a = (LvFillArgs) { T2(n[0], n[1]), .value = s };
+    (void)f;
+}
+
+static void shape_loss(LvLossArgs *a, const int *n, int f, float s)
+{
+    LvTensor t = T2(n[0] * n[1], n[2]);
+
+    *a = (LvLossArgs) { t, t, T1(n[0]), T1(n[0]), OUT(1, t), .kind = n[3] };
+    (void)s;
+}
+
+static void shape_sqsum(LvSqsumArgs *a, const int *n, int f, float s)
+{
+    *a = (LvSqsumArgs) { T2(n[0], n[1]), T1(1), .add = ADDED };
+    (void)s;
+}
+
+static void shape_adamw(LvAdamwArgs *a, const int *n, int f, float s)
+{
+    LvTensor t = T1(n[0]);
+
+    *a = (LvAdamwArgs) { t, T1(LV_HYPER_NB), IF(OPS_NORM, T1(1)), t, t, t, OUT(3, t) };
+    (void)s;
+}
+
+static void shape_linear_dx(LvLinearDxArgs *a, const int *n, int f, float s)
+{
+    *a = (LvLinearDxArgs) {
+        T2(n[0], n[2]), T2(n[2], n[1]), T2(n[0], n[1]), .add = ADDED,
+    };
+    (void)s;
+}
+
+static void shape_linear_dw(LvLinearDwArgs *a, const int *n, int f, float s)
+{
+    *a = (LvLinearDwArgs) {
+        T2(n[0], n[2]), T2(n[0], n[1]), T2(n[2], n[1]), .add = ADDED,
+    };
+    (void)s;
+}
+
+static void shape_norm_dx(LvNormDxArgs *a, const int *n, int f, float s)
+{
+    LvTensor x = T2(n[0], n[1]), c = T1(n[1]), mod = T2(samples(n[6]) * n[3], n[1]);
+
+    *a = (LvNormDxArgs) {
+        x, IF(G, c), IF(B, c), IF(MOD, mod), T1(n[0]), T1(n[0]), x,
+        OUT(0, x), OUT(1, c), OUT(2, c), OUT(3, mod),
+        .kind = n[2], .shift = n[4], .scale = n[5], .batch = samples(n[6]), .add = ADDED,
+    };
+    if (n[2] == RMS)
+        a->mean = LV_NO_TENSOR;
+    if (!(f & MOD))
+        a->dmod = LV_NO_TENSOR;
+    (void)s;
+}
+
+static void shape_gate_dx(LvGateDxArgs *a, const int *n, int f, float s)
+{
+    LvTensor x = T2(n[0], n[1]), mod = T2(samples(n[4]) * n[2], n[1]);
+
+    *a = (LvGateDxArgs) {
+        x, IF(MOD, mod), x, OUT(0, x), OUT(1, mod),
+        .row = n[3], .batch = samples(n[4]), .add = ADDED,
+    };
+    if (f & OPS_NO_X)
+        a->x = LV_NO_TENSOR;
+    (void)s;
+}
+
+static void shape_qknorm_dx(LvQknormDxArgs *a, const int *n, int f, float s)
+{
+    LvTensor x = T2(n[0], n[1] * n[2]), c = T1(n[1] * n[2]);
+
+    *a = (LvQknormDxArgs) {
+        x, c, IF(ROPE, T3(n[0] / samples(n[3]), n[2] / 2, 2)), T1(n[0]), x,
+        OUT(0, x), OUT(1, c), .heads = n[1], .add = ADDED,
+    };
+    (void)s;
+}
+
+static void shape_attn_dx(LvAttnDxArgs *a, const int *n, int f, float s)
+{
+    int c = n[2] * n[3], b = samples(n[6]);
+    LvTensor q = T2(b * n[0], c), k = T2(b * n[1], c), rel = T2(n[4], n[2]);
+
+    *a = (LvAttnDxArgs) {
+        q, k, k, IF(KEYB, T1(b * n[1])), IF(RELB, rel), q, T2(b * n[2], n[0]), q,
+        OUT(0, q), OUT(1, k), OUT(2, k), OUT(3, rel),
+        .heads = n[2], .max_distance = n[5],
+        .scale = s > 0 ? s : (float)(1 / sqrt(n[3])), .batch = b, .add = ADDED,
+    };
+}
+
+static void shape_linattn_dx(LvLinattnDxArgs *a, const int *n, int f, float s)
+{
+    int b = samples(n[5]);
+    LvTensor q = T2(b * n[0], n[1] * n[2]), w = T3(n[1], n[2], n[3]);
+
+    *a = (LvLinattnDxArgs) {
+        q, q, q, w, w, q, T3(b * n[1], ops_features(n[4], n[3]), n[2] + 1),
+        T2(b * n[1], n[0]), q, OUT(0, q), OUT(1, q), OUT(2, q), OUT(3, w), OUT(4, w),
+        .heads = n[1], .map = n[4], .eps = s > 0 ? s : 1e-6f, .batch = b, .add = ADDED,
+    };
+}
+
+static void shape_mix_dx(LvMixDxArgs *a, const int *n, int f, float s)
+{
+    LvTensor t = T2(n[0], n[1]);
+
+    *a = (LvMixDxArgs) {
+        t, t, T1(1), t, OUT(0, t), OUT(1, t), OUT(2, T1(1)), .add = ADDED,
+    };
+    (void)s;
+}
+
+static void shape_act_dx(LvActDxArgs *a, const int *n, int f, float s)
+{
+    LvTensor t = T2(n[0], n[1]);
+
+    *a = (LvActDxArgs) { t, t, t, .act = n[2], .add = ADDED };
+    (void)s;
+}
+
+static void shape_glu_dx(LvGluDxArgs *a, const int *n, int f, float s)
+{
+    LvTensor t = T2(n[0], n[1]);
+
+    *a = (LvGluDxArgs) { t, t, t, OUT(0, t), OUT(1, t), .add = ADDED };
+    (void)s;
+}
+
+static void shape_embed_dx(LvEmbedDxArgs *a, const int *n, int f, float s)
+{
+    *a = (LvEmbedDxArgs) { T1(n[0]), T2(n[0], n[2]), T2(n[1], n[2]), .add = ADDED };
+    (void)s;
+}
+
+static void shape_conv_dx(LvConvDxArgs *a, const int *n, int f, float s)
+{
+    LvConvArgs c;
+
+    shape_conv(&c, n, 0, s);
+    *a = (LvConvDxArgs) { c.y, c.w, c.x, c.stride, c.pad, .add = ADDED };
+}
+
+static void shape_conv_dw(LvConvDwArgs *a, const int *n, int f, float s)
+{
+    LvConvArgs c;
+
+    shape_conv(&c, n, 0, s);
+    *a = (LvConvDwArgs) { c.y, c.x, c.w, c.stride, c.pad, .add = ADDED };
+}
+
+static void shape_recall_dx(LvRecallDxArgs *a, const int *n, int f, float s)
+{
+    *a = (LvRecallDxArgs) {
+        T4(n[0], n[1], n[2], 2 * n[3]), T4(n[0], n[1], n[2], n[3]), .add = ADDED,
+    };
+    (void)s;
+}
+
+static void shape_upsample_dx(LvUpsampleDxArgs *a, const int *n, int f, float s)
+{
+    *a = (LvUpsampleDxArgs) {
+        T4(n[0], 2 * n[1], 2 * n[2], n[3]), T4(n[0], n[1], n[2], n[3]), .add = ADDED,
+    };
+    (void)s;
 }
 
 static int dtype_of(const OpsCase *c, int t)
@@ -614,9 +1094,10 @@ static double activation(char kind, char role, size_t i, uint64_t *s)
     }
 }
 
+/* n: keys of a sample */
 static double masked(char kind, size_t i, size_t n, uint64_t *s)
 {
-    int off = kind == 'm' ? i + 1 != n : i % 3 == 1;
+    int off = kind == 'm' ? i % n + 1 != n : kind == 'x' ? i < n : i % 3 == 1;
     double x = 0.5 * normal(s);
 
     return off ? -INFINITY : x;
@@ -627,6 +1108,33 @@ static double moment(char kind, uint64_t *s)
     double t = 1000 * uniform(s);
 
     return kind == 'z' ? 0 : kind == 'c' ? 937.5 : t;
+}
+
+/* Scalars of ADAMW in its third step. */
+static double hyper(const OpsCase *c, size_t i)
+{
+    switch (i) {
+    case LV_HYPER_LR:    return 1e-2;
+    case LV_HYPER_BETA1: return 0.9;
+    case LV_HYPER_BETA2: return 0.95;
+    case LV_HYPER_EPS:   return 1e-8;
+    case LV_HYPER_DECAY: return 0.1;
+    case LV_HYPER_BIAS1: return 1 - pow(0.9, 3);
+    case LV_HYPER_BIAS2: return 1 - pow(0.95, 3);
+    case LV_HYPER_CLIP:  return c->n[1];
+    default:             return 0.99;
+    }
+}
+
+/* Rows of the table that ids choose from. */
+static int table_rows(const OpsCase *c, const LvOpArgs *a)
+{
+    return c->op == LV_OP_EMBED ? a->embed.table.dim[0] : a->embed_dx.dtable.dim[0];
+}
+
+static int batch_of(const OpsCase *c)
+{
+    return c->op == LV_OP_ATTN || c->op == LV_OP_ATTN_DX ? samples(c->n[6]) : 1;
 }
 
 /* Size that the products of a weight sum over. */
@@ -648,10 +1156,14 @@ static double value(const OpsCase *c, const LvOpArgs *a, int t, size_t i, uint64
     case 'b': return 0.5 * normal(s);
     case 'm': return 0.5 * normal(s);
     case 'e': return normal(s);
-    case 'k': return masked(c->kind, i, ops_numel(x), s);
+    case 'k': return masked(c->kind, i, ops_numel(x) / (size_t)batch_of(c), s);
     case 's': return 0.3;
     case 't': return moment(c->kind, s);
-    case 'i': return floor(uniform(s) * (a->embed.table.dim[0] + 4)) - 2;
+    case 'i': return floor(uniform(s) * (table_rows(c, a) + 4)) - 2;
+    case 'h': return hyper(c, i);
+    case 'q': return c->n[2];
+    case '-': return normal(s);
+    case '+': return pow(normal(s), 2);
     default:  return 0;
     }
 }
@@ -666,16 +1178,46 @@ static void fill_rope(LvTensor *t, uint64_t *s)
     }
 }
 
+/* What the forward op gives for these inputs. */
+static void fill_results(const OpsCase *c, LvOpArgs *a)
+{
+    const OpsGrad *g = ops_grad(c->op);
+    double *out[OPS_MAX_OUT];
+    LvOpArgs f;
+
+    ops_grad_forward(g, a, &f);
+    ops_ref(g->of, &f, out);
+    for (int i = 0; i < OPS_MAX_OUT; i++) {
+        int at = out[i] ? g->place[lv_op_info(g->of)->in + i] - '0' : -1;
+        for (size_t k = 0; at >= 0 && at != g->dy && k < ops_numel(&a->t[at]); k++)
+            put(&a->t[at], k, out[i][k]);
+        free(out[i]);
+    }
+}
+
+int ops_given(const OpsCase *c, const LvOpArgs *a, int t)
+{
+    int i = t - lv_op_info(c->op)->in;
+
+    return lv_has(&a->t[t]) && (i < 0 || ops_added(c->op, a) >> i & 1);
+}
+
 void ops_case_fill(const OpsCase *c, LvOpArgs *a)
 {
-    for (int t = 0; ops[c->op].role[t] && ops[c->op].role[t] != '-'; t++) {
+    const char *role = ops[c->op].role;
+
+    for (int t = 0; role[t]; t++) {
         uint64_t s = c->seed * 16 + (uint64_t)t;
-        if (ops[c->op].role[t] == 'r')
+        if (!ops_given(c, a, t))
+            continue;
+        if (role[t] == 'r')
             fill_rope(&a->t[t], &s);
         else
             for (size_t i = 0; i < ops_numel(&a->t[t]); i++)
                 put(&a->t[t], i, value(c, a, t, i, &s));
     }
+    if (strchr(role, 'd'))
+        fill_results(c, a);
 }
 
 const char *ops_case_text(char *buf, size_t size, const OpsCase *c)
@@ -690,7 +1232,7 @@ const char *ops_case_text(char *buf, size_t size, const OpsCase *c)
         const char *text = lv_has(&a.t[t]) ? lv_tensor_text(one, sizeof(one), &a.t[t])
                                            : "none";
         n += (size_t)snprintf(buf + n, size - n, "%s%s",
-                              ops[c->op].role[t] == '-' ? " -> " : " ", text);
+                              strchr("-+", ops[c->op].role[t]) ? " -> " : " ", text);
     }
     if (n < size)
         snprintf(buf + n, size - n, ", kind %c, flags %#x, scalar %g, numbers "

@@ -23,11 +23,18 @@ enum OpsFlags {
     OPS_ON_0  = 1 << 8, ///< the output lies on the first input
     OPS_ON_1  = 1 << 9, ///< the output (of recall: the second) lies on the second input
     OPS_FIXED = 1 << 10, ///< weights are marked fixed
+    OPS_ON_DY = 1 << 11, ///< the first output lies on dy
+    OPS_NORM  = 1 << 12, ///< norm of ADAMW
+    OPS_NO_X  = 1 << 13, ///< no x, where it is optional
 };
 
+/** Output i is absent; output i is added to (bit i of `add`). */
+#define OPS_LESS(i) (1 << (16 + (i)))
+#define OPS_ADD(i)  (1 << (24 + (i)))
+
 /** Inputs: normal, zero, constant, large, with subnormals, offset, all but one
- *  key masked. */
-#define OPS_KINDS "nzcldom"
+ *  key of each sample masked, all keys of the first sample masked. */
+#define OPS_KINDS "nzcldomx"
 
 /** One case; what n[] holds for each op stands above its rows. */
 typedef struct OpsCase {
@@ -70,9 +77,14 @@ void ops_case_fill(const OpsCase *c, LvOpArgs *a);
 /** The case in words into buf. Returns buf. */
 const char *ops_case_text(char *buf, size_t size, const OpsCase *c);
 
+/** Whether the contents of tensor t are an input: outputs that are added to count. */
+int ops_given(const OpsCase *c, const LvOpArgs *a, int t);
+
 /** Role of tensor t of an op: 'A' and 'a' activations (A is scaled in kind 'l'),
  *  'w' weights of products, 'g' gains, 'b' biases, 'm' modulation, 'r' rotations,
- *  'k' key bias, 'e' relative bias, 's' share, 'i' ids, 't' time, '-' output. */
+ *  'k' key bias, 'e' relative bias, 's' share, 'i' ids, 't' time, 'h' scalars of
+ *  ADAMW, 'q' its norm, 'd' results of the forward op, '-' output, '+' output that is
+ *  not negative. */
 char ops_role(int op, int t);
 
 /** Letter number of the type of tensor t in a case's type, or -1: settled (f32, or

@@ -8,13 +8,110 @@
 
 #include <stdlib.h>
 
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/conv.h"
 
 enum { ROWS = 16 };
 
+/* Bands and weights */
+
+LvBand lv_conv_band(const LvConvShape *s, int y0, int rows)
+{
+    LvBand b  = { .y0 = y0, .rows = rows };
+    int start = y0 * s->stride - s->pad;
+    int end   = (y0 + rows - 1) * s->stride - s->pad + s->w->dim[2];
+
+    b.x0      = LV_MAX(start, 0);
+    b.pad_top = b.x0 - start;
+    b.in_rows = LV_MIN(end, s->x->dim[1]) - b.x0;
+    return b;
+}
+
+LvConvDesc lv_conv_desc(const LvConvShape *s, const LvBand *b, int batch, int what,
+                        int out_type)
+{
+    return (LvConvDesc) {
+        .what = what, .batch = batch,
+        .in_rows = b->in_rows, .cols = s->x->dim[2], .c = s->x->dim[3],
+        .out_rows = b->rows, .out_cols = s->y->dim[2], .o = s->y->dim[3],
+        .kh = s->w->dim[2], .kw = s->w->dim[3], .stride = s->stride,
+        .pad_top = b->pad_top, .pad_left = s->pad, .type = s->type,
+        .out_type = out_type,
+    };
+}
+
+/* Channels as the widest of oneDNN's layouts pads them. */
+static size_t padded(int channels)
+{
+    size_t n = (size_t)channels;
+
+    return LV_MAX(LV_ROUND_UP(n, 64), LV_ROUND_UP(n, 24));
+}
+
+size_t lv_conv_room(const LvConvShape *s)
+{
+    return padded(s->w->dim[0]) * padded(s->w->dim[1]) *
+           (size_t)(s->w->dim[2] * s->w->dim[3]);
+}
+
+static size_t packed_room(const LvConvShape *s)
+{
+    return LV_ROUND_UP(lv_conv_room(s) * lv_dtype_size((LvDtype)s->type), LV_ALIGN);
+}
+
+size_t lv_conv_scratch(const LvConvShape *s)
+{
+    return packed_room(s) + (s->w->dtype == LV_F32 ? 0 : 4 * lv_tensor_numel(s->w));
+}
+
+int lv_conv_fits(const LvCpu *cpu, const LvConvShape *s, const LvConv *conv, size_t size)
+{
+    size_t takes = lv_conv_weight_bytes(conv), room = lv_conv_room(s) * size;
+
+    return takes <= room ? 0 : lv_fail(cpu->dev.msg, LV_ERR_DEVICE,
+                                       "cpu: weight takes %zu bytes, not %zu", takes,
+                                       room);
+}
+
+typedef struct PackArg {
+    const LvTensor *w;
+    const LvConv *conv;
+    float *plain; /* room for the weight as f32; NULL: allocated when needed */
+} PackArg;
+
+static int pack_weight(LvCpu *cpu, void *dst, void *arg)
+{
+    const PackArg *p = arg;
+    size_t n   = lv_tensor_numel(p->w);
+    int is_f32 = p->w->dtype == LV_F32, ret;
+    float *own = is_f32 || p->plain ? NULL : lv_alloc(n * sizeof(*own));
+    float *src = is_f32 ? p->w->data : p->plain ? p->plain : own;
+
+    if (!src)
+        return lv_fail(cpu->dev.msg, LV_ERR(ENOMEM), "cpu: out of memory");
+    if (!is_f32)
+        lv_to_f32(src, p->w->data, (LvDtype)p->w->dtype, n);
+    ret = lv_conv_reorder(p->conv, dst, src);
+    lv_free(own);
+    return ret;
+}
+
+const void *lv_conv_weight(LvCpu *cpu, const LvConvShape *s, const LvConv *conv, int kind,
+                           void *scratch)
+{
+    PackArg arg = { .w = s->w, .conv = conv };
+
+    if (!scratch)
+        return lv_cpu_packed(cpu, s->w, kind, s->type, lv_conv_weight_bytes(conv),
+                             pack_weight, &arg);
+    arg.plain = (float *)(void *)((char *)scratch + packed_room(s));
+    return pack_weight(cpu, scratch, &arg) < 0 ? NULL : scratch;
+}
+
+/* The op */
+
 typedef struct ConvPriv {
-    const void *packed;      /* the weight; NULL: packed at every run */
-    const LvConv *conv[2][2]; /* [first band][last band] */
+    const void *packed;   /* the weight; NULL: packed at every run */
+    const LvConv *conv[]; /* of each band */
 } ConvPriv;
 
 typedef struct ConvJob {
@@ -25,28 +122,21 @@ typedef struct ConvJob {
     int bands;
 } ConvJob;
 
-/* Rows of a band, and the input rows they need. */
-typedef struct Band {
-    int y0, rows, x0, in_rows, pad_top;
-} Band;
+static LvConvShape shape_of(const LvConvArgs *a)
+{
+    return (LvConvShape) { &a->x, &a->w, &a->y, a->stride, a->pad, a->x.dtype };
+}
 
 static int bands_of(const LvConvArgs *a)
 {
     return lv_cpu_split((size_t)a->y.dim[1], ROWS);
 }
 
-static Band band_of(const LvConvArgs *a, int band)
+static LvBand band_of(const LvConvArgs *a, int band)
 {
-    Band b = { .y0 = band * ROWS };
-    int start, end;
+    LvConvShape s = shape_of(a);
 
-    b.rows    = LV_MIN(ROWS, a->y.dim[1] - b.y0);
-    start     = b.y0 * a->stride - a->pad;
-    end       = (b.y0 + b.rows - 1) * a->stride - a->pad + a->w.dim[2];
-    b.x0      = LV_MAX(start, 0);
-    b.pad_top = b.x0 - start;
-    b.in_rows = LV_MIN(end, a->x.dim[1]) - b.x0;
-    return b;
+    return lv_conv_band(&s, band * ROWS, LV_MIN(ROWS, a->y.dim[1] - band * ROWS));
 }
 
 /* Whether oneDNN writes y itself. */
@@ -61,92 +151,47 @@ static size_t row_size(const LvConvArgs *a)
     return (size_t)a->y.dim[2] * a->y.dim[3];
 }
 
-/* Channels as the widest of oneDNN's layouts pads them. */
-static size_t padded(int channels)
-{
-    size_t n = (size_t)channels;
-
-    return LV_MAX(LV_ROUND_UP(n, 64), LV_ROUND_UP(n, 24));
-}
-
-static size_t weight_size(const LvConvArgs *a)
-{
-    return padded(a->w.dim[0]) * padded(a->w.dim[1]) *
-           (size_t)(a->w.dim[2] * a->w.dim[3]) * lv_dtype_size((LvDtype)a->x.dtype);
-}
-
 int lv_cpu_plan_conv(LvDevice *dev, const LvConvArgs *a, LvCall *call)
 {
+    LvConvShape s = shape_of(a);
+
     if (a->w.fixed)
-        call->weight_bytes = weight_size(a);
+        call->weight_bytes = lv_conv_room(&s) * lv_dtype_size((LvDtype)s.type);
     else
-        call->scratch_bytes = LV_ROUND_UP(weight_size(a), LV_ALIGN) +
-                              4 * lv_tensor_numel(&a->w);
+        call->scratch_bytes = lv_conv_scratch(&s);
     call->thread_bytes = is_direct(a) ? 0 : 4 * (ROWS + 1) * row_size(a);
     return lv_cpu_has_type(lv_cpu(dev), a->x.dtype);
 }
 
 static const LvConv *band_conv(LvCpu *cpu, const LvConvArgs *a, int band)
 {
-    Band b = band_of(a, band);
-    LvConvDesc d = {
-        .in_rows = b.in_rows, .cols = a->x.dim[2], .c = a->x.dim[3],
-        .out_rows = b.rows, .out_cols = a->y.dim[2], .o = a->y.dim[3],
-        .kh = a->w.dim[2], .kw = a->w.dim[3], .stride = a->stride,
-        .pad_top = b.pad_top, .pad_left = a->pad, .type = a->x.dtype,
-        .y_type = is_direct(a) ? a->y.dtype : LV_F32, .bias = lv_has(&a->b),
-        .relu = is_direct(a) && a->act == LV_ACT_RELU,
-    };
+    LvConvShape s = shape_of(a);
+    LvBand b      = band_of(a, band);
+    LvConvDesc d  = lv_conv_desc(&s, &b, 1, LV_CONV_Y,
+                                 is_direct(a) ? a->y.dtype : LV_F32);
 
+    d.bias = lv_has(&a->b);
+    d.relu = is_direct(a) && a->act == LV_ACT_RELU;
     return lv_conv_get(cpu->dnn, &d);
-}
-
-typedef struct PackArg {
-    const LvConvArgs *a;
-    const LvConv *conv;
-    float *plain; /* room for the weight as f32; NULL: allocated */
-} PackArg;
-
-static int pack_weight(LvCpu *cpu, void *dst, void *arg)
-{
-    PackArg *p = arg;
-    size_t n   = lv_tensor_numel(&p->a->w);
-    float *own = p->plain ? NULL : lv_alloc(n * sizeof(*own));
-    float *src = p->plain ? p->plain : own;
-    int ret;
-
-    if (!src)
-        return lv_fail(cpu->dev.msg, LV_ERR(ENOMEM), "cpu: out of memory");
-    lv_to_f32(src, p->a->w.data, (LvDtype)p->a->w.dtype, n);
-    ret = lv_conv_pack(p->conv, dst, src);
-    lv_free(own);
-    return ret;
 }
 
 int lv_cpu_build_conv(LvDevice *dev, const LvConvArgs *a, LvCall *call)
 {
-    LvCpu *cpu  = lv_cpu(dev);
-    ConvPriv *p = call->priv = calloc(1, sizeof(*p));
-    int bands   = bands_of(a);
-    PackArg arg = { .a = a };
+    LvCpu *cpu    = lv_cpu(dev);
+    LvConvShape s = shape_of(a);
+    int bands     = bands_of(a), ret;
+    ConvPriv *p   = calloc(1, sizeof(*p) + (size_t)bands * sizeof(p->conv[0]));
 
-    if (!p)
+    if (!(call->priv = p))
         return lv_fail(dev->msg, LV_ERR(ENOMEM), "cpu: out of memory");
-    for (int i = 0; i < 4; i++) {
-        int first = i / 2, last = i % 2;
-        int band  = first ? 0 : last ? bands - 1 : LV_MIN(1, bands - 1);
-        if (!(p->conv[first][last] = band_conv(cpu, a, band)))
+    for (int band = 0; band < bands; band++)
+        if (!(p->conv[band] = band_conv(cpu, a, band)))
             return lv_dnn_error(cpu->dnn);
-    }
-    arg.conv = p->conv[1][0];
-    if (lv_conv_weight_bytes(arg.conv) > weight_size(a))
-        return lv_fail(dev->msg, LV_ERR_DEVICE, "cpu: weight takes %zu bytes, not %zu",
-                       lv_conv_weight_bytes(arg.conv), weight_size(a));
-    if (a->w.fixed && !(p->packed = lv_cpu_packed(cpu, &a->w, LV_PACK_CONV, a->x.dtype,
-                                                  lv_conv_weight_bytes(arg.conv),
-                                                  pack_weight, &arg)))
-        return LV_ERR(ENOMEM);
-    return 0;
+    ret = lv_conv_fits(cpu, &s, p->conv[0], lv_dtype_size((LvDtype)s.type));
+    if (ret < 0 || !a->w.fixed)
+        return ret;
+    p->packed = lv_conv_weight(cpu, &s, p->conv[0], LV_PACK_CONV, NULL);
+    return p->packed ? 0 : LV_ERR(ENOMEM);
 }
 
 /* y = act(t + r) over the rows of a band, from `at` on. */
@@ -174,33 +219,30 @@ static int band_job(void *arg, int job, int thread)
     const ConvJob *j = arg;
     const LvConvArgs *a = j->a;
     int picture = job / j->bands, band = job % j->bands;
-    Band b = band_of(a, band);
-    size_t at = (size_t)picture * a->y.dim[1] + (size_t)b.y0;
-    const LvConv *conv = j->priv->conv[band == 0][band == j->bands - 1];
-    void *y = is_direct(a) ? lv_at(&a->y, at, row_size(a), 0)
-                           : lv_cpu_slab(j->cpu, thread, 0);
-    int ret = lv_conv_run(conv, thread,
-        lv_at(&a->x, (size_t)picture * a->x.dim[1] + (size_t)b.x0,
-              (size_t)a->x.dim[2] * a->x.dim[3], 0), j->packed, a->b.data, y);
+    LvBand b    = band_of(a, band);
+    size_t at   = (size_t)picture * a->y.dim[1] + (size_t)b.y0;
+    LvConvData data = {
+        .x = lv_at(&a->x, (size_t)picture * a->x.dim[1] + (size_t)b.x0,
+                   (size_t)a->x.dim[2] * a->x.dim[3], 0),
+        .w = (void *)j->packed, .bias = a->b.data,
+        .y = is_direct(a) ? lv_at(&a->y, at, row_size(a), 0)
+                          : lv_cpu_slab(j->cpu, thread, 0),
+    };
+    int ret = lv_conv_run(j->priv->conv[band], thread, &data);
 
     if (ret >= 0 && !is_direct(a))
-        finish_band(j, y, at, b.rows);
+        finish_band(j, data.y, at, b.rows);
     return ret;
 }
 
 int lv_cpu_conv(LvDevice *dev, const LvConvArgs *a, LvCall *call)
 {
-    LvCpu *cpu = lv_cpu(dev);
-    ConvJob j  = { cpu, a, call->priv, NULL, bands_of(a) };
+    LvCpu *cpu    = lv_cpu(dev);
+    LvConvShape s = shape_of(a);
+    ConvJob j     = { cpu, a, call->priv, NULL, bands_of(a) };
 
-    j.packed = j.priv->packed;
-    if (!j.packed) {
-        char *plain = (char *)call->scratch + LV_ROUND_UP(weight_size(a), LV_ALIGN);
-        PackArg arg = { a, j.priv->conv[1][0], (float *)(void *)plain };
-        int ret     = pack_weight(cpu, call->scratch, &arg);
-        if (ret < 0)
-            return ret;
-        j.packed = call->scratch;
-    }
-    return lv_cpu_jobs(cpu, band_job, &j, a->y.dim[0] * j.bands);
+    j.packed = j.priv->packed ? j.priv->packed
+             : lv_conv_weight(cpu, &s, j.priv->conv[0], LV_PACK_CONV, call->scratch);
+    return j.packed ? lv_cpu_jobs(cpu, band_job, &j, a->y.dim[0] * j.bands)
+                    : LV_ERR_DEVICE;
 }

@@ -33,6 +33,16 @@ void lv_cpu_gather(const LvTensor *t, size_t row, int rows, size_t col, int n,
         memcpy((char *)dst + (size_t)i * size, lv_at(t, row + (size_t)i, cols, col), size);
 }
 
+void lv_cpu_gather_as(const LvCpu *cpu, const LvTensor *t, size_t row, int rows,
+                      size_t col, int n, void *dst, int type)
+{
+    size_t cols = (size_t)t->dim[1], size = (size_t)n * lv_dtype_size((LvDtype)type);
+
+    for (int i = 0; i < rows; i++)
+        lv_cpu_convert(cpu, (char *)dst + (size_t)i * size, type,
+                       lv_at(t, row + (size_t)i, cols, col), t->dtype, (size_t)n, NULL);
+}
+
 int lv_cpu_row_tile(int m)
 {
     return m >= 1024 ? 128 : m >= 256 ? 64 : LV_MAX(LV_ROUND_UP((m + 1) / 2, 16), 16);
@@ -57,6 +67,30 @@ void lv_cpu_put(const LvCpu *cpu, const LvTensor *t, size_t i, size_t cols,
 {
     if (t->dtype == LV_BF16)
         cpu->dsp->to_bf16((uint16_t *)t->data + i * cols, row, cols);
+}
+
+static void add_bf16(const LvDsp *dsp, uint16_t *dst, float *row, size_t n)
+{
+    float old[128];
+
+    for (size_t i = 0, k; i < n; i += k) {
+        k = LV_MIN(n - i, sizeof(old) / sizeof(*old));
+        dsp->from_bf16(old, dst + i, k);
+        dsp->madd(row + i, row + i, NULL, old, k);
+    }
+    dsp->to_bf16(dst, row, n);
+}
+
+void lv_cpu_store(const LvCpu *cpu, int type, void *dst, float *row, size_t n, int add)
+{
+    if (type == LV_BF16 && add)
+        add_bf16(cpu->dsp, dst, row, n);
+    else if (type == LV_BF16)
+        cpu->dsp->to_bf16(dst, row, n);
+    else if (add)
+        cpu->dsp->madd(dst, dst, NULL, row, n);
+    else
+        memcpy(dst, row, n * sizeof(*row));
 }
 
 /* Kept forms of weights */
@@ -91,22 +125,20 @@ const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
     return p->data;
 }
 
-void lv_cpu_convert(const LvCpu *cpu, const LvTensor *w, size_t from, size_t to,
-                    size_t cols, void *dst, int type, float *tmp)
+void lv_cpu_convert(const LvCpu *cpu, void *dst, int to, const void *src, int from,
+                    size_t n, float *tmp)
 {
-    size_t size = lv_dtype_size((LvDtype)w->dtype), out = lv_dtype_size((LvDtype)type);
-
-    for (size_t i = from; i < to; i++) {
-        const char *src = (const char *)w->data + i * cols * size;
-        char *row       = (char *)dst + (i - from) * cols * out;
-        if (w->dtype == type) {
-            memcpy(row, src, cols * size);
-        } else if (type == LV_F32) {
-            lv_to_f32((float *)(void *)row, src, (LvDtype)w->dtype, cols);
-        } else {
-            lv_to_f32(tmp, src, (LvDtype)w->dtype, cols);
-            cpu->dsp->to_bf16((uint16_t *)(void *)row, tmp, cols);
-        }
+    if (to == from) {
+        memcpy(dst, src, n * lv_dtype_size((LvDtype)to));
+    } else if (to == LV_F32 && from == LV_BF16) {
+        cpu->dsp->from_bf16(dst, src, n);
+    } else if (to == LV_F32) {
+        lv_to_f32(dst, src, (LvDtype)from, n);
+    } else if (from == LV_F32) {
+        cpu->dsp->to_bf16(dst, src, n);
+    } else {
+        lv_to_f32(tmp, src, (LvDtype)from, n);
+        cpu->dsp->to_bf16(dst, tmp, n);
     }
 }
 
@@ -225,6 +257,9 @@ static void cpu_release(LvDevice *dev, int op, LvCall *call)
 }
 
 static const LvOpTable plan = {
+    .linear_dx = lv_cpu_plan_linear_dx, .linear_dw = lv_cpu_plan_linear_dw,
+    .attn_dx = lv_cpu_plan_attn_dx, .linattn_dx = lv_cpu_plan_linattn_dx,
+    .conv_dx = lv_cpu_plan_conv_dx, .conv_dw = lv_cpu_plan_conv_dw,
     .linear = lv_cpu_plan_linear, .attn = lv_cpu_plan_attn,
     .linattn = lv_cpu_plan_linattn, .conv = lv_cpu_plan_conv,
     .norm = lv_cpu_plan_norm, .gate = lv_cpu_plan_gate,
@@ -232,9 +267,19 @@ static const LvOpTable plan = {
     .act = lv_cpu_plan_act, .glu = lv_cpu_plan_glu, .embed = lv_cpu_plan_embed,
     .patchify = lv_cpu_plan_patchify, .unpatchify = lv_cpu_plan_unpatchify,
     .shuffle = lv_cpu_plan_shuffle, .unshuffle = lv_cpu_plan_unshuffle,
+    .expand = lv_cpu_plan_expand, .reduce = lv_cpu_plan_reduce,
+    .fill = lv_cpu_plan_fill, .loss = lv_cpu_plan_loss, .sqsum = lv_cpu_plan_sqsum,
+    .norm_dx = lv_cpu_plan_norm_dx, .gate_dx = lv_cpu_plan_gate_dx,
+    .qknorm_dx = lv_cpu_plan_qknorm_dx, .mix_dx = lv_cpu_plan_mix_dx,
+    .act_dx = lv_cpu_plan_act_dx, .glu_dx = lv_cpu_plan_glu_dx,
+    .embed_dx = lv_cpu_plan_embed_dx, .recall_dx = lv_cpu_plan_recall_dx,
+    .upsample_dx = lv_cpu_plan_upsample_dx,
 };
 
 static const LvOpTable build = {
+    .linear_dx = lv_cpu_build_linear_dx, .linear_dw = lv_cpu_build_linear_dw,
+    .attn_dx = lv_cpu_build_attn_dx, .linattn_dx = lv_cpu_build_linattn_dx,
+    .conv_dx = lv_cpu_build_conv_dx, .conv_dw = lv_cpu_build_conv_dw,
     .linear = lv_cpu_build_linear, .attn = lv_cpu_build_attn,
     .linattn = lv_cpu_build_linattn, .conv = lv_cpu_build_conv,
 };
@@ -278,7 +323,7 @@ int lv_cpu_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
     }
     cpu->slab = calloc((size_t)cpu->dev.threads, sizeof(*cpu->slab));
     cpu->pool = lv_pool_new(cpu->dev.threads);
-    ret = cpu->slab && cpu->pool ? lv_dnn_open(&cpu->dnn, cpu->dev.threads, msg)
+    ret = cpu->slab && cpu->pool ? lv_dnn_open(&cpu->dnn, cpu->dev.threads, cpu->dsp, msg)
         : lv_fail(msg, LV_ERR(ENOMEM), "cpu: cannot start %d threads", cpu->dev.threads);
     if (ret < 0) {
         cpu_close(&cpu->dev);

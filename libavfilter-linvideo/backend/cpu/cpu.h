@@ -54,6 +54,16 @@ static inline int lv_cpu_split(size_t n, size_t per)
 /** Rows that a job of a product over m rows takes: a multiple of 16. */
 int lv_cpu_row_tile(int m);
 
+/** Place a buffer of so many bytes behind others that end at *at: its offset, aligned;
+ *  *at is moved behind it. */
+static inline size_t lv_cpu_place(size_t *at, size_t bytes)
+{
+    size_t offset = *at;
+
+    *at = LV_ROUND_UP(offset + bytes, LV_ALIGN);
+    return offset;
+}
+
 /**
  * A buffer of the calling job, from its thread's slab.
  *
@@ -77,6 +87,10 @@ float *lv_cpu_out(const LvTensor *t, size_t i, size_t cols, float *tmp);
 void lv_cpu_put(const LvCpu *cpu, const LvTensor *t, size_t i, size_t cols,
                 const float *row);
 
+/** Put row[n] at dst, of type f32 or bf16, or add it to what is there. row is used
+ *  up when added. */
+void lv_cpu_store(const LvCpu *cpu, int type, void *dst, float *row, size_t n, int add);
+
 /** Address of element (row i, column c) of a matrix with `cols` columns. */
 static inline void *lv_at(const LvTensor *t, size_t i, size_t cols, size_t c)
 {
@@ -86,6 +100,10 @@ static inline void *lv_at(const LvTensor *t, size_t i, size_t cols, size_t c)
 /** Copy a block of matrix t, from (row, col) on, to dst[rows][n], of its type. */
 void lv_cpu_gather(const LvTensor *t, size_t row, int rows, size_t col, int n,
                    void *dst);
+
+/** The same to dst of type f32 or bf16. */
+void lv_cpu_gather_as(const LvCpu *cpu, const LvTensor *t, size_t row, int rows,
+                      size_t col, int n, void *dst, int type);
 
 /** A packed form of a weight. */
 struct LvPacked {
@@ -99,8 +117,11 @@ struct LvPacked {
 
 enum LvPackKind {
     LV_PACK_LINEAR, ///< [N,K] for x w^T
+    LV_PACK_ROWS,   ///< [N,K] for dy w
     LV_PACK_HEADS,  ///< [H,K,N]: one packed matrix after another
-    LV_PACK_CONV    ///< layout of oneDNN
+    LV_PACK_HEADS_TURNED, ///< the same of [H,N,K]
+    LV_PACK_CONV,   ///< layout of oneDNN
+    LV_PACK_CONV_DX ///< the same, for the gradient of x
 };
 
 /**
@@ -111,10 +132,10 @@ const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
                           size_t bytes,
                           int (*fill)(LvCpu *cpu, void *dst, void *arg), void *arg);
 
-/** Weight w as floats of another type: rows `from` to `to` - 1 (of `cols`
- *  columns) to dst[..][cols], of type f32 or bf16. */
-void lv_cpu_convert(const LvCpu *cpu, const LvTensor *w, size_t from, size_t to,
-                    size_t cols, void *dst, int type, float *tmp);
+/** n floats of src, of type `from` (f32, bf16 or f16), as `to` (f32 or bf16). tmp[n] is
+ *  used where both are 16 bits wide. */
+void lv_cpu_convert(const LvCpu *cpu, void *dst, int to, const void *src, int from,
+                    size_t n, float *tmp);
 
 /** Entries of the tables, by file. */
 #define LV_CPU_DECLARE(name, Type)                                              \
@@ -126,12 +147,24 @@ LV_OPS(LV_CPU_OP)
 
 LV_CPU_DECLARE(plan_linear, Linear)
 LV_CPU_DECLARE(build_linear, Linear)
+LV_CPU_DECLARE(plan_linear_dx, LinearDx)
+LV_CPU_DECLARE(build_linear_dx, LinearDx)
+LV_CPU_DECLARE(plan_linear_dw, LinearDw)
+LV_CPU_DECLARE(build_linear_dw, LinearDw)
 LV_CPU_DECLARE(plan_attn, Attn)
 LV_CPU_DECLARE(build_attn, Attn)
+LV_CPU_DECLARE(plan_attn_dx, AttnDx)
+LV_CPU_DECLARE(build_attn_dx, AttnDx)
 LV_CPU_DECLARE(plan_linattn, Linattn)
 LV_CPU_DECLARE(build_linattn, Linattn)
+LV_CPU_DECLARE(plan_linattn_dx, LinattnDx)
+LV_CPU_DECLARE(build_linattn_dx, LinattnDx)
 LV_CPU_DECLARE(plan_conv, Conv)
 LV_CPU_DECLARE(build_conv, Conv)
+LV_CPU_DECLARE(plan_conv_dx, ConvDx)
+LV_CPU_DECLARE(build_conv_dx, ConvDx)
+LV_CPU_DECLARE(plan_conv_dw, ConvDw)
+LV_CPU_DECLARE(build_conv_dw, ConvDw)
 LV_CPU_DECLARE(plan_norm, Norm)
 LV_CPU_DECLARE(plan_gate, Gate)
 LV_CPU_DECLARE(plan_qknorm, Qknorm)
@@ -142,6 +175,20 @@ LV_CPU_DECLARE(plan_glu, Glu)
 LV_CPU_DECLARE(plan_embed, Embed)
 LV_CPU_DECLARE(plan_patchify, Patchify)
 LV_CPU_DECLARE(plan_unpatchify, Unpatchify)
+LV_CPU_DECLARE(plan_expand, Expand)
+LV_CPU_DECLARE(plan_fill, Fill)
+LV_CPU_DECLARE(plan_reduce, Reduce)
+LV_CPU_DECLARE(plan_loss, Loss)
+LV_CPU_DECLARE(plan_sqsum, Sqsum)
+LV_CPU_DECLARE(plan_norm_dx, NormDx)
+LV_CPU_DECLARE(plan_gate_dx, GateDx)
+LV_CPU_DECLARE(plan_qknorm_dx, QknormDx)
+LV_CPU_DECLARE(plan_mix_dx, MixDx)
+LV_CPU_DECLARE(plan_act_dx, ActDx)
+LV_CPU_DECLARE(plan_glu_dx, GluDx)
+LV_CPU_DECLARE(plan_embed_dx, EmbedDx)
+LV_CPU_DECLARE(plan_recall_dx, RecallDx)
+LV_CPU_DECLARE(plan_upsample_dx, UpsampleDx)
 LV_CPU_DECLARE(plan_shuffle, Shuffle)
 LV_CPU_DECLARE(plan_unshuffle, Unshuffle)
 

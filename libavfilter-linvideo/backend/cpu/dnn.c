@@ -18,13 +18,28 @@ enum { PACK_N = 64 };
 /* Roles of the memory objects a primitive is run with. */
 enum { ARG_SRC, ARG_WEIGHTS, ARG_BIAS, ARG_DST, ARG_SCRATCH, ARG_NB };
 
-static const int arg_ids[ARG_NB] = {
-    DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST,
-    DNNL_ARG_SCRATCHPAD,
-};
+/* What can be made: products, convolutions, their gradients. */
+enum { GEMM, CONV, CONV_DX, CONV_DW };
 
-/* What can be made. */
-enum { GEMM, CONV };
+/* What oneDNN calls the roles. */
+typedef struct Role {
+    int id;
+    dnnl_query_t md;
+} Role;
+
+#define ROLES(src, weights, dst, SRC, WEIGHTS, DST)                               \
+    { { DNNL_ARG_##SRC, dnnl_query_##src##_md },                                  \
+      { DNNL_ARG_##WEIGHTS, dnnl_query_##weights##_md },                          \
+      { DNNL_ARG_BIAS, dnnl_query_weights_md },                                   \
+      { DNNL_ARG_##DST, dnnl_query_##dst##_md },                                  \
+      { DNNL_ARG_SCRATCHPAD, dnnl_query_scratchpad_md } }
+
+static const Role roles[][ARG_NB] = {
+    [GEMM]    = ROLES(src, weights, dst, SRC, WEIGHTS, DST),
+    [CONV]    = ROLES(src, weights, dst, SRC, WEIGHTS, DST),
+    [CONV_DX] = ROLES(diff_src, weights, diff_dst, DIFF_SRC, WEIGHTS, DIFF_DST),
+    [CONV_DW] = ROLES(src, diff_weights, diff_dst, SRC, DIFF_WEIGHTS, DIFF_DST),
+};
 
 /* A memory descriptor: a struct in 2.x, a pointer in 3.x. */
 #if V3
@@ -56,10 +71,13 @@ struct LvGemm {
 struct LvConv {
     Primitive p;
     LvConvDesc desc;
+    dnnl_primitive_t reorder; /* of weights: plain to packed; CONV_DW: back */
+    dnnl_memory_t from, to;
 };
 
 struct LvDnn {
     const LvMsg *msg;
+    const LvDsp *dsp;
     dnnl_engine_t engine;
     dnnl_stream_t *stream; /* of each thread */
     void **scratch;        /* of each thread */
@@ -126,11 +144,6 @@ static dnnl_status_t desc_copy(Desc *d, DescRef src)
 #endif
 }
 
-static DescRef query(const_dnnl_primitive_desc_t pd, dnnl_query_t what)
-{
-    return dnnl_primitive_desc_query_md(pd, what, 0);
-}
-
 /* Opening */
 
 static int is_fast(LvDnn *dnn, dnnl_data_type_t t, dnnl_format_tag_t tag);
@@ -150,7 +163,7 @@ static int open_threads(LvDnn *dnn)
     return 0;
 }
 
-int lv_dnn_open(LvDnn **out, int threads, const LvMsg *msg)
+int lv_dnn_open(LvDnn **out, int threads, const LvDsp *dsp, const LvMsg *msg)
 {
     LvDnn *dnn = *out = calloc(1, sizeof(*dnn));
     dnnl_status_t s;
@@ -159,6 +172,7 @@ int lv_dnn_open(LvDnn **out, int threads, const LvMsg *msg)
     if (!dnn)
         return lv_fail(msg, LV_ERR(ENOMEM), "cpu: out of memory");
     dnn->msg     = msg;
+    dnn->dsp     = dsp;
     dnn->threads = threads;
     if ((s = dnnl_engine_create(&dnn->engine, dnnl_cpu, 0)) != dnnl_success)
         ret = fail(dnn, s, "an engine");
@@ -176,8 +190,20 @@ int lv_dnn_open(LvDnn **out, int threads, const LvMsg *msg)
     return 0;
 }
 
+static void reorder_close(LvConv *c)
+{
+    if (c->from)
+        dnnl_memory_destroy(c->from);
+    if (c->to)
+        dnnl_memory_destroy(c->to);
+    if (c->reorder)
+        dnnl_primitive_destroy(c->reorder);
+}
+
 static void primitive_close(Primitive *p)
 {
+    if (p->kind != GEMM)
+        reorder_close((LvConv *)p);
     for (int i = 0; p->mem && i < p->dnn->threads * ARG_NB; i++)
         if (p->mem[i])
             dnnl_memory_destroy(p->mem[i]);
@@ -261,17 +287,14 @@ static int make_memory(Primitive *p, const DescRef md[ARG_NB])
 /* Take over pd: make the primitive and its memory objects. pd is destroyed. */
 static int primitive_open(Primitive *p, dnnl_primitive_desc_t pd, int bias)
 {
-    DescRef md[ARG_NB] = {
-        [ARG_SRC]     = query(pd, dnnl_query_src_md),
-        [ARG_WEIGHTS] = query(pd, dnnl_query_weights_md),
-        [ARG_DST]     = query(pd, dnnl_query_dst_md),
-        [ARG_SCRATCH] = query(pd, dnnl_query_scratchpad_md),
-    };
+    DescRef md[ARG_NB] = { NULL };
     dnnl_status_t s = dnnl_primitive_create(&p->prim, pd);
     int ret;
 
-    if (bias)
-        md[ARG_BIAS] = dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 1);
+    for (int i = 0; i < ARG_NB; i++)
+        if (i != ARG_BIAS || bias)
+            md[i] = dnnl_primitive_desc_query_md(pd, roles[p->kind][i].md,
+                                                 i == ARG_BIAS);
     if (s == dnnl_success)
         s = desc_copy(&p->weights, md[ARG_WEIGHTS]);
     if (s == dnnl_success) {
@@ -296,7 +319,7 @@ static int primitive_run(const Primitive *p, int thread, void *const data[ARG_NB
             continue;
         if (dnnl_memory_set_data_handle(mem[i], data[i]) != dnnl_success)
             return LV_ERR_DEVICE;
-        args[nb++] = (dnnl_exec_arg_t) { arg_ids[i], mem[i] };
+        args[nb++] = (dnnl_exec_arg_t) { roles[p->kind][i].id, mem[i] };
     }
     return dnnl_primitive_execute(p->prim, p->dnn->stream[thread], nb, args) ==
            dnnl_success ? 0 : LV_ERR_DEVICE;
@@ -455,41 +478,60 @@ size_t lv_pack_offset(const LvDnn *dnn, int type, int k, int n0)
                         : (size_t)n0 * size;
 }
 
-/* One block of 64 columns in the layout; get(r, c) reads B. Written for units of
- * 32 bits: one f32, or two bf16 of neighbouring rows. */
+/* One block of 64 columns in the layout, made of units of 32 bits: one f32, or two bf16
+ * of neighbouring rows. */
 
-static void pack_cols32(uint32_t *dst, const uint32_t *src, int k, int n, size_t ld)
+static void pack_cols32(const LvDsp *dsp, uint32_t *dst, const uint32_t *src, int k,
+                        int n, size_t ld)
 {
-    for (int c = 0; c < n; c++)
-        for (int r = 0; r < k; r++)
-            dst[(size_t)r * PACK_N + c] = src[(size_t)c * ld + r];
+    dsp->turn(dst, PACK_N, src, ld, (size_t)n, (size_t)k);
 }
 
-static void pack_cols16(uint16_t *dst, const uint16_t *src, int k, int n, size_t ld)
+static void pack_cols16(const LvDsp *dsp, uint16_t *dst, const uint16_t *src, int k,
+                        int n, size_t ld)
 {
-    for (int c = 0; c < n; c++)
-        for (int r = 0; r < k; r++)
-            dst[(size_t)(r / 2) * 2 * PACK_N + 2 * c + r % 2] = src[(size_t)c * ld + r];
-}
+    size_t last = (size_t)(k - 1);
 
-static void pack_rows16(uint16_t *dst, const uint16_t *src, int k, int n, size_t ld)
-{
-    for (int r = 0; r < k; r++)
+    /* Pairs are aligned when columns are whole pairs apart. */
+    if (ld % 2 == 0 && (uintptr_t)src % 4 == 0)
+        dsp->turn((uint32_t *)(void *)dst, PACK_N, (const uint32_t *)(const void *)src,
+                  ld / 2, (size_t)n, (size_t)(k / 2));
+    else
         for (int c = 0; c < n; c++)
-            dst[(size_t)(r / 2) * 2 * PACK_N + 2 * c + r % 2] = src[(size_t)r * ld + c];
+            for (int r = 0; r < k / 2 * 2; r++)
+                dst[(size_t)(r / 2) * 2 * PACK_N + 2 * c + r % 2] =
+                    src[(size_t)c * ld + r];
+    for (int c = 0; c < n && k % 2; c++)
+        dst[last * PACK_N + 2 * c] = src[(size_t)c * ld + last];
 }
 
-static void pack_rows32(uint32_t *dst, const uint32_t *src, int k, int n, size_t ld)
+static void pack_rows16(const LvDsp *dsp, uint16_t *dst, const uint16_t *src, int k,
+                        int n, size_t ld)
 {
+    static const uint16_t zeros[PACK_N];
+
+    for (int r = 0; r < k; r += 2, dst += 2 * PACK_N, src += 2 * ld)
+        dsp->weave(dst, src, r + 1 < k ? src + ld : zeros, (size_t)n);
+}
+
+static void pack_rows32(const LvDsp *dsp, uint32_t *dst, const uint32_t *src, int k,
+                        int n, size_t ld)
+{
+    (void)dsp;
     for (int r = 0; r < k; r++)
         memcpy(dst + (size_t)r * PACK_N, src + (size_t)r * ld, (size_t)n * 4);
 }
 
-static void *begin_block(const LvDnn *dnn, int type, void *dst, int k, int n0)
+/* The block, with zeros wherever packing does not write. */
+static void *begin_block(const LvDnn *dnn, int type, void *dst, int k, int n, int n0)
 {
-    char *block = (char *)dst + lv_pack_offset(dnn, type, k, n0);
+    char *block  = (char *)dst + lv_pack_offset(dnn, type, k, n0);
+    size_t bytes = lv_pack_offset(dnn, type, k, PACK_N), whole = 0;
 
-    return memset(block, 0, lv_pack_offset(dnn, type, k, PACK_N));
+    if (n == PACK_N)
+        whole = (size_t)(k / 2 * 2) * PACK_N * lv_dtype_size((LvDtype)type);
+    memset(block + whole, 0, bytes - whole);
+    return block;
 }
 
 /* Without blocks: plain rows, padded to a multiple of 64. */
@@ -518,10 +560,10 @@ void lv_pack_rows(const LvDnn *dnn, int type, void *dst, const void *src, int k,
     if (!dnn->blocked)
         plain_block(type, dst, src, k, n, ld, n0, LV_ROUND_UP(n, PACK_N), 0);
     else if (type == LV_BF16)
-        pack_rows16(begin_block(dnn, type, dst, k, n0), src, k, width,
+        pack_rows16(dnn->dsp, begin_block(dnn, type, dst, k, width, n0), src, k, width,
                     (size_t)ld);
     else
-        pack_rows32(begin_block(dnn, type, dst, k, n0), src, k, width,
+        pack_rows32(dnn->dsp, begin_block(dnn, type, dst, k, width, n0), src, k, width,
                     (size_t)ld);
 }
 
@@ -533,39 +575,92 @@ void lv_pack_cols(const LvDnn *dnn, int type, void *dst, const void *src, int k,
     if (!dnn->blocked)
         plain_block(type, dst, src, k, n, ld, n0, LV_ROUND_UP(n, PACK_N), 1);
     else if (type == LV_BF16)
-        pack_cols16(begin_block(dnn, type, dst, k, n0), src, k, width,
+        pack_cols16(dnn->dsp, begin_block(dnn, type, dst, k, width, n0), src, k, width,
                     (size_t)ld);
     else
-        pack_cols32(begin_block(dnn, type, dst, k, n0), src, k, width,
+        pack_cols32(dnn->dsp, begin_block(dnn, type, dst, k, width, n0), src, k, width,
                     (size_t)ld);
 }
 
 /* Convolutions */
 
-static dnnl_status_t convolution_pd(const LvDnn *dnn, dnnl_primitive_desc_t *pd,
-                                    const Desc md[ARG_NB], const LvConvDesc *c,
-                                    const_dnnl_primitive_attr_t attr)
+typedef struct Geometry {
+    dnnl_dims_t strides, dilates, before, after;
+} Geometry;
+
+static Geometry geometry_of(const LvConvDesc *c)
 {
-    const dnnl_dims_t strides = { c->stride, c->stride }, dilates = { 0, 0 };
-    const dnnl_dims_t before = { c->pad_top, c->pad_left };
-    const dnnl_dims_t after = {
-        (c->out_rows - 1) * c->stride + c->kh - c->in_rows - c->pad_top,
-        (c->out_cols - 1) * c->stride + c->kw - c->cols - c->pad_left,
+    return (Geometry) {
+        .strides = { c->stride, c->stride },
+        .before  = { c->pad_top, c->pad_left },
+        .after   = {
+            (c->out_rows - 1) * c->stride + c->kh - c->in_rows - c->pad_top,
+            (c->out_cols - 1) * c->stride + c->kw - c->cols - c->pad_left,
+        },
     };
+}
+
+static dnnl_status_t forward_pd(const LvDnn *dnn, dnnl_primitive_desc_t *pd,
+                                const Desc md[ARG_NB], const LvConvDesc *c,
+                                dnnl_prop_kind_t prop, const_dnnl_primitive_attr_t attr)
+{
+    const Geometry g = geometry_of(c);
 #if V3
-    return dnnl_convolution_forward_primitive_desc_create(pd, dnn->engine,
-        dnnl_forward_inference, dnnl_convolution_direct, md[ARG_SRC],
-        md[ARG_WEIGHTS], c->bias ? md[ARG_BIAS] : NULL, md[ARG_DST], strides, dilates,
-        before, after, attr);
+    return dnnl_convolution_forward_primitive_desc_create(pd, dnn->engine, prop,
+        dnnl_convolution_direct, md[ARG_SRC], md[ARG_WEIGHTS],
+        c->bias ? md[ARG_BIAS] : NULL, md[ARG_DST], g.strides, g.dilates, g.before,
+        g.after, attr);
 #else
     dnnl_convolution_desc_t desc;
-    dnnl_status_t s = dnnl_dilated_convolution_forward_desc_init(&desc,
-        dnnl_forward_inference, dnnl_convolution_direct, &md[ARG_SRC],
-        &md[ARG_WEIGHTS], c->bias ? &md[ARG_BIAS] : NULL, &md[ARG_DST], strides,
-        dilates, before, after);
+    dnnl_status_t s = dnnl_dilated_convolution_forward_desc_init(&desc, prop,
+        dnnl_convolution_direct, &md[ARG_SRC], &md[ARG_WEIGHTS],
+        c->bias ? &md[ARG_BIAS] : NULL, &md[ARG_DST], g.strides, g.dilates, g.before,
+        g.after);
 
     return s != dnnl_success ? s :
            dnnl_primitive_desc_create(pd, &desc, attr, dnn->engine, NULL);
+#endif
+}
+
+static dnnl_status_t dx_pd(const LvDnn *dnn, dnnl_primitive_desc_t *pd,
+                           const Desc md[ARG_NB], const LvConvDesc *c,
+                           const_dnnl_primitive_desc_t hint,
+                           const_dnnl_primitive_attr_t attr)
+{
+    const Geometry g = geometry_of(c);
+#if V3
+    return dnnl_convolution_backward_data_primitive_desc_create(pd, dnn->engine,
+        dnnl_convolution_direct, md[ARG_SRC], md[ARG_WEIGHTS], md[ARG_DST], g.strides,
+        g.dilates, g.before, g.after, hint, attr);
+#else
+    dnnl_convolution_desc_t desc;
+    dnnl_status_t s = dnnl_dilated_convolution_backward_data_desc_init(&desc,
+        dnnl_convolution_direct, &md[ARG_SRC], &md[ARG_WEIGHTS], &md[ARG_DST], g.strides,
+        g.dilates, g.before, g.after);
+
+    return s != dnnl_success ? s :
+           dnnl_primitive_desc_create(pd, &desc, attr, dnn->engine, hint);
+#endif
+}
+
+static dnnl_status_t dw_pd(const LvDnn *dnn, dnnl_primitive_desc_t *pd,
+                           const Desc md[ARG_NB], const LvConvDesc *c,
+                           const_dnnl_primitive_desc_t hint,
+                           const_dnnl_primitive_attr_t attr)
+{
+    const Geometry g = geometry_of(c);
+#if V3
+    return dnnl_convolution_backward_weights_primitive_desc_create(pd, dnn->engine,
+        dnnl_convolution_direct, md[ARG_SRC], md[ARG_WEIGHTS], NULL, md[ARG_DST],
+        g.strides, g.dilates, g.before, g.after, hint, attr);
+#else
+    dnnl_convolution_desc_t desc;
+    dnnl_status_t s = dnnl_dilated_convolution_backward_weights_desc_init(&desc,
+        dnnl_convolution_direct, &md[ARG_SRC], &md[ARG_WEIGHTS], NULL, &md[ARG_DST],
+        g.strides, g.dilates, g.before, g.after);
+
+    return s != dnnl_success ? s :
+           dnnl_primitive_desc_create(pd, &desc, attr, dnn->engine, hint);
 #endif
 }
 
@@ -576,26 +671,30 @@ static const LvConv *same_weight(const LvDnn *dnn, const LvConvDesc *d)
 
     for (const Primitive *p = dnn->made; p; p = p->next) {
         const LvConv *c = (const LvConv *)p;
-        if (p->kind == CONV && c->desc.c == d->c && c->desc.o == d->o &&
-            c->desc.kh == d->kh && c->desc.kw == d->kw && c->desc.type == d->type)
+        if (p->kind != GEMM && c->desc.what == d->what && c->desc.c == d->c &&
+            c->desc.o == d->o && c->desc.kh == d->kh && c->desc.kw == d->kw &&
+            c->desc.type == d->type)
             found = c;
     }
     return found;
 }
 
-static dnnl_status_t conv_descs(const LvDnn *dnn, const LvConvDesc *c, Desc md[ARG_NB])
+/* same: of the layout wanted for weights, or NULL */
+static dnnl_status_t conv_descs(const LvConvDesc *c, const LvConv *same, Desc md[ARG_NB])
 {
-    const dnnl_dims_t x = { 1, c->c, c->in_rows, c->cols };
-    const dnnl_dims_t y = { 1, c->o, c->out_rows, c->out_cols };
+    const dnnl_dims_t x = { c->batch, c->c, c->in_rows, c->cols };
+    const dnnl_dims_t y = { c->batch, c->o, c->out_rows, c->out_cols };
     const dnnl_dims_t w = { c->o, c->c, c->kh, c->kw }, b = { c->o };
-    const LvConv *same = same_weight(dnn, c);
-    dnnl_status_t s = desc_tag(&md[ARG_SRC], 4, x, type_of(c->type), dnnl_nhwc);
+    int types[] = { c->type, c->type, c->type };
+    dnnl_status_t s;
 
+    types[c->what == LV_CONV_DX ? 0 : c->what == LV_CONV_DW ? 1 : 2] = c->out_type;
+    s = desc_tag(&md[ARG_SRC], 4, x, type_of(types[0]), dnnl_nhwc);
     if (s == dnnl_success)
         s = same ? desc_copy(&md[ARG_WEIGHTS], REF(same->p.weights)) :
-            desc_tag(&md[ARG_WEIGHTS], 4, w, type_of(c->type), dnnl_format_tag_any);
+            desc_tag(&md[ARG_WEIGHTS], 4, w, type_of(types[1]), dnnl_format_tag_any);
     if (s == dnnl_success)
-        s = desc_tag(&md[ARG_DST], 4, y, type_of(c->y_type), dnnl_nhwc);
+        s = desc_tag(&md[ARG_DST], 4, y, type_of(types[2]), dnnl_nhwc);
     if (s == dnnl_success && c->bias)
         s = desc_tag(&md[ARG_BIAS], 1, b, dnnl_f32, dnnl_x);
     return s;
@@ -605,11 +704,50 @@ static dnnl_status_t conv_pd(LvDnn *dnn, const Primitive *p, Desc md[ARG_NB],
                              dnnl_primitive_attr_t *attr, dnnl_primitive_desc_t *pd)
 {
     const LvConvDesc *desc = &((const LvConv *)p)->desc;
-    dnnl_status_t s        = conv_descs(dnn, desc, md);
+    dnnl_status_t s        = conv_descs(desc, same_weight(dnn, desc), md);
 
     if (s == dnnl_success)
         s = make_attr(attr, 0, desc->relu);
-    return s == dnnl_success ? convolution_pd(dnn, pd, md, desc, *attr) : s;
+    return s != dnnl_success ? s :
+           forward_pd(dnn, pd, md, desc, dnnl_forward_inference, *attr);
+}
+
+/* oneDNN wants to know the forward convolution that a gradient belongs to. */
+static dnnl_status_t hint_pd(const LvDnn *dnn, const LvConvDesc *of,
+                             dnnl_primitive_desc_t *pd)
+{
+    LvConvDesc desc = *of;
+    Desc md[ARG_NB];
+    dnnl_status_t s;
+
+    memset(md, 0, sizeof(md));
+    desc.what     = LV_CONV_Y;
+    desc.out_type = desc.type;
+    s = conv_descs(&desc, NULL, md);
+    if (s == dnnl_success)
+        s = forward_pd(dnn, pd, md, &desc, dnnl_forward_training, NULL);
+    for (int i = 0; i < ARG_NB; i++)
+        desc_free(&md[i]);
+    return s;
+}
+
+static dnnl_status_t conv_grad_pd(LvDnn *dnn, const Primitive *p, Desc md[ARG_NB],
+                                  dnnl_primitive_attr_t *attr, dnnl_primitive_desc_t *pd)
+{
+    const LvConvDesc *desc = &((const LvConv *)p)->desc;
+    dnnl_primitive_desc_t hint = NULL;
+    dnnl_status_t s = conv_descs(desc, same_weight(dnn, desc), md);
+
+    if (s == dnnl_success)
+        s = make_attr(attr, 0, 0);
+    if (s == dnnl_success)
+        s = hint_pd(dnn, desc, &hint);
+    if (s == dnnl_success)
+        s = desc->what == LV_CONV_DX ? dx_pd(dnn, pd, md, desc, hint, *attr)
+                                     : dw_pd(dnn, pd, md, desc, hint, *attr);
+    if (hint)
+        dnnl_primitive_desc_destroy(hint);
+    return s;
 }
 
 size_t lv_conv_weight_bytes(const LvConv *conv)
@@ -617,56 +755,54 @@ size_t lv_conv_weight_bytes(const LvConv *conv)
     return conv->p.weight_bytes;
 }
 
-static dnnl_status_t reorder(const LvDnn *dnn, DescRef to, void *dst, DescRef from,
-                             void *src)
+static dnnl_status_t make_reorder(LvConv *c, DescRef from, DescRef to)
 {
+    dnnl_engine_t engine     = c->p.dnn->engine;
     dnnl_primitive_desc_t pd = NULL;
-    dnnl_primitive_t prim = NULL;
-    dnnl_memory_t a = NULL, b = NULL;
-    dnnl_status_t s;
+    dnnl_status_t s = dnnl_reorder_primitive_desc_create(&pd, from, engine, to, engine,
+                                                         NULL);
 
-    s = dnnl_reorder_primitive_desc_create(&pd, from, dnn->engine, to, dnn->engine,
-                                           NULL);
     if (s == dnnl_success)
-        s = dnnl_primitive_create(&prim, pd);
+        s = dnnl_primitive_create(&c->reorder, pd);
     if (s == dnnl_success)
-        s = dnnl_memory_create(&a, from, dnn->engine, src);
+        s = dnnl_memory_create(&c->from, from, engine, DNNL_MEMORY_NONE);
     if (s == dnnl_success)
-        s = dnnl_memory_create(&b, to, dnn->engine, dst);
-    if (s == dnnl_success) {
-        const dnnl_exec_arg_t args[] = { { DNNL_ARG_FROM, a }, { DNNL_ARG_TO, b } };
-        s = dnnl_primitive_execute(prim, dnn->stream[0], 2, args);
-    }
-    if (a)
-        dnnl_memory_destroy(a);
-    if (b)
-        dnnl_memory_destroy(b);
-    if (prim)
-        dnnl_primitive_destroy(prim);
+        s = dnnl_memory_create(&c->to, to, engine, DNNL_MEMORY_NONE);
     if (pd)
         dnnl_primitive_desc_destroy(pd);
     return s;
 }
 
-int lv_conv_pack(const LvConv *conv, void *dst, const float *src)
+static int open_reorder(LvConv *c)
 {
-    const LvConvDesc *d = &conv->desc;
+    const LvConvDesc *d = &c->desc;
     const dnnl_dims_t dims = { d->o, d->c, d->kh, d->kw };
     Desc plain;
     dnnl_status_t s;
 
     memset(&plain, 0, sizeof(plain));
     s = desc_tag(&plain, 4, dims, dnnl_f32, dnnl_abcd);
-    if (s == dnnl_success)
-        s = reorder(conv->p.dnn, REF(conv->p.weights), dst, REF(plain), (void *)src);
+    if (s == dnnl_success && d->what == LV_CONV_DW)
+        s = make_reorder(c, REF(c->p.weights), REF(plain));
+    else if (s == dnnl_success)
+        s = make_reorder(c, REF(plain), REF(c->p.weights));
     desc_free(&plain);
-    return s == dnnl_success ? 0 : fail(conv->p.dnn, s, "a packed weight");
+    return s == dnnl_success ? 0 : fail(c->p.dnn, s, "a packed weight");
 }
 
-int lv_conv_run(const LvConv *c, int thread, const void *x, const void *w,
-                const float *bias, void *y)
+int lv_conv_reorder(const LvConv *c, void *dst, const void *src)
 {
-    void *const data[ARG_NB] = { (void *)x, (void *)w, (void *)bias, y,
+    const dnnl_exec_arg_t args[] = { { DNNL_ARG_FROM, c->from }, { DNNL_ARG_TO, c->to } };
+
+    return dnnl_memory_set_data_handle(c->from, (void *)src) == dnnl_success &&
+           dnnl_memory_set_data_handle(c->to, dst) == dnnl_success &&
+           dnnl_primitive_execute(c->reorder, c->p.dnn->stream[0], 2, args) ==
+           dnnl_success ? 0 : LV_ERR_DEVICE;
+}
+
+int lv_conv_run(const LvConv *c, int thread, const LvConvData *d)
+{
+    void *const data[ARG_NB] = { d->x, d->w, (void *)d->bias, d->y,
                                  c->p.dnn->scratch[thread] };
 
     return primitive_run(&c->p, thread, data);
@@ -684,6 +820,10 @@ static const struct {
                sizeof(LvGemmDesc), gemm_pd },
     [CONV] = { "a convolution", sizeof(LvConv), offsetof(LvConv, desc),
                sizeof(LvConvDesc), conv_pd },
+    [CONV_DX] = { "a convolution's gradient", sizeof(LvConv), offsetof(LvConv, desc),
+                  sizeof(LvConvDesc), conv_grad_pd },
+    [CONV_DW] = { "a convolution's gradient", sizeof(LvConv), offsetof(LvConv, desc),
+                  sizeof(LvConvDesc), conv_grad_pd },
 };
 
 static int open_kind(LvDnn *dnn, Primitive *p, int bias)
@@ -692,6 +832,7 @@ static int open_kind(LvDnn *dnn, Primitive *p, int bias)
     dnnl_primitive_desc_t pd   = NULL;
     Desc md[ARG_NB];
     dnnl_status_t s;
+    int ret;
 
     memset(md, 0, sizeof(md));
     s = kinds[p->kind].pd(dnn, p, md, &attr, &pd);
@@ -702,8 +843,10 @@ static int open_kind(LvDnn *dnn, Primitive *p, int bias)
     if (s == dnnl_success && !strncmp(impl_of(pd), "ref", 3))
         lv_msg(dnn->msg, LV_MSG_DEBUG, "cpu: oneDNN has no fast form of %s",
                kinds[p->kind].about);
-    return s == dnnl_success ? primitive_open(p, pd, bias)
-                             : fail(dnn, s, kinds[p->kind].about);
+    if (s != dnnl_success)
+        return fail(dnn, s, kinds[p->kind].about);
+    ret = primitive_open(p, pd, bias);
+    return ret < 0 || p->kind == GEMM ? ret : open_reorder((LvConv *)p);
 }
 
 static Primitive *get(LvDnn *dnn, int kind, const void *desc, int bias)
@@ -747,5 +890,9 @@ const LvGemm *lv_gemm_get(LvDnn *dnn, const LvGemmDesc *wanted)
 
 const LvConv *lv_conv_get(LvDnn *dnn, const LvConvDesc *desc)
 {
-    return (const LvConv *)get(dnn, CONV, desc, desc->bias);
+    static const int kind_of[] = {
+        [LV_CONV_Y] = CONV, [LV_CONV_DX] = CONV_DX, [LV_CONV_DW] = CONV_DW,
+    };
+
+    return (const LvConv *)get(dnn, kind_of[desc->what], desc, desc->bias);
 }

@@ -14,6 +14,7 @@
 
 #include <stddef.h>
 
+#include "backend/cpu/dsp.h"
 #include "base/common.h"
 #include "base/msg.h"
 
@@ -21,8 +22,8 @@ typedef struct LvDnn LvDnn;
 typedef struct LvGemm LvGemm;
 typedef struct LvConv LvConv;
 
-/** Open for so many threads. 0, -ENOMEM or LV_ERR_DEVICE. */
-int lv_dnn_open(LvDnn **dnn, int threads, const LvMsg *msg);
+/** Open for so many threads; packing uses leaves of dsp. 0, -ENOMEM or LV_ERR_DEVICE. */
+int lv_dnn_open(LvDnn **dnn, int threads, const LvDsp *dsp, const LvMsg *msg);
 
 /** Free *dnn with all products and convolutions. NULL is fine. */
 void lv_dnn_close(LvDnn **dnn);
@@ -79,33 +80,48 @@ void lv_pack_rows(const LvDnn *dnn, int type, void *dst, const void *src, int k,
 void lv_pack_cols(const LvDnn *dnn, int type, void *dst, const void *src, int k,
                   int n, int ld, int n0);
 
+/** What a convolution computes. */
+enum LvConvWhat {
+    LV_CONV_Y,  ///< y from x and w
+    LV_CONV_DX, ///< the gradient of x from that of y and w
+    LV_CONV_DW  ///< the gradient of w from x and that of y
+};
+
 /**
- * One convolution over `rows` output rows of one channels-last picture, which
- * needs the input rows that belong to them and pads the rest with zeros.
+ * One convolution over `out_rows` output rows of channels-last pictures, to which the
+ * input rows belong that are described; the rest is padded with zeros.
  */
 typedef struct LvConvDesc {
+    int what;                  ///< LvConvWhat
+    int batch;                 ///< pictures
     int in_rows, cols, c;      ///< input: rows, columns, channels
     int out_rows, out_cols, o; ///< output
     int kh, kw, stride;
     int pad_top, pad_left;     ///< bottom and right follow from the sizes
-    int type;                  ///< LvDtype of input and weights
-    int y_type;                ///< LvDtype of the output
-    int bias;                  ///< 1: bias is added
-    int relu;                  ///< 1: max(y, 0) comes last
+    int type;                  ///< LvDtype of what is read
+    int out_type;              ///< LvDtype of what is written; f32 for LV_CONV_DW
+    int bias;                  ///< 1: bias is added; LV_CONV_Y only
+    int relu;                  ///< 1: max(y, 0) comes last; LV_CONV_Y only
 } LvConvDesc;
 
+/** What a convolution runs on; what it computes is written. */
+typedef struct LvConvData {
+    void *x, *w, *y; ///< w packed
+    const float *bias;
+} LvConvData;
+
 /** As lv_gemm_get(). All convolutions of one weight must share its layout: the
- *  first one made for (c, o, kh, kw, type) decides, later ones follow. */
+ *  first one made for (what, c, o, kh, kw, type) decides, later ones follow. */
 const LvConv *lv_conv_get(LvDnn *dnn, const LvConvDesc *desc);
 
 /** Bytes of the packed weight. */
 size_t lv_conv_weight_bytes(const LvConv *conv);
 
-/** Pack [o,c,kh,kw] weights of type f32. */
-int lv_conv_pack(const LvConv *conv, void *dst, const float *src);
+/** Pack [o,c,kh,kw] weights of type f32; for LV_CONV_DW, bring the packed gradient to
+ *  that form. For one caller at a time. */
+int lv_conv_reorder(const LvConv *conv, void *dst, const void *src);
 
 /** Run on the calling thread. */
-int lv_conv_run(const LvConv *conv, int thread, const void *x, const void *w,
-                const float *bias, void *y);
+int lv_conv_run(const LvConv *conv, int thread, const LvConvData *data);
 
 #endif /* LINVIDEO_BACKEND_CPU_DNN_H */

@@ -24,6 +24,7 @@ typedef __m256 V;
 #define FMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define MAX(a, b) _mm256_max_ps(a, b)
 #define MIN(a, b) _mm256_min_ps(a, b)
+#define SQRT(a) _mm256_sqrt_ps(a)
 #define ROUND(a) _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define POW2(n)                                                                   \
     _mm256_castsi256_ps(_mm256_slli_epi32(                                        \
@@ -39,6 +40,9 @@ typedef __m256 V;
 #define FROM_BF16(p) widen(_mm_loadu_si128((const __m128i *)(p)))
 #define FROM_BF16N(p, k) widen(load16n(p, k))
 #define TO_BF16(p, v) _mm_storeu_si128((__m128i *)(p), narrow(v))
+#define WEAVE(y, a, b)                                                            \
+    _mm256_storeu_si256((__m256i *)(y), _mm256_or_si256(wide(a), _mm256_slli_epi32(wide(b), 16)))
+#define TURN turn_block
 #define TO_BF16N(p, v, k) store16n(p, narrow(v), k)
 
 static inline V loadn(const float *p, size_t k, float fill)
@@ -71,6 +75,11 @@ static inline void store16n(uint16_t *p, __m128i v, size_t k)
 
     _mm_storeu_si128((__m128i *)t, v);
     memcpy(p, t, k * sizeof(*t));
+}
+
+static inline __m256i wide(const uint16_t *p)
+{
+    return _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p)));
 }
 
 static inline V widen(__m128i h)
@@ -111,6 +120,33 @@ static inline float fold(V v, float (*f)(float, float))
 
     _mm256_storeu_ps(t, v);
     return f(f(f(t[0], t[4]), f(t[2], t[6])), f(f(t[1], t[5]), f(t[3], t[7])));
+}
+
+/* Rows of 4 x 4 blocks: r[4 g + c] holds column 4 l + c of rows 4 g to 4 g + 3 in its
+ * 128-bit lane l. */
+static inline void turn_quads(V r[VL], const float *x, size_t lx)
+{
+    for (int g = 0; g < VL; g += 4, x += 4 * lx) {
+        V a = LOAD(x), b = LOAD(x + lx), c = LOAD(x + 2 * lx), d = LOAD(x + 3 * lx);
+        V lo = _mm256_unpacklo_ps(a, b), hi = _mm256_unpackhi_ps(a, b);
+        V lo2 = _mm256_unpacklo_ps(c, d), hi2 = _mm256_unpackhi_ps(c, d);
+        r[g]     = _mm256_shuffle_ps(lo, lo2, 0x44);
+        r[g + 1] = _mm256_shuffle_ps(lo, lo2, 0xEE);
+        r[g + 2] = _mm256_shuffle_ps(hi, hi2, 0x44);
+        r[g + 3] = _mm256_shuffle_ps(hi, hi2, 0xEE);
+    }
+}
+
+static inline void turn_block(uint32_t *y, size_t ly, const uint32_t *x, size_t lx)
+{
+    V r[VL];
+
+    turn_quads(r, (const float *)x, lx);
+    for (int i = 0; i < 4; i++) {
+        STORE((float *)y + (size_t)i * ly, _mm256_permute2f128_ps(r[i], r[4 + i], 0x20));
+        STORE((float *)y + (size_t)(4 + i) * ly,
+              _mm256_permute2f128_ps(r[i], r[4 + i], 0x31));
+    }
 }
 
 #include "backend/cpu/dsp_tmpl.h"

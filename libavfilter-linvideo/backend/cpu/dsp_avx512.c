@@ -24,6 +24,7 @@ typedef __m512 V;
 #define FMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define MAX(a, b) _mm512_max_ps(a, b)
 #define MIN(a, b) _mm512_min_ps(a, b)
+#define SQRT(a) _mm512_sqrt_ps(a)
 #define ROUND(a) _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define POW2(n) _mm512_scalef_ps(_mm512_set1_ps(1), n)
 #define LESS(a, b, x, y) _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x)
@@ -38,7 +39,15 @@ typedef __m512 V;
 #define FROM_BF16(p) widen(_mm256_loadu_si256((const __m256i *)(p)))
 #define FROM_BF16N(p, k) widen(_mm256_maskz_loadu_epi16(MASK(k), p))
 #define TO_BF16(p, v) _mm256_storeu_si256((__m256i *)(p), narrow(v))
+#define WEAVE(y, a, b)                                                            \
+    _mm512_storeu_si512((__m512i *)(y), _mm512_or_si512(wide(a), _mm512_slli_epi32(wide(b), 16)))
+#define TURN turn_block
 #define TO_BF16N(p, v, k) _mm256_mask_storeu_epi16(p, MASK(k), narrow(v))
+
+static inline __m512i wide(const uint16_t *p)
+{
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(p)));
+}
 
 static inline V widen(__m256i h)
 {
@@ -55,6 +64,38 @@ static inline __m256i narrow(V v)
     quiet = _mm512_or_si512(u, _mm512_set1_epi32(0x400000));
     u     = _mm512_mask_blend_epi32(nan, even, quiet);
     return _mm512_cvtepi32_epi16(_mm512_srli_epi32(u, 16));
+}
+
+/* Rows of 4 x 4 blocks: r[4 g + c] holds column 4 l + c of rows 4 g to 4 g + 3 in its
+ * 128-bit lane l. */
+static inline void turn_quads(V r[VL], const float *x, size_t lx)
+{
+    for (int g = 0; g < VL; g += 4, x += 4 * lx) {
+        V a = LOAD(x), b = LOAD(x + lx), c = LOAD(x + 2 * lx), d = LOAD(x + 3 * lx);
+        V lo = _mm512_unpacklo_ps(a, b), hi = _mm512_unpackhi_ps(a, b);
+        V lo2 = _mm512_unpacklo_ps(c, d), hi2 = _mm512_unpackhi_ps(c, d);
+        r[g]     = _mm512_shuffle_ps(lo, lo2, 0x44);
+        r[g + 1] = _mm512_shuffle_ps(lo, lo2, 0xEE);
+        r[g + 2] = _mm512_shuffle_ps(hi, hi2, 0x44);
+        r[g + 3] = _mm512_shuffle_ps(hi, hi2, 0xEE);
+    }
+}
+
+static inline void turn_block(uint32_t *y, size_t ly, const uint32_t *x, size_t lx)
+{
+    V r[VL];
+
+    turn_quads(r, (const float *)x, lx);
+    for (int i = 0; i < 4; i++) {
+        V a = _mm512_shuffle_f32x4(r[i], r[4 + i], 0x88);
+        V b = _mm512_shuffle_f32x4(r[i], r[4 + i], 0xDD);
+        V c = _mm512_shuffle_f32x4(r[8 + i], r[12 + i], 0x88);
+        V d = _mm512_shuffle_f32x4(r[8 + i], r[12 + i], 0xDD);
+        STORE((float *)y + (size_t)i * ly, _mm512_shuffle_f32x4(a, c, 0x88));
+        STORE((float *)y + (size_t)(4 + i) * ly, _mm512_shuffle_f32x4(b, d, 0x88));
+        STORE((float *)y + (size_t)(8 + i) * ly, _mm512_shuffle_f32x4(a, c, 0xDD));
+        STORE((float *)y + (size_t)(12 + i) * ly, _mm512_shuffle_f32x4(b, d, 0xDD));
+    }
 }
 
 #include "backend/cpu/dsp_tmpl.h"

@@ -25,6 +25,7 @@ typedef float V;
 #define FMA(a, b, c) ((a) * (b) + (c))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define SQRT(a) sqrtf(a)
 #define ROUND(a) rintf(a)
 #define POW2(n) lv_bits_f32((uint32_t)((int)(n) + 127) << 23)
 #define LESS(a, b, x, y) ((a) < (b) ? (x) : (y))
@@ -35,6 +36,8 @@ typedef float V;
 #define FROM_BF16N(p, k) lv_bf16_f32(*(p))
 #define TO_BF16(p, v) (*(p) = lv_f32_bf16(v))
 #define TO_BF16N(p, v, k) (*(p) = lv_f32_bf16(v))
+#define WEAVE(y, a, b) ((y)[0] = *(a), (y)[1] = *(b))
+#define TURN(y, ly, x, lx) (*(y) = *(x))
 
 #include "backend/cpu/dsp_tmpl.h"
 

@@ -4,9 +4,10 @@
  * Bodies of the leaves over a vector type, compiled once for each instruction set.
  * The including file defines: V (vector of VL floats), LOAD STORE LOADN STOREN (the
  * last k < VL lanes; missing ones read as a fill), SET1 ADD SUB MUL DIV FMA MAX MIN
- * ROUND, POW2 (2^n of whole n in -126..127), LESS (a < b ? x : y), PAIRS (swap the
+ * SQRT ROUND, POW2 (2^n of whole n in -126..127), LESS (a < b ? x : y), PAIRS (swap the
  * lanes of each pair), EVENS/ODDS (copy the even/odd lane of each pair over it),
- * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 with N forms, NAME.
+ * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 with N forms, WEAVE (pairs
+ * of VL 16-bit numbers), TURN (transpose VL x VL 32-bit numbers), NAME.
  */
 
 /* For i over whole vectors, then once with k lanes left. */
@@ -132,14 +133,62 @@ static inline V vexp(V x)
     return LESS(x, lo, SET1(0), MUL(p, POW2(n)));
 }
 
-static float exp_sum(float *y, const float *x, float c, size_t n)
+static float exp_sum(float *y, uint16_t *half, float a, const float *x, const float *b,
+                     float c, size_t n)
 {
-    V vc = SET1(c), s = SET1(0), e;
+    V va = SET1(a), vc = SET1(c), minus = SET1(-c), s = SET1(0), e;
 
-    EACH(e = vexp(SUB(LOAD(x + i), vc)); STORE(y + i, e); s = ADD(s, e),
-         e = vexp(SUB(LOADN(x + i, k, -INFINITY), vc)); STOREN(y + i, e, k);
-         s = ADD(s, e));
+    EACH(e = vexp(FMA(va, LOAD(x + i), b ? SUB(LOAD(b + i), vc) : minus));
+         s = ADD(s, e); STORE(y + i, e); if (half) TO_BF16(half + i, e),
+         e = vexp(FMA(va, LOADN(x + i, k, 0),
+                      b ? SUB(LOADN(b + i, k, -INFINITY), vc) : minus));
+         STOREN(y + i, e, k); e = LOADN(y + i, k, 0); s = ADD(s, e);
+         if (half) TO_BF16N(half + i, e, k));
     return HSUM(s);
+}
+
+static void softmax_dx(float *y, uint16_t *half, const float *p, const float *x, float c,
+                       size_t n)
+{
+    V vc = SET1(c), d;
+
+    EACH(d = MUL(SUB(LOAD(x + i), vc), LOAD(p + i)); STORE(y + i, d);
+         if (half) TO_BF16(half + i, d),
+         d = MUL(SUB(LOADN(x + i, k, 0), vc), LOADN(p + i, k, 0)); STOREN(y + i, d, k);
+         if (half) TO_BF16N(half + i, d, k));
+}
+
+static void hedgehog(float *phi, const float *y, size_t n)
+{
+    V hi = SET1(-INFINITY), lo = SET1(INFINITY), s = SET1(0), t = SET1(0), e, f;
+
+    EACH(e = LOAD(y + i); hi = MAX(hi, e); lo = MIN(lo, e),
+         hi = MAX(hi, LOADN(y + i, k, -INFINITY)); lo = MIN(lo, LOADN(y + i, k, INFINITY)));
+    hi = SET1(HMAX(hi));
+    lo = SET1(HMIN(lo));
+    EACH(e = vexp(SUB(LOAD(y + i), hi)); f = vexp(SUB(lo, LOAD(y + i)));
+         STORE(phi + i, e); STORE(phi + n + i, f); s = ADD(s, e); t = ADD(t, f),
+         e = vexp(SUB(LOADN(y + i, k, -INFINITY), hi));
+         f = vexp(SUB(lo, LOADN(y + i, k, INFINITY)));
+         STOREN(phi + i, e, k); STOREN(phi + n + i, f, k); s = ADD(s, e); t = ADD(t, f));
+    affine(phi, 1 / HSUM(s), phi, NULL, n);
+    affine(phi + n, 1 / HSUM(t), phi + n, NULL, n);
+}
+
+/* p (dp - <p, dp>) - m (dm - <m, dm>) for phi = [p, m] */
+static void hedgehog_dx(float *dy, const float *phi, const float *dphi, size_t n)
+{
+    const float *m = phi + n, *dm = dphi + n;
+    V s = SET1(0), t = SET1(0);
+
+    EACH(s = FMA(LOAD(phi + i), LOAD(dphi + i), s); t = FMA(LOAD(m + i), LOAD(dm + i), t),
+         s = FMA(TAIL(phi + i), TAIL(dphi + i), s); t = FMA(TAIL(m + i), TAIL(dm + i), t));
+    s = SET1(HSUM(s));
+    t = SET1(HSUM(t));
+    EACH(STORE(dy + i, SUB(MUL(LOAD(phi + i), SUB(LOAD(dphi + i), s)),
+                           MUL(LOAD(m + i), SUB(LOAD(dm + i), t)))),
+         STOREN(dy + i, SUB(MUL(TAIL(phi + i), SUB(TAIL(dphi + i), s)),
+                            MUL(TAIL(m + i), SUB(TAIL(dm + i), t))), k));
 }
 
 /* Whole pairs share a vector, for VL is even; scalar code has its own form. */
@@ -156,6 +205,15 @@ static void rope(float *y, const float *x, const float *t, size_t n)
          STOREN(y + i, rotate(TAIL(x + i), EVENS(TAIL(t + i)), ODDS(TAIL(t + i))),
                 k));
 }
+
+static void unrope(float *y, const float *x, const float *t, size_t n)
+{
+#define BACK(v) SUB(SET1(0), ODDS(v))
+    EACH(STORE(y + i, rotate(LOAD(x + i), EVENS(LOAD(t + i)), BACK(LOAD(t + i)))),
+         STOREN(y + i, rotate(TAIL(x + i), EVENS(TAIL(t + i)), BACK(TAIL(t + i))),
+                k));
+#undef BACK
+}
 #else
 static void rope(float *y, const float *x, const float *t, size_t n)
 {
@@ -163,6 +221,15 @@ static void rope(float *y, const float *x, const float *t, size_t n)
         float a = x[i], b = x[i + 1];
         y[i]     = a * t[i] - b * t[i + 1];
         y[i + 1] = a * t[i + 1] + b * t[i];
+    }
+}
+
+static void unrope(float *y, const float *x, const float *t, size_t n)
+{
+    for (size_t i = 0; i + 1 < n; i += 2) {
+        float a = x[i], b = x[i + 1];
+        y[i]     = a * t[i] + b * t[i + 1];
+        y[i + 1] = b * t[i] - a * t[i + 1];
     }
 }
 #endif
@@ -216,13 +283,237 @@ static void glu(float *y, const float *x, const float *g, size_t n)
          STOREN(y + i, MUL(TAIL(x + i), vgelu(TAIL(g + i))), k));
 }
 
+static void weave(uint16_t *restrict y, const uint16_t *restrict a,
+                  const uint16_t *restrict b, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + VL <= n; i += VL)
+        WEAVE(y + 2 * i, a + i, b + i);
+    for (; i < n; i++) {
+        y[2 * i]     = a[i];
+        y[2 * i + 1] = b[i];
+    }
+}
+
+static void turn(uint32_t *restrict y, size_t ly, const uint32_t *restrict x, size_t lx,
+                 size_t rows, size_t cols)
+{
+    size_t down = rows / VL * VL, right = cols / VL * VL;
+
+    for (size_t j = 0; j < right; j += VL)
+        for (size_t i = 0; i < down; i += VL)
+            TURN(y + j * ly + i, ly, x + i * lx + j, lx);
+    for (size_t j = 0; j < cols; j++)
+        for (size_t i = j < right ? down : 0; i < rows; i++)
+            y[j * ly + i] = x[i * lx + j];
+}
+
+static void mul(float *y, const float *a, const float *b, size_t n)
+{
+    EACH(STORE(y + i, MUL(LOAD(a + i), LOAD(b + i))),
+         STOREN(y + i, MUL(TAIL(a + i), TAIL(b + i)), k));
+}
+
+/* Slopes of the activations. */
+
+static inline V slope_none(V x)
+{
+    (void)x;
+    return SET1(1);
+}
+
+static inline V slope_relu(V x)
+{
+    return LESS(SET1(0), x, SET1(1), SET1(0));
+}
+
+/* s (1 + x (1 - s) du), s being the logistic function of u; 1 - s = e s with
+ * e = exp(-u), which does not cancel */
+static inline V slope_logistic(V x, V u, V du)
+{
+    V e = vexp(SUB(SET1(0), u)), s = DIV(SET1(1), ADD(SET1(1), e));
+
+    return MUL(s, FMA(MUL(x, MUL(e, s)), du, SET1(1)));
+}
+
+static inline V slope_silu(V x)
+{
+    return slope_logistic(x, x, SET1(1));
+}
+
+/* u as in vgelu */
+static inline V slope_gelu(V x)
+{
+    V x2 = MUL(x, x);
+
+    return slope_logistic(x, MUL(x, FMA(x2, SET1(0.0713548162726f),
+                                        SET1(1.59576912161f))),
+                          FMA(x2, SET1(0.2140644488178f), SET1(1.59576912161f)));
+}
+
+/* 1 - tanh(z)^2 = 4 e / (1 + e)^2 with e = exp(-2 |z|), which never cancels */
+static inline V slope_clamp3(V x)
+{
+    V z = MUL(x, SET1(2.0f / 3)), e = vexp(MIN(z, SUB(SET1(0), z)));
+    V d = ADD(SET1(1), e);
+
+    return DIV(MUL(SET1(4), e), MUL(d, d));
+}
+
+#define ACT_DX(name)                                                              \
+    static void name##_dx(float *y, const float *x, const float *dy, size_t n)    \
+    {                                                                             \
+        EACH(STORE(y + i, MUL(LOAD(dy + i), slope_##name(LOAD(x + i)))),          \
+             STOREN(y + i, MUL(TAIL(dy + i), slope_##name(TAIL(x + i))), k));     \
+    }
+ACT_DX(none)
+ACT_DX(relu)
+ACT_DX(silu)
+ACT_DX(gelu)
+ACT_DX(clamp3)
+
+static void norm_sums(float sums[2], float *s0, float *s1, const float *x,
+                      const float *dy, const float *a, float mean, float rstd, size_t n)
+{
+    V m = SET1(mean), r = SET1(rstd), su = SET1(0), suv = SET1(0), v, d, u;
+
+#define SUMS(get)                                                                 \
+    v   = MUL(SUB(get(x + i), m), r);                                             \
+    d   = get(dy + i);                                                            \
+    u   = MUL(d, get(a + i));                                                     \
+    su  = ADD(su, u);                                                             \
+    suv = FMA(u, v, suv)
+    EACH(SUMS(LOAD);
+         if (s0) STORE(s0 + i, ADD(LOAD(s0 + i), d));
+         if (s1) STORE(s1 + i, FMA(d, v, LOAD(s1 + i))),
+         SUMS(TAIL);
+         if (s0) STOREN(s0 + i, ADD(TAIL(s0 + i), d), k);
+         if (s1) STOREN(s1 + i, FMA(d, v, TAIL(s1 + i)), k));
+#undef SUMS
+    sums[0] = HSUM(su);
+    sums[1] = HSUM(suv);
+}
+
+static void norm_dx(float *y, const float *x, const float *dy, const float *a,
+                    float mean, float rstd, float c0, float c1, size_t n)
+{
+    V m = SET1(mean), r = SET1(rstd), v0 = SET1(-c0), v1 = SET1(-c1 * rstd);
+
+#define NORM_DX(get)                                                              \
+    MUL(FMA(SUB(get(x + i), m), v1, FMA(get(dy + i), get(a + i), v0)), r)
+    EACH(STORE(y + i, NORM_DX(LOAD)), STOREN(y + i, NORM_DX(TAIL), k));
+#undef NORM_DX
+}
+
+/* The state of one element after a step. */
+typedef struct Adam {
+    V p, m, v;
+} Adam;
+
+static inline Adam adam_step(V p, V m, V v, V g, const LvAdam *k)
+{
+    V step;
+
+    g    = MUL(g, SET1(k->clip));
+    m    = FMA(SET1(k->beta1), m, MUL(SET1(1 - k->beta1), g));
+    v    = FMA(SET1(k->beta2), v, MUL(MUL(SET1(1 - k->beta2), g), g));
+    step = DIV(MUL(m, SET1(k->bias1)),
+               ADD(SQRT(MUL(v, SET1(k->bias2))), SET1(k->eps)));
+    step = FMA(SET1(k->decay), p, step);
+    p    = FMA(SET1(-k->lr), step, p);
+    return (Adam) { p, m, v };
+}
+
+static void adamw(float *p, float *m, float *v, float *ema, const float *g,
+                  const LvAdam *c, size_t n)
+{
+    V keep = SET1(c->keep), rest = SET1(1 - c->keep);
+    Adam a;
+
+    EACH(a = adam_step(LOAD(p + i), LOAD(m + i), LOAD(v + i), LOAD(g + i), c);
+         STORE(p + i, a.p);
+         STORE(m + i, a.m);
+         STORE(v + i, a.v);
+         if (ema) STORE(ema + i, FMA(keep, LOAD(ema + i), MUL(rest, a.p))),
+         a = adam_step(TAIL(p + i), TAIL(m + i), TAIL(v + i), TAIL(g + i), c);
+         STOREN(p + i, a.p, k);
+         STOREN(m + i, a.m, k);
+         STOREN(v + i, a.v, k);
+         if (ema) STOREN(ema + i, FMA(keep, TAIL(ema + i), MUL(rest, a.p)), k));
+}
+
+/* Sums in f64, in lanes that compilers make vectors of. */
+#define LANES 16
+
+static double fold_lanes(const double *s)
+{
+    double all = 0;
+
+    for (int k = 0; k < LANES; k++)
+        all += s[k];
+    return all;
+}
+
+#define SUM_F64(term)                                                             \
+    double s[LANES] = { 0 };                                                      \
+    size_t i = 0, k;                                                              \
+    for (; i + LANES <= n; i += LANES)                                            \
+        for (k = 0; k < LANES; k++)                                               \
+            s[k] += term;                                                         \
+    for (k = 0; i + k < n; k++)                                                   \
+        s[k] += term;                                                             \
+    return fold_lanes(s)
+
+static double sum_sq_f64(const float *x, size_t n)
+{
+    SUM_F64((double)x[i + k] * (double)x[i + k]);
+}
+
+static double dot_diff_f64(const float *z, const float *x, const float *y, size_t n)
+{
+    SUM_F64((double)z[i + k] * ((double)x[i + k] - (double)y[i + k]));
+}
+
+static inline double mse(float *dx, double e, double scale)
+{
+    *dx = (float)(scale * 2 * e);
+    return e * e;
+}
+
+/* r - 0.01 with r = sqrt(e^2 + 1e-4) cancels */
+static inline double smooth(float *dx, double e, double scale)
+{
+    double r = sqrt(e * e + 1e-4);
+
+    *dx = (float)(scale * e / r);
+    return e * e / (r + 1e-2);
+}
+
+#define LOSS(name)                                                                \
+    static double loss_##name(float *restrict dx, const float *x, const float *t, \
+                              double scale, size_t n)                             \
+    {                                                                             \
+        SUM_F64(name(&dx[i + k], (double)x[i + k] - (double)t[i + k], scale));    \
+    }
+LOSS(mse)
+LOSS(smooth)
+
 #define DSP_TABLE(about)                                                          \
     {                                                                             \
         .name = about, .from_bf16 = from_bf16, .to_bf16 = to_bf16, .sum = sum,    \
         .sum_sq = sum_sq, .dot = dot, .max = max, .min = min, .norm = norm,       \
         .madd = madd, .axpby = axpby, .affine = affine, .exp_sum = exp_sum,       \
-        .rope = rope, .glu = glu,                                                 \
+        .rope = rope, .glu = glu, .weave = weave, .turn = turn,                   \
+        .softmax_dx = softmax_dx, .hedgehog = hedgehog,                           \
+        .hedgehog_dx = hedgehog_dx,                                               \
         .act = { [LV_ACT_NONE] = act_none, [LV_ACT_RELU] = act_relu,              \
                  [LV_ACT_SILU] = act_silu, [LV_ACT_GELU] = act_gelu,              \
                  [LV_ACT_CLAMP3] = act_clamp3 },                                  \
+        .mul = mul, .norm_sums = norm_sums, .norm_dx = norm_dx, .unrope = unrope, \
+        .loss = { [LV_LOSS_MSE] = loss_mse, [LV_LOSS_SMOOTH] = loss_smooth },     \
+        .adamw = adamw, .sum_sq_f64 = sum_sq_f64, .dot_diff_f64 = dot_diff_f64,   \
+        .act_dx = { [LV_ACT_NONE] = none_dx, [LV_ACT_RELU] = relu_dx,             \
+                    [LV_ACT_SILU] = silu_dx, [LV_ACT_GELU] = gelu_dx,             \
+                    [LV_ACT_CLAMP3] = clamp3_dx },                                \
     }

@@ -42,7 +42,69 @@ static int plan_rows(LvCall *call, size_t floats)
     return 0;
 }
 
-/* patchify: one item is a row of tokens (f, i) */
+/* Patches: one item is a row of tokens (sample, f, i). */
+
+/* A video [B,C,F,Y,X] and how it is cut. */
+typedef struct Patches {
+    float *data;
+    size_t batch, channels, frames, rows, cols;
+    size_t pt, ph, pw;
+    int fast; /* channels within a token */
+} Patches;
+
+static Patches patches(const LvTensor *video, int pt, int ph, int pw, int order)
+{
+    const int *d = video->dim + (video->rank == 5);
+
+    return (Patches) {
+        video->data, video->rank == 5 ? (size_t)video->dim[0] : 1, (size_t)d[0],
+        (size_t)d[1], (size_t)d[2], (size_t)d[3], (size_t)pt, (size_t)ph, (size_t)pw,
+        order == LV_PATCH_CHANNEL_FAST,
+    };
+}
+
+static size_t token_rows(const Patches *p)
+{
+    return p->batch * (p->frames / p->pt) * (p->rows / p->ph);
+}
+
+/* Line (channel c, a, b) of token j of row `item`: pw values. */
+static float *line(const Patches *p, size_t item, size_t j, size_t c, size_t a,
+                   size_t b)
+{
+    size_t down = p->rows / p->ph, deep = p->frames / p->pt;
+    size_t i = item % down, f = item / down % deep, sample = item / down / deep;
+    size_t y = i * p->ph + b;
+
+    f = f * p->pt + a;
+    return p->data + (((sample * p->channels + c) * p->frames + f) * p->rows + y) *
+                     p->cols + j * p->pw;
+}
+
+/* For all lines x of token j of row `item`: body, with the first value at element
+ * `at` of the token and the others `step` apart. */
+#define EACH_LINE(p, item, j, body)                                               \
+    do {                                                                          \
+        size_t places = (p)->pt * (p)->ph * (p)->pw;                              \
+        size_t step = (p)->fast ? (p)->channels : 1, skip = (p)->fast ? 1 : places; \
+        for (size_t c = 0; c < (p)->channels; c++)                                \
+            for (size_t n = 0; n < places; n += (p)->pw) {                        \
+                size_t up = n / (p)->pw, at = c * skip + n * step;                \
+                float *x = line(p, item, j, c, up / (p)->ph, up % (p)->ph);       \
+                for (size_t e = 0; e < (p)->pw; e++)                              \
+                    body;                                                         \
+            }                                                                     \
+    } while (0)
+
+static void gather_patch(const Patches *p, size_t item, size_t j, float *token)
+{
+    EACH_LINE(p, item, j, token[at + e * step] = x[e]);
+}
+
+static void scatter_patch(const Patches *p, size_t item, size_t j, const float *token)
+{
+    EACH_LINE(p, item, j, x[e] = token[at + e * step]);
+}
 
 int lv_cpu_plan_patchify(LvDevice *dev, const LvPatchifyArgs *a, LvCall *call)
 {
@@ -50,40 +112,25 @@ int lv_cpu_plan_patchify(LvDevice *dev, const LvPatchifyArgs *a, LvCall *call)
     return plan_rows(call, (size_t)a->y.dim[1]);
 }
 
-static void gather_patch(const LvPatchifyArgs *a, int f, int i, int j, float *out)
-{
-    const int *d = a->x.dim;
-
-    for (int c = 0; c < d[0]; c++)
-        for (int u = 0; u < a->pt; u++)
-            for (int v = 0; v < a->ph; v++) {
-                const float *x = (const float *)a->x.data +
-                    (((size_t)c * d[1] + f * a->pt + u) * d[2] + i * a->ph + v) *
-                    (size_t)d[3] + (size_t)j * a->pw;
-                memcpy(out, x, (size_t)a->pw * sizeof(*out));
-                out += a->pw;
-            }
-}
-
 static void patchify_tokens(const MoveJob *j, size_t item, float *tmp)
 {
     const LvPatchifyArgs *a = j->args;
-    int rows = a->x.dim[2] / a->ph, cols = a->x.dim[3] / a->pw;
-    size_t n = (size_t)a->y.dim[1];
+    Patches p = patches(&a->x, a->pt, a->ph, a->pw, a->order);
+    size_t cols = p.cols / p.pw, n = (size_t)a->y.dim[1];
 
-    for (int k = 0; k < cols; k++) {
-        size_t token = item * (size_t)cols + (size_t)k;
-        float *y     = lv_cpu_out(&a->y, token, n, tmp);
-        gather_patch(a, (int)(item / (size_t)rows), (int)(item % (size_t)rows), k, y);
-        lv_cpu_put(j->cpu, &a->y, token, n, y);
+    for (size_t k = 0; k < cols; k++) {
+        float *y = lv_cpu_out(&a->y, item * cols + k, n, tmp);
+        gather_patch(&p, item, k, y);
+        lv_cpu_put(j->cpu, &a->y, item * cols + k, n, y);
     }
 }
 
 int lv_cpu_patchify(LvDevice *dev, const LvPatchifyArgs *a, LvCall *call)
 {
+    Patches p = patches(&a->x, a->pt, a->ph, a->pw, a->order);
+
     (void)call;
-    return each(dev, a, (size_t)(a->x.dim[1] / a->pt) * (a->x.dim[2] / a->ph),
-                patchify_tokens);
+    return each(dev, a, token_rows(&p), patchify_tokens);
 }
 
 int lv_cpu_plan_unpatchify(LvDevice *dev, const LvUnpatchifyArgs *a, LvCall *call)
@@ -92,36 +139,23 @@ int lv_cpu_plan_unpatchify(LvDevice *dev, const LvUnpatchifyArgs *a, LvCall *cal
     return plan_rows(call, (size_t)a->x.dim[1]);
 }
 
-static void scatter_patch(const LvUnpatchifyArgs *a, int f, int i, int j,
-                          const float *in)
-{
-    const int *d = a->y.dim;
-
-    for (int u = 0; u < a->pt; u++)
-        for (int v = 0; v < a->ph; v++)
-            for (int w = 0; w < a->pw; w++)
-                for (int c = 0; c < d[0]; c++)
-                    ((float *)a->y.data)[
-                        (((size_t)c * d[1] + f * a->pt + u) * d[2] + i * a->ph + v) *
-                        (size_t)d[3] + (size_t)j * a->pw + w] = *in++;
-}
-
 static void unpatchify_tokens(const MoveJob *j, size_t item, float *tmp)
 {
     const LvUnpatchifyArgs *a = j->args;
-    int rows = a->y.dim[2] / a->ph, cols = a->y.dim[3] / a->pw;
+    Patches p = patches(&a->y, a->pt, a->ph, a->pw, a->order);
+    size_t cols = p.cols / p.pw, n = (size_t)a->x.dim[1];
 
-    for (int k = 0; k < cols; k++)
-        scatter_patch(a, (int)(item / (size_t)rows), (int)(item % (size_t)rows), k,
-                      lv_cpu_row(j->cpu, &a->x, item * (size_t)cols + (size_t)k,
-                                 (size_t)a->x.dim[1], tmp));
+    for (size_t k = 0; k < cols; k++)
+        scatter_patch(&p, item, k,
+                      lv_cpu_row(j->cpu, &a->x, item * cols + k, n, tmp));
 }
 
 int lv_cpu_unpatchify(LvDevice *dev, const LvUnpatchifyArgs *a, LvCall *call)
 {
+    Patches p = patches(&a->y, a->pt, a->ph, a->pw, a->order);
+
     (void)call;
-    return each(dev, a, (size_t)(a->y.dim[1] / a->pt) * (a->y.dim[2] / a->ph),
-                unpatchify_tokens);
+    return each(dev, a, token_rows(&p), unpatchify_tokens);
 }
 
 /* Moves of equal types: an item is a row of pixels (b, i). */

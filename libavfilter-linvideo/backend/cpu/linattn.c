@@ -2,141 +2,112 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Linear attention in three passes, O(L) work and memory:
- *   state   a job for each head and chunk of tokens walks tiles of TILE tokens:
+ *   state   a job for each head and chunk of tokens walks its tiles:
  *           y = K w_k (product), phi (leaves), S += phi^T V (product), z += phi
  *   reduce  a job for each head adds the chunks in order, divides by L, packs S
  *   apply   a job for each head and tile of queries: y = Q w_q, phi, num = phi S
  *           (product), den = phi z (leaf), o = num / (den + eps)
- * There are at most 16 chunks, a number that depends on L alone.
  */
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/cpu/cpu.h"
+#include "backend/cpu/linattn.h"
 
-enum { TILE = 128, MIN_CHUNK = 1024, MAX_CHUNKS = 16 };
+enum { TILE = LV_LINATTN_TILE, MIN_CHUNK = 1024, MAX_CHUNKS = 16 };
 
-typedef struct LinattnPriv {
-    const void *wq, *wk;       /* packed maps of all heads; NULL: at every run */
-    const LvGemm *map[2];      /* [last tile]: y = x w */
-    const LvGemm *state[2];    /* S += phi^T V */
-    const LvGemm *apply[2];    /* num = phi S */
-} LinattnPriv;
+/* Sizes and maps */
 
-typedef struct Sizes {
-    int l, c, d, p, f, chunk, chunks, tiles;
-    size_t map_head, map;          /* bytes of packed maps */
-    size_t partial, partials;      /* floats of S and z of a chunk; of all */
-    size_t packed_head;            /* bytes of packed S */
-    size_t maps_at, packed_at, z_at, scratch; /* bytes in the op's scratch */
-    size_t x, phi, half, v, num, slab;        /* bytes in the slab; y at 0 */
-} Sizes;
-
-typedef struct LinattnJob {
-    LvCpu *cpu;
-    const LvLinattnArgs *a;
-    const LinattnPriv *priv;
-    Sizes s;
-    const char *wq, *wk;
-    float *partial;
-    char *packed;
-    float *z;
-} LinattnJob;
-
-static void lay_out_slab(const LvCpu *cpu, const LvLinattnArgs *a, Sizes *s)
+LvFeatures lv_features_plan(LvCpu *cpu, const LvTensor *q, const LvTensor *wq, int map,
+                            int heads, int batch, size_t *at)
 {
-    size_t phi = 4 * (size_t)TILE * s->f;
+    LvFeatures f = { .cpu = cpu, .type = q->dtype, .map = map, .heads = heads,
+                     .numbers = heads * batch, .l = q->dim[0] / batch, .c = q->dim[1],
+                     .d = q->dim[1] / heads, .p = wq->dim[2],
+                     .f = lv_map_features(map, wq->dim[2]) };
+    size_t tile = TILE;
 
-    s->x    = 4 * (size_t)TILE * LV_ROUND_UP(s->p, 16);
-    s->phi  = s->x + 4 * (size_t)TILE * LV_ROUND_UP(s->d, 16);
-    s->half = s->phi + phi;
-    s->v    = s->half + (a->q.dtype == LV_BF16 ? phi / 2 : 0);
-    s->v    = LV_ROUND_UP(s->v, LV_ALIGN);
-    s->num  = s->v + lv_pack_bytes(cpu->dnn, a->q.dtype, TILE, s->d);
-    s->slab = LV_MAX(s->num + 4 * (size_t)TILE * s->d, (size_t)s->f * s->d * 4 +
-                     4 * (size_t)(s->d + s->p));
-    s->slab = LV_MAX(s->slab, 4 * (size_t)(s->d + 1) * s->p);
+    f.tiles    = lv_cpu_split((size_t)f.l, TILE);
+    f.chunk    = LV_MAX(MIN_CHUNK / TILE, lv_cpu_split((size_t)f.tiles, MAX_CHUNKS));
+    f.chunks   = lv_cpu_split((size_t)f.tiles, (size_t)f.chunk);
+    f.map_head = lv_pack_bytes(cpu->dnn, f.type, f.d, f.p);
+    f.x        = lv_cpu_place(at, 4 * tile * f.d);
+    f.y        = lv_cpu_place(at, 4 * tile * f.p);
+    f.phi      = lv_cpu_place(at, 4 * tile * f.f);
+    f.half     = lv_cpu_place(at, f.type == LV_BF16 ? 2 * tile * f.f : 0);
+    return f;
 }
 
-static Sizes sizes_of(const LvCpu *cpu, const LvLinattnArgs *a)
+int lv_features_build(LvFeatures *f)
 {
-    Sizes s = { .l = a->q.dim[0], .c = a->q.dim[1], .p = a->wq.dim[2] };
-    size_t heads = (size_t)a->heads;
-
-    s.d           = s.c / a->heads;
-    s.f           = lv_map_features(a->map, s.p);
-    s.chunk       = LV_MAX(MIN_CHUNK, LV_ROUND_UP(lv_cpu_split((size_t)s.l, MAX_CHUNKS),
-                                                  TILE));
-    s.chunks      = lv_cpu_split((size_t)s.l, (size_t)s.chunk);
-    s.tiles       = lv_cpu_split((size_t)s.l, TILE);
-    s.map_head    = lv_pack_bytes(cpu->dnn, a->q.dtype, s.d, s.p);
-    s.map         = a->wq.fixed ? 0 : heads * s.map_head;
-    s.partial     = LV_ROUND_UP((size_t)s.f * (s.d + 1), 16);
-    s.partials    = heads * (size_t)s.chunks * s.partial;
-    s.packed_head = lv_pack_bytes(cpu->dnn, a->q.dtype, s.f, s.d);
-    s.packed_at   = 2 * s.map;
-    s.z_at        = s.packed_at + heads * s.packed_head;
-    s.scratch     = s.z_at + LV_ROUND_UP(4 * heads * (size_t)s.f, LV_ALIGN) +
-                    4 * s.partials;
-    lay_out_slab(cpu, a, &s);
-    return s;
-}
-
-int lv_cpu_plan_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
-{
-    Sizes s = sizes_of(lv_cpu(dev), a);
-
-    call->scratch_bytes = s.scratch;
-    call->thread_bytes  = s.slab;
-    call->weight_bytes  = a->wq.fixed ? 2 * (size_t)a->heads * s.map_head : 0;
-    return lv_cpu_has_type(lv_cpu(dev), a->q.dtype);
-}
-
-static int build_products(LvCpu *cpu, const LvLinattnArgs *a, LinattnPriv *p)
-{
-    Sizes s = sizes_of(cpu, a);
-
     for (int last = 0; last < 2; last++) {
-        int rows = last ? s.l - (s.tiles - 1) * TILE : LV_MIN(TILE, s.l);
-        LvGemmDesc map = { .m = rows, .n = s.p, .k = s.d, .ldb = s.p,
-                           .type = a->q.dtype, .c_type = LV_F32 };
-        LvGemmDesc state = { .m = s.f, .n = s.d, .k = rows, .ldb = s.d,
-                             .type = a->q.dtype, .c_type = LV_F32,
-                             .transposed = 1, .sum = 1 };
-        LvGemmDesc apply = { .m = rows, .n = s.d, .k = s.f, .ldb = s.d,
-                             .type = a->q.dtype, .c_type = LV_F32 };
-        if (!(p->map[last] = lv_gemm_get(cpu->dnn, &map)) ||
-            !(p->state[last] = lv_gemm_get(cpu->dnn, &state)) ||
-            !(p->apply[last] = lv_gemm_get(cpu->dnn, &apply)))
-            return lv_dnn_error(cpu->dnn);
+        LvGemmDesc map = { .m = lv_tile_rows(f, last ? f->tiles - 1 : 0), .n = f->p,
+                           .k = f->d, .ldb = f->p, .type = f->type, .c_type = LV_F32 };
+        if (!(f->gemm[last] = lv_gemm_get(f->cpu->dnn, &map)))
+            return lv_dnn_error(f->cpu->dnn);
     }
     return 0;
+}
+
+int lv_tile_rows(const LvFeatures *f, int tile)
+{
+    return LV_MIN(f->l - tile * TILE, TILE);
+}
+
+size_t lv_tile_row(const LvFeatures *f, int number, int tile)
+{
+    return (size_t)(number / f->heads) * f->l + (size_t)tile * TILE;
+}
+
+int lv_head_column(const LvFeatures *f, int number)
+{
+    return number % f->heads * f->d;
+}
+
+void lv_pack_matrix(const LvCpu *cpu, int type, void *dst, const void *src, int k, int n,
+                    int ld)
+{
+    for (int c = 0; c < n; c += 64)
+        lv_pack_rows(cpu->dnn, type, dst,
+                     (const char *)src + (size_t)c * lv_dtype_size((LvDtype)type), k, n,
+                     ld, c);
 }
 
 /* Maps: [H,D,P], one packed matrix a head. */
 
 typedef struct MapsJob {
-    LvCpu *cpu;
+    const LvFeatures *f;
     const LvTensor *w;
-    int type;
+    int turned;
     char *dst;
 } MapsJob;
 
+size_t lv_maps_slab(const LvFeatures *f)
+{
+    return 8 * (size_t)f->d * f->p;
+}
+
+size_t lv_turned_head(const LvFeatures *f)
+{
+    return lv_pack_bytes(f->cpu->dnn, f->type, f->p, f->d);
+}
+
 static int maps_job(void *arg, int head, int thread)
 {
-    const MapsJob *j = arg;
-    int d = j->w->dim[1], p = j->w->dim[2];
-    char *rows = lv_cpu_slab(j->cpu, thread, 0);
-    char *dst  = j->dst + (size_t)head * lv_pack_bytes(j->cpu->dnn, j->type, d, p);
-    size_t from = (size_t)head * d;
+    const MapsJob *j    = arg;
+    const LvFeatures *f = j->f;
+    size_t n   = (size_t)f->d * f->p, size = lv_dtype_size((LvDtype)f->type);
+    char *rows = lv_cpu_slab(f->cpu, thread, 0);
 
-    lv_cpu_convert(j->cpu, j->w, from, from + (size_t)d, (size_t)p, rows, j->type,
-                   (float *)(void *)(rows + 4 * (size_t)d * p));
-    for (int n = 0; n < p; n += 64)
-        lv_pack_rows(j->cpu->dnn, j->type, dst,
-                     rows + (size_t)n * lv_dtype_size((LvDtype)j->type), d, p, p, n);
+    lv_cpu_convert(f->cpu, rows, f->type, lv_at(j->w, (size_t)head, n, 0), j->w->dtype,
+                   n, (float *)(void *)(rows + 4 * n));
+    if (!j->turned)
+        lv_pack_matrix(f->cpu, f->type, j->dst + (size_t)head * f->map_head, rows, f->d,
+                       f->p, f->p);
+    for (int c = 0; c < f->d && j->turned; c += 64)
+        lv_pack_cols(f->cpu->dnn, f->type, j->dst + (size_t)head * lv_turned_head(f),
+                     rows + (size_t)c * f->p * size, f->p, f->d, f->p, c);
     return 0;
 }
 
@@ -145,53 +116,33 @@ static int pack_maps(LvCpu *cpu, void *dst, void *arg)
     MapsJob *j = arg;
 
     j->dst = dst;
-    return lv_cpu_jobs(cpu, maps_job, j, j->w->dim[0]);
+    return lv_cpu_jobs(cpu, maps_job, j, j->f->heads);
 }
 
-static const void *kept_maps(LvCpu *cpu, const LvLinattnArgs *a, const LvTensor *w)
+const void *lv_maps_pack(const LvFeatures *f, const LvTensor *w, int turned, void *dst)
 {
-    MapsJob j = { .cpu = cpu, .w = w, .type = a->q.dtype };
-    Sizes s   = sizes_of(cpu, a);
+    MapsJob j    = { .f = f, .w = w, .turned = turned };
+    size_t bytes = (size_t)f->heads * (turned ? lv_turned_head(f) : f->map_head);
 
-    return lv_cpu_packed(cpu, w, LV_PACK_HEADS, j.type, (size_t)a->heads * s.map_head,
-                         pack_maps, &j);
+    if (dst)
+        return pack_maps(f->cpu, dst, &j) < 0 ? NULL : dst;
+    return lv_cpu_packed(f->cpu, w, turned ? LV_PACK_HEADS_TURNED : LV_PACK_HEADS,
+                         f->type, bytes, pack_maps, &j);
 }
 
-int lv_cpu_build_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
+/* Feature maps of one row, y[p] to phi[f]. */
+
+static void map_hedgehog(const LvDsp *dsp, const float *y, float *phi, int p)
 {
-    LvCpu *cpu = lv_cpu(dev);
-    LinattnPriv *p = call->priv = calloc(1, sizeof(*p));
-    int ret;
-
-    if (!p)
-        return lv_fail(dev->msg, LV_ERR(ENOMEM), "cpu: out of memory");
-    if ((ret = build_products(cpu, a, p)) < 0 || !a->wq.fixed)
-        return ret;
-    p->wq = kept_maps(cpu, a, &a->wq);
-    p->wk = kept_maps(cpu, a, &a->wk);
-    return p->wq && p->wk ? 0 : LV_ERR(ENOMEM);
+    dsp->hedgehog(phi, y, (size_t)p);
 }
 
-/* Feature maps of one row, y[p] to phi[f]. y is used up. */
-
-static void map_hedgehog(const LvDsp *dsp, float *y, float *phi, int n)
-{
-    size_t p   = (size_t)n;
-    float max  = dsp->max(y, p), min = dsp->min(y, p);
-    float sum  = dsp->exp_sum(phi, y, max, p);
-
-    dsp->affine(phi, 1 / sum, phi, NULL, p);
-    dsp->affine(y, -1, y, NULL, p);
-    sum = dsp->exp_sum(phi + p, y, -min, p);
-    dsp->affine(phi + p, 1 / sum, phi + p, NULL, p);
-}
-
-static void map_relu(const LvDsp *dsp, float *y, float *phi, int p)
+static void map_relu(const LvDsp *dsp, const float *y, float *phi, int p)
 {
     dsp->act[LV_ACT_RELU](phi, y, (size_t)p);
 }
 
-static void map_taylor(const LvDsp *dsp, float *y, float *phi, int p)
+static void map_taylor(const LvDsp *dsp, const float *y, float *phi, int p)
 {
     float root = sqrtf((float)p), one = 1 / sqrtf(root);
 
@@ -206,106 +157,195 @@ static void map_taylor(const LvDsp *dsp, float *y, float *phi, int p)
         phi[i] = y[i] * y[i] / (root * 1.41421356f);
 }
 
-static void (*const maps[LV_MAP_NB])(const LvDsp *, float *, float *, int) = {
+static void (*const maps[LV_MAP_NB])(const LvDsp *, const float *, float *, int) = {
     [LV_MAP_HEDGEHOG] = map_hedgehog,
     [LV_MAP_RELU]     = map_relu,
     [LV_MAP_TAYLOR]   = map_taylor,
 };
 
-static int tile_rows(const LinattnJob *j, int tile)
+int lv_features(const LvFeatures *f, const LvTensor *x, const char *w, int number,
+                int tile, int thread, char *slab, void **out)
 {
-    return LV_MIN(j->s.l - tile * TILE, TILE);
+    const LvDsp *dsp = f->cpu->dsp;
+    float *y = (float *)(void *)(slab + f->y), *phi = (float *)(void *)(slab + f->phi);
+    int rows = lv_tile_rows(f, tile), ret;
+
+    lv_cpu_gather(x, lv_tile_row(f, number, tile), rows,
+                  (size_t)lv_head_column(f, number), f->d, slab + f->x);
+    ret = lv_gemm_run(f->gemm[tile == f->tiles - 1], thread, slab + f->x,
+                      w + (size_t)(number % f->heads) * f->map_head, NULL, y);
+    for (int i = 0; i < rows; i++)
+        maps[f->map](dsp, y + (size_t)i * f->p, phi + (size_t)i * f->f, f->p);
+    *out = phi;
+    if (f->type == LV_BF16)
+        dsp->to_bf16(*out = slab + f->half, phi, (size_t)rows * (size_t)f->f);
+    return ret;
 }
 
-/* Features of a tile of x, in f32 at slab + phi; *out is what products read. */
-static int features(const LinattnJob *j, const LvTensor *x, const char *w, int head,
-                    int tile, int thread, char *slab, void **out)
-{
-    const Sizes *s = &j->s;
-    const LvDsp *dsp = j->cpu->dsp;
-    float *y = (float *)(void *)slab, *phi = (float *)(void *)(slab + s->phi);
-    int rows = tile_rows(j, tile);
-    int ret;
+/* The op */
 
-    lv_cpu_gather(x, (size_t)tile * TILE, rows, (size_t)(head * s->d), s->d, slab + s->x);
-    ret = lv_gemm_run(j->priv->map[tile == s->tiles - 1], thread, slab + s->x,
-                      w + (size_t)head * s->map_head, NULL, y);
-    for (int i = 0; i < rows; i++)
-        maps[j->a->map](dsp, y + (size_t)i * s->p, phi + (size_t)i * s->f, s->p);
-    *out = phi;
-    if (x->dtype == LV_BF16) {
-        dsp->to_bf16(*out = slab + s->half, phi, (size_t)rows * (size_t)s->f);
+typedef struct LinattnPriv {
+    LvFeatures f;
+    const void *wq, *wk;    /* packed maps of all heads; NULL: at every run */
+    const LvGemm *state[2]; /* [last tile]: S += phi^T V */
+    const LvGemm *apply[2]; /* num = phi S */
+} LinattnPriv;
+
+typedef struct Sizes {
+    size_t partial;             /* floats of S and z of a chunk */
+    size_t packed_head;         /* bytes of packed S */
+    size_t wq, wk, packed, z, partials, scratch; /* bytes in the op's scratch */
+    size_t v, num, slab;        /* bytes in the slab */
+} Sizes;
+
+typedef struct LinattnJob {
+    LvCpu *cpu;
+    const LvLinattnArgs *a;
+    const LinattnPriv *priv;
+    const LvFeatures *f;
+    Sizes s;
+    const char *wq, *wk;
+    float *partial;
+    char *packed;
+    float *z;
+} LinattnJob;
+
+static LvFeatures features_of(LvCpu *cpu, const LvLinattnArgs *a, size_t *at)
+{
+    return lv_features_plan(cpu, &a->q, &a->wq, a->map, a->heads, a->batch, at);
+}
+
+static Sizes sizes_of(LvCpu *cpu, const LvLinattnArgs *a)
+{
+    Sizes s       = { 0 };
+    LvFeatures f  = features_of(cpu, a, &s.slab);
+    size_t all    = (size_t)f.numbers, maps = (size_t)f.heads * f.map_head;
+
+    s.partial     = LV_ROUND_UP((size_t)f.f * (f.d + 1), 16);
+    s.packed_head = lv_pack_bytes(cpu->dnn, f.type, f.f, f.d);
+    s.wq          = lv_cpu_place(&s.scratch, a->wq.fixed ? 0 : maps);
+    s.wk          = lv_cpu_place(&s.scratch, a->wk.fixed ? 0 : maps);
+    s.packed      = lv_cpu_place(&s.scratch, all * s.packed_head);
+    s.z           = lv_cpu_place(&s.scratch, 4 * all * (size_t)f.f);
+    s.partials    = lv_cpu_place(&s.scratch, 4 * all * (size_t)f.chunks * s.partial);
+    s.v           = lv_cpu_place(&s.slab, lv_pack_bytes(cpu->dnn, f.type, TILE, f.d));
+    s.num         = lv_cpu_place(&s.slab, 4 * (size_t)TILE * f.d);
+    s.slab        = LV_MAX(s.slab, LV_MAX(lv_maps_slab(&f), 4 * s.partial));
+    return s;
+}
+
+int lv_cpu_plan_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
+{
+    size_t at    = 0;
+    LvFeatures f = features_of(lv_cpu(dev), a, &at);
+    Sizes s      = sizes_of(lv_cpu(dev), a);
+
+    call->scratch_bytes = s.scratch;
+    call->thread_bytes  = s.slab;
+    call->weight_bytes  = (size_t)f.heads * f.map_head *
+                          (size_t)(a->wq.fixed + a->wk.fixed);
+    return lv_cpu_has_type(lv_cpu(dev), f.type);
+}
+
+static int build_products(LvCpu *cpu, LinattnPriv *p)
+{
+    LvFeatures *f = &p->f;
+    int ret       = lv_features_build(f);
+
+    for (int last = 0; last < 2 && ret >= 0; last++) {
+        int rows = lv_tile_rows(f, last ? f->tiles - 1 : 0);
+        LvGemmDesc state = { .m = f->f, .n = f->d, .k = rows, .ldb = f->d,
+                             .type = f->type, .c_type = LV_F32, .transposed = 1,
+                             .sum = 1 };
+        LvGemmDesc apply = { .m = rows, .n = f->d, .k = f->f, .ldb = f->d,
+                             .type = f->type, .c_type = LV_F32 };
+        if (!(p->state[last] = lv_gemm_get(cpu->dnn, &state)) ||
+            !(p->apply[last] = lv_gemm_get(cpu->dnn, &apply)))
+            ret = lv_dnn_error(cpu->dnn);
     }
     return ret;
+}
+
+int lv_cpu_build_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
+{
+    LvCpu *cpu = lv_cpu(dev);
+    LinattnPriv *p = call->priv = calloc(1, sizeof(*p));
+    size_t at  = 0;
+    int ret;
+
+    if (!p)
+        return lv_fail(dev->msg, LV_ERR(ENOMEM), "cpu: out of memory");
+    p->f = features_of(cpu, a, &at);
+    if ((ret = build_products(cpu, p)) < 0)
+        return ret;
+    if (a->wq.fixed && !(p->wq = lv_maps_pack(&p->f, &a->wq, 0, NULL)))
+        return LV_ERR(ENOMEM);
+    if (a->wk.fixed && !(p->wk = lv_maps_pack(&p->f, &a->wk, 0, NULL)))
+        return LV_ERR(ENOMEM);
+    return 0;
 }
 
 static int state_job(void *arg, int job, int thread)
 {
     const LinattnJob *j = arg;
-    const Sizes *s = &j->s;
+    const LvFeatures *f = j->f;
     const LvDsp *dsp = j->cpu->dsp;
-    int head = job / s->chunks, chunk = job % s->chunks, ret = 0;
-    int from = chunk * s->chunk / TILE, to = LV_MIN(from + s->chunk / TILE, s->tiles);
-    float *state = j->partial + (size_t)job * s->partial;
-    float *z     = state + (size_t)s->f * s->d;
+    int number = job / f->chunks, chunk = job % f->chunks, ret = 0;
+    int to = LV_MIN((chunk + 1) * f->chunk, f->tiles);
+    float *state = j->partial + (size_t)job * j->s.partial;
+    float *z     = state + (size_t)f->f * f->d;
     char *slab   = lv_cpu_slab(j->cpu, thread, 0);
     void *phi;
 
-    memset(state, 0, s->partial * sizeof(*state));
-    for (int t = from; t < to && ret >= 0; t++) {
-        int rows = tile_rows(j, t);
-        ret = features(j, &j->a->k, j->wk, head, t, thread, slab, &phi);
+    memset(state, 0, j->s.partial * sizeof(*state));
+    for (int t = chunk * f->chunk; t < to && ret >= 0; t++) {
+        int rows = lv_tile_rows(f, t);
+        ret = lv_features(f, &j->a->k, j->wk, number, t, thread, slab, &phi);
         for (int i = 0; i < rows; i++)
-            dsp->madd(z, z, NULL, (float *)(void *)(slab + s->phi) + (size_t)i * s->f,
-                      (size_t)s->f);
-        for (int n = 0; n < s->d; n += 64)
-            lv_pack_rows(j->cpu->dnn, j->a->v.dtype, slab + s->v,
-                         lv_at(&j->a->v, (size_t)t * TILE, (size_t)s->c,
-                               (size_t)(head * s->d + n)), rows, s->d, s->c, n);
+            dsp->madd(z, z, NULL, (float *)(void *)(slab + f->phi) + (size_t)i * f->f,
+                      (size_t)f->f);
+        lv_pack_matrix(j->cpu, f->type, slab + j->s.v,
+                       lv_at(&j->a->v, lv_tile_row(f, number, t), (size_t)f->c,
+                             (size_t)lv_head_column(f, number)), rows, f->d, f->c);
         if (ret >= 0)
-            ret = lv_gemm_run(j->priv->state[t == s->tiles - 1], thread, phi,
-                              slab + s->v, NULL, state);
+            ret = lv_gemm_run(j->priv->state[t == f->tiles - 1], thread, phi,
+                              slab + j->s.v, NULL, state);
     }
     return ret;
 }
 
-static void store_state(const LinattnJob *j, int head, const float *state,
+static void store_state(const LinattnJob *j, int number, const float *state,
                         const float *z)
 {
-    const Sizes *s = &j->s;
-    size_t row = (size_t)s->d + 1;
-    float *out = (float *)j->a->state.data + (size_t)head * s->f * row;
+    size_t d = (size_t)j->f->d, row = d + 1;
+    float *out = (float *)j->a->state.data + (size_t)number * j->f->f * row;
 
-    for (int i = 0; i < s->f; i++) {
-        memcpy(out + (size_t)i * row, state + (size_t)i * s->d,
-               (size_t)s->d * sizeof(*out));
-        out[(size_t)i * row + (size_t)s->d] = z[i];
+    for (int i = 0; i < j->f->f; i++) {
+        memcpy(out + (size_t)i * row, state + (size_t)i * d, d * sizeof(*out));
+        out[(size_t)i * row + d] = z[i];
     }
 }
 
-static int reduce_job(void *arg, int head, int thread)
+static int reduce_job(void *arg, int number, int thread)
 {
     const LinattnJob *j = arg;
-    const Sizes *s = &j->s;
+    const LvFeatures *f = j->f;
     const LvDsp *dsp = j->cpu->dsp;
-    float *state = j->partial + (size_t)head * s->chunks * s->partial;
-    float *z = j->z + (size_t)head * s->f;
-    size_t n = (size_t)s->f * s->d;
+    float *state = j->partial + (size_t)number * f->chunks * j->s.partial;
+    float *z = j->z + (size_t)number * f->f;
+    size_t n = (size_t)f->f * f->d;
     void *src = state;
 
-    for (int i = 1; i < s->chunks; i++)
-        dsp->madd(state, state, NULL, state + (size_t)i * s->partial, s->partial);
-    dsp->affine(state, 1 / (float)s->l, state, NULL, s->partial);
-    memcpy(z, state + n, (size_t)s->f * sizeof(*z));
+    for (int i = 1; i < f->chunks; i++)
+        dsp->madd(state, state, NULL, state + (size_t)i * j->s.partial, j->s.partial);
+    dsp->affine(state, 1 / (float)f->l, state, NULL, j->s.partial);
+    memcpy(z, state + n, (size_t)f->f * sizeof(*z));
     if (lv_has(&j->a->state))
-        store_state(j, head, state, z);
-    if (j->a->q.dtype == LV_BF16)
+        store_state(j, number, state, z);
+    if (f->type == LV_BF16)
         dsp->to_bf16(src = lv_cpu_slab(j->cpu, thread, 0), state, n);
-    for (int c = 0; c < s->d; c += 64)
-        lv_pack_rows(j->cpu->dnn, j->a->q.dtype,
-                     j->packed + (size_t)head * s->packed_head,
-                     (char *)src + (size_t)c * lv_dtype_size((LvDtype)j->a->q.dtype),
-                     s->f, s->d, s->d, c);
+    lv_pack_matrix(j->cpu, f->type, j->packed + (size_t)number * j->s.packed_head, src,
+                   f->f, f->d, f->d);
     return 0;
 }
 
@@ -313,48 +353,31 @@ static int apply_job(void *arg, int job, int thread)
 {
     const LinattnJob *j = arg;
     const LvLinattnArgs *a = j->a;
-    const Sizes *s = &j->s;
+    const LvFeatures *f = j->f;
     const LvDsp *dsp = j->cpu->dsp;
-    int head = job / s->tiles, tile = job % s->tiles;
+    int number = job / f->tiles, tile = job % f->tiles;
     char *slab = lv_cpu_slab(j->cpu, thread, 0);
-    float *phi = (float *)(void *)(slab + s->phi);
-    float *num = (float *)(void *)(slab + s->num);
+    float *phi = (float *)(void *)(slab + f->phi);
+    float *num = (float *)(void *)(slab + j->s.num);
     void *half;
-    int ret = features(j, &a->q, j->wq, head, tile, thread, slab, &half);
+    int ret = lv_features(f, &a->q, j->wq, number, tile, thread, slab, &half);
 
     if (ret >= 0)
-        ret = lv_gemm_run(j->priv->apply[tile == s->tiles - 1], thread, half,
-                          j->packed + (size_t)head * s->packed_head, NULL, num);
-    for (int i = 0; i < tile_rows(j, tile); i++) {
-        size_t row = (size_t)tile * TILE + (size_t)i;
-        float den  = dsp->dot(phi + (size_t)i * s->f, j->z + (size_t)head * s->f,
-                              (size_t)s->f) + a->eps;
-        void *dst  = lv_at(&a->o, row, (size_t)s->c, (size_t)(head * s->d));
-        float *o   = a->o.dtype == LV_F32 ? dst : num + (size_t)i * s->d;
-        dsp->affine(o, den != 0 ? 1 / den : 0, num + (size_t)i * s->d, NULL,
-                    (size_t)s->d);
+        ret = lv_gemm_run(j->priv->apply[tile == f->tiles - 1], thread, half,
+                          j->packed + (size_t)number * j->s.packed_head, NULL, num);
+    for (int i = 0; i < lv_tile_rows(f, tile); i++, phi += f->f, num += f->d) {
+        float den = dsp->dot(phi, j->z + (size_t)number * f->f, (size_t)f->f) + a->eps;
+        void *dst = lv_at(&a->o, lv_tile_row(f, number, tile) + (size_t)i, (size_t)f->c,
+                          (size_t)lv_head_column(f, number));
+        float *o  = a->o.dtype == LV_F32 ? dst : num;
+        dsp->affine(o, den != 0 ? 1 / den : 0, num, NULL, (size_t)f->d);
         if (a->o.dtype == LV_BF16)
-            dsp->to_bf16(dst, o, (size_t)s->d);
+            dsp->to_bf16(dst, o, (size_t)f->d);
         if (lv_has(&a->den))
-            ((float *)a->den.data)[(size_t)head * s->l + row] = den;
+            ((float *)a->den.data)[(size_t)number * f->l + (size_t)tile * TILE +
+                                   (size_t)i] = den;
     }
     return ret;
-}
-
-static int maps_of_run(LinattnJob *j, char *scratch)
-{
-    MapsJob q = { j->cpu, &j->a->wq, j->a->q.dtype, NULL };
-    MapsJob k = { j->cpu, &j->a->wk, j->a->q.dtype, NULL };
-    int ret;
-
-    j->wq = j->priv->wq;
-    j->wk = j->priv->wk;
-    if (j->wq)
-        return 0;
-    j->wq = scratch;
-    j->wk = scratch + j->s.map;
-    ret = pack_maps(j->cpu, scratch, &q);
-    return ret < 0 ? ret : pack_maps(j->cpu, scratch + j->s.map, &k);
 }
 
 int lv_cpu_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
@@ -364,12 +387,16 @@ int lv_cpu_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
     char *scratch = call->scratch;
     int ret;
 
-    j.packed  = scratch + j.s.packed_at;
-    j.z       = (float *)(void *)(scratch + j.s.z_at);
-    j.partial = (float *)(void *)(scratch + j.s.scratch - 4 * j.s.partials);
-    if ((ret = maps_of_run(&j, scratch)) < 0 ||
-        (ret = lv_cpu_jobs(cpu, state_job, &j, a->heads * j.s.chunks)) < 0 ||
-        (ret = lv_cpu_jobs(cpu, reduce_job, &j, a->heads)) < 0)
+    j.f       = &j.priv->f;
+    j.packed  = scratch + j.s.packed;
+    j.z       = (float *)(void *)(scratch + j.s.z);
+    j.partial = (float *)(void *)(scratch + j.s.partials);
+    j.wq = j.priv->wq ? j.priv->wq : lv_maps_pack(j.f, &a->wq, 0, scratch + j.s.wq);
+    j.wk = j.priv->wk ? j.priv->wk : lv_maps_pack(j.f, &a->wk, 0, scratch + j.s.wk);
+    if (!j.wq || !j.wk)
+        return LV_ERR_DEVICE;
+    if ((ret = lv_cpu_jobs(cpu, state_job, &j, j.f->numbers * j.f->chunks)) < 0 ||
+        (ret = lv_cpu_jobs(cpu, reduce_job, &j, j.f->numbers)) < 0)
         return ret;
-    return lv_cpu_jobs(cpu, apply_job, &j, a->heads * j.s.tiles);
+    return lv_cpu_jobs(cpu, apply_job, &j, j.f->numbers * j.f->tiles);
 }

@@ -1,14 +1,23 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * y = act(x w^T + b): a grid of tiles, rows by columns. A tile is one product of
- * oneDNN. It writes y itself when its rows are whole rows of y and need no more than
- * a bias; else it goes to the thread's slab in f32 and leaves finish it row by row.
+ * y = act(x w^T + b), and its gradient dx = dy w: a grid of tiles, rows by columns. A
+ * tile is one product of oneDNN. It writes y itself when its rows are whole rows of y
+ * and need no more than a bias or a sum; else it goes to the thread's slab in f32 and
+ * leaves finish it row by row.
  */
 
 #include <stdlib.h>
 
 #include "backend/cpu/cpu.h"
+
+/* What both ops are: y[m,n] = act(x[m,k] B + b), B being w^T or w. */
+typedef struct Product {
+    const LvTensor *x, *w, *b, *y; /* b: NULL when there can be none */
+    int m, n, k;
+    int pack; /* LV_PACK_LINEAR: w is [n,k]; LV_PACK_ROWS: [k,n] */
+    int act, add;
+} Product;
 
 typedef struct LinearPriv {
     const void *packed;        /* the weight; NULL: packed at every run */
@@ -22,7 +31,7 @@ typedef struct Grid {
 
 typedef struct LinearJob {
     LvCpu *cpu;
-    const LvLinearArgs *a;
+    const Product *p;
     const LinearPriv *priv;
     const void *packed;
     Grid grid;
@@ -30,117 +39,167 @@ typedef struct LinearJob {
 
 /* Few rows are cut into columns too, so that there is work for all threads; so is
  * what leaves finish, so that it is still near when they do. */
-enum { MANY_ROWS = 256 };
+enum { MANY_ROWS = 256, PACK_N = 64 };
 
-/* Whether oneDNN can make what y is to hold. */
-static int needs_leaves(const LvLinearArgs *a)
+static Product forward(const LvLinearArgs *a)
 {
-    return a->act != LV_ACT_NONE || (a->x.dtype == LV_F32 && a->y.dtype != LV_F32);
+    return (Product) { &a->x, &a->w, &a->b, &a->y, a->x.dim[0], a->w.dim[0],
+                       a->w.dim[1], LV_PACK_LINEAR, a->act, 0 };
 }
 
-static Grid grid_of(const LvLinearArgs *a)
+static Product gradient(const LvLinearDxArgs *a)
 {
-    int m = a->x.dim[0], n = a->w.dim[0];
-    Grid g = { .tile_m = lv_cpu_row_tile(m), .tile_n = n };
+    return (Product) { &a->dy, &a->w, NULL, &a->dx, a->dy.dim[0], a->w.dim[1],
+                       a->w.dim[0], LV_PACK_ROWS, LV_ACT_NONE, a->add };
+}
 
-    if (m < MANY_ROWS)
-        g.tile_n = LV_CLAMP(LV_ROUND_UP(n / 4, 64), 64, 512);
-    else if (needs_leaves(a))
+/* Whether oneDNN cannot make what y is to hold. */
+static int needs_leaves(const Product *p)
+{
+    return p->act != LV_ACT_NONE ||
+           (p->y->dtype != LV_F32 && (p->x->dtype == LV_F32 || p->add));
+}
+
+static int has_bias(const Product *p)
+{
+    return p->b && lv_has(p->b);
+}
+
+static Grid grid_of(const Product *p)
+{
+    Grid g = { .tile_m = lv_cpu_row_tile(p->m), .tile_n = p->n };
+
+    if (p->m < MANY_ROWS)
+        g.tile_n = LV_CLAMP(LV_ROUND_UP(p->n / 4, PACK_N), PACK_N, 512);
+    else if (needs_leaves(p))
         g.tile_n = 512;
-    g.rows   = lv_cpu_split((size_t)m, (size_t)g.tile_m);
-    g.cols   = lv_cpu_split((size_t)n, (size_t)g.tile_n);
-    g.direct = g.cols == 1 && !needs_leaves(a);
+    g.rows   = lv_cpu_split((size_t)p->m, (size_t)g.tile_m);
+    g.cols   = lv_cpu_split((size_t)p->n, (size_t)g.tile_n);
+    g.direct = g.cols == 1 && !needs_leaves(p);
     return g;
 }
 
-static size_t pack_size(const LvCpu *cpu, const LvLinearArgs *a)
+static size_t pack_size(const LvCpu *cpu, const Product *p)
 {
-    return lv_pack_bytes(cpu->dnn, a->x.dtype, a->w.dim[1], a->w.dim[0]);
+    return lv_pack_bytes(cpu->dnn, p->x->dtype, p->k, p->n);
 }
 
-int lv_cpu_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
+static int plan(const LvCpu *cpu, const Product *p, LvCall *call)
 {
-    const LvCpu *cpu = lv_cpu(dev);
-    Grid g = grid_of(a);
-    size_t k = (size_t)a->w.dim[1];
+    Grid g   = grid_of(p);
+    size_t k = (size_t)p->k;
 
-    if (a->w.fixed)
-        call->weight_bytes = pack_size(cpu, a);
+    if (p->w->fixed)
+        call->weight_bytes = pack_size(cpu, p);
     else
-        call->scratch_bytes = pack_size(cpu, a);
+        call->scratch_bytes = pack_size(cpu, p);
     call->thread_bytes = LV_MAX(g.direct ? 0 : 4 * (size_t)g.tile_m * g.tile_n,
-                                64 * k * 4 + k * 4);
-    return lv_cpu_has_type(lv_cpu(dev), a->x.dtype);
+                                4 * (PACK_N * k + LV_MAX(k, PACK_N)));
+    return lv_cpu_has_type(cpu, p->x->dtype);
 }
 
-static const LvGemm *tile_gemm(LvCpu *cpu, const LvLinearArgs *a, Grid g, int row,
-                               int col)
+static const LvGemm *tile_gemm(LvCpu *cpu, const Product *p, Grid g, int row, int col)
 {
-    int m = LV_MIN(a->x.dim[0] - row * g.tile_m, g.tile_m);
-    int n = LV_MIN(a->w.dim[0] - col * g.tile_n, g.tile_n);
     LvGemmDesc d = {
-        .m = m, .n = n, .k = a->w.dim[1], .ldb = a->w.dim[0], .type = a->x.dtype,
-        .c_type = g.direct ? a->y.dtype : LV_F32, .bias = lv_has(&a->b),
+        .m = LV_MIN(p->m - row * g.tile_m, g.tile_m),
+        .n = LV_MIN(p->n - col * g.tile_n, g.tile_n), .k = p->k, .ldb = p->n,
+        .type = p->x->dtype, .c_type = g.direct ? p->y->dtype : LV_F32,
+        .bias = has_bias(p), .sum = g.direct && p->add,
     };
 
     return lv_gemm_get(cpu->dnn, &d);
 }
 
-/* Pack 64 columns of the product, which are 64 rows of w. */
+/* 64 columns of the product, which are 64 rows of w: copied as what products read,
+ * unless they are that. */
+static void pack_turned(const LinearJob *j, int n0, char *rows)
+{
+    const Product *p = j->p;
+    int type = p->x->dtype, width = LV_MIN(p->n - n0, PACK_N);
+    float *tmp = (float *)(void *)rows;
+    const void *src = lv_at(p->w, (size_t)n0, (size_t)p->k, 0);
+
+    rows += 4 * (size_t)LV_MAX(p->k, PACK_N);
+    if (p->w->dtype != type) {
+        for (int i = 0; i < width; i++)
+            lv_cpu_convert(j->cpu, rows + (size_t)i * p->k * lv_dtype_size((LvDtype)type),
+                           type, lv_at(p->w, (size_t)(n0 + i), (size_t)p->k, 0),
+                           p->w->dtype, (size_t)p->k, tmp);
+        src = rows;
+    }
+    lv_pack_cols(j->cpu->dnn, type, (void *)j->packed, src, p->k, p->n, p->k, n0);
+}
+
+static void pack_straight(const LinearJob *j, int n0, char *rows)
+{
+    const Product *p = j->p;
+    int type = p->x->dtype, width = LV_MIN(p->n - n0, PACK_N), ld = p->n;
+    float *tmp = (float *)(void *)rows;
+    const void *src = lv_at(p->w, 0, 0, (size_t)n0);
+
+    rows += 4 * (size_t)LV_MAX(p->k, PACK_N);
+    if (p->w->dtype != type) {
+        ld = width;
+        for (int i = 0; i < p->k; i++)
+            lv_cpu_convert(j->cpu, rows + (size_t)i * ld * lv_dtype_size((LvDtype)type),
+                           type, lv_at(p->w, (size_t)i, (size_t)p->n, (size_t)n0),
+                           p->w->dtype, (size_t)width, tmp);
+        src = rows;
+    }
+    lv_pack_rows(j->cpu->dnn, type, (void *)j->packed, src, p->k, p->n, ld, n0);
+}
+
 static int pack_job(void *arg, int job, int thread)
 {
     const LinearJob *j = arg;
-    int n = j->a->w.dim[0], k = j->a->w.dim[1], type = j->a->x.dtype;
-    size_t from = (size_t)job * 64, to = LV_MIN(from + 64, (size_t)n);
-    char *rows  = lv_cpu_slab(j->cpu, thread, 0);
-    float *tmp  = (float *)(void *)(rows + 64 * (size_t)k * 4);
+    char *slab = lv_cpu_slab(j->cpu, thread, 0);
 
-    lv_cpu_convert(j->cpu, &j->a->w, from, to, (size_t)k, rows, type, tmp);
-    lv_pack_cols(j->cpu->dnn, type, (void *)j->packed, rows, k, n, k, (int)from);
+    if (j->p->pack == LV_PACK_LINEAR)
+        pack_turned(j, job * PACK_N, slab);
+    else
+        pack_straight(j, job * PACK_N, slab);
     return 0;
 }
 
 static int pack_weight(LvCpu *cpu, void *dst, void *arg)
 {
-    LinearJob j = { .cpu = cpu, .a = arg, .packed = dst };
+    LinearJob j = { .cpu = cpu, .p = arg, .packed = dst };
 
-    return lv_cpu_jobs(cpu, pack_job, &j, lv_cpu_split((size_t)j.a->w.dim[0], 64));
+    return lv_cpu_jobs(cpu, pack_job, &j, lv_cpu_split((size_t)j.p->n, PACK_N));
 }
 
-int lv_cpu_build_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
+static int build(LvCpu *cpu, const Product *p, LvCall *call)
 {
-    LvCpu *cpu = lv_cpu(dev);
-    Grid g = grid_of(a);
-    LinearPriv *p = call->priv = calloc(1, sizeof(*p));
+    Grid g = grid_of(p);
+    LinearPriv *priv = call->priv = calloc(1, sizeof(*priv));
 
-    if (!p)
-        return lv_fail(dev->msg, LV_ERR(ENOMEM), "cpu: out of memory");
+    if (!priv)
+        return lv_fail(cpu->dev.msg, LV_ERR(ENOMEM), "cpu: out of memory");
     for (int i = 0; i < 4; i++) {
         int row = i / 2 ? g.rows - 1 : 0, col = i % 2 ? g.cols - 1 : 0;
-        if (!(p->gemm[i / 2][i % 2] = tile_gemm(cpu, a, g, row, col)))
+        if (!(priv->gemm[i / 2][i % 2] = tile_gemm(cpu, p, g, row, col)))
             return lv_dnn_error(cpu->dnn);
     }
-    if (a->w.fixed && !(p->packed = lv_cpu_packed(cpu, &a->w, LV_PACK_LINEAR,
-                                                  a->x.dtype, pack_size(cpu, a),
-                                                  pack_weight, (void *)a)))
+    if (p->w->fixed && !(priv->packed = lv_cpu_packed(cpu, p->w, p->pack, p->x->dtype,
+                                                      pack_size(cpu, p), pack_weight,
+                                                      (void *)p)))
         return LV_ERR(ENOMEM);
     return 0;
 }
 
-static void finish_tile(const LinearJob *j, const float *tile, int m0, int n0, int m,
-                        int n)
+static void finish_tile(const LinearJob *j, float *row, int m0, int n0, int m, int n)
 {
-    const LvCpu *cpu = j->cpu;
-    const LvTensor *y = &j->a->y;
+    const LvCpu *cpu  = j->cpu;
+    const LvTensor *y = j->p->y;
 
-    for (int i = 0; i < m; i++) {
-        float *row = (float *)tile + (size_t)i * n;
-        void *dst  = lv_at(y, (size_t)(m0 + i), (size_t)y->dim[1], (size_t)n0);
-        if (y->dtype == LV_F32) {
-            cpu->dsp->act[j->a->act](dst, row, (size_t)n);
+    for (int i = 0; i < m; i++, row += n) {
+        void *dst = lv_at(y, (size_t)(m0 + i), (size_t)j->p->n, (size_t)n0);
+        if (y->dtype == LV_F32 && !j->p->add) {
+            cpu->dsp->act[j->p->act](dst, row, (size_t)n);
         } else {
-            cpu->dsp->act[j->a->act](row, row, (size_t)n);
-            cpu->dsp->to_bf16(dst, row, (size_t)n);
+            if (j->p->act != LV_ACT_NONE)
+                cpu->dsp->act[j->p->act](row, row, (size_t)n);
+            lv_cpu_store(cpu, y->dtype, dst, row, (size_t)n, j->p->add);
         }
     }
 }
@@ -148,34 +207,77 @@ static void finish_tile(const LinearJob *j, const float *tile, int m0, int n0, i
 static int tile_job(void *arg, int job, int thread)
 {
     const LinearJob *j = arg;
-    const LvLinearArgs *a = j->a;
+    const Product *p = j->p;
     Grid g = j->grid;
     int row = job / g.cols, col = job % g.cols;
-    int m0 = row * g.tile_m, n0 = col * g.tile_n, k = a->w.dim[1];
+    int m0 = row * g.tile_m, n0 = col * g.tile_n;
     const LvGemm *gemm = j->priv->gemm[row == g.rows - 1][col == g.cols - 1];
-    void *c = g.direct ? lv_at(&a->y, (size_t)m0, (size_t)a->w.dim[0], (size_t)n0)
-                           : lv_cpu_slab(j->cpu, thread, 0);
-    int ret = lv_gemm_run(gemm, thread, lv_at(&a->x, (size_t)m0, (size_t)k, 0),
-        (const char *)j->packed + lv_pack_offset(j->cpu->dnn, a->x.dtype, k, n0),
-        lv_has(&a->b) ? (const float *)a->b.data + n0 : NULL, c);
+    void *c = g.direct ? lv_at(p->y, (size_t)m0, (size_t)p->n, (size_t)n0)
+                       : lv_cpu_slab(j->cpu, thread, 0);
+    int ret = lv_gemm_run(gemm, thread, lv_at(p->x, (size_t)m0, (size_t)p->k, 0),
+        (const char *)j->packed + lv_pack_offset(j->cpu->dnn, p->x->dtype, p->k, n0),
+        has_bias(p) ? (const float *)p->b->data + n0 : NULL, c);
 
     if (ret >= 0 && !g.direct)
-        finish_tile(j, c, m0, n0, LV_MIN(a->x.dim[0] - m0, g.tile_m),
-                    LV_MIN(a->w.dim[0] - n0, g.tile_n));
+        finish_tile(j, c, m0, n0, LV_MIN(p->m - m0, g.tile_m),
+                    LV_MIN(p->n - n0, g.tile_n));
     return ret;
 }
 
-int lv_cpu_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
+static int run(LvCpu *cpu, const Product *p, LvCall *call)
 {
-    LvCpu *cpu = lv_cpu(dev);
-    LinearJob j = { .cpu = cpu, .a = a, .priv = call->priv, .grid = grid_of(a) };
+    LinearJob j = { .cpu = cpu, .p = p, .priv = call->priv, .grid = grid_of(p) };
 
     j.packed = j.priv->packed;
     if (!j.packed) {
-        int ret = pack_weight(cpu, call->scratch, (void *)a);
+        int ret = pack_weight(cpu, call->scratch, (void *)p);
         if (ret < 0)
             return ret;
         j.packed = call->scratch;
     }
     return lv_cpu_jobs(cpu, tile_job, &j, j.grid.rows * j.grid.cols);
+}
+
+/* The entries */
+
+int lv_cpu_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
+{
+    Product p = forward(a);
+
+    return plan(lv_cpu(dev), &p, call);
+}
+
+int lv_cpu_build_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
+{
+    Product p = forward(a);
+
+    return build(lv_cpu(dev), &p, call);
+}
+
+int lv_cpu_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
+{
+    Product p = forward(a);
+
+    return run(lv_cpu(dev), &p, call);
+}
+
+int lv_cpu_plan_linear_dx(LvDevice *dev, const LvLinearDxArgs *a, LvCall *call)
+{
+    Product p = gradient(a);
+
+    return plan(lv_cpu(dev), &p, call);
+}
+
+int lv_cpu_build_linear_dx(LvDevice *dev, const LvLinearDxArgs *a, LvCall *call)
+{
+    Product p = gradient(a);
+
+    return build(lv_cpu(dev), &p, call);
+}
+
+int lv_cpu_linear_dx(LvDevice *dev, const LvLinearDxArgs *a, LvCall *call)
+{
+    Product p = gradient(a);
+
+    return run(lv_cpu(dev), &p, call);
 }

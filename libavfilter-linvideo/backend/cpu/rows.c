@@ -7,21 +7,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "backend/cpu/cpu.h"
-
-/* Elements that one job does about. */
-enum { JOB_ELEMENTS = 32768 };
-
-typedef struct RowsJob {
-    LvCpu *cpu;
-    const void *args;
-    size_t rows, cols, per_job;
-    void (*row)(const struct RowsJob *j, size_t i, float *tmp);
-} RowsJob;
+#include "backend/cpu/rows.h"
 
 static int rows_job(void *arg, int job, int thread)
 {
-    const RowsJob *j = arg;
+    const LvRowsJob *j = arg;
     size_t from = (size_t)job * j->per_job, to = LV_MIN(from + j->per_job, j->rows);
     float *tmp  = lv_cpu_slab(j->cpu, thread, 0);
 
@@ -30,113 +20,79 @@ static int rows_job(void *arg, int job, int thread)
     return 0;
 }
 
-static int each_row(LvDevice *dev, const void *args, size_t rows, size_t cols,
-                    void (*row)(const RowsJob *j, size_t i, float *tmp))
+int lv_cpu_each_row(LvDevice *dev, const void *args, size_t rows, size_t cols,
+                    LvRow row)
 {
-    RowsJob j = { lv_cpu(dev), args, rows, cols, LV_MAX(JOB_ELEMENTS / cols, 1), row };
+    LvRowsJob j = { lv_cpu(dev), args, rows, cols,
+                    LV_MAX(LV_JOB_ELEMENTS / cols, 1), row };
 
     return lv_cpu_jobs(j.cpu, rows_job, &j, lv_cpu_split(rows, j.per_job));
 }
 
-/* Elementwise ops have no rows of their own: pieces of this many elements. */
-enum { PIECE = 4096 };
-
-typedef struct PiecesJob {
-    LvCpu *cpu;
-    const void *args;
-    size_t n;
-    void (*piece)(const struct PiecesJob *j, size_t from, size_t n, float *tmp);
-} PiecesJob;
-
 static int pieces_job(void *arg, int job, int thread)
 {
-    const PiecesJob *j = arg;
-    size_t from = (size_t)job * JOB_ELEMENTS, to = LV_MIN(from + JOB_ELEMENTS, j->n);
+    const LvPiecesJob *j = arg;
+    size_t from = (size_t)job * LV_JOB_ELEMENTS;
+    size_t to   = LV_MIN(from + LV_JOB_ELEMENTS, j->n);
 
-    for (; from < to; from += PIECE)
-        j->piece(j, from, LV_MIN((size_t)PIECE, to - from),
+    for (; from < to; from += LV_PIECE)
+        j->piece(j, from, LV_MIN((size_t)LV_PIECE, to - from),
                  lv_cpu_slab(j->cpu, thread, 0));
     return 0;
 }
 
-static int each_piece(LvDevice *dev, const void *args, const LvTensor *y,
-                      void (*piece)(const PiecesJob *j, size_t from, size_t n,
-                                    float *tmp))
+int lv_cpu_each_piece(LvDevice *dev, const void *args, size_t n, LvPiece piece)
 {
-    PiecesJob j = { lv_cpu(dev), args, lv_tensor_numel(y), piece };
+    LvPiecesJob j = { lv_cpu(dev), args, n, piece };
 
-    return lv_cpu_jobs(j.cpu, pieces_job, &j, lv_cpu_split(j.n, JOB_ELEMENTS));
-}
-
-/* n elements of t from `from`, as f32. */
-static const float *get(const LvCpu *cpu, const LvTensor *t, size_t from, size_t n,
-                        float *tmp)
-{
-    if (t->dtype == LV_F32)
-        return (const float *)t->data + from;
-    cpu->dsp->from_bf16(tmp, (const uint16_t *)t->data + from, n);
-    return tmp;
-}
-
-static float *target(const LvTensor *t, size_t from, float *tmp)
-{
-    return t->dtype == LV_F32 ? (float *)t->data + from : tmp;
-}
-
-static void put(const LvCpu *cpu, const LvTensor *t, size_t from, size_t n,
-                const float *y)
-{
-    if (t->dtype == LV_BF16)
-        cpu->dsp->to_bf16((uint16_t *)t->data + from, y, n);
-}
-
-static int plan_tmp(LvCall *call, size_t floats)
-{
-    call->thread_bytes = floats * sizeof(float);
-    return 0;
+    return lv_cpu_jobs(j.cpu, pieces_job, &j, lv_cpu_split(n, LV_JOB_ELEMENTS));
 }
 
 /* norm */
 
 /* y = n(x) A + B with A = w (1 + scale), B = b (1 + scale) + shift, made once for
- * all rows in the op's scratch. */
+ * all rows of a sample in the op's scratch, [B,2,C]. */
 typedef struct NormRun {
     const LvNormArgs *a;
-    const float *scale, *shift;
+    const float *fold;
 } NormRun;
 
 int lv_cpu_plan_norm(LvDevice *dev, const LvNormArgs *a, LvCall *call)
 {
     (void)dev;
-    call->scratch_bytes = 2 * sizeof(float) * (size_t)a->x.dim[1];
-    return plan_tmp(call, 2 * (size_t)a->x.dim[1]);
+    call->scratch_bytes = 2 * sizeof(float) * (size_t)a->batch * (size_t)a->x.dim[1];
+    return lv_cpu_plan_tmp(call, 2 * (size_t)a->x.dim[1]);
 }
 
-static void fold_modulation(const LvNormArgs *a, float *scale, float *shift)
+static void fold_modulation(const LvNormArgs *a, int sample, float *scale,
+                            float *shift)
 {
-    const float *w = a->w.data, *b = a->b.data, *mod = a->mod.data;
+    const float *w = a->w.data, *b = a->b.data;
+    const float *mul = lv_cpu_mod(&a->mod, a->batch, sample, a->scale);
+    const float *add = lv_cpu_mod(&a->mod, a->batch, sample, a->shift);
     size_t c = (size_t)a->x.dim[1];
 
     for (size_t i = 0; i < c; i++) {
-        float s = lv_has(&a->mod) ? 1 + mod[(size_t)a->scale * c + i] : 1;
-        float t = lv_has(&a->mod) ? mod[(size_t)a->shift * c + i] : 0;
+        float s = mul ? 1 + mul[i] : 1;
+        float t = add ? add[i] : 0;
         scale[i] = lv_has(&a->w) ? w[i] * s : s;
         shift[i] = lv_has(&a->b) ? b[i] * s + t : t;
     }
 }
 
-static void norm_row(const RowsJob *j, size_t i, float *tmp)
+static void norm_row(const LvRowsJob *j, size_t i, float *tmp)
 {
     const NormRun *r = j->args;
     const LvNormArgs *a = r->a;
     const LvDsp *dsp = j->cpu->dsp;
     const float *x = lv_cpu_row(j->cpu, &a->x, i, j->cols, tmp);
     float *y    = lv_cpu_out(&a->y, i, j->cols, tmp + j->cols);
+    const float *fold = r->fold + lv_cpu_sample(j, a->batch, i) * 2 * j->cols;
     float n     = (float)j->cols;
     float mean  = a->kind == LV_NORM_LAYER ? dsp->sum(x, j->cols) / n : 0;
     float rstd  = 1 / sqrtf(dsp->sum_sq(x, mean, j->cols) / n + a->eps);
 
-    dsp->norm(y, x, r->scale, r->shift, mean, rstd, j->cols);
+    dsp->norm(y, x, fold, fold + j->cols, mean, rstd, j->cols);
     lv_cpu_put(j->cpu, &a->y, i, j->cols, y);
     if (lv_has(&a->mean))
         ((float *)a->mean.data)[i] = mean;
@@ -147,11 +103,12 @@ static void norm_row(const RowsJob *j, size_t i, float *tmp)
 int lv_cpu_norm(LvDevice *dev, const LvNormArgs *a, LvCall *call)
 {
     size_t c = (size_t)a->x.dim[1];
-    float *scale = call->scratch;
-    NormRun r = { a, scale, scale + c };
+    float *fold = call->scratch;
+    NormRun r = { a, fold };
 
-    fold_modulation(a, scale, scale + c);
-    return each_row(dev, &r, (size_t)a->x.dim[0], c, norm_row);
+    for (int b = 0; b < a->batch; b++, fold += 2 * c)
+        fold_modulation(a, b, fold, fold + c);
+    return lv_cpu_each_row(dev, &r, (size_t)a->x.dim[0], c, norm_row);
 }
 
 /* gate */
@@ -159,18 +116,18 @@ int lv_cpu_norm(LvDevice *dev, const LvNormArgs *a, LvCall *call)
 int lv_cpu_plan_gate(LvDevice *dev, const LvGateArgs *a, LvCall *call)
 {
     (void)dev;
-    return plan_tmp(call, 3 * (size_t)a->r.dim[1]);
+    return lv_cpu_plan_tmp(call, 3 * (size_t)a->r.dim[1]);
 }
 
-static void gate_row(const RowsJob *j, size_t i, float *tmp)
+static void gate_row(const LvRowsJob *j, size_t i, float *tmp)
 {
     const LvGateArgs *a = j->args;
     size_t c = j->cols;
     float *y = lv_cpu_out(&a->y, i, c, tmp);
-    const float *mod = a->mod.data;
+    int sample = (int)lv_cpu_sample(j, a->batch, i);
 
     j->cpu->dsp->madd(y, lv_cpu_row(j->cpu, &a->r, i, c, tmp + c),
-                      lv_has(&a->mod) ? mod + (size_t)a->row * c : NULL,
+                      lv_cpu_mod(&a->mod, a->batch, sample, a->row),
                       lv_cpu_row(j->cpu, &a->x, i, c, tmp + 2 * c), c);
     lv_cpu_put(j->cpu, &a->y, i, c, y);
 }
@@ -178,7 +135,7 @@ static void gate_row(const RowsJob *j, size_t i, float *tmp)
 int lv_cpu_gate(LvDevice *dev, const LvGateArgs *a, LvCall *call)
 {
     (void)call;
-    return each_row(dev, a, (size_t)a->r.dim[0], (size_t)a->r.dim[1], gate_row);
+    return lv_cpu_each_row(dev, a, (size_t)a->r.dim[0], (size_t)a->r.dim[1], gate_row);
 }
 
 /* qknorm */
@@ -186,10 +143,10 @@ int lv_cpu_gate(LvDevice *dev, const LvGateArgs *a, LvCall *call)
 int lv_cpu_plan_qknorm(LvDevice *dev, const LvQknormArgs *a, LvCall *call)
 {
     (void)dev;
-    return plan_tmp(call, 2 * (size_t)a->x.dim[1]);
+    return lv_cpu_plan_tmp(call, 2 * (size_t)a->x.dim[1]);
 }
 
-static void qknorm_row(const RowsJob *j, size_t i, float *tmp)
+static void qknorm_row(const LvRowsJob *j, size_t i, float *tmp)
 {
     const LvQknormArgs *a = j->args;
     const LvDsp *dsp = j->cpu->dsp;
@@ -201,7 +158,7 @@ static void qknorm_row(const RowsJob *j, size_t i, float *tmp)
     dsp->norm(y, x, a->w.data, NULL, 0, rstd, c);
     if (lv_has(&a->rope))
         for (size_t h = 0; h < c; h += d)
-            dsp->rope(y + h, y + h, (const float *)a->rope.data + i * d, d);
+            dsp->rope(y + h, y + h, lv_cpu_turn(&a->rope, i), d);
     lv_cpu_put(j->cpu, &a->y, i, c, y);
     if (lv_has(&a->rstd))
         ((float *)a->rstd.data)[i] = rstd;
@@ -210,7 +167,8 @@ static void qknorm_row(const RowsJob *j, size_t i, float *tmp)
 int lv_cpu_qknorm(LvDevice *dev, const LvQknormArgs *a, LvCall *call)
 {
     (void)call;
-    return each_row(dev, a, (size_t)a->x.dim[0], (size_t)a->x.dim[1], qknorm_row);
+    return lv_cpu_each_row(dev, a, (size_t)a->x.dim[0], (size_t)a->x.dim[1],
+                           qknorm_row);
 }
 
 /* mix */
@@ -218,23 +176,23 @@ int lv_cpu_qknorm(LvDevice *dev, const LvQknormArgs *a, LvCall *call)
 int lv_cpu_plan_mix(LvDevice *dev, const LvMixArgs *a, LvCall *call)
 {
     (void)dev, (void)a;
-    return plan_tmp(call, 3 * PIECE);
+    return lv_cpu_plan_tmp(call, 3 * LV_PIECE);
 }
 
-static void mix_piece(const PiecesJob *j, size_t from, size_t n, float *tmp)
+static void mix_piece(const LvPiecesJob *j, size_t from, size_t n, float *tmp)
 {
     const LvMixArgs *a = j->args;
-    float r = *(const float *)a->r.data, *y = target(&a->y, from, tmp);
+    float r = *(const float *)a->r.data, *y = lv_cpu_target(&a->y, from, tmp);
 
-    j->cpu->dsp->axpby(y, r, get(j->cpu, &a->a, from, n, tmp + PIECE), 1 - r,
-                       get(j->cpu, &a->b, from, n, tmp + 2 * PIECE), n);
-    put(j->cpu, &a->y, from, n, y);
+    j->cpu->dsp->axpby(y, r, lv_cpu_get(j->cpu, &a->a, from, n, tmp + LV_PIECE), 1 - r,
+                       lv_cpu_get(j->cpu, &a->b, from, n, tmp + 2 * LV_PIECE), n);
+    lv_cpu_set(j->cpu, &a->y, from, n, y);
 }
 
 int lv_cpu_mix(LvDevice *dev, const LvMixArgs *a, LvCall *call)
 {
     (void)call;
-    return each_piece(dev, a, &a->y, mix_piece);
+    return lv_cpu_each_piece(dev, a, lv_tensor_numel(&a->y), mix_piece);
 }
 
 /* add */
@@ -242,10 +200,10 @@ int lv_cpu_mix(LvDevice *dev, const LvMixArgs *a, LvCall *call)
 int lv_cpu_plan_add(LvDevice *dev, const LvAddArgs *a, LvCall *call)
 {
     (void)dev;
-    return plan_tmp(call, 3 * lv_tensor_numel(&a->b));
+    return lv_cpu_plan_tmp(call, 3 * lv_tensor_numel(&a->b));
 }
 
-static void add_row(const RowsJob *j, size_t i, float *tmp)
+static void add_row(const LvRowsJob *j, size_t i, float *tmp)
 {
     const LvAddArgs *a = j->args;
     size_t c = j->cols;
@@ -261,7 +219,7 @@ int lv_cpu_add(LvDevice *dev, const LvAddArgs *a, LvCall *call)
     size_t c = lv_tensor_numel(&a->b);
 
     (void)call;
-    return each_row(dev, a, lv_tensor_numel(&a->a) / c, c, add_row);
+    return lv_cpu_each_row(dev, a, lv_tensor_numel(&a->a) / c, c, add_row);
 }
 
 /* act, glu */
@@ -269,44 +227,44 @@ int lv_cpu_add(LvDevice *dev, const LvAddArgs *a, LvCall *call)
 int lv_cpu_plan_act(LvDevice *dev, const LvActArgs *a, LvCall *call)
 {
     (void)dev, (void)a;
-    return plan_tmp(call, 2 * PIECE);
+    return lv_cpu_plan_tmp(call, 2 * LV_PIECE);
 }
 
-static void act_piece(const PiecesJob *j, size_t from, size_t n, float *tmp)
+static void act_piece(const LvPiecesJob *j, size_t from, size_t n, float *tmp)
 {
     const LvActArgs *a = j->args;
-    float *y = target(&a->y, from, tmp);
+    float *y = lv_cpu_target(&a->y, from, tmp);
 
-    j->cpu->dsp->act[a->act](y, get(j->cpu, &a->x, from, n, tmp + PIECE), n);
-    put(j->cpu, &a->y, from, n, y);
+    j->cpu->dsp->act[a->act](y, lv_cpu_get(j->cpu, &a->x, from, n, tmp + LV_PIECE), n);
+    lv_cpu_set(j->cpu, &a->y, from, n, y);
 }
 
 int lv_cpu_act(LvDevice *dev, const LvActArgs *a, LvCall *call)
 {
     (void)call;
-    return each_piece(dev, a, &a->y, act_piece);
+    return lv_cpu_each_piece(dev, a, lv_tensor_numel(&a->y), act_piece);
 }
 
 int lv_cpu_plan_glu(LvDevice *dev, const LvGluArgs *a, LvCall *call)
 {
     (void)dev, (void)a;
-    return plan_tmp(call, 3 * PIECE);
+    return lv_cpu_plan_tmp(call, 3 * LV_PIECE);
 }
 
-static void glu_piece(const PiecesJob *j, size_t from, size_t n, float *tmp)
+static void glu_piece(const LvPiecesJob *j, size_t from, size_t n, float *tmp)
 {
     const LvGluArgs *a = j->args;
-    float *y = target(&a->y, from, tmp);
+    float *y = lv_cpu_target(&a->y, from, tmp);
 
-    j->cpu->dsp->glu(y, get(j->cpu, &a->x, from, n, tmp + PIECE),
-                     get(j->cpu, &a->g, from, n, tmp + 2 * PIECE), n);
-    put(j->cpu, &a->y, from, n, y);
+    j->cpu->dsp->glu(y, lv_cpu_get(j->cpu, &a->x, from, n, tmp + LV_PIECE),
+                     lv_cpu_get(j->cpu, &a->g, from, n, tmp + 2 * LV_PIECE), n);
+    lv_cpu_set(j->cpu, &a->y, from, n, y);
 }
 
 int lv_cpu_glu(LvDevice *dev, const LvGluArgs *a, LvCall *call)
 {
     (void)call;
-    return each_piece(dev, a, &a->y, glu_piece);
+    return lv_cpu_each_piece(dev, a, lv_tensor_numel(&a->y), glu_piece);
 }
 
 /* embed */
@@ -314,10 +272,10 @@ int lv_cpu_glu(LvDevice *dev, const LvGluArgs *a, LvCall *call)
 int lv_cpu_plan_embed(LvDevice *dev, const LvEmbedArgs *a, LvCall *call)
 {
     (void)dev;
-    return plan_tmp(call, (size_t)a->table.dim[1]);
+    return lv_cpu_plan_tmp(call, (size_t)a->table.dim[1]);
 }
 
-static void embed_row(const RowsJob *j, size_t i, float *tmp)
+static void embed_row(const LvRowsJob *j, size_t i, float *tmp)
 {
     const LvEmbedArgs *a = j->args;
     int32_t id = ((const int32_t *)a->ids.data)[i];
@@ -334,22 +292,75 @@ static void embed_row(const RowsJob *j, size_t i, float *tmp)
 int lv_cpu_embed(LvDevice *dev, const LvEmbedArgs *a, LvCall *call)
 {
     (void)call;
-    return each_row(dev, a, (size_t)a->ids.dim[0], (size_t)a->table.dim[1], embed_row);
+    return lv_cpu_each_row(dev, a, (size_t)a->ids.dim[0], (size_t)a->table.dim[1],
+                           embed_row);
 }
 
 /* sinusoid */
 
 int lv_cpu_sinusoid(LvDevice *dev, const LvSinusoidArgs *a, LvCall *call)
 {
-    double t = *(const float *)a->t.data;
+    const float *t = a->t.data;
     float *y = a->y.data;
     int n    = a->y.dim[1] / 2;
 
     (void)dev, (void)call;
-    for (int i = 0; i < n; i++) {
-        double angle = t * pow(10000, -(double)i / n);
-        y[i]     = (float)cos(angle);
-        y[n + i] = (float)sin(angle);
-    }
+    for (int b = 0; b < a->t.dim[0]; b++, y += 2 * n)
+        for (int i = 0; i < n; i++) {
+            double angle = (double)t[b] * pow(10000, -(double)i / n);
+            y[i]     = (float)cos(angle);
+            y[n + i] = (float)sin(angle);
+        }
     return 0;
+}
+
+/* expand, fill */
+
+int lv_cpu_plan_expand(LvDevice *dev, const LvExpandArgs *a, LvCall *call)
+{
+    (void)dev, (void)a;
+    return lv_cpu_plan_tmp(call, 2 * LV_PIECE);
+}
+
+static void expand_piece(const LvPiecesJob *j, size_t from, size_t n, float *tmp)
+{
+    const LvExpandArgs *a = j->args;
+    size_t c = (size_t)a->inner, times = j->n / lv_tensor_numel(&a->x), len;
+    float *y = lv_cpu_target(&a->y, from, tmp);
+
+    for (size_t i = 0; i < n; i += len) {
+        size_t row = (from + i) / c, col = (from + i) % c;
+        len = LV_MIN(c - col, n - i);
+        memcpy(y + i, lv_cpu_get(j->cpu, &a->x, row / times * c + col, len,
+                                 tmp + LV_PIECE), len * sizeof(*y));
+    }
+    lv_cpu_set(j->cpu, &a->y, from, n, y);
+}
+
+int lv_cpu_expand(LvDevice *dev, const LvExpandArgs *a, LvCall *call)
+{
+    (void)call;
+    return lv_cpu_each_piece(dev, a, lv_tensor_numel(&a->y), expand_piece);
+}
+
+int lv_cpu_plan_fill(LvDevice *dev, const LvFillArgs *a, LvCall *call)
+{
+    (void)dev, (void)a;
+    return lv_cpu_plan_tmp(call, LV_PIECE);
+}
+
+static void fill_piece(const LvPiecesJob *j, size_t from, size_t n, float *tmp)
+{
+    const LvFillArgs *a = j->args;
+    float *y = lv_cpu_target(&a->y, from, tmp);
+
+    for (size_t i = 0; i < n; i++)
+        y[i] = a->value;
+    lv_cpu_set(j->cpu, &a->y, from, n, y);
+}
+
+int lv_cpu_fill(LvDevice *dev, const LvFillArgs *a, LvCall *call)
+{
+    (void)call;
+    return lv_cpu_each_piece(dev, a, lv_tensor_numel(&a->y), fill_piece);
 }
