@@ -142,7 +142,7 @@ $(BUILD)/config.mak:
 
 include tests/Makefile
 
--include $(LIB_OBJS:.o=.d) $(TOOL_OBJS:.o=.d) $(TEST_OBJS:.o=.d)
+-include $(LIB_OBJS:.o=.d) $(KERNELS:%=$(BUILD)/kernels/%.d) $(TOOL_OBJS:.o=.d) $(TEST_OBJS:.o=.d)
 
 # tasks; demo and check start other makes, which read what configure wrote
 
@@ -219,5 +219,6 @@ distclean:
 	rm -rf $(BUILD) demo.mp4
 
 .DELETE_ON_ERROR:
+.SECONDARY: $(KERNELS:%=$(BUILD)/kernels/%.fatbin)
 .PHONY: all lib tools demo check bench dropin ffmpeg install $(INSTALL-yes) \
         uninstall clean distclean
