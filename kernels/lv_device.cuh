@@ -235,6 +235,14 @@ LV_INLINE float sigmoid(float x)
     return 1 / (1 + expf(-x));
 }
 
+/* Slope of x sigmoid(u), u' being the slope of u; no difference of near numbers. */
+LV_INLINE float swish_slope(float x, float u, float du)
+{
+    float e = expf(-u), s = 1 / (1 + e);
+
+    return s > 0 ? s + x * (e * s * s) * du : 0;
+}
+
 LV_INLINE float gelu(float x)
 {
     return x * sigmoid(1.5957691216f * (x + 0.044715f * x * x * x));
@@ -242,11 +250,9 @@ LV_INLINE float gelu(float x)
 
 LV_INLINE float gelu_slope(float x)
 {
-    float s = sigmoid(1.5957691216f * (x + 0.044715f * x * x * x));
+    float u = 1.5957691216f * (x + 0.044715f * x * x * x);
 
-    if (fabsf(x) > 12)
-        return x > 0;
-    return s + x * s * (1 - s) * 1.5957691216f * (1 + 0.134145f * x * x);
+    return fabsf(x) > 9 ? x > 0 : swish_slope(x, u, 1.5957691216f * (1 + 0.134145f * x * x));
 }
 
 LV_INLINE float act(int kind, float x)
@@ -266,7 +272,7 @@ LV_INLINE float act_slope(int kind, float x)
 
     switch (kind) {
     case LV_ACT_RELU:   return x > 0;
-    case LV_ACT_SILU:   s = sigmoid(x); return s + (s > 0 ? x * s * (1 - s) : 0);
+    case LV_ACT_SILU:   return swish_slope(x, x, 1);
     case LV_ACT_GELU:   return gelu_slope(x);
     case LV_ACT_CLAMP3: s = tanhf(x / 3); return 1 - s * s;
     default:            return 1;

@@ -7,7 +7,7 @@
 
 #include "backend/cuda/cuda.h"
 
-enum { TILE = 64, ANY_ROWS = 32, ANY_WARPS = 8, MAX_HEAD = 256 };
+enum { MAX_WARPS = 4, ANY_ROWS = 32, ANY_WARPS = 8, MAX_HEAD = 256 };
 
 static int is_fast(const LvTensor *q, const LvTensor *rel_bias, int d)
 {
@@ -37,13 +37,29 @@ static int fill_buckets(LvCuda *cu, int *bucket, const LvTensor *rel_bias,
                      &half, &max_distance);
 }
 
-/* Blocks for n rows of each sample and head, and memory for `tiles` tiles. */
-static LvGrid fast_grid(int n, int groups, int d, size_t tiles)
+/* Warps of a block, of `own` rows each, that leave fewest of n rows' places empty. */
+static int fast_warps(int n, int own)
 {
-    return (LvGrid) { lv_cuda_split((size_t)n, TILE), (size_t)groups, 1, 128,
-                      tiles * TILE * (size_t)d * 2 };
+    int best = 1, least = LV_ROUND_UP(n, own);
+
+    for (int w = 2; w <= MAX_WARPS; w++)
+        if (LV_ROUND_UP(n, w * own) <= least + least / 16)
+            best = w;
+    return best;
 }
 
+/* Blocks for n rows of each sample and head; memory for `kept` tensors of own rows and
+ * for tiles of `tile` rows, two of each of two tensors, with two numbers a row. */
+static LvGrid fast_grid(int n, int groups, int d, int own, int kept, int tile)
+{
+    int warps = fast_warps(n, own), rows = kept * warps * own + 4 * tile;
+
+    return (LvGrid) { lv_cuda_split((size_t)n, (size_t)(warps * own)), (size_t)groups, 1,
+                      32 * (unsigned)warps, 2 * (size_t)rows * (size_t)d +
+                      16 * (size_t)tile };
+}
+
+/* Blocks of eight rows each, for the kernels in f32. */
 static LvGrid any_grid(int n, int groups, int d, size_t ones)
 {
     return (LvGrid) { lv_cuda_split((size_t)n, ANY_WARPS), (size_t)groups, 1,
@@ -65,7 +81,7 @@ int lv_cuda_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
 
     if (is_fast(&a->q, &a->rel_bias, d))
         return lv_cuda_launch(cu, d == 64 ? LV_K_attn_bf16_d64 : LV_K_attn_bf16_d128,
-                              fast_grid(lq, groups, d, 4), (void *[]) { (void *)a });
+                              fast_grid(lq, groups, d, 32, 1, d == 64 ? 64 : 32), (void *[]) { (void *)a });
     ret = fill_buckets(cu, call->scratch, &a->rel_bias, a->max_distance);
     return ret < 0 ? ret : LV_LAUNCH(cu, attn_any, any_grid(lq, groups, d, 1), (void *)a,
                                      &call->scratch);
@@ -115,11 +131,12 @@ static int fast_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p)
     }
     if (ret >= 0 && lv_has(&a->dq))
         ret = lv_cuda_launch(cu, d == 64 ? LV_K_attn_dq_bf16_d64 : LV_K_attn_dq_bf16_d128,
-                             fast_grid(a->q.dim[0] / a->batch, groups, d, 4), args);
+                             fast_grid(a->q.dim[0] / a->batch, groups, d, 32, 2, 32), args);
     if (ret >= 0 && (lv_has(&a->dk) || lv_has(&a->dv)))
         ret = lv_cuda_launch(cu, d == 64 ? LV_K_attn_dkv_bf16_d64
                                          : LV_K_attn_dkv_bf16_d128,
-                             fast_grid(a->k.dim[0] / a->batch, groups, d, 6), args);
+                             fast_grid(a->k.dim[0] / a->batch, groups, d, d == 64 ? 32 : 16, 2,
+                                       32), args);
     return ret;
 }
 

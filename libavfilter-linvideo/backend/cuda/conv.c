@@ -15,9 +15,10 @@ int lv_cuda_product(LvCuda *cu, const LvProductArgs *a)
 {
     size_t cols = a->o > 64 ? 128 : 64;
     LvGrid grid = { lv_cuda_split((size_t)a->o, cols) *
-                    lv_cuda_split((size_t)a->rows, 128), 1, 1, 256, 4 * 64 * (128 + cols) };
+                    lv_cuda_split((size_t)a->rows, 128), 1, 1, 128, 3 * 128 * (128 + cols) };
 
-    return LV_LAUNCH(cu, product_bf16, grid, (void *)a);
+    return a->o > 64 ? LV_LAUNCH(cu, product_bf16_wide, grid, (void *)a)
+                     : LV_LAUNCH(cu, product_bf16_slim, grid, (void *)a);
 }
 
 /* A convolution as a product: of pictures x with weights in some form, to pictures y. */

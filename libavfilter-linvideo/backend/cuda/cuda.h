@@ -39,7 +39,7 @@
 #define LV_KERNELS_LINATTN(X)                                                       \
     X(linattn_map) X(linattn_map_dx) X(linattn_divide) X(linattn_grad)              \
     X(linattn_sum) X(batched_f32) X(batched_bf16)
-#define LV_KERNELS_PRODUCT(X) X(product_bf16)
+#define LV_KERNELS_PRODUCT(X) X(product_bf16_wide) X(product_bf16_slim)
 
 /** X(FILE, file): the files. */
 #define LV_KERNEL_FILES(X)                                                          \
