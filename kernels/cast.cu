@@ -56,8 +56,8 @@ LV_KERNEL lv_order(LV_ARG LvOrderArgs a, size_t n)
     }
 }
 
-/* Element (row, col) of the unrolled pictures. */
-LV_INLINE float column_element(const LvColumnsArgs &a, size_t row, int col)
+/* Where element (row, col) of the unrolled pictures lies; -1: outside. */
+LV_INLINE int64_t column_place(const LvColumnsArgs &a, size_t row, int col)
 {
     int tap = col / a.c, c = col % a.c, u = tap / a.kw, v = tap % a.kw;
     int j = row % a.xo, i = row / a.xo % a.yo;
@@ -66,22 +66,28 @@ LV_INLINE float column_element(const LvColumnsArgs &a, size_t row, int col)
 
     if (tap >= a.kh * a.kw || y < 0 || x < 0 || y % a.spread || x % a.spread ||
         y / a.spread >= a.yi || x / a.spread >= a.xi)
-        return 0;
-    return get(a.x, a.x_type,
-               ((b * a.yi + y / a.spread) * a.xi + x / a.spread) * a.c + c);
+        return -1;
+    return ((b * a.yi + y / a.spread) * a.xi + x / a.spread) * a.c + c;
 }
 
 LV_KERNEL lv_columns(LV_ARG LvColumnsArgs a, size_t n)
 {
     size_t i = my_index() * 8, row = i / a.cols;
     int col = i % a.cols;
-    float v[8];
+    float v[8] = { 0 };
 
     if (i >= n)
         return;
-#pragma unroll
-    for (int k = 0; k < 8; k++)
-        v[k] = column_element(a, a.first + row, col + k);
+    if (a.c % 8 == 0) {
+        int64_t at = column_place(a, a.first + row, col);
+        if (at >= 0)
+            get8(a.x, a.x_type, at, (size_t)-1, v);
+    } else {
+        for (int k = 0; k < 8; k++) {
+            int64_t at = column_place(a, a.first + row, col + k);
+            v[k] = at < 0 ? 0 : get(a.x, a.x_type, at);
+        }
+    }
     put8(a.cols_out, a.out_type, i, n, v);
 }
 

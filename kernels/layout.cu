@@ -150,15 +150,30 @@ LV_KERNEL lv_recall_dx(LV_ARG LvRecallDxArgs a, size_t n, size_t frame)
     put1(a.dx, i, v + (a.add & 1 ? get1(a.dx, i) : 0));
 }
 
+/* Eight channels of a pixel, or one where they do not come in eights. */
 LV_KERNEL lv_upsample_dx(LV_ARG LvUpsampleDxArgs a, size_t n)
 {
-    size_t i = my_index(), c = a.dx.dim[3], x = a.dx.dim[2], p = i / c;
-    size_t row = 2 * c * x, at = p / x * 2 * row + p % x * 2 * c + i % c;
+    size_t c = a.dx.dim[3], x = a.dx.dim[2], many = c % 8 == 0 ? 8 : 1;
+    size_t i = my_index() * many, p = i / c, row = 2 * c * x;
+    size_t at = p / x * 2 * row + p % x * 2 * c + i % c;
+    float v[8] = { 0 }, w[8];
 
-    if (i < n)
-        put1(a.dx, i, (get1(a.dy, at) + get1(a.dy, at + c)) +
-                      (get1(a.dy, at + row) + get1(a.dy, at + row + c)) +
-                      (a.add & 1 ? get1(a.dx, i) : 0));
+    if (i >= n)
+        return;
+#pragma unroll
+    for (int k = 0; k < 4; k++) {
+        load8(a.dy, at + k / 2 * row + k % 2 * c, at + k / 2 * row + k % 2 * c + many, w);
+#pragma unroll
+        for (int e = 0; e < 8; e++)
+            v[e] += w[e];
+    }
+    if (a.add & 1) {
+        load8(a.dx, i, i + many, w);
+#pragma unroll
+        for (int e = 0; e < 8; e++)
+            v[e] += w[e];
+    }
+    store8(a.dx, i, i + many, v);
 }
 
 LV_KERNEL lv_embed(LV_ARG LvEmbedArgs a, size_t n)

@@ -73,11 +73,67 @@ LV_INLINE void view_put(const LvBatchedArgs &a, int64_t base, int i, int j, floa
     put(a.c.data, a.c.dtype, at, a.add ? x + get(a.c.data, a.c.dtype, at) : x);
 }
 
+/* A tile in shared memory: as the operand lies in memory, [64][PITCH_K] with columns
+ * together, else [32][PITCH_ROWS] with rows together. */
+enum { PITCH_K = STEP_BF16 + PAD, PITCH_ROWS = TILE + PAD, MEM = TILE * PITCH_K };
+
+/* Eight neighbours in memory: columns k on of a row, or rows on of a column. */
+LV_INLINE void view_get8(const LvView &v, int64_t base, int row, int rows, int k, int end,
+                         float x[8])
+{
+    int by_k = v.col == 1, last_row = by_k ? row : row + 7, last_k = by_k ? k + 7 : k;
+    int64_t at = base + row * v.row + k * v.col;
+
+    if (last_row < rows && last_k < end && at % 8 == 0 && (by_k || v.row == 1) &&
+        v.dtype != LV_F16 && (!v.ones || last_row < v.ones) &&
+        (!v.ones_k || last_k < v.ones_k)) {
+        get8(v.data, v.dtype, at, (size_t)-1, x);
+        return;
+    }
+#pragma unroll
+    for (int n = 0; n < 8; n++)
+        x[n] = by_k ? view_get(v, base, row, rows, k + n, end)
+                    : view_get(v, base, row + n, rows, k, end);
+}
+
+LV_INLINE void load_operand(uint16_t *mem, const LvView &v, int64_t base, int row0,
+                            int rows, int k0, int end)
+{
+#pragma unroll
+    for (int n = 0; n < 2; n++) {
+        int i = threadIdx.x + n * 128;
+        int row = v.col == 1 ? i / 4 : i % 8 * 8, k = v.col == 1 ? i % 4 * 8 : i / 8;
+        float x[8];
+        view_get8(v, base, row0 + row, rows, k0 + k, end, x);
+        put8(mem + (v.col == 1 ? row * PITCH_K + k : k * PITCH_ROWS + row), LV_BF16, 0, 8, x);
+    }
+}
+
+/* Rows 16 and columns 16 of a tile as a first operand, or as two second ones. */
+LV_INLINE void first_operand(uint32_t r[4], const uint16_t *mem, int by_k, int row, int k)
+{
+    int l = threadIdx.x % WARP;
+
+    if (by_k)
+        load_matrices(r, mem + (row + l % 16) * PITCH_K + k + l / 16 * 8);
+    else
+        load_matrices_t(r, mem + (k + l / 16 * 8 + l % 8) * PITCH_ROWS + row + l / 8 % 2 * 8);
+}
+
+LV_INLINE void second_operand(uint32_t r[4], const uint16_t *mem, int by_k, int row, int k)
+{
+    int l = threadIdx.x % WARP;
+
+    if (by_k)
+        load_matrices(r, mem + (row + l / 16 * 8 + l % 8) * PITCH_K + k + l / 8 % 2 * 8);
+    else
+        load_matrices_t(r, mem + (k + l / 8 % 2 * 8 + l % 8) * PITCH_ROWS + row + l / 16 * 8);
+}
+
 /* blockIdx: tile of rows, tile of columns, (sample heads + head) chunks + chunk. */
 extern "C" __global__ void __launch_bounds__(128) lv_batched_bf16(LV_ARG LvBatchedArgs a)
 {
-    __shared__ __align__(16) uint16_t left[TILE][STEP_BF16 + PAD];
-    __shared__ __align__(16) uint16_t right[TILE][STEP_BF16 + PAD];
+    __shared__ __align__(16) uint16_t left[MEM], right[MEM];
     Place p = my_place(a);
     int64_t abase = view_base(a.a, p), bbase = view_base(a.b, p), cbase = view_base(a.c, p);
     int i0 = blockIdx.x * TILE, j0 = blockIdx.y * TILE, l = threadIdx.x % WARP;
@@ -87,23 +143,16 @@ extern "C" __global__ void __launch_bounds__(128) lv_batched_bf16(LV_ARG LvBatch
 
     for (; k0 < end; k0 += STEP_BF16) {
         __syncthreads();
-#pragma unroll
-        for (int n = 0; n < TILE * STEP_BF16 / 128; n++) {
-            int row, k;
-            tile_entry(a.a, threadIdx.x + n * 128, STEP_BF16, &row, &k);
-            left[row][k] = to_bf16(view_get(a.a, abase, i0 + row, a.m, k0 + k, end));
-            tile_entry(a.b, threadIdx.x + n * 128, STEP_BF16, &row, &k);
-            right[row][k] = to_bf16(view_get(a.b, bbase, j0 + row, a.n, k0 + k, end));
-        }
+        load_operand(left, a.a, abase, i0, a.m, k0, end);
+        load_operand(right, a.b, bbase, j0, a.n, k0, end);
         __syncthreads();
 #pragma unroll
         for (int kk = 0; kk < STEP_BF16; kk += 16) {
             uint32_t x[2][4], y[2][4];
 #pragma unroll
             for (int h = 0; h < 2; h++) {
-                load_matrices(x[h], &left[wi + 16 * h + l % 16][kk + l / 16 * 8]);
-                load_matrices(y[h], &right[wj + 16 * h + l / 16 * 8 + l % 8]
-                                          [kk + l / 8 % 2 * 8]);
+                first_operand(x[h], left, a.a.col == 1, wi + 16 * h, kk);
+                second_operand(y[h], right, a.b.col == 1, wj + 16 * h, kk);
             }
 #pragma unroll
             for (int h = 0; h < 2; h++)
@@ -274,8 +323,9 @@ LV_KERNEL lv_linattn_map_dx(const float *y, const float *dphi, float *dy, int ma
                                              : taylor_slope(y, dphi, i, p);
 }
 
-/* o and den from A [B H L,D+1]: a warp for each row. */
-LV_KERNEL lv_linattn_divide(LV_ARG LvLinattnArgs a, const float *sums, size_t rows)
+/* o and den from A [B H L,pitch]: a warp for each row. */
+LV_KERNEL lv_linattn_divide(LV_ARG LvLinattnArgs a, const float *sums, size_t rows,
+                            int pitch)
 {
     int c = a.q.dim[1], d = c / a.heads, l = a.q.dim[0] / a.batch;
     size_t row = my_row(), group = row / l, i = row % l;
@@ -284,7 +334,7 @@ LV_KERNEL lv_linattn_divide(LV_ARG LvLinattnArgs a, const float *sums, size_t ro
 
     if (row >= rows)
         return;
-    sums += row * (d + 1);
+    sums += row * pitch;
     den = sums[d] + a.eps;
     for (int e = threadIdx.x % WARP; e < d; e += WARP)
         put1(a.o, at + e, den != 0 ? sums[e] / den : 0);
@@ -292,8 +342,8 @@ LV_KERNEL lv_linattn_divide(LV_ARG LvLinattnArgs a, const float *sums, size_t ro
         ((float *)a.den.data)[row] = den;
 }
 
-/* G [B H L,D+1]. */
-LV_KERNEL lv_linattn_grad(LV_ARG LvLinattnDxArgs a, float *grad, size_t rows)
+/* G [B H L,pitch]. */
+LV_KERNEL lv_linattn_grad(LV_ARG LvLinattnDxArgs a, float *grad, size_t rows, int pitch)
 {
     int c = a.q.dim[1], d = c / a.heads, l = a.q.dim[0] / a.batch;
     size_t row = my_row(), group = row / l, i = row % l;
@@ -302,7 +352,7 @@ LV_KERNEL lv_linattn_grad(LV_ARG LvLinattnDxArgs a, float *grad, size_t rows)
 
     if (row >= rows)
         return;
-    grad += row * (d + 1);
+    grad += row * pitch;
     den = ((const float *)a.den.data)[row];
     inv = den != 0 ? 1 / den : 0;
     for (int e = threadIdx.x % WARP; e < d; e += WARP) {

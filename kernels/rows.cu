@@ -379,29 +379,48 @@ LV_KERNEL lv_reduce_cols(LV_ARG LvReduceArgs a, size_t times, int chunks, float 
     leave_columns(part, blockIdx.x, n, p);
 }
 
-/* Second kernels: a thread for each column of each sample. */
+/* Second kernels. blockIdx.x: sample; blockIdx.y: 32 columns, each added by eight warps that take a run of
+ * the rows each. */
 
-/* Sum of n rows `row + i step` of part, column c of `cols`. */
+enum { SLICES = 8 };
+
+/* Sum of n rows `row + i step` of part, column c of `cols`; for the first warp. */
 LV_INLINE float add_rows(const float *part, size_t row, int step, int n, int cols, int c)
 {
+    __shared__ float slice[SLICES][WARP];
+    int per = (n + SLICES - 1) / SLICES, from = threadIdx.x / WARP * per;
     float sum = 0;
 
-    for (int i = 0; i < n; i++)
-        sum += part[(row + (size_t)i * step) * cols + c];
+    __syncthreads();
+    if (c < cols) {
+#pragma unroll 8
+        for (int i = from; i < min(n, from + per); i++)
+            sum += part[(row + (size_t)i * step) * cols + c];
+    }
+    slice[threadIdx.x / WARP][threadIdx.x % WARP] = sum;
+    __syncthreads();
+    sum = 0;
+    for (int i = 0; i < SLICES; i++)
+        sum += slice[i][threadIdx.x % WARP];
     return sum;
+}
+
+/* The thread's column. */
+LV_INLINE int my_column(void)
+{
+    return blockIdx.y * WARP + threadIdx.x % WARP;
 }
 
 /* Sums of a sample: its rows of dmod, and P and Q to total [B,2,C]. */
 LV_KERNEL lv_norm_fold(LV_ARG LvNormDxArgs a, int chunks, const float *part,
                        float *total)
 {
-    int n = a.x.dim[1], c = blockIdx.x * blockDim.x + threadIdx.x, b = blockIdx.y;
-    float p, q;
+    int n = a.x.dim[1], c = my_column(), b = blockIdx.x;
+    float p = add_rows(part, 2 * (size_t)b * chunks, 2, chunks, n, c);
+    float q = add_rows(part, 2 * (size_t)b * chunks + 1, 2, chunks, n, c);
 
-    if (c >= n)
+    if (c >= n || threadIdx.x >= WARP)
         return;
-    p = add_rows(part, 2 * (size_t)b * chunks, 2, chunks, n, c);
-    q = add_rows(part, 2 * (size_t)b * chunks + 1, 2, chunks, n, c);
     total[2 * (size_t)b * n + c]       = p;
     total[(2 * (size_t)b + 1) * n + c] = q;
     if (has(a.dmod)) {
@@ -436,14 +455,12 @@ LV_KERNEL lv_norm_params(LV_ARG LvNormDxArgs a, const float *total)
 LV_KERNEL lv_cols_sum(const float *part, int chunks, int n, void *y, int y_type,
                       size_t row, size_t stride, int add)
 {
-    int c = blockIdx.y * blockDim.x + threadIdx.x;
+    int c = my_column();
     size_t at = (row + blockIdx.x * stride) * n + c;
-    float sum;
+    float sum = add_rows(part, (size_t)blockIdx.x * chunks, 1, chunks, n, c);
 
-    if (c >= n)
-        return;
-    sum = add_rows(part, (size_t)blockIdx.x * chunks, 1, chunks, n, c);
-    put(y, y_type, at, sum + (add ? get(y, y_type, at) : 0));
+    if (c < n && threadIdx.x < WARP)
+        put(y, y_type, at, sum + (add ? get(y, y_type, at) : 0));
 }
 
 /* REDUCE with few terms: a thread for each sum. */

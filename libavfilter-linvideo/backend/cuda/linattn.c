@@ -1,22 +1,24 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Linear attention: the products of kernels/linattn.cu, one after the other.
+ * Linear attention: forward in two fused passes (kernels/hedgehog.cu) for the shapes
+ * they know, else the products of kernels/linattn.cu, one after the other.
  */
 
 #include "backend/cuda/cuda.h"
 
-enum { MIN_CHUNK = 512, MAX_CHUNKS = 16, TILE = 64 };
+enum { MIN_CHUNK = 512, TILE = 64, FUSED_TOKENS = 128 };
 
 /* Sizes, and the memory that both directions use. */
 typedef struct Linattn {
     LvCuda *cu;
     int b, h, l, c, d, p, f;
     int chunk, chunks;       /* tokens of a chunk of a sum; chunks */
+    int pitch;               /* of rows of sums */
     int type;                /* LvDtype of the products */
     int map;
     size_t rows;             /* B H L */
-    float *y, *part, *state, *sums; /* [rows,P]; partial sums; S or dS; [rows,D+1] */
+    float *y, *part, *state, *sums; /* [rows,P]; partial sums; S or dS; [rows,pitch] */
     void *phi;               /* [rows,F], of type */
     float *dphi, *dy;        /* [rows,F], [rows,P] */
     size_t bytes;
@@ -30,26 +32,30 @@ static Linattn sizes_of(LvCuda *cu, const LvTensor *q, const LvTensor *w, int ma
                   .map = map };
 
     s.f      = lv_map_features(map, s.p);
-    s.chunk  = LV_ROUND_UP((s.l + MAX_CHUNKS - 1) / MAX_CHUNKS, TILE);
+    s.pitch  = LV_ROUND_UP(s.d + 1, LV_PAD);
+    s.chunks = LV_MAX(2 * cu->processors / (s.b * s.h), 1);
+    s.chunk  = LV_ROUND_UP((s.l + s.chunks - 1) / s.chunks, FUSED_TOKENS);
     s.chunk  = LV_MAX(s.chunk, MIN_CHUNK);
     s.chunks = (s.l + s.chunk - 1) / s.chunk;
     s.rows   = (size_t)s.b * (size_t)s.h * (size_t)s.l;
     return s;
 }
 
-static void lay_out(Linattn *s, void *scratch, int backward)
+enum Pass { FUSED, FORWARD, BACKWARD };
+
+static void lay_out(Linattn *s, void *scratch, int pass)
 {
     size_t groups = (size_t)s->b * (size_t)s->h, f = (size_t)s->f, d = (size_t)s->d + 1;
-    size_t largest = LV_MAX(f * d, (size_t)s->d * (size_t)s->p);
+    size_t largest = LV_MAX(f * d, (size_t)s->d * (size_t)s->p), p = (size_t)s->p;
+    size_t rows = pass == FUSED ? 0 : s->rows, back = pass == BACKWARD ? s->rows : 0;
 
-    s->y     = lv_cuda_carve(scratch, &s->bytes, 4 * s->rows * (size_t)s->p);
-    s->phi   = lv_cuda_carve(scratch, &s->bytes,
-                             s->rows * f * lv_dtype_size((LvDtype)s->type));
     s->part  = lv_cuda_carve(scratch, &s->bytes, 4 * groups * (size_t)s->chunks * largest);
     s->state = lv_cuda_carve(scratch, &s->bytes, 4 * groups * f * d);
-    s->sums  = lv_cuda_carve(scratch, &s->bytes, 4 * s->rows * d);
-    s->dphi  = lv_cuda_carve(scratch, &s->bytes, backward ? 4 * s->rows * f : 0);
-    s->dy    = lv_cuda_carve(scratch, &s->bytes, backward ? 4 * s->rows * (size_t)s->p : 0);
+    s->y     = lv_cuda_carve(scratch, &s->bytes, 4 * rows * p);
+    s->phi   = lv_cuda_carve(scratch, &s->bytes, rows * f * lv_dtype_size((LvDtype)s->type));
+    s->sums  = lv_cuda_carve(scratch, &s->bytes, 4 * rows * (size_t)s->pitch);
+    s->dphi  = lv_cuda_carve(scratch, &s->bytes, 4 * back * f);
+    s->dy    = lv_cuda_carve(scratch, &s->bytes, 4 * back * p);
 }
 
 /* Views: rows and columns as the memory has them; turned() swaps the two. */
@@ -99,6 +105,14 @@ static int multiply(const Linattn *s, LvView a, LvView b, LvView c, int m, int n
                           grid, (void *[]) { &p });
 }
 
+/* out [items,size] from the chunks of s->part. */
+static int add_chunks(const Linattn *s, float *out, size_t n, size_t size, int outer,
+                      int chunks, int add)
+{
+    return LV_LAUNCH(s->cu, linattn_sum, lv_cuda_grid1(n), (void *)&s->part, &out, &n, &size,
+                     &outer, &chunks, &add);
+}
+
 /* out = alpha times the sum over tokens of a [m,L] and b [n,L], over all samples when
  * out has none, in chunks. */
 static int sum_tokens(const Linattn *s, LvView a, LvView b, float *out, int m, int n,
@@ -118,9 +132,7 @@ static int sum_tokens(const Linattn *s, LvView a, LvView b, float *out, int m, i
                          grid, (void *[]) { &p });
     items *= over_samples ? 1 : (size_t)s->b;
     items *= size;
-    return ret < 0 ? ret : LV_LAUNCH(s->cu, linattn_sum, lv_cuda_grid1(items),
-                                     (void *)&s->part, &out, &items, &size, &outer, &chunks,
-                                     &add);
+    return ret < 0 ? ret : add_chunks(s, out, items, size, outer, chunks, add);
 }
 
 static LvGrid row_grid(const Linattn *s)
@@ -145,44 +157,85 @@ static LvView phi_of(const Linattn *s)
 
 static LvView sums_of(const Linattn *s)
 {
-    return dense(s, s->sums, LV_F32, s->l, s->d + 1);
+    return dense(s, s->sums, LV_F32, s->l, s->pitch);
+}
+
+/* Kernels of the fused passes by D and P, each 64 or 128; -1: none. */
+static int fused_kernel(const Linattn *s, int apply)
+{
+    static const int kernel[2][2][2] = {
+        { { LV_K_hedgehog_state_d64_p64, LV_K_hedgehog_apply_d64_p64 },
+          { LV_K_hedgehog_state_d64_p128, LV_K_hedgehog_apply_d64_p128 } },
+        { { LV_K_hedgehog_state_d128_p64, LV_K_hedgehog_apply_d128_p64 },
+          { LV_K_hedgehog_state_d128_p128, LV_K_hedgehog_apply_d128_p128 } },
+    };
+
+    if (s->type != LV_BF16 || s->map != LV_MAP_HEDGEHOG || (s->d != 64 && s->d != 128) ||
+        (s->p != 64 && s->p != 128))
+        return -1;
+    return kernel[s->d == 128][s->p == 128][apply];
+}
+
+static int run_fused(const Linattn *s, const LvLinattnArgs *a)
+{
+    size_t d = (size_t)s->d, p = (size_t)s->p, f = (size_t)s->f, size = f * (d + 1);
+    size_t groups = (size_t)(s->b * s->h), tiles = 2 * 2 * FUSED_TOKENS * d;
+    LvGrid state = { (size_t)s->chunks, groups, 1, 256,
+                     2 * d * p + tiles + 2 * FUSED_TOKENS * f };
+    LvGrid apply = { (size_t)s->chunks, groups, 1, 256, 2 * d * p + 2 * f * (d + 1) + tiles };
+    int chunk = s->chunk;
+    int ret = lv_cuda_launch(s->cu, fused_kernel(s, 0), state,
+                             (void *[]) { (void *)a, &chunk, (void *)&s->part });
+
+    if (ret < 0 || (ret = add_chunks(s, s->state, groups * size, size, 1, s->chunks, 0)) < 0)
+        return ret;
+    return lv_cuda_launch(s->cu, fused_kernel(s, 1), apply,
+                          (void *[]) { (void *)a, &chunk, (void *)&s->state });
 }
 
 int lv_cuda_plan_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
 {
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
 
-    lay_out(&s, NULL, 0);
+    lay_out(&s, NULL, fused_kernel(&s, 0) < 0 ? FORWARD : FUSED);
     call->scratch_bytes = s.bytes;
     return 0;
+}
+
+/* Without the fused passes. */
+static int run_products(Linattn *s, const LvLinattnArgs *a)
+{
+    LvView v = turned(heads_of(s, &a->v)), state = dense(s, s->state, LV_F32, s->f, s->d + 1);
+    int ret;
+
+    v.ones = s->d;
+    if ((ret = features(s, &a->k, &a->wk)) < 0 ||
+        (ret = sum_tokens(s, turned(phi_of(s)), v, s->state, s->f, s->d + 1,
+                          1 / (float)s->l, 0, 0)) < 0 ||
+        (ret = features(s, &a->q, &a->wq)) < 0 ||
+        (ret = multiply(s, phi_of(s), turned(state), sums_of(s), s->l, s->d + 1, s->f,
+                        0)) < 0)
+        return ret;
+    return LV_LAUNCH(s->cu, linattn_divide, row_grid(s), (void *)a, &s->sums, &s->rows,
+                     &s->pitch);
 }
 
 int lv_cuda_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
 {
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
-    LvView v  = turned(heads_of(&s, &a->v)), state;
-    int ret;
+    int fused = fused_kernel(&s, 0) >= 0;
 
-    lay_out(&s, call->scratch, 0);
+    lay_out(&s, call->scratch, fused ? FUSED : FORWARD);
     if (lv_has(&a->state))
         s.state = a->state.data;
-    v.ones = s.d;
-    state  = dense(&s, s.state, LV_F32, s.f, s.d + 1);
-    if ((ret = features(&s, &a->k, &a->wk)) < 0 ||
-        (ret = sum_tokens(&s, turned(phi_of(&s)), v, s.state, s.f, s.d + 1,
-                          1 / (float)s.l, 0, 0)) < 0 ||
-        (ret = features(&s, &a->q, &a->wq)) < 0 ||
-        (ret = multiply(&s, phi_of(&s), turned(state), sums_of(&s), s.l, s.d + 1, s.f,
-                        0)) < 0)
-        return ret;
-    return LV_LAUNCH(s.cu, linattn_divide, row_grid(&s), (void *)a, &s.sums, &s.rows);
+    return fused ? run_fused(&s, a) : run_products(&s, a);
 }
 
 int lv_cuda_plan_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *call)
 {
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
 
-    lay_out(&s, NULL, 1);
+    lay_out(&s, NULL, BACKWARD);
     call->scratch_bytes = s.bytes;
     return 0;
 }
@@ -207,7 +260,8 @@ static int through_map(Linattn *s, const LvTensor *x, const LvTensor *w,
 static int queries_dx(Linattn *s, const LvLinattnDxArgs *a)
 {
     LvView state = dense(s, a->state.data, LV_F32, s->f, s->d + 1);
-    int ret = LV_LAUNCH(s->cu, linattn_grad, row_grid(s), (void *)a, &s->sums, &s->rows);
+    int ret = LV_LAUNCH(s->cu, linattn_grad, row_grid(s), (void *)a, &s->sums, &s->rows,
+                        &s->pitch);
 
     if (ret < 0 || (ret = features(s, &a->q, &a->wq)) < 0 ||
         (ret = sum_tokens(s, turned(phi_of(s)), turned(sums_of(s)), s->state, s->f,
@@ -243,7 +297,7 @@ int lv_cuda_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *call)
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
     int ret;
 
-    lay_out(&s, call->scratch, 1);
+    lay_out(&s, call->scratch, BACKWARD);
     if ((ret = queries_dx(&s, a)) < 0)
         return ret;
     return lv_has(&a->dv) || lv_has(&a->dk) || lv_has(&a->dwk) ? keys_dx(&s, a) : 0;

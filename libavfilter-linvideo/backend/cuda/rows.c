@@ -45,11 +45,17 @@ int lv_cuda_qknorm(LvDevice *dev, const LvQknormArgs *a, LvCall *call)
     return LV_LAUNCH(lv_cuda(dev), qknorm, row_grid(&a->x), (void *)a);
 }
 
+/* A block for 32 columns of each sample. */
+static LvGrid sum_grid(int cols, size_t samples)
+{
+    return (LvGrid) { samples, lv_cuda_split((size_t)cols, 32), 1, 256, 0 };
+}
+
 /* y = sums of part [samples,runs,cols], as rows row + i stride of y. */
 static int add_runs(LvCuda *cu, void *part, size_t samples, int runs, int cols,
                     const LvTensor *y, size_t row, size_t stride, int add)
 {
-    LvGrid grid = { samples, lv_cuda_split((size_t)cols, 256), 1, 256, 0 };
+    LvGrid grid = sum_grid(cols, samples);
     void *data  = y->data;
     int type    = y->dtype;
 
@@ -75,15 +81,15 @@ int lv_cuda_plan_norm_dx(LvDevice *dev, const LvNormDxArgs *a, LvCall *call)
 
 static int norm_columns(LvCuda *cu, const LvNormDxArgs *a, LvCall *call)
 {
-    size_t batch = (size_t)a->batch, tiles = lv_cuda_split((size_t)a->x.dim[1], 256);
+    size_t batch = (size_t)a->batch;
     int runs = runs_of((size_t)a->x.dim[0] / batch), cols = a->x.dim[1];
     float *part = call->scratch, *total = part + 2 * batch * (size_t)runs * (size_t)cols;
-    LvGrid fold = { tiles, batch, 1, 256, 0 }, params = { tiles, 1, 1, 256, 0 };
+    LvGrid params = lv_cuda_grid1((size_t)cols);
     int ret = LV_LAUNCH(cu, norm_cols, col_grid(batch, runs, cols), (void *)a, &runs,
                         &part);
 
     if (ret >= 0)
-        ret = LV_LAUNCH(cu, norm_fold, fold, (void *)a, &runs, &part, &total);
+        ret = LV_LAUNCH(cu, norm_fold, sum_grid(cols, batch), (void *)a, &runs, &part, &total);
     if (ret < 0 || (!lv_has(&a->dw) && !lv_has(&a->db)))
         return ret;
     return LV_LAUNCH(cu, norm_params, params, (void *)a, &total);
