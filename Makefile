@@ -29,7 +29,12 @@ L := libavfilter-linvideo
 
 OBJS-base = common.o map.o msg.o philox.o safetensors.o text.o
 
-OBJS-backend = check.o device.o null.o ops.o
+OBJS-backend = check.o device.o null.o ops.o $(OBJS-backend-$(CONFIG_CUDA))
+OBJS-backend-no = nocuda.o
+
+OBJS-backend/cuda-$(CONFIG_CUDA) = attention.o cast.o conv.o cuda.o driver.o elements.o \
+                                   gemm.o layout.o linattn.o linear.o rows.o
+OBJS-backend/cuda = $(OBJS-backend/cuda-yes)
 
 OBJS-backend/cpu = attention.o attention_grad.o conv.o conv_grad.o cpu.o dnn.o dsp_c.o \
                    layout.o linattn.o linattn_grad.o linear.o linear_grad.o optim.o \
@@ -54,11 +59,19 @@ OBJS-train = autoencoder.o blob.o caption.o color.o config.o export.o feeder.o f
 OBJS-tools = bench.o dataset.o generate.o inspect.o linvideo.o png.o probe.o \
              progress.o train.o y4m.o
 
+# kernels: each file becomes a fatbin, and that an object that holds it as
+# lv_kernels_NAME; what they take of the device goes to NAME.log
+
+KERNELS = attention attention_any cast elements hedgehog layout linattn optim product \
+          rows
+
+KERNEL_OBJS-yes = $(KERNELS:%=$(BUILD)/kernels/%.o)
+
 # products
 
 objects   = $(addprefix $(BUILD)/$L/$(1)/,$(OBJS-$(1)))
-FLOORS    = base backend backend/cpu graph model pipeline api
-LIB_OBJS  = $(foreach floor,$(FLOORS),$(call objects,$(floor)))
+FLOORS    = base backend backend/cpu backend/cuda graph model pipeline api
+LIB_OBJS  = $(foreach floor,$(FLOORS),$(call objects,$(floor))) $(KERNEL_OBJS-$(CONFIG_CUDA))
 TOOL_OBJS = $(call objects,tools)
 TRAIN_OBJS = $(call objects,train)
 
@@ -95,6 +108,16 @@ $(BUILD)/%.o: %.cc $(BUILD)/config.mak
 	$(call say,CXX)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CXX) $(CXXFLAGS) $(COMPILE)
+
+$(BUILD)/kernels/%.fatbin: kernels/%.cu $(BUILD)/config.mak
+	$(call say,NVCC)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(NVCC) $(NVCCFLAGS) -I$L -MD -MP -MF $(@:.fatbin=.d) -MT $@ -Xptxas -v -fatbin \
+	    -o $@ $< > $(@:.fatbin=.log) 2>&1 || { cat $(@:.fatbin=.log) >&2; false; }
+
+$(BUILD)/kernels/%.o: $(BUILD)/kernels/%.fatbin kernels/fatbin.S
+	$(call say,AS)
+	$(Q)$(CC) -DNAME=lv_kernels_$* -DFILE='"$<"' -c -o $@ kernels/fatbin.S
 
 $(STATIC_LIB): $(LIB_OBJS)
 	$(call say,AR)
@@ -133,7 +156,8 @@ $(BUILD)/config.mak:
 
 include tests/Makefile
 
--include $(LIB_OBJS:.o=.d) $(TRAIN_OBJS:.o=.d) $(TOOL_OBJS:.o=.d) $(TEST_OBJS:.o=.d)
+-include $(LIB_OBJS:.o=.d) $(KERNELS:%=$(BUILD)/kernels/%.d) $(TRAIN_OBJS:.o=.d)  \
+         $(TOOL_OBJS:.o=.d) $(TEST_OBJS:.o=.d)
 
 # tasks; demo and check start other makes, which read what configure wrote
 
@@ -204,11 +228,13 @@ uninstall:
 
 # clean keeps the FFmpeg trees, which take minutes
 clean:
-	rm -rf $(BUILD)/$L $(BUILD)/tests $(BUILD)/liblinvideo* $(TRAIN_LIB) $(COMMAND)
+-include $(LIB_OBJS:.o=.d) $(KERNELS:%=$(BUILD)/kernels/%.d) $(TRAIN_OBJS:.o=.d)  \
+         $(TOOL_OBJS:.o=.d) $(TEST_OBJS:.o=.d)
 
 distclean:
 	rm -rf $(BUILD) demo.mp4
 
 .DELETE_ON_ERROR:
+.SECONDARY: $(KERNELS:%=$(BUILD)/kernels/%.fatbin)
 .PHONY: all lib tools demo check bench dropin ffmpeg install $(INSTALL-yes) \
         uninstall clean distclean

@@ -6,6 +6,9 @@
  *
  *     check_ops         run the tests
  *     check_ops -v ISA  print the error of every case next to what it may be
+ *
+ * LV_TEST_DEVICE=cuda in the environment runs the list on that device instead. It
+ * stays open from case to case, and does not survive a fork: CK_FORK=no.
  */
 
 #include <check.h>
@@ -55,6 +58,21 @@ static int have_isa(const char *isa)
     return !strcmp(isa, "c");
 }
 
+static LvDevice *other; ///< the device of LV_TEST_DEVICE, once it is open
+
+static const char *other_name(void)
+{
+    return getenv("LV_TEST_DEVICE");
+}
+
+static LvDevice *open_other(void)
+{
+    int ret = other ? 0 : lv_device_open(&other, other_name(), NULL, &keep);
+
+    ck_assert_msg(ret == 0, "device %s: %d, %s", other_name(), ret, last_line);
+    return other;
+}
+
 static LvDevice *open_cpu(const char *isa, int threads)
 {
     LvDeviceOptions opt = { .threads = threads, .isa = isa };
@@ -64,6 +82,19 @@ static LvDevice *open_cpu(const char *isa, int threads)
     ck_assert_msg(ret == 0, "cpu device, isa %s: %d, %s", isa ? isa : "best", ret, last_line);
     ck_assert_int_eq(dev->threads, threads);
     return dev;
+}
+
+/* The device that cases run on. */
+static LvDevice *open_device(const char *isa, int threads)
+{
+    return other_name() ? open_other() : open_cpu(isa, threads);
+}
+
+static void close_device(LvDevice **dev)
+{
+    if (*dev != other)
+        lv_device_close(dev);
+    *dev = NULL;
 }
 
 static void fill_device(LvDevice *dev, void *p, int byte, size_t bytes)
@@ -486,26 +517,26 @@ static const char *const leaves[] = { "c", "avx2", "avx512" };
 static void check_direct(const OpsCase *c, const char *isa, int threads,
                          const LvOpArgs *host, const Result *first)
 {
-    LvDevice *dev = open_cpu(isa, threads);
+    LvDevice *dev = open_device(isa, threads);
     Result r;
 
     run_direct(dev, c, host, &r);
     same_bits(&r, first, "with other threads");
     free_result(&r);
-    lv_device_close(&dev);
+    close_device(&dev);
 }
 
 static void check_program(const OpsCase *c, const char *isa, int threads,
                           const LvOpArgs *host, const Result *first)
 {
-    LvDevice *dev = open_cpu(isa, threads);
+    LvDevice *dev = open_device(isa, threads);
     Result r;
 
     if (has_builder(c) && run_graph(dev, c, host, &r)) {
         same_bits(&r, first, "in a program");
         free_result(&r);
     }
-    lv_device_close(&dev);
+    close_device(&dev);
     ck_assert_ptr_null(dev);
 }
 
@@ -513,17 +544,18 @@ static void check_program(const OpsCase *c, const char *isa, int threads,
 static void check_leaves(const OpsCase *c, const char *isa, const LvOpArgs *host,
                          double *ref[OPS_MAX_OUT])
 {
-    LvDevice *dev = open_cpu(isa, 1);
+    LvDevice *dev = open_device(isa, 1);
     size_t n = strlen(the_case);
     Result first;
 
     snprintf(the_case + n, sizeof(the_case) - n, ", on %s", dev->about);
     run_direct(dev, c, host, &first);
-    lv_device_close(&dev);
+    close_device(&dev);
     compare(c, host, &first, ref);
     check_direct(c, isa, 3, host, &first);
     if (!isa) {
-        check_direct(c, isa, 2, host, &first);
+        if (!other_name())
+            check_direct(c, isa, 2, host, &first);
         check_direct(c, isa, 5, host, &first);
         check_program(c, isa, 2, host, &first);
     }
@@ -539,7 +571,7 @@ static void check_case(const OpsCase *c)
     say_case(c);
     ops_ref(c->op, &host, ref);
     check_leaves(c, NULL, &host, ref);
-    for (int i = 0; i < LV_COUNT(leaves); i++)
+    for (int i = 0; i < LV_COUNT(leaves) && !other_name(); i++)
         if (have_isa(leaves[i]))
             check_leaves(c, leaves[i], &host, ref);
     for (int i = 0; i < OPS_MAX_OUT; i++)
@@ -554,7 +586,7 @@ static int runs_here(const OpsCase *c)
         LV_OP_LINEAR, LV_OP_ATTN, LV_OP_LINATTN, LV_OP_CONV, LV_OP_LINEAR_DX,
         LV_OP_LINEAR_DW, LV_OP_ATTN_DX, LV_OP_LINATTN_DX, LV_OP_CONV_DX, LV_OP_CONV_DW,
     };
-    LvDevice *dev = open_cpu(NULL, 1);
+    LvDevice *dev = open_device(NULL, 1);
     LvCall call   = { 0 };
     LvOpArgs a;
     int here = 1;
@@ -566,7 +598,7 @@ static int runs_here(const OpsCase *c)
     if (!here)
         ck_assert_int_eq(lv_device_call(dev->fn->plan, dev, c->op, &a, &call),
                          LV_ERR_UNSUPPORTED);
-    lv_device_close(&dev);
+    close_device(&dev);
     return here;
 }
 
@@ -596,7 +628,7 @@ static int has_weight(int op)
 static void check_new_weights(int i, int fixed)
 {
     OpsCase c = ops_case(i);
-    LvDevice *dev = open_cpu(NULL, 2);
+    LvDevice *dev = open_device(NULL, 2);
     LvOpArgs host, a;
     double *ref[OPS_MAX_OUT];
     LvCall call;
@@ -628,7 +660,7 @@ static void check_new_weights(int i, int fixed)
     free_result(&r);
     free_device_args(dev, &c, &host, &a);
     free_host(&c, &host);
-    lv_device_close(&dev);
+    close_device(&dev);
 }
 
 /* Test number: op. */
@@ -1354,9 +1386,9 @@ static TCase *tcase(Suite *s, const char *name)
     return t;
 }
 
-static Suite *suite(void)
+/* What has no need of a device but the CPU. */
+static void add_plain(Suite *s)
 {
-    Suite *s = suite_create("ops");
     TCase *ref = tcase(s, "reference"), *args = tcase(s, "arguments");
     TCase *devices = tcase(s, "devices");
 
@@ -1378,6 +1410,14 @@ static Suite *suite(void)
     tcase_add_test(args, unknown_op);
     tcase_add_test(devices, null_device);
     tcase_add_test(devices, opening);
+}
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("ops");
+
+    if (!other_name())
+        add_plain(s);
     tcase_add_loop_test(tcase(s, "weights"), new_weights, 0, LV_OP_NB);
     tcase_add_loop_test(tcase(s, "cases"), cases, 0, ops_row_count());
     return s;
@@ -1388,7 +1428,7 @@ static const char *print_isa;
 static void print_case(const OpsCase *c)
 {
     const LvOpInfo *info = lv_op_info(c->op);
-    LvDevice *dev = open_cpu(print_isa, 2);
+    LvDevice *dev = open_device(print_isa, 2);
     LvOpArgs host = new_host(c);
     double *ref[OPS_MAX_OUT], start = lv_seconds();
     Result r;
@@ -1409,7 +1449,7 @@ static void print_case(const OpsCase *c)
     }
     free_result(&r);
     free_host(c, &host);
-    lv_device_close(&dev);
+    close_device(&dev);
 }
 
 START_TEST(print_cases)

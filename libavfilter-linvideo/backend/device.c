@@ -4,30 +4,52 @@
 
 #include "backend/device.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
     const char *name;
     int (*open)(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg);
+    int many; /* a number may follow the name: "cuda:1" */
 } devices[] = {
-    { "auto", lv_cpu_open },
-    { "cpu", lv_cpu_open },
-    { "null", lv_null_open },
+    { "auto", lv_cpu_open, 0 },
+    { "cpu",  lv_cpu_open, 0 },
+    { "cuda", lv_cuda_open, 1 },
+    { "null", lv_null_open, 0 },
 };
+
+/* Whether name is that of device i; its number in *index, 0 when it has none. */
+static int is_named(const char *name, int i, int *index)
+{
+    size_t n = strlen(devices[i].name);
+    char *end;
+    long v;
+
+    *index = 0;
+    if (strncmp(name, devices[i].name, n))
+        return 0;
+    if (!name[n] || !devices[i].many)
+        return !name[n];
+    v = strtol(name + n + 1, &end, 10);
+    if (name[n] != ':' || end == name + n + 1 || *end || v < 0 || v > 1023)
+        return 0;
+    *index = (int)v;
+    return 1;
+}
 
 int lv_device_open(LvDevice **dev, const char *name, const LvDeviceOptions *opt,
                    const LvMsg *msg)
 {
-    const LvDeviceOptions none = { 0 };
+    LvDeviceOptions o = opt ? *opt : (LvDeviceOptions) { 0 };
 
     *dev = NULL;
     if (!name || !*name)
         name = "auto";
     for (int i = 0; i < LV_COUNT(devices); i++)
-        if (!strcmp(name, devices[i].name))
-            return devices[i].open(dev, opt ? opt : &none, msg);
+        if (is_named(name, i, &o.index))
+            return devices[i].open(dev, &o, msg);
     return lv_fail(msg, LV_ERR(EINVAL),
-                   "unknown device '%s'; known are auto and cpu", name);
+                   "unknown device '%s'; known are auto, cpu, cuda and cuda:N", name);
 }
 
 void lv_device_close(LvDevice **dev)

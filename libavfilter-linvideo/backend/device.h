@@ -4,7 +4,7 @@
  * A device: one typed table of memory entries, and one entry for each op.
  * Floor F2 (backend): knows ops, never graphs or models.
  *
- * Devices: "cpu" computes, "null" does nothing (plans and counts).
+ * Devices: "cpu" and "cuda" compute, "null" does nothing (plans and counts).
  */
 
 #ifndef LINVIDEO_BACKEND_DEVICE_H
@@ -74,10 +74,12 @@ struct LvDevice {
 typedef struct LvDeviceOptions {
     int threads;     ///< 0: one for each core this process may use
     const char *isa; ///< leaves of the cpu: NULL (best), "c", "avx2", "avx512"
+    int index;       ///< of several of a kind; lv_device_open() takes it from the name
 } LvDeviceOptions;
 
 /**
- * Open a device by name: "cpu", "null", "auto" (NULL).
+ * Open a device by name: "cpu", "cuda" (the first), "cuda:1" (the second), "null",
+ * "auto" (NULL): the cpu.
  *
  * @param[out] dev freed with lv_device_close(); NULL on error
  * @return 0, -ENOMEM, -EINVAL (unknown name; the message lists the known ones),
@@ -98,6 +100,7 @@ int lv_device_has(const LvDevice *dev, int op);
 
 /** The constructors behind lv_device_open(). */
 int lv_cpu_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg);
+int lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg);
 int lv_null_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg);
 
 #endif /* LINVIDEO_BACKEND_DEVICE_H */

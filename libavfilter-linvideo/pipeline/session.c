@@ -215,7 +215,7 @@ static int open_prompts(LvSession *s)
 
 static int open_all(LvSession *s)
 {
-    const LvDeviceOptions dev = { s->opt.threads, s->opt.isa };
+    const LvDeviceOptions dev = { .threads = s->opt.threads, .isa = s->opt.isa };
     int ret;
 
     if ((ret = lv_safetensors_open(&s->file, s->opt.model, s->msg)) < 0 ||

@@ -1,0 +1,90 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Arguments of kernels that are not an op's own: products and the order of pictures.
+ * Floor F2 (backend): the kernels read it too, and take the structs by value.
+ */
+
+#ifndef LINVIDEO_BACKEND_CUDA_ARGS_H
+#define LINVIDEO_BACKEND_CUDA_ARGS_H
+
+#include <stdint.h>
+
+/** One operand of a batch of products: where element (row, col) of the matrix of a
+ *  sample, head and chunk lies. Strides are in elements. */
+typedef struct LvView {
+    void *data;
+    int dtype;  ///< LvDtype, any float
+    int ones;   ///< rows from this one on are ones; 0: there are none
+    int ones_k; ///< the same for columns
+    int64_t sample, head, chunk, row, col;
+} LvView;
+
+/**
+ * c[i,j] = alpha sum_k a[i,k] b[j,k], or added to c, for each sample, head and chunk;
+ * chunk n sums k from n k_chunk on. Rows of the views a and b are i and j, columns k.
+ */
+typedef struct LvBatchedArgs {
+    LvView a, b;
+    LvView c;       ///< row i, column j; f32 or bf16
+    int m, n, k, k_chunk;
+    int heads, chunks;
+    float alpha;
+    int add;
+} LvBatchedArgs;
+
+/**
+ * y = act(x' w^T + bias + r) in bf16, x' being the pictures x unrolled: row (b,i,j) of
+ * x' holds, for each tap (u,v) and channel c, x[b, (i s + u - py) / z, (j s + v - px) /
+ * z, c], zero outside or where z (the spread of x) does not divide. A matrix is a picture
+ * of one row, with one tap.
+ */
+typedef struct LvProductArgs {
+    const void *x;  ///< [B,YI,XI,C] bf16, C a multiple of 8
+    const void *w;  ///< [O, kh kw C] bf16
+    const float *bias; ///< [O], or NULL
+    const void *r;  ///< [B,YO,XO,O], or NULL
+    void *y;        ///< [B,YO,XO,O]
+    int r_type, y_type; ///< LvDtype
+    int rows;       ///< B YO XO
+    int yi, xi, c, yo, xo, o;
+    int kh, kw, stride, pad_y, pad_x, spread;
+    int act, add;   ///< LvAct; 1: added to y
+} LvProductArgs;
+
+/** The unrolled pictures x' of LvProductArgs as a matrix, rows `first` to first +
+ *  rows - 1, columns padded with zeros to `cols`. */
+typedef struct LvColumnsArgs {
+    const void *x;
+    void *cols_out; ///< [rows, cols], of type out_type
+    int x_type, out_type;
+    int first, rows, cols;
+    int yi, xi, c, yo, xo;
+    int kh, kw, stride, pad_y, pad_x, spread;
+} LvColumnsArgs;
+
+/** y = act(sum + bias + r), or added to y; columns n. */
+typedef struct LvEpilogueArgs {
+    const float *sum;  ///< [rows, n]
+    const float *bias; ///< [n], or NULL
+    const void *r;     ///< [rows, n], or NULL
+    void *y;           ///< [rows, n]; may be sum
+    int r_type, y_type;
+    int rows, n;
+    int act, add;
+} LvEpilogueArgs;
+
+/** Weights [O,C,taps] and the matrix of LV_FORM_TAPS or LV_FORM_FLIPPED, in either
+ *  direction. */
+typedef struct LvOrderArgs {
+    const void *src;
+    void *dst;
+    int src_type, dst_type;
+    int o, c, taps;
+    int cols;    ///< of the matrix, padded
+    int flipped; ///< 1: [C, taps O], taps from last to first
+    int back;    ///< 1: from [O, taps C] to [O,C,taps]
+    int add;     ///< with back: added to dst
+} LvOrderArgs;
+
+#endif /* LINVIDEO_BACKEND_CUDA_ARGS_H */

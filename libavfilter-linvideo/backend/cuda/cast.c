@@ -1,0 +1,151 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Weights in the form products want: made once when their contents never change.
+ */
+
+#include "backend/cuda/cuda.h"
+
+#include <stdlib.h>
+
+struct LvKept {
+    const void *src; /* address of the weight */
+    int form, type;
+    void *data;
+    LvKept *next;
+};
+
+static LvKept **bucket_of(LvCuda *cu, const void *src)
+{
+    return &cu->kept[((uintptr_t)src / LV_ALIGN) % LV_CUDA_BUCKETS];
+}
+
+/* Columns of the matrix of a form, and its rows. */
+static void matrix_of(const LvTensor *w, int form, size_t *rows, size_t *cols)
+{
+    size_t taps = form == LV_FORM_PLAIN ? 1 : (size_t)w->dim[2] * (size_t)w->dim[3];
+
+    if (form == LV_FORM_PLAIN) {
+        *rows = 1;
+        *cols = lv_tensor_numel(w);
+    } else {
+        *rows = (size_t)w->dim[form == LV_FORM_FLIPPED];
+        *cols = taps * (size_t)w->dim[form == LV_FORM_TAPS];
+        *cols = LV_ROUND_UP(*cols, LV_PAD);
+    }
+}
+
+/* One tap and no padding: the order of TAPS is that of the weights. */
+static int is_itself(const LvTensor *w, int form, int type)
+{
+    if (w->dtype != type || form == LV_FORM_FLIPPED)
+        return 0;
+    return form == LV_FORM_PLAIN ||
+           (w->dim[2] * w->dim[3] == 1 && w->dim[1] % LV_PAD == 0);
+}
+
+size_t lv_cuda_form_bytes(const LvTensor *w, int form, int type)
+{
+    size_t rows, cols;
+
+    if (is_itself(w, form, type))
+        return 0;
+    matrix_of(w, form, &rows, &cols);
+    return rows * cols * lv_dtype_size((LvDtype)type);
+}
+
+void lv_cuda_plan_form(const LvTensor *w, int form, int type, LvCall *call, size_t *at)
+{
+    size_t bytes = lv_cuda_form_bytes(w, form, type);
+
+    if (w->fixed)
+        call->weight_bytes += bytes;
+    else if (bytes)
+        lv_cuda_carve(NULL, at, bytes);
+}
+
+int lv_cuda_cast(LvCuda *cu, void *dst, int dst_type, const void *src, int src_type,
+                 size_t n)
+{
+    return LV_LAUNCH(cu, cast, lv_cuda_grid8(n), &dst, &dst_type, &src, &src_type, &n);
+}
+
+static int fill_form(LvCuda *cu, const LvTensor *w, int form, int type, void *dst)
+{
+    size_t rows, cols, n;
+    LvOrderArgs a;
+
+    if (form == LV_FORM_PLAIN)
+        return lv_cuda_cast(cu, dst, type, w->data, w->dtype, lv_tensor_numel(w));
+    matrix_of(w, form, &rows, &cols);
+    n = rows * cols;
+    a = (LvOrderArgs) { .src = w->data, .dst = dst, .src_type = w->dtype,
+                        .dst_type = type, .o = w->dim[0], .c = w->dim[1],
+                        .taps = w->dim[2] * w->dim[3], .cols = (int)cols,
+                        .flipped = form == LV_FORM_FLIPPED };
+    return LV_LAUNCH(cu, order, lv_cuda_grid1(n), &a, &n);
+}
+
+static const LvKept *find(LvCuda *cu, const LvTensor *w, int form, int type)
+{
+    for (const LvKept *k = *bucket_of(cu, w->data); k; k = k->next)
+        if (k->src == w->data && k->form == form && k->type == type)
+            return k;
+    return NULL;
+}
+
+int lv_cuda_build_form(LvCuda *cu, const LvTensor *w, int form, int type)
+{
+    size_t bytes = lv_cuda_form_bytes(w, form, type);
+    LvKept *k;
+
+    if (!w->fixed || !bytes || find(cu, w, form, type))
+        return 0;
+    if (!(k = calloc(1, sizeof(*k))))
+        return lv_fail(cu->dev.msg, LV_ERR(ENOMEM), "cuda: out of memory");
+    k->src  = w->data;
+    k->form = form;
+    k->type = type;
+    k->data = cu->dev.fn->alloc(&cu->dev, bytes);
+    if (!k->data || fill_form(cu, w, form, type, k->data) < 0) {
+        cu->dev.fn->free(&cu->dev, k->data);
+        free(k);
+        return LV_ERR(ENOMEM);
+    }
+    k->next = *bucket_of(cu, w->data);
+    *bucket_of(cu, w->data) = k;
+    return 0;
+}
+
+const void *lv_cuda_form(LvCuda *cu, const LvTensor *w, int form, int type,
+                         void *scratch, size_t *at)
+{
+    size_t bytes = lv_cuda_form_bytes(w, form, type);
+    const LvKept *k;
+    void *dst;
+
+    if (!bytes)
+        return w->data;
+    if (w->fixed && (k = find(cu, w, form, type)))
+        return k->data;
+    dst = lv_cuda_carve(scratch, at, bytes);
+    return fill_form(cu, w, form, type, dst) < 0 ? NULL : dst;
+}
+
+void lv_cuda_forget(LvCuda *cu, const void *data, size_t bytes)
+{
+    uintptr_t lo = (uintptr_t)data;
+
+    for (int i = 0; i < LV_CUDA_BUCKETS; i++)
+        for (LvKept **p = &cu->kept[i]; *p;) {
+            LvKept *this = *p;
+            uintptr_t at = (uintptr_t)this->src;
+            if (data && (at < lo || at - lo >= bytes)) {
+                p = &this->next;
+                continue;
+            }
+            *p = this->next;
+            cu->dev.fn->free(&cu->dev, this->data);
+            free(this);
+        }
+}

@@ -1,0 +1,320 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "backend/cuda/cuda.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The oldest driver whose interface is used: that of CUDA 12.0. */
+enum { MIN_DRIVER = 12000 };
+
+int lv_cuda_check(const LvCuda *cu, int result, const char *what)
+{
+    const char *text = NULL;
+
+    if (result == CU_SUCCESS)
+        return 0;
+    cu->drv.error_string(result, &text);
+    return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: %s failed: %s (%d)", what,
+                   text ? text : "unknown error", result);
+}
+
+/* Kernels: a module for each file of kernels/, loaded when one of it first runs. */
+
+#define FILE_IMAGE(FILE, file) extern const unsigned char lv_kernels_##file[];
+LV_KERNEL_FILES(FILE_IMAGE)
+
+#define FILE_ROW(FILE, file) lv_kernels_##file,
+static const unsigned char *const images[LV_FILE_NB] = { LV_KERNEL_FILES(FILE_ROW) };
+
+#define FILE_NAME(FILE, file) #file,
+static const char *const file_names[LV_FILE_NB] = { LV_KERNEL_FILES(FILE_NAME) };
+
+#define KERNEL_NAME(kernel)    "lv_" #kernel,
+#define KERNEL_NAMES(FILE, f)  LV_KERNELS_##FILE(KERNEL_NAME)
+static const char *const kernel_names[LV_KERNEL_NB] = { LV_KERNEL_FILES(KERNEL_NAMES) };
+
+#define KERNEL_COUNT(kernel)   + 1
+#define FILE_COUNT(FILE, f)    0 LV_KERNELS_##FILE(KERNEL_COUNT),
+static const int file_counts[LV_FILE_NB] = { LV_KERNEL_FILES(FILE_COUNT) };
+
+static int load_file(LvCuda *cu, int file, int first)
+{
+    int ret = cu->drv.module_load(&cu->module[file], images[file]);
+
+    if (ret == CU_NO_BINARY)
+        return lv_fail(cu->dev.msg, LV_ERR_DEVICE,
+                       "cuda: no kernels for compute capability %d.%d in this build",
+                       cu->arch / 10, cu->arch % 10);
+    if ((ret = lv_cuda_check(cu, ret, file_names[file])) < 0)
+        return ret;
+    for (int i = first; i < first + file_counts[file] && ret >= 0; i++)
+        ret = lv_cuda_check(cu, cu->drv.module_function(&cu->kernel[i], cu->module[file],
+                                                        kernel_names[i]),
+                            kernel_names[i]);
+    return ret;
+}
+
+static int load_kernel(LvCuda *cu, int kernel)
+{
+    int file = 0, first = 0;
+
+    while (kernel >= first + file_counts[file])
+        first += file_counts[file++];
+    return load_file(cu, file, first);
+}
+
+static int allow_shared(LvCuda *cu, int kernel, size_t bytes)
+{
+    int ret;
+
+    if (bytes <= 48 * 1024 || bytes <= cu->shared[kernel])
+        return 0;
+    ret = cu->drv.function_set(cu->kernel[kernel], CU_FUNC_SHARED, (int)bytes);
+    cu->shared[kernel] = bytes;
+    return lv_cuda_check(cu, ret, kernel_names[kernel]);
+}
+
+int lv_cuda_launch(LvCuda *cu, int kernel, LvGrid g, void **args)
+{
+    int ret = cu->kernel[kernel] ? 0 : load_kernel(cu, kernel);
+
+    if (ret < 0 || (ret = allow_shared(cu, kernel, g.shared)) < 0)
+        return ret;
+    if (!g.x || !g.y || !g.z)
+        return 0;
+    ret = cu->drv.launch(cu->kernel[kernel], (unsigned)g.x, (unsigned)g.y, (unsigned)g.z,
+                         g.threads, 1, 1, (unsigned)g.shared, cu->stream, args, NULL);
+    return lv_cuda_check(cu, ret, kernel_names[kernel]);
+}
+
+void *lv_cuda_carve(void *base, size_t *at, size_t bytes)
+{
+    char *p = base ? (char *)base + *at : NULL;
+
+    *at += LV_ROUND_UP(bytes, LV_ALIGN);
+    return p;
+}
+
+/* Memory */
+
+static void use(const LvDevice *dev)
+{
+    const LvCuda *cu = (const LvCuda *)dev;
+
+    cu->drv.context_set(cu->ctx);
+}
+
+static size_t cuda_available(const LvDevice *dev)
+{
+    const LvCuda *cu = (const LvCuda *)dev;
+    size_t free_bytes = 0, total = 0;
+
+    use(dev);
+    return cu->drv.mem_info(&free_bytes, &total) == CU_SUCCESS ? free_bytes : 0;
+}
+
+static void *cuda_alloc(LvDevice *dev, size_t bytes)
+{
+    LvCuda *cu  = lv_cuda(dev);
+    CuAddress p = 0;
+
+    use(dev);
+    bytes = LV_MAX(bytes, 1);
+    if (cu->drv.mem_alloc(&p, bytes) != CU_SUCCESS) {
+        lv_msg(dev->msg, LV_MSG_ERROR, "cuda: needs %.1f MiB, the device has %.1f free",
+               bytes / 1048576.0, cuda_available(dev) / 1048576.0);
+        return NULL;
+    }
+    if (lv_cuda_check(cu, cu->drv.mem_set(p, 0, bytes, cu->stream), "clearing") < 0) {
+        cu->drv.mem_free(p);
+        return NULL;
+    }
+    return (void *)(uintptr_t)p;
+}
+
+static void cuda_free(LvDevice *dev, void *p)
+{
+    use(dev);
+    if (p)
+        lv_cuda(dev)->drv.mem_free((CuAddress)(uintptr_t)p);
+}
+
+static int cuda_sync(LvDevice *dev)
+{
+    LvCuda *cu = lv_cuda(dev);
+
+    use(dev);
+    return lv_cuda_check(cu, cu->drv.stream_sync(cu->stream), "work");
+}
+
+/* The source may be written over as soon as this returns. */
+static int cuda_upload(LvDevice *dev, void *dst, const void *src, size_t bytes)
+{
+    LvCuda *cu = lv_cuda(dev);
+    int ret;
+
+    use(dev);
+    ret = cu->drv.upload((CuAddress)(uintptr_t)dst, src, bytes, cu->stream);
+    return ret ? lv_cuda_check(cu, ret, "upload") : cuda_sync(dev);
+}
+
+static int cuda_download(LvDevice *dev, void *dst, const void *src, size_t bytes)
+{
+    LvCuda *cu = lv_cuda(dev);
+    int ret;
+
+    use(dev);
+    ret = cu->drv.download(dst, (CuAddress)(uintptr_t)src, bytes, cu->stream);
+    return ret ? lv_cuda_check(cu, ret, "download") : cuda_sync(dev);
+}
+
+static int cuda_reserve(LvDevice *dev, size_t bytes)
+{
+    (void)bytes;
+    use(dev);
+    return 0;
+}
+
+static void cuda_forget(LvDevice *dev, const void *data, size_t bytes)
+{
+    use(dev);
+    if (data && bytes)
+        lv_cuda_forget(lv_cuda(dev), data, bytes);
+}
+
+static void cuda_release(LvDevice *dev, int op, LvCall *call)
+{
+    (void)dev, (void)op, (void)call;
+}
+
+/* Opening */
+
+static void cuda_close(LvDevice *dev)
+{
+    LvCuda *cu = lv_cuda(dev);
+
+    if (cu->ctx) {
+        use(dev);
+        if (cu->stream)
+            cu->drv.stream_sync(cu->stream);
+        lv_cuda_forget(cu, NULL, 0);
+        lv_cuda_free_gemms(cu);
+        cuda_free(dev, cu->workspace);
+        if (cu->lt)
+            cu->drv.lt.destroy(cu->lt);
+        for (int i = 0; i < LV_FILE_NB; i++)
+            if (cu->module[i])
+                cu->drv.module_unload(cu->module[i]);
+        if (cu->stream)
+            cu->drv.stream_destroy(cu->stream);
+        cu->drv.context_release(cu->device);
+    }
+    lv_driver_close(&cu->drv);
+    free(cu);
+}
+
+static const LvOpTable plan = {
+#define PLAN_ROW(name, Type) .name = lv_cuda_plan_##name,
+    LV_CUDA_PLANS(PLAN_ROW)
+#undef PLAN_ROW
+};
+
+static const LvOpTable build = {
+#define BUILD_ROW(name, Type) .name = lv_cuda_build_##name,
+    LV_CUDA_BUILDS(BUILD_ROW)
+#undef BUILD_ROW
+};
+
+static const LvOpTable run = {
+#define RUN_ROW(NAME, name, Type, in, out) .name = lv_cuda_##name,
+    LV_OPS(RUN_ROW)
+#undef RUN_ROW
+};
+
+static const LvDeviceFns fns = {
+    .name = "cuda", .close = cuda_close, .alloc = cuda_alloc, .free = cuda_free,
+    .upload = cuda_upload, .download = cuda_download, .sync = cuda_sync,
+    .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
+    .release = cuda_release, .plan = &plan, .build = &build, .run = &run,
+};
+
+static int find_device(LvCuda *cu, int index)
+{
+    int version = 0, count = 0, ret = cu->drv.init(0);
+
+    if (ret == CU_NO_DEVICE)
+        return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: the driver sees no device");
+    if ((ret = lv_cuda_check(cu, ret, "starting the driver")) < 0)
+        return ret;
+    cu->drv.driver_version(&version);
+    if (version < MIN_DRIVER)
+        return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: the driver is too old: it has "
+                       "CUDA %d.%d, %d.%d is needed", version / 1000, version % 1000 / 10,
+                       MIN_DRIVER / 1000, MIN_DRIVER % 1000 / 10);
+    cu->drv.device_count(&count);
+    if (index < 0 || index >= count)
+        return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: no device %d, there %s %d",
+                       index, count == 1 ? "is" : "are", count);
+    return lv_cuda_check(cu, cu->drv.device_get(&cu->device, index), "the device");
+}
+
+static void describe(LvCuda *cu, int index)
+{
+    char name[64] = "";
+    int major = 0, minor = 0;
+
+    cu->drv.device_name(name, sizeof(name), cu->device);
+    cu->drv.device_attribute(&cu->processors, CU_ATTR_PROCESSORS, cu->device);
+    cu->drv.device_attribute(&major, CU_ATTR_MAJOR, cu->device);
+    cu->drv.device_attribute(&minor, CU_ATTR_MINOR, cu->device);
+    cu->arch = 10 * major + minor;
+    snprintf(cu->dev.about, sizeof(cu->dev.about), "cuda:%d (%s, %d.%d)", index, name,
+             major, minor);
+}
+
+static int start(LvCuda *cu)
+{
+    int ret = cu->drv.context_retain(&cu->ctx, cu->device);
+
+    if ((ret = lv_cuda_check(cu, ret, "a context")) < 0)
+        return ret;
+    cu->drv.context_set(cu->ctx);
+    ret = lv_cuda_check(cu, cu->drv.stream_create(&cu->stream, CU_STREAM_FREE),
+                        "a stream");
+    if (ret < 0)
+        return ret;
+    if (cu->drv.lt.create(&cu->lt))
+        return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: cuBLASLt does not start");
+    cu->workspace = cuda_alloc(&cu->dev, LV_CUDA_WORKSPACE);
+    return cu->workspace ? 0 : LV_ERR(ENOMEM);
+}
+
+int lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
+{
+    LvCuda *cu = calloc(1, sizeof(*cu));
+    int ret;
+
+    *dev = NULL;
+    if (!cu)
+        return lv_fail(msg, LV_ERR(ENOMEM), "cuda: out of memory");
+    cu->dev = (LvDevice) { .fn = &fns, .msg = msg, .threads = 1, .bf16 = 1 };
+    ret = lv_driver_open(&cu->drv, msg);
+    if (ret >= 0 && (ret = find_device(cu, opt->index)) >= 0) {
+        describe(cu, opt->index);
+        if (cu->arch < 80)
+            ret = lv_fail(msg, LV_ERR_DEVICE, "%s: compute capability 8.0 is needed",
+                          cu->dev.about);
+        else
+            ret = start(cu);
+    }
+    if (ret < 0) {
+        cuda_close(&cu->dev);
+        return ret;
+    }
+    *dev = &cu->dev;
+    return 0;
+}

@@ -1,0 +1,213 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * What the files of the CUDA device share.
+ * Floor F2 (backend): knows ops, never graphs.
+ *
+ * All work goes to one stream, in order. Run entries neither allocate nor wait, so
+ * that a whole program can be captured. Sums over blocks are made of partial sums in
+ * scratch, in the order of blocks: the same bits every time.
+ */
+
+#ifndef LINVIDEO_BACKEND_CUDA_CUDA_H
+#define LINVIDEO_BACKEND_CUDA_CUDA_H
+
+#include "backend/cuda/args.h"
+#include "backend/cuda/driver.h"
+#include "backend/device.h"
+
+/** X(kernel): every kernel of kernels/X.cu below the name of its file. */
+#define LV_KERNELS_CAST(X)    X(cast) X(epilogue) X(order) X(columns)
+#define LV_KERNELS_ELEMENTS(X)                                                      \
+    X(add) X(act) X(glu) X(mix) X(fill) X(expand) X(act_dx) X(glu_dx) X(mix_dx)
+#define LV_KERNELS_OPTIM(X)                                                         \
+    X(mix_dr) X(loss) X(loss_sum) X(sqsum) X(sum_f64) X(adamw)
+#define LV_KERNELS_ROWS(X)                                                          \
+    X(norm) X(gate) X(qknorm) X(norm_dx) X(gate_dx) X(qknorm_dx)                    \
+    X(norm_cols) X(gate_cols) X(qknorm_cols) X(reduce_cols)                         \
+    X(norm_fold) X(norm_params) X(cols_sum) X(reduce_few)
+#define LV_KERNELS_LAYOUT(X)                                                        \
+    X(patchify) X(unpatchify) X(recall) X(upsample) X(unstack) X(stack) X(shuffle)  \
+    X(unshuffle) X(recall_dx) X(upsample_dx) X(embed) X(embed_dx) X(sinusoid)       \
+    X(copy)
+#define LV_KERNELS_ATTENTION(X)                                                     \
+    X(attn_bf16_d64) X(attn_bf16_d128) X(attn_dq_bf16_d64) X(attn_dq_bf16_d128)     \
+    X(attn_dkv_bf16_d64) X(attn_dkv_bf16_d128) X(attn_delta)
+#define LV_KERNELS_ATTENTION_ANY(X)                                                 \
+    X(attn_any) X(attn_dq_any) X(attn_dkv_any) X(attn_buckets) X(attn_diagonals)    \
+    X(attn_drel)
+#define LV_KERNELS_LINATTN(X)                                                       \
+    X(linattn_map) X(linattn_map_dx) X(linattn_divide) X(linattn_grad)              \
+    X(linattn_sum) X(batched_f32) X(batched_bf16)
+#define LV_KERNELS_HEDGEHOG(X)                                                      \
+    X(hedgehog_state_d64_p64) X(hedgehog_state_d64_p128) X(hedgehog_state_d128_p64) \
+    X(hedgehog_state_d128_p128) X(hedgehog_apply_d64_p64) X(hedgehog_apply_d64_p128) \
+    X(hedgehog_apply_d128_p64) X(hedgehog_apply_d128_p128)
+#define LV_KERNELS_PRODUCT(X) X(product_bf16_wide) X(product_bf16_slim)
+
+/** X(FILE, file): the files. */
+#define LV_KERNEL_FILES(X)                                                          \
+    X(CAST, cast) X(ELEMENTS, elements) X(OPTIM, optim) X(ROWS, rows)               \
+    X(LAYOUT, layout) X(ATTENTION, attention) X(ATTENTION_ANY, attention_any)       \
+    X(LINATTN, linattn) X(HEDGEHOG, hedgehog) X(PRODUCT, product)
+
+#define LV_KERNEL_ENUM(kernel)    LV_K_##kernel,
+#define LV_KERNELS_ENUM(FILE, f)  LV_KERNELS_##FILE(LV_KERNEL_ENUM)
+#define LV_FILE_ENUM(FILE, f)     LV_FILE_##FILE,
+enum LvKernel { LV_KERNEL_FILES(LV_KERNELS_ENUM) LV_KERNEL_NB };
+enum LvKernelFile { LV_KERNEL_FILES(LV_FILE_ENUM) LV_FILE_NB };
+#undef LV_KERNEL_ENUM
+#undef LV_KERNELS_ENUM
+#undef LV_FILE_ENUM
+
+typedef struct LvKept LvKept;
+typedef struct LvGemm LvGemm;
+
+enum { LV_CUDA_BUCKETS = 256, LV_CUDA_WORKSPACE = 32 << 20 };
+
+typedef struct LvCuda {
+    LvDevice dev;                ///< first, so that an LvDevice * is an LvCuda *
+    LvDriver drv;
+    CuDevice device;
+    CuContext ctx;
+    CuStream stream;
+    CuModule module[LV_FILE_NB];
+    CuFunction kernel[LV_KERNEL_NB];
+    size_t shared[LV_KERNEL_NB]; ///< bytes of dynamic memory a kernel was allowed
+    LtHandle lt;
+    void *workspace;             ///< of cuBLASLt
+    int processors, arch;        ///< multiprocessors; 90 for compute capability 9.0
+    LvKept *kept[LV_CUDA_BUCKETS]; ///< weights in another form, by address
+    LvGemm *gemms[LV_CUDA_BUCKETS]; ///< products with their algorithms, by shape
+} LvCuda;
+
+static inline LvCuda *lv_cuda(LvDevice *dev)
+{
+    return (LvCuda *)dev;
+}
+
+/** 0, or LV_ERR_DEVICE with a message when result of the driver is an error. */
+int lv_cuda_check(const LvCuda *cu, int result, const char *what);
+
+/** Blocks of a launch, threads of a block, bytes of dynamic shared memory. */
+typedef struct LvGrid {
+    size_t x, y, z;
+    unsigned threads;
+    size_t shared;
+} LvGrid;
+
+/** Start a kernel on the stream. args point at its arguments. @return 0 or a code */
+int lv_cuda_launch(LvCuda *cu, int kernel, LvGrid grid, void **args);
+
+#define LV_LAUNCH(cu, kernel, grid, ...) \
+    lv_cuda_launch(cu, LV_K_##kernel, grid, (void *[]) { __VA_ARGS__ })
+
+static inline size_t lv_cuda_split(size_t n, size_t per)
+{
+    return (n + per - 1) / per;
+}
+
+/** Threads that take eight elements each of n, in blocks of 256. */
+static inline LvGrid lv_cuda_grid8(size_t n)
+{
+    return (LvGrid) { lv_cuda_split(n, 8 * 256), 1, 1, 256, 0 };
+}
+
+/** A thread for each of n, in blocks of 256. */
+static inline LvGrid lv_cuda_grid1(size_t n)
+{
+    return (LvGrid) { lv_cuda_split(n, 256), 1, 1, 256, 0 };
+}
+
+/** Bytes at the front of memory that is carved up; moves *at on, 64-byte aligned.
+ *  With base NULL sizes are counted only. */
+void *lv_cuda_carve(void *base, size_t *at, size_t bytes);
+
+/* Weights in the form products want. cast.c */
+
+enum LvForm {
+    LV_FORM_PLAIN,   ///< only another type
+    LV_FORM_TAPS,    ///< [O,C,kh,kw] as [O, kh kw C], columns padded to LV_PAD
+    LV_FORM_FLIPPED, ///< [O,C,kh,kw] as [C, kh kw O], taps from last to first, padded
+};
+
+/** Columns of matrices made of pictures and their weights are a multiple of this. */
+#define LV_PAD 8
+
+/** Bytes that the form of w takes; 0 when w itself is of it. */
+size_t lv_cuda_form_bytes(const LvTensor *w, int form, int type);
+
+/** For plan: count the form of w in call, as a weight when fixed, else as scratch
+ *  from *at on. */
+void lv_cuda_plan_form(const LvTensor *w, int form, int type, LvCall *call, size_t *at);
+
+/** For build: make the form of a fixed weight. @return 0 or a code */
+int lv_cuda_build_form(LvCuda *cu, const LvTensor *w, int form, int type);
+
+/** For run: the form of w, made at *at in scratch when w is not fixed.
+ *  NULL when a launch failed. */
+const void *lv_cuda_form(LvCuda *cu, const LvTensor *w, int form, int type,
+                         void *scratch, size_t *at);
+
+/** Forget forms of weights in [data, data + bytes); all when data is NULL. */
+void lv_cuda_forget(LvCuda *cu, const void *data, size_t bytes);
+
+/** dst of another type from n elements of src. */
+int lv_cuda_cast(LvCuda *cu, void *dst, int dst_type, const void *src, int src_type,
+                 size_t n);
+
+/* Products. gemm.c */
+
+/**
+ * c = a b, or c + a b, all row-major and dense: c [m,n], a [m,k] ([k,m] when ta),
+ * b [k,n] ([n,k] when tb). a and b of one type, f32 or bf16.
+ */
+typedef struct LvGemmKey {
+    int m, n, k;
+    uint8_t ta, tb;
+    uint8_t type;  ///< LvDtype of a and b
+    uint8_t out;   ///< of c: f32, or bf16 when type is
+} LvGemmKey;
+
+/** For build and run: find the product's algorithm, and keep it.
+ *  NULL when there is none (a message was put). */
+const LvGemm *lv_cuda_gemm_get(LvCuda *cu, const LvGemmKey *key);
+
+/** Run a product. @param add 1: added to c @return 0 or a code */
+int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b, void *c,
+                 int add);
+
+void lv_cuda_free_gemms(LvCuda *cu);
+
+/** Run a product of our own kernel: bf16 with an epilogue. conv.c */
+int lv_cuda_product(LvCuda *cu, const LvProductArgs *a);
+
+/** Entries of the tables, by file. */
+#define LV_CUDA_DECLARE(name, Type)                                                 \
+    int lv_cuda_##name(LvDevice *dev, const Lv##Type##Args *a, LvCall *call);
+
+#define LV_CUDA_OP(NAME, name, Type, in, out) LV_CUDA_DECLARE(name, Type)
+LV_OPS(LV_CUDA_OP)
+#undef LV_CUDA_OP
+
+/** X(name, Type): ops with a plan entry. */
+#define LV_CUDA_PLANS(X)                                                            \
+    X(linear, Linear) X(linear_dx, LinearDx) X(conv, Conv) X(conv_dx, ConvDx)       \
+    X(conv_dw, ConvDw) X(attn, Attn) X(attn_dx, AttnDx)                             \
+    X(linattn, Linattn) X(linattn_dx, LinattnDx) X(norm_dx, NormDx)                 \
+    X(gate_dx, GateDx) X(qknorm_dx, QknormDx) X(reduce, Reduce) X(loss, Loss)       \
+    X(sqsum, Sqsum) X(mix_dx, MixDx)
+
+/** X(name, Type): ops with a build entry. */
+#define LV_CUDA_BUILDS(X)                                                           \
+    X(linear, Linear) X(linear_dx, LinearDx) X(linear_dw, LinearDw) X(conv, Conv)   \
+    X(conv_dx, ConvDx) X(conv_dw, ConvDw)
+
+#define LV_CUDA_PLAN(name, Type)  LV_CUDA_DECLARE(plan_##name, Type)
+#define LV_CUDA_BUILD(name, Type) LV_CUDA_DECLARE(build_##name, Type)
+LV_CUDA_PLANS(LV_CUDA_PLAN)
+LV_CUDA_BUILDS(LV_CUDA_BUILD)
+#undef LV_CUDA_PLAN
+#undef LV_CUDA_BUILD
+
+#endif /* LINVIDEO_BACKEND_CUDA_CUDA_H */

@@ -1,0 +1,304 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Linear attention: forward in two fused passes (kernels/hedgehog.cu) for the shapes
+ * they know, else the products of kernels/linattn.cu, one after the other.
+ */
+
+#include "backend/cuda/cuda.h"
+
+enum { MIN_CHUNK = 512, TILE = 64, FUSED_TOKENS = 128 };
+
+/* Sizes, and the memory that both directions use. */
+typedef struct Linattn {
+    LvCuda *cu;
+    int b, h, l, c, d, p, f;
+    int chunk, chunks;       /* tokens of a chunk of a sum; chunks */
+    int pitch;               /* of rows of sums */
+    int type;                /* LvDtype of the products */
+    int map;
+    size_t rows;             /* B H L */
+    float *y, *part, *state, *sums; /* [rows,P]; partial sums; S or dS; [rows,pitch] */
+    void *phi;               /* [rows,F], of type */
+    float *dphi, *dy;        /* [rows,F], [rows,P] */
+    size_t bytes;
+} Linattn;
+
+static Linattn sizes_of(LvCuda *cu, const LvTensor *q, const LvTensor *w, int map,
+                        int batch)
+{
+    Linattn s = { .cu = cu, .b = batch, .h = w->dim[0], .l = q->dim[0] / batch,
+                  .c = q->dim[1], .d = w->dim[1], .p = w->dim[2], .type = q->dtype,
+                  .map = map };
+
+    s.f      = lv_map_features(map, s.p);
+    s.pitch  = LV_ROUND_UP(s.d + 1, LV_PAD);
+    s.chunks = LV_MAX(2 * cu->processors / (s.b * s.h), 1);
+    s.chunk  = LV_ROUND_UP((s.l + s.chunks - 1) / s.chunks, FUSED_TOKENS);
+    s.chunk  = LV_MAX(s.chunk, MIN_CHUNK);
+    s.chunks = (s.l + s.chunk - 1) / s.chunk;
+    s.rows   = (size_t)s.b * (size_t)s.h * (size_t)s.l;
+    return s;
+}
+
+enum Pass { FUSED, FORWARD, BACKWARD };
+
+static void lay_out(Linattn *s, void *scratch, int pass)
+{
+    size_t groups = (size_t)s->b * (size_t)s->h, f = (size_t)s->f, d = (size_t)s->d + 1;
+    size_t largest = LV_MAX(f * d, (size_t)s->d * (size_t)s->p), p = (size_t)s->p;
+    size_t rows = pass == FUSED ? 0 : s->rows, back = pass == BACKWARD ? s->rows : 0;
+
+    s->part  = lv_cuda_carve(scratch, &s->bytes, 4 * groups * (size_t)s->chunks * largest);
+    s->state = lv_cuda_carve(scratch, &s->bytes, 4 * groups * f * d);
+    s->y     = lv_cuda_carve(scratch, &s->bytes, 4 * rows * p);
+    s->phi   = lv_cuda_carve(scratch, &s->bytes, rows * f * lv_dtype_size((LvDtype)s->type));
+    s->sums  = lv_cuda_carve(scratch, &s->bytes, 4 * rows * (size_t)s->pitch);
+    s->dphi  = lv_cuda_carve(scratch, &s->bytes, 4 * back * f);
+    s->dy    = lv_cuda_carve(scratch, &s->bytes, 4 * back * p);
+}
+
+/* Views: rows and columns as the memory has them; turned() swaps the two. */
+
+/* A tensor [B L,C], the columns of a head. */
+static LvView heads_of(const Linattn *s, const LvTensor *t)
+{
+    return (LvView) { .data = t->data, .dtype = t->dtype, .head = s->d, .row = s->c,
+                      .col = 1, .sample = (int64_t)s->l * s->c };
+}
+
+/* Memory [B H,rows,cols]. */
+static LvView dense(const Linattn *s, void *data, int dtype, int rows, int cols)
+{
+    int64_t head = (int64_t)rows * cols;
+
+    return (LvView) { .data = data, .dtype = dtype, .sample = s->h * head, .head = head,
+                      .row = cols, .col = 1 };
+}
+
+/* Weights [H,D,P]. */
+static LvView weights_of(const Linattn *s, const LvTensor *w)
+{
+    return (LvView) { .data = w->data, .dtype = w->dtype, .head = (int64_t)s->d * s->p,
+                      .row = s->p, .col = 1 };
+}
+
+static LvView turned(LvView v)
+{
+    int64_t row = v.row;
+
+    v.row = v.col;
+    v.col = row;
+    return v;
+}
+
+/* c [m,n] = sum over k of a and b for each head. */
+static int multiply(const Linattn *s, LvView a, LvView b, LvView c, int m, int n, int k,
+                    int add)
+{
+    LvBatchedArgs p = { a, b, c, m, n, k, .k_chunk = k, .heads = s->h, .chunks = 1,
+                        .alpha = 1, .add = add };
+    LvGrid grid = { lv_cuda_split((size_t)m, TILE), lv_cuda_split((size_t)n, TILE),
+                    (size_t)(s->b * s->h), s->type == LV_BF16 ? 128 : 256, 0 };
+
+    return lv_cuda_launch(s->cu, s->type == LV_BF16 ? LV_K_batched_bf16 : LV_K_batched_f32,
+                          grid, (void *[]) { &p });
+}
+
+/* out [items,size] from the chunks of s->part. */
+static int add_chunks(const Linattn *s, float *out, size_t n, size_t size, int outer,
+                      int chunks, int add)
+{
+    return LV_LAUNCH(s->cu, linattn_sum, lv_cuda_grid1(n), (void *)&s->part, &out, &n, &size,
+                     &outer, &chunks, &add);
+}
+
+/* out = alpha times the sum over tokens of a [m,L] and b [n,L], over all samples when
+ * out has none, in chunks. */
+static int sum_tokens(const Linattn *s, LvView a, LvView b, float *out, int m, int n,
+                      float alpha, int over_samples, int add)
+{
+    size_t size = (size_t)m * (size_t)n, items = (size_t)s->h;
+    int outer = over_samples ? s->b : 1, ret, chunks = s->chunks;
+    LvView c = { .data = s->part, .dtype = LV_F32, .chunk = (int64_t)size,
+                 .head = (int64_t)size * chunks, .row = n, .col = 1,
+                 .sample = (int64_t)size * chunks * s->h };
+    LvBatchedArgs p = { a, b, c, m, n, s->l, .k_chunk = s->chunk, .heads = s->h,
+                        .chunks = chunks, .alpha = alpha };
+    LvGrid grid = { lv_cuda_split((size_t)m, TILE), lv_cuda_split((size_t)n, TILE),
+                    (size_t)(s->b * s->h * chunks), s->type == LV_BF16 ? 128 : 256, 0 };
+
+    ret = lv_cuda_launch(s->cu, s->type == LV_BF16 ? LV_K_batched_bf16 : LV_K_batched_f32,
+                         grid, (void *[]) { &p });
+    items *= over_samples ? 1 : (size_t)s->b;
+    items *= size;
+    return ret < 0 ? ret : add_chunks(s, out, items, size, outer, chunks, add);
+}
+
+static LvGrid row_grid(const Linattn *s)
+{
+    return (LvGrid) { lv_cuda_split(s->rows, 4), 1, 1, 128, 0 };
+}
+
+/* y = x w and phi = map(y). */
+static int features(Linattn *s, const LvTensor *x, const LvTensor *w)
+{
+    int ret = multiply(s, heads_of(s, x), turned(weights_of(s, w)),
+                       dense(s, s->y, LV_F32, s->l, s->p), s->l, s->p, s->d, 0);
+
+    return ret < 0 ? ret : LV_LAUNCH(s->cu, linattn_map, row_grid(s), &s->y, &s->phi,
+                                     &s->type, &s->map, &s->rows, &s->p, &s->f);
+}
+
+static LvView phi_of(const Linattn *s)
+{
+    return dense(s, s->phi, s->type, s->l, s->f);
+}
+
+static LvView sums_of(const Linattn *s)
+{
+    return dense(s, s->sums, LV_F32, s->l, s->pitch);
+}
+
+/* Kernels of the fused passes by D and P, each 64 or 128; -1: none. */
+static int fused_kernel(const Linattn *s, int apply)
+{
+    static const int kernel[2][2][2] = {
+        { { LV_K_hedgehog_state_d64_p64, LV_K_hedgehog_apply_d64_p64 },
+          { LV_K_hedgehog_state_d64_p128, LV_K_hedgehog_apply_d64_p128 } },
+        { { LV_K_hedgehog_state_d128_p64, LV_K_hedgehog_apply_d128_p64 },
+          { LV_K_hedgehog_state_d128_p128, LV_K_hedgehog_apply_d128_p128 } },
+    };
+
+    if (s->type != LV_BF16 || s->map != LV_MAP_HEDGEHOG || (s->d != 64 && s->d != 128) ||
+        (s->p != 64 && s->p != 128))
+        return -1;
+    return kernel[s->d == 128][s->p == 128][apply];
+}
+
+static int run_fused(const Linattn *s, const LvLinattnArgs *a)
+{
+    size_t d = (size_t)s->d, p = (size_t)s->p, f = (size_t)s->f, size = f * (d + 1);
+    size_t groups = (size_t)(s->b * s->h), tiles = 2 * 2 * FUSED_TOKENS * d;
+    LvGrid state = { (size_t)s->chunks, groups, 1, 256,
+                     2 * d * p + tiles + 2 * FUSED_TOKENS * f };
+    LvGrid apply = { (size_t)s->chunks, groups, 1, 256, 2 * d * p + 2 * f * (d + 1) + tiles };
+    int chunk = s->chunk;
+    int ret = lv_cuda_launch(s->cu, fused_kernel(s, 0), state,
+                             (void *[]) { (void *)a, &chunk, (void *)&s->part });
+
+    if (ret < 0 || (ret = add_chunks(s, s->state, groups * size, size, 1, s->chunks, 0)) < 0)
+        return ret;
+    return lv_cuda_launch(s->cu, fused_kernel(s, 1), apply,
+                          (void *[]) { (void *)a, &chunk, (void *)&s->state });
+}
+
+int lv_cuda_plan_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
+{
+    Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
+
+    lay_out(&s, NULL, fused_kernel(&s, 0) < 0 ? FORWARD : FUSED);
+    call->scratch_bytes = s.bytes;
+    return 0;
+}
+
+/* Without the fused passes. */
+static int run_products(Linattn *s, const LvLinattnArgs *a)
+{
+    LvView v = turned(heads_of(s, &a->v)), state = dense(s, s->state, LV_F32, s->f, s->d + 1);
+    int ret;
+
+    v.ones = s->d;
+    if ((ret = features(s, &a->k, &a->wk)) < 0 ||
+        (ret = sum_tokens(s, turned(phi_of(s)), v, s->state, s->f, s->d + 1,
+                          1 / (float)s->l, 0, 0)) < 0 ||
+        (ret = features(s, &a->q, &a->wq)) < 0 ||
+        (ret = multiply(s, phi_of(s), turned(state), sums_of(s), s->l, s->d + 1, s->f,
+                        0)) < 0)
+        return ret;
+    return LV_LAUNCH(s->cu, linattn_divide, row_grid(s), (void *)a, &s->sums, &s->rows,
+                     &s->pitch);
+}
+
+int lv_cuda_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
+{
+    Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
+    int fused = fused_kernel(&s, 0) >= 0;
+
+    lay_out(&s, call->scratch, fused ? FUSED : FORWARD);
+    if (lv_has(&a->state))
+        s.state = a->state.data;
+    return fused ? run_fused(&s, a) : run_products(&s, a);
+}
+
+int lv_cuda_plan_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *call)
+{
+    Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
+
+    lay_out(&s, NULL, BACKWARD);
+    call->scratch_bytes = s.bytes;
+    return 0;
+}
+
+/* From dphi through a map: dx and dw of x w. */
+static int through_map(Linattn *s, const LvTensor *x, const LvTensor *w,
+                       const LvTensor *dx, const LvTensor *dw, int add_x, int add_w)
+{
+    LvView dy = dense(s, s->dy, LV_F32, s->l, s->p);
+    int ret = LV_LAUNCH(s->cu, linattn_map_dx, row_grid(s), &s->y, &s->dphi, &s->dy,
+                        &s->map, &s->rows, &s->p, &s->f);
+
+    if (ret >= 0 && lv_has(dx))
+        ret = multiply(s, dy, weights_of(s, w), heads_of(s, dx), s->l, s->d, s->p, add_x);
+    if (ret >= 0 && lv_has(dw))
+        ret = sum_tokens(s, turned(heads_of(s, x)), turned(dy), dw->data, s->d, s->p, 1, 1,
+                         add_w);
+    return ret;
+}
+
+/* Over queries: G, dphi_q, dq and dwq, and dS to s->state. */
+static int queries_dx(Linattn *s, const LvLinattnDxArgs *a)
+{
+    LvView state = dense(s, a->state.data, LV_F32, s->f, s->d + 1);
+    int ret = LV_LAUNCH(s->cu, linattn_grad, row_grid(s), (void *)a, &s->sums, &s->rows,
+                        &s->pitch);
+
+    if (ret < 0 || (ret = features(s, &a->q, &a->wq)) < 0 ||
+        (ret = sum_tokens(s, turned(phi_of(s)), turned(sums_of(s)), s->state, s->f,
+                          s->d + 1, 1 / (float)s->l, 0, 0)) < 0 ||
+        (!lv_has(&a->dq) && !lv_has(&a->dwq)))
+        return ret;
+    ret = multiply(s, sums_of(s), state, dense(s, s->dphi, LV_F32, s->l, s->f), s->l,
+                   s->f, s->d + 1, 0);
+    return ret < 0 ? ret : through_map(s, &a->q, &a->wq, &a->dq, &a->dwq, a->add & 1,
+                                       a->add >> 3 & 1);
+}
+
+/* Over keys: dv, dphi_k, dk and dwk from dS. */
+static int keys_dx(Linattn *s, const LvLinattnDxArgs *a)
+{
+    LvView dstate = dense(s, s->state, LV_F32, s->f, s->d + 1), v = heads_of(s, &a->v);
+    int ret = features(s, &a->k, &a->wk);
+
+    v.ones_k = s->d;
+    if (ret >= 0 && lv_has(&a->dv))
+        ret = multiply(s, phi_of(s), turned(dstate), heads_of(s, &a->dv), s->l, s->d, s->f,
+                       a->add >> 2 & 1);
+    if (ret < 0 || (!lv_has(&a->dk) && !lv_has(&a->dwk)))
+        return ret;
+    ret = multiply(s, v, dstate, dense(s, s->dphi, LV_F32, s->l, s->f), s->l, s->f,
+                   s->d + 1, 0);
+    return ret < 0 ? ret : through_map(s, &a->k, &a->wk, &a->dk, &a->dwk, a->add >> 1 & 1,
+                                       a->add >> 4 & 1);
+}
+
+int lv_cuda_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *call)
+{
+    Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
+    int ret;
+
+    lay_out(&s, call->scratch, BACKWARD);
+    if ((ret = queries_dx(&s, a)) < 0)
+        return ret;
+    return lv_has(&a->dv) || lv_has(&a->dk) || lv_has(&a->dwk) ? keys_dx(&s, a) : 0;
+}
