@@ -132,7 +132,7 @@ START_TEST(test_palette)
     for (int a = 0; a < LV_COLOR_NB; a++) {
         ck_assert_int_eq(lv_color_nearest(lv_color_rgb(a)), a);
         for (int b = 0; b < a; b++)
-            ck_assert_msg(lv_color_distance(lv_color_rgb(a), lv_color_rgb(b)) > 0.13,
+            ck_assert_msg(lv_color_distance(lv_color_rgb(a), lv_color_rgb(b)) > 0.169,
                           "%s and %s: %g", lv_color_name(a), lv_color_name(b),
                           lv_color_distance(lv_color_rgb(a), lv_color_rgb(b)));
     }

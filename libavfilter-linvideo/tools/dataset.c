@@ -25,8 +25,8 @@ typedef struct Options {
     int seed, count, width, height, frames, held_out;
     int index;            ///< -1: not given
     int captions, measure; ///< 0: not asked for
-    int verbose;
-    int vocab;
+    int verbose;          ///< print mistakes of the measurement
+    int vocab;            ///< pieces of a tokenizer
     const char *output, *tokenizer;
 } Options;
 
