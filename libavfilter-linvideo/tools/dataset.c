@@ -189,12 +189,12 @@ static int train_tokenizer(const Options *o)
     const char **texts = calloc(n, sizeof(*texts));
 
     for (int i = 0; slab && texts && i < n; i++) {
+        char *text = slab + (size_t)i * LV_CAPTION_SIZE;
         LvScene s;
 
-        texts[i] = slab + (size_t)i * LV_CAPTION_SIZE;
+        texts[i] = text;
         lv_scene_draw(&s, o->seed, i, 0);
-        lv_caption_write(slab + (size_t)i * LV_CAPTION_SIZE, LV_CAPTION_SIZE, &s, o->seed,
-                         i);
+        lv_caption_write(text, LV_CAPTION_SIZE, &s, o->seed, i);
     }
     if (slab && texts)
         ret = write_tokenizer(o, texts, n);
@@ -325,7 +325,8 @@ static int set_size(Options *o, LvArgs *a)
     if (sscanf(text, "%dx%d%c", &o->width, &o->height, &rest) == 2 &&
         o->width >= 16 && o->width <= 1024 && o->height >= 16 && o->height <= 1024)
         return 0;
-    return lv_tool_fail(-1, "option size: \"%s\" is no size of 16x16 to 1024x1024", text);
+    return lv_tool_fail(-1, "option size: \"%s\" is no size of 16x16 to 1024x1024",
+                        text);
 }
 
 static int set_option(Options *o, LvArgs *a)
@@ -334,8 +335,10 @@ static int set_option(Options *o, LvArgs *a)
         const char *name;
         int low, high, *value;
     } numbers[] = {
-        { "seed", 0, INT32_MAX, &o->seed },      { "index", 0, INT32_MAX / 2, &o->index },
-        { "count", 1, 200, &o->count },          { "frames", 1, 512, &o->frames },
+        { "seed", 0, INT32_MAX, &o->seed },
+        { "index", 0, INT32_MAX / 2, &o->index },
+        { "count", 1, 200, &o->count },
+        { "frames", 1, 512, &o->frames },
         { "captions", 1, INT32_MAX / 2, &o->captions },
         { "measure", 1, INT32_MAX / 2, &o->measure },
         { "vocab", 320, 8000, &o->vocab },
@@ -399,6 +402,6 @@ int lv_cmd_dataset(int argc, char **argv)
         return measure(&o);
     if (o.captions)
         return LV_EXIT_OK;
-    return lv_tool_fail(LV_EXIT_USAGE, "nothing to do; linvideo dataset --help lists what "
-                        "there is");
+    return lv_tool_fail(LV_EXIT_USAGE, "nothing to do; linvideo dataset --help lists "
+                        "what there is");
 }

@@ -21,8 +21,8 @@ const char *lv_color_name(LvColor color);
 const float *lv_color_rgb(LvColor color);
 
 /**
- * Perceived difference of two sRGB colours: Euclidean in Oklab (Ottosson 2020);
- * black and white of the palette are 0.82 apart, its nearest two, blue and purple, 0.17.
+ * Perceived difference of two sRGB colours: Euclidean in Oklab (Ottosson 2020); black
+ * and white of the palette are 0.82 apart, its nearest two, blue and purple, 0.17.
  * Values outside 0..1 are clamped.
  */
 float lv_color_distance(const float a[3], const float b[3]);
