@@ -25,8 +25,8 @@ typedef struct Options {
     int seed, count, width, height, frames, held_out;
     int index;            ///< -1: not given
     int captions, measure; ///< 0: not asked for
-    int verbose;
-    int vocab;
+    int verbose;          ///< print mistakes of the measurement
+    int vocab;            ///< pieces of a tokenizer
     const char *output, *tokenizer;
 } Options;
 
@@ -294,7 +294,8 @@ static int set_size(Options *o, LvArgs *a)
     if (sscanf(text, "%dx%d%c", &o->width, &o->height, &rest) == 2 &&
         o->width >= 16 && o->width <= 1024 && o->height >= 16 && o->height <= 1024)
         return 0;
-    return lv_tool_fail(-1, "option size: \"%s\" is no size of 16x16 to 1024x1024", text);
+    return lv_tool_fail(-1, "option size: \"%s\" is no size of 16x16 to 1024x1024",
+                        text);
 }
 
 static int set_option(Options *o, LvArgs *a)
@@ -303,8 +304,10 @@ static int set_option(Options *o, LvArgs *a)
         const char *name;
         int low, high, *value;
     } numbers[] = {
-        { "seed", 0, INT32_MAX, &o->seed },      { "index", 0, INT32_MAX / 2, &o->index },
-        { "count", 1, 200, &o->count },          { "frames", 1, 512, &o->frames },
+        { "seed", 0, INT32_MAX, &o->seed },
+        { "index", 0, INT32_MAX / 2, &o->index },
+        { "count", 1, 200, &o->count },
+        { "frames", 1, 512, &o->frames },
         { "captions", 1, INT32_MAX / 2, &o->captions },
         { "measure", 1, INT32_MAX / 2, &o->measure },
         { "vocab", 320, 8000, &o->vocab },
@@ -368,6 +371,6 @@ int lv_cmd_dataset(int argc, char **argv)
         return measure(&o);
     if (o.captions)
         return LV_EXIT_OK;
-    return lv_tool_fail(LV_EXIT_USAGE, "nothing to do; linvideo dataset --help lists what "
-                        "there is");
+    return lv_tool_fail(LV_EXIT_USAGE, "nothing to do; linvideo dataset --help lists "
+                        "what there is");
 }

@@ -141,7 +141,9 @@ static void moments(LvBlob *b, const Window *w)
     b->y = (float)my;
     half = 0.5 * (xx + yy);
     root = sqrt(0.25 * (xx - yy) * (xx - yy) + xy * xy);
-    b->aspect = half + root > 0 ? (float)sqrt(LV_MAX(half - root, 0) / (half + root)) : 1;
+    b->aspect = 1;
+    if (half + root > 0)
+        b->aspect = (float)sqrt(LV_MAX(half - root, 0) / (half + root));
 }
 
 static void rings(LvBlob *b, const Window *w)

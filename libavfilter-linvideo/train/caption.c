@@ -47,8 +47,8 @@ static const char *const sizes[LV_SIZE_NB] = {
 
 /* as in "a circle ..." */
 static const char *const moving[LV_MOTION_NB] = {
-    "moving left|moving to the left|sliding left|sliding to the left|gliding to the left|"
-    "moving from right to left|travelling left|going left|drifting left",
+    "moving left|moving to the left|sliding left|sliding to the left|"
+    "gliding to the left|moving from right to left|travelling left|going left|drifting left",
     "moving right|moving to the right|sliding right|sliding to the right|"
     "gliding to the right|moving from left to right|travelling right|going right|"
     "drifting right",
@@ -68,8 +68,8 @@ static const char *const moving[LV_MOTION_NB] = {
 static const char *const moves[LV_MOTION_NB] = {
     "moves left|moves to the left|slides left|slides to the left|glides to the left|"
     "moves from right to left|travels left|goes left|drifts left",
-    "moves right|moves to the right|slides right|slides to the right|glides to the right|"
-    "moves from left to right|travels right|goes right|drifts right",
+    "moves right|moves to the right|slides right|slides to the right|"
+    "glides to the right|moves from left to right|travels right|goes right|drifts right",
     "moves up|moves upwards|rises|slides up|floats up|goes up",
     "moves down|moves downwards|sinks|slides down|goes down|descends",
     "moves in a circle|circles|goes round in circles|moves around in a circle|"
@@ -108,7 +108,8 @@ static const char *const sides[LV_SIDE_NB] = { "left", "right", "top", "bottom" 
 
 static const char object_rule[] =
     "~ $N $m on ~ $B|~ $N $m on ~ $B|~ $N that $v on ~ $B|~ $N $v on ~ $B|"
-    "~ $N $m over ~ $B|~ $N is $m on ~ $B|$N $m, $B|$N $m on ~ $B|~ $N $m in front of ~ $B|"
+    "~ $N $m over ~ $B|~ $N is $m on ~ $B|$N $m, $B|$N $m on ~ $B|"
+    "~ $N $m in front of ~ $B|"
     "~ $B with ~ $N $m|~ $B and ~ $N $m|$B, ~ $N $m|on ~ $B, ~ $N $v|~ $N, $m, on ~ $B|"
     "~ $B where ~ $N $v|$N on $B, $m|~ $N $m";
 
@@ -116,7 +117,8 @@ static const char object_rule[] =
 static const char adjective_rule[] =
     "~ $a $N on ~ $B|~ $s$a $c $h on ~ $B|$a $c $h, $B|~ $B with ~ $a $N|~ $a $N";
 static const char still_rule[] = "~ $N on ~ $B|$N on ~ $B|~ $B with ~ $N|~ $N";
-static const char short_rule[] = "~ $N $m on $b|~ $N, $m, on $b|$N $m, on $b|~ $N $v on $b";
+static const char short_rule[] =
+    "~ $N $m on $b|~ $N, $m, on $b|$N $m, on $b|~ $N $v on $b";
 
 static const char *const material_rules[LV_SCENE_NB] = {
     [LV_SCENE_SNOW] =

@@ -53,7 +53,8 @@ static void set_sizes(LvFeatureNet *n, int frames)
             n->size[i + 1][d] = (n->size[i][d] - 1) / layers[i].stride[d] + 1;
 }
 
-int lv_features_new(LvFeatureNet **out, uint64_t seed, int width, int height, int frames)
+int lv_features_new(LvFeatureNet **out, uint64_t seed, int width, int height,
+                    int frames)
 {
     LvFeatureNet *n = *out = lv_alloc(sizeof(*n));
 
@@ -102,7 +103,8 @@ static void shrink(const LvFeatureNet *n, const float *rgb)
         const float *frame = rgb + (size_t)3 * f * n->width * n->height;
 
         for (int i = 0; i < rows * columns; i++, dst += 3) {
-            int y0 = i / columns * n->height / rows, x0 = i % columns * n->width / columns;
+            int y0 = i / columns * n->height / rows;
+            int x0 = i % columns * n->width / columns;
             int y1 = (i / columns + 1) * n->height / rows;
             int x1 = (i % columns + 1) * n->width / columns;
             float sum[3] = { 0 };
@@ -253,10 +255,13 @@ static double nuclear(const double *a, const double *b, double *product, int d)
     double sum = 0;
 
     memset(product, 0, sizeof(*product) * d * d);
-    for (int i = 0; i < d; i++)
-        for (int k = 0; k < d; k++)
-            for (int j = 0; j < d; j++)
-                product[(size_t)i * d + j] += a[(size_t)i * d + k] * b[(size_t)k * d + j];
+    for (int i = 0; i < d * d; i++) {
+        double *row = product + (size_t)(i / d) * d, value = a[i];
+        const double *other = b + (size_t)(i % d) * d;
+
+        for (int j = 0; j < d; j++)
+            row[j] += value * other[j];
+    }
     orthogonalize(product, d);
     for (int i = 0; i < d; i++)
         sum += sqrt(dot(product + (size_t)i * d, product + (size_t)i * d, d));

@@ -31,7 +31,8 @@ typedef struct LvFeatureNet LvFeatureNet;
  * @param[out] out freed with lv_features_free(); for one thread
  * @return 0 or -ENOMEM
  */
-int lv_features_new(LvFeatureNet **out, uint64_t seed, int width, int height, int frames);
+int lv_features_new(LvFeatureNet **out, uint64_t seed, int width, int height,
+                    int frames);
 
 /** Free *net and set it to NULL. NULL is fine. */
 void lv_features_free(LvFeatureNet **net);

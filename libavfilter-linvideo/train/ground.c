@@ -55,7 +55,8 @@ static void refit(LvGround *g, const float *rgb, LvExtent n, float scale)
     for (int f = 0; f < n.frames; f += 2) {
         for (int row = f / 2 % STEP; row < n.height; row += STEP) {
             for (int col = 0; col < n.width; col += STEP) {
-                const float *px = rgb + 3 * (((size_t)f * n.height + row) * n.width + col);
+                size_t at_px = ((size_t)f * n.height + row) * n.width + col;
+                const float *px = rgb + 3 * at_px;
                 float x = 2 * (col + 0.5f) / n.width - 1;
                 float y = 2 * (row + 0.5f) / n.height - 1, at[3], d = 0;
                 double w;
@@ -111,9 +112,10 @@ static LvGround plane_of(LvPattern pattern, LvColor back, LvColor back2)
     for (int c = 0; c < 3; c++) {
         float half = 0.5f * (b[c] - a[c]);
 
+        /* a and b are the same where the pattern is plain */
         g.at[c][0] = 0.5f * (a[c] + b[c]);
         g.at[c][1] = pattern == LV_BLEND ? 0.5f * half : 0;
-        g.at[c][2] = pattern == LV_BLEND ? 0.5f * half : pattern == LV_SHADED ? half : 0;
+        g.at[c][2] = pattern == LV_BLEND ? 0.5f * half : half;
     }
     return g;
 }
@@ -134,8 +136,8 @@ static float plane_distance(const LvGround *g, const LvGround *h, float until)
     return sum;
 }
 
-void lv_ground_name(LvPattern *pattern, LvColor *back, LvColor *back2, const LvGround *g,
-                    float until)
+void lv_ground_name(LvPattern *pattern, LvColor *back, LvColor *back2,
+                    const LvGround *g, float until)
 {
     float least = INFINITY;
 

@@ -21,8 +21,8 @@ typedef struct LvGround {
 } LvGround;
 
 /**
- * Fit a plane to every other frame by iteratively reweighted least squares. The weights are
- * Geman and McClure's, their scale falls from run to run, so that what most of the
+ * Fit a plane to every other frame by iteratively reweighted least squares. The weights
+ * are Geman and McClure's, their scale falls from run to run, so that what most of the
  * pixels show is found from a start at the median colour.
  */
 void lv_ground_fit(LvGround *g, const float *rgb, LvExtent size);
@@ -36,7 +36,7 @@ static inline void lv_ground_color(float rgb[3], const LvGround *g, float x, flo
 
 /** Pattern and colours whose plane is nearest: plain, shaded or blended. `until`
  *  (-1..1) is the row down to which planes are compared. */
-void lv_ground_name(LvPattern *pattern, LvColor *back, LvColor *back2, const LvGround *g,
-                    float until);
+void lv_ground_name(LvPattern *pattern, LvColor *back, LvColor *back2,
+                    const LvGround *g, float until);
 
 #endif /* LINVIDEO_TRAIN_GROUND_H */

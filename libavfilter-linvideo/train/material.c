@@ -97,7 +97,8 @@ static void card(LvPaint *p, float cx, float cy, float u, float v, float angle,
     for (int y = b.y0; y < b.y1; y++) {
         for (int x = b.x0; x < b.x1; x++) {
             float dx = x + 0.5f - cx, dy = y + 0.5f - cy;
-            float along = fabsf(c * dx + s * dy) - u, across = fabsf(c * dy - s * dx) - v;
+            float along = fabsf(c * dx + s * dy) - u;
+            float across = fabsf(c * dy - s * dx) - v;
 
             lv_paint_dot(p, x, y, color, lv_cover(along) * lv_cover(across));
         }
@@ -218,7 +219,8 @@ static void paint_gradient(LvPaint *p, const LvScene *s, LvClock at)
     float angle = TURN * (s->phase + s->turn * 0.05f * at.seconds);
     float c = cosf(angle), n = sinf(angle);
     float slope = 2.6f / (fabsf(c) * p->width + fabsf(n) * p->height);
-    float shift = 0.5f * sinf(TURN * (0.5f * s->x + (0.16f + 0.08f * s->amount) * at.seconds));
+    float turns = 0.5f * s->x + (0.16f + 0.08f * s->amount) * at.seconds;
+    float shift = 0.5f * sinf(TURN * turns);
 
     for (int y = 0; y < p->height; y++) {
         for (int x = 0; x < p->width; x++) {
@@ -244,7 +246,7 @@ static float depth(const LvPaint *p, LvSide side, int x, int y)
 static void paint_wipe(LvPaint *p, const LvScene *s, LvClock at)
 {
     float soft = s->amount < 0.6f ? 1 : 0.12f * p->unit;
-    float way = s->side == LV_FROM_LEFT || s->side == LV_FROM_RIGHT ? p->width : p->height;
+    float way = s->side <= LV_FROM_RIGHT ? p->width : p->height;
     float edge = (way + soft) * at.part - 0.5f * soft;
 
     for (int y = 0; y < p->height; y++)

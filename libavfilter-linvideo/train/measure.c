@@ -234,7 +234,8 @@ static void make_outlines(LvMeasure *m, float *rgb)
         lv_render(&s, m->size.width, m->size.height, 1, m->rate, rgb);
         m->ground = (LvGround) { { { 0.05f }, { 0.05f }, { 0.05f } } };
         color_alpha(m, rgb, color);
-        parts = lv_parts_find(m->alpha, m->size.width, m->size.height, m->mark, m->stack);
+        parts = lv_parts_find(m->alpha, m->size.width, m->size.height, m->mark,
+                              m->stack);
         lv_blob_describe(&m->outlines.blob[i], m->alpha, m->size.width, m->size.height,
                          &parts);
     }
@@ -376,7 +377,7 @@ static void measure_gradient(LvMeasure *m, const float *rgb, LvMeasured *found)
             if (!pass) {
                 low  = LV_MIN(low, at);
                 high = LV_MAX(high, at);
-            } else if (at < low + 0.15 * (high - low) || at > high - 0.15 * (high - low)) {
+            } else if (fabs(at - 0.5 * (low + high)) > 0.35 * (high - low)) {
                 int k = at > 0.5 * (low + high);
 
                 count[k]++;
@@ -470,8 +471,8 @@ static void make_noise(float *dst, size_t n, uint64_t stream)
         if (i % 4 == 0)
             lv_philox(w, ctr, key);
         v = w[i % 4];
-        dst[i] = ((int)((v & 255) + (v >> 8 & 255) + (v >> 16 & 255) + (v >> 24)) - 510) *
-                 scale;
+        v = (v & 255) + (v >> 8 & 255) + (v >> 16 & 255) + (v >> 24);
+        dst[i] = ((int)v - 510) * scale;
     }
 }
 
@@ -490,8 +491,8 @@ void lv_measure_degrade(float *rgb, float *room, int width, int height, int fram
             const float *l = b - left, *r = b + right;
 
             room[i] = NOISE * room[i] +
-                      (4 * *b + 2 * (*l + *r + *a + *c) + *(l - up) + *(r - up) + l[down] +
-                       r[down]) / 16;
+                      (4 * *b + 2 * (*l + *r + *a + *c) + *(l - up) + *(r - up) +
+                       l[down] + r[down]) / 16;
         }
     }
     memcpy(rgb, room, n * sizeof(*rgb));

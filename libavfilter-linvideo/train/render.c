@@ -169,13 +169,15 @@ static float stamp_cover(const Stamp *s, int x, int y)
     return 0.25f * sum;
 }
 
-static void paint_object(LvPaint *p, LvShape shape, const LvPose *o, const float color[3])
+static void paint_object(LvPaint *p, LvShape shape, const LvPose *o,
+                         const float color[3])
 {
     float radius = o->radius * p->unit, reach = radius * lv_shape_extent(shape) + 1;
     Stamp s = { shape, o->squash, 0.5f * p->width + o->x * p->unit,
                 0.5f * p->height + o->y * p->unit, cosf(o->angle) / radius,
                 sinf(o->angle) / radius, radius };
-    int x0 = LV_MAX((int)floorf(s.x - reach), 0), y0 = LV_MAX((int)floorf(s.y - reach), 0);
+    int x0 = LV_MAX((int)floorf(s.x - reach), 0);
+    int y0 = LV_MAX((int)floorf(s.y - reach), 0);
     int x1 = LV_MIN((int)ceilf(s.x + reach), p->width);
     int y1 = LV_MIN((int)ceilf(s.y + reach), p->height);
 

@@ -60,7 +60,8 @@ void lv_paint_back(LvPaint *p, const LvScene *s);
 void lv_paint_material(LvPaint *p, const LvScene *s, LvClock at);
 
 /** Mix a colour into pixel (x, y), which is inside. */
-static inline void lv_paint_dot(LvPaint *p, int x, int y, const float color[3], float part)
+static inline void lv_paint_dot(LvPaint *p, int x, int y, const float color[3],
+                                float part)
 {
     float *px = p->rgb + 3 * ((size_t)y * p->width + x);
 

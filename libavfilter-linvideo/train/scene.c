@@ -19,7 +19,8 @@
 enum { USE_SCENE = 1, USE_HASH };
 
 static const char *const kinds[LV_SCENE_NB] = {
-    "object", "snow", "rain", "stars", "waves", "lights", "gradient", "wipe", "confetti",
+    "object", "snow", "rain", "stars", "waves", "lights", "gradient", "wipe",
+    "confetti",
 };
 static const char *const shapes[LV_SHAPE_NB] = {
     "circle", "square", "triangle", "star", "ring", "cross", "heart", "diamond",

@@ -245,8 +245,8 @@ static void part_traits(float out[2], const LvParts *parts, int frames)
     out[1] = share / frames;
 }
 
-void lv_traits(float traits[LV_TRAITS], const float *squares, LvExtent n, float contrast,
-               const LvParts *parts)
+void lv_traits(float traits[LV_TRAITS], const float *squares, LvExtent n,
+               float contrast, const LvParts *parts)
 {
     Grid g = { squares, n.frames, n.height / LV_SQUARE_PIXELS,
                n.width / LV_SQUARE_PIXELS, contrast };

@@ -1,8 +1,8 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Statistics that tell kinds of clips apart: of means over squares of 4x4 pixels, and of
- * the parts that stand out.
+ * Statistics that tell kinds of clips apart: of means over squares of 4x4 pixels, and
+ * of the parts that stand out.
  * Floor train: part of the measurement.
  */
 
@@ -32,7 +32,7 @@ float lv_squares(float *squares, const float *rgb, LvExtent n, const LvGround *g
  * @param squares  from lv_squares(), with its contrast
  * @param parts    of each frame
  */
-void lv_traits(float traits[LV_TRAITS], const float *squares, LvExtent n, float contrast,
-               const LvParts *parts);
+void lv_traits(float traits[LV_TRAITS], const float *squares, LvExtent n,
+               float contrast, const LvParts *parts);
 
 #endif /* LINVIDEO_TRAIN_TRAITS_H */
