@@ -48,7 +48,8 @@ typedef struct LvProductArgs {
     int r_type, y_type; ///< LvDtype
     int rows;       ///< B YO XO
     int yi, xi, c, yo, xo, o;
-    int kh, kw, stride, pad_y, pad_x, spread;
+    int kh, kw, stride, pad_y, pad_x; ///< at most 32 taps
+    int spread;     ///< 1 or 2
     int act, add;   ///< LvAct; 1: added to y
 } LvProductArgs;
 

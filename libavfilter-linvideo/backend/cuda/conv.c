@@ -11,6 +11,9 @@
 /* Bytes of unrolled pictures held at once, about. */
 enum { PIECE_BYTES = 64 << 20 };
 
+/* Taps of a kernel that the fused product knows. */
+enum { MAX_TAPS = 32 };
+
 int lv_cuda_product(LvCuda *cu, const LvProductArgs *a)
 {
     size_t cols = a->o > 64 ? 128 : 64;
@@ -39,7 +42,7 @@ static Conv conv_of(const LvTensor *x, const LvTensor *y, int kh, int kw)
                .type = x->dtype, .form = LV_FORM_TAPS,
                .cols = LV_ROUND_UP(kh * kw * i[3], LV_PAD) };
 
-    c.fused = x->dtype == LV_BF16 && i[3] % LV_PAD == 0;
+    c.fused = x->dtype == LV_BF16 && i[3] % LV_PAD == 0 && kh * kw <= MAX_TAPS;
     return c;
 }
 
