@@ -824,6 +824,11 @@ START_TEST(flops)
     ck_assert_double_eq(flops_of(LV_OP_LINEAR, linear), 2 * 3 * 5 * 7);
     ck_assert_double_eq(flops_of(LV_OP_ATTN, attn), 2 * 2 * 10 * 20 * 8);
     ck_assert_double_eq(flops_of(LV_OP_CONV, conv), 2 * 2 * 3 * 3 * 4 * 27);
+    ck_assert_double_eq(flops_of(LV_OP_LINEAR_DX, linear), 2 * 3 * 5 * 7);
+    ck_assert_double_eq(flops_of(LV_OP_LINEAR_DW, linear), 2 * 3 * 5 * 7);
+    ck_assert_double_eq(flops_of(LV_OP_ATTN_DX, attn), 5 * 2 * 10 * 20 * 8);
+    ck_assert_double_eq(flops_of(LV_OP_CONV_DX, conv), 2 * 2 * 3 * 3 * 4 * 27);
+    ck_assert_double_eq(flops_of(LV_OP_CONV_DW, conv), 2 * 2 * 3 * 3 * 4 * 27);
     /* two maps; state and use of it, with or without the column of ones */
     f = flops_of(LV_OP_LINATTN, linattn) - 2 * 2 * 2 * 10 * 4 * 3;
     ck_assert_double_ge(f, 2 * 2 * 2 * 10 * 6 * 4);
