@@ -8,11 +8,12 @@
  *             dq = scale ds k, dk = scale ds^T q, dv = p^T do
  *
  * Tiles: a block of four warps owns 64 or 128 queries (forward, dq) or keys (dk, dv) of
- * one head, a warp MT times 16 of them. It walks the other side in tiles of NT rows, two
- * of them in shared memory, the next one on its way while one is used; its own rows stay
- * there too. MT and NT were chosen by measuring. Scores stay in registers: as the accumulators of one product they are the
- * first operand of the next. dk and dv work on s^T, so that no value crosses threads.
- * Every output element is summed by one warp in the order of tiles.
+ * one head, a warp MT times 16 of them. It walks the other side in tiles of NT rows,
+ * two of them in shared memory, the next one on its way while one is used; its own rows
+ * stay there too. MT and NT were chosen by measuring. Scores stay in registers: as the
+ * accumulators of one product they are the first operand of the next. dk and dv work on
+ * s^T, so that no value crosses threads. Every output element is summed by one warp in
+ * the order of tiles.
  *
  * FLOPs: 4 Lq Lk D a head forward, 14 backward (scores and do v^T are made twice, in
  * return for sums in a fixed order). Bytes: q, k, v, o once and k, v again for each

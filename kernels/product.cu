@@ -4,12 +4,13 @@
  * y = act(x' w^T + bias + r) in bf16: a matrix times weights, or a convolution whose
  * unrolled pictures x' are never written (see LvProductArgs).
  *
- * Tiles: a block of four warps owns 128 rows and 128 (or 64) columns of y, a warp
- * 64 x 64 (32 x 64). K goes by in steps of 64 through three stages of shared memory,
- * filled by asynchronous copies of 16 bytes; each thread keeps the tap it is at, and for
- * its rows which taps lie in the picture: zeros are copied for others. The sums of 16 rows of a warp then
- * pass through shared memory, so that each thread has eight neighbours: bias, residual,
- * activation and the one rounding happen there, and y is written 16 bytes at a time.
+ * Tiles: a block of four warps owns 128 rows and 128 (or 64) columns of y, a warp 64 x
+ * 64 (32 x 64). K goes by in steps of 64 through three stages of shared memory, filled
+ * by asynchronous copies of 16 bytes; each thread keeps the tap it is at, and for its
+ * rows which taps lie in the picture: zeros are copied for others. The sums of 16 rows
+ * of a warp then pass through shared memory, so that each thread has eight neighbours:
+ * bias, residual, activation and the one rounding happen there, and y is written 16
+ * bytes at a time.
  *
  * FLOPs: 2 rows K O; bytes: x, w, r and y once, x again for each 128 columns and each
  * tap, from the caches. With K of some hundred and an activation behind it, writing y

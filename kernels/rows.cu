@@ -379,8 +379,8 @@ LV_KERNEL lv_reduce_cols(LV_ARG LvReduceArgs a, size_t times, int chunks, float 
     leave_columns(part, blockIdx.x, n, p);
 }
 
-/* Second kernels. blockIdx.x: sample; blockIdx.y: 32 columns, each added by eight warps that take a run of
- * the rows each. */
+/* Second kernels. blockIdx.x: sample; blockIdx.y: 32 columns, added by eight warps that
+ * take a run of the rows each. */
 
 enum { SLICES = 8 };
 

@@ -43,13 +43,18 @@
     X(hedgehog_state_d64_p64) X(hedgehog_state_d64_p128) X(hedgehog_state_d128_p64) \
     X(hedgehog_state_d128_p128) X(hedgehog_apply_d64_p64) X(hedgehog_apply_d64_p128) \
     X(hedgehog_apply_d128_p64) X(hedgehog_apply_d128_p128)
+#define LV_KERNELS_HEDGEHOG_DX(X)                                                   \
+    X(hedgehog_queries_d64_p64) X(hedgehog_queries_d64_p128)                        \
+    X(hedgehog_queries_d128_p64) X(hedgehog_keys_d64_p64) X(hedgehog_keys_d64_p128) \
+    X(hedgehog_keys_d128_p64)
 #define LV_KERNELS_PRODUCT(X) X(product_bf16_wide) X(product_bf16_slim)
 
 /** X(FILE, file): the files. */
 #define LV_KERNEL_FILES(X)                                                          \
     X(CAST, cast) X(ELEMENTS, elements) X(OPTIM, optim) X(ROWS, rows)               \
     X(LAYOUT, layout) X(ATTENTION, attention) X(ATTENTION_ANY, attention_any)       \
-    X(LINATTN, linattn) X(HEDGEHOG, hedgehog) X(PRODUCT, product)
+    X(LINATTN, linattn) X(HEDGEHOG, hedgehog)                              \
+    X(HEDGEHOG_DX, hedgehog_dx) X(PRODUCT, product)
 
 #define LV_KERNEL_ENUM(kernel)    LV_K_##kernel,
 #define LV_KERNELS_ENUM(FILE, f)  LV_KERNELS_##FILE(LV_KERNEL_ENUM)

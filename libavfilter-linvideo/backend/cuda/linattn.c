@@ -1,8 +1,9 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Linear attention: forward in two fused passes (kernels/hedgehog.cu) for the shapes
- * they know, else the products of kernels/linattn.cu, one after the other.
+ * Linear attention, forward and backward: two fused passes each (kernels/hedgehog.cu,
+ * hedgehog_dx.cu) for the shapes they know, else the products of kernels/linattn.cu, one
+ * after the other.
  */
 
 #include "backend/cuda/cuda.h"
@@ -105,12 +106,15 @@ static int multiply(const Linattn *s, LvView a, LvView b, LvView c, int m, int n
                           grid, (void *[]) { &p });
 }
 
-/* out [items,size] from the chunks of s->part. */
-static int add_chunks(const Linattn *s, float *out, size_t n, size_t size, int outer,
-                      int chunks, int add)
+/* out [items,size] from part [outer,items,chunks,size]. */
+static int add_chunks(const Linattn *s, const float *part, float *out, size_t items,
+                      size_t size, int outer, int add)
 {
-    return LV_LAUNCH(s->cu, linattn_sum, lv_cuda_grid1(n), (void *)&s->part, &out, &n, &size,
-                     &outer, &chunks, &add);
+    size_t n   = items * size;
+    int chunks = s->chunks;
+
+    return LV_LAUNCH(s->cu, linattn_sum, lv_cuda_grid1(n), &part, &out, &n, &size, &outer,
+                     &chunks, &add);
 }
 
 /* out = alpha times the sum over tokens of a [m,L] and b [n,L], over all samples when
@@ -131,8 +135,7 @@ static int sum_tokens(const Linattn *s, LvView a, LvView b, float *out, int m, i
     ret = lv_cuda_launch(s->cu, s->type == LV_BF16 ? LV_K_batched_bf16 : LV_K_batched_f32,
                          grid, (void *[]) { &p });
     items *= over_samples ? 1 : (size_t)s->b;
-    items *= size;
-    return ret < 0 ? ret : add_chunks(s, out, items, size, outer, chunks, add);
+    return ret < 0 ? ret : add_chunks(s, s->part, out, items, size, outer, add);
 }
 
 static LvGrid row_grid(const Linattn *s)
@@ -187,7 +190,7 @@ static int run_fused(const Linattn *s, const LvLinattnArgs *a)
     int ret = lv_cuda_launch(s->cu, fused_kernel(s, 0), state,
                              (void *[]) { (void *)a, &chunk, (void *)&s->part });
 
-    if (ret < 0 || (ret = add_chunks(s, s->state, groups * size, size, 1, s->chunks, 0)) < 0)
+    if (ret < 0 || (ret = add_chunks(s, s->part, s->state, groups, size, 1, 0)) < 0)
         return ret;
     return lv_cuda_launch(s->cu, fused_kernel(s, 1), apply,
                           (void *[]) { (void *)a, &chunk, (void *)&s->state });
@@ -231,13 +234,101 @@ int lv_cuda_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
     return fused ? run_fused(&s, a) : run_products(&s, a);
 }
 
+/* As fused_kernel(), for the gradient; for D and P both 128 memory does not do. */
+static int fused_dx_kernel(const Linattn *s, int keys)
+{
+    static const int kernel[2][2][2] = {
+        { { LV_K_hedgehog_queries_d64_p64, LV_K_hedgehog_keys_d64_p64 },
+          { LV_K_hedgehog_queries_d64_p128, LV_K_hedgehog_keys_d64_p128 } },
+        { { LV_K_hedgehog_queries_d128_p64, LV_K_hedgehog_keys_d128_p64 }, { -1, -1 } },
+    };
+
+    return fused_kernel(s, 0) < 0 ? -1 : kernel[s->d == 128][s->p == 128][keys];
+}
+
+/* Scratch of the fused gradient. */
+typedef struct FusedParts {
+    float *ds, *dw;    /* [B H,chunks,F,D+1], [B H,chunks,D,P] */
+    float *dstate;     /* [B H,F,D+1] */
+    float *delta;      /* [B H,L] */
+    uint16_t *dy;      /* in bf16, when dy is not */
+    size_t bytes;
+} FusedParts;
+
+static FusedParts fused_parts(const Linattn *s, const LvTensor *dy, void *scratch)
+{
+    size_t groups = (size_t)(s->b * s->h), chunks = (size_t)s->chunks;
+    size_t state = (size_t)s->f * (size_t)(s->d + 1);
+    FusedParts f = { 0 };
+
+    f.ds     = lv_cuda_carve(scratch, &f.bytes, 4 * groups * chunks * state);
+    f.dw     = lv_cuda_carve(scratch, &f.bytes, 4 * groups * chunks * (size_t)(s->d * s->p));
+    f.dstate = lv_cuda_carve(scratch, &f.bytes, 4 * groups * state);
+    f.delta  = lv_cuda_carve(scratch, &f.bytes, 4 * s->rows);
+    f.dy     = lv_cuda_carve(scratch, &f.bytes,
+                             dy->dtype == LV_BF16 ? 0 : 2 * lv_tensor_numel(dy));
+    return f;
+}
+
 int lv_cuda_plan_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *call)
 {
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
 
+    if (fused_dx_kernel(&s, 0) >= 0) {
+        call->scratch_bytes = fused_parts(&s, &a->dy, NULL).bytes;
+        return 0;
+    }
     lay_out(&s, NULL, BACKWARD);
     call->scratch_bytes = s.bytes;
     return 0;
+}
+
+/* delta = sum of dy o for each token and head, as for softmax attention. */
+static int fused_delta(const Linattn *s, const LvLinattnDxArgs *a, float *delta)
+{
+    LvAttnDxArgs d = { .q = a->q, .o = a->o, .dy = a->dy, .heads = a->heads,
+                       .batch = a->batch };
+
+    return LV_LAUNCH(s->cu, attn_delta, lv_cuda_grid1(8 * s->rows), &d, &delta);
+}
+
+static LvGrid fused_grid(const Linattn *s, int keys)
+{
+    size_t d = (size_t)s->d, p = (size_t)s->p, f = (size_t)s->f, t = FUSED_TOKENS;
+
+    return (LvGrid) { (size_t)s->chunks, (size_t)(s->b * s->h), 1, 256,
+                      2 * (d * p + f * d + 2 * t * d + t * p) + 4 * (f + t) +
+                      (keys ? 0 : 2 * t * f) };
+}
+
+/* dw from the parts of a pass. */
+static int fused_dw(const Linattn *s, const FusedParts *f, const LvTensor *dw, int add)
+{
+    return lv_has(dw) ? add_chunks(s, f->dw, dw->data, (size_t)s->h,
+                                   (size_t)(s->d * s->p), s->b, add) : 0;
+}
+
+static int run_fused_dx(const Linattn *s, const LvLinattnDxArgs *a, void *scratch)
+{
+    FusedParts f = fused_parts(s, &a->dy, scratch);
+    size_t state = (size_t)s->f * (size_t)(s->d + 1);
+    const void *dy = a->dy.dtype == LV_BF16 ? a->dy.data : f.dy;
+    int chunk = s->chunk, ret = fused_delta(s, a, f.delta);
+
+    if (ret >= 0 && a->dy.dtype != LV_BF16)
+        ret = lv_cuda_cast(s->cu, f.dy, LV_BF16, a->dy.data, a->dy.dtype,
+                           lv_tensor_numel(&a->dy));
+    if (ret < 0 ||
+        (ret = lv_cuda_launch(s->cu, fused_dx_kernel(s, 0), fused_grid(s, 0),
+                              (void *[]) { (void *)a, &chunk, &dy, &f.delta, &f.ds,
+                                           &f.dw })) < 0 ||
+        (ret = fused_dw(s, &f, &a->dwq, a->add >> 3 & 1)) < 0 ||
+        (!lv_has(&a->dk) && !lv_has(&a->dv) && !lv_has(&a->dwk)) ||
+        (ret = add_chunks(s, f.ds, f.dstate, (size_t)(s->b * s->h), state, 1, 0)) < 0)
+        return ret;
+    ret = lv_cuda_launch(s->cu, fused_dx_kernel(s, 1), fused_grid(s, 1),
+                         (void *[]) { (void *)a, &chunk, &f.dstate, &f.dw });
+    return ret < 0 ? ret : fused_dw(s, &f, &a->dwk, a->add >> 4 & 1);
 }
 
 /* From dphi through a map: dx and dw of x w. */
@@ -297,6 +388,8 @@ int lv_cuda_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *call)
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
     int ret;
 
+    if (fused_dx_kernel(&s, 0) >= 0)
+        return run_fused_dx(&s, a, call->scratch);
     lay_out(&s, call->scratch, BACKWARD);
     if ((ret = queries_dx(&s, a)) < 0)
         return ret;
