@@ -77,7 +77,8 @@ LV_INLINE void product_nt(float c[MT][NT / 8][4], uint4 *left, int first, uint4 
 
 /* c[MT 16,D] += s[MT 16,NT] right[NT][D], s being accumulators */
 template <int D, int MT, int NT>
-LV_INLINE void product_nn(float c[MT][D / 8][4], const float s[MT][NT / 8][4], uint4 *right)
+LV_INLINE void product_nn(float c[MT][D / 8][4], const float s[MT][NT / 8][4],
+                          uint4 *right)
 {
     int l = threadIdx.x % WARP, row = l / 8 % 2 * 8 + l % 8, chunk = l / 16;
 
@@ -234,7 +235,8 @@ template <int MT> LV_INLINE Block my_block(int heads, int lq, int lk)
 
 /* Rows of a tensor from `row` on, columns of the block's head. */
 template <int D>
-LV_INLINE const uint16_t *head_rows(const void *data, const Block &b, size_t row, size_t c)
+LV_INLINE const uint16_t *head_rows(const void *data, const Block &b, size_t row,
+                                    size_t c)
 {
     return (const uint16_t *)data + row * c + b.head * D;
 }
@@ -270,7 +272,8 @@ template <int D, int MT, int NT> static __device__ void forward(const LvAttnArgs
         if (j + NT < lk) {
             uint4 *next = tiles + (stage ^ 1) * SIZE;
             start_tile<D, NT>(next, k + (size_t)(j + NT) * c, c, lk - j - NT);
-            start_tile<D, NT>(next + 2 * SIZE, v + (size_t)(j + NT) * c, c, lk - j - NT);
+            start_tile<D, NT>(next + 2 * SIZE, v + (size_t)(j + NT) * c, c,
+                              lk - j - NT);
             copy_commit();
         }
         clear<MT, NT / 8>(s);
@@ -385,7 +388,8 @@ static __device__ void backward_q(const LvAttnDxArgs &a, const uint16_t *dy,
         if (j + NT < lk) {
             uint4 *next = tiles + (stage ^ 1) * SIZE;
             start_tile<D, NT>(next, k + (size_t)(j + NT) * c, c, lk - j - NT);
-            start_tile<D, NT>(next + 2 * SIZE, v + (size_t)(j + NT) * c, c, lk - j - NT);
+            start_tile<D, NT>(next + 2 * SIZE, v + (size_t)(j + NT) * c, c,
+                              lk - j - NT);
             copy_commit();
         }
         clear<MT, NT / 8>(s);
@@ -454,7 +458,8 @@ LV_INLINE void scores_of_keys(float s[NT / 8][4], float dp[NT / 8][4], float sca
     }
 }
 
-/* dk and dv. shared: own keys and values, two tiles of q, two of dy, their statistics. */
+/* dk and dv. shared: own keys and values, two tiles of q, two of dy, and what
+ * load_stats() leaves of those. */
 template <int D, int MT, int NT>
 static __device__ void backward_kv(const LvAttnDxArgs &a, const uint16_t *dy,
                                    const float *delta)
@@ -496,7 +501,8 @@ static __device__ void backward_kv(const LvAttnDxArgs &a, const uint16_t *dy,
         if (i + NT < lq) {
             uint4 *next = tiles + (stage ^ 1) * SIZE;
             start_tile<D, NT>(next, q + (size_t)(i + NT) * c, c, lq - i - NT);
-            start_tile<D, NT>(next + 2 * SIZE, dy + (size_t)(i + NT) * c, c, lq - i - NT);
+            start_tile<D, NT>(next + 2 * SIZE, dy + (size_t)(i + NT) * c, c,
+                              lq - i - NT);
             copy_commit();
             load_stats<NT>(stats + (stage ^ 1) * 2 * NT, a, b, delta, i + NT, lq);
         }

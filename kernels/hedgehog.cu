@@ -120,7 +120,8 @@ LV_INLINE void add_den(float den[4], const float phi[P / 8][4], const uint16_t *
         uint32_t a[4];
 #pragma unroll
         for (int e = 0; e < 4; e++)
-            a[e] = pack2(phi[2 * kk + e / 2][e % 2 * 2], phi[2 * kk + e / 2][e % 2 * 2 + 1]);
+            a[e] = pack2(phi[2 * kk + e / 2][e % 2 * 2],
+                         phi[2 * kk + e / 2][e % 2 * 2 + 1]);
         mma_bf16(den, a, at[0] & keep, at[4] & keep);
     }
 }
@@ -136,6 +137,7 @@ static __device__ void apply(const LvLinattnArgs &a, int size, const float *stat
     uint4 *w = shared, *s = w + D * P / 8, *tiles = s + 2 * P * D / 8 + 2 * P / 8;
     uint16_t *z = (uint16_t *)(s + 2 * P * D / 8);
     size_t group = (size_t)blockIdx.y * 2 * P * (D + 1);
+    size_t dens = (size_t)blockIdx.y * (a.q.dim[0] / a.batch);
     const float there[2] = { 1, 1 };
 
     start_tile<D>(tiles, q + (size_t)me.from * c, c, me.to - me.from);
@@ -168,7 +170,7 @@ static __device__ void apply(const LvLinattnArgs &a, int size, const float *stat
             if (token >= me.to)
                 continue;
             if (has(a.den) && l % 4 == 0)
-                ((float *)a.den.data)[(size_t)blockIdx.y * (a.q.dim[0] / a.batch) + token] = d;
+                ((float *)a.den.data)[dens + token] = d;
 #pragma unroll
             for (int n = 0; n < D / 8; n++, at += 8) {
                 float x0 = num[n][2 * h] * inv, x1 = num[n][2 * h + 1] * inv;

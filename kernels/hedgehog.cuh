@@ -125,7 +125,7 @@ LV_INLINE void keep_features(uint4 *mem, const float phi[P / 8][4], int half)
                 pack2(phi[n][2 * h], phi[n][2 * h + 1]);
 }
 
-/* c [16,COLS] += a [16,INNER] (accumulators) times rows `first` on of right [..][COLS]. */
+/* c [16,COLS] += a [16,INNER], accumulators, times rows `first` on of right. */
 template <int COLS, int INNER>
 LV_INLINE void multiply_rows(float c[COLS / 8][4], const float a[INNER / 8][4],
                              uint4 *right, int first)
@@ -137,11 +137,13 @@ LV_INLINE void multiply_rows(float c[COLS / 8][4], const float a[INNER / 8][4],
         uint32_t x[4];
 #pragma unroll
         for (int e = 0; e < 4; e++)
-            x[e] = pack2(a[2 * kk + e / 2][e % 2 * 2], a[2 * kk + e / 2][e % 2 * 2 + 1]);
+            x[e] = pack2(a[2 * kk + e / 2][e % 2 * 2],
+                         a[2 * kk + e / 2][e % 2 * 2 + 1]);
 #pragma unroll
         for (int p = 0; p < COLS / 16; p++) {
             uint32_t b[4];
-            load_matrices_t(b, chunk_of<COLS>(right, first + kk * 16 + l / 8 % 2 * 8 + l % 8,
+            load_matrices_t(b, chunk_of<COLS>(right,
+                                              first + kk * 16 + l / 8 % 2 * 8 + l % 8,
                                               p * 2 + l / 16));
             mma_bf16(c[2 * p], x, b[0], b[1]);
             mma_bf16(c[2 * p + 1], x, b[2], b[3]);

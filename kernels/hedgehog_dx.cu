@@ -10,7 +10,7 @@
  *   map      du = sum over both signs of +-phi (dphi - sum phi dphi);
  *            dx = du w^T; dw = x^T du
  *
- * Tiles: as in hedgehog.cu, a block for a chunk of the tokens of one head, tiles of 128,
+ * Tiles: as in hedgehog.cu, a block for a chunk of the tokens of a head, tiles of 128,
  * 16 tokens in the registers of a warp for all that has a row for each token. Sums over
  * tokens (dS, dw) take phi and du from shared memory; a warp owns an eighth of their
  * rows, in registers until the chunk ends; chunks are added in order by linattn_sum.
@@ -23,7 +23,8 @@
 /* c [16,ROWS] += the warp's tokens of left [128][D] times rows `first` on of
  * right [..][D]^T. */
 template <int D, int ROWS>
-LV_INLINE void multiply_turned(float c[ROWS / 8][4], uint4 *left, uint4 *right, int first)
+LV_INLINE void multiply_turned(float c[ROWS / 8][4], uint4 *left, uint4 *right,
+                               int first)
 {
     int l = threadIdx.x % WARP, token = threadIdx.x / WARP * 16;
 
@@ -52,7 +53,8 @@ LV_INLINE void softmax_dx(float du[P / 8][4], const float phi[P / 8][4],
         float sum = 0;
 #pragma unroll
         for (int n = 0; n < P / 8; n++)
-            sum += phi[n][2 * h] * dphi[n][2 * h] + phi[n][2 * h + 1] * dphi[n][2 * h + 1];
+            sum += phi[n][2 * h] * dphi[n][2 * h] +
+                   phi[n][2 * h + 1] * dphi[n][2 * h + 1];
         sum = quad_sum(sum);
 #pragma unroll
         for (int n = 0; n < P / 8; n++)
@@ -104,8 +106,8 @@ LV_INLINE void store_tokens(const LvTensor &y, const float c[D / 8][4], size_t r
 
 /* dx = du w^T for the warp's tokens. */
 template <int D, int P>
-LV_INLINE void store_dx(const LvTensor &dx, const float du[P / 8][4], uint4 *w, size_t row,
-                        size_t column, const float there[2], int add)
+LV_INLINE void store_dx(const LvTensor &dx, const float du[P / 8][4], uint4 *w,
+                        size_t row, size_t column, const float there[2], int add)
 {
     int l = threadIdx.x % WARP;
     float c[D / 8][4] = { 0 };
@@ -115,7 +117,8 @@ LV_INLINE void store_dx(const LvTensor &dx, const float du[P / 8][4], uint4 *w, 
         uint32_t x[4];
 #pragma unroll
         for (int e = 0; e < 4; e++)
-            x[e] = pack2(du[2 * kk + e / 2][e % 2 * 2], du[2 * kk + e / 2][e % 2 * 2 + 1]);
+            x[e] = pack2(du[2 * kk + e / 2][e % 2 * 2],
+                         du[2 * kk + e / 2][e % 2 * 2 + 1]);
 #pragma unroll
         for (int p = 0; p < D / 16; p++) {
             uint32_t b[4];
@@ -146,12 +149,14 @@ template <int D, int P> LV_INLINE int share_column(void)
 template <int D, int P>
 LV_INLINE void add_dw(float dw[Share<D, P>::TILES][4], uint4 *x, uint4 *du)
 {
-    int l = threadIdx.x % WARP, row = share_row<D>() / 8, col = share_column<D, P>() / 8;
+    int l = threadIdx.x % WARP;
+    int row = share_row<D>() / 8, col = share_column<D, P>() / 8;
 
 #pragma unroll 2
     for (int kk = 0; kk < TOKENS / 16; kk++) {
         uint32_t a[4];
-        load_matrices_t(a, chunk_of<D>(x, kk * 16 + l / 16 * 8 + l % 8, row + l / 8 % 2));
+        load_matrices_t(a, chunk_of<D>(x, kk * 16 + l / 16 * 8 + l % 8,
+                                       row + l / 8 % 2));
 #pragma unroll
         for (int p = 0; p < Share<D, P>::TILES / 2; p++) {
             uint32_t b[4];

@@ -112,8 +112,9 @@ LV_INLINE void put8(void *p, int dtype, size_t i, size_t n, const float v[8])
         *(float4 *)((float *)p + i)     = make_float4(v[0], v[1], v[2], v[3]);
         *(float4 *)((float *)p + i + 4) = make_float4(v[4], v[5], v[6], v[7]);
     } else {
-        *(uint4 *)((uint16_t *)p + i) = make_uint4(pack2(v[0], v[1]), pack2(v[2], v[3]),
-                                                   pack2(v[4], v[5]), pack2(v[6], v[7]));
+        *(uint4 *)((uint16_t *)p + i) =
+            make_uint4(pack2(v[0], v[1]), pack2(v[2], v[3]), pack2(v[4], v[5]),
+                       pack2(v[6], v[7]));
     }
 }
 
@@ -128,7 +129,8 @@ LV_INLINE void store8(const LvTensor &t, size_t i, size_t n, const float v[8])
 }
 
 /* The gradient v as output number bit of an op whose field add is given. */
-LV_INLINE void grad8(const LvTensor &t, size_t i, size_t n, float v[8], int add, int bit)
+LV_INLINE void grad8(const LvTensor &t, size_t i, size_t n, float v[8], int add,
+                     int bit)
 {
     if (add >> bit & 1) {
         float old[8];
@@ -253,7 +255,8 @@ LV_INLINE float gelu_slope(float x)
 {
     float u = 1.5957691216f * (x + 0.044715f * x * x * x);
 
-    return fabsf(x) > 9 ? x > 0 : swish_slope(x, u, 1.5957691216f * (1 + 0.134145f * x * x));
+    return fabsf(x) > 9 ? x > 0 :
+           swish_slope(x, u, 1.5957691216f * (1 + 0.134145f * x * x));
 }
 
 LV_INLINE float silu(float x)

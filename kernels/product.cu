@@ -89,7 +89,8 @@ template <int COLS>
 LV_INLINE void start_stage(const LvProductArgs &a, Source *s, int j0, uint4 *left)
 {
     int row = threadIdx.x / 8, chunk = threadIdx.x % 8, z = a.spread - 1;
-    int depth = a.kh * a.kw * a.c, step = ((s->u >> z) * a.xi + (s->v >> z)) * (a.c / 8);
+    int depth = a.kh * a.kw * a.c;
+    int step = ((s->u >> z) * a.xi + (s->v >> z)) * (a.c / 8);
     const uint4 *x = (const uint4 *)a.x + step + s->c / 8;
     const uint4 *w = (const uint4 *)a.w + s->w + s->k / 8;
     uint4 *right = left + ROWS * 8;
@@ -149,7 +150,8 @@ LV_INLINE void load_bias(const LvProductArgs &a, int j, float bias[8])
 }
 
 /* Eight sums of row i from column j on, to y. */
-LV_INLINE void finish8(const LvProductArgs &a, int i, int j, const float bias[8], float v[8])
+LV_INLINE void finish8(const LvProductArgs &a, int i, int j, const float bias[8],
+                       float v[8])
 {
     float w[8];
 
@@ -199,7 +201,8 @@ template <int COLS> static __device__ void product(const LvProductArgs &a)
     enum { STAGE = (ROWS + COLS) * 8, TALL = COLS == 128 ? 4 : 2 };
     int tiles = (a.o + COLS - 1) / COLS, warp = threadIdx.x / WARP;
     int j0 = blockIdx.x % tiles * COLS, i0 = blockIdx.x / tiles * ROWS;
-    int wi = COLS == 128 ? warp / 2 * 64 : warp * 32, wj = COLS == 128 ? warp % 2 * 64 : 0;
+    int wi = COLS == 128 ? warp / 2 * 64 : warp * 32;
+    int wj = COLS == 128 ? warp % 2 * 64 : 0;
     int steps = (a.kh * a.kw * a.c + STEP - 1) / STEP;
     float c[TALL][8][4] = { 0 }, *mem = (float *)shared + warp * 16 * PITCH, bias[8];
     Source source;

@@ -35,9 +35,9 @@ typedef struct LvBatchedArgs {
 
 /**
  * y = act(x' w^T + bias + r) in bf16, x' being the pictures x unrolled: row (b,i,j) of
- * x' holds, for each tap (u,v) and channel c, x[b, (i s + u - py) / z, (j s + v - px) /
- * z, c], zero outside or where z (the spread of x) does not divide. A matrix is a picture
- * of one row, with one tap.
+ * x' holds, for each tap (u,v) and channel c, x[b, (i s + u - py) / z,
+ * (j s + v - px) / z, c], zero outside or where z (the spread of x) does not divide. A
+ * matrix is a picture of one row, with one tap.
  */
 typedef struct LvProductArgs {
     const void *x;  ///< [B,YI,XI,C] bf16, C a multiple of 8

@@ -18,7 +18,8 @@ static int check_head(LvDevice *dev, int d)
 {
     return d <= MAX_HEAD ? 0 :
            lv_fail(dev->msg, LV_ERR_UNSUPPORTED,
-                   "cuda: attention has heads of up to %d channels, not %d", MAX_HEAD, d);
+                   "cuda: attention has heads of up to %d channels, not %d", MAX_HEAD,
+                   d);
 }
 
 static size_t bucket_bytes(const LvTensor *rel_bias, int max_distance)
@@ -51,7 +52,7 @@ static const Tiles keys[2] = { { LV_K_attn_dkv_bf16_d64, 64, 32 },
                                { LV_K_attn_dkv_bf16_d128, 64, 64 } };
 
 /* Start a kernel for n own rows of each sample and head; `kept` tensors of its own rows
- * are in shared memory, two tiles of two others, and two numbers for each row of those. */
+ * are in shared memory, two tiles of two others, two numbers for each row of those. */
 static int launch_tiles(LvCuda *cu, const Tiles *of, int n, int groups, int d, int kept,
                         void **args)
 {
@@ -86,7 +87,8 @@ int lv_cuda_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
     if (is_fast(&a->q, &a->rel_bias, d))
         return launch_tiles(cu, forward, lq, groups, d, 1, (void *[]) { (void *)a });
     ret = fill_buckets(cu, call->scratch, &a->rel_bias, a->max_distance);
-    return ret < 0 ? ret : LV_LAUNCH(cu, attn_any, any_grid(lq, groups, d, 1), (void *)a,
+    return ret < 0 ? ret :
+           LV_LAUNCH(cu, attn_any, any_grid(lq, groups, d, 1), (void *)a,
                                      &call->scratch);
 }
 
@@ -129,7 +131,8 @@ static int fast_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p)
     void *args[] = { (void *)a, &dy, &p->delta };
 
     if (a->dy.dtype != LV_BF16) {
-        ret = lv_cuda_cast(cu, p->dy, LV_BF16, dy, a->dy.dtype, lv_tensor_numel(&a->dy));
+        ret = lv_cuda_cast(cu, p->dy, LV_BF16, dy, a->dy.dtype,
+                           lv_tensor_numel(&a->dy));
         dy  = p->dy;
     }
     if (ret >= 0 && lv_has(&a->dq))
@@ -160,7 +163,8 @@ static int any_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p)
         ret = LV_LAUNCH(cu, attn_dq_any, any_grid(a->q.dim[0] / a->batch, groups, d, 2),
                         (void *)a, &p->delta, &p->bucket);
     if (ret >= 0 && (lv_has(&a->dk) || lv_has(&a->dv)))
-        ret = LV_LAUNCH(cu, attn_dkv_any, any_grid(a->k.dim[0] / a->batch, groups, d, 2),
+        ret = LV_LAUNCH(cu, attn_dkv_any,
+                        any_grid(a->k.dim[0] / a->batch, groups, d, 2),
                         (void *)a, &p->delta, &p->bucket);
     return ret < 0 || !lv_has(&a->drel) ? ret : relative_dx(cu, a, p);
 }

@@ -82,6 +82,7 @@ typedef struct LvCuda {
     LtHandle lt;
     void *workspace;             ///< of cuBLASLt
     int processors, arch;        ///< multiprocessors; 90 for compute capability 9.0
+    size_t block_bytes;          ///< of shared memory that a block may have
     LvKept *kept[LV_CUDA_BUCKETS]; ///< weights in another form, by address
     LvGemm *gemms[LV_CUDA_BUCKETS]; ///< products with their algorithms, by shape
 } LvCuda;
@@ -179,8 +180,8 @@ typedef struct LvGemmKey {
 const LvGemm *lv_cuda_gemm_get(LvCuda *cu, const LvGemmKey *key);
 
 /** Run a product. @param add 1: added to c @return 0 or a code */
-int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b, void *c,
-                 int add);
+int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
+                 void *c, int add);
 
 void lv_cuda_free_gemms(LvCuda *cu);
 

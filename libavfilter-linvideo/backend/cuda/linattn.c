@@ -2,8 +2,8 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Linear attention, forward and backward: two fused passes each (kernels/hedgehog.cu,
- * hedgehog_dx.cu) for the shapes they know, else the products of kernels/linattn.cu, one
- * after the other.
+ * hedgehog_dx.cu) for the shapes they know, else the products of kernels/linattn.cu,
+ * one after the other.
  */
 
 #include "backend/cuda/cuda.h"
@@ -50,10 +50,12 @@ static void lay_out(Linattn *s, void *scratch, int pass)
     size_t largest = LV_MAX(f * d, (size_t)s->d * (size_t)s->p), p = (size_t)s->p;
     size_t rows = pass == FUSED ? 0 : s->rows, back = pass == BACKWARD ? s->rows : 0;
 
-    s->part  = lv_cuda_carve(scratch, &s->bytes, 4 * groups * (size_t)s->chunks * largest);
+    s->part  = lv_cuda_carve(scratch, &s->bytes,
+                             4 * groups * (size_t)s->chunks * largest);
     s->state = lv_cuda_carve(scratch, &s->bytes, 4 * groups * f * d);
     s->y     = lv_cuda_carve(scratch, &s->bytes, 4 * rows * p);
-    s->phi   = lv_cuda_carve(scratch, &s->bytes, rows * f * lv_dtype_size((LvDtype)s->type));
+    s->phi   = lv_cuda_carve(scratch, &s->bytes,
+                             rows * f * lv_dtype_size((LvDtype)s->type));
     s->sums  = lv_cuda_carve(scratch, &s->bytes, 4 * rows * (size_t)s->pitch);
     s->dphi  = lv_cuda_carve(scratch, &s->bytes, 4 * back * f);
     s->dy    = lv_cuda_carve(scratch, &s->bytes, 4 * back * p);
@@ -102,7 +104,8 @@ static int multiply(const Linattn *s, LvView a, LvView b, LvView c, int m, int n
     LvGrid grid = { lv_cuda_split((size_t)m, TILE), lv_cuda_split((size_t)n, TILE),
                     (size_t)(s->b * s->h), s->type == LV_BF16 ? 128 : 256, 0 };
 
-    return lv_cuda_launch(s->cu, s->type == LV_BF16 ? LV_K_batched_bf16 : LV_K_batched_f32,
+    return lv_cuda_launch(s->cu,
+                          s->type == LV_BF16 ? LV_K_batched_bf16 : LV_K_batched_f32,
                           grid, (void *[]) { &p });
 }
 
@@ -113,8 +116,8 @@ static int add_chunks(const Linattn *s, const float *part, float *out, size_t it
     size_t n   = items * size;
     int chunks = s->chunks;
 
-    return LV_LAUNCH(s->cu, linattn_sum, lv_cuda_grid1(n), &part, &out, &n, &size, &outer,
-                     &chunks, &add);
+    return LV_LAUNCH(s->cu, linattn_sum, lv_cuda_grid1(n), &part, &out, &n, &size,
+                     &outer, &chunks, &add);
 }
 
 /* out = alpha times the sum over tokens of a [m,L] and b [n,L], over all samples when
@@ -132,7 +135,8 @@ static int sum_tokens(const Linattn *s, LvView a, LvView b, float *out, int m, i
     LvGrid grid = { lv_cuda_split((size_t)m, TILE), lv_cuda_split((size_t)n, TILE),
                     (size_t)(s->b * s->h * chunks), s->type == LV_BF16 ? 128 : 256, 0 };
 
-    ret = lv_cuda_launch(s->cu, s->type == LV_BF16 ? LV_K_batched_bf16 : LV_K_batched_f32,
+    ret = lv_cuda_launch(s->cu,
+                         s->type == LV_BF16 ? LV_K_batched_bf16 : LV_K_batched_f32,
                          grid, (void *[]) { &p });
     items *= over_samples ? 1 : (size_t)s->b;
     return ret < 0 ? ret : add_chunks(s, s->part, out, items, size, outer, add);
@@ -163,36 +167,57 @@ static LvView sums_of(const Linattn *s)
     return dense(s, s->sums, LV_F32, s->l, s->pitch);
 }
 
-/* Kernels of the fused passes by D and P, each 64 or 128; -1: none. */
-static int fused_kernel(const Linattn *s, int apply)
-{
-    static const int kernel[2][2][2] = {
-        { { LV_K_hedgehog_state_d64_p64, LV_K_hedgehog_apply_d64_p64 },
-          { LV_K_hedgehog_state_d64_p128, LV_K_hedgehog_apply_d64_p128 } },
-        { { LV_K_hedgehog_state_d128_p64, LV_K_hedgehog_apply_d128_p64 },
-          { LV_K_hedgehog_state_d128_p128, LV_K_hedgehog_apply_d128_p128 } },
-    };
+/* The fused passes, forward and backward. */
+enum FusedPass { STATE, APPLY, QUERIES, KEYS, PASSES };
 
-    if (s->type != LV_BF16 || s->map != LV_MAP_HEDGEHOG || (s->d != 64 && s->d != 128) ||
-        (s->p != 64 && s->p != 128))
-        return -1;
-    return kernel[s->d == 128][s->p == 128][apply];
+/* Kernels by D and P, each 64 or 128; 0: none. */
+#define FUSED_ROW(size) {                                                           \
+    LV_K_hedgehog_state_##size, LV_K_hedgehog_apply_##size,                         \
+    LV_K_hedgehog_queries_##size, LV_K_hedgehog_keys_##size }
+
+static const int fused_kernels[2][2][PASSES] = {
+    { FUSED_ROW(d64_p64), FUSED_ROW(d64_p128) },
+    { FUSED_ROW(d128_p64), { LV_K_hedgehog_state_d128_p128,
+                             LV_K_hedgehog_apply_d128_p128 } },
+};
+
+static int fused_kernel(const Linattn *s, int pass)
+{
+    return fused_kernels[s->d == 128][s->p == 128][pass];
+}
+
+/* A block for each chunk of each head; its memory as the kernels lay it out. */
+static LvGrid fused_grid(const Linattn *s, int pass)
+{
+    size_t d = (size_t)s->d, p = (size_t)s->p, f = (size_t)s->f, t = FUSED_TOKENS;
+    size_t maps = 2 * d * p, tiles = 4 * t * d, state = 2 * f * d, phi = 2 * t * f;
+    size_t backward = maps + state + tiles + 2 * t * p + 4 * (f + t);
+    const size_t bytes[PASSES] = { maps + tiles + phi, maps + state + 2 * f + tiles,
+                                   backward + phi, backward };
+
+    return (LvGrid) { (size_t)s->chunks, (size_t)(s->b * s->h), 1, 256, bytes[pass] };
+}
+
+/* Whether passes first and first + 1 are to be had here. */
+static int has_fused(const Linattn *s, int first)
+{
+    if (s->type != LV_BF16 || s->map != LV_MAP_HEDGEHOG ||
+        (s->d != 64 && s->d != 128) || (s->p != 64 && s->p != 128))
+        return 0;
+    return fused_kernel(s, first) && fused_grid(s, first).shared <= s->cu->block_bytes &&
+           fused_grid(s, first + 1).shared <= s->cu->block_bytes;
 }
 
 static int run_fused(const Linattn *s, const LvLinattnArgs *a)
 {
-    size_t d = (size_t)s->d, p = (size_t)s->p, f = (size_t)s->f, size = f * (d + 1);
-    size_t groups = (size_t)(s->b * s->h), tiles = 2 * 2 * FUSED_TOKENS * d;
-    LvGrid state = { (size_t)s->chunks, groups, 1, 256,
-                     2 * d * p + tiles + 2 * FUSED_TOKENS * f };
-    LvGrid apply = { (size_t)s->chunks, groups, 1, 256, 2 * d * p + 2 * f * (d + 1) + tiles };
+    size_t size = (size_t)s->f * (size_t)(s->d + 1), groups = (size_t)(s->b * s->h);
     int chunk = s->chunk;
-    int ret = lv_cuda_launch(s->cu, fused_kernel(s, 0), state,
+    int ret = lv_cuda_launch(s->cu, fused_kernel(s, STATE), fused_grid(s, STATE),
                              (void *[]) { (void *)a, &chunk, (void *)&s->part });
 
     if (ret < 0 || (ret = add_chunks(s, s->part, s->state, groups, size, 1, 0)) < 0)
         return ret;
-    return lv_cuda_launch(s->cu, fused_kernel(s, 1), apply,
+    return lv_cuda_launch(s->cu, fused_kernel(s, APPLY), fused_grid(s, APPLY),
                           (void *[]) { (void *)a, &chunk, (void *)&s->state });
 }
 
@@ -200,7 +225,7 @@ int lv_cuda_plan_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
 {
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
 
-    lay_out(&s, NULL, fused_kernel(&s, 0) < 0 ? FORWARD : FUSED);
+    lay_out(&s, NULL, has_fused(&s, STATE) ? FUSED : FORWARD);
     call->scratch_bytes = s.bytes;
     return 0;
 }
@@ -208,7 +233,8 @@ int lv_cuda_plan_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
 /* Without the fused passes. */
 static int run_products(Linattn *s, const LvLinattnArgs *a)
 {
-    LvView v = turned(heads_of(s, &a->v)), state = dense(s, s->state, LV_F32, s->f, s->d + 1);
+    LvView v = turned(heads_of(s, &a->v)),
+               state = dense(s, s->state, LV_F32, s->f, s->d + 1);
     int ret;
 
     v.ones = s->d;
@@ -226,24 +252,12 @@ static int run_products(Linattn *s, const LvLinattnArgs *a)
 int lv_cuda_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
 {
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
-    int fused = fused_kernel(&s, 0) >= 0;
+    int fused = has_fused(&s, STATE);
 
     lay_out(&s, call->scratch, fused ? FUSED : FORWARD);
     if (lv_has(&a->state))
         s.state = a->state.data;
     return fused ? run_fused(&s, a) : run_products(&s, a);
-}
-
-/* As fused_kernel(), for the gradient; for D and P both 128 memory does not do. */
-static int fused_dx_kernel(const Linattn *s, int keys)
-{
-    static const int kernel[2][2][2] = {
-        { { LV_K_hedgehog_queries_d64_p64, LV_K_hedgehog_keys_d64_p64 },
-          { LV_K_hedgehog_queries_d64_p128, LV_K_hedgehog_keys_d64_p128 } },
-        { { LV_K_hedgehog_queries_d128_p64, LV_K_hedgehog_keys_d128_p64 }, { -1, -1 } },
-    };
-
-    return fused_kernel(s, 0) < 0 ? -1 : kernel[s->d == 128][s->p == 128][keys];
 }
 
 /* Scratch of the fused gradient. */
@@ -262,7 +276,8 @@ static FusedParts fused_parts(const Linattn *s, const LvTensor *dy, void *scratc
     FusedParts f = { 0 };
 
     f.ds     = lv_cuda_carve(scratch, &f.bytes, 4 * groups * chunks * state);
-    f.dw     = lv_cuda_carve(scratch, &f.bytes, 4 * groups * chunks * (size_t)(s->d * s->p));
+    f.dw     = lv_cuda_carve(scratch, &f.bytes,
+                             4 * groups * chunks * (size_t)(s->d * s->p));
     f.dstate = lv_cuda_carve(scratch, &f.bytes, 4 * groups * state);
     f.delta  = lv_cuda_carve(scratch, &f.bytes, 4 * s->rows);
     f.dy     = lv_cuda_carve(scratch, &f.bytes,
@@ -274,7 +289,7 @@ int lv_cuda_plan_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *cal
 {
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
 
-    if (fused_dx_kernel(&s, 0) >= 0) {
+    if (has_fused(&s, QUERIES)) {
         call->scratch_bytes = fused_parts(&s, &a->dy, NULL).bytes;
         return 0;
     }
@@ -290,15 +305,6 @@ static int fused_delta(const Linattn *s, const LvLinattnDxArgs *a, float *delta)
                        .batch = a->batch };
 
     return LV_LAUNCH(s->cu, attn_delta, lv_cuda_grid1(8 * s->rows), &d, &delta);
-}
-
-static LvGrid fused_grid(const Linattn *s, int keys)
-{
-    size_t d = (size_t)s->d, p = (size_t)s->p, f = (size_t)s->f, t = FUSED_TOKENS;
-
-    return (LvGrid) { (size_t)s->chunks, (size_t)(s->b * s->h), 1, 256,
-                      2 * (d * p + f * d + 2 * t * d + t * p) + 4 * (f + t) +
-                      (keys ? 0 : 2 * t * f) };
 }
 
 /* dw from the parts of a pass. */
@@ -319,14 +325,14 @@ static int run_fused_dx(const Linattn *s, const LvLinattnDxArgs *a, void *scratc
         ret = lv_cuda_cast(s->cu, f.dy, LV_BF16, a->dy.data, a->dy.dtype,
                            lv_tensor_numel(&a->dy));
     if (ret < 0 ||
-        (ret = lv_cuda_launch(s->cu, fused_dx_kernel(s, 0), fused_grid(s, 0),
+        (ret = lv_cuda_launch(s->cu, fused_kernel(s, QUERIES), fused_grid(s, QUERIES),
                               (void *[]) { (void *)a, &chunk, &dy, &f.delta, &f.ds,
                                            &f.dw })) < 0 ||
         (ret = fused_dw(s, &f, &a->dwq, a->add >> 3 & 1)) < 0 ||
         (!lv_has(&a->dk) && !lv_has(&a->dv) && !lv_has(&a->dwk)) ||
         (ret = add_chunks(s, f.ds, f.dstate, (size_t)(s->b * s->h), state, 1, 0)) < 0)
         return ret;
-    ret = lv_cuda_launch(s->cu, fused_dx_kernel(s, 1), fused_grid(s, 1),
+    ret = lv_cuda_launch(s->cu, fused_kernel(s, KEYS), fused_grid(s, KEYS),
                          (void *[]) { (void *)a, &chunk, &f.dstate, &f.dw });
     return ret < 0 ? ret : fused_dw(s, &f, &a->dwk, a->add >> 4 & 1);
 }
@@ -340,10 +346,11 @@ static int through_map(Linattn *s, const LvTensor *x, const LvTensor *w,
                         &s->map, &s->rows, &s->p, &s->f);
 
     if (ret >= 0 && lv_has(dx))
-        ret = multiply(s, dy, weights_of(s, w), heads_of(s, dx), s->l, s->d, s->p, add_x);
+        ret = multiply(s, dy, weights_of(s, w), heads_of(s, dx), s->l, s->d, s->p,
+                       add_x);
     if (ret >= 0 && lv_has(dw))
-        ret = sum_tokens(s, turned(heads_of(s, x)), turned(dy), dw->data, s->d, s->p, 1, 1,
-                         add_w);
+        ret = sum_tokens(s, turned(heads_of(s, x)), turned(dy), dw->data, s->d, s->p,
+                         1, 1, add_w);
     return ret;
 }
 
@@ -373,13 +380,14 @@ static int keys_dx(Linattn *s, const LvLinattnDxArgs *a)
 
     v.ones_k = s->d;
     if (ret >= 0 && lv_has(&a->dv))
-        ret = multiply(s, phi_of(s), turned(dstate), heads_of(s, &a->dv), s->l, s->d, s->f,
-                       a->add >> 2 & 1);
+        ret = multiply(s, phi_of(s), turned(dstate), heads_of(s, &a->dv), s->l, s->d,
+                       s->f, a->add >> 2 & 1);
     if (ret < 0 || (!lv_has(&a->dk) && !lv_has(&a->dwk)))
         return ret;
     ret = multiply(s, v, dstate, dense(s, s->dphi, LV_F32, s->l, s->f), s->l, s->f,
                    s->d + 1, 0);
-    return ret < 0 ? ret : through_map(s, &a->k, &a->wk, &a->dk, &a->dwk, a->add >> 1 & 1,
+    return ret < 0 ? ret :
+           through_map(s, &a->k, &a->wk, &a->dk, &a->dwk, a->add >> 1 & 1,
                                        a->add >> 4 & 1);
 }
 
@@ -388,7 +396,7 @@ int lv_cuda_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *call)
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
     int ret;
 
-    if (fused_dx_kernel(&s, 0) >= 0)
+    if (has_fused(&s, QUERIES))
         return run_fused_dx(&s, a, call->scratch);
     lay_out(&s, call->scratch, BACKWARD);
     if ((ret = queries_dx(&s, a)) < 0)
