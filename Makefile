@@ -62,8 +62,8 @@ OBJS-tools = bench.o dataset.o generate.o inspect.o linvideo.o png.o probe.o \
 # kernels: each file becomes a fatbin, and that an object that holds it as
 # lv_kernels_NAME; what they take of the device goes to NAME.log
 
-KERNELS = attention attention_any cast elements hedgehog layout linattn optim product \
-          rows
+KERNELS = attention attention_any cast elements hedgehog hedgehog_dx layout linattn \
+          optim product rows
 
 KERNEL_OBJS-yes = $(KERNELS:%=$(BUILD)/kernels/%.o)
 

@@ -7,13 +7,13 @@
  *   backward  p = exp(s - lse), delta = sum do o, ds = p (do v^T - delta);
  *             dq = scale ds k, dk = scale ds^T q, dv = p^T do
  *
- * Tiles: a warp owns 32 queries (forward, dq) or keys (dk, dv; 16 for heads of 128), a
- * block as many warps as waste least, at most four. It walks the other side in tiles of
- * NT rows, two of them in shared memory, the next one on its way while one is used; its
- * own rows stay there too. Each second operand that is read serves both halves of the
- * warp's rows. Scores stay in registers: as the accumulators of one product they are the
- * first operand of the next. dk and dv work on s^T, so that no value crosses threads.
- * Every output element is summed by one warp in the order of tiles.
+ * Tiles: a block of four warps owns 64 or 128 queries (forward, dq) or keys (dk, dv) of
+ * one head, a warp MT times 16 of them. It walks the other side in tiles of NT rows,
+ * two of them in shared memory, the next one on its way while one is used; its own rows
+ * stay there too. MT and NT were chosen by measuring. Scores stay in registers: as the
+ * accumulators of one product they are the first operand of the next. dk and dv work on
+ * s^T, so that no value crosses threads. Every output element is summed by one warp in
+ * the order of tiles.
  *
  * FLOPs: 4 Lq Lk D a head forward, 14 backward (scores and do v^T are made twice, in
  * return for sums in a fixed order). Bytes: q, k, v, o once and k, v again for each
@@ -21,6 +21,8 @@
  */
 
 #include "lv_device.cuh"
+
+enum { WARPS = 4, THREADS = WARPS * WARP };
 
 #define LOG2E 1.4426950408889634f
 #define LN2   0.6931471805599453f
@@ -32,15 +34,18 @@ template <int D> LV_INLINE uint4 *chunk_of(uint4 *tile, int row, int chunk)
     return tile + row * (D / 8) + (chunk ^ (row & 7));
 }
 
-/* Start to copy a tile of `all` rows of src, those from `rows` on being zeros. */
-template <int D>
-LV_INLINE void start_tile(uint4 *tile, const uint16_t *src, size_t stride, int all,
-                          int rows)
+/* Start to copy a tile of ROWS rows of src, those from `rows` on being zeros. */
+template <int D, int ROWS>
+LV_INLINE void start_tile(uint4 *tile, const uint16_t *src, size_t stride, int rows)
 {
-    for (int i = threadIdx.x; i < all * (D / 8); i += blockDim.x) {
-        int row = i / (D / 8), chunk = i % (D / 8);
-        copy_async(chunk_of<D>(tile, row, chunk),
-                   src + (row < rows ? row : 0) * stride + chunk * 8, row < rows);
+    int row = threadIdx.x / (D / 8), chunk = threadIdx.x % (D / 8);
+    const uint16_t *at = src + row * stride + chunk * 8;
+
+#pragma unroll
+    for (int n = 0; n < ROWS * D / 8 / THREADS; n++) {
+        copy_async(chunk_of<D>(tile, row, chunk), at, row < rows);
+        row += THREADS * 8 / D;
+        at += THREADS * 8 / D * stride;
     }
 }
 
@@ -72,7 +77,8 @@ LV_INLINE void product_nt(float c[MT][NT / 8][4], uint4 *left, int first, uint4 
 
 /* c[MT 16,D] += s[MT 16,NT] right[NT][D], s being accumulators */
 template <int D, int MT, int NT>
-LV_INLINE void product_nn(float c[MT][D / 8][4], const float s[MT][NT / 8][4], uint4 *right)
+LV_INLINE void product_nn(float c[MT][D / 8][4], const float s[MT][NT / 8][4],
+                          uint4 *right)
 {
     int l = threadIdx.x % WARP, row = l / 8 % 2 * 8 + l % 8, chunk = l / 16;
 
@@ -210,7 +216,6 @@ LV_INLINE void store_rows(const LvTensor &y, const float o[D / 8][4], size_t fir
 
 /* What a block works on. blockIdx.x: its rows; blockIdx.y: sample heads + head. */
 typedef struct Block {
-    int rows;           ///< that a block owns
     int first;          ///< row of it that is the warp's first
     int start;          ///< of it in the sample
     int head;
@@ -220,8 +225,8 @@ typedef struct Block {
 
 template <int MT> LV_INLINE Block my_block(int heads, int lq, int lk)
 {
-    int sample = blockIdx.y / heads, rows = (int)blockDim.x / WARP * 16 * MT;
-    Block b = { rows, (int)threadIdx.x / WARP * 16 * MT, (int)blockIdx.x * rows,
+    int sample = blockIdx.y / heads;
+    Block b = { (int)threadIdx.x / WARP * 16 * MT, (int)blockIdx.x * WARPS * 16 * MT,
                 (int)blockIdx.y % heads, (size_t)sample * lq, (size_t)sample * lk,
                 (size_t)blockIdx.y * lq };
 
@@ -230,7 +235,8 @@ template <int MT> LV_INLINE Block my_block(int heads, int lq, int lk)
 
 /* Rows of a tensor from `row` on, columns of the block's head. */
 template <int D>
-LV_INLINE const uint16_t *head_rows(const void *data, const Block &b, size_t row, size_t c)
+LV_INLINE const uint16_t *head_rows(const void *data, const Block &b, size_t row,
+                                    size_t c)
 {
     return (const uint16_t *)data + row * c + b.head * D;
 }
@@ -239,19 +245,19 @@ LV_INLINE const uint16_t *head_rows(const void *data, const Block &b, size_t row
 template <int D, int MT, int NT> static __device__ void forward(const LvAttnArgs &a)
 {
     extern __shared__ uint4 shared[];
-    enum { SIZE = NT * D / 8 };
+    enum { SIZE = NT * D / 8, ROWS = WARPS * 16 * MT, OWN = ROWS * D / 8 };
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch, c = a.q.dim[1];
     Block b = my_block<MT>(a.heads, lq, lk);
     const uint16_t *k = head_rows<D>(a.k.data, b, b.key, c);
     const uint16_t *v = head_rows<D>(a.v.data, b, b.key, c);
     const float *bias = has(a.key_bias) ? (const float *)a.key_bias.data + b.key : NULL;
     float o[MT][D / 8][4], max[MT][2], sum[MT][2];
-    uint4 *tiles = shared + b.rows * D / 8;
+    uint4 *tiles = shared + OWN;
 
-    start_tile<D>(shared, head_rows<D>(a.q.data, b, b.query + b.start, c), c, b.rows,
+    start_tile<D, ROWS>(shared, head_rows<D>(a.q.data, b, b.query + b.start, c), c,
                   lq - b.start);
-    start_tile<D>(tiles, k, c, NT, lk);
-    start_tile<D>(tiles + 2 * SIZE, v, c, NT, lk);
+    start_tile<D, NT>(tiles, k, c, lk);
+    start_tile<D, NT>(tiles + 2 * SIZE, v, c, lk);
     copy_commit();
     clear<MT, D / 8>(o);
 #pragma unroll
@@ -265,8 +271,9 @@ template <int D, int MT, int NT> static __device__ void forward(const LvAttnArgs
         __syncthreads();
         if (j + NT < lk) {
             uint4 *next = tiles + (stage ^ 1) * SIZE;
-            start_tile<D>(next, k + (size_t)(j + NT) * c, c, NT, lk - j - NT);
-            start_tile<D>(next + 2 * SIZE, v + (size_t)(j + NT) * c, c, NT, lk - j - NT);
+            start_tile<D, NT>(next, k + (size_t)(j + NT) * c, c, lk - j - NT);
+            start_tile<D, NT>(next + 2 * SIZE, v + (size_t)(j + NT) * c, c,
+                              lk - j - NT);
             copy_commit();
         }
         clear<MT, NT / 8>(s);
@@ -293,16 +300,16 @@ template <int D, int MT, int NT> static __device__ void forward(const LvAttnArgs
     }
 }
 
-#define ATTENTION extern "C" __global__ void __launch_bounds__(128)
+#define ATTENTION extern "C" __global__ void __launch_bounds__(THREADS)
 
 ATTENTION lv_attn_bf16_d64(LV_ARG LvAttnArgs a)
 {
-    forward<64, 2, 64>(a);
+    forward<64, 1, 64>(a);
 }
 
 ATTENTION lv_attn_bf16_d128(LV_ARG LvAttnArgs a)
 {
-    forward<128, 2, 32>(a);
+    forward<128, 2, 64>(a);
 }
 
 /* delta [B H,Lq] = sum of do o; eight threads for each row and head. */
@@ -347,7 +354,7 @@ static __device__ void backward_q(const LvAttnDxArgs &a, const uint16_t *dy,
                                   const float *delta)
 {
     extern __shared__ uint4 shared[];
-    enum { SIZE = NT * D / 8 };
+    enum { SIZE = NT * D / 8, ROWS = WARPS * 16 * MT, OWN = ROWS * D / 8 };
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch, c = a.q.dim[1];
     Block b = my_block<MT>(a.heads, lq, lk);
     const uint16_t *k = head_rows<D>(a.k.data, b, b.key, c);
@@ -355,14 +362,14 @@ static __device__ void backward_q(const LvAttnDxArgs &a, const uint16_t *dy,
     const float *bias = has(a.key_bias) ? (const float *)a.key_bias.data + b.key : NULL;
     float dq[MT][D / 8][4], lse[MT][2], dl[MT][2];
     const float f[2] = { a.scale, a.scale };
-    uint4 *grads = shared + b.rows * D / 8, *tiles = grads + b.rows * D / 8;
+    uint4 *grads = shared + OWN, *tiles = grads + OWN;
 
-    start_tile<D>(shared, head_rows<D>(a.q.data, b, b.query + b.start, c), c, b.rows,
+    start_tile<D, ROWS>(shared, head_rows<D>(a.q.data, b, b.query + b.start, c), c,
                   lq - b.start);
-    start_tile<D>(grads, head_rows<D>(dy, b, b.query + b.start, c), c, b.rows,
+    start_tile<D, ROWS>(grads, head_rows<D>(dy, b, b.query + b.start, c), c,
                   lq - b.start);
-    start_tile<D>(tiles, k, c, NT, lk);
-    start_tile<D>(tiles + 2 * SIZE, v, c, NT, lk);
+    start_tile<D, NT>(tiles, k, c, lk);
+    start_tile<D, NT>(tiles + 2 * SIZE, v, c, lk);
     copy_commit();
     clear<MT, D / 8>(dq);
 #pragma unroll
@@ -380,8 +387,9 @@ static __device__ void backward_q(const LvAttnDxArgs &a, const uint16_t *dy,
         __syncthreads();
         if (j + NT < lk) {
             uint4 *next = tiles + (stage ^ 1) * SIZE;
-            start_tile<D>(next, k + (size_t)(j + NT) * c, c, NT, lk - j - NT);
-            start_tile<D>(next + 2 * SIZE, v + (size_t)(j + NT) * c, c, NT, lk - j - NT);
+            start_tile<D, NT>(next, k + (size_t)(j + NT) * c, c, lk - j - NT);
+            start_tile<D, NT>(next + 2 * SIZE, v + (size_t)(j + NT) * c, c,
+                              lk - j - NT);
             copy_commit();
         }
         clear<MT, NT / 8>(s);
@@ -410,7 +418,7 @@ static __device__ void backward_q(const LvAttnDxArgs &a, const uint16_t *dy,
 
 ATTENTION lv_attn_dq_bf16_d64(BACKWARD_ARGS)
 {
-    backward_q<64, 2, 32>(a, dy, delta);
+    backward_q<64, 1, 64>(a, dy, delta);
 }
 
 ATTENTION lv_attn_dq_bf16_d128(BACKWARD_ARGS)
@@ -450,28 +458,29 @@ LV_INLINE void scores_of_keys(float s[NT / 8][4], float dp[NT / 8][4], float sca
     }
 }
 
-/* dk and dv. shared: own keys and values, two tiles of q, two of dy, their statistics. */
+/* dk and dv. shared: own keys and values, two tiles of q, two of dy, and what
+ * load_stats() leaves of those. */
 template <int D, int MT, int NT>
 static __device__ void backward_kv(const LvAttnDxArgs &a, const uint16_t *dy,
                                    const float *delta)
 {
     extern __shared__ uint4 shared[];
-    enum { SIZE = NT * D / 8 };
+    enum { SIZE = NT * D / 8, ROWS = WARPS * 16 * MT, OWN = ROWS * D / 8 };
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch, c = a.q.dim[1];
     Block b = my_block<MT>(a.heads, lq, lk);
     const uint16_t *q = head_rows<D>(a.q.data, b, b.query, c);
     float dk[MT][D / 8][4], dv[MT][D / 8][4], bias[MT][2];
     const float f[2] = { a.scale, a.scale }, one[2] = { 1, 1 };
-    uint4 *values = shared + b.rows * D / 8, *tiles = values + b.rows * D / 8;
+    uint4 *values = shared + OWN, *tiles = values + OWN;
     float *stats = (float *)(tiles + 4 * SIZE);
 
     dy = head_rows<D>(dy, b, b.query, c);
-    start_tile<D>(shared, head_rows<D>(a.k.data, b, b.key + b.start, c), c, b.rows,
+    start_tile<D, ROWS>(shared, head_rows<D>(a.k.data, b, b.key + b.start, c), c,
                   lk - b.start);
-    start_tile<D>(values, head_rows<D>(a.v.data, b, b.key + b.start, c), c, b.rows,
+    start_tile<D, ROWS>(values, head_rows<D>(a.v.data, b, b.key + b.start, c), c,
                   lk - b.start);
-    start_tile<D>(tiles, q, c, NT, lq);
-    start_tile<D>(tiles + 2 * SIZE, dy, c, NT, lq);
+    start_tile<D, NT>(tiles, q, c, lq);
+    start_tile<D, NT>(tiles + 2 * SIZE, dy, c, lq);
     copy_commit();
     load_stats<NT>(stats, a, b, delta, 0, lq);
     clear<MT, D / 8>(dk);
@@ -491,8 +500,9 @@ static __device__ void backward_kv(const LvAttnDxArgs &a, const uint16_t *dy,
         __syncthreads();
         if (i + NT < lq) {
             uint4 *next = tiles + (stage ^ 1) * SIZE;
-            start_tile<D>(next, q + (size_t)(i + NT) * c, c, NT, lq - i - NT);
-            start_tile<D>(next + 2 * SIZE, dy + (size_t)(i + NT) * c, c, NT, lq - i - NT);
+            start_tile<D, NT>(next, q + (size_t)(i + NT) * c, c, lq - i - NT);
+            start_tile<D, NT>(next + 2 * SIZE, dy + (size_t)(i + NT) * c, c,
+                              lq - i - NT);
             copy_commit();
             load_stats<NT>(stats + (stage ^ 1) * 2 * NT, a, b, delta, i + NT, lq);
         }
@@ -519,10 +529,10 @@ static __device__ void backward_kv(const LvAttnDxArgs &a, const uint16_t *dy,
 
 ATTENTION lv_attn_dkv_bf16_d64(BACKWARD_ARGS)
 {
-    backward_kv<64, 2, 32>(a, dy, delta);
+    backward_kv<64, 1, 32>(a, dy, delta);
 }
 
 ATTENTION lv_attn_dkv_bf16_d128(BACKWARD_ARGS)
 {
-    backward_kv<128, 1, 32>(a, dy, delta);
+    backward_kv<128, 1, 64>(a, dy, delta);
 }

@@ -35,14 +35,16 @@ LV_INLINE int bucket_row(const int *bucket, int d, int half, int max_distance)
     return bucket[min(abs(d), max_distance)] + (d > 0 ? half : 0);
 }
 
-LV_INLINE float bias_of(const LvTensor &key_bias, const LvTensor &rel, const int *bucket,
-                        int max_distance, size_t key, int head, int d)
+LV_INLINE float bias_of(const LvTensor &key_bias, const LvTensor &rel,
+                        const int *bucket, int max_distance, size_t key, int head,
+                        int d)
 {
     float b = has(key_bias) ? ((const float *)key_bias.data)[key] : 0;
 
-    if (has(rel))
-        b += ((const float *)rel.data)[(size_t)bucket_row(bucket, d, rel.dim[0] / 2,
-                                                          max_distance) * rel.dim[1] + head];
+    if (has(rel)) {
+        size_t row = bucket_row(bucket, d, rel.dim[0] / 2, max_distance);
+        b += ((const float *)rel.data)[row * rel.dim[1] + head];
+    }
     return b;
 }
 
@@ -106,7 +108,8 @@ LV_KERNEL lv_attn_any(LV_ARG LvAttnArgs a, const int *bucket)
 {
     extern __shared__ float mem[];
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch;
-    int d = a.q.dim[1] / a.heads, head = blockIdx.y % a.heads, lane = threadIdx.x % WARP;
+    int d = a.q.dim[1] / a.heads, head = blockIdx.y % a.heads;
+    int lane = threadIdx.x % WARP;
     size_t sample = blockIdx.y / a.heads, key = sample * lk, column = (size_t)head * d;
     int i = blockIdx.x * WARPS + threadIdx.x / WARP;
     float *ks = mem, *vs = ks + ROWS * (d + 1), *q = vs + ROWS * (d + 1);
@@ -148,7 +151,8 @@ LV_KERNEL lv_attn_dq_any(LV_ARG LvAttnDxArgs a, const float *delta, const int *b
 {
     extern __shared__ float mem[];
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch;
-    int d = a.q.dim[1] / a.heads, head = blockIdx.y % a.heads, lane = threadIdx.x % WARP;
+    int d = a.q.dim[1] / a.heads, head = blockIdx.y % a.heads;
+    int lane = threadIdx.x % WARP;
     size_t sample = blockIdx.y / a.heads, key = sample * lk, column = (size_t)head * d;
     int i = blockIdx.x * WARPS + threadIdx.x / WARP;
     float *ks = mem, *vs = ks + ROWS * (d + 1), *q = vs + ROWS * (d + 1);
@@ -187,8 +191,10 @@ LV_KERNEL lv_attn_dkv_any(LV_ARG LvAttnDxArgs a, const float *delta, const int *
 {
     extern __shared__ float mem[];
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch;
-    int d = a.q.dim[1] / a.heads, head = blockIdx.y % a.heads, lane = threadIdx.x % WARP;
-    size_t sample = blockIdx.y / a.heads, query = sample * lq, column = (size_t)head * d;
+    int d = a.q.dim[1] / a.heads, head = blockIdx.y % a.heads;
+    int lane = threadIdx.x % WARP;
+    size_t sample = blockIdx.y / a.heads, query = sample * lq;
+    size_t column = (size_t)head * d;
     int j = blockIdx.x * WARPS + threadIdx.x / WARP;
     float *qs = mem, *ds = qs + ROWS * (d + 1), *k = ds + ROWS * (d + 1);
     float *v = k + WARPS * d, dk[MAX_PARTS] = { 0 }, dv[MAX_PARTS] = { 0 };
@@ -237,22 +243,24 @@ LV_INLINE float dot_rows(const LvTensor &x, size_t i, const LvTensor &y, size_t 
 }
 
 /* part [B H,Lq + Lk - 1]: sums of ds along diagonals, a warp for each. */
-LV_KERNEL lv_attn_diagonals(LV_ARG LvAttnDxArgs a, const float *delta, const int *bucket,
-                            float *part)
+LV_KERNEL lv_attn_diagonals(LV_ARG LvAttnDxArgs a, const float *delta,
+                            const int *bucket, float *part)
 {
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch;
     int d = a.q.dim[1] / a.heads, head = blockIdx.y % a.heads;
     size_t sample = blockIdx.y / a.heads, column = (size_t)head * d;
     int n = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP, diff = n - (lq - 1);
     float sum = 0;
+    int first = max(0, -diff), end = min(lq, lk - diff);
 
     if (n >= lq + lk - 1)
         return;
-    for (int i = max(0, -diff) + threadIdx.x % WARP; i < min(lq, lk - diff); i += WARP) {
+    for (int i = first + threadIdx.x % WARP; i < end; i += WARP) {
         size_t q = sample * lq + i, k = sample * lk + i + diff;
         size_t at = (size_t)blockIdx.y * lq + i;
         float s = a.scale * dot_rows(a.q, q, a.k, k, column, d) +
-                  bias_of(a.key_bias, a.rel_bias, bucket, a.max_distance, k, head, diff);
+                  bias_of(a.key_bias, a.rel_bias, bucket, a.max_distance, k, head,
+                          diff);
         if (s != -INFINITY)
             sum += expf(s - ((const float *)a.lse.data)[at]) *
                    (dot_rows(a.dy, q, a.v, k, column, d) - delta[at]);
@@ -265,13 +273,15 @@ LV_KERNEL lv_attn_diagonals(LV_ARG LvAttnDxArgs a, const float *delta, const int
 LV_KERNEL lv_attn_drel(LV_ARG LvAttnDxArgs a, const int *bucket, const float *part)
 {
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch, n = lq + lk - 1;
-    int e = blockIdx.x * blockDim.x + threadIdx.x, head = e % a.heads, row = e / a.heads;
+    int e = blockIdx.x * blockDim.x + threadIdx.x, head = e % a.heads;
+    int row = e / a.heads;
     float sum = 0, *at = (float *)a.drel.data + e;
 
     if (row >= a.rel_bias.dim[0])
         return;
     for (int i = 0; i < n; i++)
-        if (bucket_row(bucket, i - (lq - 1), a.rel_bias.dim[0] / 2, a.max_distance) == row)
+        if (bucket_row(bucket, i - (lq - 1), a.rel_bias.dim[0] / 2,
+                       a.max_distance) == row)
             for (int b = 0; b < a.batch; b++)
                 sum += part[((size_t)b * a.heads + head) * n + i];
     *at = sum + (a.add & 8 ? *at : 0);

@@ -114,9 +114,7 @@ LV_KERNEL lv_epilogue(LV_ARG LvEpilogueArgs a, size_t n)
         for (int k = 0; k < 8; k++)
             v[k] += r[k];
     }
-#pragma unroll
-    for (int k = 0; k < 8; k++)
-        v[k] = act(a.act, v[k]);
+    act8(a.act, v);
     if (a.add) {
         get8(a.y, a.y_type, i, n, r);
 #pragma unroll

@@ -42,9 +42,7 @@ LV_KERNEL lv_act(LV_ARG LvActArgs a, size_t n)
     if (i >= n)
         return;
     load8(a.x, i, n, x);
-#pragma unroll
-    for (int k = 0; k < 8; k++)
-        x[k] = act(a.act, x[k]);
+    act8(a.act, x);
     store8(a.y, i, n, x);
 }
 
@@ -117,9 +115,10 @@ LV_KERNEL lv_act_dx(LV_ARG LvActDxArgs a, size_t n)
         return;
     load8(a.x, i, n, x);
     load8(a.dy, i, n, d);
+    act_slope8(a.act, x);
 #pragma unroll
     for (int k = 0; k < 8; k++)
-        d[k] *= act_slope(a.act, x[k]);
+        d[k] *= x[k];
     grad8(a.dx, i, n, d, a.add, 0);
 }
 

@@ -20,122 +20,7 @@
  * features a channel bound by memory (95 to 191 FLOPs for a byte).
  */
 
-#include "lv_device.cuh"
-
-enum { TOKENS = 128, THREADS = 256 };
-
-#define LOG2E 1.4426950408889634f
-
-/* Chunk of 8 of a row of a tile [..][COLS]; swizzled. */
-template <int COLS> LV_INLINE uint4 *chunk_of(uint4 *tile, int row, int chunk)
-{
-    return tile + row * (COLS / 8) + (chunk ^ (row & 7));
-}
-
-/* Start to copy a tile of 128 rows of src, those from `rows` on being zeros. */
-template <int D>
-LV_INLINE void start_tile(uint4 *tile, const uint16_t *src, size_t stride, int rows)
-{
-#pragma unroll
-    for (int n = 0; n < TOKENS * D / 8 / THREADS; n++) {
-        int i = threadIdx.x + n * THREADS, row = i / (D / 8), chunk = i % (D / 8);
-        copy_async(chunk_of<D>(tile, row, chunk),
-                   src + (row < rows ? row : 0) * stride + chunk * 8, row < rows);
-    }
-}
-
-/* tile[ROWS][COLS] in bf16 from a matrix of pitch `pitch`, of any float type. */
-template <int COLS>
-LV_INLINE void load_matrix(uint4 *tile, const void *src, int dtype, size_t first,
-                           int rows, int pitch)
-{
-    for (int i = threadIdx.x; i < rows * (COLS / 8); i += THREADS) {
-        int row = i / (COLS / 8), chunk = i % (COLS / 8);
-        float v[8];
-#pragma unroll
-        for (int k = 0; k < 8; k++)
-            v[k] = get(src, dtype, first + (size_t)row * pitch + chunk * 8 + k);
-        put8(chunk_of<COLS>(tile, row, chunk), LV_BF16, 0, 8, v);
-    }
-}
-
-/* y [16,P]: the warp's tokens of tile [128][D] times w [D][P]. */
-template <int D, int P>
-LV_INLINE void project(float y[P / 8][4], uint4 *tile, uint4 *w)
-{
-    int l = threadIdx.x % WARP, first = threadIdx.x / WARP * 16;
-
-#pragma unroll
-    for (int n = 0; n < P / 8; n++)
-        y[n][0] = y[n][1] = y[n][2] = y[n][3] = 0;
-#pragma unroll
-    for (int kk = 0; kk < D / 16; kk++) {
-        uint32_t a[4];
-        load_matrices(a, chunk_of<D>(tile, first + l % 16, kk * 2 + l / 16));
-#pragma unroll
-        for (int p = 0; p < P / 16; p++) {
-            uint32_t b[4];
-            load_matrices_t(b, chunk_of<P>(w, kk * 16 + l / 8 % 2 * 8 + l % 8,
-                                           p * 2 + l / 16));
-            mma_bf16(y[2 * p], a, b[0], b[1]);
-            mma_bf16(y[2 * p + 1], a, b[2], b[3]);
-        }
-    }
-}
-
-LV_INLINE float quad_sum(float x)
-{
-    x += __shfl_xor_sync(0xFFFFFFFFu, x, 1);
-    return x + __shfl_xor_sync(0xFFFFFFFFu, x, 2);
-}
-
-LV_INLINE float quad_max(float x)
-{
-    x = fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, 1));
-    return fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, 2));
-}
-
-/* phi = softmax(sign y), times `there` of the rows. */
-template <int P>
-LV_INLINE void softmax_rows(float phi[P / 8][4], const float y[P / 8][4], float sign,
-                            const float there[2])
-{
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        float max = -INFINITY, sum = 0;
-#pragma unroll
-        for (int n = 0; n < P / 8; n++)
-            max = fmaxf(max, fmaxf(sign * y[n][2 * h], sign * y[n][2 * h + 1]));
-        max = quad_max(max) * LOG2E;
-#pragma unroll
-        for (int n = 0; n < P / 8; n++)
-#pragma unroll
-            for (int e = 2 * h; e < 2 * h + 2; e++) {
-                phi[n][e] = exp2f(sign * LOG2E * y[n][e] - max);
-                sum += phi[n][e];
-            }
-        sum = there[h] / quad_sum(sum);
-#pragma unroll
-        for (int n = 0; n < P / 8; n++) {
-            phi[n][2 * h] *= sum;
-            phi[n][2 * h + 1] *= sum;
-        }
-    }
-}
-
-/* The warp's 16 rows of features to columns `half` P on of mem [128][2 P]. */
-template <int P>
-LV_INLINE void keep_features(uint4 *mem, const float phi[P / 8][4], int half)
-{
-    int row = threadIdx.x / WARP * 16 + threadIdx.x % WARP / 4, t = threadIdx.x % 4;
-
-#pragma unroll
-    for (int n = 0; n < P / 8; n++)
-#pragma unroll
-        for (int h = 0; h < 2; h++)
-            ((uint32_t *)chunk_of<2 * P>(mem, row + 8 * h, half * (P / 8) + n))[t] =
-                pack2(phi[n][2 * h], phi[n][2 * h + 1]);
-}
+#include "hedgehog.cuh"
 
 /* s [16 TALL,D + 8] of the warp += its columns of mem [128][2 P], transposed, times
  * [v, 1, 0...]. */
@@ -168,28 +53,13 @@ LV_INLINE void add_state(float s[P / 64][D / 8 + 1][4], uint4 *mem, uint4 *v)
     }
 }
 
-/* Where a block works: tokens from `from` to `to` of its sample and head. */
-typedef struct Chunk {
-    int head, from, to;
-    size_t row;      ///< first row of the sample
-} Chunk;
-
-LV_INLINE Chunk my_chunk(const LvLinattnArgs &a, int size)
-{
-    int l = a.q.dim[0] / a.batch, from = blockIdx.x * size;
-    Chunk c = { (int)blockIdx.y % a.heads, from, min(l, from + size),
-                (size_t)(blockIdx.y / a.heads) * l };
-
-    return c;
-}
-
-/* part [B H,chunks,F,D + 1]. blockIdx.x: chunk; blockIdx.y: sample heads + head.
+/* part [B H,chunks,F,D + 1].
  * shared: w [D][P], a tile of k, one of v, features [128][2 P]. */
 template <int D, int P>
 static __device__ void state(const LvLinattnArgs &a, int size, float *part)
 {
     extern __shared__ uint4 shared[];
-    Chunk me = my_chunk(a, size);
+    Chunk me = my_chunk(a.q, a.heads, a.batch, size);
     int c = a.q.dim[1], l = threadIdx.x % WARP, row = threadIdx.x / WARP * 16 + l / 4;
     const uint16_t *k = (const uint16_t *)a.k.data + me.row * c + me.head * D;
     const uint16_t *v = (const uint16_t *)a.v.data + me.row * c + me.head * D;
@@ -238,30 +108,21 @@ static __device__ void state(const LvLinattnArgs &a, int size, float *part)
             }
 }
 
-/* num [16,D] and den (in column 0 of its tile) += phi [16,P] times rows `first` on of
- * S [2 P][D] and z. */
-template <int D, int P>
-LV_INLINE void apply_features(float num[D / 8][4], float den[4], const float phi[P / 8][4],
-                              uint4 *s, const uint16_t *z, int first)
+/* Column 0 of den [16,8] += phi [16,P] times z. */
+template <int P>
+LV_INLINE void add_den(float den[4], const float phi[P / 8][4], const uint16_t *z)
 {
-    int l = threadIdx.x % WARP;
+    uint32_t keep = threadIdx.x % WARP / 4 == 0 ? 0xFFFFFFFFu : 0;
 
 #pragma unroll
     for (int kk = 0; kk < P / 16; kk++) {
-        const uint32_t *at = (const uint32_t *)(z + first + kk * 16 + l % 4 * 2);
-        uint32_t a[4], zero = l / 4 == 0 ? 0xFFFFFFFFu : 0;
+        const uint32_t *at = (const uint32_t *)(z + kk * 16 + threadIdx.x % 4 * 2);
+        uint32_t a[4];
 #pragma unroll
         for (int e = 0; e < 4; e++)
-            a[e] = pack2(phi[2 * kk + e / 2][e % 2 * 2], phi[2 * kk + e / 2][e % 2 * 2 + 1]);
-        mma_bf16(den, a, at[0] & zero, at[4] & zero);
-#pragma unroll
-        for (int p = 0; p < D / 16; p++) {
-            uint32_t b[4];
-            load_matrices_t(b, chunk_of<D>(s, first + kk * 16 + l / 8 % 2 * 8 + l % 8,
-                                           p * 2 + l / 16));
-            mma_bf16(num[2 * p], a, b[0], b[1]);
-            mma_bf16(num[2 * p + 1], a, b[2], b[3]);
-        }
+            a[e] = pack2(phi[2 * kk + e / 2][e % 2 * 2],
+                         phi[2 * kk + e / 2][e % 2 * 2 + 1]);
+        mma_bf16(den, a, at[0] & keep, at[4] & keep);
     }
 }
 
@@ -270,12 +131,13 @@ template <int D, int P>
 static __device__ void apply(const LvLinattnArgs &a, int size, const float *state)
 {
     extern __shared__ uint4 shared[];
-    Chunk me = my_chunk(a, size);
+    Chunk me = my_chunk(a.q, a.heads, a.batch, size);
     int c = a.q.dim[1], l = threadIdx.x % WARP, row = threadIdx.x / WARP * 16 + l / 4;
     const uint16_t *q = (const uint16_t *)a.q.data + me.row * c + me.head * D;
     uint4 *w = shared, *s = w + D * P / 8, *tiles = s + 2 * P * D / 8 + 2 * P / 8;
     uint16_t *z = (uint16_t *)(s + 2 * P * D / 8);
     size_t group = (size_t)blockIdx.y * 2 * P * (D + 1);
+    size_t dens = (size_t)blockIdx.y * (a.q.dim[0] / a.batch);
     const float there[2] = { 1, 1 };
 
     start_tile<D>(tiles, q + (size_t)me.from * c, c, me.to - me.from);
@@ -294,9 +156,11 @@ static __device__ void apply(const LvLinattnArgs &a, int size, const float *stat
         copy_commit();
         project<D, P>(y, tiles + stage * TOKENS * D / 8, w);
         softmax_rows<P>(phi, y, 1, there);
-        apply_features<D, P>(num, den, phi, s, z, 0);
+        add_den<P>(den, phi, z);
+        multiply_rows<D, P>(num, phi, s, 0);
         softmax_rows<P>(phi, y, -1, there);
-        apply_features<D, P>(num, den, phi, s, z, P);
+        add_den<P>(den, phi, z + P);
+        multiply_rows<D, P>(num, phi, s, P);
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             int token = i + row + 8 * h;
@@ -306,7 +170,7 @@ static __device__ void apply(const LvLinattnArgs &a, int size, const float *stat
             if (token >= me.to)
                 continue;
             if (has(a.den) && l % 4 == 0)
-                ((float *)a.den.data)[(size_t)blockIdx.y * (a.q.dim[0] / a.batch) + token] = d;
+                ((float *)a.den.data)[dens + token] = d;
 #pragma unroll
             for (int n = 0; n < D / 8; n++, at += 8) {
                 float x0 = num[n][2 * h] * inv, x1 = num[n][2 * h + 1] * inv;

@@ -162,7 +162,8 @@ LV_KERNEL lv_upsample_dx(LV_ARG LvUpsampleDxArgs a, size_t n)
         return;
 #pragma unroll
     for (int k = 0; k < 4; k++) {
-        load8(a.dy, at + k / 2 * row + k % 2 * c, at + k / 2 * row + k % 2 * c + many, w);
+        load8(a.dy, at + k / 2 * row + k % 2 * c, at + k / 2 * row + k % 2 * c + many,
+              w);
 #pragma unroll
         for (int e = 0; e < 8; e++)
             v[e] += w[e];

@@ -41,7 +41,8 @@ LV_INLINE int64_t view_base(const LvView &v, const Place &p)
 }
 
 /* Element (row, k) of an operand of `rows` rows and k up to `end`; zeros outside. */
-LV_INLINE float view_get(const LvView &v, int64_t base, int row, int rows, int k, int end)
+LV_INLINE float view_get(const LvView &v, int64_t base, int row, int rows, int k,
+                         int end)
 {
     if (row >= rows || k >= end)
         return 0;
@@ -78,8 +79,8 @@ LV_INLINE void view_put(const LvBatchedArgs &a, int64_t base, int i, int j, floa
 enum { PITCH_K = STEP_BF16 + PAD, PITCH_ROWS = TILE + PAD, MEM = TILE * PITCH_K };
 
 /* Eight neighbours in memory: columns k on of a row, or rows on of a column. */
-LV_INLINE void view_get8(const LvView &v, int64_t base, int row, int rows, int k, int end,
-                         float x[8])
+LV_INLINE void view_get8(const LvView &v, int64_t base, int row, int rows, int k,
+                         int end, float x[8])
 {
     int by_k = v.col == 1, last_row = by_k ? row : row + 7, last_k = by_k ? k + 7 : k;
     int64_t at = base + row * v.row + k * v.col;
@@ -105,37 +106,45 @@ LV_INLINE void load_operand(uint16_t *mem, const LvView &v, int64_t base, int ro
         int row = v.col == 1 ? i / 4 : i % 8 * 8, k = v.col == 1 ? i % 4 * 8 : i / 8;
         float x[8];
         view_get8(v, base, row0 + row, rows, k0 + k, end, x);
-        put8(mem + (v.col == 1 ? row * PITCH_K + k : k * PITCH_ROWS + row), LV_BF16, 0, 8, x);
+        put8(mem + (v.col == 1 ? row * PITCH_K + k : k * PITCH_ROWS + row), LV_BF16, 0,
+             8, x);
     }
 }
 
 /* Rows 16 and columns 16 of a tile as a first operand, or as two second ones. */
-LV_INLINE void first_operand(uint32_t r[4], const uint16_t *mem, int by_k, int row, int k)
+LV_INLINE void first_operand(uint32_t r[4], const uint16_t *mem, int by_k, int row,
+                             int k)
 {
     int l = threadIdx.x % WARP;
 
     if (by_k)
         load_matrices(r, mem + (row + l % 16) * PITCH_K + k + l / 16 * 8);
     else
-        load_matrices_t(r, mem + (k + l / 16 * 8 + l % 8) * PITCH_ROWS + row + l / 8 % 2 * 8);
+        load_matrices_t(r, mem + (k + l / 16 * 8 + l % 8) * PITCH_ROWS + row +
+                        l / 8 % 2 * 8);
 }
 
-LV_INLINE void second_operand(uint32_t r[4], const uint16_t *mem, int by_k, int row, int k)
+LV_INLINE void second_operand(uint32_t r[4], const uint16_t *mem, int by_k, int row,
+                              int k)
 {
     int l = threadIdx.x % WARP;
 
     if (by_k)
-        load_matrices(r, mem + (row + l / 16 * 8 + l % 8) * PITCH_K + k + l / 8 % 2 * 8);
+        load_matrices(r, mem + (row + l / 16 * 8 + l % 8) * PITCH_K + k +
+                         l / 8 % 2 * 8);
     else
-        load_matrices_t(r, mem + (k + l / 8 % 2 * 8 + l % 8) * PITCH_ROWS + row + l / 16 * 8);
+        load_matrices_t(r, mem + (k + l / 8 % 2 * 8 + l % 8) * PITCH_ROWS + row +
+                        l / 16 * 8);
 }
 
 /* blockIdx: tile of rows, tile of columns, (sample heads + head) chunks + chunk. */
-extern "C" __global__ void __launch_bounds__(128) lv_batched_bf16(LV_ARG LvBatchedArgs a)
+extern "C" __global__ void __launch_bounds__(128)
+lv_batched_bf16(LV_ARG LvBatchedArgs a)
 {
     __shared__ __align__(16) uint16_t left[MEM], right[MEM];
     Place p = my_place(a);
-    int64_t abase = view_base(a.a, p), bbase = view_base(a.b, p), cbase = view_base(a.c, p);
+    int64_t abase = view_base(a.a, p), bbase = view_base(a.b, p);
+    int64_t cbase = view_base(a.c, p);
     int i0 = blockIdx.x * TILE, j0 = blockIdx.y * TILE, l = threadIdx.x % WARP;
     int wi = threadIdx.x / WARP / 2 * 32, wj = threadIdx.x / WARP % 2 * 32;
     int k0 = p.chunk * a.k_chunk, end = min(a.k, k0 + a.k_chunk);
@@ -158,7 +167,8 @@ extern "C" __global__ void __launch_bounds__(128) lv_batched_bf16(LV_ARG LvBatch
             for (int h = 0; h < 2; h++)
 #pragma unroll
                 for (int n = 0; n < 4; n++)
-                    mma_bf16(c[h][n], x[h], y[n / 2][n % 2 * 2], y[n / 2][n % 2 * 2 + 1]);
+                    mma_bf16(c[h][n], x[h], y[n / 2][n % 2 * 2],
+                             y[n / 2][n % 2 * 2 + 1]);
         }
     }
 #pragma unroll
@@ -175,7 +185,8 @@ extern "C" __global__ void __launch_bounds__(256) lv_batched_f32(LV_ARG LvBatche
 {
     __shared__ float left[STEP_F32][TILE + 4], right[STEP_F32][TILE + 4];
     Place p = my_place(a);
-    int64_t abase = view_base(a.a, p), bbase = view_base(a.b, p), cbase = view_base(a.c, p);
+    int64_t abase = view_base(a.a, p), bbase = view_base(a.b, p);
+    int64_t cbase = view_base(a.c, p);
     int i0 = blockIdx.x * TILE, j0 = blockIdx.y * TILE;
     int ti = threadIdx.x / 16 * 4, tj = threadIdx.x % 16 * 4;
     int k0 = p.chunk * a.k_chunk, end = min(a.k, k0 + a.k_chunk);
@@ -249,8 +260,8 @@ LV_INLINE void taylor(const float *y, void *phi, int type, size_t at, int p)
     }
 }
 
-LV_KERNEL lv_linattn_map(const float *y, void *phi, int type, int map, size_t rows, int p,
-                         int f)
+LV_KERNEL lv_linattn_map(const float *y, void *phi, int type, int map, size_t rows,
+                         int p, int f)
 {
     size_t row = my_row(), at = row * f;
     float max, inv, min, inv2;
@@ -300,7 +311,8 @@ LV_INLINE float taylor_slope(const float *y, const float *d, int i, int p)
     for (int b = 0; b < p; b++)
         if (b != i)
             sum += pairs[pair_at(min(i, b), max(i, b), p)] * y[b];
-    return d[1 + i] / sqrtf(root) + sum / root + squares[i] * y[i] * (1.41421356f / root);
+    return d[1 + i] / sqrtf(root) + sum / root + squares[i] * y[i] *
+           (1.41421356f / root);
 }
 
 /* dy [rows,P] f32 from y [rows,P] and dphi [rows,F]. */
@@ -366,8 +378,8 @@ LV_KERNEL lv_linattn_grad(LV_ARG LvLinattnDxArgs a, float *grad, size_t rows, in
 }
 
 /* out [items,size] = sum over outer and chunks of part [outer,items,chunks,size]. */
-LV_KERNEL lv_linattn_sum(const float *part, float *out, size_t n, size_t size, int outer,
-                         int chunks, int add)
+LV_KERNEL lv_linattn_sum(const float *part, float *out, size_t n, size_t size,
+                         int outer, int chunks, int add)
 {
     size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x, items = n / size;
     float sum = 0;

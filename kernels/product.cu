@@ -4,12 +4,13 @@
  * y = act(x' w^T + bias + r) in bf16: a matrix times weights, or a convolution whose
  * unrolled pictures x' are never written (see LvProductArgs).
  *
- * Tiles: a block of four warps owns 128 rows and 128 (or 64) columns of y, a warp
- * 64 x 64 (32 x 64). K goes by in steps of 64 through three stages of shared memory,
- * filled by asynchronous copies of 16 bytes; for convolutions each thread keeps the tap
- * it is at, and copies zeros outside the picture. The sums of 16 rows of a warp then
- * pass through shared memory, so that each thread has eight neighbours: bias, residual,
- * activation and the one rounding happen there, and y is written 16 bytes at a time.
+ * Tiles: a block of four warps owns 128 rows and 128 (or 64) columns of y, a warp 64 x
+ * 64 (32 x 64). K goes by in steps of 64 through three stages of shared memory, filled
+ * by asynchronous copies of 16 bytes; each thread keeps the tap it is at, and for its
+ * rows which taps lie in the picture: zeros are copied for others. The sums of 16 rows
+ * of a warp then pass through shared memory, so that each thread has eight neighbours:
+ * bias, residual, activation and the one rounding happen there, and y is written 16
+ * bytes at a time.
  *
  * FLOPs: 2 rows K O; bytes: x, w, r and y once, x again for each 128 columns and each
  * tap, from the caches. With K of some hundred and an activation behind it, writing y
@@ -27,65 +28,84 @@ LV_INLINE uint4 *chunk_of(uint4 *tile, int row, int chunk)
     return tile + row * 8 + (chunk ^ (row & 7));
 }
 
-/* What a thread copies: chunk threadIdx.x % 8 of each step of eight rows of x'. */
+/* What a thread copies: chunk threadIdx.x % 8 of every 16th row of x' and of w. Places
+ * are in chunks of eight values. With spread z, tap u of a row that starts at y meets
+ * row floor((y + z - 1) / z) + floor(u / z) where it meets any. */
 typedef struct Source {
-    const uint16_t *picture[COPIES]; ///< NULL: no such row
-    int y[COPIES], x[COPIES];        ///< place there of tap (0,0)
-    int u, v, c;                     ///< tap and channel of the next step
+    int at[COPIES];         ///< place of tap (0,0) of the row of x'
+    uint32_t taps[COPIES];  ///< bit n: tap n lies in the picture
+    int w;                  ///< place of the first row of w
+    int u, v, tap, c, k;    ///< tap, channel and column of the next step
 } Source;
 
-LV_INLINE void open_source(const LvProductArgs &a, Source *s, int i0)
+/* Whether a tap at place y of a side of n, spread by z, is in the picture. */
+LV_INLINE int inside(int y, int n, int z)
 {
+    return y >= 0 && y % z == 0 && y / z < n;
+}
+
+LV_INLINE void open_row(const LvProductArgs &a, Source *s, int n, int row)
+{
+    int j = row % a.xo, i = row / a.xo % a.yo, b = row / (a.xo * a.yo), z = a.spread;
+    int y = i * a.stride - a.pad_y, x = j * a.stride - a.pad_x;
+    int up = (y + z - 1) >> (z - 1), left = (x + z - 1) >> (z - 1);
+
+    s->at[n]   = ((b * a.yi + up) * a.xi + left) * (a.c / 8);
+    s->taps[n] = 0;
+    for (int u = 0, tap = 0; u < a.kh && row < a.rows; u++)
+        for (int v = 0; v < a.kw; v++, tap++)
+            if (inside(y + u, a.yi, z) && inside(x + v, a.xi, z))
+                s->taps[n] |= 1u << tap;
+}
+
+/* On to the tap that holds channel s->c. */
+LV_INLINE void settle(const LvProductArgs &a, Source *s)
+{
+    while (s->c >= a.c) {
+        s->c -= a.c;
+        s->tap++;
+        if (++s->v == a.kw) {
+            s->v = 0;
+            s->u++;
+        }
+    }
+}
+
+LV_INLINE void open_source(const LvProductArgs &a, Source *s, int i0, int j0)
+{
+    int row = threadIdx.x / 8;
+
+    s->u = s->v = s->tap = s->c = 0;
 #pragma unroll
-    for (int n = 0; n < COPIES; n++) {
-        int row = i0 + threadIdx.x / 8 + n * 16;
-        int j = row % a.xo, i = row / a.xo % a.yo, b = row / (a.xo * a.yo);
-        s->picture[n] = row < a.rows ?
-            (const uint16_t *)a.x + (size_t)b * a.yi * a.xi * a.c : NULL;
-        s->y[n] = i * a.stride - a.pad_y;
-        s->x[n] = j * a.stride - a.pad_x;
-    }
-    s->u = s->v = 0;
-    s->c = threadIdx.x % 8 * 8;
-    while (s->c >= a.c && s->u < a.kh)
-        s->c -= a.c, s->v + 1 < a.kw ? s->v++ : (s->v = 0, s->u++);
+    for (int n = 0; n < COPIES; n++)
+        open_row(a, s, n, i0 + row + n * 16);
+    s->k = s->c = threadIdx.x % 8 * 8;
+    s->w = (j0 + row) * (a.kh * a.kw * a.c / 8);
+    settle(a, s);
 }
 
-/* Start to copy the next step's chunk of row n. */
-LV_INLINE void copy_pixel(const LvProductArgs &a, const Source *s, int n, uint4 *dst)
-{
-    int y = s->y[n] + s->u, x = s->x[n] + s->v;
-    int there = s->picture[n] && s->u < a.kh && y >= 0 && x >= 0;
-
-    if (a.spread > 1) {
-        there = there && y % a.spread == 0 && x % a.spread == 0;
-        y /= a.spread;
-        x /= a.spread;
-    }
-    there = there && y < a.yi && x < a.xi;
-    copy_async(dst, there ? s->picture[n] + ((size_t)y * a.xi + x) * a.c + s->c : a.x,
-               there);
-}
-
+/* Start to copy the next step's chunks. */
 template <int COLS>
-LV_INLINE void start_stage(const LvProductArgs &a, Source *s, int j0, int k0, uint4 *left)
+LV_INLINE void start_stage(const LvProductArgs &a, Source *s, int j0, uint4 *left)
 {
-    int row = threadIdx.x / 8, chunk = threadIdx.x % 8, k = k0 + chunk * 8;
+    int row = threadIdx.x / 8, chunk = threadIdx.x % 8, z = a.spread - 1;
     int depth = a.kh * a.kw * a.c;
+    int step = ((s->u >> z) * a.xi + (s->v >> z)) * (a.c / 8);
+    const uint4 *x = (const uint4 *)a.x + step + s->c / 8;
+    const uint4 *w = (const uint4 *)a.w + s->w + s->k / 8;
     uint4 *right = left + ROWS * 8;
 
 #pragma unroll
     for (int n = 0; n < COPIES; n++)
-        copy_pixel(a, s, n, chunk_of(left, row + n * 16, chunk));
+        copy_async(chunk_of(left, row + n * 16, chunk), x + s->at[n],
+                   s->tap < 32 && s->taps[n] >> s->tap & 1);
 #pragma unroll
-    for (int n = 0; n < COLS / 16; n++) {
-        int j = j0 + row + n * 16, there = j < a.o && k < depth;
-        copy_async(chunk_of(right, row + n * 16, chunk),
-                   (const uint16_t *)a.w + (there ? (size_t)j * depth + k : 0), there);
-    }
+    for (int n = 0; n < COLS / 16; n++)
+        copy_async(chunk_of(right, row + n * 16, chunk), w + n * 16 * (depth / 8),
+                   j0 + row + n * 16 < a.o && s->k < depth);
+    s->k += STEP;
     s->c += STEP;
-    while (s->c >= a.c && s->u < a.kh)
-        s->c -= a.c, s->v + 1 < a.kw ? s->v++ : (s->v = 0, s->u++);
+    settle(a, s);
 }
 
 /* c [16 TALL,64] of a warp += its rows wi on of left times rows wj on of right. */
@@ -122,26 +142,27 @@ LV_INLINE void add8(float v[8], const float w[8])
         v[k] += w[k];
 }
 
+LV_INLINE void load_bias(const LvProductArgs &a, int j, float bias[8])
+{
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+        bias[k] = a.bias && j + k < a.o ? a.bias[j + k] : 0;
+}
+
 /* Eight sums of row i from column j on, to y. */
-LV_INLINE void finish8(const LvProductArgs &a, int i, int j, float v[8])
+LV_INLINE void finish8(const LvProductArgs &a, int i, int j, const float bias[8],
+                       float v[8])
 {
     float w[8];
 
     if (i >= a.rows || j >= a.o)
         return;
-    if (a.bias) {
-        row_get8(a.bias, LV_F32, 0, j, a.o, w);
-        add8(v, w);
-    }
+    add8(v, bias);
     if (a.r) {
         row_get8(a.r, a.r_type, i, j, a.o, w);
         add8(v, w);
     }
-    if (a.act != LV_ACT_NONE) {
-#pragma unroll
-        for (int k = 0; k < 8; k++)
-            v[k] = act(a.act, v[k]);
-    }
+    act8(a.act, v);
     if (a.add) {
         row_get8(a.y, a.y_type, i, j, a.o, w);
         add8(v, w);
@@ -153,9 +174,10 @@ enum { PITCH = 64 + 4 }; /* floats of a row of sums in shared memory */
 
 /* Sixteen rows from i on, columns j on, of the warp, by way of its memory. */
 LV_INLINE void store_sums(const LvProductArgs &a, const float c[8][4], int i, int j,
-                          float *mem)
+                          const float bias[8], float *mem)
 {
-    int l = threadIdx.x % WARP;
+    int l = threadIdx.x % WARP, col = l % 8 * 8;
+    float v[4][8];
 
     __syncwarp();
 #pragma unroll
@@ -165,13 +187,12 @@ LV_INLINE void store_sums(const LvProductArgs &a, const float c[8][4], int i, in
         *(float2 *)(at + 8 * PITCH) = make_float2(c[n][2], c[n][3]);
     }
     __syncwarp();
-#pragma unroll 1
-    for (int n = 0; n < 4; n++) {
-        int row = n * 4 + l / 8, col = l % 8 * 8;
-        float v[8];
-        get8(mem, LV_F32, row * PITCH + col, (size_t)-1, v);
-        finish8(a, i + row, j + col, v);
-    }
+#pragma unroll
+    for (int n = 0; n < 4; n++)
+        get8(mem, LV_F32, (n * 4 + l / 8) * PITCH + col, (size_t)-1, v[n]);
+#pragma unroll
+    for (int n = 0; n < 4; n++)
+        finish8(a, i + n * 4 + l / 8, j + col, bias, v[n]);
 }
 
 template <int COLS> static __device__ void product(const LvProductArgs &a)
@@ -180,16 +201,17 @@ template <int COLS> static __device__ void product(const LvProductArgs &a)
     enum { STAGE = (ROWS + COLS) * 8, TALL = COLS == 128 ? 4 : 2 };
     int tiles = (a.o + COLS - 1) / COLS, warp = threadIdx.x / WARP;
     int j0 = blockIdx.x % tiles * COLS, i0 = blockIdx.x / tiles * ROWS;
-    int wi = COLS == 128 ? warp / 2 * 64 : warp * 32, wj = COLS == 128 ? warp % 2 * 64 : 0;
+    int wi = COLS == 128 ? warp / 2 * 64 : warp * 32;
+    int wj = COLS == 128 ? warp % 2 * 64 : 0;
     int steps = (a.kh * a.kw * a.c + STEP - 1) / STEP;
-    float c[TALL][8][4] = { 0 }, *mem = (float *)shared + warp * 16 * PITCH;
+    float c[TALL][8][4] = { 0 }, *mem = (float *)shared + warp * 16 * PITCH, bias[8];
     Source source;
 
-    open_source(a, &source, i0);
+    open_source(a, &source, i0, j0);
 #pragma unroll
     for (int s = 0; s < STAGES - 1; s++) {
         if (s < steps)
-            start_stage<COLS>(a, &source, j0, s * STEP, shared + s * STAGE);
+            start_stage<COLS>(a, &source, j0, shared + s * STAGE);
         copy_commit();
     }
     for (int s = 0; s < steps; s++) {
@@ -197,14 +219,15 @@ template <int COLS> static __device__ void product(const LvProductArgs &a)
         copy_wait<STAGES - 2>();
         __syncthreads();
         if (next < steps)
-            start_stage<COLS>(a, &source, j0, next * STEP, shared + next % STAGES * STAGE);
+            start_stage<COLS>(a, &source, j0, shared + next % STAGES * STAGE);
         copy_commit();
         multiply_stage<TALL>(c, shared + s % STAGES * STAGE, wi, wj);
     }
+    load_bias(a, j0 + wj + threadIdx.x % 8 * 8, bias);
     __syncthreads();
 #pragma unroll
     for (int h = 0; h < TALL; h++)
-        store_sums(a, c[h], i0 + wi + 16 * h, j0 + wj, mem);
+        store_sums(a, c[h], i0 + wi + 16 * h, j0 + wj, bias, mem);
 }
 
 #define PRODUCT extern "C" __global__ void __launch_bounds__(THREADS, 2)

@@ -4,7 +4,7 @@
  * Ops on rows (norm, gate, qknorm) and their gradients; sums of columns.
  *
  *   norm     y = n(x) A + B, A = w (1 + scale), B = b (1 + scale) + shift
- *   norm_dx  with h = (x - mean) rstd and g = dy A: dx = rstd (g - mean(g) - h mean(g h)),
+ *   norm_dx  h = (x - mean) rstd, g = dy A: dx = rstd (g - mean(g) - h mean(g h)),
  *            mean(g) only for LAYER. For each sample P = sum dy and Q = sum dy h over
  *            its rows; dmod, dw and db follow from those
  *   qknorm   u = x rstd w, then the pairs turn; _dx turns dy back to g = rope^T dy:
@@ -282,7 +282,8 @@ LV_INLINE Run my_columns(size_t rows, int chunks)
 {
     size_t sample = blockIdx.x / chunks, chunk = blockIdx.x % chunks;
     size_t per = (rows + chunks - 1) / chunks, end = min(rows, (chunk + 1) * per);
-    Run r = { sample * rows + chunk * per + threadIdx.x / COL_LANES, sample * rows + end,
+    Run r = { sample * rows + chunk * per + threadIdx.x / COL_LANES,
+              sample * rows + end,
               (int)(blockIdx.y * COL_TILE + threadIdx.x % COL_LANES * 8) };
 
     return r;
@@ -379,13 +380,14 @@ LV_KERNEL lv_reduce_cols(LV_ARG LvReduceArgs a, size_t times, int chunks, float 
     leave_columns(part, blockIdx.x, n, p);
 }
 
-/* Second kernels. blockIdx.x: sample; blockIdx.y: 32 columns, each added by eight warps that take a run of
- * the rows each. */
+/* Second kernels. blockIdx.x: sample; blockIdx.y: 32 columns, added by eight warps that
+ * take a run of the rows each. */
 
 enum { SLICES = 8 };
 
 /* Sum of n rows `row + i step` of part, column c of `cols`; for the first warp. */
-LV_INLINE float add_rows(const float *part, size_t row, int step, int n, int cols, int c)
+LV_INLINE float add_rows(const float *part, size_t row, int step, int n, int cols,
+                         int c)
 {
     __shared__ float slice[SLICES][WARP];
     int per = (n + SLICES - 1) / SLICES, from = threadIdx.x / WARP * per;
@@ -427,7 +429,8 @@ LV_KERNEL lv_norm_fold(LV_ARG LvNormDxArgs a, int chunks, const float *part,
         size_t r = a.mod.dim[0] / a.batch;
         float *dmod = (float *)a.dmod.data, w = has(a.w) ? ((float *)a.w.data)[c] : 1;
         dmod[(b * r + a.shift) * n + c] += p;
-        dmod[(b * r + a.scale) * n + c] += w * q + (has(a.b) ? ((float *)a.b.data)[c] * p : 0);
+        dmod[(b * r + a.scale) * n + c] += w * q +
+            (has(a.b) ? ((float *)a.b.data)[c] * p : 0);
     }
 }
 

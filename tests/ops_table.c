@@ -130,6 +130,7 @@ static const Row rows[] = {
     { LV_OP_LINEAR, 0,       "fhf bhb", "n", 0, 0, { 16, 127, 512, NONE } },
     { LV_OP_LINEAR, B | FIX, "fff bbb", "n", 0, 0, { 65, 1, 33, GELU } },
     { LV_OP_LINEAR, B | FIX, "fff bbb", "n", 2, 0, { 3, 2051, 5, NONE } },
+    { LV_OP_LINEAR, B,       "fff bbb bff", "n", 0, 0, { 130, 200, 136, SILU } },
 
     /* M C kind rows-of-mod shift scale batch; types x y */
     { LV_OP_NORM, 0,                  "ff bb", "n", 0, 1e-6f, { 1, 1, RMS } },
@@ -193,6 +194,8 @@ static const Row rows[] = {
     { LV_OP_ATTN, KEYB | STATS,       "ff bb", "nm", 0, 0, { 129, 40, 3, 64, 0, 0, 3 } },
     { LV_OP_ATTN, RELB | KEYB | FIX,  "ff bb", "n", 5, 1, { 40, 33, 2, 48, 32, 128, 2 } },
     { LV_OP_ATTN, KEYB | STATS,       "ff bb", "x", 0, 0, { 33, 40, 2, 12, 0, 0, 2 } },
+    { LV_OP_ATTN, KEYB | STATS,       "ff bb", "nx", 0, 0, { 200, 130, 2, 64, 0, 0, 2 } },
+    { LV_OP_ATTN, KEYB | STATS,       "ff bf", "nx", 0, 0, { 150, 70, 1, 128, 0, 0, 2 } },
 
     /* L H D P map batch; types qkv w o */
     { LV_OP_LINATTN, FIX,         "fff bbb", "n", 0, 0, { 1, 1, 12, 5, HEDGE } },
@@ -214,6 +217,9 @@ static const Row rows[] = {
     { LV_OP_LINATTN, STATS | FIX, "fff bbb", "n", 0, 0, { 65, 2, 48, 64, HEDGE, 2 } },
     { LV_OP_LINATTN, STATS,       "fff bbb", "n", 4, 0, { 130, 1, 12, 5, RELUM, 3 } },
     { LV_OP_LINATTN, STATS,       "fff bbb", "n", 4, 0, { 33, 2, 12, 5, TAYL, 2 } },
+    { LV_OP_LINATTN, STATS | FIX, "fff bbb bff", "n", 0, 0, { 700, 2, 64, 64, HEDGE, 2 } },
+    { LV_OP_LINATTN, STATS,       "fff bbb", "n", 0, 0, { 1100, 1, 128, 64, HEDGE, 2 } },
+    { LV_OP_LINATTN, STATS,       "bbb", "n", 0, 0, { 130, 2, 64, 128, HEDGE, 3 } },
 
     /* rows cols; types a b y */
     { LV_OP_MIX, 0,   "fff bbb fbb bfb", "nz", 0, 0, { 33, 193 } },
@@ -279,6 +285,9 @@ static const Row rows[] = {
     { LV_OP_CONV, FIX,           "ffff bbbb", "n", 0, 0, { 1, 6, 5, 7, 4, 1, 2, 0, GELU } },
     { LV_OP_CONV, B | FIX,       "ffff bbbb", "nc", 0, 0, { 1, 3, 3, 128, 129, 3, 1, 1, CLAMP } },
     { LV_OP_CONV, B | RES,       "ffff bbbb", "n", 0, 0, { 1, 2, 2, 3, 5, 3, 1, 2, SILU } },
+    { LV_OP_CONV, B | RES | FIX, "ffff bbbb bffb", "n", 0, 0,
+      { 3, 9, 11, 24, 72, 3, 1, 1, RELU } },
+    { LV_OP_CONV, B,             "ffff bbbb", "n", 0, 0, { 2, 10, 12, 72, 136, 3, 2, 1, GELU } },
 
     /* B Y X C */
     { LV_OP_RECALL, 0,   "f b", "n", 0, 0, { 1, 3, 5, 7 } },
@@ -428,6 +437,10 @@ static const Row rows[] = {
       { 129, 40, 3, 64, 0, 0, 3 } },
     { LV_OP_ATTN_DX, RELB | KEYB,    "ffff bbbb", "n", 5, 1, { 40, 33, 2, 48, 32, 128, 2 } },
     { LV_OP_ATTN_DX, KEYB | NO(3),   "ffff bbbb", "x", 0, 0, { 33, 40, 2, 12, 0, 0, 2 } },
+    { LV_OP_ATTN_DX, KEYB | NO(3) | AD(0) | AD(2), "ffff bbfb bbbf", "nx", 0, 0,
+      { 200, 130, 2, 64, 0, 0, 2 } },
+    { LV_OP_ATTN_DX, KEYB | NO(3) | AD(1), "ffff bbbb", "nx", 0, 0,
+      { 150, 70, 1, 128, 0, 0, 2 } },
 
     /* L H D P map batch; types qkv w o dy grads; s: eps. With one token
      * only v has any. RELU leaves some tokens without features: eps keeps those few
@@ -450,6 +463,10 @@ static const Row rows[] = {
     { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 0, 0, { 65, 2, 48, 64, HEDGE, 2 } },
     { LV_OP_LINATTN_DX, AD(4),  "fffff bbbbb", "n", 0, 0.1f, { 130, 1, 12, 5, RELUM, 3 } },
     { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 4, 0, { 33, 2, 12, 5, TAYL, 2 } },
+    { LV_OP_LINATTN_DX, AD(0) | AD(1) | AD(2) | AD(3) | AD(4), "fffff bbbbb bfbfb", "n",
+      0, 0, { 700, 2, 64, 64, HEDGE, 2 } },
+    { LV_OP_LINATTN_DX, 0,      "bbbbb bfbbf", "n", 0, 0, { 600, 1, 128, 64, HEDGE, 2 } },
+    { LV_OP_LINATTN_DX, 0,      "bbbbb", "n", 0, 0, { 130, 2, 64, 128, HEDGE, 3 } },
 
     /* rows cols; types a b dy grads */
     { LV_OP_MIX_DX, 0,                     "ffff bbbb fbfb bfbf", "nzl", 0, 0, { 33, 193 } },
@@ -492,6 +509,7 @@ static const Row rows[] = {
     { LV_OP_CONV_DX, AD(0), "fff bbb", "n", 0, 0, { 2, 6, 5, 8, 4, 1, 2, 0 } },
     { LV_OP_CONV_DX, 0,     "fff bbb", "nl", 0, 0, { 1, 17, 16, 64, 63, 3, 1, 1 } },
     { LV_OP_CONV_DX, 0,     "fff bbb", "n", 0, 0, { 1, 6, 7, 4, 5, 5, 1, 2 } },
+    { LV_OP_CONV_DX, AD(0), "fff bbb bfb", "n", 0, 0, { 2, 9, 12, 136, 72, 3, 2, 1 } },
 
     /* B Y X C O k stride pad, as of CONV; types dy and x */
     { LV_OP_CONV_DW, 0,     "f b", "n", 0, 0, { 1, 1, 1, 1, 1, 1, 1, 0 } },

@@ -35,9 +35,9 @@ typedef struct LvBatchedArgs {
 
 /**
  * y = act(x' w^T + bias + r) in bf16, x' being the pictures x unrolled: row (b,i,j) of
- * x' holds, for each tap (u,v) and channel c, x[b, (i s + u - py) / z, (j s + v - px) /
- * z, c], zero outside or where z (the spread of x) does not divide. A matrix is a picture
- * of one row, with one tap.
+ * x' holds, for each tap (u,v) and channel c, x[b, (i s + u - py) / z,
+ * (j s + v - px) / z, c], zero outside or where z (the spread of x) does not divide. A
+ * matrix is a picture of one row, with one tap.
  */
 typedef struct LvProductArgs {
     const void *x;  ///< [B,YI,XI,C] bf16, C a multiple of 8
@@ -48,7 +48,8 @@ typedef struct LvProductArgs {
     int r_type, y_type; ///< LvDtype
     int rows;       ///< B YO XO
     int yi, xi, c, yo, xo, o;
-    int kh, kw, stride, pad_y, pad_x, spread;
+    int kh, kw, stride, pad_y, pad_x; ///< at most 32 taps
+    int spread;     ///< 1 or 2
     int act, add;   ///< LvAct; 1: added to y
 } LvProductArgs;
 

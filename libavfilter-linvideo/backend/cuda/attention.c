@@ -7,7 +7,7 @@
 
 #include "backend/cuda/cuda.h"
 
-enum { MAX_WARPS = 4, ANY_ROWS = 32, ANY_WARPS = 8, MAX_HEAD = 256 };
+enum { ANY_ROWS = 32, ANY_WARPS = 8, MAX_HEAD = 256 };
 
 static int is_fast(const LvTensor *q, const LvTensor *rel_bias, int d)
 {
@@ -18,7 +18,8 @@ static int check_head(LvDevice *dev, int d)
 {
     return d <= MAX_HEAD ? 0 :
            lv_fail(dev->msg, LV_ERR_UNSUPPORTED,
-                   "cuda: attention has heads of up to %d channels, not %d", MAX_HEAD, d);
+                   "cuda: attention has heads of up to %d channels, not %d", MAX_HEAD,
+                   d);
 }
 
 static size_t bucket_bytes(const LvTensor *rel_bias, int max_distance)
@@ -37,26 +38,30 @@ static int fill_buckets(LvCuda *cu, int *bucket, const LvTensor *rel_bias,
                      &half, &max_distance);
 }
 
-/* Warps of a block, of `own` rows each, that leave fewest of n rows' places empty. */
-static int fast_warps(int n, int own)
+/* Tiles of the kernels for heads of 64 and 128, as kernels/attention.cu has them: rows
+ * that a block owns, rows of a tile of the other side. */
+typedef struct Tiles {
+    int kernel, own, tile;
+} Tiles;
+
+static const Tiles forward[2] = { { LV_K_attn_bf16_d64, 64, 64 },
+                                  { LV_K_attn_bf16_d128, 128, 64 } };
+static const Tiles queries[2] = { { LV_K_attn_dq_bf16_d64, 64, 64 },
+                                  { LV_K_attn_dq_bf16_d128, 128, 32 } };
+static const Tiles keys[2] = { { LV_K_attn_dkv_bf16_d64, 64, 32 },
+                               { LV_K_attn_dkv_bf16_d128, 64, 64 } };
+
+/* Start a kernel for n own rows of each sample and head; `kept` tensors of its own rows
+ * are in shared memory, two tiles of two others, two numbers for each row of those. */
+static int launch_tiles(LvCuda *cu, const Tiles *of, int n, int groups, int d, int kept,
+                        void **args)
 {
-    int best = 1, least = LV_ROUND_UP(n, own);
+    const Tiles *t = &of[d == 128];
+    size_t rows = (size_t)(kept * t->own + 4 * t->tile);
+    LvGrid grid = { lv_cuda_split((size_t)n, (size_t)t->own), (size_t)groups, 1, 128,
+                    2 * rows * (size_t)d + 16 * (size_t)t->tile };
 
-    for (int w = 2; w <= MAX_WARPS; w++)
-        if (LV_ROUND_UP(n, w * own) <= least + least / 16)
-            best = w;
-    return best;
-}
-
-/* Blocks for n rows of each sample and head; memory for `kept` tensors of own rows and
- * for tiles of `tile` rows, two of each of two tensors, with two numbers a row. */
-static LvGrid fast_grid(int n, int groups, int d, int own, int kept, int tile)
-{
-    int warps = fast_warps(n, own), rows = kept * warps * own + 4 * tile;
-
-    return (LvGrid) { lv_cuda_split((size_t)n, (size_t)(warps * own)), (size_t)groups, 1,
-                      32 * (unsigned)warps, 2 * (size_t)rows * (size_t)d +
-                      16 * (size_t)tile };
+    return lv_cuda_launch(cu, t->kernel, grid, args);
 }
 
 /* Blocks of eight rows each, for the kernels in f32. */
@@ -80,10 +85,10 @@ int lv_cuda_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
     int groups = a->batch * a->heads;
 
     if (is_fast(&a->q, &a->rel_bias, d))
-        return lv_cuda_launch(cu, d == 64 ? LV_K_attn_bf16_d64 : LV_K_attn_bf16_d128,
-                              fast_grid(lq, groups, d, 32, 1, d == 64 ? 64 : 32), (void *[]) { (void *)a });
+        return launch_tiles(cu, forward, lq, groups, d, 1, (void *[]) { (void *)a });
     ret = fill_buckets(cu, call->scratch, &a->rel_bias, a->max_distance);
-    return ret < 0 ? ret : LV_LAUNCH(cu, attn_any, any_grid(lq, groups, d, 1), (void *)a,
+    return ret < 0 ? ret :
+           LV_LAUNCH(cu, attn_any, any_grid(lq, groups, d, 1), (void *)a,
                                      &call->scratch);
 }
 
@@ -126,17 +131,14 @@ static int fast_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p)
     void *args[] = { (void *)a, &dy, &p->delta };
 
     if (a->dy.dtype != LV_BF16) {
-        ret = lv_cuda_cast(cu, p->dy, LV_BF16, dy, a->dy.dtype, lv_tensor_numel(&a->dy));
+        ret = lv_cuda_cast(cu, p->dy, LV_BF16, dy, a->dy.dtype,
+                           lv_tensor_numel(&a->dy));
         dy  = p->dy;
     }
     if (ret >= 0 && lv_has(&a->dq))
-        ret = lv_cuda_launch(cu, d == 64 ? LV_K_attn_dq_bf16_d64 : LV_K_attn_dq_bf16_d128,
-                             fast_grid(a->q.dim[0] / a->batch, groups, d, 32, 2, 32), args);
+        ret = launch_tiles(cu, queries, a->q.dim[0] / a->batch, groups, d, 2, args);
     if (ret >= 0 && (lv_has(&a->dk) || lv_has(&a->dv)))
-        ret = lv_cuda_launch(cu, d == 64 ? LV_K_attn_dkv_bf16_d64
-                                         : LV_K_attn_dkv_bf16_d128,
-                             fast_grid(a->k.dim[0] / a->batch, groups, d, d == 64 ? 32 : 16, 2,
-                                       32), args);
+        ret = launch_tiles(cu, keys, a->k.dim[0] / a->batch, groups, d, 2, args);
     return ret;
 }
 
@@ -161,7 +163,8 @@ static int any_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p)
         ret = LV_LAUNCH(cu, attn_dq_any, any_grid(a->q.dim[0] / a->batch, groups, d, 2),
                         (void *)a, &p->delta, &p->bucket);
     if (ret >= 0 && (lv_has(&a->dk) || lv_has(&a->dv)))
-        ret = LV_LAUNCH(cu, attn_dkv_any, any_grid(a->k.dim[0] / a->batch, groups, d, 2),
+        ret = LV_LAUNCH(cu, attn_dkv_any,
+                        any_grid(a->k.dim[0] / a->batch, groups, d, 2),
                         (void *)a, &p->delta, &p->bucket);
     return ret < 0 || !lv_has(&a->drel) ? ret : relative_dx(cu, a, p);
 }

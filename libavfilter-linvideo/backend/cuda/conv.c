@@ -11,17 +11,21 @@
 /* Bytes of unrolled pictures held at once, about. */
 enum { PIECE_BYTES = 64 << 20 };
 
+/* Taps of a kernel that the fused product knows. */
+enum { MAX_TAPS = 32 };
+
 int lv_cuda_product(LvCuda *cu, const LvProductArgs *a)
 {
     size_t cols = a->o > 64 ? 128 : 64;
     LvGrid grid = { lv_cuda_split((size_t)a->o, cols) *
-                    lv_cuda_split((size_t)a->rows, 128), 1, 1, 128, 3 * 128 * (128 + cols) };
+                    lv_cuda_split((size_t)a->rows, 128), 1, 1, 128,
+                    3 * 128 * (128 + cols) };
 
     return a->o > 64 ? LV_LAUNCH(cu, product_bf16_wide, grid, (void *)a)
                      : LV_LAUNCH(cu, product_bf16_slim, grid, (void *)a);
 }
 
-/* A convolution as a product: of pictures x with weights in some form, to pictures y. */
+/* A convolution as a product: pictures x with weights in some form, to pictures y. */
 typedef struct Conv {
     LvProductArgs p; /* all but x, w and y */
     int type;        /* LvDtype of the products */
@@ -39,7 +43,7 @@ static Conv conv_of(const LvTensor *x, const LvTensor *y, int kh, int kw)
                .type = x->dtype, .form = LV_FORM_TAPS,
                .cols = LV_ROUND_UP(kh * kw * i[3], LV_PAD) };
 
-    c.fused = x->dtype == LV_BF16 && i[3] % LV_PAD == 0;
+    c.fused = x->dtype == LV_BF16 && i[3] % LV_PAD == 0 && kh * kw <= MAX_TAPS;
     return c;
 }
 
@@ -111,8 +115,8 @@ static int build_conv(LvCuda *cu, const Conv *c, const LvTensor *w)
 
     if (ret < 0 || c->fused)
         return ret;
-    return lv_cuda_gemm_get(cu, &full) && lv_cuda_gemm_get(cu, &last) ? 0
-                                                                      : LV_ERR_UNSUPPORTED;
+    return lv_cuda_gemm_get(cu, &full) && lv_cuda_gemm_get(cu, &last) ? 0 :
+           LV_ERR_UNSUPPORTED;
 }
 
 static int unroll(LvCuda *cu, const Conv *c, int first, int rows, void *out)
@@ -130,7 +134,8 @@ static int unroll(LvCuda *cu, const Conv *c, int first, int rows, void *out)
 }
 
 /* Bias, residual, activation of a piece. */
-static int finish_piece(LvCuda *cu, const Conv *c, int first, int rows, const float *sum)
+static int finish_piece(LvCuda *cu, const Conv *c, int first, int rows,
+                        const float *sum)
 {
     const LvProductArgs *p = &c->p;
     size_t n = (size_t)rows * (size_t)p->o, at = (size_t)first * (size_t)p->o;
@@ -243,10 +248,12 @@ int lv_cuda_plan_conv_dw(LvDevice *dev, const LvConvDwArgs *a, LvCall *call)
 int lv_cuda_build_conv_dw(LvDevice *dev, const LvConvDwArgs *a, LvCall *call)
 {
     Conv c = weight_conv(a);
-    LvGemmKey full = weight_key(&c, piece_rows(&c)), last = weight_key(&c, last_rows(&c));
+    LvGemmKey full = weight_key(&c, piece_rows(&c));
+    LvGemmKey last = weight_key(&c, last_rows(&c));
 
     (void)call;
-    return lv_cuda_gemm_get(lv_cuda(dev), &full) && lv_cuda_gemm_get(lv_cuda(dev), &last) ?
+    return lv_cuda_gemm_get(lv_cuda(dev), &full) &&
+           lv_cuda_gemm_get(lv_cuda(dev), &last) ?
            0 : LV_ERR_UNSUPPORTED;
 }
 
@@ -256,7 +263,8 @@ int lv_cuda_conv_dw(LvDevice *dev, const LvConvDwArgs *a, LvCall *call)
     Conv c = weight_conv(a);
     size_t at = 0, n = lv_tensor_numel(&a->dw), size = lv_dtype_size((LvDtype)c.type);
     int piece = piece_rows(&c), ret = 0;
-    void *matrix = lv_cuda_carve(call->scratch, &at, (size_t)piece * (size_t)c.cols * size);
+    void *matrix = lv_cuda_carve(call->scratch, &at,
+                                 (size_t)piece * (size_t)c.cols * size);
     void *sum = lv_cuda_carve(call->scratch, &at, (size_t)c.p.o * (size_t)c.cols * 4);
     LvOrderArgs order = { .src = sum, .dst = a->dw.data, .src_type = LV_F32,
                           .dst_type = LV_F32, .o = c.p.o, .c = c.p.c,

@@ -51,10 +51,10 @@ static int load_file(LvCuda *cu, int file, int first)
                        cu->arch / 10, cu->arch % 10);
     if ((ret = lv_cuda_check(cu, ret, file_names[file])) < 0)
         return ret;
-    for (int i = first; i < first + file_counts[file] && ret >= 0; i++)
-        ret = lv_cuda_check(cu, cu->drv.module_function(&cu->kernel[i], cu->module[file],
-                                                        kernel_names[i]),
-                            kernel_names[i]);
+    for (int i = first; i < first + file_counts[file] && ret >= 0; i++) {
+        ret = cu->drv.module_function(&cu->kernel[i], cu->module[file], kernel_names[i]);
+        ret = lv_cuda_check(cu, ret, kernel_names[i]);
+    }
     return ret;
 }
 
@@ -86,8 +86,9 @@ int lv_cuda_launch(LvCuda *cu, int kernel, LvGrid g, void **args)
         return ret;
     if (!g.x || !g.y || !g.z)
         return 0;
-    ret = cu->drv.launch(cu->kernel[kernel], (unsigned)g.x, (unsigned)g.y, (unsigned)g.z,
-                         g.threads, 1, 1, (unsigned)g.shared, cu->stream, args, NULL);
+    ret = cu->drv.launch(cu->kernel[kernel], (unsigned)g.x, (unsigned)g.y,
+                         (unsigned)g.z, g.threads, 1, 1, (unsigned)g.shared, cu->stream,
+                         args, NULL);
     return lv_cuda_check(cu, ret, kernel_names[kernel]);
 }
 
@@ -252,8 +253,9 @@ static int find_device(LvCuda *cu, int index)
         return ret;
     cu->drv.driver_version(&version);
     if (version < MIN_DRIVER)
-        return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: the driver is too old: it has "
-                       "CUDA %d.%d, %d.%d is needed", version / 1000, version % 1000 / 10,
+        return lv_fail(cu->dev.msg, LV_ERR_DEVICE,
+                       "cuda: the driver is too old: it has CUDA %d.%d, %d.%d is "
+                       "needed", version / 1000, version % 1000 / 10,
                        MIN_DRIVER / 1000, MIN_DRIVER % 1000 / 10);
     cu->drv.device_count(&count);
     if (index < 0 || index >= count)
@@ -265,13 +267,15 @@ static int find_device(LvCuda *cu, int index)
 static void describe(LvCuda *cu, int index)
 {
     char name[64] = "";
-    int major = 0, minor = 0;
+    int major = 0, minor = 0, shared = 0;
 
     cu->drv.device_name(name, sizeof(name), cu->device);
     cu->drv.device_attribute(&cu->processors, CU_ATTR_PROCESSORS, cu->device);
     cu->drv.device_attribute(&major, CU_ATTR_MAJOR, cu->device);
     cu->drv.device_attribute(&minor, CU_ATTR_MINOR, cu->device);
+    cu->drv.device_attribute(&shared, CU_ATTR_SHARED, cu->device);
     cu->arch = 10 * major + minor;
+    cu->block_bytes = (size_t)shared;
     snprintf(cu->dev.about, sizeof(cu->dev.about), "cuda:%d (%s, %d.%d)", index, name,
              major, minor);
 }

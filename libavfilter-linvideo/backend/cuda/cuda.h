@@ -43,13 +43,18 @@
     X(hedgehog_state_d64_p64) X(hedgehog_state_d64_p128) X(hedgehog_state_d128_p64) \
     X(hedgehog_state_d128_p128) X(hedgehog_apply_d64_p64) X(hedgehog_apply_d64_p128) \
     X(hedgehog_apply_d128_p64) X(hedgehog_apply_d128_p128)
+#define LV_KERNELS_HEDGEHOG_DX(X)                                                   \
+    X(hedgehog_queries_d64_p64) X(hedgehog_queries_d64_p128)                        \
+    X(hedgehog_queries_d128_p64) X(hedgehog_keys_d64_p64) X(hedgehog_keys_d64_p128) \
+    X(hedgehog_keys_d128_p64)
 #define LV_KERNELS_PRODUCT(X) X(product_bf16_wide) X(product_bf16_slim)
 
 /** X(FILE, file): the files. */
 #define LV_KERNEL_FILES(X)                                                          \
     X(CAST, cast) X(ELEMENTS, elements) X(OPTIM, optim) X(ROWS, rows)               \
     X(LAYOUT, layout) X(ATTENTION, attention) X(ATTENTION_ANY, attention_any)       \
-    X(LINATTN, linattn) X(HEDGEHOG, hedgehog) X(PRODUCT, product)
+    X(LINATTN, linattn) X(HEDGEHOG, hedgehog)                              \
+    X(HEDGEHOG_DX, hedgehog_dx) X(PRODUCT, product)
 
 #define LV_KERNEL_ENUM(kernel)    LV_K_##kernel,
 #define LV_KERNELS_ENUM(FILE, f)  LV_KERNELS_##FILE(LV_KERNEL_ENUM)
@@ -77,6 +82,7 @@ typedef struct LvCuda {
     LtHandle lt;
     void *workspace;             ///< of cuBLASLt
     int processors, arch;        ///< multiprocessors; 90 for compute capability 9.0
+    size_t block_bytes;          ///< of shared memory that a block may have
     LvKept *kept[LV_CUDA_BUCKETS]; ///< weights in another form, by address
     LvGemm *gemms[LV_CUDA_BUCKETS]; ///< products with their algorithms, by shape
 } LvCuda;
@@ -174,8 +180,8 @@ typedef struct LvGemmKey {
 const LvGemm *lv_cuda_gemm_get(LvCuda *cu, const LvGemmKey *key);
 
 /** Run a product. @param add 1: added to c @return 0 or a code */
-int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b, void *c,
-                 int add);
+int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
+                 void *c, int add);
 
 void lv_cuda_free_gemms(LvCuda *cu);
 

@@ -60,7 +60,8 @@ int lv_driver_open(LvDriver *d, const LvMsg *msg)
 
     memset(d, 0, sizeof(*d));
     if (!(d->cuda_file = open_file("LINVIDEO_LIBCUDA", cu_files)))
-        return lv_fail(msg, LV_ERR_DEVICE, "cuda: no NVIDIA driver here (libcuda.so.1)");
+        return lv_fail(msg, LV_ERR_DEVICE,
+                       "cuda: no NVIDIA driver here (libcuda.so.1)");
     if (!(d->lt_file = open_file("LINVIDEO_LIBCUBLASLT", lt_files)))
         return lv_fail(msg, LV_ERR_DEVICE, "cuda: no cuBLASLt 12 or 13 here "
                        "(libcublasLt.so; LINVIDEO_LIBCUBLASLT names another place)");

@@ -119,8 +119,8 @@ const LvGemm *lv_cuda_gemm_get(LvCuda *cu, const LvGemmKey *key)
     return *at = g;
 }
 
-int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b, void *c,
-                 int add)
+int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
+                 void *c, int add)
 {
     const LvGemm *g = lv_cuda_gemm_get(cu, key);
     const float alpha = 1, beta = add ? 1 : 0;
@@ -128,8 +128,9 @@ int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
 
     if (!g)
         return LV_ERR_UNSUPPORTED;
-    ret = cu->drv.lt.matmul(cu->lt, g->desc, &alpha, b, g->a, a, g->b, &beta, c, g->c, c,
-                            g->c, &g->algo, cu->workspace, LV_CUDA_WORKSPACE, cu->stream);
+    ret = cu->drv.lt.matmul(cu->lt, g->desc, &alpha, b, g->a, a, g->b, &beta, c, g->c,
+                            c, g->c, &g->algo, cu->workspace, LV_CUDA_WORKSPACE,
+                            cu->stream);
     return ret ? lv_fail(cu->dev.msg, LV_ERR_DEVICE,
                          "cuda: the product [%d,%d] x [%d,%d] failed (%d)", key->m,
                          key->k, key->k, key->n, ret) : 0;

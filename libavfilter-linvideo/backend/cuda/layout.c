@@ -33,8 +33,8 @@ int lv_cuda_recall(LvDevice *dev, const LvRecallArgs *a, LvCall *call)
     (void)call;
     if (ret < 0 || !lv_has(&a->next))
         return ret;
-    return LV_LAUNCH(cu, copy, lv_cuda_grid1(frame), (void *)&a->next.data, &last, &frame,
-                     &unit);
+    return LV_LAUNCH(cu, copy, lv_cuda_grid1(frame), (void *)&a->next.data, &last,
+                     &frame, &unit);
 }
 
 /* Copying ops whose kernel takes units of the output, of a pixel, and their size. */

@@ -1,8 +1,9 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Linear attention: forward in two fused passes (kernels/hedgehog.cu) for the shapes
- * they know, else the products of kernels/linattn.cu, one after the other.
+ * Linear attention, forward and backward: two fused passes each (kernels/hedgehog.cu,
+ * hedgehog_dx.cu) for the shapes they know, else the products of kernels/linattn.cu,
+ * one after the other.
  */
 
 #include "backend/cuda/cuda.h"
@@ -49,10 +50,12 @@ static void lay_out(Linattn *s, void *scratch, int pass)
     size_t largest = LV_MAX(f * d, (size_t)s->d * (size_t)s->p), p = (size_t)s->p;
     size_t rows = pass == FUSED ? 0 : s->rows, back = pass == BACKWARD ? s->rows : 0;
 
-    s->part  = lv_cuda_carve(scratch, &s->bytes, 4 * groups * (size_t)s->chunks * largest);
+    s->part  = lv_cuda_carve(scratch, &s->bytes,
+                             4 * groups * (size_t)s->chunks * largest);
     s->state = lv_cuda_carve(scratch, &s->bytes, 4 * groups * f * d);
     s->y     = lv_cuda_carve(scratch, &s->bytes, 4 * rows * p);
-    s->phi   = lv_cuda_carve(scratch, &s->bytes, rows * f * lv_dtype_size((LvDtype)s->type));
+    s->phi   = lv_cuda_carve(scratch, &s->bytes,
+                             rows * f * lv_dtype_size((LvDtype)s->type));
     s->sums  = lv_cuda_carve(scratch, &s->bytes, 4 * rows * (size_t)s->pitch);
     s->dphi  = lv_cuda_carve(scratch, &s->bytes, 4 * back * f);
     s->dy    = lv_cuda_carve(scratch, &s->bytes, 4 * back * p);
@@ -101,15 +104,19 @@ static int multiply(const Linattn *s, LvView a, LvView b, LvView c, int m, int n
     LvGrid grid = { lv_cuda_split((size_t)m, TILE), lv_cuda_split((size_t)n, TILE),
                     (size_t)(s->b * s->h), s->type == LV_BF16 ? 128 : 256, 0 };
 
-    return lv_cuda_launch(s->cu, s->type == LV_BF16 ? LV_K_batched_bf16 : LV_K_batched_f32,
+    return lv_cuda_launch(s->cu,
+                          s->type == LV_BF16 ? LV_K_batched_bf16 : LV_K_batched_f32,
                           grid, (void *[]) { &p });
 }
 
-/* out [items,size] from the chunks of s->part. */
-static int add_chunks(const Linattn *s, float *out, size_t n, size_t size, int outer,
-                      int chunks, int add)
+/* out [items,size] from part [outer,items,chunks,size]. */
+static int add_chunks(const Linattn *s, const float *part, float *out, size_t items,
+                      size_t size, int outer, int add)
 {
-    return LV_LAUNCH(s->cu, linattn_sum, lv_cuda_grid1(n), (void *)&s->part, &out, &n, &size,
+    size_t n   = items * size;
+    int chunks = s->chunks;
+
+    return LV_LAUNCH(s->cu, linattn_sum, lv_cuda_grid1(n), &part, &out, &n, &size,
                      &outer, &chunks, &add);
 }
 
@@ -128,11 +135,11 @@ static int sum_tokens(const Linattn *s, LvView a, LvView b, float *out, int m, i
     LvGrid grid = { lv_cuda_split((size_t)m, TILE), lv_cuda_split((size_t)n, TILE),
                     (size_t)(s->b * s->h * chunks), s->type == LV_BF16 ? 128 : 256, 0 };
 
-    ret = lv_cuda_launch(s->cu, s->type == LV_BF16 ? LV_K_batched_bf16 : LV_K_batched_f32,
+    ret = lv_cuda_launch(s->cu,
+                         s->type == LV_BF16 ? LV_K_batched_bf16 : LV_K_batched_f32,
                          grid, (void *[]) { &p });
     items *= over_samples ? 1 : (size_t)s->b;
-    items *= size;
-    return ret < 0 ? ret : add_chunks(s, out, items, size, outer, chunks, add);
+    return ret < 0 ? ret : add_chunks(s, s->part, out, items, size, outer, add);
 }
 
 static LvGrid row_grid(const Linattn *s)
@@ -160,36 +167,57 @@ static LvView sums_of(const Linattn *s)
     return dense(s, s->sums, LV_F32, s->l, s->pitch);
 }
 
-/* Kernels of the fused passes by D and P, each 64 or 128; -1: none. */
-static int fused_kernel(const Linattn *s, int apply)
-{
-    static const int kernel[2][2][2] = {
-        { { LV_K_hedgehog_state_d64_p64, LV_K_hedgehog_apply_d64_p64 },
-          { LV_K_hedgehog_state_d64_p128, LV_K_hedgehog_apply_d64_p128 } },
-        { { LV_K_hedgehog_state_d128_p64, LV_K_hedgehog_apply_d128_p64 },
-          { LV_K_hedgehog_state_d128_p128, LV_K_hedgehog_apply_d128_p128 } },
-    };
+/* The fused passes, forward and backward. */
+enum FusedPass { STATE, APPLY, QUERIES, KEYS, PASSES };
 
-    if (s->type != LV_BF16 || s->map != LV_MAP_HEDGEHOG || (s->d != 64 && s->d != 128) ||
-        (s->p != 64 && s->p != 128))
-        return -1;
-    return kernel[s->d == 128][s->p == 128][apply];
+/* Kernels by D and P, each 64 or 128; 0: none. */
+#define FUSED_ROW(size) {                                                           \
+    LV_K_hedgehog_state_##size, LV_K_hedgehog_apply_##size,                         \
+    LV_K_hedgehog_queries_##size, LV_K_hedgehog_keys_##size }
+
+static const int fused_kernels[2][2][PASSES] = {
+    { FUSED_ROW(d64_p64), FUSED_ROW(d64_p128) },
+    { FUSED_ROW(d128_p64), { LV_K_hedgehog_state_d128_p128,
+                             LV_K_hedgehog_apply_d128_p128 } },
+};
+
+static int fused_kernel(const Linattn *s, int pass)
+{
+    return fused_kernels[s->d == 128][s->p == 128][pass];
+}
+
+/* A block for each chunk of each head; its memory as the kernels lay it out. */
+static LvGrid fused_grid(const Linattn *s, int pass)
+{
+    size_t d = (size_t)s->d, p = (size_t)s->p, f = (size_t)s->f, t = FUSED_TOKENS;
+    size_t maps = 2 * d * p, tiles = 4 * t * d, state = 2 * f * d, phi = 2 * t * f;
+    size_t backward = maps + state + tiles + 2 * t * p + 4 * (f + t);
+    const size_t bytes[PASSES] = { maps + tiles + phi, maps + state + 2 * f + tiles,
+                                   backward + phi, backward };
+
+    return (LvGrid) { (size_t)s->chunks, (size_t)(s->b * s->h), 1, 256, bytes[pass] };
+}
+
+/* Whether passes first and first + 1 are to be had here. */
+static int has_fused(const Linattn *s, int first)
+{
+    if (s->type != LV_BF16 || s->map != LV_MAP_HEDGEHOG ||
+        (s->d != 64 && s->d != 128) || (s->p != 64 && s->p != 128))
+        return 0;
+    return fused_kernel(s, first) && fused_grid(s, first).shared <= s->cu->block_bytes &&
+           fused_grid(s, first + 1).shared <= s->cu->block_bytes;
 }
 
 static int run_fused(const Linattn *s, const LvLinattnArgs *a)
 {
-    size_t d = (size_t)s->d, p = (size_t)s->p, f = (size_t)s->f, size = f * (d + 1);
-    size_t groups = (size_t)(s->b * s->h), tiles = 2 * 2 * FUSED_TOKENS * d;
-    LvGrid state = { (size_t)s->chunks, groups, 1, 256,
-                     2 * d * p + tiles + 2 * FUSED_TOKENS * f };
-    LvGrid apply = { (size_t)s->chunks, groups, 1, 256, 2 * d * p + 2 * f * (d + 1) + tiles };
+    size_t size = (size_t)s->f * (size_t)(s->d + 1), groups = (size_t)(s->b * s->h);
     int chunk = s->chunk;
-    int ret = lv_cuda_launch(s->cu, fused_kernel(s, 0), state,
+    int ret = lv_cuda_launch(s->cu, fused_kernel(s, STATE), fused_grid(s, STATE),
                              (void *[]) { (void *)a, &chunk, (void *)&s->part });
 
-    if (ret < 0 || (ret = add_chunks(s, s->state, groups * size, size, 1, s->chunks, 0)) < 0)
+    if (ret < 0 || (ret = add_chunks(s, s->part, s->state, groups, size, 1, 0)) < 0)
         return ret;
-    return lv_cuda_launch(s->cu, fused_kernel(s, 1), apply,
+    return lv_cuda_launch(s->cu, fused_kernel(s, APPLY), fused_grid(s, APPLY),
                           (void *[]) { (void *)a, &chunk, (void *)&s->state });
 }
 
@@ -197,7 +225,7 @@ int lv_cuda_plan_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
 {
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
 
-    lay_out(&s, NULL, fused_kernel(&s, 0) < 0 ? FORWARD : FUSED);
+    lay_out(&s, NULL, has_fused(&s, STATE) ? FUSED : FORWARD);
     call->scratch_bytes = s.bytes;
     return 0;
 }
@@ -205,7 +233,8 @@ int lv_cuda_plan_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
 /* Without the fused passes. */
 static int run_products(Linattn *s, const LvLinattnArgs *a)
 {
-    LvView v = turned(heads_of(s, &a->v)), state = dense(s, s->state, LV_F32, s->f, s->d + 1);
+    LvView v = turned(heads_of(s, &a->v)),
+               state = dense(s, s->state, LV_F32, s->f, s->d + 1);
     int ret;
 
     v.ones = s->d;
@@ -223,7 +252,7 @@ static int run_products(Linattn *s, const LvLinattnArgs *a)
 int lv_cuda_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
 {
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
-    int fused = fused_kernel(&s, 0) >= 0;
+    int fused = has_fused(&s, STATE);
 
     lay_out(&s, call->scratch, fused ? FUSED : FORWARD);
     if (lv_has(&a->state))
@@ -231,13 +260,81 @@ int lv_cuda_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
     return fused ? run_fused(&s, a) : run_products(&s, a);
 }
 
+/* Scratch of the fused gradient. */
+typedef struct FusedParts {
+    float *ds, *dw;    /* [B H,chunks,F,D+1], [B H,chunks,D,P] */
+    float *dstate;     /* [B H,F,D+1] */
+    float *delta;      /* [B H,L] */
+    uint16_t *dy;      /* in bf16, when dy is not */
+    size_t bytes;
+} FusedParts;
+
+static FusedParts fused_parts(const Linattn *s, const LvTensor *dy, void *scratch)
+{
+    size_t groups = (size_t)(s->b * s->h), chunks = (size_t)s->chunks;
+    size_t state = (size_t)s->f * (size_t)(s->d + 1);
+    FusedParts f = { 0 };
+
+    f.ds     = lv_cuda_carve(scratch, &f.bytes, 4 * groups * chunks * state);
+    f.dw     = lv_cuda_carve(scratch, &f.bytes,
+                             4 * groups * chunks * (size_t)(s->d * s->p));
+    f.dstate = lv_cuda_carve(scratch, &f.bytes, 4 * groups * state);
+    f.delta  = lv_cuda_carve(scratch, &f.bytes, 4 * s->rows);
+    f.dy     = lv_cuda_carve(scratch, &f.bytes,
+                             dy->dtype == LV_BF16 ? 0 : 2 * lv_tensor_numel(dy));
+    return f;
+}
+
 int lv_cuda_plan_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *call)
 {
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
 
+    if (has_fused(&s, QUERIES)) {
+        call->scratch_bytes = fused_parts(&s, &a->dy, NULL).bytes;
+        return 0;
+    }
     lay_out(&s, NULL, BACKWARD);
     call->scratch_bytes = s.bytes;
     return 0;
+}
+
+/* delta = sum of dy o for each token and head, as for softmax attention. */
+static int fused_delta(const Linattn *s, const LvLinattnDxArgs *a, float *delta)
+{
+    LvAttnDxArgs d = { .q = a->q, .o = a->o, .dy = a->dy, .heads = a->heads,
+                       .batch = a->batch };
+
+    return LV_LAUNCH(s->cu, attn_delta, lv_cuda_grid1(8 * s->rows), &d, &delta);
+}
+
+/* dw from the parts of a pass. */
+static int fused_dw(const Linattn *s, const FusedParts *f, const LvTensor *dw, int add)
+{
+    return lv_has(dw) ? add_chunks(s, f->dw, dw->data, (size_t)s->h,
+                                   (size_t)(s->d * s->p), s->b, add) : 0;
+}
+
+static int run_fused_dx(const Linattn *s, const LvLinattnDxArgs *a, void *scratch)
+{
+    FusedParts f = fused_parts(s, &a->dy, scratch);
+    size_t state = (size_t)s->f * (size_t)(s->d + 1);
+    const void *dy = a->dy.dtype == LV_BF16 ? a->dy.data : f.dy;
+    int chunk = s->chunk, ret = fused_delta(s, a, f.delta);
+
+    if (ret >= 0 && a->dy.dtype != LV_BF16)
+        ret = lv_cuda_cast(s->cu, f.dy, LV_BF16, a->dy.data, a->dy.dtype,
+                           lv_tensor_numel(&a->dy));
+    if (ret < 0 ||
+        (ret = lv_cuda_launch(s->cu, fused_kernel(s, QUERIES), fused_grid(s, QUERIES),
+                              (void *[]) { (void *)a, &chunk, &dy, &f.delta, &f.ds,
+                                           &f.dw })) < 0 ||
+        (ret = fused_dw(s, &f, &a->dwq, a->add >> 3 & 1)) < 0 ||
+        (!lv_has(&a->dk) && !lv_has(&a->dv) && !lv_has(&a->dwk)) ||
+        (ret = add_chunks(s, f.ds, f.dstate, (size_t)(s->b * s->h), state, 1, 0)) < 0)
+        return ret;
+    ret = lv_cuda_launch(s->cu, fused_kernel(s, KEYS), fused_grid(s, KEYS),
+                         (void *[]) { (void *)a, &chunk, &f.dstate, &f.dw });
+    return ret < 0 ? ret : fused_dw(s, &f, &a->dwk, a->add >> 4 & 1);
 }
 
 /* From dphi through a map: dx and dw of x w. */
@@ -249,10 +346,11 @@ static int through_map(Linattn *s, const LvTensor *x, const LvTensor *w,
                         &s->map, &s->rows, &s->p, &s->f);
 
     if (ret >= 0 && lv_has(dx))
-        ret = multiply(s, dy, weights_of(s, w), heads_of(s, dx), s->l, s->d, s->p, add_x);
+        ret = multiply(s, dy, weights_of(s, w), heads_of(s, dx), s->l, s->d, s->p,
+                       add_x);
     if (ret >= 0 && lv_has(dw))
-        ret = sum_tokens(s, turned(heads_of(s, x)), turned(dy), dw->data, s->d, s->p, 1, 1,
-                         add_w);
+        ret = sum_tokens(s, turned(heads_of(s, x)), turned(dy), dw->data, s->d, s->p,
+                         1, 1, add_w);
     return ret;
 }
 
@@ -282,13 +380,14 @@ static int keys_dx(Linattn *s, const LvLinattnDxArgs *a)
 
     v.ones_k = s->d;
     if (ret >= 0 && lv_has(&a->dv))
-        ret = multiply(s, phi_of(s), turned(dstate), heads_of(s, &a->dv), s->l, s->d, s->f,
-                       a->add >> 2 & 1);
+        ret = multiply(s, phi_of(s), turned(dstate), heads_of(s, &a->dv), s->l, s->d,
+                       s->f, a->add >> 2 & 1);
     if (ret < 0 || (!lv_has(&a->dk) && !lv_has(&a->dwk)))
         return ret;
     ret = multiply(s, v, dstate, dense(s, s->dphi, LV_F32, s->l, s->f), s->l, s->f,
                    s->d + 1, 0);
-    return ret < 0 ? ret : through_map(s, &a->k, &a->wk, &a->dk, &a->dwk, a->add >> 1 & 1,
+    return ret < 0 ? ret :
+           through_map(s, &a->k, &a->wk, &a->dk, &a->dwk, a->add >> 1 & 1,
                                        a->add >> 4 & 1);
 }
 
@@ -297,6 +396,8 @@ int lv_cuda_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *call)
     Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
     int ret;
 
+    if (has_fused(&s, QUERIES))
+        return run_fused_dx(&s, a, call->scratch);
     lay_out(&s, call->scratch, BACKWARD);
     if ((ret = queries_dx(&s, a)) < 0)
         return ret;

@@ -78,7 +78,8 @@ int lv_cuda_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
     LvCuda *cu    = lv_cuda(dev);
     LvGemmKey key = key_of(a);
     size_t at     = 0;
-    const void *w = lv_cuda_form(cu, &a->w, LV_FORM_PLAIN, a->x.dtype, call->scratch, &at);
+    const void *w = lv_cuda_form(cu, &a->w, LV_FORM_PLAIN, a->x.dtype, call->scratch,
+                                 &at);
     void *sum     = a->y.data;
     int ret;
 

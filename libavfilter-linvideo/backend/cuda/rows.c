@@ -59,8 +59,8 @@ static int add_runs(LvCuda *cu, void *part, size_t samples, int runs, int cols,
     void *data  = y->data;
     int type    = y->dtype;
 
-    return LV_LAUNCH(cu, cols_sum, grid, &part, &runs, &cols, &data, &type, &row, &stride,
-                     &add);
+    return LV_LAUNCH(cu, cols_sum, grid, &part, &runs, &cols, &data, &type, &row,
+                     &stride, &add);
 }
 
 static int norm_sums(const LvNormDxArgs *a)
@@ -83,13 +83,15 @@ static int norm_columns(LvCuda *cu, const LvNormDxArgs *a, LvCall *call)
 {
     size_t batch = (size_t)a->batch;
     int runs = runs_of((size_t)a->x.dim[0] / batch), cols = a->x.dim[1];
-    float *part = call->scratch, *total = part + 2 * batch * (size_t)runs * (size_t)cols;
+    float *part = call->scratch,
+                  *total = part + 2 * batch * (size_t)runs * (size_t)cols;
     LvGrid params = lv_cuda_grid1((size_t)cols);
     int ret = LV_LAUNCH(cu, norm_cols, col_grid(batch, runs, cols), (void *)a, &runs,
                         &part);
 
     if (ret >= 0)
-        ret = LV_LAUNCH(cu, norm_fold, sum_grid(cols, batch), (void *)a, &runs, &part, &total);
+        ret = LV_LAUNCH(cu, norm_fold, sum_grid(cols, batch), (void *)a, &runs, &part,
+                        &total);
     if (ret < 0 || (!lv_has(&a->dw) && !lv_has(&a->db)))
         return ret;
     return LV_LAUNCH(cu, norm_params, params, (void *)a, &total);
@@ -150,7 +152,8 @@ int lv_cuda_qknorm_dx(LvDevice *dev, const LvQknormDxArgs *a, LvCall *call)
         ret = LV_LAUNCH(cu, qknorm_cols, col_grid(1, runs, cols), (void *)a, &runs,
                         &call->scratch);
         if (ret >= 0)
-            ret = add_runs(cu, call->scratch, 1, runs, cols, &a->dw, 0, 0, a->add >> 1 & 1);
+            ret = add_runs(cu, call->scratch, 1, runs, cols, &a->dw, 0, 0,
+                           a->add >> 1 & 1);
     }
     return ret < 0 || !lv_has(&a->dx) ? ret :
            LV_LAUNCH(cu, qknorm_dx, row_grid(&a->x), (void *)a);
@@ -179,8 +182,9 @@ int lv_cuda_reduce(LvDevice *dev, const LvReduceArgs *a, LvCall *call)
 
     if (times <= FEW)
         return LV_LAUNCH(cu, reduce_few, lv_cuda_grid1(n), (void *)a, &n, &times);
-    ret = LV_LAUNCH(cu, reduce_cols, col_grid(groups, runs, a->inner), (void *)a, &times,
-                    &runs, &call->scratch);
-    return ret < 0 ? ret : add_runs(cu, call->scratch, groups, runs, a->inner, &a->y, 0, 1,
+    ret = LV_LAUNCH(cu, reduce_cols, col_grid(groups, runs, a->inner), (void *)a,
+                    &times, &runs, &call->scratch);
+    return ret < 0 ? ret :
+           add_runs(cu, call->scratch, groups, runs, a->inner, &a->y, 0, 1,
                                     a->add & 1);
 }
