@@ -165,10 +165,21 @@ static void give(Grad *c, LvTensor t, LvTensor d, int own)
 
 /* Rules. dy has the shape of the record's first output. */
 
+/* A bias stands in every row. */
+static void grad_bias(Grad *c, LvTensor b, LvTensor dy)
+{
+    int add = 0;
+    LvTensor db = want(c, b, NULL, 0, &add);
+
+    if (lv_has(&db))
+        append(c, LV_OP_REDUCE, &(LvOpArgs) { .reduce = {
+            dy, db, (int)lv_tensor_numel(&db), add } });
+}
+
 static void grad_linear(Grad *c, const LvLinearArgs *a, LvTensor dy)
 {
     int add = 0;
-    LvTensor dx = want(c, a->x, NULL, 0, &add), dw, db;
+    LvTensor dx = want(c, a->x, NULL, 0, &add), dw;
 
     if (lv_has(&dx))
         append(c, LV_OP_LINEAR_DX, &(LvOpArgs) { .linear_dx = { dy, a->w, dx, add } });
@@ -177,10 +188,7 @@ static void grad_linear(Grad *c, const LvLinearArgs *a, LvTensor dy)
     if (lv_has(&dw))
         append(c, LV_OP_LINEAR_DW, &(LvOpArgs) { .linear_dw = {
             dy, at(c, a->x), dw, add } });
-    add = 0;
-    db  = want(c, a->b, NULL, 0, &add);
-    if (lv_has(&db))
-        append(c, LV_OP_REDUCE, &(LvOpArgs) { .reduce = { dy, db, db.dim[0], add } });
+    grad_bias(c, a->b, dy);
 }
 
 static void grad_norm(Grad *c, const LvNormArgs *a, LvTensor dy)
@@ -265,12 +273,7 @@ static void grad_mix(Grad *c, const LvMixArgs *a, LvTensor dy)
 
 static void grad_add(Grad *c, const LvAddArgs *a, LvTensor dy)
 {
-    int add = 0;
-    LvTensor db = want(c, a->b, NULL, 0, &add);
-
-    if (lv_has(&db))
-        append(c, LV_OP_REDUCE, &(LvOpArgs) { .reduce = {
-            dy, db, (int)lv_tensor_numel(&db), add } });
+    grad_bias(c, a->b, dy);
     give(c, a->a, dy, 1);
 }
 
@@ -322,7 +325,7 @@ static void grad_unpatchify(Grad *c, const LvUnpatchifyArgs *a, LvTensor dy)
 static void grad_conv(Grad *c, const LvConvArgs *a, LvTensor dy)
 {
     int add = 0;
-    LvTensor dx = want(c, a->x, NULL, 0, &add), dw, db;
+    LvTensor dx = want(c, a->x, NULL, 0, &add), dw;
 
     if (lv_has(&dx))
         append(c, LV_OP_CONV_DX, &(LvOpArgs) { .conv_dx = {
@@ -332,10 +335,7 @@ static void grad_conv(Grad *c, const LvConvArgs *a, LvTensor dy)
     if (lv_has(&dw))
         append(c, LV_OP_CONV_DW, &(LvOpArgs) { .conv_dw = {
             dy, at(c, a->x), dw, a->stride, a->pad, add } });
-    add = 0;
-    db  = want(c, a->b, NULL, 0, &add);
-    if (lv_has(&db))
-        append(c, LV_OP_REDUCE, &(LvOpArgs) { .reduce = { dy, db, db.dim[0], add } });
+    grad_bias(c, a->b, dy);
     give(c, a->r, dy, 1);
 }
 

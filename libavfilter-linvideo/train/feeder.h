@@ -36,7 +36,8 @@ int lv_feeder_new(LvFeeder **f, int items, size_t bytes, int threads, LvFeederMa
 void lv_feeder_free(LvFeeder **f);
 
 /**
- * Data of a step, until the next call; the following step is begun.
+ * Data of a step, until the next call; the following step is begun. Steps are meant to
+ * be asked for once and in order: any other is made anew, while the caller waits.
  *
  * @return 0, or an error of the function that makes it
  */

@@ -83,12 +83,13 @@ static int encode_all(Work *w, LvLatentsProgress progress, void *opaque)
 {
     int clips = w->a->cfg->flow.clips, ret = 0;
 
-    for (int i = 0; i < clips && ret >= 0; i++) {
-        void *data = NULL;
-        if (i % AT_ONCE == 0 && progress && (ret = progress(opaque, i, clips)) < 0)
+    for (int i = 0; i < clips && ret >= 0; i += AT_ONCE) {
+        void *data;
+        if ((progress && (ret = progress(opaque, i, clips)) < 0) ||
+            (ret = lv_feeder_get(w->feeder, i / AT_ONCE, &data)) < 0)
             break;
-        if ((ret = lv_feeder_get(w->feeder, i / AT_ONCE, &data)) >= 0)
-            ret = encode(w, (float *)data + (size_t)(i % AT_ONCE) * w->pixels, i);
+        for (int k = 0; k < LV_MIN(AT_ONCE, clips - i) && ret >= 0; k++)
+            ret = encode(w, (float *)data + (size_t)k * w->pixels, i + k);
     }
     return ret;
 }
