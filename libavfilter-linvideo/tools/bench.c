@@ -22,7 +22,7 @@
 #include "model/tae.h"
 
 enum { MAX_INPUTS = 2 * LV_MAX_LAYERS + 8, MAX_LAYERS = LV_MAX_LAYERS + 1,
-       MAX_REPS = 1000 };
+       MAX_REPS = 1000, MAX_TARGETS = 512 };
 
 /* A run this long is not repeated more than SLOW_REPS times. */
 #define SLOW_SECONDS 8.0
@@ -56,6 +56,9 @@ typedef struct Bench {
     void *arena;
     Block *weights;
     int nb_weights;
+    int train;        ///< weights are made to be trained: f32, each with a gradient
+    LvGradTarget target[MAX_TARGETS];
+    int nb_targets;
     Input input[MAX_INPUTS];
     int nb_inputs;
     double times[MAX_LAYERS]; ///< how often the records of a layer count
@@ -109,7 +112,7 @@ static LvTensor describe(LvDtype type, int rank, const int *dim)
 }
 
 /* A weight; absent, and the graph fails at its use, when there is no memory. */
-static LvTensor make_weight(Bench *b, LvDtype type, int rank, const int *dim)
+static LvTensor take_weight(Bench *b, LvDtype type, int rank, const int *dim)
 {
     LvTensor t = describe(type, rank, dim);
     Block *block = calloc(1, sizeof(*block));
@@ -125,6 +128,17 @@ static LvTensor make_weight(Bench *b, LvDtype type, int rank, const int *dim)
     t.id    = LV_ID_WEIGHT - b->nb_weights++;
     t.data  = block->data;
     t.fixed = 1;
+    return t;
+}
+
+static LvTensor make_weight(Bench *b, LvDtype type, int rank, const int *dim)
+{
+    LvTensor t = take_weight(b, b->train ? LV_F32 : type, rank, dim);
+
+    t.fixed = !b->train;
+    if (b->train && b->nb_targets < MAX_TARGETS)
+        b->target[b->nb_targets++] =
+            (LvGradTarget) { t, take_weight(b, LV_F32, rank, dim) };
     return t;
 }
 
@@ -375,6 +389,40 @@ static int trace_layer(Bench *b, const Work *w)
     return trace_dit(b, &c, size, 0);
 }
 
+/* A step's forward and backward passes over w->a samples at the shapes of
+ * samples/configs/motion.json: text side, network, loss, all gradients. */
+static int trace_step(Bench *b, const Work *w)
+{
+    const LvDitConfig c = { .dim = 192, .ffn_dim = 768, .heads = 3, .layers = 12,
+                            .text_dim = 128, .text_len = 64, .freq_dim = 256,
+                            .channels = 16, .patch = { 1, 2, 2 }, .eps = 1e-6f };
+    const int size[] = { 5, 14, 24 }, batch = w->a;
+    LvDitInputs *in = calloc(1, sizeof(*in));
+    LvDit m = { .block = calloc(c.layers, sizeof(*m.block)) };
+    LvTensor v, dv, target, weight;
+    int ret = -ENOMEM;
+
+    if (in && m.block) {
+        b->train = 1;
+        random_dit(b, &m, &c);
+        lv_graph_train(b->graph, 0);
+        lv_dit_batch_inputs(b->graph, &m, size, batch, in);
+        keep_input(b, in->latent);
+        keep_input(b, in->t);
+        keep_input(b, in->rope);
+        v = lv_dit_trace_batch(b->graph, &m,
+                               INPUT(b, LV_F32, 2, batch * c.text_len, c.text_dim), in,
+                               b->act);
+        target = keep_input(b, lv_external(b->graph, "target", LV_F32, 5, v.dim));
+        weight = INPUT(b, LV_F32, 1, batch);
+        lv_loss(b->graph, v, target, weight, LV_LOSS_MSE, LV_F32, &dv);
+        ret = lv_grad(b->graph, &(LvGradSeed) { v, dv }, 1, b->target, b->nb_targets);
+    }
+    lv_dit_free(&m);
+    free(in);
+    return ret == -ENOMEM ? lv_fail(&b->msg, ret, "out of memory") : ret;
+}
+
 /* The shapes of the model that generate takes by default, of its own clip. */
 static int trace_motion(Bench *b, const Work *w)
 {
@@ -470,6 +518,8 @@ static const Work works[] = {
       "its text side: keys and values of 512 rows for all layers" },
     { "dit-motion", trace_motion, 0, 0, 0, 1, 0,
       "the shapes of the default model, one forward of its clip" },
+    { "dit-motion-step", trace_step, 8, 0, 0, 1, 0,
+      "training: forward and back over 8 samples of 420 tokens" },
     LAYER(2048, 1), LAYER(4096, 0), LAYER(8192, 1),
     LAYER(16384, 0), LAYER(32768, 0), LAYER(65536, 0),
     { "tae-256", trace_tae, 32, 5, 0, 1, 0,
@@ -519,6 +569,7 @@ static void clear_work(Bench *b)
     }
     b->arena      = NULL;
     b->nb_weights = b->nb_inputs = 0;
+    b->nb_targets = b->train = 0;
     b->note[0]    = '\0';
     b->random     = 1;
     memset(b->input, 0, sizeof(b->input));
