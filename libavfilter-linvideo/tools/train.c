@@ -22,7 +22,7 @@
 #include "train/log.h"
 #include "train/tokenizer.h"
 
-enum { PATH_SIZE = 4096, PSNR_CLIPS = 32, STEP_CAPTIONS = 20000 };
+enum { PATH_SIZE = 4096, PSNR_CLIPS = 32, CAPTIONS = 20000 };
 
 /* Seconds between two checkpoints, and between two lines. */
 #define SAVE_EVERY 300
@@ -73,36 +73,42 @@ typedef struct Stage {
     const char *name;
     LvTrainer *trainer;
     int (*step)(void *stage);
-    void (*fields)(void *stage, LvLogField *f); ///< two of them
+    int (*fields)(void *stage, LvLogField *f); ///< of the last step: 1 or 2 of them
     void *opaque;
     double flops;          ///< of a step; 0: unknown
 } Stage;
 
-static void show(const Stage *s, const LvLogField *f, int steps, double seconds)
+static void show(const Stage *s, int steps, double seconds)
 {
     int left = s->trainer->optim.steps - s->trainer->step;
     double rate = steps / seconds;
+    LvLogField f[2];
+    int nb = s->fields(s->opaque, f);
 
-    fprintf(stderr, "linvideo: %s %d/%d: %s %.5g, %s %.5g, %.3g steps/s", s->name,
-            s->trainer->step, s->trainer->optim.steps, f[0].name, f[0].value, f[1].name,
-            f[1].value, rate);
+    fprintf(stderr, "linvideo: %s %d/%d: ", s->name, s->trainer->step,
+            s->trainer->optim.steps);
+    for (int i = 0; i < nb; i++)
+        fprintf(stderr, "%s %.5g, ", f[i].name, f[i].value);
+    fprintf(stderr, "%.3g steps/s", rate);
     if (s->flops > 0)
         fprintf(stderr, " (%.0f GFLOP/s)", rate * s->flops * 1e-9);
     fprintf(stderr, ", %.0f min left\n", left / rate / 60);
 }
 
-static int take_step(const Stage *s, FILE *log, LvLogField *f)
+static int take_step(const Stage *s, FILE *log)
 {
     double start = lv_seconds();
-    int ret = s->step(s->opaque);
+    int ret = s->step(s->opaque), nb;
+    LvLogField f[5];
 
     if (ret < 0)
         return ret;
-    s->fields(s->opaque, f);
-    f[2] = (LvLogField) { "lr", lv_optim_rate(&s->trainer->optim, s->trainer->step - 1) };
-    f[3] = (LvLogField) { "grad_norm", s->trainer->grad_norm };
-    f[4] = (LvLogField) { "seconds", lv_seconds() - start };
-    lv_log_line(log, s->trainer->step, f, 5);
+    nb      = s->fields(s->opaque, f);
+    f[nb++] = (LvLogField) { "lr", lv_optim_rate(&s->trainer->optim,
+                                                 s->trainer->step - 1) };
+    f[nb++] = (LvLogField) { "grad_norm", s->trainer->grad_norm };
+    f[nb++] = (LvLogField) { "seconds", lv_seconds() - start };
+    lv_log_line(log, s->trainer->step, f, nb);
     return 0;
 }
 
@@ -112,15 +118,14 @@ static int loop(Train *t, const Stage *s, const char *run, FILE *log)
     int end = t->until ? LV_MIN(t->until, s->trainer->optim.steps) : s->trainer->optim.steps;
     double saved = lv_seconds(), shown = saved;
     int shown_step = s->trainer->step, ret = 0;
-    LvLogField f[5];
 
     while (ret >= 0 && s->trainer->step < end && !caught && !out_of_time(t)) {
         double now;
-        if ((ret = take_step(s, log, f)) < 0)
+        if ((ret = take_step(s, log)) < 0)
             break;
         now = lv_seconds();
         if (now - shown >= LINE_EVERY || s->trainer->step == end) {
-            show(s, f, s->trainer->step - shown_step, now - shown);
+            show(s, s->trainer->step - shown_step, now - shown);
             shown      = now;
             shown_step = s->trainer->step;
         }
@@ -157,9 +162,9 @@ static int tokenizer_stage(Train *t)
     if (exists(path(t, "tokenizer.spm", file)))
         return 1;
     fprintf(stderr, "linvideo: tokenizer of %d pieces from %d captions\n",
-            t->cfg.model.text.vocab, STEP_CAPTIONS);
+            t->cfg.model.text.vocab, CAPTIONS);
     return lv_tokenizer_train(file, t->cfg.model.text.vocab, (uint64_t)t->cfg.seed,
-                              STEP_CAPTIONS, &t->msg) < 0 ? -1 : 1;
+                              CAPTIONS, &t->msg) < 0 ? -1 : 1;
 }
 
 static int autoencoder_step(void *stage)
@@ -167,12 +172,13 @@ static int autoencoder_step(void *stage)
     return lv_autoencoder_step(stage);
 }
 
-static void autoencoder_fields(void *stage, LvLogField *f)
+static int autoencoder_fields(void *stage, LvLogField *f)
 {
     const LvAutoencoder *a = stage;
 
     f[0] = (LvLogField) { "psnr", -10 * log10(a->mse) };
     f[1] = (LvLogField) { "latent_square", a->z_square };
+    return 2;
 }
 
 static int open_autoencoder(Train *t, LvAutoencoder **a, int train)
@@ -248,12 +254,12 @@ static int flow_step(void *stage)
     return lv_flow_step(stage);
 }
 
-static void flow_fields(void *stage, LvLogField *f)
+static int flow_fields(void *stage, LvLogField *f)
 {
     const LvFlow *flow = stage;
 
     f[0] = (LvLogField) { "loss", flow->mse };
-    f[1] = (LvLogField) { "grad", flow->trainer->grad_norm };
+    return 1;
 }
 
 static int open_flow(Train *t, LvFlow **f, int train)
