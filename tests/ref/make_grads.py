@@ -181,7 +181,8 @@ def block(w, p, x, time, text, kind):
     m = (time + w.make(p + "modulation", [1, 6, dim], 0.3)).split(1, 1)
     y = layer_norm(x, eps) * (1 + m[1]) + m[0]
     x = x + attention(w, p + "self_attn.", y, y, kind, rotate) * m[2]
-    y = layer_norm(x, eps) * w.gain(p + "norm3.weight", dim) + w.bias(p + "norm3.bias", dim)
+    y = layer_norm(x, eps) * w.gain(p + "norm3.weight", dim)
+    y = y + w.bias(p + "norm3.bias", dim)
     x = x + attention(w, p + "cross_attn.", y, text, "softmax", lambda z: z)
     y = layer_norm(x, eps) * (1 + m[4]) + m[3]
     y = gelu(w.linear(p + "ffn.0", y, DIT["ffn_dim"]))
@@ -343,7 +344,9 @@ def save(path, parts, kinds):
 
 
 def main():
-    folder = sys.argv[1] if len(sys.argv) == 2 else sys.exit("usage: make_grads.py FOLDER")
+    if len(sys.argv) != 2:
+        sys.exit("usage: make_grads.py FOLDER")
+    folder = sys.argv[1]
     linear, mixed = ["softmax", "linear"], ["softmax", "mixed"]
     save(folder + "/grads_dit.safetensors", flow(linear, 1), linear)
     save(folder + "/grads_dit_mixed.safetensors", flow(mixed, 2), mixed)
