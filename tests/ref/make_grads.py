@@ -19,11 +19,12 @@ import torch.nn.functional as F
 
 torch.set_default_dtype(torch.float64)
 
+# Every eps is large enough to be seen.
 DIT = dict(dim=48, ffn_dim=50, num_heads=2, num_layers=2, text_dim=24, text_len=6,
-           freq_dim=16, in_channels=4, patch=[1, 2, 2], eps=1e-6,
-           feature_map="hedgehog", feature_dim=16, feature_eps=1e-6)
+           freq_dim=16, in_channels=4, patch=[1, 2, 2], eps=1e-3,
+           feature_map="hedgehog", feature_dim=16, feature_eps=0.02)
 TEXT = dict(vocab=24, dim=24, dim_attn=32, dim_ffn=32, num_heads=2, num_layers=2,
-            num_buckets=8, max_distance=6, eps=1e-6)
+            num_buckets=8, max_distance=6, eps=2e-3)
 VAE = dict(latent_channels=4, patch_size=2,
            stages=[dict(width=8, blocks=1), dict(width=12, blocks=2, frames=2)])
 REST = dict(video=dict(width=16, height=16, frames=7, fps=8),
