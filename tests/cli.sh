@@ -8,6 +8,7 @@
 
 linvideo=$(absolute "${LINVIDEO:-build/linvideo}")
 samples=$(absolute "$(dirname "$0")/../samples")
+recipe=$(absolute "$(dirname "$0")/ref/tiny.json")
 LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$samples}
 export LINVIDEO_MODEL_PATH
 
@@ -69,7 +70,7 @@ says "help lists the commands" 0 '^ *generate ' "$linvideo" --help
 says "version" 0 '^liblinvideo [0-9]+\.[0-9]+\.[0-9]+' "$linvideo" --version
 says "no command: usage" 2 '^Usage' "$linvideo"
 says "unknown command" 2 'no command "paint"' "$linvideo" paint
-for command in generate inspect bench dataset; do
+for command in generate inspect bench dataset train; do
     says "help of $command" 0 "^Usage: linvideo $command" "$linvideo" $command --help
 done
 says "generate --help names every parameter" 0 '--negative_prompt' \
@@ -261,6 +262,48 @@ says "dataset: nothing to do" 2 'nothing to do' "$linvideo" dataset
 says "dataset: an unknown option" 2 'no option "depth"' "$linvideo" dataset --depth 1
 says "dataset: a bad size" 2 'option size' "$linvideo" dataset --size 5x5 -o e.png
 says "dataset: no such folder" 1 'nowhere/e.png' "$linvideo" dataset -o nowhere/e.png
+
+# Training
+
+# steps_of FILE: steps that a run has taken
+steps_of() {
+    grep -aom 1 'step=[0-9]*' "$1" | head -n 1
+}
+
+says "train: stopped at a step" 3 'autoencoder 3/6: psnr' "$linvideo" train --until 3 "$recipe"
+equal "the stages until then" "$(cd tiny && echo *)" \
+    "autoencoder.jsonl autoencoder.safetensors tokenizer.spm"
+equal "the step is in the file" "$(steps_of tiny/autoencoder.safetensors)" step=3
+status "train: on, a stage" 0 "$linvideo" train --stage autoencoder "$recipe"
+status "train: on, the next" 0 "$linvideo" train --stage latents "$recipe"
+says "train: stopped in the last" 3 'flow 3/6: loss' "$linvideo" train --until 3 "$recipe"
+status "train: to the end" 0 "$linvideo" train "$recipe"
+equal "a line for each step" "$(sed 's/,.*//' tiny/flow.jsonl | tr '\n' ' ')" \
+    '{"step": 1 {"step": 2 {"step": 3 {"step": 4 {"step": 5 {"step": 6 '
+says "train: nothing is left to do" 0 'wrote tiny/model' "$linvideo" train "$recipe"
+status "train: without a stop" 0 "$linvideo" train --dir whole -o whole.safetensors "$recipe"
+cmp -s tiny/model.safetensors whole.safetensors && ok "the same model" ||
+    not_ok "the same model"
+says "inspect: what came out" 0 '^clip +32x32, 5 frames' \
+    "$linvideo" inspect ./whole.safetensors
+status "generate: with it" 0 generate --model ./whole.safetensors -o w.y4m "$prompt"
+equal "what is in it" "$(probe w.y4m $fields)" 32_32_yuv420p_tv_8/1_5
+sed 's/"steps": 6/"steps": 1000000/' "$recipe" >long.json
+status "train: stopped by SIGINT" 130 timeout --preserve-status -s INT 2 \
+    "$linvideo" train --stage autoencoder long.json
+steps=$(steps_of long/autoencoder.safetensors)
+[ "${steps#step=}" -gt 0 ] && ok "what was done is saved" ||
+    not_ok "what was done is saved" "$steps"
+equal "and in the log" "step=$(wc -l <long/autoencoder.jsonl)" "$steps"
+says "train: other settings" 1 'steps=1000000 .*wanted are steps=6 ' \
+    "$linvideo" train --dir long "$recipe"
+says "train: which recipe" 2 'which recipe' "$linvideo" train
+says "train: no such recipe" 1 'none.json' "$linvideo" train none.json
+says "train: an unknown stage" 2 'no stage "text"' "$linvideo" train --stage text long.json
+says "train: an unknown precision" 2 'none of auto, f32, bf16' \
+    "$linvideo" train --precision f8 long.json
+says "train: an unknown option" 2 'no option "depth"' "$linvideo" train --depth 1 long.json
+says "train: no recipe" 1 'prompt.txt: line' "$linvideo" train prompt.txt
 
 # Signals and terminals
 

@@ -403,10 +403,14 @@ static void grad_reduce(Grad *c, const LvReduceArgs *a, LvTensor dy)
     give(c, a->x, d, 1);
 }
 
-static int has_activation(const LvRecord *r)
+/* Its activation is within, or there are no statistics, which are outputs behind y. */
+static int is_untrained(const LvRecord *r)
 {
+    const LvOpInfo *op = lv_op_info(r->op);
+
     return (r->op == LV_OP_LINEAR && r->u.linear.act != LV_ACT_NONE) ||
-           (r->op == LV_OP_CONV && r->u.conv.act != LV_ACT_NONE);
+           (r->op == LV_OP_CONV && r->u.conv.act != LV_ACT_NONE) ||
+           !lv_has(&r->u.t[op->in + op->out - 1]);
 }
 
 static int fail_record(Grad *c, const LvRecord *r, const char *why)
@@ -417,7 +421,7 @@ static int fail_record(Grad *c, const LvRecord *r, const char *why)
 
 static void apply_rule(Grad *c, const LvRecord *r, LvTensor dy)
 {
-    if (has_activation(r)) {
+    if (is_untrained(r)) {
         fail_record(c, r, "traced without lv_graph_train(), so it has no gradient");
         return;
     }
