@@ -297,6 +297,9 @@ steps=$(steps_of long/autoencoder.safetensors)
 equal "and in the log" "step=$(wc -l <long/autoencoder.jsonl)" "$steps"
 says "train: other settings" 1 'steps=1000000 .*wanted are steps=6 ' \
     "$linvideo" train --dir long "$recipe"
+mkdir early && cp long/autoencoder.safetensors early
+says "train: latents too early" 1 'an autoencoder that is done' \
+    "$linvideo" train --dir early --stage latents long.json
 says "train: which recipe" 2 'which recipe' "$linvideo" train
 says "train: no such recipe" 1 'none.json' "$linvideo" train none.json
 says "train: an unknown stage" 2 'no stage "text"' "$linvideo" train --stage text long.json

@@ -66,6 +66,11 @@ static int exists(const char *file)
     return !access(file, F_OK);
 }
 
+static int is_done(const LvTrainer *t)
+{
+    return t->step >= t->optim.steps;
+}
+
 /* Steps of a stage */
 
 /* What the loop needs to know of a stage. */
@@ -136,7 +141,7 @@ static int loop(Train *t, const Stage *s, const char *run, FILE *log)
     }
     if (ret >= 0)
         ret = lv_trainer_save(s->trainer, run);
-    return ret < 0 ? ret : s->trainer->step >= s->trainer->optim.steps;
+    return ret < 0 ? ret : is_done(s->trainer);
 }
 
 static int run_stage(Train *t, const Stage *s, const char *run)
@@ -217,7 +222,7 @@ static int autoencoder_stage(Train *t)
     s.trainer = a->trainer;
     s.opaque  = a;
     s.flops   = lv_program_sizes(a->task.prog).flops * t->cfg.autoencoder.batch;
-    if (a->trainer->step < a->trainer->optim.steps) {
+    if (!is_done(a->trainer)) {
         ret = run_stage(t, &s, run);
         lv_autoencoder_close(&a);
         return ret < 0 || show_psnr(t) < 0 ? -1 : ret;
@@ -243,7 +248,10 @@ static int latents_stage(Train *t)
 
     if (exists(path(t, "latents.safetensors", file)))
         return 1;
-    if ((ret = open_autoencoder(t, &a, 0)) >= 0)
+    if ((ret = open_autoencoder(t, &a, 0)) >= 0 && !is_done(a->trainer))
+        ret = lv_fail(&t->msg, LV_ERR(EINVAL), "latents want an autoencoder that is done, "
+                      "not one of step %d/%d", a->trainer->step, a->trainer->optim.steps);
+    if (ret >= 0)
         ret = lv_latents_create(a, file, t->threads, latents_progress, t);
     lv_autoencoder_close(&a);
     return ret == LV_ERR_CANCELLED ? 0 : ret < 0 ? ret : 1;
@@ -287,7 +295,7 @@ static int flow_stage(Train *t)
     s.trainer = f->trainer;
     s.opaque  = f;
     s.flops   = lv_flow_flops(f);
-    ret = f->trainer->step < f->trainer->optim.steps ? run_stage(t, &s, run) : 1;
+    ret = is_done(f->trainer) ? 1 : run_stage(t, &s, run);
     lv_flow_close(&f);
     return ret;
 }
