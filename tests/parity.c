@@ -128,7 +128,7 @@ static int open_device(LvDevice **dev, const LvDeviceOptions *o)
 
 int main(int argc, char **argv)
 {
-    Options o = { 0, "f32", DEFAULT_BUNDLE, { 0, NULL } };
+    Options o = { .precision = "f32", .bundle = DEFAULT_BUNDLE };
     Totals totals = { 0 };
     NetsOptions opt = { .msg = &msg, .put = print_result, .opaque = &totals };
     int status;
