@@ -59,9 +59,9 @@ static LvDevice *open_device(int threads)
 enum { MAX_PORTS = 16, TAE = 2 };
 
 static const char *const files[] = {
-    REF_DIR "/grads_dit.safetensors",
-    REF_DIR "/grads_dit_mixed.safetensors",
-    REF_DIR "/grads_tae.safetensors",
+    REF_DIR "/grads/dit.safetensors",
+    REF_DIR "/grads/dit_mixed.safetensors",
+    REF_DIR "/grads/tae.safetensors",
 };
 
 /* How a network is traced. */

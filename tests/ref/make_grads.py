@@ -3,9 +3,9 @@
 #
 # Gradients of tiny networks by PyTorch's autograd, in f64 on the CPU, for
 # tests/check_train.c:
-#   grads_dit.safetensors        UMT5 into the DiT, its second block linear
-#   grads_dit_mixed.safetensors  the same, its second block mixed, r = 0.7
-#   grads_tae.safetensors        encoder and decoder of the autoencoder
+#   dit.safetensors        UMT5 into the DiT, its second block linear
+#   dit_mixed.safetensors  the same, its second block mixed, r = 0.7
+#   tae.safetensors        encoder and decoder of the autoencoder
 # Weights have the names of a bundle; beside them stand in.*, out.* and grad.<weight>,
 # all f32 or i32. Usage: make_grads.py FOLDER. Made with PyTorch 2.
 
@@ -349,9 +349,9 @@ def main():
         sys.exit("usage: make_grads.py FOLDER")
     folder = sys.argv[1]
     linear, mixed = ["softmax", "linear"], ["softmax", "mixed"]
-    save(folder + "/grads_dit.safetensors", flow(linear, 1), linear)
-    save(folder + "/grads_dit_mixed.safetensors", flow(mixed, 2), mixed)
-    save(folder + "/grads_tae.safetensors", autoencoder(3), linear)
+    save(folder + "/dit.safetensors", flow(linear, 1), linear)
+    save(folder + "/dit_mixed.safetensors", flow(mixed, 2), mixed)
+    save(folder + "/tae.safetensors", autoencoder(3), linear)
 
 
 main()
