@@ -26,6 +26,7 @@ typedef struct Eval {
     LvBar bar;
     int prompts, seed, verbose;
     int plain;                ///< wording
+    int json_only;            ///< JSON goes to standard output
     const char *model, *json, *plots, *sheet_path, *log;
     char path[LV_PATH_SIZE];  ///< of the model
     LvDevice *dev;
@@ -175,7 +176,7 @@ static int take_clip(Eval *e, int index, const char *prompt)
         e->mistakes[i] += bits != LV_MATCH_ALL && mistakes[i].is(&found, &scene);
     if (e->sheet_path && index < SHEET_CLIPS)
         lv_sheet_paste(&e->sheet, index, e->clip);
-    if (e->verbose)
+    if (e->verbose && !e->json_only)
         print_clip(e, index, prompt, bits, &found);
     return 0;
 }
@@ -284,6 +285,7 @@ static json_t *results_json(const Eval *e)
 
 static int write_json(const Eval *e)
 {
+    const size_t flags = JSON_INDENT(2) | JSON_REAL_PRECISION(6);
     json_t *wrong = json_object(), *root;
     int ret = 0;
 
@@ -295,10 +297,11 @@ static int write_json(const Eval *e)
         "precision", e->info.precision, "device", e->info.device,
         "results", results_json(e), "mistakes", wrong, "seconds_made", e->made,
         "seconds_measured", e->measured);
-    if (!root || (strcmp(e->json, "-") ?
-                  json_dump_file(root, e->json, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) :
-                  json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6))))
+    if (!root || (e->json_only ? json_dumpf(root, stdout, flags) :
+                                 json_dump_file(root, e->json, flags)))
         ret = lv_tool_fail(-EIO, "%s: %s", e->json, root ? strerror(errno) : "no memory");
+    else if (e->json_only)
+        putchar('\n');
     json_decref(root);
     return ret;
 }
@@ -352,7 +355,8 @@ static void help(void)
          "  --steps N, --guidance G, --shift S, --sampler NAME, --precision NAME,\n"
          "  --device NAME, --threads N, --memory-limit BYTES\n"
          "                        as of linvideo generate\n"
-         "  --json FILE           write the numbers as JSON too; - is standard output\n"
+         "  --json FILE           write the numbers as JSON; -: on standard output, with\n"
+         "                        nothing else\n"
          "  --sheet FILE.png      frames of the first 24 clips\n"
          "  --plots DIR           charts by gnuplot, PNG and SVG\n"
          "  --log FILE.jsonl      with them the curve of this log of a training run\n"
@@ -426,6 +430,7 @@ static int parse(Eval *e, int argc, char **argv)
     }
     if (e->log && !e->plots)
         return lv_tool_fail(LV_EXIT_USAGE, "option log goes with option plots");
+    e->json_only   = e->json && !strcmp(e->json, "-");
     e->params.seed = e->seed;
     return -1;
 }
@@ -437,7 +442,8 @@ static int evaluate(Eval *e)
     if ((ret = open_evaluation(e)) < 0 || (ret = open_model(e)) < 0 ||
         (ret = make_clips(e)) < 0)
         return ret;
-    print_table(e);
+    if (!e->json_only)
+        print_table(e);
     if ((e->json && (ret = write_json(e)) < 0) ||
         (e->sheet_path && (ret = lv_sheet_write(&e->sheet, e->sheet_path)) < 0))
         return ret;
