@@ -258,6 +258,9 @@ status "dataset: a tokenizer" 0 "$linvideo" dataset --captions 2000 --tokenizer 
 says "dataset: measurement" 0 '^  objects +[0-9]+ +100.00 %' \
     "$linvideo" dataset --size 96x64 --measure 2
 says "dataset: nothing to do" 2 'nothing to do' "$linvideo" dataset
+says "dataset: an unknown option" 2 'no option "depth"' "$linvideo" dataset --depth 1
+says "dataset: a bad size" 2 'option size' "$linvideo" dataset --size 5x5 -o e.png
+says "dataset: no such folder" 1 'nowhere/e.png' "$linvideo" dataset -o nowhere/e.png
 
 # Evaluation
 
@@ -286,9 +289,6 @@ says "eval: an unknown wording" 2 'none of plain, free' evaluate --wording loud
 says "eval: a bad guidance" 2 'guidance' evaluate --guidance 0.5
 says "eval: no such model" 1 'nonesuch' evaluate nonesuch
 says "eval: a folder that is not there" 1 'No such file' evaluate --sheet none/e.png
-says "dataset: an unknown option" 2 'no option "depth"' "$linvideo" dataset --depth 1
-says "dataset: a bad size" 2 'option size' "$linvideo" dataset --size 5x5 -o e.png
-says "dataset: no such folder" 1 'nowhere/e.png' "$linvideo" dataset -o nowhere/e.png
 
 # Signals and terminals
 
