@@ -65,7 +65,8 @@ static int is_other_kind(const LvMeasured *f, const LvScene *s)
 static int is_opposite(const LvMeasured *f, const LvScene *s)
 {
     static const int opposite[LV_MOTION_NB] = {
-        [LV_LEFT] = LV_RIGHT, [LV_RIGHT] = LV_LEFT, [LV_UP] = LV_DOWN, [LV_DOWN] = LV_UP,
+        [LV_LEFT] = LV_RIGHT, [LV_RIGHT] = LV_LEFT,
+        [LV_UP] = LV_DOWN, [LV_DOWN] = LV_UP,
         [LV_CIRCLING] = -1, [LV_BOUNCING] = -1, [LV_SPINNING] = -1,
         [LV_GROWING] = LV_SHRINKING, [LV_SHRINKING] = LV_GROWING, [LV_PULSING] = -1,
         [LV_STILL] = -1,
@@ -140,12 +141,12 @@ static int open_model(Eval *e)
 
 static int make_clip(Eval *e, int index, const char *prompt)
 {
+    size_t size = e->canvas.size;
     int ret = index ? linvideo_set_prompt(e->context, prompt) : 0;
 
     for (int f = 0; f < e->info.clip_frames && !ret; f++) {
         ret = linvideo_next_frame(e->context, &e->canvas.frame);
-        lv_measure_from_u8(e->clip + (size_t)f * e->canvas.size, e->canvas.frame.data[0],
-                           e->canvas.size);
+        lv_measure_from_u8(e->clip + (size_t)f * size, e->canvas.frame.data[0], size);
     }
     return ret;
 }
@@ -232,9 +233,10 @@ static void print_table(const Eval *e)
     double flicker = LV_MAX(r[LV_EVAL_DATA].flicker, 1e-30);
     int wrong = e->prompts - r->score.all[0] - r->score.all[1];
 
-    printf("%s, %d held-out scenes, %s wording, seed %d\n%d steps, guidance %g, %s, %s\n\n"
-           "%-24s", e->path, e->prompts, e->plain ? "plain" : "free", e->seed,
-           e->info.steps, e->info.guidance, e->info.precision, e->info.device, "");
+    printf("%s, %d held-out scenes, %s wording, seed %d\n", e->path, e->prompts,
+           e->plain ? "plain" : "free", e->seed);
+    printf("%d steps, guidance %g, %s, %s\n\n%-24s", e->info.steps, e->info.guidance,
+           e->info.precision, e->info.device, "");
     for (int k = 0; k < LV_EVAL_SOURCES; k++)
         printf("%12s", source_names[k]);
     putchar('\n');
@@ -244,9 +246,9 @@ static void print_table(const Eval *e)
            r[2].frechet);
     printf("%-24s%12.3f%12.3f%12.3f\n", "flicker index", r[0].flicker, r[1].flicker,
            r[2].flicker);
-    printf("%-24s%12.3f%12.3f%12.3f\n", "  by that of data", r[0].flicker / flicker, 1.0,
-           r[2].flicker / flicker);
-    printf("%-24s%12s%12s%9.2f dB\n\n", "reconstruction", "", "", r[LV_EVAL_CODEC].psnr);
+    printf("%-24s%12.3f%12.3f%12.3f\n", "  by that of data", r[0].flicker / flicker,
+           r[1].flicker / flicker, r[2].flicker / flicker);
+    printf("%-48s%9.2f dB\n\n", "reconstruction", r[LV_EVAL_CODEC].psnr);
     printf("%d of %d clips with a mistake", wrong, e->prompts);
     for (int i = 0; i < LV_COUNT(mistakes); i++)
         printf("%s %s: %d", i ? "," : ";", mistakes[i].name, e->mistakes[i]);
@@ -299,7 +301,8 @@ static int write_json(const Eval *e)
         "seconds_measured", e->measured);
     if (!root || (e->json_only ? json_dumpf(root, stdout, flags) :
                                  json_dump_file(root, e->json, flags)))
-        ret = lv_tool_fail(-EIO, "%s: %s", e->json, root ? strerror(errno) : "no memory");
+        ret = lv_tool_fail(-EIO, "%s: %s", e->json,
+                           root ? strerror(errno) : "no memory");
     else if (e->json_only)
         putchar('\n');
     json_decref(root);
@@ -311,8 +314,8 @@ static int draw_bars(const Eval *e)
     const char *groups[8];
     char names[8][64];
     double value[8][LV_EVAL_SOURCES];
-    LvPlotBars bars = { "what clips show, by what prompts ask for", groups, source_names,
-                        value[0], 0, LV_EVAL_SOURCES };
+    LvPlotBars bars = { "what clips show, by what prompts ask for", groups,
+                        source_names, value[0], 0, LV_EVAL_SOURCES };
 
     for (int kind = 0; kind < 2; kind++)
         for (int i = 0; i < 4 && e->result->score.clips[kind]; i++, bars.nb++) {
@@ -387,7 +390,8 @@ static int set_parameter(Eval *e, LvArgs *a)
             const char *value = lv_args_value(a);
             return value ? linvideo_params_set(&e->params, a->name, value) : -1;
         }
-    return lv_tool_fail(-1, "no option \"%s\"; linvideo eval --help lists them", a->name);
+    return lv_tool_fail(-1, "no option \"%s\"; linvideo eval --help lists them",
+                        a->name);
 }
 
 static int set_option(Eval *e, LvArgs *a)
@@ -424,7 +428,8 @@ static int parse(Eval *e, int argc, char **argv)
         if (a.name[0] && set_option(e, &a) < 0)
             return LV_EXIT_USAGE;
         if (!a.name[0] && e->model)
-            return lv_tool_fail(LV_EXIT_USAGE, "two models, the second is \"%s\"", a.value);
+            return lv_tool_fail(LV_EXIT_USAGE, "two models, the second is \"%s\"",
+                                a.value);
         if (!a.name[0])
             e->model = a.value;
     }

@@ -84,11 +84,12 @@ int lv_plot_bars(const char *folder, const char *name, const LvPlotBars *b)
 static int copy_log(FILE *to, FILE *from, char label[32])
 {
     char line[4096];
+    const char *form = "{\"step\": %d, \"%31[a-z_]\": %lf";
     double mean = 0, value;
     int step, lines = 0;
 
     while (fgets(line, sizeof(line), from)) {
-        if (sscanf(line, "{\"step\": %d, \"%31[a-z_]\": %lf", &step, label, &value) != 3)
+        if (sscanf(line, form, &step, label, &value) != 3)
             continue;
         mean = lines++ ? 0.98 * mean + 0.02 * value : value;
         fprintf(to, "%d %.7g %.7g\n", step, value, mean);
@@ -114,8 +115,8 @@ int lv_plot_log(const char *folder, const char *name, const char *log)
     ret = close_file(to, name);
     if (ret < 0 || !lines)
         return ret < 0 ? ret : lv_tool_fail(-EINVAL, "%s: no log of training", log);
-    snprintf(settings, sizeof(settings), "set xlabel 'step'\nset ylabel '%s'\nset grid\n%s",
-             label, strcmp(label, "loss") ? "" : "set logscale y\n");
+    snprintf(settings, sizeof(settings), "set xlabel 'step'\nset ylabel '%s'\n"
+             "set grid\n%s", label, strcmp(label, "loss") ? "" : "set logscale y\n");
     snprintf(plot, sizeof(plot), "plot '%s.dat' using 1:2 with dots title 'a step', "
              "'' using 1:3 with lines lw 2 title 'running mean'", name);
     return write_script(folder, name, settings, plot);

@@ -73,8 +73,10 @@ int lv_codec_run(const LvCodec *c, const float *x, float *z, float *y)
 
 void lv_codec_repeat(float *rgb, int before, size_t size)
 {
+    const float *first = rgb + (size_t)before * size;
+
     for (int i = 0; i < before; i++)
-        memcpy(rgb + (size_t)i * size, rgb + (size_t)before * size, size * sizeof(*rgb));
+        memcpy(rgb + (size_t)i * size, first, size * sizeof(*rgb));
 }
 
 double lv_codec_error(const float *x, const float *y, size_t n)

@@ -58,8 +58,8 @@ void lv_measured_text(char *buf, size_t size, const LvMeasured *found)
     }
     if (*how)
         between = " ";
-    snprintf(buf, size, "%s %s%s%s on %s %s", lv_color_name(found->color), what, between,
-             how, lv_pattern_name(found->pattern), lv_color_name(found->back));
+    snprintf(buf, size, "%s %s%s%s on %s %s", lv_color_name(found->color), what,
+             between, how, lv_pattern_name(found->pattern), lv_color_name(found->back));
     if (found->pattern == LV_BLEND)
         snprintf(buf + strlen(buf), size - strlen(buf), " to %s",
                  lv_color_name(found->back2));
@@ -84,8 +84,8 @@ static int check_size(const LvEvaluation *e)
 
     if (v->width % scale || v->height % scale || (v->frames - 1) % n ||
         LV_MIN(v->width, v->height) < 32 || v->frames < 5)
-        return lv_fail(e->msg, LV_ERR_UNSUPPORTED, "evaluation: %dx%d, %d frames; wanted "
-                       "are multiples of %d from 32 on, and 1 + %d n frames, 5 or more",
+        return lv_fail(e->msg, LV_ERR_UNSUPPORTED, "evaluation: %dx%d, %d frames; "
+                       "wanted are multiples of %d from 32 on, and 1 + %d n frames, 5 or more",
                        v->width, v->height, v->frames, scale, n);
     return 0;
 }
@@ -172,21 +172,22 @@ const LvVideoConfig *lv_evaluation_video(const LvEvaluation *e)
 static float *render(LvEvaluation *e, const LvScene *s)
 {
     const LvVideoConfig *v = &e->cfg.video;
-    float *rgb = e->data + (size_t)e->before * e->picture;
+    double rate = (double)v->rate_num / v->rate_den;
+    float *rgb  = e->data + (size_t)e->before * e->picture;
 
-    lv_render(s, v->width, v->height, v->frames, (double)v->rate_num / v->rate_den, rgb);
+    lv_render(s, v->width, v->height, v->frames, rate, rgb);
     return rgb;
 }
 
-static int take(LvEvaluation *e, LvEvalSource source, const float *rgb, const LvScene *s,
-                LvMeasured *found)
+static int take(LvEvaluation *e, LvEvalSource source, const float *rgb,
+                const LvScene *s, LvMeasured *found)
 {
-    LvEvalResult *r = &e->result[source];
+    LvFlicker f = lv_measure_flicker(rgb, e->cfg.video.frames, e->picture);
 
     lv_measure_clip(e->measure, rgb, found);
     lv_features_clip(e->net, rgb, e->features[source] + (size_t)e->taken * LV_FEATURES);
-    r->flicker += lv_measure_flicker(rgb, e->cfg.video.frames, e->picture).index / e->clips;
-    return lv_score_add(&r->score, found, s);
+    e->result[source].flicker += f.index / e->clips;
+    return lv_score_add(&e->result[source].score, found, s);
 }
 
 static int take_codec(LvEvaluation *e, const float *data, const LvScene *s)

@@ -26,7 +26,7 @@ typedef struct LvScore {
 /** Count a clip of a scene. Returns the bits of lv_measure_matches(). */
 int lv_score_add(LvScore *score, const LvMeasured *found, const LvScene *s);
 
-/** Say what was found: "red star growing on plain blue", "white snow on plain black". */
+/** Say what was found: "red star growing on plain blue", "grey waves on plain black". */
 void lv_measured_text(char *buf, size_t size, const LvMeasured *found);
 
 /** What is measured. */
