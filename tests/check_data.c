@@ -16,6 +16,8 @@
 #include "base/philox.h"
 #include "model/tokenizer.h"
 #include "train/caption.h"
+#include "train/codec.h"
+#include "train/evaluate.h"
 #include "train/frechet.h"
 #include "train/measure.h"
 #include "train/render.h"
@@ -433,6 +435,80 @@ START_TEST(test_flicker)
 }
 END_TEST
 
+/* Evaluation */
+
+#define MODEL "samples/motion.safetensors"
+
+START_TEST(test_codec_clip)
+{
+    const float want[] = { 1, 2, 1, 2, 1, 2, 3, 4 }, y[] = { -1, 0.5f, 2 };
+    const float x[] = { 0, 0, 1 };
+    float rgb[] = { 0, 0, 0, 0, 1, 2, 3, 4 };
+
+    lv_codec_repeat(rgb, 2, 2);
+    ck_assert_int_eq(memcmp(rgb, want, sizeof(rgb)), 0);
+    ck_assert_double_eq_tol(lv_codec_error(x, y, 3), 0.25 / 3, 1e-9);
+}
+END_TEST
+
+START_TEST(test_measured_text)
+{
+    static const LvMeasured found[] = {
+        { .shape = LV_STAR, .motion = LV_UP, .color = LV_BLACK, .pattern = LV_SHADED },
+        { .kind = LV_SCENE_WIPE, .side = LV_FROM_TOP, .pattern = LV_BLEND },
+    };
+    char text[LV_CAPTION_SIZE], want[LV_CAPTION_SIZE];
+
+    snprintf(want, sizeof(want), "black star %s on %s %s", lv_motion_name(LV_UP),
+             lv_pattern_name(LV_SHADED), lv_color_name(0));
+    lv_measured_text(text, sizeof(text), &found[0]);
+    ck_assert_str_eq(text, want);
+    lv_measured_text(text, sizeof(text), &found[1]);
+    ck_assert_ptr_nonnull(strstr(text, " wipe from top on "));
+    ck_assert_ptr_nonnull(strstr(text, " to "));
+}
+END_TEST
+
+/* A model that makes what is asked for does as well as the data. */
+START_TEST(test_evaluation)
+{
+    enum { N = 4 };
+    LvEvalResult r[LV_EVAL_SOURCES];
+    const LvVideoConfig *v;
+    LvEvaluation *e;
+    LvDevice *dev;
+    float *rgb;
+
+    ck_assert_int_eq(lv_device_open(&dev, "cpu", &(LvDeviceOptions) { 0 }, NULL), 0);
+    ck_assert_int_eq(lv_evaluation_new(&e, MODEL, 1, N, LV_F32, dev, NULL), 0);
+    v   = lv_evaluation_video(e);
+    rgb = malloc(sizeof(*rgb) * 3 * v->frames * v->height * v->width);
+    for (int i = 0; i < N; i++) {
+        LvMeasured found;
+        LvScene s, given;
+        int bits;
+
+        lv_scene_draw(&s, 1, i, 1);
+        lv_render(&s, v->width, v->height, v->frames, (double)v->rate_num / v->rate_den,
+                  rgb);
+        bits = lv_evaluation_clip(e, rgb, &given, &found);
+        ck_assert_int_eq(bits, lv_measure_matches(&found, &s));
+        ck_assert_int_eq(memcmp(&s, &given, sizeof(s)), 0);
+    }
+    ck_assert_int_eq(lv_evaluation_finish(e, r), 0);
+    ck_assert_int_eq(memcmp(&r[LV_EVAL_MADE], &r[LV_EVAL_DATA], sizeof(*r)), 0);
+    ck_assert_int_eq(r[LV_EVAL_DATA].score.clips[0] + r[LV_EVAL_DATA].score.clips[1], N);
+    ck_assert(r[LV_EVAL_CODEC].psnr > 15 && isfinite(r[LV_EVAL_CODEC].psnr));
+    ck_assert(r[LV_EVAL_DATA].frechet > 0 && r[LV_EVAL_DATA].flicker > 0);
+    lv_evaluation_free(&e);
+    ck_assert_ptr_null(e);
+    ck_assert_int_lt(lv_evaluation_new(&e, PROMPTS, 1, N, LV_F32, dev, NULL), 0);
+    ck_assert_ptr_null(e);
+    lv_device_close(&dev);
+    free(rgb);
+}
+END_TEST
+
 /* Frechet distance */
 
 /* Correlated normal vectors. */
@@ -626,6 +702,10 @@ static void add_measuring(Suite *suite)
     tcase_add_test(tc, test_measure);
     tcase_add_test(tc, test_measure_odd);
     tcase_add_test(tc, test_flicker);
+    tc = add_case(suite, "evaluation");
+    tcase_add_test(tc, test_codec_clip);
+    tcase_add_test(tc, test_measured_text);
+    tcase_add_test(tc, test_evaluation);
     tc = add_case(suite, "frechet");
     tcase_add_test(tc, test_frechet);
     tcase_add_test(tc, test_frechet_line);

@@ -70,7 +70,7 @@ says "help lists the commands" 0 '^ *generate ' "$linvideo" --help
 says "version" 0 '^liblinvideo [0-9]+\.[0-9]+\.[0-9]+' "$linvideo" --version
 says "no command: usage" 2 '^Usage' "$linvideo"
 says "unknown command" 2 'no command "paint"' "$linvideo" paint
-for command in generate inspect bench dataset train; do
+for command in generate inspect bench dataset train eval; do
     says "help of $command" 0 "^Usage: linvideo $command" "$linvideo" $command --help
 done
 says "generate --help names every parameter" 0 '--negative_prompt' \
@@ -307,6 +307,34 @@ says "train: an unknown precision" 2 'none of auto, f32, bf16' \
     "$linvideo" train --precision f8 long.json
 says "train: an unknown option" 2 'no option "depth"' "$linvideo" train --depth 1 long.json
 says "train: no recipe" 1 'prompt.txt: line' "$linvideo" train prompt.txt
+
+# Evaluation
+
+# Short, and of prompts that every model takes.
+evaluate() {
+    "$linvideo" eval --quiet --prompts 2 --steps 1 --wording plain "$@"
+}
+
+printf '{"step": %d, "loss": %s}\n' 1 2.5 2 1.25 >run.jsonl
+says "eval: the table" 0 '^  colour +[0-9.]+ % +100.0 % +[0-9.]+ %' \
+    env PATH=/nowhere "$linvideo" eval --quiet --prompts 2 --steps 1 --wording plain -v \
+    --json e.json --sheet e.png --plots charts --log run.jsonl
+for line in '^ +0 [c-][s-][m-][b-] a .*: [a-z]+ ' '^reconstruction +[0-9.]+ dB' \
+    '^Frechet distance( +[0-9.]+){3}$' 'swapped: [0-2],' \
+    'no gnuplot here: charts/training.gp'; do
+    echo "$said" | grep -qE "$line" && ok "eval: $line" || not_ok "eval: $line" "$said"
+done
+equal "eval: the sheet" "$(probe e.png width,height)" "404_132"
+equal "eval: data of the curve" "$(cat charts/training.dat)" "1 2.5 2.5
+2 1.25 2.475"
+equal "eval: scripts are left" "$(cd charts && echo *.gp)" "accuracy.gp training.gp"
+says "eval: JSON" 0 '"prompts": 2' cat e.json
+says "eval: a log without plots" 2 'goes with option plots' evaluate --log run.jsonl
+says "eval: one prompt" 2 'no whole number of 2 to' evaluate --prompts 1
+says "eval: an unknown wording" 2 'none of plain, free' evaluate --wording loud
+says "eval: a bad guidance" 2 'guidance' evaluate --guidance 0.5
+says "eval: no such model" 1 'nonesuch' evaluate nonesuch
+says "eval: a folder that is not there" 1 'No such file' evaluate --sheet none/e.png
 
 # Signals and terminals
 

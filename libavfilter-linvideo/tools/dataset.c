@@ -15,11 +15,12 @@
 #include "base/common.h"
 #include "pipeline/deliver.h"
 #include "train/caption.h"
+#include "train/evaluate.h"
 #include "train/measure.h"
 #include "train/render.h"
 #include "train/tokenizer.h"
 
-enum { SHEET_FRAMES = 6, GAP = 4, RATE = 8, TOKENIZER_CAPTIONS = 20000 };
+enum { RATE = 8, TOKENIZER_CAPTIONS = 20000 };
 
 typedef struct Options {
     int seed, count, width, height, frames, held_out;
@@ -77,46 +78,24 @@ static FILE *open_output(const char *path)
     return out;
 }
 
-/* Columns of a sheet: as many frames as there are, up to SHEET_FRAMES. */
-static void paste_row(const Options *o, LvCanvas *sheet, int row, const float *rgb)
-{
-    int columns = LV_MIN(o->frames, SHEET_FRAMES);
-    size_t size = (size_t)3 * o->width * o->height;
-
-    for (int i = 0; i < columns; i++) {
-        int frame = columns > 1 ? i * (o->frames - 1) / (columns - 1) : 0;
-        ptrdiff_t stride = sheet->frame.stride[0];
-        LvPicture cell = { .width = o->width, .height = o->height, .format = LV_RGB24,
-                           .stride = { stride } };
-
-        cell.data[0] = sheet->frame.data[0] + row * (o->height + GAP) * stride +
-                       3 * i * (o->width + GAP);
-        lv_deliver(&cell, rgb + frame * size, o->height, o->width);
-    }
-}
-
 static int write_sheet(const Options *o)
 {
-    int columns = LV_MIN(o->frames, SHEET_FRAMES), ret;
-    LvCanvas sheet;
-    float *rgb;
-    FILE *out;
+    float *rgb = new_clip(o);
+    int ret = LV_EXIT_FAILED;
+    LvSheet sheet;
 
-    if (lv_canvas_alloc(&sheet, LINVIDEO_RGB24, columns * (o->width + GAP) - GAP,
-                        o->count * (o->height + GAP) - GAP))
-        return lv_tool_fail(LV_EXIT_FAILED, "out of memory");
-    memset(sheet.frame.data[0], 255, sheet.size);
-    rgb = new_clip(o);
-    out = rgb ? open_output(o->output) : NULL;
-    for (int i = 0; out && i < o->count; i++) {
-        draw_clip(o, LV_MAX(o->index, 0) + i, rgb);
-        paste_row(o, &sheet, i, rgb);
-        print_caption(o, LV_MAX(o->index, 0) + i);
+    if (rgb && lv_sheet_new(&sheet, o->width, o->height, o->frames, o->count)) {
+        lv_tool_fail(0, "out of memory");
+    } else if (rgb) {
+        for (int i = 0; i < o->count; i++) {
+            draw_clip(o, LV_MAX(o->index, 0) + i, rgb);
+            lv_sheet_paste(&sheet, i, rgb);
+            print_caption(o, LV_MAX(o->index, 0) + i);
+        }
+        ret = lv_sheet_write(&sheet, o->output) ? LV_EXIT_FAILED : LV_EXIT_OK;
+        lv_sheet_free(&sheet);
     }
-    ret = out ? close_output(out, o->output, lv_png_write(out, &sheet, NULL)) :
-          LV_EXIT_FAILED;
     free(rgb);
-    lv_canvas_free(&sheet);
     return ret;
 }
 
@@ -176,20 +155,10 @@ static int train_tokenizer(const Options *o)
 
 /* Measurement */
 
-/* How often what was measured is right, of objects and of material. */
 typedef struct Score {
-    int clips[2], right[2][4];
-    double psnr, seconds;
+    LvScore score;
+    double psnr, seconds; ///< sums
 } Score;
-
-static void count_matches(Score *score, const LvMeasured *found, const LvScene *s)
-{
-    int material = s->kind != LV_SCENE_OBJECT, bits = lv_measure_matches(found, s);
-
-    score->clips[material]++;
-    for (int i = 0; i < 4; i++)
-        score->right[material][i] += bits >> i & 1;
-}
 
 static void print_score(const char *name, const Score *score, int clips)
 {
@@ -199,23 +168,21 @@ static void print_score(const char *name, const Score *score, int clips)
            score->psnr / clips, 1e3 * score->seconds / clips, "", "clips", "colour",
            "shape", "motion", "background");
     for (int k = 0; k < 2; k++) {
-        printf("  %-10s %5d", rows[k], score->clips[k]);
+        printf("  %-10s %5d", rows[k], score->score.clips[k]);
         for (int i = 0; i < 4; i++)
             printf(" %*.2f %%", i < 3 ? 6 : 8,
-                   100.0 * score->right[k][i] / LV_MAX(score->clips[k], 1));
+                   100.0 * score->score.right[k][i] / LV_MAX(score->score.clips[k], 1));
         putchar('\n');
     }
 }
 
 static void print_mistake(const LvScene *s, const LvMeasured *found)
 {
-    char text[LV_CAPTION_SIZE];
+    char text[LV_CAPTION_SIZE], seen[LV_CAPTION_SIZE];
 
     lv_caption_plain(text, sizeof(text), s);
-    printf("  %s: %s %s %s %s, %s %s %s\n", text, lv_scene_kind_name(found->kind),
-           lv_color_name(found->color), lv_shape_name(found->shape),
-           lv_motion_name(found->motion), lv_pattern_name(found->pattern),
-           lv_color_name(found->back), lv_color_name(found->back2));
+    lv_measured_text(seen, sizeof(seen), found);
+    printf("  %s: %s\n", text, seen);
 }
 
 static void score_clip(const Options *o, LvMeasure *m, int index, float *clip[3],
@@ -235,8 +202,7 @@ static void score_clip(const Options *o, LvMeasure *m, int index, float *clip[3]
         lv_measure_clip(m, clip[k], &found);
         score[k].seconds += lv_seconds() - start;
         score[k].psnr += k ? lv_measure_psnr(clip[0], clip[k], n) : INFINITY;
-        count_matches(&score[k], &found, &s);
-        if (o->verbose && lv_measure_matches(&found, &s) != LV_MATCH_ALL)
+        if (lv_score_add(&score[k].score, &found, &s) != LV_MATCH_ALL && o->verbose)
             print_mistake(&s, &found);
     }
 }

@@ -22,6 +22,7 @@ static const Command commands[] = {
     { "train",    lv_cmd_train,    "make a model from a recipe" },
     { "bench",    lv_cmd_bench,    "measure the speed of networks and their parts" },
     { "dataset",  lv_cmd_dataset,  "show the clips and captions models are trained on" },
+    { "eval",     lv_cmd_eval,     "measure how well a model does what prompts say" },
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };

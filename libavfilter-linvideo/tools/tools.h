@@ -22,6 +22,7 @@ int lv_cmd_inspect(int argc, char **argv);
 int lv_cmd_bench(int argc, char **argv);
 int lv_cmd_train(int argc, char **argv);
 int lv_cmd_dataset(int argc, char **argv);
+int lv_cmd_eval(int argc, char **argv);
 
 /** Print "linvideo: ..." and a newline to stderr. Returns code. */
 int lv_tool_fail(int code, const char *fmt, ...)
@@ -106,6 +107,49 @@ typedef struct LvPngText {
  * @return 0 or -errno
  */
 int lv_png_write(FILE *out, const LvCanvas *p, const LvPngText *text);
+
+/** A contact sheet: clips below each other, a row of frames each, evenly spread from
+ *  the first to the last. */
+typedef struct LvSheet {
+    LvCanvas canvas;
+    int width, height, frames; ///< of the clips
+    int columns;               ///< frames of a row: 6, or all when they are fewer
+} LvSheet;
+
+/** 0 or -ENOMEM. Free with lv_sheet_free(). */
+int lv_sheet_new(LvSheet *s, int width, int height, int frames, int rows);
+void lv_sheet_free(LvSheet *s);
+
+/** Put a clip, [frames,height,width,3] in 0..1, into a row. */
+void lv_sheet_paste(LvSheet *s, int row, const float *rgb);
+
+/** Write it as a PNG to path, "-" for standard output. 0, or -errno after a message. */
+int lv_sheet_write(const LvSheet *s, const char *path);
+
+/** A bar chart: groups of bars in per cent. */
+typedef struct LvPlotBars {
+    const char *title;
+    const char *const *groups;  ///< names, `nb`
+    const char *const *bars;    ///< names of the bars of a group, `per_group`
+    const double *value;        ///< [nb,per_group]
+    int nb, per_group;
+} LvPlotBars;
+
+/**
+ * Write NAME.dat and NAME.gp, a script for gnuplot that makes NAME.png and NAME.svg,
+ * into a folder, which is made when it is not there.
+ *
+ * @return 0, or -errno after a message
+ */
+int lv_plot_bars(const char *folder, const char *name, const LvPlotBars *bars);
+
+/** The same for the first number behind the step in each line of a log of training,
+ *  and its running mean. */
+int lv_plot_log(const char *folder, const char *name, const char *log);
+
+/** Let gnuplot run NAME.gp in the folder; say so when there is no gnuplot, or it
+ *  failed. */
+void lv_plot_run(const char *folder, const char *name);
 
 /** GFLOP/s of a plain oneDNN matrix product, [1280,1536] x [1536,8960], with
  *  `threads` threads (0: as many as OpenMP takes). */

@@ -38,9 +38,7 @@ void lv_autoencoder_clip(const LvTrainConfig *cfg, float *rgb, uint64_t index,
     lv_scene_draw(&scene, (uint64_t)cfg->seed, index, held_out);
     lv_render(&scene, v->width, v->height, v->frames, (double)v->rate_num / v->rate_den,
               rgb + (size_t)before * frame);
-    for (int i = 0; i < before; i++)
-        memcpy(rgb + (size_t)i * frame, rgb + (size_t)before * frame,
-               frame * sizeof(*rgb));
+    lv_codec_repeat(rgb, before, frame);
 }
 
 /* New runs */
@@ -282,46 +280,13 @@ int lv_autoencoder_step(LvAutoencoder *a)
 
 /* Use */
 
-int lv_codec_new(LvCodec *c, const LvAutoencoder *a, int decode)
+int lv_autoencoder_codec(LvCodec *c, const LvAutoencoder *a, int decode)
 {
     const LvVideoConfig *v = &a->cfg->model.video;
-    const int shape[] = { lv_autoencoder_frames(a->cfg), v->height, v->width, 3 };
-    LvTensor *list[3 + 2 * LV_TAE_MAX_LAYERS] = { &c->x, &c->z, &c->y };
-    LvGraph *g = lv_graph_new(a->trainer->msg);
+    const int size[] = { lv_autoencoder_frames(a->cfg), v->height, v->width };
 
-    if (!g)
-        return lv_fail(a->trainer->msg, LV_ERR(ENOMEM), "training: out of memory");
-    *c = (LvCodec) { .y = LV_NO_TENSOR };
-    c->x = lv_external(g, "frames", LV_F32, 4, shape);
-    c->z = lv_tae_trace_encoder(g, &a->tae, c->x, a->dtype, &c->memory[0]);
-    lv_output(g, c->z, "latents");
-    if (decode) {
-        c->y = lv_tae_trace_decoder(g, &a->tae, c->z, a->dtype, &c->memory[1]);
-        lv_output(g, c->y, "frames again");
-    }
-    return lv_task_new(&c->task, &g, list, list_memory(list, 3, c->memory),
-                       a->trainer->dev, a->trainer->msg);
-}
-
-static int clear_memory(const LvCodec *c, const void *zero)
-{
-    int ret = 0;
-
-    for (int k = 0; k < 2; k++)
-        for (int i = 0; i < c->memory[k].nb && ret >= 0; i++)
-            ret = lv_task_put(&c->task, &c->memory[k].t[i], zero);
-    return ret;
-}
-
-static double square_error(const float *x, const float *y, size_t n)
-{
-    double sum = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        double v = LV_CLAMP(y[i], 0, 1) - x[i];
-        sum += v * v;
-    }
-    return sum / (double)n;
+    return lv_codec_new(c, &a->tae, size, a->dtype, decode, a->trainer->dev,
+                        a->trainer->msg);
 }
 
 int lv_autoencoder_psnr(const LvAutoencoder *a, int clips, double *psnr)
@@ -330,23 +295,18 @@ int lv_autoencoder_psnr(const LvAutoencoder *a, int clips, double *psnr)
     size_t frame = 3 * (size_t)v->width * v->height;
     size_t n     = (size_t)lv_autoencoder_frames(a->cfg) * frame;
     size_t skip  = (size_t)(frames_of(a->cfg) - 1) * frame;
-    float *x = lv_alloc(2 * n * sizeof(*x)), *y = x + n, *zero = lv_alloc(n * sizeof(*zero));
+    float *x = lv_alloc(2 * n * sizeof(*x)), *y = x + n;
+    LvCodec c  = { 0 };
     double sum = 0;
-    LvCodec c;
-    int ret = x && zero ? lv_codec_new(&c, a, 1) : LV_ERR(ENOMEM);
+    int ret = x ? lv_autoencoder_codec(&c, a, 1) : LV_ERR(ENOMEM);
 
     for (int i = 0; i < clips && ret >= 0; i++) {
         lv_autoencoder_clip(a->cfg, x, (uint64_t)i, 1);
-        if ((ret = clear_memory(&c, zero)) >= 0 &&
-            (ret = lv_task_put(&c.task, &c.x, x)) >= 0 &&
-            (ret = lv_task_run(&c.task)) >= 0)
-            ret = lv_task_get(&c.task, &c.y, y);
-        sum += square_error(x + skip, y + skip, n - skip) / clips;
+        ret = lv_codec_run(&c, x, NULL, y);
+        sum += lv_codec_error(x + skip, y + skip, n - skip) / clips;
     }
     *psnr = -10 * log10(LV_MAX(sum, 1e-30));
-    if (x && zero)
-        lv_task_free(&c.task);
+    lv_codec_free(&c);
     lv_free(x);
-    lv_free(zero);
     return ret;
 }

@@ -14,6 +14,7 @@
 #define LINVIDEO_TRAIN_AUTOENCODER_H
 
 #include "model/tae.h"
+#include "train/codec.h"
 #include "train/config.h"
 #include "train/feeder.h"
 #include "train/trainer.h"
@@ -66,17 +67,8 @@ int lv_autoencoder_frames(const LvTrainConfig *cfg);
 void lv_autoencoder_clip(const LvTrainConfig *cfg, float *rgb, uint64_t index,
                          int held_out);
 
-/** The encoder alone, over whole clips, and the decoder behind it. */
-typedef struct LvCodec {
-    LvTask task;
-    LvTensor x;      ///< [F,Y,X,3]
-    LvTensor z;      ///< [F',Y',X',C]
-    LvTensor y;      ///< [F,Y,X,3]; absent without the decoder
-    LvTaeState memory[2];
-} LvCodec;
-
-/** Plan it; decode: 1 to have y. Freed with lv_task_free(&c->task). */
-int lv_codec_new(LvCodec *c, const LvAutoencoder *a, int decode);
+/** Plan the run's codec (encoder alone, or decoder too). Freed with lv_codec_free(). */
+int lv_autoencoder_codec(LvCodec *c, const LvAutoencoder *a, int decode);
 
 /** PSNR in dB of `clips` held-out clips (mean error of all, peak 1) through encoder and
  *  decoder. */

@@ -19,7 +19,7 @@ typedef struct Work {
     size_t size;            /* elements of a clip's latents */
     LvCodec codec;
     LvFeeder *feeder;
-    float *z, *zero;
+    float *z;
     uint16_t *all;          /* [clips][size] */
     double *sum, *square;   /* [C] */
 } Work;
@@ -58,25 +58,13 @@ static void take(Work *w, int clip)
         }
 }
 
-static int clear_memory(const Work *w)
-{
-    int ret = 0;
-
-    for (int i = 0; i < w->codec.memory[0].nb && ret >= 0; i++)
-        ret = lv_task_put(&w->codec.task, &w->codec.memory[0].t[i], w->zero);
-    return ret;
-}
-
 static int encode(Work *w, const float *clip, int index)
 {
-    const LvTask *k = &w->codec.task;
-    int ret = clear_memory(w);
+    int ret = lv_codec_run(&w->codec, clip, w->z, NULL);
 
-    if (ret < 0 || (ret = lv_task_put(k, &w->codec.x, clip)) < 0 ||
-        (ret = lv_task_run(k)) < 0 || (ret = lv_task_get(k, &w->codec.z, w->z)) < 0)
-        return ret;
-    take(w, index);
-    return 0;
+    if (ret >= 0)
+        take(w, index);
+    return ret;
 }
 
 static int encode_all(Work *w, LvLatentsProgress progress, void *opaque)
@@ -135,17 +123,16 @@ static int start(Work *w, int threads)
     const LvTrainConfig *cfg = w->a->cfg;
     const LvVideoConfig *v   = &cfg->model.video;
     const LvMsg *msg = w->a->trainer->msg;
-    int ret = lv_codec_new(&w->codec, w->a, 0);
+    int ret = lv_autoencoder_codec(&w->codec, w->a, 0);
 
     if (ret < 0)
         return ret;
     w->pixels = 3 * (size_t)lv_autoencoder_frames(cfg) * v->width * v->height;
     w->size   = lv_tensor_numel(&w->codec.z);
     w->z      = lv_alloc(w->size * sizeof(*w->z));
-    w->zero   = lv_alloc(w->pixels * sizeof(*w->zero));
     w->all    = lv_alloc(w->size * (size_t)cfg->flow.clips * sizeof(*w->all));
     w->sum    = lv_alloc(2 * LV_MAX_CHANNELS * sizeof(*w->sum));
-    if (!w->z || !w->zero || !w->all || !w->sum)
+    if (!w->z || !w->all || !w->sum)
         return lv_fail(msg, LV_ERR(ENOMEM), "latents: no memory for %d clips",
                        cfg->flow.clips);
     w->square = w->sum + LV_MAX_CHANNELS;
@@ -165,9 +152,8 @@ int lv_latents_create(const LvAutoencoder *a, const char *path, int threads,
         ret = write_set(&w, path, mean, std);
     }
     lv_feeder_free(&w.feeder);
-    lv_task_free(&w.codec.task);
+    lv_codec_free(&w.codec);
     lv_free(w.z);
-    lv_free(w.zero);
     lv_free(w.all);
     lv_free(w.sum);
     return ret;

@@ -1,0 +1,57 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "tools/tools.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/common.h"
+#include "pipeline/deliver.h"
+
+enum { COLUMNS = 6, GAP = 4 };
+
+int lv_sheet_new(LvSheet *s, int width, int height, int frames, int rows)
+{
+    int ret;
+
+    *s = (LvSheet) { .width = width, .height = height, .frames = frames,
+                     .columns = LV_MIN(frames, COLUMNS) };
+    ret = lv_canvas_alloc(&s->canvas, LINVIDEO_RGB24, s->columns * (width + GAP) - GAP,
+                          rows * (height + GAP) - GAP);
+    if (!ret)
+        memset(s->canvas.frame.data[0], 255, s->canvas.size);
+    return ret;
+}
+
+void lv_sheet_paste(LvSheet *s, int row, const float *rgb)
+{
+    size_t size = (size_t)3 * s->width * s->height;
+    ptrdiff_t stride = s->canvas.frame.stride[0];
+
+    for (int i = 0; i < s->columns; i++) {
+        int frame = s->columns > 1 ? i * (s->frames - 1) / (s->columns - 1) : 0;
+        LvPicture cell = { .width = s->width, .height = s->height, .format = LV_RGB24,
+                           .stride = { stride } };
+
+        cell.data[0] = s->canvas.frame.data[0] + row * (s->height + GAP) * stride +
+                       3 * i * (s->width + GAP);
+        lv_deliver(&cell, rgb + frame * size, s->height, s->width);
+    }
+}
+
+int lv_sheet_write(const LvSheet *s, const char *path)
+{
+    FILE *out = strcmp(path, "-") ? fopen(path, "wb") : stdout;
+    int ret   = out ? lv_png_write(out, &s->canvas, NULL) : -errno;
+
+    if (out && out != stdout && fclose(out) && !ret)
+        ret = -errno;
+    return ret < 0 ? lv_tool_fail(ret, "%s: %s", path, strerror(-ret)) : 0;
+}
+
+void lv_sheet_free(LvSheet *s)
+{
+    lv_canvas_free(&s->canvas);
+}
