@@ -244,7 +244,7 @@ LV_INLINE const uint16_t *head_rows(const void *data, const Block &b, size_t row
 /* Forward. shared: own queries, two tiles of keys, two of values. */
 template <int D, int MT, int NT> static __device__ void forward(const LvAttnArgs &a)
 {
-    extern __shared__ uint4 shared[];
+    LV_DYNAMIC uint4 shared[];
     enum { SIZE = NT * D / 8, ROWS = WARPS * 16 * MT, OWN = ROWS * D / 8 };
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch, c = a.q.dim[1];
     Block b = my_block<MT>(a.heads, lq, lk);
@@ -353,7 +353,7 @@ template <int D, int MT, int NT>
 static __device__ void backward_q(const LvAttnDxArgs &a, const uint16_t *dy,
                                   const float *delta)
 {
-    extern __shared__ uint4 shared[];
+    LV_DYNAMIC uint4 shared[];
     enum { SIZE = NT * D / 8, ROWS = WARPS * 16 * MT, OWN = ROWS * D / 8 };
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch, c = a.q.dim[1];
     Block b = my_block<MT>(a.heads, lq, lk);
@@ -464,7 +464,7 @@ template <int D, int MT, int NT>
 static __device__ void backward_kv(const LvAttnDxArgs &a, const uint16_t *dy,
                                    const float *delta)
 {
-    extern __shared__ uint4 shared[];
+    LV_DYNAMIC uint4 shared[];
     enum { SIZE = NT * D / 8, ROWS = WARPS * 16 * MT, OWN = ROWS * D / 8 };
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch, c = a.q.dim[1];
     Block b = my_block<MT>(a.heads, lq, lk);

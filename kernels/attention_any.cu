@@ -106,7 +106,7 @@ LV_INLINE void store_one(const LvTensor &t, size_t row, size_t column, int d,
 /* blockIdx.x: eight queries; blockIdx.y: sample heads + head. */
 LV_KERNEL lv_attn_any(LV_ARG LvAttnArgs a, const int *bucket)
 {
-    extern __shared__ float mem[];
+    LV_DYNAMIC float mem[];
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch;
     int d = a.q.dim[1] / a.heads, head = blockIdx.y % a.heads;
     int lane = threadIdx.x % WARP;
@@ -149,7 +149,7 @@ LV_KERNEL lv_attn_any(LV_ARG LvAttnArgs a, const int *bucket)
 
 LV_KERNEL lv_attn_dq_any(LV_ARG LvAttnDxArgs a, const float *delta, const int *bucket)
 {
-    extern __shared__ float mem[];
+    LV_DYNAMIC float mem[];
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch;
     int d = a.q.dim[1] / a.heads, head = blockIdx.y % a.heads;
     int lane = threadIdx.x % WARP;
@@ -189,7 +189,7 @@ LV_KERNEL lv_attn_dq_any(LV_ARG LvAttnDxArgs a, const float *delta, const int *b
 /* blockIdx.x: eight keys. */
 LV_KERNEL lv_attn_dkv_any(LV_ARG LvAttnDxArgs a, const float *delta, const int *bucket)
 {
-    extern __shared__ float mem[];
+    LV_DYNAMIC float mem[];
     int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch;
     int d = a.q.dim[1] / a.heads, head = blockIdx.y % a.heads;
     int lane = threadIdx.x % WARP;

@@ -58,7 +58,7 @@ LV_INLINE void add_state(float s[P / 64][D / 8 + 1][4], uint4 *mem, uint4 *v)
 template <int D, int P>
 static __device__ void state(const LvLinattnArgs &a, int size, float *part)
 {
-    extern __shared__ uint4 shared[];
+    LV_DYNAMIC uint4 shared[];
     Chunk me = my_chunk(a.q, a.heads, a.batch, size);
     int c = a.q.dim[1], l = threadIdx.x % WARP, row = threadIdx.x / WARP * 16 + l / 4;
     const uint16_t *k = (const uint16_t *)a.k.data + me.row * c + me.head * D;
@@ -130,7 +130,7 @@ LV_INLINE void add_den(float den[4], const float phi[P / 8][4], const uint16_t *
 template <int D, int P>
 static __device__ void apply(const LvLinattnArgs &a, int size, const float *state)
 {
-    extern __shared__ uint4 shared[];
+    LV_DYNAMIC uint4 shared[];
     Chunk me = my_chunk(a.q, a.heads, a.batch, size);
     int c = a.q.dim[1], l = threadIdx.x % WARP, row = threadIdx.x / WARP * 16 + l / 4;
     const uint16_t *q = (const uint16_t *)a.q.data + me.row * c + me.head * D;

@@ -267,7 +267,7 @@ template <int D, int P> struct Memory {
 
 template <int D, int P> LV_INLINE Memory<D, P> my_memory(int with_phi)
 {
-    extern __shared__ uint4 shared[];
+    LV_DYNAMIC uint4 shared[];
     Memory<D, P> m;
 
     m.w     = shared;

@@ -264,7 +264,7 @@ LV_KERNEL lv_linattn_map(const float *y, void *phi, int type, int map, size_t ro
                          int p, int f)
 {
     size_t row = my_row(), at = row * f;
-    float max, inv, min, inv2;
+    float max = 0, inv = 0, least = 0, inv2 = 0;
 
     if (row >= rows)
         return;
@@ -275,14 +275,14 @@ LV_KERNEL lv_linattn_map(const float *y, void *phi, int type, int map, size_t ro
     }
     if (map == LV_MAP_HEDGEHOG) {
         softmax_of(y, p, 1, &max, &inv);
-        softmax_of(y, p, -1, &min, &inv2);
+        softmax_of(y, p, -1, &least, &inv2);
     }
     for (int i = threadIdx.x % WARP; i < p; i += WARP) {
         if (map == LV_MAP_RELU) {
             put(phi, type, at + i, fmaxf(y[i], 0));
         } else {
             put(phi, type, at + i, expf(y[i] - max) * inv);
-            put(phi, type, at + p + i, expf(-y[i] - min) * inv2);
+            put(phi, type, at + p + i, expf(-y[i] - least) * inv2);
         }
     }
 }

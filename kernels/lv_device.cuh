@@ -12,9 +12,12 @@
 #ifndef LINVIDEO_KERNELS_LV_DEVICE_CUH
 #define LINVIDEO_KERNELS_LV_DEVICE_CUH
 
+#include <stdint.h>
+
+#ifndef LV_EMULATED /* tests/emu has its own of what the toolkit declares */
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#include <stdint.h>
+#endif
 
 #include "backend/cuda/args.h"
 #include "backend/ops.h"
@@ -23,6 +26,10 @@
 #define LV_KERNEL extern "C" __global__ void
 #define LV_ARG    const __grid_constant__
 #define LV_INLINE static __device__ __forceinline__
+
+#ifndef LV_EMULATED
+#define LV_DYNAMIC extern __shared__ /* memory whose size the launch says */
+#endif
 
 enum { WARP = 32 };
 
@@ -46,8 +53,10 @@ LV_INLINE uint16_t to_bf16(float x)
 LV_INLINE uint32_t pack2(float lo, float hi)
 {
     __nv_bfloat162 v = __floats2bfloat162_rn(lo, hi);
+    uint32_t u;
 
-    return *(uint32_t *)&v;
+    memcpy(&u, &v, sizeof(u));
+    return u;
 }
 
 /* Element i of memory of any float type. */
@@ -310,6 +319,8 @@ LV_INLINE void act_slope8(int kind, float v[8])
     }
 }
 
+#ifndef LV_EMULATED
+
 /* Tensor cores: c[16,8] += a[16,16] b[8,16]^T in bf16. Thread g 4 + t of a warp holds
  * of c rows g and g + 8, columns 2 t and 2 t + 1; of a the same rows, columns 2 t,
  * 2 t + 1 and those 8 on; of b row g, columns as of a. */
@@ -358,5 +369,7 @@ template <int n> LV_INLINE void copy_wait(void)
 {
     asm volatile("cp.async.wait_group %0;" :: "n"(n) : "memory");
 }
+
+#endif /* LV_EMULATED */
 
 #endif /* LINVIDEO_KERNELS_LV_DEVICE_CUH */

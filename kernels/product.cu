@@ -197,7 +197,7 @@ LV_INLINE void store_sums(const LvProductArgs &a, const float c[8][4], int i, in
 
 template <int COLS> static __device__ void product(const LvProductArgs &a)
 {
-    extern __shared__ uint4 shared[];
+    LV_DYNAMIC uint4 shared[];
     enum { STAGE = (ROWS + COLS) * 8, TALL = COLS == 128 ? 4 : 2 };
     int tiles = (a.o + COLS - 1) / COLS, warp = threadIdx.x / WARP;
     int j0 = blockIdx.x % tiles * COLS, i0 = blockIdx.x / tiles * ROWS;

@@ -14,47 +14,8 @@
 
 #include "backend/cuda/args.h"
 #include "backend/cuda/driver.h"
+#include "backend/cuda/kernels.h"
 #include "backend/device.h"
-
-/** X(kernel): every kernel of kernels/X.cu below the name of its file. */
-#define LV_KERNELS_CAST(X)    X(cast) X(epilogue) X(order) X(columns)
-#define LV_KERNELS_ELEMENTS(X)                                                      \
-    X(add) X(act) X(glu) X(mix) X(fill) X(expand) X(act_dx) X(glu_dx) X(mix_dx)
-#define LV_KERNELS_OPTIM(X)                                                         \
-    X(mix_dr) X(loss) X(loss_sum) X(sqsum) X(sum_f64) X(adamw)
-#define LV_KERNELS_ROWS(X)                                                          \
-    X(norm) X(gate) X(qknorm) X(norm_dx) X(gate_dx) X(qknorm_dx)                    \
-    X(norm_cols) X(gate_cols) X(qknorm_cols) X(reduce_cols)                         \
-    X(norm_fold) X(norm_params) X(cols_sum) X(reduce_few)
-#define LV_KERNELS_LAYOUT(X)                                                        \
-    X(patchify) X(unpatchify) X(recall) X(upsample) X(unstack) X(stack) X(shuffle)  \
-    X(unshuffle) X(recall_dx) X(upsample_dx) X(embed) X(embed_dx) X(sinusoid)       \
-    X(copy)
-#define LV_KERNELS_ATTENTION(X)                                                     \
-    X(attn_bf16_d64) X(attn_bf16_d128) X(attn_dq_bf16_d64) X(attn_dq_bf16_d128)     \
-    X(attn_dkv_bf16_d64) X(attn_dkv_bf16_d128) X(attn_delta)
-#define LV_KERNELS_ATTENTION_ANY(X)                                                 \
-    X(attn_any) X(attn_dq_any) X(attn_dkv_any) X(attn_buckets) X(attn_diagonals)    \
-    X(attn_drel)
-#define LV_KERNELS_LINATTN(X)                                                       \
-    X(linattn_map) X(linattn_map_dx) X(linattn_divide) X(linattn_grad)              \
-    X(linattn_sum) X(batched_f32) X(batched_bf16)
-#define LV_KERNELS_HEDGEHOG(X)                                                      \
-    X(hedgehog_state_d64_p64) X(hedgehog_state_d64_p128) X(hedgehog_state_d128_p64) \
-    X(hedgehog_state_d128_p128) X(hedgehog_apply_d64_p64) X(hedgehog_apply_d64_p128) \
-    X(hedgehog_apply_d128_p64) X(hedgehog_apply_d128_p128)
-#define LV_KERNELS_HEDGEHOG_DX(X)                                                   \
-    X(hedgehog_queries_d64_p64) X(hedgehog_queries_d64_p128)                        \
-    X(hedgehog_queries_d128_p64) X(hedgehog_keys_d64_p64) X(hedgehog_keys_d64_p128) \
-    X(hedgehog_keys_d128_p64)
-#define LV_KERNELS_PRODUCT(X) X(product_bf16_wide) X(product_bf16_slim)
-
-/** X(FILE, file): the files. */
-#define LV_KERNEL_FILES(X)                                                          \
-    X(CAST, cast) X(ELEMENTS, elements) X(OPTIM, optim) X(ROWS, rows)               \
-    X(LAYOUT, layout) X(ATTENTION, attention) X(ATTENTION_ANY, attention_any)       \
-    X(LINATTN, linattn) X(HEDGEHOG, hedgehog)                              \
-    X(HEDGEHOG_DX, hedgehog_dx) X(PRODUCT, product)
 
 #define LV_KERNEL_ENUM(kernel)    LV_K_##kernel,
 #define LV_KERNELS_ENUM(FILE, f)  LV_KERNELS_##FILE(LV_KERNEL_ENUM)

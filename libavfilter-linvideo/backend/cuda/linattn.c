@@ -32,6 +32,8 @@ static Linattn sizes_of(LvCuda *cu, const LvTensor *q, const LvTensor *w, int ma
                   .c = q->dim[1], .d = w->dim[1], .p = w->dim[2], .type = q->dtype,
                   .map = map };
 
+    if (s.d % LV_PAD || s.p % LV_PAD)
+        s.type = LV_F32; /* the tensor cores have no advantage there */
     s.f      = lv_map_features(map, s.p);
     s.pitch  = LV_ROUND_UP(s.d + 1, LV_PAD);
     s.chunks = LV_MAX(2 * cu->processors / (s.b * s.h), 1);

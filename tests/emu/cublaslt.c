@@ -1,0 +1,170 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * cuBLASLt's entries as backend/cuda/driver.h lists them, as plain loops, for tests.
+ */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Layout {
+    int type;
+    uint64_t rows, cols;
+    int64_t ld;
+} Layout;
+
+typedef struct Desc {
+    int trans[2];
+} Desc;
+
+int cublasLtCreate(void **handle);
+int cublasLtDestroy(void *handle);
+int cublasLtMatmulDescCreate(void **desc, int compute, int scale_type);
+int cublasLtMatmulDescDestroy(void *desc);
+int cublasLtMatmulDescSetAttribute(void *desc, int attr, const void *v, size_t size);
+int cublasLtMatrixLayoutCreate(void **l, int type, uint64_t rows, uint64_t cols,
+                               int64_t ld);
+int cublasLtMatrixLayoutDestroy(void *layout);
+int cublasLtMatmulPreferenceCreate(void **pref);
+int cublasLtMatmulPreferenceDestroy(void *pref);
+int cublasLtMatmulPreferenceSetAttribute(void *pref, int attr, const void *v,
+                                         size_t size);
+int cublasLtMatmulAlgoGetHeuristic(void *handle, void *desc, void *a, void *b, void *c,
+                                   void *d, void *pref, int wanted, void *out, int *nb);
+int cublasLtMatmul(void *handle, void *desc, const void *alpha, const void *a, void *la,
+                   const void *b, void *lb, const void *beta, const void *c, void *lc,
+                   void *d, void *ld, const void *algo, void *workspace, size_t bytes,
+                   void *stream);
+
+int cublasLtCreate(void **handle)
+{
+    *handle = malloc(1);
+    return !*handle;
+}
+
+int cublasLtDestroy(void *handle)
+{
+    free(handle);
+    return 0;
+}
+
+int cublasLtMatmulDescCreate(void **desc, int compute, int scale_type)
+{
+    (void)compute, (void)scale_type;
+    *desc = calloc(1, sizeof(Desc));
+    return !*desc;
+}
+
+int cublasLtMatmulDescDestroy(void *desc)
+{
+    free(desc);
+    return 0;
+}
+
+int cublasLtMatmulDescSetAttribute(void *desc, int attr, const void *v, size_t size)
+{
+    (void)size;
+    if (attr == 3 || attr == 4)
+        ((Desc *)desc)->trans[attr - 3] = *(const int *)v;
+    return 0;
+}
+
+int cublasLtMatrixLayoutCreate(void **l, int type, uint64_t rows, uint64_t cols,
+                               int64_t ld)
+{
+    Layout *layout = malloc(sizeof(*layout));
+
+    if (layout)
+        *layout = (Layout) { type, rows, cols, ld };
+    *l = layout;
+    return !layout || (uint64_t)ld < rows;
+}
+
+int cublasLtMatrixLayoutDestroy(void *layout)
+{
+    free(layout);
+    return 0;
+}
+
+int cublasLtMatmulPreferenceCreate(void **pref)
+{
+    *pref = malloc(1);
+    return !*pref;
+}
+
+int cublasLtMatmulPreferenceDestroy(void *pref)
+{
+    free(pref);
+    return 0;
+}
+
+int cublasLtMatmulPreferenceSetAttribute(void *pref, int attr, const void *v,
+                                         size_t size)
+{
+    (void)pref, (void)attr, (void)v, (void)size;
+    return 0;
+}
+
+int cublasLtMatmulAlgoGetHeuristic(void *handle, void *desc, void *a, void *b, void *c,
+                                   void *d, void *pref, int wanted, void *out, int *nb)
+{
+    (void)handle, (void)desc, (void)a, (void)b, (void)c, (void)d, (void)pref;
+    (void)wanted, (void)out;
+    *nb = 1;
+    return 0;
+}
+
+/* Element (row, col) of op(matrix), column-major. */
+static size_t place(const Layout *l, int trans, uint64_t row, uint64_t col)
+{
+    return (size_t)(trans ? row * (uint64_t)l->ld + col : col * (uint64_t)l->ld + row);
+}
+
+static float get(const void *p, int type, size_t i)
+{
+    uint32_t u;
+    float f;
+
+    if (type == 0)
+        return ((const float *)p)[i];
+    u = (uint32_t)((const uint16_t *)p)[i] << 16;
+    memcpy(&f, &u, sizeof(f));
+    return f;
+}
+
+static void put(void *p, int type, size_t i, float x)
+{
+    uint32_t u;
+
+    memcpy(&u, &x, sizeof(u));
+    if (type == 0)
+        ((float *)p)[i] = x;
+    else
+        ((uint16_t *)p)[i] = (uint16_t)((u + 0x7FFF + (u >> 16 & 1)) >> 16);
+}
+
+int cublasLtMatmul(void *handle, void *desc, const void *alpha, const void *a, void *la,
+                   const void *b, void *lb, const void *beta, const void *c, void *lc,
+                   void *d, void *ld, const void *algo, void *workspace, size_t bytes,
+                   void *stream)
+{
+    const Desc *s = desc;
+    const Layout *x = la, *y = lb, *z = lc;
+    uint64_t depth = s->trans[0] ? x->rows : x->cols;
+
+    (void)handle, (void)ld, (void)algo, (void)workspace, (void)bytes, (void)stream;
+    for (uint64_t col = 0; col < z->cols; col++)
+        for (uint64_t row = 0; row < z->rows; row++) {
+            size_t at  = place(z, 0, row, col);
+            double sum = 0;
+            for (uint64_t k = 0; k < depth; k++)
+                sum += (double)get(a, x->type, place(x, s->trans[0], row, k)) *
+                       get(b, y->type, place(y, s->trans[1], k, col));
+            sum *= *(const float *)alpha;
+            if (*(const float *)beta != 0)
+                sum += *(const float *)beta * get(c, z->type, at);
+            put(d, z->type, at, (float)sum);
+        }
+    return 0;
+}
