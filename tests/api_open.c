@@ -622,7 +622,8 @@ END_TEST
 
 START_TEST(devices)
 {
-    static const char *const parts[] = { "unknown device 'tpu'", "auto, cpu, cuda and cuda:N", NULL };
+    static const char *const parts[] = { "unknown device 'tpu'",
+                                         "auto, cpu, cuda and cuda:N", NULL };
     static const char *const good[] = { NULL, "auto", "cpu", "" };
     Watch w;
     LinvideoParams p = kit_params(&w);
