@@ -12,19 +12,12 @@
 #include "train/scene.h"
 #include "train/streams.h"
 
-/* Frames that a latent stands for. */
-static int frames_of(const LvTrainConfig *cfg)
-{
-    int n = 1;
-
-    for (int i = 1; i < cfg->design.stages; i++)
-        n *= cfg->design.stage[i].frames;
-    return n;
-}
+/* Frames with the repeated ones: of a clip no more than 1021, of a latent 512. */
+enum { MAX_FRAMES = 1021 + 511 };
 
 int lv_autoencoder_frames(const LvTrainConfig *cfg)
 {
-    return cfg->model.video.frames + frames_of(cfg) - 1;
+    return cfg->model.video.frames + lv_train_latent_frames(cfg) - 1;
 }
 
 void lv_autoencoder_clip(const LvTrainConfig *cfg, float *rgb, uint64_t index,
@@ -32,7 +25,7 @@ void lv_autoencoder_clip(const LvTrainConfig *cfg, float *rgb, uint64_t index,
 {
     const LvVideoConfig *v = &cfg->model.video;
     size_t frame = 3 * (size_t)v->width * v->height;
-    int before   = frames_of(cfg) - 1;
+    int before   = lv_train_latent_frames(cfg) - 1;
     LvScene scene;
 
     lv_scene_draw(&scene, (uint64_t)cfg->seed, index, held_out);
@@ -82,14 +75,15 @@ typedef struct Sizes {
 
 static Sizes sizes_of(const LvTrainConfig *cfg)
 {
-    int scale = cfg->model.vae.patch << (cfg->design.stages - 1);
+    int scale = lv_train_latent_scale(cfg);
     Sizes s = { .frames = lv_autoencoder_frames(cfg),
                 .rows = cfg->autoencoder.crop_height,
                 .cols = cfg->autoencoder.crop_width };
 
     s.crop   = 3 * (size_t)s.frames * s.rows * s.cols;
-    s.latent = (size_t)cfg->model.vae.channels * (s.frames / frames_of(cfg)) *
-               (s.rows / scale) * (s.cols / scale);
+    s.latent = (size_t)cfg->model.vae.channels *
+               (s.frames / lv_train_latent_frames(cfg)) * (s.rows / scale) *
+               (s.cols / scale);
     return s;
 }
 
@@ -175,11 +169,11 @@ static int list_memory(LvTensor **list, int nb, LvTaeState memory[2])
 static int put_weights(LvAutoencoder *a)
 {
     const LvAutoencoderConfig *c = &a->cfg->autoencoder;
-    int frames = a->x.dim[0], before = frames_of(a->cfg) - 1;
-    float weight[1024] = { 0 }, penalty = c->penalty / (float)c->batch;
+    int frames = a->x.dim[0], before = lv_train_latent_frames(a->cfg) - 1;
+    float weight[MAX_FRAMES] = { 0 }, penalty = c->penalty / (float)c->batch;
     int ret;
 
-    for (int i = before; i < LV_MIN(frames, LV_COUNT(weight)); i++)
+    for (int i = before; i < frames; i++)
         weight[i] = 1 / (float)((frames - before) * c->batch);
     ret = lv_task_put(&a->task, &a->weight, weight);
     return ret < 0 ? ret : lv_task_put(&a->task, &a->z_weight, &penalty);
@@ -246,7 +240,7 @@ void lv_autoencoder_close(LvAutoencoder **out)
 static int run_item(LvAutoencoder *a, const float *data)
 {
     Sizes s = sizes_of(a->cfg);
-    float loss[1024], z_loss;
+    float loss[MAX_FRAMES], z_loss;
     int ret;
 
     if ((ret = lv_task_put(&a->task, &a->x, data)) < 0 ||
@@ -294,7 +288,7 @@ int lv_autoencoder_psnr(const LvAutoencoder *a, int clips, double *psnr)
     const LvVideoConfig *v = &a->cfg->model.video;
     size_t frame = 3 * (size_t)v->width * v->height;
     size_t n     = (size_t)lv_autoencoder_frames(a->cfg) * frame;
-    size_t skip  = (size_t)(frames_of(a->cfg) - 1) * frame;
+    size_t skip  = (size_t)(lv_train_latent_frames(a->cfg) - 1) * frame;
     float *x = lv_alloc(2 * n * sizeof(*x)), *y = x + n;
     LvCodec c  = { 0 };
     double sum = 0;

@@ -77,13 +77,12 @@ static int read_design(LvTaeDesign *d, const json_t *root, const char *path,
     return 0;
 }
 
-/* Pixels a side, and frames, that one latent stands for. */
-static int scale_of(const LvTrainConfig *c)
+int lv_train_latent_scale(const LvTrainConfig *c)
 {
     return c->model.vae.patch << (c->design.stages - 1);
 }
 
-static int frames_of(const LvTrainConfig *c)
+int lv_train_latent_frames(const LvTrainConfig *c)
 {
     int n = 1;
 
@@ -96,9 +95,9 @@ void lv_train_latent_size(const LvTrainConfig *c, int size[3])
 {
     const LvVideoConfig *v = &c->model.video;
 
-    size[0] = (v->frames - 1) / frames_of(c) + 1;
-    size[1] = v->height / scale_of(c);
-    size[2] = v->width / scale_of(c);
+    size[0] = (v->frames - 1) / lv_train_latent_frames(c) + 1;
+    size[1] = v->height / lv_train_latent_scale(c);
+    size[2] = v->width / lv_train_latent_scale(c);
 }
 
 static int check(const LvTrainConfig *c, const char *path, const LvMsg *msg)
@@ -106,10 +105,11 @@ static int check(const LvTrainConfig *c, const char *path, const LvMsg *msg)
     const LvVideoConfig *v = &c->model.video;
     const LvAutoencoderConfig *a = &c->autoencoder;
     const int *patch = c->model.dit.patch;
-    int scale = scale_of(c), size[3];
+    int scale = lv_train_latent_scale(c), size[3];
 
     lv_train_latent_size(c, size);
-    if (v->width % scale || v->height % scale || (v->frames - 1) % frames_of(c))
+    if (v->width % scale || v->height % scale ||
+        (v->frames - 1) % lv_train_latent_frames(c))
         return fail(path, msg, "video: the autoencoder does not cut width, height and "
                     "frames - 1 into whole latents");
     if (size[0] % patch[0] || size[1] % patch[1] || size[2] % patch[2])

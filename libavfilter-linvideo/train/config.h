@@ -55,6 +55,10 @@ int lv_train_config_read(LvTrainConfig *c, const char *path, const LvMsg *msg);
 /** Free what reading made. */
 void lv_train_config_free(LvTrainConfig *c);
 
+/** Frames of a clip, and pixels a side, that one latent stands for. */
+int lv_train_latent_frames(const LvTrainConfig *c);
+int lv_train_latent_scale(const LvTrainConfig *c);
+
 /** Latents of the recipe's clips: F, Y, X. */
 void lv_train_latent_size(const LvTrainConfig *c, int size[3]);
 
