@@ -111,6 +111,7 @@ static inline LvTensor lv_reshape(LvTensor t, int rank, const int *dim)
 #define lv_unshuffle(g, ...)  lv_unshuffle_(LV_HERE(g), __VA_ARGS__)
 #define lv_expand(g, ...)     lv_expand_(LV_HERE(g), __VA_ARGS__)
 #define lv_reduce(g, ...)     lv_reduce_(LV_HERE(g), __VA_ARGS__)
+#define lv_fill(g, ...)       lv_fill_(LV_HERE(g), __VA_ARGS__)
 #define lv_loss(g, ...)       lv_loss_(LV_HERE(g), __VA_ARGS__)
 #define lv_sqsum(g, ...)      lv_sqsum_(LV_HERE(g), __VA_ARGS__)
 #define lv_adamw(g, ...)      lv_adamw_(LV_HERE(g), __VA_ARGS__)
@@ -152,6 +153,8 @@ LvTensor lv_unshuffle_(LvGraph *g, LvTensor x, int n, LvDtype dtype);
 LvTensor lv_expand_(LvGraph *g, LvTensor x, int n);
 /** Sum of n rows each of x [M,C]. */
 LvTensor lv_reduce_(LvGraph *g, LvTensor x, int n);
+/** y, which is external or a weight, is written. */
+void lv_fill_(LvGraph *g, LvTensor y, float value);
 /** Loss of each sample, [B]; dx: set to the gradient, of type dtype. weight: [B]. */
 LvTensor lv_loss_(LvGraph *g, LvTensor x, LvTensor target, LvTensor weight, int kind,
                   LvDtype dtype, LvTensor *dx);

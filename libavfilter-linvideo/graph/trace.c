@@ -404,6 +404,11 @@ LvTensor lv_reduce_(LvGraph *g, LvTensor x, int n)
     return y;
 }
 
+void lv_fill_(LvGraph *g, LvTensor y, float value)
+{
+    emit(g, LV_OP_FILL, &(LvOpArgs) { .fill = { y, value } });
+}
+
 LvTensor lv_loss_(LvGraph *g, LvTensor x, LvTensor target, LvTensor weight, int kind,
                   LvDtype dtype, LvTensor *dx)
 {

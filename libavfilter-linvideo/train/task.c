@@ -15,8 +15,8 @@ static int allocate(LvTask *k, size_t slab, const LvMsg *msg)
 {
     LvSizes sizes = lv_program_sizes(k->prog);
 
-    k->arena = k->dev->fn->alloc(k->dev, sizes.arena);
-    k->slab  = k->dev->fn->alloc(k->dev, slab);
+    k->arena = k->dev->fn->alloc(k->dev, LV_MAX(sizes.arena, LV_ALIGN));
+    k->slab  = k->dev->fn->alloc(k->dev, LV_MAX(slab, LV_ALIGN));
     return k->arena && k->slab ? 0 :
            lv_fail(msg, LV_ERR(ENOMEM), "training needs %zu MiB for a step, the device has "
                    "not got them", (sizes.arena + slab) >> 20);

@@ -135,6 +135,20 @@ static void trace_update(LvGraph *g, const LvTrainer *t)
     }
 }
 
+static int plan_clear(LvTrainer *t)
+{
+    LvGraph *g = lv_graph_new(t->msg);
+
+    if (!g)
+        return lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
+    for (int decayed = 1; decayed >= 0; decayed--) {
+        LvTensor grad = lv_params_piece(t->params, LV_SLAB_GRAD, decayed);
+        if (lv_has(&grad))
+            lv_fill(g, grad, 0);
+    }
+    return lv_task_new(&t->clear, &g, NULL, 0, t->dev, t->msg);
+}
+
 static int plan_update(LvTrainer *t)
 {
     LvGraph *g = lv_graph_new(t->msg);
@@ -155,10 +169,8 @@ int lv_trainer_ready(LvTrainer *t)
     int ret = read_kept(t);
 
     if (ret < 0 || (!t->step && (ret = start_average(t)) < 0) ||
-        (ret = lv_weights_finish(t->weights)) < 0)
+        (ret = lv_weights_finish(t->weights)) < 0 || (ret = plan_clear(t)) < 0)
         return ret;
-    if (!(t->zero = lv_alloc(t->params->size * sizeof(float))))
-        return lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
     return plan_update(t);
 }
 
@@ -169,7 +181,7 @@ void lv_trainer_close(LvTrainer **out)
     if (!t)
         return;
     lv_task_free(&t->update);
-    lv_free(t->zero);
+    lv_task_free(&t->clear);
     lv_weights_free(&t->weights);
     lv_params_free(&t->params);
     lv_safetensors_close(&t->file);
@@ -180,7 +192,7 @@ void lv_trainer_close(LvTrainer **out)
 int lv_trainer_begin(LvTrainer *t)
 {
     const float zero = 0;
-    int ret = lv_params_upload(t->params, LV_SLAB_GRAD, t->zero);
+    int ret = lv_task_run(&t->clear);
 
     return ret < 0 ? ret : lv_task_put(&t->update, &t->norm, &zero);
 }

@@ -48,7 +48,7 @@ typedef struct LvTrainer {
     LvTask update;      ///< norm of the gradient, AdamW
     LvTensor norm;      ///< [1]
     LvTensor hyper[2];  ///< [LV_HYPER_NB]: of what is not decayed, and of what is
-    void *zero;         ///< host, a slab of zeros
+    LvTask clear;       ///< gradients become zero
     double grad_norm;   ///< of the last step, before clipping
 } LvTrainer;
 
