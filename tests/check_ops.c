@@ -20,6 +20,7 @@
 
 #include "backend/device.h"
 #include "base/common.h"
+#include "base/philox.h"
 #include "graph/graph.h"
 #include "tests/ops_grad.h"
 #include "tests/ops_ref.h"
@@ -1412,6 +1413,112 @@ static void add_plain(Suite *s)
     tcase_add_test(devices, opening);
 }
 
+/* A program run often: devices may keep a run and start it as a whole. Rows 5, inputs
+ * 24, outputs 16. */
+
+enum { TIMES_ROWS = 5, TIMES_IN = 24, TIMES_OUT = 16, TIMES_MOST = 6 };
+
+typedef struct Times {
+    LvDevice *dev;
+    LvProgram *p;
+    LvTensor x, w, y;
+    void *xs[TIMES_MOST], *ys[TIMES_MOST], *weights, *arena;
+} Times;
+
+static void new_times(Times *t)
+{
+    LvGraph *g = lv_graph_new(&keep);
+    LvTensor h;
+
+    t->dev = open_device(NULL, 2);
+    t->x = lv_external(g, "x", LV_F32, 2, (int[]) { TIMES_ROWS, TIMES_IN });
+    t->w = lv_external(g, "w", LV_F32, 2, (int[]) { TIMES_OUT, TIMES_IN });
+    h    = lv_linear(g, t->x, t->w, LV_NO_TENSOR, LV_ACT_NONE, LV_NONE);
+    h    = lv_norm(g, h, LV_NO_TENSOR, LV_NO_TENSOR, LV_NO_TENSOR, LV_NORM_LAYER, 0, 0,
+                   1e-6f, LV_F32);
+    t->y = lv_act(g, lv_add(g, h, h), LV_ACT_SILU, LV_F32);
+    lv_output(g, t->y, "y");
+    ck_assert_int_eq(lv_program_new(&t->p, g, t->dev), 0);
+    lv_graph_free(&g);
+    for (int i = 0; i < TIMES_MOST; i++) {
+        t->xs[i] = take(t->dev, lv_tensor_bytes(&t->x));
+        t->ys[i] = take(t->dev, lv_tensor_bytes(&t->y));
+    }
+    t->weights = take(t->dev, lv_tensor_bytes(&t->w));
+    t->arena   = take(t->dev, lv_program_sizes(t->p).arena);
+    ck_assert_int_eq(lv_program_build(t->p, t->arena), 0);
+    lv_program_bind(t->p, t->w, t->weights);
+}
+
+static void free_times(Times *t)
+{
+    size_t arena = lv_program_sizes(t->p).arena;
+
+    lv_program_free(&t->p);
+    for (int i = 0; i < TIMES_MOST; i++) {
+        give(t->dev, t->xs[i], lv_tensor_bytes(&t->x), "x");
+        give(t->dev, t->ys[i], lv_tensor_bytes(&t->y), "y");
+    }
+    give(t->dev, t->weights, lv_tensor_bytes(&t->w), "w");
+    give(t->dev, t->arena, arena, "the arena");
+    close_device(&t->dev);
+}
+
+static void put_numbers(Times *t, const LvTensor *like, void *to, uint64_t stream)
+{
+    float v[TIMES_OUT * TIMES_IN];
+
+    lv_philox_normal(v, lv_tensor_numel(like), 3, stream << 32);
+    ck_assert_int_eq(t->dev->fn->upload(t->dev, to, v, lv_tensor_bytes(like)), 0);
+}
+
+static int count_hook(void *opaque, const LvRecord *next, int index, int count)
+{
+    (void)next;
+    ck_assert_int_eq(index, *(int *)opaque);
+    return ++*(int *)opaque > count ? -1 : 0;
+}
+
+/* Run on input `stream` in place `at`; y must be what a run one by one gives. */
+static void run_times(Times *t, int at, uint64_t stream)
+{
+    float y[TIMES_ROWS * TIMES_OUT], want[TIMES_ROWS * TIMES_OUT];
+    double seconds[8] = { 0 };
+    int calls = 0;
+
+    put_numbers(t, &t->x, t->xs[at], stream);
+    lv_program_bind(t->p, t->x, t->xs[at]);
+    lv_program_bind(t->p, t->y, t->ys[at]);
+    fill_device(t->dev, t->ys[at], POISON, sizeof(y));
+    ck_assert_int_eq(lv_program_run(t->p, count_hook, &calls), 0);
+    ck_assert_int_eq(calls, lv_program_count(t->p));
+    t->dev->fn->download(t->dev, y, t->ys[at], sizeof(y));
+    lv_program_time(t->p, seconds); /* so nothing is kept or started as a whole */
+    ck_assert_int_eq(lv_program_run(t->p, NULL, NULL), 0);
+    lv_program_time(t->p, NULL);
+    t->dev->fn->download(t->dev, want, t->ys[at], sizeof(want));
+    ck_assert_msg(!memcmp(y, want, sizeof(y)), "place %d, input %d", at, (int)stream);
+}
+
+START_TEST(many_times)
+{
+    Times t = { 0 };
+
+    new_times(&t);
+    put_numbers(&t, &t.w, t.weights, 100);
+    for (int i = 0; i < 4; i++)
+        run_times(&t, 0, (uint64_t)i);
+    for (int i = 0; i < 3 * TIMES_MOST; i++)
+        run_times(&t, i % TIMES_MOST, (uint64_t)(10 + i));
+    put_numbers(&t, &t.w, t.weights, 101);
+    run_times(&t, 0, 50);
+    ck_assert_int_eq(lv_program_build(t.p, t.arena), 0);
+    run_times(&t, 0, 51);
+    run_times(&t, 0, 52);
+    free_times(&t);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("ops");
@@ -1419,6 +1526,7 @@ static Suite *suite(void)
     if (!other_name())
         add_plain(s);
     tcase_add_loop_test(tcase(s, "weights"), new_weights, 0, LV_OP_NB);
+    tcase_add_test(tcase(s, "programs"), many_times);
     tcase_add_loop_test(tcase(s, "cases"), cases, 0, ops_row_count());
     return s;
 }

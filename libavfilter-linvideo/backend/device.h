@@ -54,6 +54,17 @@ typedef struct LvDeviceFns {
     int (*reserve)(LvDevice *dev, size_t thread_bytes);
     /** Forget packed copies of weights whose data lie in [data, data + bytes). */
     void (*forget)(LvDevice *dev, const void *data, size_t bytes);
+    /** Optional, all four or none. From record() to recorded() run entries start nothing:
+     *  what they would have started is kept, to be started as a whole by replay(),
+     *  cheaply, any number of times, with the same addresses. Kernels have to have run
+     *  before.
+     *  @return of record(): 0, negative (no message) when that can't be. Of recorded():
+     *          what was kept, freed with erase(); NULL (no message) when that can't be,
+     *          or when wanted is 0 */
+    int (*record)(LvDevice *dev);
+    void *(*recorded)(LvDevice *dev, int wanted);
+    int (*replay)(LvDevice *dev, void *recording);
+    void (*erase)(LvDevice *dev, void *recording);
     /** Free call->priv, which the build entry of op made. */
     void (*release)(LvDevice *dev, int op, LvCall *call);
     const LvOpTable *plan;  ///< set the sizes of call; optional entries (zero)

@@ -234,7 +234,9 @@ void lv_program_bind(LvProgram *p, LvTensor t, void *data);
 typedef int (*LvRunHook)(void *opaque, const LvRecord *next, int index, int count);
 
 /**
- * Run all records. Every external tensor and output must be bound.
+ * Run all records. Every external tensor and output must be bound. Where the device
+ * can keep a run (LvDeviceFns.record), later runs with the same addresses are started
+ * as a whole, after hook was called for every record.
  *
  * @param hook may be NULL
  * @return 0, what hook returned, LV_ERR_DEVICE

@@ -37,6 +37,14 @@ struct LvGraph {
     int nb_marks;
 };
 
+enum { LV_RECORDINGS = 4 };
+
+/** A run that the device keeps, with the addresses that it works on. */
+typedef struct LvRecording {
+    void *kept;    ///< the device's
+    void **bound;  ///< [nb_info], as LvTensorInfo.data
+} LvRecording;
+
 struct LvProgram {
     LvDevice *dev;
     LvRecord *rec;
@@ -48,6 +56,10 @@ struct LvProgram {
     size_t scratch; ///< offset of the shared op scratch in the arena
     int built;
     double *seconds;
+    LvRecording recording[LV_RECORDINGS];
+    int nb_recordings;
+    int has_run;       ///< since it was built
+    int records_alone; ///< the device can't keep this program
 };
 
 /** A new tensor of the graph; absent after an error. */

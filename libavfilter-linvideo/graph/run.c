@@ -99,12 +99,22 @@ static void release_calls(LvProgram *p)
             p->dev->fn->release(p->dev, p->rec[i].op, &p->call[i]);
 }
 
+static void erase_recordings(LvProgram *p)
+{
+    for (int i = 0; i < p->nb_recordings; i++) {
+        p->dev->fn->erase(p->dev, p->recording[i].kept);
+        free(p->recording[i].bound);
+    }
+    p->nb_recordings = p->has_run = 0;
+}
+
 void lv_program_free(LvProgram **prog)
 {
     LvProgram *p = *prog;
 
     if (!p)
         return;
+    erase_recordings(p);
     release_calls(p);
     free(p->rec);
     free(p->info);
@@ -136,6 +146,7 @@ int lv_program_build(LvProgram *p, void *arena)
     for (int i = 0; i < p->nb_info && ret >= 0; i++)
         if (!p->info[i].external && p->info[i].first >= 0)
             set_address(p, i, (char *)arena + p->info[i].offset);
+    erase_recordings(p);
     release_calls(p);
     for (int i = 0; i < p->nb_rec && ret >= 0; i++) {
         p->call[i].scratch = (char *)arena + p->scratch;
@@ -162,9 +173,9 @@ static int check_bound(const LvProgram *p)
                                   "graph: program is not built");
 }
 
-int lv_program_run(LvProgram *p, LvRunHook hook, void *opaque)
+static int run_records(LvProgram *p, LvRunHook hook, void *opaque)
 {
-    int ret = check_bound(p);
+    int ret = 0;
 
     for (int i = 0; i < p->nb_rec && ret >= 0; i++) {
         double start = p->seconds ? lv_seconds() : 0;
@@ -176,7 +187,80 @@ int lv_program_run(LvProgram *p, LvRunHook hook, void *opaque)
         if (p->seconds)
             p->seconds[i] += lv_seconds() - start;
     }
-    return ret < 0 ? ret : p->dev->fn->sync(p->dev);
+    return ret;
+}
+
+static int is_bound_as(const LvProgram *p, const LvRecording *r)
+{
+    for (int i = 0; i < p->nb_info; i++)
+        if (p->info[i].data != r->bound[i])
+            return 0;
+    return 1;
+}
+
+static void *find_recording(const LvProgram *p)
+{
+    for (int i = 0; i < p->nb_recordings; i++)
+        if (is_bound_as(p, &p->recording[i]))
+            return p->recording[i].kept;
+    return NULL;
+}
+
+/* NULL where it can't be done: then records are run one by one, and it is not tried
+ * again. */
+static void *record(LvProgram *p)
+{
+    const LvDeviceFns *fn = p->dev->fn;
+    LvRecording *r = &p->recording[p->nb_recordings];
+
+    if (!(r->bound = calloc((size_t)p->nb_info + 1, sizeof(*r->bound))))
+        return NULL;
+    for (int i = 0; i < p->nb_info; i++)
+        r->bound[i] = p->info[i].data;
+    r->kept = NULL;
+    if (fn->record(p->dev) >= 0)
+        r->kept = fn->recorded(p->dev, run_records(p, NULL, NULL) >= 0);
+    p->records_alone = !r->kept;
+    if (r->kept)
+        p->nb_recordings++;
+    else
+        free(r->bound);
+    return r->kept;
+}
+
+/* What is kept of a run with these addresses; made by the second such run. */
+static void *recording(LvProgram *p)
+{
+    void *kept;
+
+    if (!p->dev->fn->record || !p->has_run || p->seconds || p->records_alone)
+        return NULL;
+    kept = find_recording(p);
+    return kept || p->nb_recordings == LV_RECORDINGS ? kept : record(p);
+}
+
+static int replay(LvProgram *p, void *kept, LvRunHook hook, void *opaque)
+{
+    int ret = 0;
+
+    for (int i = 0; i < p->nb_rec && hook && ret >= 0; i++)
+        ret = hook(opaque, &p->rec[i], i, p->nb_rec);
+    return ret < 0 ? ret : p->dev->fn->replay(p->dev, kept);
+}
+
+int lv_program_run(LvProgram *p, LvRunHook hook, void *opaque)
+{
+    int ret = check_bound(p);
+    void *kept;
+
+    if (ret < 0)
+        return ret;
+    kept = recording(p);
+    ret  = kept ? replay(p, kept, hook, opaque) : run_records(p, hook, opaque);
+    if (ret < 0)
+        return ret;
+    p->has_run = 1;
+    return p->dev->fn->sync(p->dev);
 }
 
 void lv_program_time(LvProgram *p, double *seconds)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stream.h"
+
 typedef struct Layout {
     int type;
     uint64_t rows, cols;
@@ -144,27 +146,47 @@ static void put(void *p, int type, size_t i, float x)
         ((uint16_t *)p)[i] = (uint16_t)((u + 0x7FFF + (u >> 16 & 1)) >> 16);
 }
 
-int cublasLtMatmul(void *handle, void *desc, const void *alpha, const void *a, void *la,
-                   const void *b, void *lb, const void *beta, const void *c, void *lc,
-                   void *d, void *ld, const void *algo, void *workspace, size_t bytes,
-                   void *stream)
-{
-    const Desc *s = desc;
-    const Layout *x = la, *y = lb, *z = lc;
-    uint64_t depth = s->trans[0] ? x->rows : x->cols;
+typedef struct Product {
+    const Desc *desc;
+    const Layout *x, *y, *z;
+    const void *a, *b, *c;
+    void *d;
+    float alpha, beta;
+} Product;
 
-    (void)handle, (void)ld, (void)algo, (void)workspace, (void)bytes, (void)stream;
+static void run_product(const void *data)
+{
+    const Product *p = data;
+    const Layout *z  = p->z;
+    uint64_t depth   = p->desc->trans[0] ? p->x->rows : p->x->cols;
+
     for (uint64_t col = 0; col < z->cols; col++)
         for (uint64_t row = 0; row < z->rows; row++) {
             size_t at  = place(z, 0, row, col);
             double sum = 0;
             for (uint64_t k = 0; k < depth; k++)
-                sum += (double)get(a, x->type, place(x, s->trans[0], row, k)) *
-                       get(b, y->type, place(y, s->trans[1], k, col));
-            sum *= *(const float *)alpha;
-            if (*(const float *)beta != 0)
-                sum += *(const float *)beta * get(c, z->type, at);
-            put(d, z->type, at, (float)sum);
+                sum += (double)get(p->a, p->x->type, place(p->x, p->desc->trans[0], row, k)) *
+                       get(p->b, p->y->type, place(p->y, p->desc->trans[1], k, col));
+            sum *= p->alpha;
+            if (p->beta != 0)
+                sum += p->beta * get(p->c, z->type, at);
+            put(p->d, z->type, at, (float)sum);
         }
+}
+
+int cublasLtMatmul(void *handle, void *desc, const void *alpha, const void *a, void *la,
+                   const void *b, void *lb, const void *beta, const void *c, void *lc,
+                   void *d, void *ld, const void *algo, void *workspace, size_t bytes,
+                   void *stream)
+{
+    EmuStream *s = stream;
+    Product p = { desc, la, lb, lc, a, b, c, d, *(const float *)alpha,
+                  *(const float *)beta };
+
+    (void)handle, (void)ld, (void)algo, (void)workspace, (void)bytes;
+    if (s->capturing)
+        s->keep(s, run_product, &p, sizeof(p));
+    else
+        run_product(&p);
     return 0;
 }

@@ -6,6 +6,7 @@
  */
 
 #include "tests/emu/emu.h"
+#include "tests/emu/stream.h"
 
 #include <stdio.h>
 #include <sys/mman.h>
@@ -49,7 +50,7 @@ enum { SAVED = 20 };
 #endif
 
 enum { MAX_THREADS = 1024, STACK = 256 << 10, SLOT = 32, WARP_SIZE = 32,
-       SHARED = 228 << 10 };
+       SHARED = 228 << 10, MAX_ARGS = 32, IN_CAPTURE = 901 };
 
 uint3 emu_thread, emu_block, emu_block_size, emu_grid_size;
 
@@ -329,12 +330,88 @@ static std::unordered_map<std::string, EmuKernel *> &kernels(void)
     return all;
 }
 
-void emu_register(const char *name, void (*run)(void **args))
+void emu_register(const char *name, void (*run)(void **args), const size_t *sizes)
 {
-    kernels()[name] = new EmuKernel { name, run };
+    kernels()[name] = new EmuKernel { name, run, sizes };
 }
 
 typedef unsigned long long Address;
+
+/* The stream: work is done as it comes, or kept while a graph is captured. */
+
+struct Kept {
+    void (*run)(const void *data);
+    std::vector<char> data;
+};
+
+struct Graph {
+    std::vector<Kept> work;
+};
+
+static Graph *captured;
+
+static void keep(EmuStream *, void (*run)(const void *data), const void *data, size_t size)
+{
+    captured->work.push_back({ run, std::vector<char>((const char *)data,
+                                                      (const char *)data + size) });
+}
+
+static EmuStream the_stream = { 0, keep };
+
+static void submit(void (*run)(const void *data), const void *data, size_t size)
+{
+    if (the_stream.capturing)
+        keep(&the_stream, run, data, size);
+    else
+        run(data);
+}
+
+struct Set {
+    void *at;
+    int byte;
+    size_t bytes;
+};
+
+static void run_set(const void *data)
+{
+    const Set *s = (const Set *)data;
+
+    memset(s->at, s->byte, s->bytes);
+}
+
+/* A launch; its arguments lie behind it. */
+struct Launch {
+    const EmuKernel *kernel;
+    unsigned grid[3], threads;
+    size_t shared;
+};
+
+static size_t padded(size_t bytes)
+{
+    return (bytes + 15) & ~(size_t)15;
+}
+
+static void run_launch(const void *data)
+{
+    const Launch *l = (const Launch *)data;
+    char *at = (char *)data + padded(sizeof(*l));
+    void *args[MAX_ARGS];
+
+    for (int i = 0; l->kernel->sizes[i]; at += padded(l->kernel->sizes[i++]))
+        args[i] = at;
+    running        = l->kernel;
+    running_args   = args;
+    threads        = (int)l->threads;
+    shared_bytes   = l->shared;
+    emu_block_size = { l->threads, 1, 1 };
+    emu_grid_size  = { l->grid[0], l->grid[1], l->grid[2] };
+    for (unsigned z = 0; z < l->grid[2]; z++)
+        for (unsigned y = 0; y < l->grid[1]; y++)
+            for (unsigned x = 0; x < l->grid[0]; x++) {
+                emu_block = { x, y, z };
+                run_block();
+            }
+}
 
 extern "C" {
 
@@ -379,7 +456,9 @@ int cuMemFree_v2(Address p) { return free((void *)(uintptr_t)p), 0; }
 
 int cuMemsetD8Async(Address p, unsigned char byte, size_t bytes, void *)
 {
-    memset((void *)(uintptr_t)p, byte, bytes);
+    Set set = { (void *)(uintptr_t)p, byte, bytes };
+
+    submit(run_set, &set, sizeof(set));
     return 0;
 }
 
@@ -395,9 +474,9 @@ int cuMemcpyDtoHAsync_v2(void *dst, Address src, size_t bytes, void *)
     return 0;
 }
 
-int cuStreamCreate(void **stream, unsigned) { return *stream = &scheduler, 0; }
+int cuStreamCreate(void **stream, unsigned) { return *stream = &the_stream, 0; }
 int cuStreamDestroy_v2(void *) { return 0; }
-int cuStreamSynchronize(void *) { return 0; }
+int cuStreamSynchronize(void *) { return the_stream.capturing ? IN_CAPTURE : 0; }
 int cuModuleLoadData(void **module, const void *) { return *module = &scheduler, 0; }
 int cuModuleUnload(void *) { return 0; }
 
@@ -414,29 +493,49 @@ int cuFuncSetAttribute(void *, int, int value) { return value > 227 << 10; }
 int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                    unsigned, unsigned, unsigned bytes, void *, void **args, void **)
 {
+    Launch l = { (const EmuKernel *)f, { gx, gy, gz }, bx, bytes };
+    std::vector<char> data(padded(sizeof(l)));
+
     if (bytes > SHARED || bx > MAX_THREADS || gy > 65535 || gz > 65535)
         return 1;
-    running        = (const EmuKernel *)f;
-    running_args   = args;
-    threads        = (int)bx;
-    shared_bytes   = bytes;
-    emu_block_size = { bx, 1, 1 };
-    emu_grid_size  = { gx, gy, gz };
-    for (unsigned z = 0; z < gz; z++)
-        for (unsigned y = 0; y < gy; y++)
-            for (unsigned x = 0; x < gx; x++) {
-                emu_block = { x, y, z };
-                run_block();
-            }
+    memcpy(data.data(), &l, sizeof(l));
+    for (int i = 0; l.kernel->sizes[i]; i++) {
+        size_t at = data.size();
+        data.resize(at + padded(l.kernel->sizes[i]));
+        memcpy(data.data() + at, args[i], l.kernel->sizes[i]);
+    }
+    submit(run_launch, data.data(), data.size());
     return 0;
 }
 
-int cuStreamBeginCapture_v2(void *, int) { return 801; }
-int cuStreamEndCapture(void *, void **) { return 801; }
-int cuGraphInstantiateWithFlags(void **, void *, unsigned long long) { return 801; }
-int cuGraphLaunch(void *, void *) { return 801; }
-int cuGraphExecDestroy(void *) { return 0; }
-int cuGraphDestroy(void *) { return 0; }
+int cuStreamBeginCapture_v2(void *, int)
+{
+    if (the_stream.capturing)
+        return IN_CAPTURE;
+    captured = new Graph;
+    return the_stream.capturing = 1, 0;
+}
+
+int cuStreamEndCapture(void *, void **graph)
+{
+    the_stream.capturing = 0;
+    return *graph = captured, 0;
+}
+
+int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long)
+{
+    return *exec = new Graph(*(Graph *)graph), 0;
+}
+
+int cuGraphLaunch(void *exec, void *)
+{
+    for (const Kept &k : ((Graph *)exec)->work)
+        k.run(k.data.data());
+    return 0;
+}
+
+int cuGraphExecDestroy(void *exec) { return delete (Graph *)exec, 0; }
+int cuGraphDestroy(void *graph) { return delete (Graph *)graph, 0; }
 int cuGetErrorString(int, const char **text) { return *text = "emulated", 0; }
 
 } /* extern "C" */

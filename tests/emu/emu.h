@@ -157,10 +157,11 @@ template <int n> static inline void copy_wait(void) { emu_wait(n); }
 typedef struct EmuKernel {
     const char *name;
     void (*run)(void **args);
+    const size_t *sizes; ///< of the arguments, ended by 0
 } EmuKernel;
 
 /** Make a kernel known. */
-void emu_register(const char *name, void (*run)(void **args));
+void emu_register(const char *name, void (*run)(void **args), const size_t *sizes);
 
 template <typename... A, size_t... I>
 static inline void emu_apply(void (*kernel)(A...), void **args,
@@ -172,6 +173,13 @@ static inline void emu_apply(void (*kernel)(A...), void **args,
 template <typename... A> static inline void emu_call(void (*kernel)(A...), void **args)
 {
     emu_apply(kernel, args, std::make_index_sequence<sizeof...(A)>());
+}
+
+template <typename... A> static inline const size_t *emu_sizes(void (*)(A...))
+{
+    static const size_t sizes[] = { sizeof(A)..., 0 };
+
+    return sizes;
 }
 
 #endif /* LINVIDEO_TESTS_EMU_EMU_H */

@@ -19,7 +19,8 @@ namespace {
 struct Registration {
     Registration()
     {
-#define EMU_REGISTER(kernel) emu_register("lv_" #kernel, run_##kernel);
+#define EMU_REGISTER(kernel)                                                     \
+        emu_register("lv_" #kernel, run_##kernel, emu_sizes(lv_##kernel));
         LIST(EMU_REGISTER)
     }
 } registration;

@@ -173,6 +173,42 @@ static int cuda_download(LvDevice *dev, void *dst, const void *src, size_t bytes
     return ret ? lv_cuda_check(cu, ret, "download") : cuda_sync(dev);
 }
 
+static int cuda_record(LvDevice *dev)
+{
+    LvCuda *cu = lv_cuda(dev);
+
+    use(dev);
+    return cu->drv.capture_begin(cu->stream, CU_CAPTURE_RELAXED) ? LV_ERR_DEVICE : 0;
+}
+
+static void *cuda_recorded(LvDevice *dev, int wanted)
+{
+    LvCuda *cu = lv_cuda(dev);
+    CuGraph graph    = NULL;
+    CuGraphExec exec = NULL;
+
+    if (cu->drv.capture_end(cu->stream, &graph) != CU_SUCCESS || !graph)
+        return NULL;
+    if (wanted && cu->drv.graph_instantiate(&exec, graph, 0) != CU_SUCCESS)
+        exec = NULL;
+    cu->drv.graph_destroy(graph);
+    return exec;
+}
+
+static int cuda_replay(LvDevice *dev, void *recording)
+{
+    LvCuda *cu = lv_cuda(dev);
+
+    use(dev);
+    return lv_cuda_check(cu, cu->drv.graph_launch(recording, cu->stream), "a recording");
+}
+
+static void cuda_erase(LvDevice *dev, void *recording)
+{
+    use(dev);
+    lv_cuda(dev)->drv.graph_exec_destroy(recording);
+}
+
 static int cuda_reserve(LvDevice *dev, size_t bytes)
 {
     (void)bytes;
@@ -240,7 +276,8 @@ static const LvDeviceFns fns = {
     .name = "cuda", .close = cuda_close, .alloc = cuda_alloc, .free = cuda_free,
     .upload = cuda_upload, .download = cuda_download, .sync = cuda_sync,
     .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
-    .release = cuda_release, .plan = &plan, .build = &build, .run = &run,
+    .record = cuda_record, .recorded = cuda_recorded, .replay = cuda_replay,
+    .erase = cuda_erase, .release = cuda_release, .plan = &plan, .build = &build, .run = &run,
 };
 
 static int find_device(LvCuda *cu, int index)
