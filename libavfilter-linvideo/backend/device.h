@@ -46,6 +46,10 @@ typedef struct LvDeviceFns {
     void (*free)(LvDevice *dev, void *p);
     int (*upload)(LvDevice *dev, void *dst, const void *src, size_t bytes);
     int (*download)(LvDevice *dev, void *dst, const void *src, size_t bytes);
+    /** Optional, both or none: keep memory of the host in place, so that upload() and
+     *  download() of it are faster; until unpin(). No harm where it fails. */
+    void (*pin)(LvDevice *dev, void *host, size_t bytes);
+    void (*unpin)(LvDevice *dev, void *host);
     /** Wait for all that was started. */
     int (*sync)(LvDevice *dev);
     /** Bytes free for alloc() now. */

@@ -442,9 +442,11 @@ static int parse(Eval *e, int argc, char **argv)
 
 static int evaluate(Eval *e)
 {
-    int ret;
+    int ret = 0;
 
-    if ((ret = open_evaluation(e)) < 0 || (ret = open_model(e)) < 0 ||
+    if ((e->json && !e->json_only && (ret = lv_tool_writable(e->json)) < 0) ||
+        (e->sheet_path && (ret = lv_tool_writable(e->sheet_path)) < 0) ||
+        (ret = open_evaluation(e)) < 0 || (ret = open_model(e)) < 0 ||
         (ret = make_clips(e)) < 0)
         return ret;
     if (!e->json_only)

@@ -41,6 +41,19 @@ int lv_tool_fail(int code, const char *fmt, ...)
     return code;
 }
 
+int lv_tool_writable(const char *path)
+{
+    int was_there = !access(path, F_OK);
+    FILE *f = fopen(path, "ab");
+
+    if (!f)
+        return lv_tool_fail(-EIO, "%s: %s", path, strerror(errno));
+    fclose(f);
+    if (!was_there)
+        remove(path);
+    return 0;
+}
+
 void lv_tool_log(void *opaque, enum LinvideoLogLevel level, const char *message)
 {
     flockfile(stderr);

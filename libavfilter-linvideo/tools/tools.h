@@ -28,6 +28,10 @@ int lv_cmd_eval(int argc, char **argv);
 int lv_tool_fail(int code, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/** See whether a file can be written, before the work whose result it is to hold; what
+ *  is in it stays. 0 or -EIO with a message. */
+int lv_tool_writable(const char *path);
+
 /** A log callback: one line to stderr; opaque is an LvBar or NULL. */
 void lv_tool_log(void *opaque, enum LinvideoLogLevel level, const char *message);
 

@@ -199,7 +199,7 @@ static int plan(LvAutoencoder *a, int threads)
         (ret = put_weights(a)) < 0)
         return ret;
     return lv_feeder_new(&a->feeder, batch, (size_t)batch * (s.crop + s.latent) *
-                         sizeof(float), threads, make_item, (void *)a->cfg, t->msg);
+                         sizeof(float), threads, make_item, (void *)a->cfg, t->dev);
 }
 
 int lv_autoencoder_open(LvAutoencoder **out, const LvTrainConfig *cfg, const char *path,

@@ -15,6 +15,7 @@ struct LvFeeder {
     void *opaque;
     int items;
     LvPool *pool;
+    LvDevice *dev;
     void *data[2];   /* of even and of odd steps */
     pthread_t thread;
     int started;     /* a thread makes `step` */
@@ -23,7 +24,7 @@ struct LvFeeder {
 };
 
 int lv_feeder_new(LvFeeder **out, int items, size_t bytes, int threads, LvFeederMake make,
-                  void *opaque, const LvMsg *msg)
+                  void *opaque, LvDevice *dev)
 {
     LvFeeder *f = *out = calloc(1, sizeof(*f));
 
@@ -35,10 +36,14 @@ int lv_feeder_new(LvFeeder **out, int items, size_t bytes, int threads, LvFeeder
         f->data[0] = lv_alloc(bytes);
         f->data[1] = lv_alloc(bytes);
     }
-    if (f && f->pool && f->data[0] && f->data[1])
+    if (f && f->pool && f->data[0] && f->data[1]) {
+        f->dev = dev;
+        for (int i = 0; i < 2 && dev->fn->pin; i++)
+            dev->fn->pin(dev, f->data[i], bytes);
         return 0;
+    }
     lv_feeder_free(out);
-    return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
+    return lv_fail(dev->msg, LV_ERR(ENOMEM), "training: out of memory");
 }
 
 static void finish(LvFeeder *f)
@@ -56,6 +61,8 @@ void lv_feeder_free(LvFeeder **out)
         return;
     finish(f);
     lv_pool_free(&f->pool);
+    for (int i = 0; i < 2 && f->dev && f->dev->fn->unpin; i++)
+        f->dev->fn->unpin(f->dev, f->data[i]);
     lv_free(f->data[0]);
     lv_free(f->data[1]);
     free(f);

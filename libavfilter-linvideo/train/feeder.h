@@ -10,7 +10,7 @@
 
 #include <stddef.h>
 
-#include "base/msg.h"
+#include "backend/device.h"
 
 typedef struct LvFeeder LvFeeder;
 
@@ -26,11 +26,12 @@ typedef int (*LvFeederMake)(void *opaque, int step, int item, void *data, int th
 /**
  * @param items   of a step
  * @param threads that make items, >= 1
+ * @param dev     where the data go; outlives the feeder
  * @param[out] f  freed with lv_feeder_free(); NULL on error
  * @return 0 or -ENOMEM
  */
 int lv_feeder_new(LvFeeder **f, int items, size_t bytes, int threads, LvFeederMake make,
-                  void *opaque, const LvMsg *msg);
+                  void *opaque, LvDevice *dev);
 
 /** Wait for what is being made, free *f and set it to NULL. NULL is fine. */
 void lv_feeder_free(LvFeeder **f);

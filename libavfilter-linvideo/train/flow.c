@@ -14,6 +14,9 @@
 #include "train/scene.h"
 #include "train/streams.h"
 
+/* Captions tried before a run begins. */
+enum { CAPTIONS = 4096 };
+
 /* New runs */
 
 typedef struct Nets {
@@ -228,7 +231,26 @@ static int plan(LvFlow *f, int checkpoint, int threads)
         return ret;
     return lv_feeder_new(&f->feeder, c->batch, (size_t)(c->batch / c->micro) *
                          lay_out(f, NULL, &b) * sizeof(float), threads, make_item, f,
-                         t->msg);
+                         t->dev);
+}
+
+/* Captions of training, a good part of them, must fit into text_len. */
+static int check_captions(const LvFlow *f)
+{
+    uint64_t seed = (uint64_t)f->cfg->seed;
+    int32_t ids[LV_CAPTION_SIZE];
+    char caption[LV_CAPTION_SIZE];
+    LvScene scene;
+    int ret = 0;
+
+    for (int i = 0; i < CAPTIONS && ret >= 0; i++) {
+        lv_scene_draw(&scene, seed, (uint64_t)i, 0);
+        lv_caption_write(caption, sizeof(caption), &scene, seed,
+                         lv_stream(LV_STREAM_CAPTION, 0, i));
+        ret = lv_tokenizer_encode(f->tokenizer, caption, ids, f->cfg->model.dit.text_len,
+                                  f->trainer->msg);
+    }
+    return LV_MIN(ret, 0);
 }
 
 static int check_tokenizer(const LvFlow *f, const char *path)
@@ -255,6 +277,7 @@ int lv_flow_open(LvFlow **out, const LvTrainConfig *cfg, const LvFlowFiles *file
         (ret = lv_trainer_ready(f->trainer)) < 0 ||
         (ret = lv_flow_tokenizer(&f->tokenizer, files->tokenizer, msg)) < 0 ||
         (ret = check_tokenizer(f, files->tokenizer)) < 0 ||
+        (train && (ret = check_captions(f)) < 0) ||
         (train && (ret = lv_latents_open(&f->latents, cfg, files->latents, msg)) < 0) ||
         (ret = train ? plan(f, checkpoint, threads) : lv_trainer_swap(f->trainer)) < 0)
         lv_flow_close(out);

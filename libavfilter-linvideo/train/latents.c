@@ -92,9 +92,10 @@ static void normalise(Work *w, float *mean, float *std)
         mean[k] = (float)(w->sum[k] / n);
         std[k]  = (float)sqrt(LV_MAX(w->square[k] / n - (double)mean[k] * mean[k], 1e-12));
     }
-    for (size_t i = 0; i < w->size * (size_t)clips; i++) {
-        size_t k = i / places % (size_t)c;
-        w->all[i] = lv_f32_f16((lv_f16_f32(w->all[i]) - mean[k]) / std[k]);
+    for (int i = 0; i < clips * c; i++) {
+        uint16_t *z = w->all + (size_t)i * places;
+        for (size_t k = 0; k < places; k++)
+            z[k] = lv_f32_f16((lv_f16_f32(z[k]) - mean[i % c]) / std[i % c]);
     }
 }
 
@@ -137,7 +138,7 @@ static int start(Work *w, int threads)
                        cfg->flow.clips);
     w->square = w->sum + LV_MAX_CHANNELS;
     return lv_feeder_new(&w->feeder, AT_ONCE, AT_ONCE * w->pixels * sizeof(float), threads,
-                         make_item, w, msg);
+                         make_item, w, w->a->trainer->dev);
 }
 
 int lv_latents_create(const LvAutoencoder *a, const char *path, int threads,

@@ -454,6 +454,9 @@ int cuMemAlloc_v2(Address *p, size_t bytes)
 
 int cuMemFree_v2(Address p) { return free((void *)(uintptr_t)p), 0; }
 
+int cuMemHostRegister_v2(void *, size_t, unsigned) { return 0; }
+int cuMemHostUnregister(void *) { return 0; }
+
 int cuMemsetD8Async(Address p, unsigned char byte, size_t bytes, void *)
 {
     Set set = { (void *)(uintptr_t)p, byte, bytes };

@@ -173,6 +173,18 @@ static int cuda_download(LvDevice *dev, void *dst, const void *src, size_t bytes
     return ret ? lv_cuda_check(cu, ret, "download") : cuda_sync(dev);
 }
 
+static void cuda_pin(LvDevice *dev, void *host, size_t bytes)
+{
+    use(dev);
+    lv_cuda(dev)->drv.host_register(host, bytes, 0);
+}
+
+static void cuda_unpin(LvDevice *dev, void *host)
+{
+    use(dev);
+    lv_cuda(dev)->drv.host_unregister(host);
+}
+
 static int cuda_record(LvDevice *dev)
 {
     LvCuda *cu = lv_cuda(dev);
@@ -274,8 +286,8 @@ static const LvOpTable run = {
 
 static const LvDeviceFns fns = {
     .name = "cuda", .close = cuda_close, .alloc = cuda_alloc, .free = cuda_free,
-    .upload = cuda_upload, .download = cuda_download, .sync = cuda_sync,
-    .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
+    .upload = cuda_upload, .download = cuda_download, .pin = cuda_pin,
+    .unpin = cuda_unpin, .sync = cuda_sync, .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
     .record = cuda_record, .recorded = cuda_recorded, .replay = cuda_replay,
     .erase = cuda_erase, .release = cuda_release, .plan = &plan, .build = &build, .run = &run,
 };

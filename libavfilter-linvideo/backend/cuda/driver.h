@@ -54,6 +54,8 @@ enum {
     X(mem_info, cuMemGetInfo_v2, (size_t *free, size_t *total))                     \
     X(mem_alloc, cuMemAlloc_v2, (CuAddress *p, size_t bytes))                       \
     X(mem_free, cuMemFree_v2, (CuAddress p))                                        \
+    X(host_register, cuMemHostRegister_v2, (void *p, size_t bytes, unsigned flags)) \
+    X(host_unregister, cuMemHostUnregister, (void *p))                              \
     X(mem_set, cuMemsetD8Async, (CuAddress p, unsigned char byte, size_t bytes,     \
                                  CuStream stream))                                  \
     X(upload, cuMemcpyHtoDAsync_v2, (CuAddress dst, const void *src, size_t bytes,  \
