@@ -131,9 +131,8 @@ int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
     ret = cu->drv.lt.matmul(cu->lt, g->desc, &alpha, b, g->a, a, g->b, &beta, c, g->c,
                             c, g->c, &g->algo, cu->workspace, LV_CUDA_WORKSPACE,
                             cu->stream);
-    return ret ? lv_fail(cu->dev.msg, LV_ERR_DEVICE,
-                         "cuda: the product [%d,%d] x [%d,%d] failed (%d)", key->m,
-                         key->k, key->k, key->n, ret) : 0;
+    return ret ? lv_cuda_fail(cu, "cuda: the product [%d,%d] x [%d,%d] failed (%d)",
+                              key->m, key->k, key->k, key->n, ret) : 0;
 }
 
 void lv_cuda_free_gemms(LvCuda *cu)
