@@ -37,6 +37,7 @@ typedef struct LvCuda {
     CuDevice device;
     CuContext ctx;
     CuStream stream;
+    int recording;               ///< 1: what fails is run once more, without recording
     CuModule module[LV_FILE_NB];
     CuFunction kernel[LV_KERNEL_NB];
     size_t shared[LV_KERNEL_NB]; ///< bytes of dynamic memory a kernel was allowed
@@ -52,6 +53,10 @@ static inline LvCuda *lv_cuda(LvDevice *dev)
 {
     return (LvCuda *)dev;
 }
+
+/** LV_ERR_DEVICE with a message; while recording not one of an error. */
+int lv_cuda_fail(const LvCuda *cu, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /** 0, or LV_ERR_DEVICE with a message when result of the driver is an error. */
 int lv_cuda_check(const LvCuda *cu, int result, const char *what);

@@ -146,9 +146,8 @@ static int run(LvCuda *cu, const LvGemm *g, const void *a, const void *b, void *
                                 c, g->c, &g->algo, cu->workspace, LV_CUDA_WORKSPACE,
                                 cu->stream);
 
-    return ret ? lv_fail(cu->dev.msg, LV_ERR_DEVICE,
-                         "cuda: the product [%d,%d] x [%d,%d] failed (%d)", key->m,
-                         key->k, key->k, key->n, ret) : 0;
+    return ret ? lv_cuda_fail(cu, "cuda: the product [%d,%d] x [%d,%d] failed (%d)",
+                              key->m, key->k, key->k, key->n, ret) : 0;
 }
 
 int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
@@ -168,8 +167,8 @@ int lv_cuda_gemm_after(LvCuda *cu, const LvGemmKey *key, const void *a, const vo
     if (!g)
         return LV_ERR_UNSUPPORTED;
     ret = bias ? cu->drv.lt.desc_set(g->desc, LT_DESC_BIAS, &bias, sizeof(bias)) : 0;
-    return ret ? lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: a product's bias failed (%d)",
-                         ret) : run(cu, g, a, b, c, 0);
+    return ret ? lv_cuda_fail(cu, "cuda: a product's bias failed (%d)", ret)
+               : run(cu, g, a, b, c, 0);
 }
 
 void lv_cuda_free_gemms(LvCuda *cu)
