@@ -61,12 +61,12 @@ static const LvWeightRow block_rows[] = {
 #define MAP_SHAPE { LV_DIM(HEADS), LV_DIM(HEAD_DIM), LV_DIM(MAP) }
 
 static const LvWeightRow linear_rows[] = {
-    { "blocks.%d.self_attn.map_q.weight", BLOCK(map_q), MAP_SHAPE, LV_W_MATRIX },
-    { "blocks.%d.self_attn.map_k.weight", BLOCK(map_k), MAP_SHAPE, LV_W_MATRIX },
+    { "blocks.%d.self_attn.map_q.weight", BLOCK(map_q), MAP_SHAPE, LV_W_MATRIX | LV_W_MAP },
+    { "blocks.%d.self_attn.map_k.weight", BLOCK(map_k), MAP_SHAPE, LV_W_MATRIX | LV_W_MAP },
 };
 
 static const LvWeightRow mixed_rows[] = {
-    { "blocks.%d.self_attn.mix", BLOCK(mix), { 1 }, 0 },
+    { "blocks.%d.self_attn.mix", BLOCK(mix), { 1 }, LV_W_GATE },
 };
 
 static int bind_block(LvDit *m, LvWeights *w, const char *prefix, int i,

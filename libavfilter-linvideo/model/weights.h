@@ -21,6 +21,8 @@ enum {
     LV_W_DECAY  = 2, ///< the optimizer's weight decay applies
     LV_W_FLAT   = 4, ///< bound as [first, product of the others]
     LV_W_INNER  = 8, ///< bound without its first dimension, which is 1
+    LV_W_MAP    = 16, ///< a feature map: trained at a rate of its own
+    LV_W_GATE   = 32, ///< the share of a mixture: no optimizer's matter
 };
 
 /** A size in a row: a number above 0, or LV_DIM(i), the i-th symbol. */

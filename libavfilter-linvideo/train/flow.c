@@ -48,8 +48,9 @@ int lv_flow_create(const LvTrainConfig *cfg, const char *path, LvDevice *dev,
     if (!n)
         return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
     n->cfg = &cfg->model;
-    ret    = lv_trainer_create(path, describe, n, (uint64_t)cfg->seed + LV_STREAM_INIT_FLOW,
-                               cfg->text, dev, msg);
+    ret    = lv_trainer_create(path, &(LvNewRun) {
+        .describe = describe, .opaque = n, .config = cfg->text,
+        .seed = (uint64_t)cfg->seed + LV_STREAM_INIT_FLOW }, dev, msg);
     lv_dit_free(&n->dit);
     lv_umt5_free(&n->text);
     free(n);
