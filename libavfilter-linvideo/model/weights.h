@@ -55,6 +55,11 @@ int lv_weights_new(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
 int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
                           LvDevice *dev, const LvMsg *msg);
 
+/** The same for a network that stands beside one in training: every tensor is kept as f32
+ *  and not fixed, so that equal weights give equal bits in both. */
+int lv_weights_new_plain(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
+                         const LvMsg *msg);
+
 /** Free *w and all memory of bound tensors; the device forgets packed forms of
  *  them. NULL is fine. */
 void lv_weights_free(LvWeights **w);
