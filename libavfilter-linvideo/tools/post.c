@@ -109,7 +109,7 @@ int lv_post_trajectories(LvPost *p)
     uint64_t seed = (uint64_t)p->recipe.seed;
     LvPrompts prompts;
     int ret = p->prompts_path ? lv_prompts_read(&prompts, p->prompts_path, &p->run.msg)
-                              : lv_prompts_draw(&prompts, c->prompts, seed, &p->run.msg);
+                              : lv_prompts_draw(&prompts, c->prompts, seed, p->teacher);
 
     if (ret >= 0)
         ret = lv_trajectories_make(p->teacher, c, &prompts, seed, p->run.dtype, path,

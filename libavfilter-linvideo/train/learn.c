@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/weights.h"
+
 /* Tracing */
 
 static void begin(LvLearn *l, const LvNets *n)
@@ -120,15 +122,19 @@ static LvTensor size_of(LvLearn *l, LvGraph *g, const LvNets *n, LvTensor teache
 
 /* Making */
 
-static int back(LvGraph *g, const LvNets *n, const LvGradSeed *seed, int nb)
+/* only: flags of the weights that learn; 0: all do. */
+static int back(LvGraph *g, const LvNets *n, const LvGradSeed *seed, int nb, unsigned only)
 {
     LvGradTarget *target = calloc((size_t)n->params->nb + 1, sizeof(*target));
-    int ret;
+    int used = 0, ret;
 
     if (!target)
         return lv_fail(n->msg, LV_ERR(ENOMEM), "training: out of memory");
     lv_params_targets(n->params, target);
-    ret = lv_grad(g, seed, nb, target, n->params->nb);
+    for (int i = 0; i < n->params->nb; i++)
+        if (!only || n->params->list[i].flags & only)
+            target[used++] = target[i];
+    ret = lv_grad(g, seed, nb, target, used);
     free(target);
     return ret;
 }
@@ -229,7 +235,7 @@ static int trace_here(LvLearn *l, LvGraph *g, const LvNets *n, int objective, in
     b  = objective == LV_LEARN_MSE ? port(l, g, n, LV_PORT_TARGET) :
          velocity(l, g, n, n->teacher, x, LV_PORT_T, LV_PORT_TEXT, NULL);
     dx = compare(l, g, n, a, b, size_of(l, g, n, b, relative), LV_PORT_WEIGHT);
-    return back(g, n, &(LvGradSeed) { a, dx }, 1);
+    return back(g, n, &(LvGradSeed) { a, dx }, 1, 0);
 }
 
 /* What is wrong behind a step moves the velocity that made it (C.4); `anchored` also what
@@ -252,11 +258,11 @@ static int trace_step(LvLearn *l, LvGraph *g, const LvNets *n, int anchored, int
     seed[0] = (LvGradSeed) { u, compare(l, g, n, a, b, size_of(l, g, n, b, relative),
                                         LV_PORT_WEIGHT) };
     if (!anchored)
-        return back(g, n, seed, 1);
+        return back(g, n, seed, 1, 0);
     b = velocity(l, g, n, n->teacher, x, LV_PORT_T, LV_PORT_TEXT, NULL);
     seed[1] = (LvGradSeed) { u, compare(l, g, n, u, b, size_of(l, g, n, b, relative),
                                         LV_PORT_WEIGHT0) };
-    return back(g, n, seed, 2);
+    return back(g, n, seed, 2, 0);
 }
 
 /* The student update of E.3: clips of one step, noise put in, what the fake net takes for
@@ -274,7 +280,8 @@ static int trace_dmd(LvLearn *l, LvGraph *g, const LvNets *n)
     c  = blend(l, g, n, blend(l, g, n, b, c, LV_COEF_GUIDE), b, LV_COEF_UNGUIDE);
     y  = blend(l, g, n, z, c, LV_COEF_FADE);
     size = mean_size(l, g, n, x0, y);
-    return back(g, n, &(LvGradSeed) { u, compare(l, g, n, f, c, size, LV_PORT_WEIGHT) }, 1);
+    return back(g, n, &(LvGradSeed) { u, compare(l, g, n, f, c, size, LV_PORT_WEIGHT) }, 1,
+                0);
 }
 
 int lv_learn_new(LvLearn *l, const LvNets *n, int objective, int relative, int guided,
@@ -321,7 +328,7 @@ int lv_learn_fake(LvLearn *l, const LvNets *n, void *x)
     v     = blend(l, g, n, noise, x0, LV_COEF_OTHER); /* noise - x0 */
     u     = velocity(l, g, n, n->student, z, LV_PORT_T, LV_PORT_TEXT, NULL);
     dx    = compare(l, g, n, u, v, LV_NO_TENSOR, LV_PORT_WEIGHT);
-    if ((ret = back(g, n, &(LvGradSeed) { u, dx }, 1)) < 0) {
+    if ((ret = back(g, n, &(LvGradSeed) { u, dx }, 1, 0)) < 0) {
         lv_graph_free(&g);
         return ret;
     }
@@ -353,7 +360,7 @@ int lv_learn_maps(LvLearn *l, const LvNets *n, LvTensor *errors, LvTensor *sizes
         lv_output(g, more[i], "error");
         lv_output(g, more[layers + i], "size");
     }
-    if ((ret = back(g, n, seed, layers)) < 0) {
+    if ((ret = back(g, n, seed, layers, LV_W_MAP)) < 0) {
         lv_graph_free(&g);
         return ret;
     }

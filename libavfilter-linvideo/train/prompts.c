@@ -47,23 +47,52 @@ int lv_prompts_read(LvPrompts *p, const char *path, const LvMsg *msg)
     return ret < 0 || p->nb ? ret : lv_fail(msg, LV_ERR_MODEL, "%s: no prompts", path);
 }
 
-int lv_prompts_draw(LvPrompts *p, int nb, uint64_t seed, const LvMsg *msg)
+static int open_tokenizer(LvTokenizer **t, const LvBundle *b)
 {
+    const LvFileTensor *f = lv_safetensors_find(b->file, "tokenizer.spm");
+
+    if (!f || f->dtype != LV_U8)
+        return lv_fail(b->msg, LV_ERR_MODEL, "%s: no tokenizer.spm",
+                       lv_safetensors_path(b->file));
+    return lv_tokenizer_open(t, f->data, f->size, b->msg);
+}
+
+/* Captions that are too long are passed over. */
+static int draw(LvPrompts *p, int nb, uint64_t seed, const LvBundle *b,
+                const LvTokenizer *t)
+{
+    int32_t ids[4096];
     size_t at = 0;
 
-    *p = (LvPrompts) { .text = malloc((size_t)nb * LV_CAPTION_SIZE + 1), .nb = nb };
-    if (!p->text)
-        return lv_fail(msg, LV_ERR(ENOMEM), "prompts: out of memory");
-    for (int i = 0; i < nb; i++) {
+    for (int i = 0; p->nb < nb && i < 16 * nb; i++) {
+        char *text = p->text + at;
         LvScene s;
         lv_scene_draw(&s, seed, (uint64_t)i, 0);
-        lv_caption_write(p->text + at, LV_CAPTION_SIZE, &s, seed,
+        lv_caption_write(text, LV_CAPTION_SIZE, &s, seed,
                          lv_stream(LV_STREAM_PROMPT, 0, i));
-        at += strlen(p->text + at);
+        if (lv_tokenizer_encode(t, text, ids, b->cfg.dit.text_len, NULL) < 0)
+            continue;
+        at += strlen(text);
         p->text[at++] = '\n';
+        p->nb++;
     }
     p->text[at] = '\0';
-    return 0;
+    return p->nb == nb ? 0 : lv_fail(b->msg, LV_ERR_MODEL, "%s: takes %d of %d captions",
+                                     lv_safetensors_path(b->file), p->nb, 16 * nb);
+}
+
+int lv_prompts_draw(LvPrompts *p, int nb, uint64_t seed, const LvBundle *b)
+{
+    LvTokenizer *t = NULL;
+    int ret;
+
+    *p = (LvPrompts) { .text = malloc(((size_t)nb + 1) * LV_CAPTION_SIZE) };
+    if (!p->text)
+        return lv_fail(b->msg, LV_ERR(ENOMEM), "prompts: out of memory");
+    if ((ret = open_tokenizer(&t, b)) >= 0)
+        ret = draw(p, nb, seed, b, t);
+    lv_tokenizer_close(&t);
+    return ret;
 }
 
 void lv_prompts_free(LvPrompts *p)
@@ -84,16 +113,6 @@ typedef struct Encoder {
     int32_t *host_ids, *host_rows;
     float *host_bias;
 } Encoder;
-
-static int open_tokenizer(Encoder *e)
-{
-    const LvFileTensor *t = lv_safetensors_find(e->b->file, "tokenizer.spm");
-
-    if (!t || t->dtype != LV_U8)
-        return lv_fail(e->b->msg, LV_ERR_MODEL, "%s: no tokenizer.spm",
-                       lv_safetensors_path(e->b->file));
-    return lv_tokenizer_open(&e->tokenizer, t->data, t->size, e->b->msg);
-}
 
 static int plan(Encoder *e, LvDtype dtype)
 {
@@ -123,7 +142,7 @@ static int open_encoder(Encoder *e, LvDtype dtype)
     e->host_bias = lv_alloc(n * sizeof(*e->host_bias));
     if (!e->host_ids || !e->host_rows || !e->host_bias)
         return lv_fail(e->b->msg, LV_ERR(ENOMEM), "prompts: out of memory");
-    if ((ret = open_tokenizer(e)) < 0 ||
+    if ((ret = open_tokenizer(&e->tokenizer, e->b)) < 0 ||
         (ret = lv_weights_new(&e->weights, e->b->file, e->b->dev, e->b->msg)) < 0 ||
         (ret = lv_umt5_bind(&e->net, &e->b->cfg.text, e->weights, "text.")) < 0)
         return ret;

@@ -20,8 +20,9 @@ typedef struct LvPrompts {
  *  Free with lv_prompts_free(), after an error too. */
 int lv_prompts_read(LvPrompts *p, const char *path, const LvMsg *msg);
 
-/** Draw nb captions of scenes for training. 0 or -ENOMEM. */
-int lv_prompts_draw(LvPrompts *p, int nb, uint64_t seed, const LvMsg *msg);
+/** Draw nb captions of scenes for training, such as the model takes. 0; -ENOMEM;
+ *  LV_ERR_MODEL (it takes hardly any). Free it after an error too. */
+int lv_prompts_draw(LvPrompts *p, int nb, uint64_t seed, const LvBundle *b);
 
 void lv_prompts_free(LvPrompts *p);
 
