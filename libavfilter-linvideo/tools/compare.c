@@ -18,6 +18,9 @@
 
 enum { STUDENT, TEACHER, OTHER, MAKERS };
 
+/* More than are ever asked for. */
+enum { FRAMES = 1000000000 };
+
 typedef struct Compare {
     LinvideoParams params;
     LvBar bar;
@@ -95,7 +98,7 @@ static int open_model(Compare *c, int i)
     p.seed   = c->seed + (i == OTHER);
     p.prompt = c->prompt[0];
     p.format = LINVIDEO_RGB24;
-    p.frames = INT32_MAX;
+    p.frames = FRAMES;
     if ((ret = linvideo_open(&c->context[i], &p)) < 0)
         return ret;
     linvideo_info(c->context[i], &c->info[i]);

@@ -21,6 +21,7 @@ static const Command commands[] = {
     { "inspect",  lv_cmd_inspect,  "tell what a model file holds and needs" },
     { "train",    lv_cmd_train,    "make a model from a recipe" },
     { "linearize", lv_cmd_linearize, "make attention of a model linear, in some layers" },
+    { "distill",  lv_cmd_distill,  "make a model sample in a few steps" },
     { "compare",  lv_cmd_compare,  "measure how near a model is to its teacher" },
     { "bench",    lv_cmd_bench,    "measure the speed of networks and their parts" },
     { "dataset",  lv_cmd_dataset,  "show the clips and captions models are trained on" },

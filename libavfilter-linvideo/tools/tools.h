@@ -24,6 +24,7 @@ int lv_cmd_train(int argc, char **argv);
 int lv_cmd_dataset(int argc, char **argv);
 int lv_cmd_eval(int argc, char **argv);
 int lv_cmd_linearize(int argc, char **argv);
+int lv_cmd_distill(int argc, char **argv);
 int lv_cmd_compare(int argc, char **argv);
 
 /** Print "linvideo: ..." and a newline to stderr. Returns code. */

@@ -34,8 +34,8 @@ static int plan(LvFake *f, const LvNets *n, void *x)
     return lv_learn_fake(&f->learn, &own, x);
 }
 
-int lv_fake_open(LvFake **out, const char *path, const LvFakeConfig *cfg, int steps,
-                 const LvBundle *teacher, const LvNets *n, void *x)
+int lv_fake_open(LvFake **out, const char *path, const LvFakeConfig *cfg, int step,
+                 int steps, const LvBundle *teacher, const LvNets *n, void *x)
 {
     LvFake *f = *out = calloc(1, sizeof(*f));
     int ret;
@@ -45,6 +45,7 @@ int lv_fake_open(LvFake **out, const char *path, const LvFakeConfig *cfg, int st
         return lv_fail(n->msg, LV_ERR(ENOMEM), "training: out of memory");
     }
     snprintf(f->about, 64, "teacher=%s", teacher->hash);
+    f->saved       = step;
     f->optim       = cfg->optim;
     f->optim.steps = cfg->ratio * steps;
     f->optim.more  = f->about;
@@ -84,18 +85,20 @@ int lv_fake_learn(const LvFake *f, float *const port[LV_PORT_NB], double *loss)
     return 0;
 }
 
-int lv_fake_save(const LvFake *f, const char *run, int step)
+int lv_fake_save(LvFake *f, const LvTrainer *student, const char *run)
 {
     char path[PATH_SIZE];
+    int ret = 0;
 
-    lv_fake_path(path, sizeof(path), run, step);
-    return lv_trainer_save(f->trainer, path);
-}
-
-void lv_fake_forget(const char *run, int step)
-{
-    char path[PATH_SIZE];
-
-    lv_fake_path(path, sizeof(path), run, step);
+    if (f) {
+        lv_fake_path(path, sizeof(path), run, student->step);
+        ret = lv_trainer_save(f->trainer, path);
+    }
+    if (ret < 0 || (ret = lv_trainer_save(student, run)) < 0 || !f ||
+        f->saved == student->step)
+        return ret;
+    lv_fake_path(path, sizeof(path), run, f->saved);
     unlink(path);
+    f->saved = student->step;
+    return 0;
 }

@@ -19,6 +19,7 @@ typedef struct LvFake {
     LvLearn learn;
     LvOptim optim;
     char *about;       ///< settings of the run
+    int saved;         ///< step of the student of the file that there is
 } LvFake;
 
 /** Path of the run that goes with one at `run` after some steps of the student. */
@@ -30,13 +31,14 @@ int lv_fake_create(const char *path, const LvBundle *teacher, const LvMsg *msg);
 /**
  * Open a run.
  *
- * @param cfg    section "fake"; its steps are counted from those of the student
+ * @param cfg    section "fake"
+ * @param step   that the student has taken, of `steps`
  * @param n      batch, size, device...; networks are not looked at
  * @param x      memory of the clips that it learns on, on the device
  * @param[out] f closed with lv_fake_close(); NULL on error
  */
-int lv_fake_open(LvFake **f, const char *path, const LvFakeConfig *cfg, int steps,
-                 const LvBundle *teacher, const LvNets *n, void *x);
+int lv_fake_open(LvFake **f, const char *path, const LvFakeConfig *cfg, int step,
+                 int steps, const LvBundle *teacher, const LvNets *n, void *x);
 
 void lv_fake_close(LvFake **f);
 
@@ -44,10 +46,8 @@ void lv_fake_close(LvFake **f);
  *  lv_states_make(). *loss grows by the sum of losses. */
 int lv_fake_learn(const LvFake *f, float *const port[LV_PORT_NB], double *loss);
 
-/** Save the run beside one at `run`, at a step of the student. */
-int lv_fake_save(const LvFake *f, const char *run, int step);
-
-/** Remove the file of a step, when that of a later one is whole. */
-void lv_fake_forget(const char *run, int step);
+/** Save the student's run and that of its fake net beside it, so that there is a pair at
+ *  any time; the fake net's file of an earlier step is removed then. f may be NULL. */
+int lv_fake_save(LvFake *f, const LvTrainer *student, const char *run);
 
 #endif /* LINVIDEO_TRAIN_FAKE_H */

@@ -388,8 +388,8 @@ static int open_fake(LvLinearize *l, const LvLinearizeFiles *f)
     if (!l->trainer->step)
         ret = lv_fake_create(path, l->teacher, l->teacher->msg);
     if (ret >= 0)
-        ret = lv_fake_open(&l->fake, path, &f->recipe->fake, l->optim.steps, l->teacher,
-                           &l->nets, l->x);
+        ret = lv_fake_open(&l->fake, path, &f->recipe->fake, l->trainer->step,
+                           l->optim.steps, l->teacher, &l->nets, l->x);
     if (ret >= 0)
         l->nets.fake = &l->fake->dit;
     return ret;
@@ -528,13 +528,9 @@ int lv_linearize_step(LvLinearize *l)
     return changed ? plan(l) : 0;
 }
 
-int lv_linearize_save(const LvLinearize *l, const char *run)
+int lv_linearize_save(LvLinearize *l, const char *run)
 {
-    int ret = l->fake ? lv_fake_save(l->fake, run, l->trainer->step) : 0;
-
-    if (ret >= 0)
-        ret = lv_trainer_save(l->trainer, run);
-    return ret;
+    return lv_fake_save(l->fake, l->trainer, run);
 }
 
 double lv_linearize_flops(const LvLinearize *l)

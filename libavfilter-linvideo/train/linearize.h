@@ -72,7 +72,7 @@ void lv_linearize_close(LvLinearize **l);
 int lv_linearize_step(LvLinearize *l);
 
 /** Save the run, and that of the fake net. */
-int lv_linearize_save(const LvLinearize *l, const char *run);
+int lv_linearize_save(LvLinearize *l, const char *run);
 
 /** Floating point operations of one step's products. */
 double lv_linearize_flops(const LvLinearize *l);

@@ -71,6 +71,7 @@ static const LvConfigRow rows[] = {
     ROW("fake", "ratio", INT, fake.ratio, 1, 1000, 5),
 
     OPTIM("distill", distill, 2000, 1e-4),
+    ROW("distill", "ema_from",      INT,  distill.optim.ema_from, 0, 1 << 30, 200),
     ROW("distill", "batch",         INT,  distill.batch,         1, 65536, 16),
     ROW("distill", "micro",         INT,  distill.micro,         1, 1024, 16),
     ROW("distill", "sampler_steps", INT,  distill.sampler_steps, 1, 1000, 4),
