@@ -57,7 +57,7 @@ OBJS-train = autoencoder.o blob.o bundle.o caption.o codec.o color.o compare.o c
              render.o scene.o shape.o spm_train.o task.o tokenizer.o track.o     \
              trainer.o traits.o
 
-OBJS-tools = bench.o compare.o dataset.o distill.o eval.o generate.o inspect.o linearize.o linvideo.o plot.o png.o post.o \
+OBJS-tools = bench.o compare.o dataset.o distill.o eval.o generate.o inspect.o linearize.o linvideo.o plot.o png.o post.o report.o \
              probe.o progress.o sheet.o stage.o train.o y4m.o
 
 # kernels: each file becomes a fatbin, and that an object that holds it as
