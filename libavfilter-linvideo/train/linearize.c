@@ -500,6 +500,7 @@ static int train_fake(LvLinearize *l, float *data)
         if (ret >= 0)
             ret = lv_trainer_update(l->fake->trainer);
     }
+    l->fake_loss /= l->recipe->fake.ratio;
     return ret;
 }
 

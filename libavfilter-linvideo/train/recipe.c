@@ -170,30 +170,30 @@ static int read_json(LvRecipe *r, const json_t *root, const char *path, const Lv
     return check(r, path, msg);
 }
 
-static int is_known(const char *section, const char *key)
+static const LvConfigRow *find_row(const char *section, const char *key)
 {
     for (int i = 0; i < LV_COUNT(rows); i++)
         if (!strcmp(rows[i].section, section) && !strcmp(rows[i].key, key))
-            return 1;
-    return 0;
+            return &rows[i];
+    return NULL;
 }
 
-/* "section.key=value"; what is no number is a name. */
+/* "section.key=value" */
 static int change(json_t *root, const char *text, const LvMsg *msg)
 {
-    char section[32], key[32];
-    json_t *value, *object;
+    char section[32] = "", key[32] = "";
+    json_t *value = NULL, *object;
+    const LvConfigRow *row;
     int at = 0;
 
-    if (sscanf(text, "%31[a-z].%31[a-z_0-9]=%n", section, key, &at) != 2 || !at ||
-        !is_known(section, key))
+    sscanf(text, "%31[a-z].%31[a-z_0-9]=%n", section, key, &at);
+    if (!(row = find_row(section, key)) || !at)
         return lv_fail(msg, LV_ERR(EINVAL), "\"%s\" is no SECTION.KEY=VALUE of a recipe",
                        text);
-    value = json_loads(text + at, JSON_DECODE_ANY, NULL);
-    if (!json_is_number(value)) {
-        json_decref(value);
+    if (row->kind != LV_CONFIG_NAME)
+        value = json_loads(text + at, JSON_DECODE_ANY, NULL);
+    if (!value)
         value = json_string(text + at);
-    }
     object = json_object_get(root, section);
     if (!object) {
         object = json_object();
