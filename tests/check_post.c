@@ -50,7 +50,7 @@ static LvDevice *open_device(void)
     const LvDeviceOptions o = { .threads = 1 };
     LvDevice *dev;
 
-    SUCCEEDS(lv_device_open(&dev, "cpu", &o, &keep));
+    SUCCEEDS(lv_device_open(&dev, getenv("LV_TEST_DEVICE"), &o, &keep));
     return dev;
 }
 
@@ -1414,6 +1414,14 @@ static Suite *post_suite(void)
     tcase_add_test(t, prompts);
     tcase_add_test(t, distillation);
     tcase_add_loop_test(t, refused, 0, REFUSED);
+
+    /* a few of them once more, for a device that takes its time (tests/emu.sh) */
+    t = tcase(suite, "device");
+    tcase_add_checked_fixture(t, make_folder, remove_folder);
+    tcase_add_loop_test(t, quadratic, 0, LV_MAP_NB);
+    tcase_add_loop_test(t, no_error, 0, 4);
+    tcase_add_loop_test(t, share_gradients, 0, 1);
+    tcase_add_loop_test(t, resume, 0, 1);
     return suite;
 }
 

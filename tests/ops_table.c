@@ -536,6 +536,12 @@ static const Row rows[] = {
     { LV_OP_LOSS, 0,     "fff bbf", "nzl", 0, 0, { 3, 33, 131, ABS } },
     { LV_OP_LOSS, SIZES, "fff bbf", "nz", 0, 0, { 4, 9, 217, MSE } },
     { LV_OP_LOSS, SIZES | NO(1), "fff", "n", 0, 0, { 2, 65, 517, ABS } },
+
+    /* and gradients of linear attention at the least of sizes */
+    { LV_OP_LINATTN_DX, 0, "fffff", "n", 0, 0, { 7, 2, 5, 3, HEDGE } },
+    { LV_OP_LINATTN_DX, 0, "fffff", "n", 4, 0.1f, { 7, 2, 5, 3, RELUM } },
+    { LV_OP_LINATTN_DX, 0, "fffff", "n", 4, 0, { 7, 2, 5, 3, TAYL } },
+    { LV_OP_MIX_DX, 0,     "ffff", "n", 0, 0, { 7, 5 } },
 };
 
 char ops_role(int op, int t)
