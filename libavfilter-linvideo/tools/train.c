@@ -54,10 +54,11 @@ static int autoencoder_fields(void *stage, LvLogField *f)
 
 static int open_autoencoder(Train *t, LvAutoencoder **a, int train)
 {
+    const LvRun *r = &t->run;
     char run[LV_RUN_PATH];
 
-    return lv_autoencoder_open(a, &t->cfg, lv_run_path(&t->run, "autoencoder.safetensors", run), train,
-                               t->run.dtype, t->run.threads, t->run.dev, &t->run.msg);
+    return lv_autoencoder_open(a, &t->cfg, lv_run_path(r, "autoencoder.safetensors", run),
+                               train, r->dtype, r->threads, r->dev, &r->msg);
 }
 
 static int show_psnr(Train *t)
@@ -139,12 +140,13 @@ static int flow_fields(void *stage, LvLogField *f)
 static int open_flow(Train *t, LvFlow **f, int train)
 {
     char run[LV_RUN_PATH], latents[LV_RUN_PATH], tokenizer[LV_RUN_PATH];
-    LvFlowFiles files = { lv_run_path(&t->run, "flow.safetensors", run),
-                          lv_run_path(&t->run, "latents.safetensors", latents),
-                          lv_run_path(&t->run, "tokenizer.spm", tokenizer) };
+    const LvRun *r    = &t->run;
+    LvFlowFiles files = { lv_run_path(r, "flow.safetensors", run),
+                          lv_run_path(r, "latents.safetensors", latents),
+                          lv_run_path(r, "tokenizer.spm", tokenizer) };
 
-    return lv_flow_open(f, &t->cfg, &files, train, t->run.checkpoint, t->run.dtype, t->run.threads,
-                        t->run.dev, &t->run.msg);
+    return lv_flow_open(f, &t->cfg, &files, train, r->checkpoint, r->dtype, r->threads,
+                        r->dev, &r->msg);
 }
 
 static int flow_stage(Train *t)
@@ -172,13 +174,15 @@ static int export_stage(Train *t)
     LvAutoencoder *a = NULL;
     LvLatents l = { 0 };
     LvFlow *f = NULL;
-    const char *to = t->out ? t->out : lv_run_path(&t->run, "model.safetensors", out);
+    const LvRun *r = &t->run;
+    const char *to = t->out ? t->out : lv_run_path(r, "model.safetensors", out);
     int ret;
 
+    lv_run_path(r, "latents.safetensors", latents);
+    lv_run_path(r, "tokenizer.spm", tokenizer);
     if ((ret = open_autoencoder(t, &a, 0)) >= 0 && (ret = open_flow(t, &f, 0)) >= 0 &&
-        (ret = lv_latents_open(&l, &t->cfg, lv_run_path(&t->run, "latents.safetensors", latents),
-                               &t->run.msg)) >= 0)
-        ret = lv_export(to, a, f, &l, lv_run_path(&t->run, "tokenizer.spm", tokenizer), &t->run.msg);
+        (ret = lv_latents_open(&l, &t->cfg, latents, &r->msg)) >= 0)
+        ret = lv_export(to, a, f, &l, tokenizer, &r->msg);
     lv_latents_close(&l);
     lv_flow_close(&f);
     lv_autoencoder_close(&a);

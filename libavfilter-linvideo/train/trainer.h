@@ -9,8 +9,8 @@
  * A run is a safetensors file: every tensor of the networks by its name, f32, then
  * "adam.m", "adam.v" and "ema" as flat slabs in the order of binding, "state.*" of those
  * who train, and metadata: "linvideo.config" (the model) and "linvideo.train" (step and
- * settings). A new run is a file of step 0. Resuming gives the bits that an unbroken run would give: all
- * random numbers are counted from seed and step.
+ * settings). A new run is a file of step 0. Resuming gives the bits that an unbroken run
+ * would give: all random numbers are counted from seed and step.
  */
 
 #ifndef LINVIDEO_TRAIN_TRAINER_H
