@@ -106,7 +106,7 @@ int lv_post_trajectories(LvPost *p)
     char buf[LV_RUN_PATH];
     const char *path = p->trajectories_path ? p->trajectories_path :
                        lv_run_path(&p->run, "trajectories.safetensors", buf);
-    uint64_t seed = (uint64_t)p->recipe.seed;
+    uint64_t seed = (uint64_t)c->seed;
     LvPrompts prompts;
     int ret = p->prompts_path ? lv_prompts_read(&prompts, p->prompts_path, &p->run.msg)
                               : lv_prompts_draw(&prompts, c->prompts, seed, p->teacher);

@@ -603,7 +603,10 @@ int lv_linearize_sensitivity(LvLinearize *l, double *out)
     if (!data)
         return out_of_memory(l->teacher->msg);
     memset(l->dit.cfg.attention, LV_ATTN_MIXED, sizeof(l->dit.cfg.attention));
-    if ((ret = lv_learn_new(&learn, &l->nets, LV_LEARN_ONLINE, 0, 0, l->x)) >= 0)
+    if (!l->states.t->clips)
+        ret = lv_fail(l->teacher->msg, LV_ERR_MODEL, "sensitivity wants stored states: "
+                      "trajectories.clips is 0");
+    else if ((ret = lv_learn_new(&learn, &l->nets, LV_LEARN_ONLINE, 0, 0, l->x)) >= 0)
         ret = look_at_layers(l, &learn, data, out);
     lv_learn_free(&learn);
     set_kinds(l);

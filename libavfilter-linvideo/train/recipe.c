@@ -22,6 +22,7 @@ static const LvConfigRow rows[] = {
 
     ROW("trajectories", "prompts",    INT,  trajectories.prompts,    1, 1 << 24, 1000),
     ROW("trajectories", "clips",      INT,  trajectories.clips,      0, 1 << 24, 1000),
+    ROW("trajectories", "seed",       INT,  trajectories.seed,       -1, 1 << 30, -1),
     ROW("trajectories", "batch",      INT,  trajectories.batch,      1, 1024, 16),
     ROW("trajectories", "velocities", INT,  trajectories.velocities, 0, 1, 0),
     ROW("trajectories", "steps",      INT,  trajectories.steps,      0, 1000, 0),
@@ -166,7 +167,8 @@ static int read_json(LvRecipe *r, const json_t *root, const char *path, const Lv
     for (int i = 0; i < LV_COUNT(optim); i++)
         optim[i]->seed = (uint64_t)r->seed;
     r->maps.optim.decay = 0; /* all but maps have no gradient, and must stay */
-    r->fake.optim.steps = r->fake.ratio * (r->distill.optim.steps);
+    if (r->trajectories.seed < 0)
+        r->trajectories.seed = r->seed;
     return check(r, path, msg);
 }
 

@@ -18,6 +18,7 @@
 typedef struct LvTrajectoryConfig {
     int prompts;     ///< captions drawn, when no file of prompts is given
     int clips;       ///< sampled, prompt by prompt in turn; 0: only prompts are kept
+    int seed;        ///< of prompts and noise; -1: that of all
     int batch;       ///< at once
     int velocities;  ///< 1: those of both branches are kept too
     char solver[16]; ///< "": the model's, as all that is 0
@@ -73,7 +74,7 @@ typedef struct LvLinearizeConfig {
 
 /** Section "fake": the net that models what the student makes. */
 typedef struct LvFakeConfig {
-    LvOptim optim;   ///< steps: set, of those of the student
+    LvOptim optim;   ///< its steps are counted from those of the student
     int ratio;       ///< of its steps to one of the student
 } LvFakeConfig;
 
