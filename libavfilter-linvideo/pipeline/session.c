@@ -313,12 +313,15 @@ int lv_session_step(LvSession *s, int stage, int step, int steps, int layer,
 
 static int allocate(LvSession *s)
 {
-    s->arena = s->dev->fn->alloc(s->dev, s->arena_bytes);
-    s->state = s->dev->fn->alloc(s->dev, s->state_bytes);
-    s->host  = lv_alloc(s->host_bytes);
-    if (!s->arena || !s->state || !s->host)
-        return lv_fail(s->msg, LV_ERR(ENOMEM), "no memory for %zu bytes",
-                       s->arena_bytes + s->state_bytes + s->host_bytes);
+    void *state = NULL;
+    int ret;
+
+    if ((ret = lv_device_alloc(s->dev, &s->arena, s->arena_bytes, "arena")) < 0 ||
+        (ret = lv_device_alloc(s->dev, &state, s->state_bytes, "state")) < 0)
+        return ret;
+    s->state = state;
+    if (!(s->host = lv_alloc(s->host_bytes)))
+        return lv_fail(s->msg, LV_ERR(ENOMEM), "no memory for %zu bytes", s->host_bytes);
     lay_out_host(s, &(Slab) { .base = s->host });
     lay_out_device(s, &(Slab) { .base = s->state });
     return lv_sampler_new(&s->sampler, s->sampler_kind, s->cfg.video.steps,

@@ -90,10 +90,9 @@ static int encode(LvSession *s, LvPrompt *p)
 
     if (ret < 0)
         return ret;
-    arena   = fn->alloc(s->dev, net.sizes.arena);
-    dev_ids = fn->alloc(s->dev, ids_bytes);
-    ret     = arena && dev_ids ? fn->upload(s->dev, dev_ids, p->ids, ids_bytes)
-                               : lv_fail(s->msg, LV_ERR(ENOMEM), "text: out of memory");
+    if ((ret = lv_device_alloc(s->dev, &arena, net.sizes.arena, "text")) >= 0 &&
+        (ret = lv_device_alloc(s->dev, &dev_ids, ids_bytes, "text")) >= 0)
+        ret = fn->upload(s->dev, dev_ids, p->ids, ids_bytes);
     if (ret >= 0) {
         lv_program_bind(net.prog, ids, dev_ids);
         lv_program_bind(net.prog, features, p->context);
@@ -123,11 +122,11 @@ void lv_text_bind(LvSession *s, int branch)
 
 static int run_side(LvSession *s, LvPrompt *p)
 {
-    void *arena = s->dev->fn->alloc(s->dev, s->side.sizes.arena);
-    int ret;
+    void *arena;
+    int ret = lv_device_alloc(s->dev, &arena, s->side.sizes.arena, "text");
 
-    if (!arena)
-        return lv_fail(s->msg, LV_ERR(ENOMEM), "text: out of memory");
+    if (ret < 0)
+        return ret;
     lv_program_bind(s->side.prog, s->context_in, p->context);
     bind_kv(s, s->side.prog, &s->side_out, p);
     ret = run_net(s, &s->side, arena);
