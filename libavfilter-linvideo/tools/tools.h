@@ -23,6 +23,7 @@ int lv_cmd_bench(int argc, char **argv);
 int lv_cmd_train(int argc, char **argv);
 int lv_cmd_dataset(int argc, char **argv);
 int lv_cmd_eval(int argc, char **argv);
+int lv_cmd_devices(int argc, char **argv);
 
 /** Print "linvideo: ..." and a newline to stderr. Returns code. */
 int lv_tool_fail(int code, const char *fmt, ...)

@@ -306,21 +306,31 @@ static const LvDeviceFns fns = {
     .erase = cuda_erase, .release = cuda_release, .plan = &plan, .build = &build, .run = &run,
 };
 
-static int find_device(LvCuda *cu, int index)
+/* Start the driver. @return devices there are, or a code */
+static int start_driver(LvCuda *cu, int *version)
 {
-    int version = 0, count = 0, ret = cu->drv.init(0);
+    int count = 0, ret = cu->drv.init(0);
 
     if (ret == CU_NO_DEVICE)
         return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: the driver sees no device");
     if ((ret = lv_cuda_check(cu, ret, "starting the driver")) < 0)
         return ret;
-    cu->drv.driver_version(&version);
-    if (version < MIN_DRIVER)
+    cu->drv.driver_version(version);
+    if (*version < MIN_DRIVER)
         return lv_fail(cu->dev.msg, LV_ERR_DEVICE,
                        "cuda: the driver is too old: it has CUDA %d.%d, %d.%d is "
-                       "needed", version / 1000, version % 1000 / 10,
+                       "needed", *version / 1000, *version % 1000 / 10,
                        MIN_DRIVER / 1000, MIN_DRIVER % 1000 / 10);
     cu->drv.device_count(&count);
+    return count;
+}
+
+static int find_device(LvCuda *cu, int index)
+{
+    int version = 0, count = start_driver(cu, &version);
+
+    if (count < 0)
+        return count;
     if (index < 0 || index >= count)
         return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: no device %d, there %s %d",
                        index, count == 1 ? "is" : "are", count);
@@ -356,18 +366,29 @@ static int start(LvCuda *cu)
         return ret;
     if (cu->drv.lt.create(&cu->lt))
         return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: cuBLASLt does not start");
-    return lv_device_alloc(&cu->dev, &cu->workspace, LV_CUDA_WORKSPACE, "products");
+    ret = lv_device_alloc(&cu->dev, &cu->workspace, LV_CUDA_WORKSPACE, "products");
+    return ret < 0 ? ret : load_kernel(cu, LV_K_cast); /* is this build for the device? */
+}
+
+static LvCuda *new_cuda(const LvMsg *msg)
+{
+    LvCuda *cu = calloc(1, sizeof(*cu));
+
+    if (cu)
+        cu->dev = (LvDevice) { .fn = &fns, .msg = msg, .threads = 1, .bf16 = 1 };
+    else
+        lv_msg(msg, LV_MSG_ERROR, "cuda: out of memory");
+    return cu;
 }
 
 int lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
 {
-    LvCuda *cu = calloc(1, sizeof(*cu));
+    LvCuda *cu = new_cuda(msg);
     int ret;
 
     *dev = NULL;
     if (!cu)
-        return lv_fail(msg, LV_ERR(ENOMEM), "cuda: out of memory");
-    cu->dev = (LvDevice) { .fn = &fns, .msg = msg, .threads = 1, .bf16 = 1 };
+        return LV_ERR(ENOMEM);
     ret = lv_driver_open(&cu->drv, msg);
     if (ret >= 0 && (ret = find_device(cu, opt->index)) >= 0) {
         describe(cu, opt->index);
@@ -383,4 +404,59 @@ int lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
     }
     *dev = &cu->dev;
     return 0;
+}
+
+/* Telling of devices */
+
+static void keep_reason(void *opaque, int level, const char *line)
+{
+    LvCard *card = opaque;
+
+    (void)level;
+    snprintf(card->why_not, sizeof(card->why_not), "%s", line);
+}
+
+/* Memory is known to who has opened the device; what that says, if it fails, is why the
+ * device can't be used. */
+static void ask_memory(LvCard *card, int index)
+{
+    const LvDeviceOptions opt = { .index = index };
+    const LvMsg msg = { keep_reason, card, LV_MSG_ERROR };
+    LvDevice *dev;
+
+    if (lv_cuda_open(&dev, &opt, &msg) < 0)
+        return;
+    use(dev);
+    lv_cuda(dev)->drv.mem_info(&card->free, &card->total);
+    card->free += LV_CUDA_WORKSPACE;
+    lv_device_close(&dev);
+}
+
+static void ask_card(LvCuda *cu, LvCard *card, int index, int version)
+{
+    CuDevice d;
+
+    *card = (LvCard) { .driver = version };
+    if (cu->drv.device_get(&d, index) == CU_SUCCESS) {
+        cu->drv.device_name(card->name, sizeof(card->name), d);
+        cu->drv.device_attribute(&card->major, CU_ATTR_MAJOR, d);
+        cu->drv.device_attribute(&card->minor, CU_ATTR_MINOR, d);
+    }
+    ask_memory(card, index);
+}
+
+int lv_cuda_list(LvCard *cards, int most, const LvMsg *msg)
+{
+    LvCuda *cu = new_cuda(msg);
+    int version = 0, ret;
+
+    if (!cu)
+        return LV_ERR(ENOMEM);
+    ret = lv_driver_open(&cu->drv, msg);
+    if (ret >= 0)
+        ret = start_driver(cu, &version);
+    for (int i = 0; i < LV_MIN(ret, most); i++)
+        ask_card(cu, &cards[i], i, version);
+    cuda_close(&cu->dev);
+    return ret;
 }
