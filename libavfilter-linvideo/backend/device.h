@@ -53,6 +53,11 @@ typedef struct LvDeviceFns {
     void (*unpin)(LvDevice *dev, void *host);
     /** Wait for all that was started. */
     int (*sync)(LvDevice *dev);
+    /** Optional, both or none: note, as mark number n >= 0, when the device comes to this
+     *  point of what was started; after sync() the seconds from one mark to another.
+     *  @return of mark(): 0 or a code */
+    int (*mark)(LvDevice *dev, int n);
+    double (*between)(LvDevice *dev, int from, int to);
     /** Bytes free for alloc() now. */
     size_t (*available)(const LvDevice *dev);
     /** Build memory every thread needs (the largest thread_bytes so far). */

@@ -195,6 +195,50 @@ static void cuda_unpin(LvDevice *dev, void *host)
     lv_cuda(dev)->drv.host_unregister(host);
 }
 
+/* Marks 0 to n. */
+static int make_marks(LvCuda *cu, int n)
+{
+    CuEvent *more = realloc(cu->marks, (size_t)(n + 1) * sizeof(*more));
+    int ret = 0;
+
+    if (!more)
+        return lv_fail(cu->dev.msg, LV_ERR(ENOMEM), "cuda: out of memory");
+    cu->marks = more;
+    while (cu->nb_marks <= n && ret >= 0) {
+        ret = lv_cuda_check(cu, cu->drv.event_create(&more[cu->nb_marks], 0), "an event");
+        cu->nb_marks += ret >= 0;
+    }
+    return ret;
+}
+
+static int cuda_mark(LvDevice *dev, int n)
+{
+    LvCuda *cu = lv_cuda(dev);
+    int ret    = 0;
+
+    use(dev);
+    if (n >= cu->nb_marks && (ret = make_marks(cu, n)) < 0)
+        return ret;
+    return lv_cuda_check(cu, cu->drv.event_record(cu->marks[n], cu->stream), "a mark");
+}
+
+static double cuda_between(LvDevice *dev, int from, int to)
+{
+    LvCuda *cu = lv_cuda(dev);
+    float ms   = 0;
+
+    use(dev);
+    cu->drv.event_elapsed(&ms, cu->marks[from], cu->marks[to]);
+    return ms * 1e-3;
+}
+
+static void free_marks(LvCuda *cu)
+{
+    for (int i = 0; i < cu->nb_marks; i++)
+        cu->drv.event_destroy(cu->marks[i]);
+    free(cu->marks);
+}
+
 static int cuda_record(LvDevice *dev)
 {
     LvCuda *cu = lv_cuda(dev);
@@ -266,6 +310,7 @@ static void cuda_close(LvDevice *dev)
             cu->drv.stream_sync(cu->stream);
         lv_cuda_forget(cu, NULL, 0);
         lv_cuda_free_gemms(cu);
+        free_marks(cu);
         cuda_free(dev, cu->workspace);
         if (cu->lt)
             cu->drv.lt.destroy(cu->lt);
@@ -301,9 +346,11 @@ static const LvOpTable run = {
 static const LvDeviceFns fns = {
     .name = "cuda", .close = cuda_close, .alloc = cuda_alloc, .free = cuda_free,
     .upload = cuda_upload, .download = cuda_download, .pin = cuda_pin,
-    .unpin = cuda_unpin, .sync = cuda_sync, .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
+    .unpin = cuda_unpin, .sync = cuda_sync, .mark = cuda_mark, .between = cuda_between,
+    .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
     .record = cuda_record, .recorded = cuda_recorded, .replay = cuda_replay,
-    .erase = cuda_erase, .release = cuda_release, .plan = &plan, .build = &build, .run = &run,
+    .erase = cuda_erase, .release = cuda_release, .plan = &plan, .build = &build,
+    .run = &run,
 };
 
 /* Start the driver. @return devices there are, or a code */
