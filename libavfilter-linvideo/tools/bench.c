@@ -262,7 +262,7 @@ static int trace_norm(Bench *b, const Work *w)
 static int trace_qknorm(Bench *b, const Work *w)
 {
     LvTensor x = INPUT(b, b->act, 2, cut(b, w->a), dim_of(b));
-    LvTensor rope = INPUT(b, LV_F32, 3, cut(b, w->a), dim_of(b) / HEADS / 2, 2);
+    LvTensor rope = INPUT(b, LV_F32, 3, cut(b, w->a), DIM / HEADS / 2, 2);
 
     lv_qknorm(b->graph, x, WEIGHT(b, LV_F32, 1, dim_of(b)), rope, heads_of(b), 1e-6f, b->act);
     return 0;
