@@ -4,6 +4,7 @@
  * cuBLASLt's entries as backend/cuda/driver.h lists them, as plain loops, for tests.
  */
 
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,14 @@ typedef struct Layout {
 
 typedef struct Desc {
     int trans[2];
+    uint32_t epilogue;
+    int bias_type;
+    const void *bias;
 } Desc;
+
+/* Attributes and values of a product's description. */
+enum { TRANS_A = 3, TRANS_B, EPILOGUE = 7, BIAS = 8, BIAS_TYPE = 26 };
+enum { RELU = 2, WITH_BIAS = 4, GELU = 32 };
 
 int cublasLtCreate(void **handle);
 int cublasLtDestroy(void *handle);
@@ -84,11 +92,21 @@ int cublasLtMatmulDescDestroy(void *desc)
 
 int cublasLtMatmulDescSetAttribute(void *desc, int attr, const void *v, size_t size)
 {
+    Desc *d = desc;
+
     (void)size;
     if (emu_fault("cublasLtMatmulDescSetAttribute"))
         return INTERNAL;
-    if (attr == 3 || attr == 4)
-        ((Desc *)desc)->trans[attr - 3] = *(const int *)v;
+    if (attr == TRANS_A || attr == TRANS_B)
+        d->trans[attr - TRANS_A] = *(const int *)v;
+    else if (attr == EPILOGUE)
+        d->epilogue = *(const uint32_t *)v;
+    else if (attr == BIAS)
+        d->bias = *(const void *const *)v;
+    else if (attr == BIAS_TYPE)
+        d->bias_type = *(const int *)v;
+    else
+        return 7;
     return 0;
 }
 
@@ -164,8 +182,19 @@ static void put(void *p, int type, size_t i, float x)
         ((uint16_t *)p)[i] = (uint16_t)((u + 0x7FFF + (u >> 16 & 1)) >> 16);
 }
 
+static double after(const Desc *d, uint64_t row, double x)
+{
+    if (d->epilogue & WITH_BIAS)
+        x += get(d->bias, d->bias_type, row);
+    if (d->epilogue & RELU)
+        x = x > 0 ? x : 0;
+    if (d->epilogue & GELU)
+        x = 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+    return x;
+}
+
 typedef struct Product {
-    const Desc *desc;
+    Desc desc;
     const Layout *x, *y, *z;
     const void *a, *b, *c;
     void *d;
@@ -198,9 +227,9 @@ static void run_product(const void *data)
 {
     const Product *p = data;
     const Layout *z  = p->z;
-    uint64_t depth   = p->desc->trans[0] ? p->x->rows : p->x->cols;
-    float *a = unpack(p->a, p->x, p->desc->trans[0], z->rows, depth, 0);
-    float *b = unpack(p->b, p->y, p->desc->trans[1], depth, z->cols, 1);
+    uint64_t depth   = p->desc.trans[0] ? p->x->rows : p->x->cols;
+    float *a = unpack(p->a, p->x, p->desc.trans[0], z->rows, depth, 0);
+    float *b = unpack(p->b, p->y, p->desc.trans[1], depth, z->cols, 1);
 
     for (uint64_t col = 0; col < z->cols; col++)
         for (uint64_t row = 0; row < z->rows; row++) {
@@ -208,7 +237,7 @@ static void run_product(const void *data)
             double sum = p->alpha * dot(a + row * depth, b + col * depth, depth);
             if (p->beta != 0)
                 sum += p->beta * get(p->c, z->type, at);
-            put(p->d, z->type, at, (float)sum);
+            put(p->d, z->type, at, (float)after(&p->desc, row, sum));
         }
     free(a);
     free(b);
@@ -225,7 +254,7 @@ int cublasLtMatmul(void *handle, void *desc, const void *alpha, const void *a, v
                    void *stream)
 {
     const Layout *x = la, *y = lb, *z = lc;
-    Product p = { desc, la, lb, lc, a, b, c, d, *(const float *)alpha,
+    Product p = { *(const Desc *)desc, la, lb, lc, a, b, c, d, *(const float *)alpha,
                   *(const float *)beta };
 
     (void)handle, (void)ld, (void)algo, (void)workspace, (void)bytes;
