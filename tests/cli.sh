@@ -70,7 +70,8 @@ says "help lists the commands" 0 '^ *generate ' "$linvideo" --help
 says "version" 0 '^liblinvideo [0-9]+\.[0-9]+\.[0-9]+' "$linvideo" --version
 says "no command: usage" 2 '^Usage' "$linvideo"
 says "unknown command" 2 'no command "paint"' "$linvideo" paint
-for command in generate inspect bench dataset train linearize distill compare report eval; do
+for command in generate inspect bench dataset train linearize distill compare report eval \
+               devices; do
     says "help of $command" 0 "^Usage: linvideo $command" "$linvideo" $command --help
 done
 says "generate --help names every parameter" 0 '--negative_prompt' \

@@ -27,6 +27,7 @@ static const Command commands[] = {
     { "bench",    lv_cmd_bench,    "measure the speed of networks and their parts" },
     { "dataset",  lv_cmd_dataset,  "show the clips and captions models are trained on" },
     { "eval",     lv_cmd_eval,     "measure how well a model does what prompts say" },
+    { "devices",  lv_cmd_devices,  "list the devices there are here" },
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };

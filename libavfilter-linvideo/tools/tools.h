@@ -27,6 +27,7 @@ int lv_cmd_linearize(int argc, char **argv);
 int lv_cmd_distill(int argc, char **argv);
 int lv_cmd_compare(int argc, char **argv);
 int lv_cmd_report(int argc, char **argv);
+int lv_cmd_devices(int argc, char **argv);
 
 /** Print "linvideo: ..." and a newline to stderr. Returns code. */
 int lv_tool_fail(int code, const char *fmt, ...)

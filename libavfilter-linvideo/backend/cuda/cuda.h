@@ -43,6 +43,8 @@ typedef struct LvCuda {
     size_t shared[LV_KERNEL_NB]; ///< bytes of dynamic memory a kernel was allowed
     LtHandle lt;
     void *workspace;             ///< of cuBLASLt
+    CuEvent *marks;              ///< see LvDeviceFns
+    int nb_marks;
     int processors, arch;        ///< multiprocessors; 90 for compute capability 9.0
     size_t block_bytes;          ///< of shared memory that a block may have
     LvKept *kept[LV_CUDA_BUCKETS]; ///< weights in another form, by address
