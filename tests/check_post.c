@@ -1419,9 +1419,8 @@ static Suite *post_suite(void)
     t = tcase(suite, "device");
     tcase_add_checked_fixture(t, make_folder, remove_folder);
     tcase_add_loop_test(t, quadratic, 0, LV_MAP_NB);
-    tcase_add_loop_test(t, no_error, 0, 4);
-    tcase_add_loop_test(t, share_gradients, 0, 1);
-    tcase_add_loop_test(t, resume, 0, 1);
+    tcase_add_loop_test(t, no_error, 1, 2);
+    tcase_add_loop_test(t, no_error, 3, 4);
     return suite;
 }
 

@@ -161,7 +161,7 @@ static int run_stages(Distill *c)
         if ((ret = prompts_stage(c)) > 0)
             ret = stages[i].run(c);
     }
-    return lv_run_exit(&c->post.run, ret);
+    return lv_run_exit(ret);
 }
 
 static int open_all(Distill *c)

@@ -302,7 +302,7 @@ static int run_stages(Linearize *c)
         if (wanted && ret > 0)
             ret = stages[i].run(c);
     }
-    return lv_run_exit(&c->post.run, ret);
+    return lv_run_exit(ret);
 }
 
 int lv_cmd_linearize(int argc, char **argv)

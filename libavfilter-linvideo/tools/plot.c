@@ -110,7 +110,7 @@ int lv_plot_lines(const char *folder, const char *name, const LvPlotLines *l)
     snprintf(settings, sizeof(settings), "set title \"%s\"\nset xlabel '%s'\n"
              "set ylabel '%s'\nset datafile missing '?'\nset key outside right\n"
              "set grid\n%s", l->title, l->xlabel, l->ylabel,
-             l->logarithmic ? "set logscale y\n" : "");
+             l->logarithmic ? "set logscale y\nset format y '%g'\n" : "");
     snprintf(plot, sizeof(plot), "plot for [i=2:%d] '%s.dat' using 1:i with lines lw 2 "
              "title columnheader(i)", l->nb + 1, name);
     return ret < 0 ? ret : write_script(folder, name, settings, plot);

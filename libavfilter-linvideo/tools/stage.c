@@ -137,9 +137,8 @@ int lv_run_is_done(const LvTrainer *t)
     return t->step >= t->optim.steps;
 }
 
-int lv_run_exit(const LvRun *r, int ret)
+int lv_run_exit(int ret)
 {
-    (void)r;
     if (caught)
         return 128 + caught;
     return ret < 0 ? LV_EXIT_FAILED : ret ? LV_EXIT_OK : LV_EXIT_STOPPED;

@@ -83,6 +83,6 @@ int lv_run_stage(LvRun *r, const LvStage *s, const char *run);
 int lv_run_is_done(const LvTrainer *t);
 
 /** Exit code of a command whose last stage returned ret. */
-int lv_run_exit(const LvRun *r, int ret);
+int lv_run_exit(int ret);
 
 #endif /* LINVIDEO_TOOLS_STAGE_H */

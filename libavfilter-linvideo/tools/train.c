@@ -278,7 +278,7 @@ static int run_stages(Train *t)
     for (int i = 0; i < LV_COUNT(stages) && ret > 0; i++)
         if (!t->stage || !strcmp(t->stage, stages[i].name))
             ret = stages[i].run(t);
-    return lv_run_exit(&t->run, ret);
+    return lv_run_exit(ret);
 }
 
 int lv_cmd_train(int argc, char **argv)

@@ -122,7 +122,9 @@ static LvTensor size_of(LvLearn *l, LvGraph *g, const LvNets *n, LvTensor teache
 
 /* Making */
 
-/* only: flags of the weights that learn; 0: all do. */
+/* The gradient begins at velocities of n->student and goes to nothing else, so that the
+ * ids of weights, which each network counts from the first, may be the same in another.
+ * only: flags of the weights that learn; 0: all do. */
 static int back(LvGraph *g, const LvNets *n, const LvGradSeed *seed, int nb, unsigned only)
 {
     LvGradTarget *target = calloc((size_t)n->params->nb + 1, sizeof(*target));
