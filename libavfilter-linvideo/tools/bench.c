@@ -39,6 +39,7 @@ typedef struct Input {
 typedef struct Block {
     struct Block *next;
     void *data;
+    size_t bytes;
 } Block;
 
 typedef struct Bench {
@@ -149,8 +150,9 @@ static LvTensor take_weight(Bench *b, LvDtype type, int rank, const int *dim)
 
     if (!block)
         return LV_NO_TENSOR;
-    block->next = b->weights;
-    b->weights  = block;
+    block->next  = b->weights;
+    block->bytes = lv_tensor_bytes(&t);
+    b->weights   = block;
     if (lv_device_alloc(b->dev, &block->data, lv_tensor_bytes(&t), "weights") < 0 ||
         fill(b, block->data, type, lv_tensor_numel(&t), rank > 1 ? 0.03f : 1) < 0)
         return LV_NO_TENSOR;
@@ -695,8 +697,10 @@ static void clear_work(Bench *b)
     while (b->weights) {
         Block *next = b->weights->next;
 
-        if (b->weights->data)
+        if (b->weights->data) {
+            b->dev->fn->forget(b->dev, b->weights->data, b->weights->bytes);
             b->dev->fn->free(b->dev, b->weights->data);
+        }
         free(b->weights);
         b->weights = next;
     }
