@@ -141,7 +141,6 @@ static int check(const char *what, int (*run)(void))
         printf("not ok %s without a fault: %d %s\n", what, ret, line);
         return 1;
     }
-    printf("    %s: %ld calls\n", what, n);
     for (long i = 1; i <= n && wrong < MAX_WRONG; i++) {
         const char *bad;
         emu.fail_at(i);

@@ -254,7 +254,8 @@ static int trace_linattn(Bench *b, const Work *w)
 
 static int trace_norm(Bench *b, const Work *w)
 {
-    LvTensor x = INPUT(b, LV_F32, 2, cut(b, w->a), dim_of(b)), mod = INPUT(b, LV_F32, 2, 6, dim_of(b));
+    LvTensor x   = INPUT(b, LV_F32, 2, cut(b, w->a), dim_of(b));
+    LvTensor mod = INPUT(b, LV_F32, 2, 6, dim_of(b));
 
     lv_norm(b->graph, x, LV_NO_TENSOR, LV_NO_TENSOR, mod, LV_NORM_LAYER, 0, 1, 1e-6f,
             b->act);
@@ -272,7 +273,8 @@ static int trace_qknorm(Bench *b, const Work *w)
 
 static int trace_gate(Bench *b, const Work *w)
 {
-    LvTensor r = INPUT(b, LV_F32, 2, cut(b, w->a), dim_of(b)), x = INPUT(b, b->act, 2, cut(b, w->a), dim_of(b));
+    LvTensor r = INPUT(b, LV_F32, 2, cut(b, w->a), dim_of(b));
+    LvTensor x = INPUT(b, b->act, 2, cut(b, w->a), dim_of(b));
 
     lv_gate(b->graph, r, x, INPUT(b, LV_F32, 2, 6, dim_of(b)), 2);
     return 0;
