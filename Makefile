@@ -51,14 +51,15 @@ OBJS-pipeline = decode.o deliver.o denoise.o noise.o sample.o session.o text.o
 
 OBJS-api = lib.o model.o params.o
 
-OBJS-train = autoencoder.o blob.o caption.o codec.o color.o config.o evaluate.o export.o \
-             feeder.o flow.o   \
+OBJS-train = autoencoder.o blob.o bundle.o caption.o codec.o color.o compare.o config.o distill.o evaluate.o \
+             export.o feeder.o fake.o flow.o gates.o learn.o linearize.o maps.o prompts.o recipe.o states.o student.o trajectory.o   \
              frechet.o ground.o init.o latents.o log.o material.o measure.o      \
              render.o scene.o shape.o spm_train.o task.o tokenizer.o track.o     \
              trainer.o traits.o
 
-OBJS-tools = bench.o dataset.o devices.o eval.o generate.o inspect.o linvideo.o plot.o png.o \
-             probe.o progress.o sheet.o train.o y4m.o
+OBJS-tools = bench.o compare.o dataset.o devices.o distill.o eval.o generate.o inspect.o \
+             linearize.o linvideo.o plot.o png.o post.o probe.o progress.o report.o sheet.o \
+             stage.o train.o y4m.o
 
 # kernels: each file becomes a fatbin, and that an object that holds it as
 # lv_kernels_NAME; what they take of the device goes to NAME.log

@@ -370,6 +370,11 @@ const char *lv_safetensors_meta(const LvSafetensors *st, const char *key)
     return json_string_value(json_object_get(st->meta, key));
 }
 
+size_t lv_safetensors_place(const LvSafetensors *st, const LvFileTensor *t)
+{
+    return (size_t)((const uint8_t *)t->data - st->map.data);
+}
+
 const char *lv_safetensors_path(const LvSafetensors *st)
 {
     return st->path;
@@ -472,6 +477,14 @@ static int put_bytes(int fd, const void *data, size_t size)
 }
 
 /* 0 or -errno. */
+static int put_hole(int fd, size_t size)
+{
+    off_t end = lseek(fd, (off_t)size, SEEK_CUR);
+
+    return end < 0 || ftruncate(fd, end) < 0 ? LV_ERR(errno) : 0;
+}
+
+/* 0 or -errno. */
 static int put_file(int fd, const char *header, const LvFileTensor **order, int n)
 {
     static const char blanks[8] = "        ";
@@ -486,7 +499,8 @@ static int put_file(int fd, const char *header, const LvFileTensor **order, int 
         (ret = put_bytes(fd, blanks, padded - length)) < 0)
         return ret;
     for (int i = 0; i < n; i++)
-        if ((ret = put_bytes(fd, order[i]->data, order[i]->size)) < 0)
+        if ((ret = order[i]->data ? put_bytes(fd, order[i]->data, order[i]->size)
+                                  : put_hole(fd, order[i]->size)) < 0)
             return ret;
     return fsync(fd) < 0 ? LV_ERR(errno) : 0;
 }

@@ -68,6 +68,8 @@ static int read_row(void *c, const LvConfigRow *r, const json_t *root,
 
     if (!v && isnan(r->fallback))
         return fail(file, msg, r->section, r->key, "is missing");
+    if (r->kind == NAME && !v)
+        return 0;
     if (r->kind == NAME) {
         if (!json_is_string(v) || json_string_length(v) >= (size_t)r->max)
             return fail(file, msg, r->section, r->key, "is not a short name");

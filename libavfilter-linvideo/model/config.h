@@ -78,7 +78,8 @@ typedef struct LvConfigRow {
     int kind;
     size_t offset;    ///< of the field
     double min, max;  ///< NAME: max is the size of the array
-    double fallback;  ///< when the key is absent; NAN: it is required
+    double fallback;  ///< when the key is absent; NAN: it is required. Of a NAME that
+                      ///< is not required: what the field holds stays
 } LvConfigRow;
 
 struct json_t;

@@ -61,12 +61,12 @@ static const LvWeightRow block_rows[] = {
 #define MAP_SHAPE { LV_DIM(HEADS), LV_DIM(HEAD_DIM), LV_DIM(MAP) }
 
 static const LvWeightRow linear_rows[] = {
-    { "blocks.%d.self_attn.map_q.weight", BLOCK(map_q), MAP_SHAPE, LV_W_MATRIX },
-    { "blocks.%d.self_attn.map_k.weight", BLOCK(map_k), MAP_SHAPE, LV_W_MATRIX },
+    { "blocks.%d.self_attn.map_q.weight", BLOCK(map_q), MAP_SHAPE, LV_W_MATRIX | LV_W_MAP },
+    { "blocks.%d.self_attn.map_k.weight", BLOCK(map_k), MAP_SHAPE, LV_W_MATRIX | LV_W_MAP },
 };
 
 static const LvWeightRow mixed_rows[] = {
-    { "blocks.%d.self_attn.mix", BLOCK(mix), { 1 }, 0 },
+    { "blocks.%d.self_attn.mix", BLOCK(mix), { 1 }, LV_W_GATE },
 };
 
 static int bind_block(LvDit *m, LvWeights *w, const char *prefix, int i,
@@ -151,7 +151,7 @@ static LvTensor linear(LvGraph *g, const LvDit *m, const LvDitBlock *b, LvTensor
 }
 
 static LvTensor self_attn(LvGraph *g, const LvDit *m, int layer, LvTensor y,
-                          LvTensor rope, LvDtype dtype)
+                          LvTensor rope, LvDtype dtype, LvDitWatch *watch)
 {
     const LvDitBlock *b = &m->block[layer];
     LvTensor q = qk(g, m, y, b->self.q, b->self.norm_q, rope, dtype);
@@ -161,7 +161,11 @@ static LvTensor self_attn(LvGraph *g, const LvDit *m, int layer, LvTensor y,
 
     o = kind == LV_ATTN_LINEAR ? LV_NO_TENSOR : softmax(g, m, q, k, v);
     l = kind == LV_ATTN_SOFTMAX ? LV_NO_TENSOR : linear(g, m, b, q, k, v);
-    if (kind == LV_ATTN_MIXED)
+    if (watch) {
+        watch->softmax = o;
+        watch->linear  = l;
+    }
+    if (kind == LV_ATTN_MIXED && !m->apart)
         o = lv_mix(g, o, l, b->mix);
     return affine(g, kind == LV_ATTN_LINEAR ? l : o, b->self.o, dtype);
 }
@@ -190,7 +194,7 @@ static LvTensor block(LvGraph *g, const LvDit *m, int i, LvTensor x, LvTensor ti
     LvTensor mod = lv_add(g, time, b->mod), y, sa, ca;
 
     y  = layer_norm(g, m, x, mod, SHIFT_SA, SCALE_SA, dtype);
-    sa = self_attn(g, m, i, y, in->rope, dtype);
+    sa = self_attn(g, m, i, y, in->rope, dtype, watch);
     x  = lv_gate(g, x, sa, mod, GATE_SA);
     y  = lv_norm(g, x, b->norm3.w, b->norm3.b, LV_NO_TENSOR, LV_NORM_LAYER, 0, 0,
                  m->cfg.eps, dtype);
@@ -199,8 +203,11 @@ static LvTensor block(LvGraph *g, const LvDit *m, int i, LvTensor x, LvTensor ti
     y  = layer_norm(g, m, x, mod, SHIFT_FF, SCALE_FF, dtype);
     y  = ffn(g, b, y, dtype);
     x  = lv_gate(g, x, y, mod, GATE_FF);
-    if (watch)
-        *watch = (LvDitWatch) { sa, ca, x };
+    if (watch) {
+        watch->self_attn  = sa;
+        watch->cross_attn = ca;
+        watch->out        = x;
+    }
     return x;
 }
 
@@ -263,10 +270,10 @@ void lv_dit_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
 }
 
 LvTensor lv_dit_trace_batch(LvGraph *g, const LvDit *m, LvTensor context,
-                            LvDitInputs *in, LvDtype dtype)
+                            LvDitInputs *in, LvDtype dtype, LvDitWatch *watch)
 {
     in->text = embed_text(g, m, context, dtype);
-    return lv_dit_trace(g, m, in, dtype, NULL);
+    return lv_dit_trace(g, m, in, dtype, watch);
 }
 
 LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, LvDitInputs *in, LvDtype dtype,

@@ -304,3 +304,14 @@ LvTensor lv_tae_trace_encoder(LvGraph *g, const LvTae *m, LvTensor x, LvDtype dt
     x = lv_unshuffle(g, x, m->cfg.patch, dtype);
     return half(g, &m->encoder, x, dtype, state);
 }
+
+void lv_tae_latent_size(const LvTae *m, const LvModelConfig *cfg, int size[3])
+{
+    const LvVideoConfig *v = &cfg->video;
+    const int *patch = cfg->dit.patch;
+    int scale = m->decoder.scale * cfg->vae.patch, frames = m->decoder.frames;
+
+    size[0] = LV_ROUND_UP((v->frames + frames - 2) / frames + 1, patch[0]);
+    size[1] = LV_ROUND_UP((v->height + scale - 1) / scale, patch[1]);
+    size[2] = LV_ROUND_UP((v->width + scale - 1) / scale, patch[2]);
+}

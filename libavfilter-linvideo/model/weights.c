@@ -25,6 +25,7 @@ struct LvWeights {
     LvDevice *dev;
     const LvMsg *msg;
     LvParams *params; /* NULL: not for training */
+    int plain;        /* all as f32, not fixed */
     Block *blocks;
     uint8_t *used; /* UNUSED, BOUND or SKIPPED, of each tensor of the file */
     int bound;     /* weights so far, for their ids */
@@ -60,6 +61,16 @@ int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
 
     if (ret >= 0)
         (*w)->params = p;
+    return ret;
+}
+
+int lv_weights_new_plain(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
+                         const LvMsg *msg)
+{
+    int ret = lv_weights_new(w, st, dev, msg);
+
+    if (ret >= 0)
+        (*w)->plain = 1;
     return ret;
 }
 
@@ -187,7 +198,7 @@ static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
 {
     int rank = rank_of(row), skip = row->flags & LV_W_INNER ? 1 : 0;
     LvTensor out = { .data = data, .id = LV_ID_WEIGHT - w->bound++,
-                     .dtype = (uint8_t)dtype, .fixed = !w->params };
+                     .dtype = (uint8_t)dtype, .fixed = !w->params && !w->plain };
 
     out.rank = (uint8_t)(row->flags & LV_W_FLAT ? 2 : rank - skip);
     for (int i = 0; i < LV_MAX_RANK; i++)
@@ -264,7 +275,7 @@ static int bind_row(LvWeights *w, const LvWeightRow *row, const char *name,
                     const int *symbols, LvTensor *to)
 {
     const LvFileTensor *t = w->st ? lv_weights_take(w, name) : NULL;
-    int matrix = row->flags & LV_W_MATRIX;
+    int matrix = row->flags & LV_W_MATRIX && !w->plain;
     void *data;
     int ret;
 

@@ -21,6 +21,8 @@ enum {
     LV_W_DECAY  = 2, ///< the optimizer's weight decay applies
     LV_W_FLAT   = 4, ///< bound as [first, product of the others]
     LV_W_INNER  = 8, ///< bound without its first dimension, which is 1
+    LV_W_MAP    = 16, ///< a feature map: trained at a rate of its own
+    LV_W_GATE   = 32, ///< the share of a mixture: no optimizer's matter
 };
 
 /** A size in a row: a number above 0, or LV_DIM(i), the i-th symbol. */
@@ -52,6 +54,11 @@ int lv_weights_new(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
  */
 int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
                           LvDevice *dev, const LvMsg *msg);
+
+/** The same for a network that stands beside one in training: every tensor is kept as f32
+ *  and not fixed, so that equal weights give equal bits in both. */
+int lv_weights_new_plain(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
+                         const LvMsg *msg);
 
 /** Free *w and all memory of bound tensors; the device forgets packed forms of
  *  them. NULL is fine. */

@@ -513,7 +513,7 @@ static int trace_step(Bench *b, const Work *w)
         keep_input(b, in->rope);
         v = lv_dit_trace_batch(b->graph, &m,
                                INPUT(b, LV_F32, 2, batch * c.text_len, c.text_dim), in,
-                               b->act);
+                               b->act, NULL);
         target = keep_input(b, lv_external(b->graph, "target", LV_F32, 5, v.dim));
         weight = INPUT(b, LV_F32, 1, batch);
         lv_loss(b->graph, v, target, weight, LV_LOSS_MSE, LV_F32, &dv);
