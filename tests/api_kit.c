@@ -46,6 +46,7 @@ LinvideoParams kit_params(Watch *w)
     p.seed     = 1;
     p.steps    = 2;
     p.guidance = 1;
+    p.device   = "cpu";
     p.log      = keep_line;
     p.progress = keep_step;
     p.opaque   = w;

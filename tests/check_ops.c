@@ -1221,6 +1221,9 @@ START_TEST(opening)
     ck_assert_ptr_null(dev);
     ck_assert_ptr_nonnull(strstr(last_line, "mmx"));
     ck_assert_int_eq(lv_device_open(&dev, NULL, NULL, &keep), 0);
+    ck_assert(!strcmp(dev->fn->name, "cpu") || !strcmp(dev->fn->name, "cuda"));
+    lv_device_close(&dev);
+    ck_assert_int_eq(lv_device_open(&dev, "cpu", NULL, &keep), 0);
     ck_assert_int_ge(dev->threads, 1);
     ck_assert_str_eq(dev->fn->name, "cpu");
     ck_assert_msg(*dev->about, "a device says nothing about itself");

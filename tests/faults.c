@@ -6,12 +6,13 @@
  * Every call of the CUDA driver and of cuBLASLt fails once, in turn: while a video is
  * made, and while a training takes steps. DIR holds what `linvideo train RECIPE` made.
  * Runs on the stand-in of tests/emu, which fails the calls. Each time the work has to
- * end with one message, or with the result that it has without a fault; nothing of the
- * device may be left.
+ * end with one message, or with the result that it has without a fault (but for
+ * rounding, where there is another way to it); nothing of the device may be left.
  */
 
 #include <dlfcn.h>
 #include <linvideo/linvideo.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +101,12 @@ static int take_steps(void)
     return ret;
 }
 
+/* Another way to the same product may round otherwise. */
+static int differs(double x, double right)
+{
+    return !(fabs(x - right) <= 2e-3 * fabs(right));
+}
+
 /* What went wrong in a run with a fault, NULL when nothing. */
 static const char *judge(int ret, const double *right)
 {
@@ -111,8 +118,9 @@ static const char *judge(int ret, const double *right)
         snprintf(text, sizeof(text), "%d error lines, the last one \"%.300s\"", errors, line);
     else if (ret >= 0 && errors)
         snprintf(text, sizeof(text), "it succeeds, and says \"%.300s\"", line);
-    else if (ret >= 0 && memcmp(result, right, sizeof(result)))
-        return "it succeeds with another result";
+    else if (ret >= 0 && (differs(result[0], right[0]) || differs(result[1], right[1])))
+        snprintf(text, sizeof(text), "it succeeds with %.9g and %.9g, not %.9g and %.9g",
+                 result[0], result[1], right[0], right[1]);
     else
         return NULL;
     return text;
@@ -133,7 +141,6 @@ static int check(const char *what, int (*run)(void))
         printf("not ok %s without a fault: %d %s\n", what, ret, line);
         return 1;
     }
-    printf("    %s: %ld calls\n", what, n);
     for (long i = 1; i <= n && wrong < MAX_WRONG; i++) {
         const char *bad;
         emu.fail_at(i);

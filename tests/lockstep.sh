@@ -2,7 +2,7 @@
 # This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
 #
 # Whole networks on the emulated GPU: against PyTorch's numbers; op by op against the CPU,
-# with the embedded model; and all that tests/gpu/run.sh does on a real one.
+# with a model of all parts; and all that tests/gpu/run.sh does on a real one.
 
 . "$(dirname "$0")/report.sh"
 cd "$(dirname "$0")/.." || exit 1
@@ -19,7 +19,7 @@ for net in dit_a dit_b tae_a umt5_a; do
     done
 done
 
-succeeds "the embedded model on both devices" "$build/tests/lockstep" samples/motion.safetensors
+succeeds "the tests' model on both devices" "$build/tests/lockstep" tests/model/motion.safetensors
 echo "$report_text" | grep 'largest error'
 
 succeeds "tests/gpu/run.sh with small shapes" \

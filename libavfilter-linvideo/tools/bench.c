@@ -39,6 +39,7 @@ typedef struct Input {
 typedef struct Block {
     struct Block *next;
     void *data;
+    size_t bytes;
 } Block;
 
 typedef struct Bench {
@@ -149,8 +150,9 @@ static LvTensor take_weight(Bench *b, LvDtype type, int rank, const int *dim)
 
     if (!block)
         return LV_NO_TENSOR;
-    block->next = b->weights;
-    b->weights  = block;
+    block->next  = b->weights;
+    block->bytes = lv_tensor_bytes(&t);
+    b->weights   = block;
     if (lv_device_alloc(b->dev, &block->data, lv_tensor_bytes(&t), "weights") < 0 ||
         fill(b, block->data, type, lv_tensor_numel(&t), rank > 1 ? 0.03f : 1) < 0)
         return LV_NO_TENSOR;
@@ -252,7 +254,8 @@ static int trace_linattn(Bench *b, const Work *w)
 
 static int trace_norm(Bench *b, const Work *w)
 {
-    LvTensor x = INPUT(b, LV_F32, 2, cut(b, w->a), dim_of(b)), mod = INPUT(b, LV_F32, 2, 6, dim_of(b));
+    LvTensor x   = INPUT(b, LV_F32, 2, cut(b, w->a), dim_of(b));
+    LvTensor mod = INPUT(b, LV_F32, 2, 6, dim_of(b));
 
     lv_norm(b->graph, x, LV_NO_TENSOR, LV_NO_TENSOR, mod, LV_NORM_LAYER, 0, 1, 1e-6f,
             b->act);
@@ -270,7 +273,8 @@ static int trace_qknorm(Bench *b, const Work *w)
 
 static int trace_gate(Bench *b, const Work *w)
 {
-    LvTensor r = INPUT(b, LV_F32, 2, cut(b, w->a), dim_of(b)), x = INPUT(b, b->act, 2, cut(b, w->a), dim_of(b));
+    LvTensor r = INPUT(b, LV_F32, 2, cut(b, w->a), dim_of(b));
+    LvTensor x = INPUT(b, b->act, 2, cut(b, w->a), dim_of(b));
 
     lv_gate(b->graph, r, x, INPUT(b, LV_F32, 2, 6, dim_of(b)), 2);
     return 0;
@@ -695,8 +699,10 @@ static void clear_work(Bench *b)
     while (b->weights) {
         Block *next = b->weights->next;
 
-        if (b->weights->data)
+        if (b->weights->data) {
+            b->dev->fn->forget(b->dev, b->weights->data, b->weights->bytes);
             b->dev->fn->free(b->dev, b->weights->data);
+        }
         free(b->weights);
         b->weights = next;
     }

@@ -76,7 +76,8 @@ static int print_json(const LvDevice *cpu, const LvCard *cards, int nb, const ch
         json_array_append_new(list, card_json(&cards[i], i));
     all = json_pack("{s:{s:s, s:i, s:I, s:I, s:b}, s:o, s:s}", "cpu", "about", cpu->about,
                     "threads", cpu->threads, "free", (json_int_t)cpu->fn->available(cpu),
-                    "total", (json_int_t)total_memory(), "bf16", cpu->bf16, "cuda", list, "why_no_cuda", why);
+                    "total", (json_int_t)total_memory(), "bf16", cpu->bf16, "cuda", list,
+                    "why_no_cuda", why);
     ret = all ? json_dumpf(all, stdout, JSON_INDENT(1)) : -1;
     putchar('\n');
     json_decref(all);

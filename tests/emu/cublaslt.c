@@ -263,6 +263,9 @@ int cublasLtMatmul(void *handle, void *desc, const void *alpha, const void *a, v
     if (!emu_memory_has(a, bytes_of(x)) || !emu_memory_has(b, bytes_of(y)) ||
         !emu_memory_has(d, bytes_of(z)) || !emu_memory_has(workspace, bytes))
         return WRONG;
+    if ((p.desc.epilogue & WITH_BIAS) &&
+        !emu_memory_has(p.desc.bias, z->rows * (p.desc.bias_type == 0 ? 4 : 2)))
+        return WRONG;
     emu_submit(stream, run_product, &p, sizeof(p));
     return 0;
 }
