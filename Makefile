@@ -27,7 +27,7 @@ all: lib tools
 
 L := libavfilter-linvideo
 
-OBJS-base = common.o map.o msg.o philox.o safetensors.o text.o
+OBJS-base = common.o file.o gguf.o map.o msg.o philox.o quant.o safetensors.o source.o text.o
 
 OBJS-backend = check.o device.o null.o ops.o $(OBJS-backend-$(CONFIG_CUDA))
 OBJS-backend-no = nocuda.o
@@ -44,7 +44,7 @@ OBJS-backend/cpu-$(HAVE_AVX512) += dsp_avx512.o
 
 OBJS-graph = dump.o grad.o plan.o run.o trace.o
 
-OBJS-model = config.o dit.o entities.o params.o prompt.o spm.o tae.o tokenizer.o umt5.o \
+OBJS-model = config.o dit.o entities.o lora.o params.o prompt.o spm.o stored.o tae.o tokenizer.o umt5.o \
              weights.o
 
 OBJS-pipeline = decode.o deliver.o denoise.o noise.o sample.o session.o text.o

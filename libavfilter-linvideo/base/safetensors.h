@@ -66,6 +66,9 @@ const char *lv_safetensors_meta(const LvSafetensors *st, const char *key);
 /** Path (or name) it was opened by. */
 const char *lv_safetensors_path(const LvSafetensors *st);
 
+/** As lv_source_drop(). */
+void lv_safetensors_drop(const LvSafetensors *st, const LvFileTensor *t);
+
 /**
  * Write a file: tensors ordered by element size (largest first), then name, the
  * header padded so that data starts at a multiple of 8. Written to path with
