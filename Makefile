@@ -32,11 +32,11 @@ OBJS-base = common.o file.o gguf.o map.o msg.o philox.o quant.o safetensors.o so
 OBJS-backend = check.o device.o null.o ops.o $(OBJS-backend-$(CONFIG_CUDA))
 OBJS-backend-no = nocuda.o
 
-OBJS-backend/cuda-$(CONFIG_CUDA) = attention.o cast.o conv.o cuda.o driver.o elements.o \
+OBJS-backend/cuda-$(CONFIG_CUDA) = attention.o cast.o conv.o conv3.o cuda.o driver.o elements.o \
                                    gemm.o layout.o linattn.o linear.o rows.o
 OBJS-backend/cuda = $(OBJS-backend/cuda-yes)
 
-OBJS-backend/cpu = attention.o attention_grad.o conv.o conv_grad.o cpu.o dnn.o dsp_c.o \
+OBJS-backend/cpu = attention.o attention_grad.o conv.o conv3.o conv_grad.o cpu.o dnn.o dsp_c.o \
                    layout.o linattn.o linattn_grad.o linear.o linear_grad.o optim.o \
                    pool.o reduce.o rows.o rows_grad.o $(OBJS-backend/cpu-yes)
 OBJS-backend/cpu-$(HAVE_AVX2)   += dsp_avx2.o
@@ -44,8 +44,8 @@ OBJS-backend/cpu-$(HAVE_AVX512) += dsp_avx512.o
 
 OBJS-graph = dump.o grad.o plan.o run.o trace.o
 
-OBJS-model = config.o dit.o entities.o lora.o params.o prompt.o spm.o stored.o tae.o tokenizer.o umt5.o \
-             weights.o
+OBJS-model = config.o dit.o entities.o lora.o params.o prompt.o recognise.o spm.o stored.o tae.o tokenizer.o umt5.o \
+             wan_vae.o weights.o
 
 OBJS-pipeline = decode.o deliver.o denoise.o noise.o sample.o session.o text.o
 

@@ -42,10 +42,15 @@ typedef struct LvUmt5Config {
     float eps;
 } LvUmt5Config;
 
-/** TAEHV-style autoencoder; its layers are found from the file's tensors. */
+/** Kinds of autoencoders. */
+enum LvVaeKind { LV_VAE_TAE, LV_VAE_WAN };
+
+/** Autoencoder. The layers of TAEHV's kind are found from the file's tensors. */
 typedef struct LvTaeConfig {
+    int kind;       ///< LvVaeKind
     int channels;   ///< of the latents
-    int patch;      ///< pixels are unshuffled by this first, 1 or more
+    int patch;      ///< TAE: pixels are unshuffled by this first, 1 or more; WAN: 1
+    int width;      ///< WAN: channels next to the pixels
     float mean[LV_MAX_CHANNELS]; ///< latents are stored as (z - mean) / std
     float std[LV_MAX_CHANNELS];
 } LvTaeConfig;

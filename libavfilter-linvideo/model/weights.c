@@ -234,6 +234,30 @@ static int check(const LvWeights *w, const LvWeightRow *row, const LvFileTensor 
                    t->name, has, wants);
 }
 
+static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
+                         const int *symbols, void *data)
+{
+    int rank = rank_of(row), skip = row->flags & LV_W_INNER ? 1 : 0;
+    LvTensor out = { .data = data, .id = LV_ID_WEIGHT - w->bound++,
+                     .dtype = (uint8_t)dtype, .fixed = !w->params };
+
+    out.rank = (uint8_t)(row->flags & LV_W_FLAT ? 2 : rank - skip);
+    for (int i = 0; i < LV_MAX_RANK; i++)
+        out.dim[i] = i + skip < rank ? size_of(row, i + skip, symbols) : 1;
+    for (int i = 2; i < LV_MAX_RANK && row->flags & LV_W_FLAT; i++) {
+        out.dim[1] *= out.dim[i];
+        out.dim[i]  = 1;
+    }
+    if (row->flags & LV_W_EDGE)
+        out.dim[2] = out.dim[3] = out.dim[2] + 1;
+    if (row->flags & LV_W_FRAMES) {
+        out.dim[0] = size_of(row, 2, symbols);
+        out.dim[1] = size_of(row, 0, symbols);
+        out.dim[2] = size_of(row, 1, symbols);
+    }
+    return out;
+}
+
 /* Data of a row's tensor as f32 at dst, on the host; LoRAs added. */
 static int read_f32(LvWeights *w, const Bind *b, float *dst)
 {
@@ -253,19 +277,61 @@ static void narrow(void *data, size_t n)
         to[i] = lv_f32_bf16(from[i]);
 }
 
-/* Data on the device, decoded to f32 or bf16. */
-static int place_decoded(LvWeights *w, const Bind *b, LvDtype dtype, void **data)
-{
-    size_t n = b->t.t->numel, bytes = n * lv_dtype_size(dtype);
-    float *tmp = lv_alloc(n * sizeof(*tmp));
-    int ret;
+enum { TURNED = LV_W_FRAMES | LV_W_EDGE };
 
-    if (!tmp)
-        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", 4 * n);
-    ret = read_f32(w, b, tmp);
+/* Values in the order and shape that they are bound in: [O,C,T,n] as [T,O,C,n]. */
+static void turn_frames(float *dst, const float *src, const LvTensor *to)
+{
+    size_t frames = (size_t)to->dim[0], n = (size_t)to->dim[3] * (size_t)to->dim[4];
+    size_t rows   = (size_t)to->dim[1] * (size_t)to->dim[2];
+
+    for (size_t t = 0; t < frames; t++)
+        for (size_t i = 0; i < rows; i++, dst += n)
+            memcpy(dst, src + (i * frames + t) * n, n * sizeof(*dst));
+}
+
+/* [O,C,k,k] as [O,C,k+1,k+1], dst being zeroed. */
+static void add_edge(float *dst, const float *src, const LvTensor *to)
+{
+    size_t rows = (size_t)to->dim[0] * (size_t)to->dim[1], k = (size_t)to->dim[2] - 1;
+
+    for (size_t i = 0; i < rows; i++)
+        for (size_t y = 0; y < k; y++)
+            memcpy(dst + (i * (k + 1) + y + 1) * (k + 1) + 1, src + (i * k + y) * k,
+                   k * sizeof(*dst));
+}
+
+/* The row's values as f32, in the order that they are bound in. NULL after an error. */
+static float *read_turned(LvWeights *w, const Bind *b, const LvTensor *to, int *ret)
+{
+    size_t n = LV_MAX(b->t.t->numel, lv_tensor_numel(to));
+    float *src = lv_alloc(n * sizeof(*src)), *dst;
+
+    *ret = src ? read_f32(w, b, src)
+               : lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", 4 * n);
+    if (*ret < 0 || !(b->row->flags & TURNED)) {
+        if (*ret < 0)
+            lv_freep(&src);
+        return src;
+    }
+    if (!(dst = lv_alloc(n * sizeof(*dst))))
+        *ret = lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", 4 * n);
+    else
+        (b->row->flags & LV_W_FRAMES ? turn_frames : add_edge)(dst, src, to);
+    lv_free(src);
+    return dst;
+}
+
+/* Data on the device, decoded to the type of `to`, f32 or bf16. */
+static int place_decoded(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
+{
+    size_t n = lv_tensor_numel(to), bytes = lv_tensor_bytes(to);
+    int ret;
+    float *tmp = read_turned(w, b, to, &ret);
+
     if (ret >= 0 && !(*data = new_block(w, bytes)))
         ret = LV_ERR(ENOMEM);
-    if (ret >= 0 && dtype == LV_BF16)
+    if (ret >= 0 && to->dtype == LV_BF16)
         narrow(tmp, n);
     if (ret >= 0)
         ret = w->dev->fn->upload(w->dev, *data, tmp, bytes);
@@ -282,23 +348,6 @@ static int place_plain(LvWeights *w, const LvFileTensor *t, void **data)
     if (!(*data = new_block(w, t->size)))
         return LV_ERR(ENOMEM);
     return w->dev->fn->upload(w->dev, *data, t->data, t->size);
-}
-
-static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
-                         const int *symbols, void *data)
-{
-    int rank = rank_of(row), skip = row->flags & LV_W_INNER ? 1 : 0;
-    LvTensor out = { .data = data, .id = LV_ID_WEIGHT - w->bound++,
-                     .dtype = (uint8_t)dtype, .fixed = !w->params };
-
-    out.rank = (uint8_t)(row->flags & LV_W_FLAT ? 2 : rank - skip);
-    for (int i = 0; i < LV_MAX_RANK; i++)
-        out.dim[i] = i + skip < rank ? size_of(row, i + skip, symbols) : 1;
-    for (int i = 2; i < LV_MAX_RANK && row->flags & LV_W_FLAT; i++) {
-        out.dim[1] *= out.dim[i];
-        out.dim[i]  = 1;
-    }
-    return out;
 }
 
 const LvFileTensor *lv_weights_take(LvWeights *w, const char *name)
@@ -338,7 +387,8 @@ static int bind_param(LvWeights *w, const Bind *b, LvTensor *to)
 /* A matrix of a plain type stays as it is, unless a LoRA changes it. */
 static int stays(const LvWeights *w, const Bind *b)
 {
-    return b->row->flags & LV_W_MATRIX && lv_stored_is_plain(&b->t) &&
+    return b->row->flags & LV_W_MATRIX && !(b->row->flags & TURNED) &&
+           lv_stored_is_plain(&b->t) &&
            !(w->from.loras && lv_loras_has(w->from.loras, b->row, b->index));
 }
 
@@ -347,11 +397,11 @@ static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
     int plain     = stays(w, b), ret = 0;
     LvDtype dtype = plain ? b->t.t->dtype
                   : b->row->flags & LV_W_MATRIX ? w->from.wide : LV_F32;
-    void *data    = NULL;
 
+    *to = describe(w, b->row, dtype, b->symbols, NULL);
     if (!w->from.described)
-        ret = plain ? place_plain(w, b->t.t, &data) : place_decoded(w, b, dtype, &data);
-    *to = describe(w, b->row, dtype, b->symbols, data);
+        ret = plain ? place_plain(w, b->t.t, &to->data)
+                    : place_decoded(w, b, to, &to->data);
     return ret;
 }
 

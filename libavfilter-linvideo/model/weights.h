@@ -21,6 +21,10 @@ enum {
     LV_W_DECAY  = 2, ///< the optimizer's weight decay applies
     LV_W_FLAT   = 4, ///< bound as [first, product of the others]
     LV_W_INNER  = 8, ///< bound without its first dimension, which is 1
+    LV_W_FRAMES = 16, ///< [O,C,T,kh,kw] in the file, bound as [T,O,C,kh,kw]
+    LV_W_EDGE   = 32, ///< [O,C,3,3] in the file, bound as [O,C,4,4] behind a row and a
+                      ///< column of zeros: padding right and below only becomes padding
+                      ///< on all sides
 };
 
 /** Ways in which files name the tensors of a network. */
