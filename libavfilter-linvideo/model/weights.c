@@ -409,6 +409,11 @@ static int bind_row(LvWeights *w, Bind *b, LvTensor *to)
 {
     int ret;
 
+    if (!w->from.src && !w->params) {
+        *to = describe(w, b->row, b->row->flags & LV_W_MATRIX ? w->from.wide : LV_F32,
+                       b->symbols, NULL);
+        return 0;
+    }
     if (!w->from.src)
         return bind_param(w, b, to);
     if ((ret = lv_stored_find(&b->t, w, b->name)) < 0)

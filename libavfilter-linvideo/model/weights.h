@@ -51,7 +51,7 @@ typedef struct LvLoras LvLoras;
 
 /** What weights are made from. */
 typedef struct LvWeightsFrom {
-    const LvSource *src; ///< outlives the weights
+    const LvSource *src; ///< outlives the weights; NULL: tensors are only described
     int layout;          ///< LvLayout
     LvDtype wide;        ///< of matrices that are not stored as a plain float type, or
                          ///< are changed by a LoRA: f32 or bf16
