@@ -98,6 +98,22 @@ int lv_config_rows(void *to, const LvConfigRow *rows, int nb, const struct json_
     return ret;
 }
 
+int lv_config_video(LvVideoConfig *v, const struct json_t *root, const char *file,
+                    const LvMsg *msg)
+{
+    LvModelConfig c = { .video = *v };
+    int ret = 0;
+
+    for (int i = 0; i < LV_COUNT(rows) && ret >= 0; i++) {
+        int wanted = !strcmp(rows[i].section, "video") ||
+                     !strcmp(rows[i].section, "sampler");
+        if (wanted && json_object_get(json_object_get(root, rows[i].section), rows[i].key))
+            ret = read_row(&c, &rows[i], root, file, msg);
+    }
+    *v = c.video;
+    return ret;
+}
+
 static int index_of(const char *const *names, int nb, const char *name)
 {
     for (int i = 0; i < nb && name; i++)

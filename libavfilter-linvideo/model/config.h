@@ -97,6 +97,10 @@ struct json_t;
 int lv_config_rows(void *to, const LvConfigRow *rows, int nb, const struct json_t *root,
                    const char *file, const LvMsg *msg);
 
+/** Read what is given of the sections "video" and "sampler" over what v holds. */
+int lv_config_video(LvVideoConfig *v, const struct json_t *root, const char *file,
+                    const LvMsg *msg);
+
 /** Read a configuration from its text; as lv_config_read(). */
 int lv_config_parse(LvModelConfig *c, const char *text, const char *file,
                     const LvMsg *msg);

@@ -232,6 +232,15 @@ int lv_loras_has(const LvLoras *l, const LvWeightRow *row, int index)
     return next_entry(l, row, index, 0, &bias) < l->nb;
 }
 
+void lv_loras_note(LvLoras *l, const LvWeightRow *row, int index)
+{
+    int bias;
+
+    for (int i = next_entry(l, row, index, 0, &bias); i < l->nb;
+         i = next_entry(l, row, index, i + 1, &bias))
+        *(bias ? &l->entry[i].bias : &l->entry[i].matrix) = 1;
+}
+
 static int misfit(const LvFileTensor *part, const LvFileTensor *t, const LvMsg *msg)
 {
     return lv_fail(msg, LV_ERR_MODEL, "LoRA: %s, of %zu values, does not fit %s", part->name,

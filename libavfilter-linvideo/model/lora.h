@@ -35,6 +35,9 @@ void lv_loras_close(LvLoras **loras);
 /** Whether a row's tensor is changed. */
 int lv_loras_has(const LvLoras *loras, const LvWeightRow *row, int index);
 
+/** Count a row's changes as used, without making them. */
+void lv_loras_note(LvLoras *loras, const LvWeightRow *row, int index);
+
 /**
  * Change a row's tensor.
  *

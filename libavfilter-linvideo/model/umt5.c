@@ -21,9 +21,15 @@ enum { VOCAB, DIM, ATTN, FFN, HEADS, BUCKETS, NB_SYMBOLS };
     ROW("blocks.%d." name, "encoder.block.%d.layer." hf, "enc.blk.%d." llama,     \
         BLOCK(member), flags, __VA_ARGS__)
 
-static const LvWeightRow model_rows[] = {
+/* Some files of transformers have the other name of the table only. */
+static const LvWeightRow embedding_rows[] = {
     ROW("token_embedding.weight", "shared.weight", "token_embd.weight",
         MODEL(embedding), LV_W_MATRIX, LV_DIM(VOCAB), LV_DIM(DIM)),
+    ROW("token_embedding.weight", "encoder.embed_tokens.weight", "token_embd.weight",
+        MODEL(embedding), LV_W_MATRIX, LV_DIM(VOCAB), LV_DIM(DIM)),
+};
+
+static const LvWeightRow norm_rows[] = {
     ROW("norm.weight", "encoder.final_layer_norm.weight", "enc.output_norm.weight",
         MODEL(norm), 0, LV_DIM(DIM)),
 };
@@ -62,12 +68,38 @@ static void set_symbols(int symbols[NB_SYMBOLS], const LvUmt5Config *cfg)
     symbols[BUCKETS] = cfg->buckets;
 }
 
-int lv_umt5_bind_ends(LvUmt5 *m, LvWeights *w, const char *prefix)
+static const LvWeightRow *embedding_row(LvWeights *w, const char *prefix)
+{
+    const LvSource *src = lv_weights_file(w);
+    char name[LV_PARAM_NAME];
+
+    lv_row_name(name, prefix, &embedding_rows[0], lv_weights_layout(w), 0);
+    return &embedding_rows[src && !lv_source_find(src, name)];
+}
+
+int lv_umt5_bind_norm(LvUmt5 *m, LvWeights *w, const char *prefix)
 {
     int symbols[NB_SYMBOLS];
 
     set_symbols(symbols, &m->cfg);
-    return lv_weights_bind(w, model_rows, LV_COUNT(model_rows), prefix, 0, symbols, m);
+    return lv_weights_bind(w, norm_rows, LV_COUNT(norm_rows), prefix, 0, symbols, m);
+}
+
+static int bind_embedding(LvUmt5 *m, LvWeights *w, const char *prefix)
+{
+    int symbols[NB_SYMBOLS];
+
+    set_symbols(symbols, &m->cfg);
+    return lv_weights_bind(w, embedding_row(w, prefix), 1, prefix, 0, symbols, m);
+}
+
+int lv_umt5_embed(const LvUmt5 *m, LvWeights *w, const char *prefix, const int32_t *ids,
+                  int nb, float *x)
+{
+    int symbols[NB_SYMBOLS];
+
+    set_symbols(symbols, &m->cfg);
+    return lv_weights_read_rows(w, embedding_row(w, prefix), prefix, symbols, ids, nb, x);
 }
 
 int lv_umt5_bind_block(LvUmt5 *m, int i, LvWeights *w, const char *prefix)
@@ -88,12 +120,13 @@ int lv_umt5_bind(LvUmt5 *m, const LvUmt5Config *cfg, LvWeights *w, const char *p
     m->block = calloc((size_t)cfg->layers, sizeof(*m->block));
     if (!m->block)
         return lv_fail(lv_weights_msg(w), LV_ERR(ENOMEM), "text: out of memory");
-    ret = lv_umt5_bind_ends(m, w, prefix);
+    if ((ret = bind_embedding(m, w, prefix)) >= 0)
+        ret = lv_umt5_bind_norm(m, w, prefix);
     for (int i = 0; i < cfg->layers && ret >= 0; i++)
         ret = lv_umt5_bind_block(m, i, w, prefix);
-    /* Some files of transformers hold the table twice. */
+    /* Others hold the table twice. */
     snprintf(again, sizeof(again), "%sencoder.embed_tokens.weight", prefix);
-    if (ret >= 0 && lv_weights_layout(w) == LV_LAYOUT_HF)
+    if (ret >= 0 && lv_weights_file(w) && lv_weights_layout(w) == LV_LAYOUT_HF)
         lv_weights_skip(w, again);
     return ret;
 }
@@ -132,11 +165,6 @@ static LvTensor block(LvGraph *g, const LvUmt5 *m, const LvUmt5Block *b, LvTenso
     return lv_gate(g, x, y, LV_NO_TENSOR, 0);
 }
 
-LvTensor lv_umt5_trace_ids(LvGraph *g, const LvUmt5 *m, LvTensor ids)
-{
-    return lv_embed(g, ids, m->embedding, LV_F32);
-}
-
 LvTensor lv_umt5_trace_block(LvGraph *g, const LvUmt5 *m, int i, LvTensor x,
                              LvDtype dtype)
 {
@@ -156,7 +184,7 @@ LvTensor lv_umt5_trace(LvGraph *g, const LvUmt5 *m, LvTensor ids, LvDtype dtype)
 LvTensor lv_umt5_trace_batch(LvGraph *g, const LvUmt5 *m, LvTensor ids,
                              LvTensor key_bias, int batch, LvDtype dtype)
 {
-    LvTensor x = lv_umt5_trace_ids(g, m, ids);
+    LvTensor x = lv_embed(g, ids, m->embedding, LV_F32);
 
     lv_graph_batch(g, batch);
     for (int i = 0; i < m->cfg.layers; i++) {

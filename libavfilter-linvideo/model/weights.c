@@ -42,6 +42,7 @@ struct LvWeights {
     Block *blocks;
     uint8_t *used; /* UNUSED, BOUND or SKIPPED, of each tensor of the file */
     int bound;     /* weights so far, for their ids */
+    size_t bytes;  /* of blocks, or what they would take */
 };
 
 static int count_of(const LvWeights *w)
@@ -224,9 +225,9 @@ static int check(const LvWeights *w, const LvWeightRow *row, const LvFileTensor 
     }
     if (!lv_stored_has_type(t))
         return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s: file has type %s, model wants F32, "
-                       "BF16, F16, F8 or blocks", path_of(w), t->name,
+                       "BF16 or F16, or a quantised type", path_of(w), t->name,
                        lv_dtype_name(t->dtype));
-    if (same_shape(t, rank, want) || (row->flags & LV_W_FLAT && t->numel == n))
+    if (same_shape(t, rank, want) || (row->flags & LV_W_FLAT && t->rank > 1 && t->numel == n))
         return 0;
     shape_text(has, sizeof(has), t->rank, t->dim);
     shape_text(wants, sizeof(wants), rank, want);
@@ -399,6 +400,10 @@ static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
                   : b->row->flags & LV_W_MATRIX ? w->from.wide : LV_F32;
 
     *to = describe(w, b->row, dtype, b->symbols, NULL);
+    if (!plain || !w->dev->host || (uintptr_t)b->t.t->data % lv_dtype_size(dtype))
+        w->bytes += lv_tensor_bytes(to);
+    if (w->from.described && w->from.loras)
+        lv_loras_note(w->from.loras, b->row, b->index);
     if (!w->from.described)
         ret = plain ? place_plain(w, b->t.t, &to->data)
                     : place_decoded(w, b, to, &to->data);
@@ -447,6 +452,53 @@ void lv_weights_skip(LvWeights *w, const char *prefix)
     for (int i = 0; i < count_of(w); i++)
         if (!strncmp(lv_source_at(w->from.src, i)->name, prefix, len))
             w->used[i] = SKIPPED;
+}
+
+/* Row i of a stored table. */
+static int read_row(LvWeights *w, const LvStored *t, int32_t i, float *dst)
+{
+    size_t cols = (size_t)t->t->dim[1], bytes = t->t->size / (size_t)t->t->dim[0];
+    size_t scale = t->scale ? lv_dtype_size(t->scale->dtype) : 0;
+    LvFileTensor one = *t->t, at = { 0 };
+    LvStored row = { .t = &one, .rows = 1, .cols = (int)cols };
+
+    if (i < 0 || i >= t->t->dim[0])
+        return lv_fail(w->msg, LV_ERR(EINVAL), "%s: %s has no row %d", path_of(w),
+                       t->t->name, i);
+    one.dim[0] = 1;
+    one.numel  = cols;
+    one.size   = bytes;
+    one.data   = (const char *)t->t->data + (size_t)i * bytes;
+    if (scale) {
+        at       = *t->scale;
+        at.data  = (const char *)at.data + (size_t)(i / t->rows) * scale;
+        row.scale = &at;
+    }
+    return lv_stored_read(dst, &row, path_of(w), w->msg);
+}
+
+int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefix,
+                         const int *symbols, const int32_t *ids, int nb, float *dst)
+{
+    char name[ROWS_NAME];
+    LvStored t;
+    int ret;
+
+    lv_row_name(name, prefix, row, w->from.layout, 0);
+    if ((ret = lv_stored_find(&t, w, name)) < 0)
+        return ret;
+    if (!t.t)
+        return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s is missing", path_of(w), name);
+    if ((ret = check(w, row, t.t, symbols)) < 0)
+        return ret;
+    for (int i = 0; i < nb && ret >= 0; i++)
+        ret = read_row(w, &t, ids[i], dst + (size_t)i * (size_t)t.t->dim[1]);
+    return ret;
+}
+
+size_t lv_weights_bytes(const LvWeights *w)
+{
+    return w->bytes;
 }
 
 LvTensor lv_weights_slice(LvWeights *w, LvTensor t, int first, int rows)

@@ -101,6 +101,15 @@ void lv_weights_free(LvWeights **w);
 int lv_weights_bind(LvWeights *w, const LvWeightRow *rows, int nb,
                     const char *prefix, int index, const int *symbols, void *to);
 
+/** Rows of a table [V,C] (a matrix) as f32, without binding it: dst[i] = row ids[i].
+ *
+ * @return as lv_weights_bind(); -EINVAL when an id is outside */
+int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefix,
+                         const int *symbols, const int32_t *ids, int nb, float *dst);
+
+/** Bytes that bound tensors take beside the files' mapping. */
+size_t lv_weights_bytes(const LvWeights *w);
+
 /** Rows first to first + rows - 1 of a bound matrix, as a weight of its own. */
 LvTensor lv_weights_slice(LvWeights *w, LvTensor t, int first, int rows);
 

@@ -342,7 +342,7 @@ static int dump(Report *r)
     if (!strcmp(r->graph, "dit"))
         lv_program_dump(s->net.prog, stdout);
     else if (!strcmp(r->graph, "decode"))
-        lv_program_dump(s->decoder.prog, stdout);
+        lv_program_dump(s->decoder[LV_REST].net.prog, stdout);
     else if (!(ret = dump_encoder(s)))
         lv_program_dump(s->side.prog, stdout);
     lv_session_close(&s);
