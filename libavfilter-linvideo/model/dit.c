@@ -19,13 +19,17 @@ enum { DIM, DIM6, FFN, CHANNELS, OUT, PT, PH, PW, TEXT, FREQ, HEADS, HEAD_DIM, M
  * the order of running. */
 #define ROW(name, hf, at, flags, ...) { name, at, { __VA_ARGS__ }, flags, { hf, NULL } }
 
-/* A product: struct (MODEL or BLOCK), member, outputs, inputs. */
+/* A product: struct (MODEL or BLOCK), member, outputs, inputs. Those outside the blocks
+ * get f32. */
+#define EXACT_MODEL LV_W_EXACT
+#define EXACT_BLOCK 0
 #define AFFINE(name, hf, of, member, n, k)                                        \
-    ROW(name ".weight", hf ".weight", of(member.w), MATRIX, n, k),                \
+    ROW(name ".weight", hf ".weight", of(member.w), MATRIX | EXACT_##of, n, k),   \
     ROW(name ".bias", hf ".bias", of(member.b), 0, n)
 
 static const LvWeightRow model_rows[] = {
-    ROW("patch_embedding.weight", NULL, MODEL(patch.w), MATRIX | LV_W_FLAT,
+    ROW("patch_embedding.weight", NULL, MODEL(patch.w),
+        MATRIX | LV_W_FLAT | LV_W_EXACT,
         D, LV_DIM(CHANNELS), LV_DIM(PT), LV_DIM(PH), LV_DIM(PW)),
     ROW("patch_embedding.bias", NULL, MODEL(patch.b), 0, D),
     AFFINE("text_embedding.0", "condition_embedder.text_embedder.linear_1",

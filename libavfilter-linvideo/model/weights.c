@@ -38,7 +38,6 @@ struct LvWeights {
     LvSource *view;     /* src, when it is ours */
     LvDevice *dev;
     const LvMsg *msg;
-    LvParams *params; /* NULL: not for training */
     Block *blocks;
     uint8_t *used; /* UNUSED, BOUND or SKIPPED, of each tensor of the file */
     int bound;     /* weights so far, for their ids */
@@ -114,7 +113,7 @@ int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
     int ret = lv_weights_new(w, st, dev, msg);
 
     if (ret >= 0)
-        (*w)->params = p;
+        (*w)->from.params = p;
     return ret;
 }
 
@@ -211,23 +210,39 @@ static int same_shape(const LvFileTensor *t, int rank, const int64_t *want)
     }
 }
 
+/* The file's dimensions are products of neighbours among those wanted: some tools store
+ * kernels as matrices, others have no more than four dimensions. */
+static int is_folded(const LvFileTensor *t, int rank, const int64_t *want)
+{
+    int64_t n = 1, m = 1;
+    int k = 0;
+
+    for (int i = 0; i < t->rank; i++) {
+        n *= t->dim[i];
+        while (k < rank && m < n)
+            m *= want[k++];
+        if (m != n)
+            return 0;
+    }
+    while (k < rank)
+        m *= want[k++];
+    return m == n && t->rank > 1;
+}
+
 static int check(const LvWeights *w, const LvWeightRow *row, const LvFileTensor *t,
                  const int *symbols)
 {
     int64_t want[LV_MAX_RANK];
     int rank = rank_of(row);
-    size_t n = 1;
     char has[128], wants[128];
 
-    for (int i = 0; i < rank; i++) {
+    for (int i = 0; i < rank; i++)
         want[i] = size_of(row, i, symbols);
-        n      *= (size_t)want[i];
-    }
     if (!lv_stored_has_type(t))
         return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s: file has type %s, model wants F32, "
                        "BF16 or F16, or a quantised type", path_of(w), t->name,
                        lv_dtype_name(t->dtype));
-    if (same_shape(t, rank, want) || (row->flags & LV_W_FLAT && t->rank > 1 && t->numel == n))
+    if (same_shape(t, rank, want) || (row->flags & LV_W_FLAT && is_folded(t, rank, want)))
         return 0;
     shape_text(has, sizeof(has), t->rank, t->dim);
     shape_text(wants, sizeof(wants), rank, want);
@@ -240,7 +255,7 @@ static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
 {
     int rank = rank_of(row), skip = row->flags & LV_W_INNER ? 1 : 0;
     LvTensor out = { .data = data, .id = LV_ID_WEIGHT - w->bound++,
-                     .dtype = (uint8_t)dtype, .fixed = !w->params };
+                     .dtype = (uint8_t)dtype, .fixed = !w->from.params };
 
     out.rank = (uint8_t)(row->flags & LV_W_FLAT ? 2 : rank - skip);
     for (int i = 0; i < LV_MAX_RANK; i++)
@@ -370,11 +385,11 @@ static int bind_param(LvWeights *w, const Bind *b, LvTensor *to)
 
     for (int i = 0; i < rank_of(b->row); i++)
         dim[i] = size_of(b->row, i, b->symbols);
-    p = lv_params_add(w->params, b->name, rank_of(b->row), dim, b->row->flags);
+    p = lv_params_add(w->from.params, b->name, rank_of(b->row), dim, b->row->flags);
     if (!p)
         return LV_ERR(ENOMEM);
     if (b->t.t) {
-        data = w->params->slab[LV_SLAB_VALUE] + p->at;
+        data = w->from.params->slab[LV_SLAB_VALUE] + p->at;
         if (!(tmp = lv_alloc(p->numel * sizeof(*tmp))))
             return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
         if ((ret = read_f32(w, b, tmp)) >= 0)
@@ -397,7 +412,8 @@ static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
 {
     int plain     = stays(w, b), ret = 0;
     LvDtype dtype = plain ? b->t.t->dtype
-                  : b->row->flags & LV_W_MATRIX ? w->from.wide : LV_F32;
+                  : (b->row->flags & (LV_W_MATRIX | LV_W_EXACT)) == LV_W_MATRIX
+                  ? w->from.wide : LV_F32;
 
     *to = describe(w, b->row, dtype, b->symbols, NULL);
     if (!plain || !w->dev->host || (uintptr_t)b->t.t->data % lv_dtype_size(dtype))
@@ -414,7 +430,7 @@ static int bind_row(LvWeights *w, Bind *b, LvTensor *to)
 {
     int ret;
 
-    if (!w->from.src && !w->params) {
+    if (!w->from.src && !w->from.params) {
         *to = describe(w, b->row, b->row->flags & LV_W_MATRIX ? w->from.wide : LV_F32,
                        b->symbols, NULL);
         return 0;
@@ -427,7 +443,7 @@ static int bind_row(LvWeights *w, Bind *b, LvTensor *to)
         return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s is missing", path_of(w), b->name);
     if ((ret = check(w, b->row, b->t.t, b->symbols)) < 0)
         return ret;
-    return w->params ? bind_param(w, b, to) : bind_stored(w, b, to);
+    return w->from.params ? bind_param(w, b, to) : bind_stored(w, b, to);
 }
 
 int lv_weights_bind(LvWeights *w, const LvWeightRow *rows, int nb,

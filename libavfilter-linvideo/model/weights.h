@@ -22,6 +22,7 @@ enum {
     LV_W_FLAT   = 4, ///< bound as [first, product of the others]
     LV_W_INNER  = 8, ///< bound without its first dimension, which is 1
     LV_W_FRAMES = 16, ///< [O,C,T,kh,kw] in the file, bound as [T,O,C,kh,kw]
+    LV_W_EXACT  = 64, ///< multiplied in f32: f32 in place of LvWeightsFrom.wide
     LV_W_EDGE   = 32, ///< [O,C,3,3] in the file, bound as [O,C,4,4] behind a row and a
                       ///< column of zeros: padding right and below only becomes padding
                       ///< on all sides
@@ -57,6 +58,7 @@ typedef struct LvWeightsFrom {
                          ///< are changed by a LoRA: f32 or bf16
     int described;       ///< 1: tensors are checked and described, without data
     LvLoras *loras;      ///< added to matrices and biases; NULL: none
+    LvParams *params;    ///< tensors are listed here, see lv_weights_new_params(); NULL
 } LvWeightsFrom;
 
 /**
@@ -70,7 +72,7 @@ int lv_weights_new(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
 
 /**
  * The same from any source. Shapes may differ from the row's by dimensions of 1; those
- * of LV_W_FLAT rows need only hold as many elements. What is quantised is decoded, with
+ * of LV_W_FLAT rows may have neighbours multiplied with each other. What is quantised is decoded, with
  * its scale; see stored.h.
  */
 int lv_weights_new_from(LvWeights **w, const LvWeightsFrom *from, LvDevice *dev,

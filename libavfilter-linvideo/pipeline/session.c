@@ -523,6 +523,8 @@ static int begin_clip(LvSession *s)
     if ((!s->loaded && (ret = load(s)) < 0) || (ret = lv_text_run(s)) < 0)
         return ret;
     lv_philox_normal(s->x, n, s->opt.seed, lv_noise_stream(s->clip, LV_NOISE_START, 0));
+    for (size_t i = 0; i < n; i++)
+        s->x[i] *= lv_sampler_scale(s->sampler);
     lv_sampler_start(s->sampler, s->opt.seed,
                      lv_noise_stream(s->clip, LV_NOISE_RENOISE, 0));
     if ((ret = lv_denoise_run(s)) < 0)
