@@ -20,7 +20,7 @@ head -n "$COUNT" "$PROMPTS" | while read -r line; do
     printf '%s\n' "$line" >"$prompt"
     $FFMPEG -nostdin -hide_banner -loglevel warning -y -filter_complex "
             linvideo=prompt_file='$prompt':duration=2:seed=$number,
-            scale=512:512:flags=lanczos" \
+            scale=768:448:flags=lanczos" \
         -c:v libx264 -pix_fmt yuv420p \
         "$out/batch-$(printf %03d "$number").mp4"
 done

@@ -11,7 +11,7 @@
 # ffmpeg -h filter=xfade
 set -eu
 : "${FFMPEG:=ffmpeg-linvideo}"
-: "${FIRST:=a large red circle moving right on a blue background}"
+: "${FIRST:=a red circle bouncing on a blue background}"
 : "${SECOND:=red waves on a yellow background}"
 out=${1:-.}
 
@@ -19,5 +19,5 @@ $FFMPEG -hide_banner -loglevel warning -y -filter_complex "
         linvideo=prompt='$FIRST':duration=2:seed=1,  fps=24 [first];
         linvideo=prompt='$SECOND':duration=2:seed=2, fps=24 [second];
         [first][second] xfade=transition=fade:duration=0.5:offset=1.5,
-        scale=512:512:flags=lanczos" \
+        scale=768:448:flags=lanczos" \
     -c:v libx264 -pix_fmt yuv420p "$out/crossfade.mp4"

@@ -9,7 +9,7 @@
 set -eu
 
 build=${1:-build}
-: "${PROMPT:=a large red circle moving right on a blue background}" "${SEED:=4}"
+: "${PROMPT:=a red circle bouncing on a blue background}" "${SEED:=1}"
 : "${OUT:=demo.mp4}"
 cd "$(dirname "$0")/.."
 unset MAKEFLAGS MAKELEVEL
@@ -39,7 +39,7 @@ dropin() {
 }
 
 video() {
-    scale=scale=512:-2:flags=lanczos
+    scale=scale=768:-2:flags=lanczos
     if [ -x "$build/ffmpeg-linvideo" ]; then
         "$build/ffmpeg-linvideo" -hide_banner -y -filter_complex \
             "linvideo=prompt='$PROMPT':seed=$SEED,$scale" \

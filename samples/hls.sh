@@ -18,7 +18,7 @@ $FFMPEG -hide_banner -loglevel warning -y \
     -f lavfi -i "sine=frequency=330:duration=4" \
     -filter_complex "
         linvideo=prompt='$PROMPT':duration=4:seed=9,
-        fps=24, scale=512:512:flags=lanczos [video]" \
+        fps=24, scale=768:448:flags=lanczos [video]" \
     -map '[video]' -map 0:a \
     -c:v libx264 -pix_fmt yuv420p -force_key_frames "expr:gte(t,n_forced*2)" \
     -c:a aac -f hls -hls_time 2 -hls_playlist_type vod \

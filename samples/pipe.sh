@@ -15,5 +15,5 @@ out=${1:-.}
 
 $LINVIDEO generate --duration 2 --seed 13 -o - "$PROMPT" |
     $FFMPEG -hide_banner -loglevel warning -y -i - \
-        -vf "fps=24,scale=512:512:flags=lanczos" \
+        -vf "fps=24,scale=768:448:flags=lanczos" \
         -c:v libx264 -pix_fmt yuv420p "$out/pipe.mp4"

@@ -24,5 +24,5 @@ $FFMPEG -hide_banner -loglevel warning -y -filter_complex "
         sendcmd=f='$commands',
         metadata=mode=print:key=lavfi.linvideo.prompt
                 :file='$out/prompt-change.txt',
-        fps=24, scale=512:512:flags=lanczos" \
+        fps=24, scale=768:448:flags=lanczos" \
     -c:v libx264 -pix_fmt yuv420p "$out/prompt-change.mp4"

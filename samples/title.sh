@@ -15,7 +15,7 @@ out=${1:-.}
 $FFMPEG -hide_banner -loglevel warning -y -filter_complex "
         linvideo=prompt='pink soft lights on a purple background'
                 :duration=2:seed=5,
-        fps=24, scale=512:512:flags=lanczos,
+        fps=24, scale=768:448:flags=lanczos,
         drawtext=text='$TITLE':font=Sans:fontsize=h/9:fontcolor=white
                 :x=(w-tw)/2:y=(h-th)/2:alpha='min(1,t)'
                 :shadowx=2:shadowy=2" \

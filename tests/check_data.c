@@ -437,7 +437,7 @@ END_TEST
 
 /* Evaluation */
 
-#define MODEL "samples/motion.safetensors"
+#define MODEL "tests/model/motion.safetensors"
 
 START_TEST(test_codec_clip)
 {

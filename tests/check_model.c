@@ -20,7 +20,7 @@
 #define REF_DIR "tests/ref"
 #endif
 #ifndef BUNDLE
-#define BUNDLE "samples/motion.safetensors"
+#define BUNDLE "tests/model/motion.safetensors"
 #endif
 
 #define F32_BOUND 1e-5

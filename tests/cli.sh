@@ -7,9 +7,9 @@
 . "$(dirname "$0")/report.sh"
 
 linvideo=$(absolute "${LINVIDEO:-build/linvideo}")
-samples=$(absolute "$(dirname "$0")/../samples")
+models=$(absolute "$(dirname "$0")/model")
 recipe=$(absolute "$(dirname "$0")/ref/tiny.json")
-LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$samples}
+LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$models}
 export LINVIDEO_MODEL_PATH
 
 [ -x "$linvideo" ] || { echo "no $linvideo here"; exit 77; }
@@ -217,14 +217,14 @@ for graph in text dit decode; do
     says "inspect: graph of $graph" 0 '^ *0 .*# [a-z0-9]+\.c:[0-9]+' \
         "$linvideo" inspect --graph $graph
 done
-status "inspect: a path" 0 "$linvideo" inspect "$samples/motion.safetensors"
+status "inspect: a path" 0 "$linvideo" inspect "$models/motion.safetensors"
 says "inspect: no such model" 1 'nonesuch' "$linvideo" inspect nonesuch
 says "inspect: no model file" 1 'prompt.txt' "$linvideo" inspect ./prompt.txt
 says "inspect: an unknown graph" 2 'none of text, dit, decode' \
     "$linvideo" inspect --graph vae
 says "inspect: a bad size" 2 'size' "$linvideo" inspect --size 64
 says "inspect: an unknown option" 2 'no option "depth"' "$linvideo" inspect --depth 1
-head -c 5000 "$samples/motion.safetensors" >cut.safetensors
+head -c 5000 "$models/motion.safetensors" >cut.safetensors
 says "inspect: a cut file" 1 'cut.safetensors' "$linvideo" inspect ./cut.safetensors
 
 says "bench: list" 0 '^\* dit-1.3b-1280 ' "$linvideo" bench --list
@@ -300,6 +300,9 @@ says "train: other settings" 1 'steps=1000000 .*wanted are steps=6 ' \
 mkdir early && cp long/autoencoder.safetensors early
 says "train: latents too early" 1 'an autoencoder that is done' \
     "$linvideo" train --dir early --stage latents long.json
+sed 's/"text_len": [0-9]*/"text_len": 4/' "$recipe" >narrow.json
+mkdir narrow && cp tiny/*.safetensors tiny/tokenizer.spm narrow && rm narrow/flow.safetensors
+says "train: captions that do not fit" 1 'tokens' "$linvideo" train narrow.json
 says "train: which recipe" 2 'which recipe' "$linvideo" train
 says "train: no such recipe" 1 'none.json' "$linvideo" train none.json
 says "train: an unknown stage" 2 'no stage "text"' "$linvideo" train --stage text long.json
@@ -335,6 +338,8 @@ says "eval: an unknown wording" 2 'none of plain, free' evaluate --wording loud
 says "eval: a bad guidance" 2 'guidance' evaluate --guidance 0.5
 says "eval: no such model" 1 'nonesuch' evaluate nonesuch
 says "eval: a folder that is not there" 1 'No such file' evaluate --sheet none/e.png
+says "eval: it is noticed before the work" 1 'none/e.json: No such file' \
+    env timeout 5 "$linvideo" eval --quiet --prompts 100000 --json none/e.json
 
 # Signals and terminals
 

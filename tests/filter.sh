@@ -7,8 +7,8 @@
 . "$(dirname "$0")/report.sh"
 
 ffmpeg=$(absolute "${FFMPEG_LINVIDEO:-${BUILD:-build}/ffmpeg-linvideo}")
-samples=$(absolute "$(dirname "$0")/../samples")
-LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$samples}
+models=$(absolute "$(dirname "$0")/model")
+LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$models}
 export LINVIDEO_MODEL_PATH
 
 [ -x "$ffmpeg" ] || { echo "no $ffmpeg here (make dropin)"; exit 77; }
@@ -283,12 +283,12 @@ equal "an early stop within the graph" \
 
 # errors: each with its own message, none with a wrong
 
-model=$(ls "$samples"/*.safetensors 2>/dev/null | head -n 1)
+model=$(ls "$models"/*.safetensors 2>/dev/null | head -n 1)
 if [ -n "$model" ]; then
     head -c 100000 "$model" >cut.safetensors
     head -c 5 "$model" >short.safetensors
 else
-    not_ok "there is a model in $samples"
+    not_ok "there is a model in $models"
 fi
 : >empty.safetensors
 : >nothing.txt

@@ -37,10 +37,10 @@ colours() {
 }
 
 video overlay       overlay.mp4       640,360   48
-video title         title.mp4         512,512   48
+video title         title.mp4         768,448   48
 video 1080p         1080p.mp4         1920,1080 48
-video prompt-change prompt-change.mp4 512,512   96
-video hls           hls/000.ts        512,512   48
+video prompt-change prompt-change.mp4 768,448   96
+video hls           hls/000.ts        768,448   48
 
 # xfade of some FFmpeg versions makes a frame more.
 succeeds "crossfade runs" samples/crossfade.sh "$out"
@@ -57,11 +57,26 @@ equal "prompt-change: two prompts" "$(grep -o 'prompt=.*' \
 
 succeeds "pipe runs" samples/pipe.sh "$out"
 equal "pipe.mp4: size and frames" \
-    "$(probe "$out/pipe.mp4" width,height,nb_read_packets)" 512,512,48
+    "$(probe "$out/pipe.mp4" width,height,nb_read_packets)" 768,448,48
 
 succeeds "batch runs" env COUNT=2 samples/batch.sh "$out"
 for file in batch-001.mp4 batch-002.mp4; do
-    equal "$file: size" "$(probe "$out/$file" width,height)" 512,512
+    equal "$file: size" "$(probe "$out/$file" width,height)" 768,448
+done
+
+head -n 2 samples/prompts.txt >"$out/two.txt"
+succeeds "sheet runs" env PROMPTS="$out/two.txt" samples/sheet.sh "$out"
+equal "sheet.jpg: size" "$(probe "$out/sheet.jpg" width,height)" 1164,84
+
+# The embedded model does what prompts say: of 16 never trained on, how many percent.
+linvideo eval --quiet --prompts 16 --json "$out/eval.json" motion >/dev/null
+for row in colour:90 shape:70 motion:70; do
+    right=$(sed -n "s/.*\"${row%:*}\": \([0-9]*\).*/\1/p" "$out/eval.json" | head -n 1)
+    if [ "${right:-0}" -ge "${row#*:}" ]; then
+        ok "embedded model: ${row%:*} is right in $right %"
+    else
+        not_ok "embedded model: ${row%:*} is right in $right %, not ${row#*:}"
+    fi
 done
 
 for file in "$out"/*.mp4; do

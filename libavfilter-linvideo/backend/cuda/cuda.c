@@ -287,9 +287,10 @@ static const LvOpTable run = {
 static const LvDeviceFns fns = {
     .name = "cuda", .close = cuda_close, .alloc = cuda_alloc, .free = cuda_free,
     .upload = cuda_upload, .download = cuda_download, .pin = cuda_pin,
-    .unpin = cuda_unpin, .sync = cuda_sync, .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
-    .record = cuda_record, .recorded = cuda_recorded, .replay = cuda_replay,
-    .erase = cuda_erase, .release = cuda_release, .plan = &plan, .build = &build, .run = &run,
+    .unpin = cuda_unpin, .sync = cuda_sync, .available = cuda_available,
+    .reserve = cuda_reserve, .forget = cuda_forget, .record = cuda_record,
+    .recorded = cuda_recorded, .replay = cuda_replay, .erase = cuda_erase,
+    .release = cuda_release, .plan = &plan, .build = &build, .run = &run,
 };
 
 static int find_device(LvCuda *cu, int index)
