@@ -72,8 +72,8 @@ int lv_weights_new(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
 
 /**
  * The same from any source. Shapes may differ from the row's by dimensions of 1; those
- * of LV_W_FLAT rows may have neighbours multiplied with each other. What is quantised is decoded, with
- * its scale; see stored.h.
+ * of LV_W_FLAT rows may have neighbours multiplied with each other. What is quantised is
+ * decoded, with its scale; see stored.h.
  */
 int lv_weights_new_from(LvWeights **w, const LvWeightsFrom *from, LvDevice *dev,
                         const LvMsg *msg);
