@@ -57,8 +57,8 @@ OBJS-train = autoencoder.o blob.o caption.o codec.o color.o config.o evaluate.o 
              render.o scene.o shape.o spm_train.o task.o tokenizer.o track.o     \
              trainer.o traits.o
 
-OBJS-tools = bench.o dataset.o eval.o generate.o inspect.o linvideo.o plot.o png.o \
-             probe.o progress.o sheet.o train.o y4m.o
+OBJS-tools = bench.o convert.o dataset.o eval.o generate.o inspect.o linvideo.o plot.o png.o \
+             probe.o progress.o setup.o sheet.o train.o y4m.o
 
 # kernels: each file becomes a fatbin, and that an object that holds it as
 # lv_kernels_NAME; what they take of the device goes to NAME.log

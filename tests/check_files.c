@@ -480,7 +480,7 @@ static void write_shards(void)
     lv_safetensors_write(path_of("s-1.safetensors"), &a, 1,
                          (const char *[]) { "k", "v", NULL }, NULL);
     lv_safetensors_write(path_of("s-2.safetensors"), &b, 1, NULL, NULL);
-    lv_gguf_write(path_of("s.gguf"), "wan", (LvFileTensor[]) { b, a }, 2, NULL);
+    lv_gguf_write(path_of("s.gguf"), "wan", (LvFileTensor[]) { b, a }, 2, NULL, NULL);
 }
 
 static int open_index(LvSource **src, const char *json)

@@ -368,7 +368,7 @@ void wan_kit_write(const WanModel *m, const WanPart *p, const WanFile *f)
     if (p->kind == LV_PART_TEXT && !gguf)
         add_spm(&o);
     if (gguf)
-        ck_assert_int_eq(lv_gguf_write(f->path, "wan", o.t, o.nb, &loud), 0);
+        ck_assert_int_eq(lv_gguf_write(f->path, "wan", o.t, o.nb, NULL, &loud), 0);
     else if (ends_with(f->path, ".json"))
         write_shards(&o);
     else

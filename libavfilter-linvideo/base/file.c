@@ -69,3 +69,10 @@ int lv_file_finish(LvFile *f, const LvMsg *msg)
     forget(f);
     return f->error;
 }
+
+void lv_file_abandon(LvFile *f)
+{
+    close(f->fd);
+    unlink(f->tmp);
+    forget(f);
+}

@@ -30,4 +30,7 @@ void lv_file_put(LvFile *f, const void *data, size_t size);
  *  message. */
 int lv_file_finish(LvFile *f, const LvMsg *msg);
 
+/** End without a file: nothing is left. */
+void lv_file_abandon(LvFile *f);
+
 #endif /* LINVIDEO_BASE_FILE_H */

@@ -526,10 +526,27 @@ static void put_head(LvFile *f, const char *architecture, const LvFileTensor *te
     }
 }
 
-int lv_gguf_write(const char *path, const char *architecture, const LvFileTensor *tensors,
-                  int n, const LvMsg *msg)
+static const uint8_t zero[ALIGNMENT];
+
+static int put_data(LvFile *f, const LvFileTensor *tensors, int n, const LvFeed *feed)
 {
-    static const uint8_t zero[ALIGNMENT];
+    int ret = 0;
+
+    for (int i = 0; i < n && ret >= 0; i++) {
+        const void *data = tensors[i].data;
+        if (!data && feed)
+            ret = feed->get(feed->opaque, i, &data);
+        if (ret < 0)
+            continue;
+        lv_file_put(f, data, tensors[i].size);
+        lv_file_put(f, zero, LV_ROUND_UP(f->size, ALIGNMENT) - f->size);
+    }
+    return ret;
+}
+
+int lv_gguf_write(const char *path, const char *architecture, const LvFileTensor *tensors,
+                  int n, const LvFeed *feed, const LvMsg *msg)
+{
     LvFile f;
     int ret;
 
@@ -542,9 +559,9 @@ int lv_gguf_write(const char *path, const char *architecture, const LvFileTensor
         return ret;
     put_head(&f, architecture, tensors, n);
     lv_file_put(&f, zero, LV_ROUND_UP(f.size, ALIGNMENT) - f.size);
-    for (int i = 0; i < n; i++) {
-        lv_file_put(&f, tensors[i].data, tensors[i].size);
-        lv_file_put(&f, zero, LV_ROUND_UP(f.size, ALIGNMENT) - f.size);
+    if ((ret = put_data(&f, tensors, n, feed)) < 0) {
+        lv_file_abandon(&f);
+        return ret;
     }
     return lv_file_finish(&f, msg);
 }

@@ -74,9 +74,9 @@ void lv_gguf_drop(const LvGguf *g, const LvFileTensor *t);
 
 /**
  * Write a file of version 3, with "general.architecture" and "general.alignment" as only
- * metadata. As lv_safetensors_write(); tensors stand in the order given.
+ * metadata. As lv_safetensors_write_from(); tensors stand in the order given.
  */
 int lv_gguf_write(const char *path, const char *architecture, const LvFileTensor *tensors,
-                  int n, const LvMsg *msg);
+                  int n, const LvFeed *feed, const LvMsg *msg);
 
 #endif /* LINVIDEO_BASE_GGUF_H */

@@ -457,8 +457,28 @@ static int build_header(json_t *root, const char *path, const LvFileTensor **ord
     return 0;
 }
 
-static int write_file(const char *path, const char *header, const LvFileTensor **order,
-                      int n, const LvMsg *msg)
+typedef struct Writing {
+    const LvFileTensor *tensors, **order;
+    int n;
+    const LvFeed *feed;
+} Writing;
+
+static int put_data(LvFile *f, const Writing *w)
+{
+    int ret = 0;
+
+    for (int i = 0; i < w->n && ret >= 0; i++) {
+        const void *data = w->order[i]->data;
+        if (!data && w->feed)
+            ret = w->feed->get(w->feed->opaque, (int)(w->order[i] - w->tensors), &data);
+        if (ret >= 0)
+            lv_file_put(f, data, w->order[i]->size);
+    }
+    return ret;
+}
+
+static int write_file(const char *path, const char *header, const Writing *w,
+                      const LvMsg *msg)
 {
     static const char blanks[8] = "        ";
     size_t length = strlen(header), padded = LV_ROUND_UP(length, 8);
@@ -473,13 +493,22 @@ static int write_file(const char *path, const char *header, const LvFileTensor *
     lv_file_put(&f, prefix, sizeof(prefix));
     lv_file_put(&f, header, length);
     lv_file_put(&f, blanks, padded - length);
-    for (int i = 0; i < n; i++)
-        lv_file_put(&f, order[i]->data, order[i]->size);
+    if ((ret = put_data(&f, w)) < 0) {
+        lv_file_abandon(&f);
+        return ret;
+    }
     return lv_file_finish(&f, msg);
 }
 
 int lv_safetensors_write(const char *path, const LvFileTensor *tensors, int n,
                          const char *const *meta, const LvMsg *msg)
+{
+    return lv_safetensors_write_from(path, tensors, n, meta, NULL, msg);
+}
+
+int lv_safetensors_write_from(const char *path, const LvFileTensor *tensors, int n,
+                              const char *const *meta, const LvFeed *feed,
+                              const LvMsg *msg)
 {
     const LvFileTensor **order = calloc((size_t)LV_MAX(n, 1), sizeof(*order));
     char *header = NULL;
@@ -500,7 +529,7 @@ int lv_safetensors_write(const char *path, const LvFileTensor *tensors, int n,
         ret = lv_fail(msg, LV_ERR(ENOMEM), "%s: no memory for the header", path);
         goto fail;
     }
-    ret = write_file(path, header, order, n, msg);
+    ret = write_file(path, header, &(Writing) { tensors, order, n, feed }, msg);
 fail:
     free(header);
     json_decref(root);

@@ -242,6 +242,56 @@ int lv_config_read(LvModelConfig *c, const LvSafetensors *st, const LvMsg *msg)
     return lv_config_parse(c, text, file, msg);
 }
 
+static json_t *row_json(const LvModelConfig *c, const LvConfigRow *r)
+{
+    const void *field = (const char *)c + r->offset;
+
+    return r->kind == NAME ? json_string(field)
+         : r->kind == INT ? json_integer(*(const int *)field)
+         : json_real(*(const float *)field);
+}
+
+static json_t *floats_json(const float *x, int n)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, json_real(x[i]));
+    return list;
+}
+
+static void put_dit(json_t *dit, const LvDitConfig *c)
+{
+    json_t *kinds = json_array();
+
+    for (int i = 0; i < c->layers; i++)
+        json_array_append_new(kinds, json_string(attn_kinds[c->attention[i]]));
+    json_object_set_new(dit, "attention", kinds);
+    json_object_set_new(dit, "feature_map", json_string(maps[c->map]));
+    json_object_set_new(dit, "patch", json_pack("[i,i,i]", c->patch[0], c->patch[1],
+                                                c->patch[2]));
+}
+
+char *lv_config_text(const LvModelConfig *c)
+{
+    json_t *root = json_object(), *section;
+    char *text;
+
+    for (int i = 0; i < LV_COUNT(rows); i++) {
+        if (!json_object_get(root, rows[i].section))
+            json_object_set_new(root, rows[i].section, json_object());
+        section = json_object_get(root, rows[i].section);
+        json_object_set_new(section, rows[i].key, row_json(c, &rows[i]));
+    }
+    put_dit(json_object_get(root, "dit"), &c->dit);
+    section = json_object_get(root, "vae");
+    json_object_set_new(section, "latent_mean", floats_json(c->vae.mean, c->vae.channels));
+    json_object_set_new(section, "latent_std", floats_json(c->vae.std, c->vae.channels));
+    text = json_dumps(root, JSON_COMPACT);
+    json_decref(root);
+    return text;
+}
+
 int lv_config_layers(const LvDitConfig *c, int kind)
 {
     int n = 0;

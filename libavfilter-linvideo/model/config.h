@@ -114,6 +114,10 @@ int lv_config_parse(LvModelConfig *c, const char *text, const char *file,
  */
 int lv_config_read(LvModelConfig *c, const LvSafetensors *st, const LvMsg *msg);
 
+/** Text of a configuration, as lv_config_parse() takes it; free() it. NULL when out of
+ *  memory. */
+char *lv_config_text(const LvModelConfig *c);
+
 /** Number of layers of a kind. */
 int lv_config_layers(const LvDitConfig *c, int kind);
 

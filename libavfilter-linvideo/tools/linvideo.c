@@ -19,6 +19,8 @@ typedef struct Command {
 static const Command commands[] = {
     { "generate", lv_cmd_generate, "make a video from a text" },
     { "inspect",  lv_cmd_inspect,  "tell what a model file holds and needs" },
+    { "setup",    lv_cmd_setup,    "make a model of downloaded files" },
+    { "convert",  lv_cmd_convert,  "write weights in another form" },
     { "train",    lv_cmd_train,    "make a model from a recipe" },
     { "bench",    lv_cmd_bench,    "measure the speed of networks and their parts" },
     { "dataset",  lv_cmd_dataset,  "show the clips and captions models are trained on" },
