@@ -40,6 +40,8 @@ static const LvConfigRow rows[] = {
     { "text",  "max_distance", INT,  AT(text.max_distance), 2, 4096,    128 },
     { "text",  "eps",          REAL, AT(text.eps),          1e-12, 0.1, 1e-6 },
     { "vae",   "latent_channels", INT, AT(vae.channels),    1, LV_MAX_CHANNELS, NAN },
+    { "vae",   "kind",         INT,  AT(vae.kind),          0, LV_VAE_WAN, 0 },
+    { "vae",   "width",        INT,  AT(vae.width),         0, 4096,    0 },
     { "vae",   "patch_size",   INT,  AT(vae.patch),         1, 16,      1 },
     { "video", "width",        INT,  AT(video.width),       16, 8192,   NAN },
     { "video", "height",       INT,  AT(video.height),      16, 8192,   NAN },

@@ -81,11 +81,14 @@ static LvFileTensor *new_item(Convert *c, const char *name, Item **item)
     return &c->tensor[c->nb++];
 }
 
-/* Products within the layers are quantised; what stands around them is small. */
-static int is_large(const LvParam *p)
+/* Products within the layers are quantised, and in GGUF the table of a text encoder; what
+ * stands around them is small. */
+static int is_large(const Convert *c, const LvParam *p)
 {
-    return p->flags & LV_W_MATRIX && p->rank == 2 && strstr(p->name, "blocks.") &&
-           !strstr(p->name, "map_");
+    unsigned what = p->flags & (LV_W_MATRIX | LV_W_DECAY | LV_W_EXACT);
+
+    return p->rank == 2 && (what == (LV_W_MATRIX | LV_W_DECAY) ||
+                            (c->gguf && what == LV_W_MATRIX && p->dim[0] > 1 << 16));
 }
 
 static LvDtype type_of(const Convert *c, const LvParam *p)
@@ -97,7 +100,7 @@ static LvDtype type_of(const Convert *c, const LvParam *p)
         return LV_F32;
     if (!quantised)
         return dtype;
-    return is_large(p) && (size_t)p->dim[1] % lv_dtype_block(dtype) == 0 ? dtype : LV_BF16;
+    return is_large(c, p) && (size_t)p->dim[1] % lv_dtype_block(dtype) == 0 ? dtype : LV_BF16;
 }
 
 static int add_scale(Convert *c, const char *name)
