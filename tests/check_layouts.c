@@ -503,6 +503,27 @@ START_TEST(test_tiles)
 }
 END_TEST
 
+/* --- TAEHV in its published size, with latents of both kinds --- */
+
+START_TEST(test_tae)
+{
+    static uint8_t normalised[BYTES], plain[BYTES], got[BYTES];
+
+    wan_kit_write_tae(&model, path_of("taew2_1.safetensors"));
+    write_manifest("dit.safetensors", "text.safetensors", "taew2_1.safetensors", "");
+    run_model(got, LINVIDEO_PRECISION_F32);
+    write_manifest("dit.safetensors", "text.safetensors", "taew2_1.safetensors",
+                   ", \"latents\": \"normalised\"");
+    run_model(normalised, LINVIDEO_PRECISION_F32);
+    write_manifest("dit.safetensors", "text.safetensors", "taew2_1.safetensors",
+                   ", \"latents\": \"plain\"");
+    run_model(plain, LINVIDEO_PRECISION_F32);
+    ck_assert_int_gt(varies(normalised), 20);
+    ck_assert_mem_eq(normalised, got, BYTES);
+    ck_assert(memcmp(normalised, plain, BYTES));
+}
+END_TEST
+
 /* --- the cache of features --- */
 
 static int cached_files(void)
@@ -559,6 +580,7 @@ static Suite *layouts_suite(void)
     tcase_add_loop_test(tc, test_lora, 0, LV_COUNT(spellings));
     tcase_add_loop_test(tc, test_lora_refused, 0, LV_COUNT(bad_loras));
     tcase_add_test(tc, test_tiles);
+    tcase_add_test(tc, test_tae);
     tcase_add_test(tc, test_cache);
     return suite;
 }

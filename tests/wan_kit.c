@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "base/philox.h"
 #include "base/quant.h"
+#include "model/tae.h"
 
 #define SPM_FILE "tests/ref/tokenizer.spm"
 
@@ -375,4 +376,32 @@ void wan_kit_write(const WanModel *m, const WanPart *p, const WanFile *f)
         ck_assert_int_eq(lv_safetensors_write(f->path, o.t, o.nb, NULL, &loud), 0);
     lv_params_free(&names);
     free_out(&o);
+}
+
+void wan_kit_write_tae(const WanModel *m, const char *path)
+{
+    const LvTaeDesign design = {
+        4, { { 64, 0, 1 }, { 64, 3, 2 }, { 128, 3, 2 }, { 256, 3, 1 } }
+    };
+    const WanFile f = { .path = path, .prefix = "" };
+    const LvTaeConfig cfg = { .channels = 16, .patch = 1 };
+    LvTae *tae   = calloc(1, sizeof(*tae));
+    LvWeights *w = NULL;
+    LvParams *list;
+    Out o = { .f = &f };
+
+    ck_assert_int_eq(lv_params_new(&list, 0, m->dev, &loud), 0);
+    ck_assert_int_eq(lv_weights_new_params(&w, list, NULL, m->dev, &loud), 0);
+    ck_assert_int_eq(lv_tae_design(tae, &cfg, &design, 0, w, "decoder."), 0);
+    for (int i = 0; i < list->nb; i++) {
+        float *x = values(&list->list[i], (uint64_t)(50000 + i));
+        add(&o, list->list[i].name, LV_F32, list->list[i].rank, list->list[i].dim, x);
+        free(x);
+    }
+    ck_assert_int_eq(o.nb, 64); /* as published */
+    ck_assert_int_eq(lv_safetensors_write(path, o.t, o.nb, NULL, &loud), 0);
+    lv_weights_free(&w);
+    lv_params_free(&list);
+    free_out(&o);
+    free(tae);
 }

@@ -58,6 +58,9 @@ void wan_kit_free(WanModel *m);
 /** Write a part. The tokenizer of the tests goes into text encoders as spiece_model. */
 void wan_kit_write(const WanModel *m, const WanPart *p, const WanFile *f);
 
+/** Write a TAEHV decoder in the published widths (taew2_1), with random weights. */
+void wan_kit_write_tae(const WanModel *m, const char *path);
+
 /** Value i of tensor `name` (original layout). NULL when there is none. */
 float *wan_kit_tensor(const WanPart *p, const char *name, const LvParam **param);
 
