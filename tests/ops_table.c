@@ -596,11 +596,11 @@ int ops_case_count(void)
     return ops_row_start(ops_row_count());
 }
 
-/* Whether the op's products are in bf16 and must round what they multiply. */
-static int rounds(int op, const char *type)
+/* Whether the op's products are in bf16 and must round what they take in. */
+static int rounds(int op, int flags, const char *type)
 {
     switch (op) {
-    case LV_OP_LINEAR:
+    case LV_OP_LINEAR:     return type[0] == 'b' && (type[1] != 'b' || flags & OPS_BIAS);
     case LV_OP_CONV:
     case LV_OP_CONV3:
     case LV_OP_LINEAR_DX:
@@ -629,7 +629,7 @@ OpsCase ops_case(int i)
     };
     memcpy(c.n, r->n, sizeof(c.n));
     slack      = r->slack > 0 ? r->slack : 1;
-    half       = rounds(c.op, c.type) ? ops[c.op].half : 0;
+    half       = rounds(c.op, c.flags, c.type) ? ops[c.op].half : 0;
     c.tol      = slack * (ops[c.op].sum + half);
     c.stat_tol = slack * (ops[c.op].stat + (c.op == LV_OP_ATTN ? 0 : half));
     return c;

@@ -59,6 +59,16 @@ void lv_device_close(LvDevice **dev)
     *dev = NULL;
 }
 
+int lv_device_alloc(LvDevice *dev, void **p, size_t bytes, const char *what)
+{
+    const double mib = 1024 * 1024;
+
+    if ((*p = dev->fn->alloc(dev, bytes)))
+        return 0;
+    return lv_fail(dev->msg, LV_ERR(ENOMEM), "%s: needs %.1f MiB, %s has %.1f free", what,
+                   bytes / mib, dev->about, dev->fn->available(dev) / mib);
+}
+
 int lv_device_call(const LvOpTable *table, LvDevice *dev, int op,
                    const LvOpArgs *a, LvCall *call)
 {

@@ -41,7 +41,8 @@ typedef struct LvOpTable {
 typedef struct LvDeviceFns {
     const char *name;
     void (*close)(LvDevice *dev);
-    /** Zeroed memory of the device, aligned to LV_ALIGN; NULL when out of it. */
+    /** Zeroed memory of the device, aligned to LV_ALIGN; NULL (no message) when out of
+     *  it. lv_device_alloc() has the message. */
     void *(*alloc)(LvDevice *dev, size_t bytes);
     void (*free)(LvDevice *dev, void *p);
     int (*upload)(LvDevice *dev, void *dst, const void *src, size_t bytes);
@@ -105,6 +106,15 @@ int lv_device_open(LvDevice **dev, const char *name, const LvDeviceOptions *opt,
 
 /** Close *dev and set it to NULL. NULL is fine. */
 void lv_device_close(LvDevice **dev);
+
+/**
+ * Memory as of fn->alloc, to be freed with fn->free.
+ *
+ * @param what   what it is for, with which the message begins: "weights"
+ * @param[out] p NULL on error
+ * @return 0 or -ENOMEM with "... needs X MiB, the device has Y free"
+ */
+int lv_device_alloc(LvDevice *dev, void **p, size_t bytes, const char *what);
 
 /** Call the entry for op of a table; 0 when it is absent. */
 int lv_device_call(const LvOpTable *table, LvDevice *dev, int op,

@@ -73,7 +73,8 @@ enum LvMapKind { LV_MAP_HEDGEHOG, LV_MAP_RELU, LV_MAP_TAYLOR, LV_MAP_NB };
 /**
  * y = act(x w^T + b)
  *
- * Accuracy: f32 sums of f32 or of bf16-rounded products; see tests/ops_table.c.
+ * Accuracy: f32 sums of f32 or of bf16-rounded products; see tests/ops_table.c. Where x
+ * is bf16, w is rounded to it, and b may be.
  */
 typedef struct LvLinearArgs {
     LvTensor x; ///< in:  [M,K] act. bf16: products in bf16, f32: in f32

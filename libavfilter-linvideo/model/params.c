@@ -32,10 +32,13 @@ int lv_params_new(LvParams **out, size_t room, LvDevice *dev, const LvMsg *msg)
     p->size = room;
     for (int i = 0; i < LV_SLAB_NB && room; i++)
         if (!(p->slab[i] = dev->fn->alloc(dev, room * sizeof(float)))) {
+            size_t free_bytes;
             lv_params_free(out);
+            free_bytes = dev->fn->available(dev);
             return lv_fail(msg, LV_ERR(ENOMEM), "training needs %zu MiB for weights and "
-                           "their moments, the device has not got them",
-                           LV_SLAB_NB * room * sizeof(float) >> 20);
+                           "their moments, %s has %zu free",
+                           LV_SLAB_NB * room * sizeof(float) >> 20, dev->about,
+                           free_bytes >> 20);
         }
     return 0;
 }

@@ -157,9 +157,10 @@ static void *new_block(LvWeights *w, size_t bytes)
 {
     Block *b = calloc(1, sizeof(*b));
 
-    if (!b || !(b->data = w->dev->fn->alloc(w->dev, bytes))) {
+    if (!b)
+        lv_msg(w->msg, LV_MSG_ERROR, "weights: out of memory");
+    if (!b || lv_device_alloc(w->dev, &b->data, bytes, "weights") < 0) {
         free(b);
-        lv_msg(w->msg, LV_MSG_ERROR, "weights: no memory for %zu bytes", bytes);
         return NULL;
     }
     b->bytes  = bytes;

@@ -445,11 +445,14 @@ int lv_session_step(LvSession *s, int stage, int step, int steps, int layer,
 
 static int allocate_state(LvSession *s)
 {
-    s->state = s->dev->fn->alloc(s->dev, s->state_bytes);
-    s->host  = lv_alloc(s->host_bytes);
-    if (!s->state || !s->host)
-        return lv_fail(s->msg, LV_ERR(ENOMEM), "no memory for %zu bytes",
-                       s->state_bytes + s->host_bytes);
+    void *state = NULL;
+    int ret = lv_device_alloc(s->dev, &state, s->state_bytes, "state");
+
+    if (ret < 0)
+        return ret;
+    s->state = state;
+    if (!(s->host = lv_alloc(s->host_bytes)))
+        return lv_fail(s->msg, LV_ERR(ENOMEM), "no memory for %zu bytes", s->host_bytes);
     lay_out_host(s, &(Slab) { .base = s->host });
     lay_out_device(s, &(Slab) { .base = s->state });
     return 0;
@@ -457,9 +460,10 @@ static int allocate_state(LvSession *s)
 
 static int allocate_arena(LvSession *s)
 {
-    s->arena = s->dev->fn->alloc(s->dev, s->arena_bytes);
-    if (!s->arena)
-        return lv_fail(s->msg, LV_ERR(ENOMEM), "no memory for %zu bytes", s->arena_bytes);
+    int ret = lv_device_alloc(s->dev, &s->arena, s->arena_bytes, "arena");
+
+    if (ret < 0)
+        return ret;
     return lv_sampler_new(&s->sampler, s->sampler_kind, s->cfg.video.steps,
                           s->cfg.video.shift, lv_tensor_numel(&s->in.latent), s->msg);
 }

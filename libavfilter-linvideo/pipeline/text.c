@@ -83,8 +83,8 @@ static int run_bound(LvSession *s, int layer, int nb, void *x_dev, void *y_dev)
     LvTensor x, y;
     int ret = plan_layer(s, layer, nb, &net, &x, &y);
 
-    if (ret >= 0 && !(arena = fn->alloc(s->dev, net.sizes.arena)))
-        ret = lv_fail(s->msg, LV_ERR(ENOMEM), "text: out of memory");
+    if (ret >= 0)
+        ret = lv_device_alloc(s->dev, &arena, net.sizes.arena, "text");
     if (ret >= 0) {
         lv_program_bind(net.prog, x, x_dev);
         lv_program_bind(net.prog, y, y_dev);
@@ -146,14 +146,14 @@ static int features(LvSession *s, const LvPrompt *p, float *x)
     const LvDeviceFns *fn = s->dev->fn;
     size_t bytes = sizeof(*x) * (size_t)p->nb * (size_t)s->cfg.text.dim;
     void *dev[2] = { NULL, NULL };
-    int ret;
+    int ret = 0;
 
     if (lv_cache_load(s, p->ids, p->nb, x))
         return 0;
-    for (int i = 0; i < 2; i++)
-        dev[i] = fn->alloc(s->dev, bytes);
-    ret = dev[0] && dev[1] ? run_encoder(s, p, x, dev)
-                           : lv_fail(s->msg, LV_ERR(ENOMEM), "text: out of memory");
+    for (int i = 0; i < 2 && ret >= 0; i++)
+        ret = lv_device_alloc(s->dev, &dev[i], bytes, "text");
+    if (ret >= 0)
+        ret = run_encoder(s, p, x, dev);
     for (int i = 0; i < 2; i++)
         fn->free(s->dev, dev[i]);
     if (ret >= 0)

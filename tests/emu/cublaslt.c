@@ -4,11 +4,12 @@
  * cuBLASLt's entries as backend/cuda/driver.h lists them, as plain loops, for tests.
  */
 
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "stream.h"
+#include "standin.h"
 
 typedef struct Layout {
     int type;
@@ -18,7 +19,14 @@ typedef struct Layout {
 
 typedef struct Desc {
     int trans[2];
+    uint32_t epilogue;
+    int bias_type;
+    const void *bias;
 } Desc;
+
+/* Attributes and values of a product's description. */
+enum { TRANS_A = 3, TRANS_B, EPILOGUE = 7, BIAS = 8, BIAS_TYPE = 26 };
+enum { RELU = 2, WITH_BIAS = 4, GELU = 32 };
 
 int cublasLtCreate(void **handle);
 int cublasLtDestroy(void *handle);
@@ -39,73 +47,101 @@ int cublasLtMatmul(void *handle, void *desc, const void *alpha, const void *a, v
                    void *d, void *ld, const void *algo, void *workspace, size_t bytes,
                    void *stream);
 
+/* Results of cuBLASLt. */
+enum { INTERNAL = 14, NO_MEMORY = 3, WRONG = 7 };
+
+/* A new object of a kind, or NULL when the call has to fail. */
+static void *make(int kind, const char *entry, size_t size)
+{
+    void *p = emu_fault(entry) ? NULL : calloc(1, size);
+
+    if (p)
+        emu_made(kind);
+    return p;
+}
+
+static int destroy(int kind, void *p)
+{
+    free(p);
+    emu_gone(kind);
+    return 0;
+}
+
 int cublasLtCreate(void **handle)
 {
-    *handle = malloc(1);
-    return !*handle;
+    *handle = make(EMU_LT, "cublasLtCreate", 1);
+    return *handle ? 0 : NO_MEMORY;
 }
 
 int cublasLtDestroy(void *handle)
 {
-    free(handle);
-    return 0;
+    return destroy(EMU_LT, handle);
 }
 
 int cublasLtMatmulDescCreate(void **desc, int compute, int scale_type)
 {
     (void)compute, (void)scale_type;
-    *desc = calloc(1, sizeof(Desc));
-    return !*desc;
+    *desc = make(EMU_DESC, "cublasLtMatmulDescCreate", sizeof(Desc));
+    return *desc ? 0 : NO_MEMORY;
 }
 
 int cublasLtMatmulDescDestroy(void *desc)
 {
-    free(desc);
-    return 0;
+    return destroy(EMU_DESC, desc);
 }
 
 int cublasLtMatmulDescSetAttribute(void *desc, int attr, const void *v, size_t size)
 {
+    Desc *d = desc;
+
     (void)size;
-    if (attr == 3 || attr == 4)
-        ((Desc *)desc)->trans[attr - 3] = *(const int *)v;
+    if (emu_fault("cublasLtMatmulDescSetAttribute"))
+        return INTERNAL;
+    if (attr == TRANS_A || attr == TRANS_B)
+        d->trans[attr - TRANS_A] = *(const int *)v;
+    else if (attr == EPILOGUE)
+        d->epilogue = *(const uint32_t *)v;
+    else if (attr == BIAS)
+        d->bias = *(const void *const *)v;
+    else if (attr == BIAS_TYPE)
+        d->bias_type = *(const int *)v;
+    else
+        return 7;
     return 0;
 }
 
 int cublasLtMatrixLayoutCreate(void **l, int type, uint64_t rows, uint64_t cols,
                                int64_t ld)
 {
-    Layout *layout = malloc(sizeof(*layout));
+    Layout *layout = make(EMU_LAYOUT, "cublasLtMatrixLayoutCreate", sizeof(*layout));
 
     if (layout)
         *layout = (Layout) { type, rows, cols, ld };
     *l = layout;
-    return !layout || (uint64_t)ld < rows;
+    return !layout ? NO_MEMORY : (uint64_t)ld < rows ? WRONG : 0;
 }
 
 int cublasLtMatrixLayoutDestroy(void *layout)
 {
-    free(layout);
-    return 0;
+    return destroy(EMU_LAYOUT, layout);
 }
 
 int cublasLtMatmulPreferenceCreate(void **pref)
 {
-    *pref = malloc(1);
-    return !*pref;
+    *pref = make(EMU_PREF, "cublasLtMatmulPreferenceCreate", 1);
+    return *pref ? 0 : NO_MEMORY;
 }
 
 int cublasLtMatmulPreferenceDestroy(void *pref)
 {
-    free(pref);
-    return 0;
+    return destroy(EMU_PREF, pref);
 }
 
 int cublasLtMatmulPreferenceSetAttribute(void *pref, int attr, const void *v,
                                          size_t size)
 {
     (void)pref, (void)attr, (void)v, (void)size;
-    return 0;
+    return emu_fault("cublasLtMatmulPreferenceSetAttribute") ? INTERNAL : 0;
 }
 
 int cublasLtMatmulAlgoGetHeuristic(void *handle, void *desc, void *a, void *b, void *c,
@@ -114,7 +150,7 @@ int cublasLtMatmulAlgoGetHeuristic(void *handle, void *desc, void *a, void *b, v
     (void)handle, (void)desc, (void)a, (void)b, (void)c, (void)d, (void)pref;
     (void)wanted, (void)out;
     *nb = 1;
-    return 0;
+    return emu_fault("cublasLtMatmulAlgoGetHeuristic") ? INTERNAL : 0;
 }
 
 /* Element (row, col) of op(matrix), column-major. */
@@ -146,32 +182,70 @@ static void put(void *p, int type, size_t i, float x)
         ((uint16_t *)p)[i] = (uint16_t)((u + 0x7FFF + (u >> 16 & 1)) >> 16);
 }
 
+static double after(const Desc *d, uint64_t row, double x)
+{
+    if (d->epilogue & WITH_BIAS)
+        x += get(d->bias, d->bias_type, row);
+    if (d->epilogue & RELU)
+        x = x > 0 ? x : 0;
+    if (d->epilogue & GELU)
+        x = 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+    return x;
+}
+
 typedef struct Product {
-    const Desc *desc;
+    Desc desc;
     const Layout *x, *y, *z;
     const void *a, *b, *c;
     void *d;
     float alpha, beta;
 } Product;
 
+/* op(matrix) row by row, or column by column when `across`, as f32 */
+static float *unpack(const void *p, const Layout *l, int trans, uint64_t rows,
+                     uint64_t cols, int across)
+{
+    float *out = malloc(4 * rows * cols);
+
+    for (uint64_t r = 0; r < rows; r++)
+        for (uint64_t c = 0; c < cols; c++)
+            out[across ? c * rows + r : r * cols + c] =
+                get(p, l->type, place(l, trans, r, c));
+    return out;
+}
+
+static double dot(const float *a, const float *b, uint64_t n)
+{
+    double sum = 0;
+
+    for (uint64_t k = 0; k < n; k++)
+        sum += (double)a[k] * b[k];
+    return sum;
+}
+
 static void run_product(const void *data)
 {
     const Product *p = data;
     const Layout *z  = p->z;
-    uint64_t depth   = p->desc->trans[0] ? p->x->rows : p->x->cols;
+    uint64_t depth   = p->desc.trans[0] ? p->x->rows : p->x->cols;
+    float *a = unpack(p->a, p->x, p->desc.trans[0], z->rows, depth, 0);
+    float *b = unpack(p->b, p->y, p->desc.trans[1], depth, z->cols, 1);
 
     for (uint64_t col = 0; col < z->cols; col++)
         for (uint64_t row = 0; row < z->rows; row++) {
             size_t at  = place(z, 0, row, col);
-            double sum = 0;
-            for (uint64_t k = 0; k < depth; k++)
-                sum += (double)get(p->a, p->x->type, place(p->x, p->desc->trans[0], row, k)) *
-                       get(p->b, p->y->type, place(p->y, p->desc->trans[1], k, col));
-            sum *= p->alpha;
+            double sum = p->alpha * dot(a + row * depth, b + col * depth, depth);
             if (p->beta != 0)
                 sum += p->beta * get(p->c, z->type, at);
-            put(p->d, z->type, at, (float)sum);
+            put(p->d, z->type, at, (float)after(&p->desc, row, sum));
         }
+    free(a);
+    free(b);
+}
+
+static size_t bytes_of(const Layout *l)
+{
+    return ((l->cols - 1) * (uint64_t)l->ld + l->rows) * (l->type == 0 ? 4 : 2);
 }
 
 int cublasLtMatmul(void *handle, void *desc, const void *alpha, const void *a, void *la,
@@ -179,14 +253,16 @@ int cublasLtMatmul(void *handle, void *desc, const void *alpha, const void *a, v
                    void *d, void *ld, const void *algo, void *workspace, size_t bytes,
                    void *stream)
 {
-    EmuStream *s = stream;
-    Product p = { desc, la, lb, lc, a, b, c, d, *(const float *)alpha,
+    const Layout *x = la, *y = lb, *z = lc;
+    Product p = { *(const Desc *)desc, la, lb, lc, a, b, c, d, *(const float *)alpha,
                   *(const float *)beta };
 
     (void)handle, (void)ld, (void)algo, (void)workspace, (void)bytes;
-    if (s->capturing)
-        s->keep(s, run_product, &p, sizeof(p));
-    else
-        run_product(&p);
+    if (emu_fault("cublasLtMatmul"))
+        return INTERNAL;
+    if (!emu_memory_has(a, bytes_of(x)) || !emu_memory_has(b, bytes_of(y)) ||
+        !emu_memory_has(d, bytes_of(z)) || !emu_memory_has(workspace, bytes))
+        return WRONG;
+    emu_submit(stream, run_product, &p, sizeof(p));
     return 0;
 }

@@ -1,19 +1,19 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Fibres, and the driver library that runs kernels with them: libcuda's entries as
- * backend/cuda/driver.h lists them.
+ * Fibres for the threads of a block, what they do together, and blocks one by one.
  */
 
 #include "tests/emu/emu.h"
-#include "tests/emu/stream.h"
 
 #include <stdio.h>
 #include <sys/mman.h>
 
-#include <string>
-#include <unordered_map>
 #include <vector>
+
+#include "tests/emu/checks.h"
+#include "tests/emu/launch.h"
+#include "tests/emu/standin.h"
 
 /* Save the registers a call keeps, go on where another stack was left. */
 extern "C" void emu_switch(void **from, void *to);
@@ -49,21 +49,17 @@ asm(".text\n"
 enum { SAVED = 20 };
 #endif
 
-enum { MAX_THREADS = 1024, STACK = 256 << 10, SLOT = 32, WARP_SIZE = 32,
-       SHARED = 228 << 10, MAX_ARGS = 32, IN_CAPTURE = 901 };
+enum { STACK = 256 << 10, SLOT = 32 };
 
 uint3 emu_thread, emu_block, emu_block_size, emu_grid_size;
 
-/* Memory of a block that the launch sizes; kernels call it by these two names. */
-extern "C" {
-alignas(64) unsigned char shared[SHARED];
-alignas(64) unsigned char mem[SHARED];
-}
+static const EmuKernel *running;
 
-static void fail(const char *what, int value)
+void emu_fail(const char *what, long long value)
 {
-    fprintf(stderr, "emulated GPU: %s (%d), block %u,%u,%u, thread %u\n", what, value,
-            emu_block.x, emu_block.y, emu_block.z, emu_thread.x);
+    fprintf(stderr, "emulated GPU: %s (%lld), %s, block %u,%u,%u, thread %u\n", what,
+            value, running ? running->name : "no kernel", emu_block.x, emu_block.y,
+            emu_block.z, emu_thread.x);
     abort();
 }
 
@@ -81,16 +77,15 @@ typedef struct Fiber {
     State state;
     int op;        /* of the warp */
     int ops;       /* made so far; tells which half of slot is in use */
-    int brought;   /* to the barrier */
+    int line;      /* of the source, of the block's barrier it waits at */
     std::vector<std::vector<Copy>> groups; /* committed copies, and the open group */
 } Fiber;
 
-static Fiber fiber[MAX_THREADS];
-static unsigned char slot[MAX_THREADS][2][SLOT];
+static Fiber fiber[EMU_MAX_THREADS];
+static unsigned char slot[EMU_MAX_THREADS][2][SLOT];
+static uint32_t warp_time[EMU_MAX_THREADS / EMU_WARP];
 static void *scheduler;
-static size_t shared_bytes;
-static int threads, at_block, all_brought, barrier_value;
-static const EmuKernel *running;
+static int threads, all_brought, barrier_value;
 static void **running_args;
 
 static void pause_fiber(State state)
@@ -101,9 +96,9 @@ static void pause_fiber(State state)
     emu_switch(&f->sp, scheduler);
 }
 
-int emu_block_barrier(int value)
+int emu_block_barrier(int value, int line)
 {
-    at_block++;
+    fiber[emu_thread.x].line = line;
     all_brought |= value;
     pause_fiber(AT_BLOCK);
     return barrier_value;
@@ -121,17 +116,20 @@ void emu_warp_barrier(int op, const void *bring, size_t size)
 
 const void *emu_lane(int lane)
 {
-    unsigned at = emu_thread.x / WARP_SIZE * WARP_SIZE + (unsigned)lane;
+    unsigned at = emu_thread.x / EMU_WARP * EMU_WARP + (unsigned)lane;
 
     if (at >= (unsigned)threads || fiber[at].ops < fiber[emu_thread.x].ops)
-        fail("a lane that is not there", lane);
+        emu_fail("a lane that is not there", lane);
     return slot[at][fiber[emu_thread.x].ops % 2];
 }
 
 void emu_copy(void *dst, const void *src, int there)
 {
     if ((uintptr_t)dst % 16 || (there && (uintptr_t)src % 16))
-        fail("a copy is misaligned", (int)((uintptr_t)dst % 16));
+        emu_fail("a copy is misaligned", (long long)((uintptr_t)dst % 16));
+    if (there)
+        emu_read(src, 16);
+    emu_write(dst, 16);
     fiber[emu_thread.x].groups.back().push_back({ dst, src, there });
 }
 
@@ -145,8 +143,10 @@ void emu_wait(int keep)
     auto &groups = fiber[emu_thread.x].groups;
 
     while ((int)groups.size() - 1 > keep) {
-        for (const Copy &c : groups.front())
+        for (const Copy &c : groups.front()) {
+            emu_write(c.dst, 16);
             c.there ? (void)memcpy(c.dst, c.src, 16) : (void)memset(c.dst, 0, 16);
+        }
         groups.erase(groups.begin());
     }
 }
@@ -157,38 +157,60 @@ typedef struct Operands {
     uint32_t a[4], b[2];
 } Operands;
 
-static float half_of(uint32_t pair, int odd)
+typedef struct Products {
+    double sum[16][8];
+    int ops; /* of the warp's lanes, when they were made */
+} Products;
+
+static Products products[EMU_MAX_THREADS / EMU_WARP];
+
+static void unpack(uint32_t pair, double *lo, double *hi)
 {
-    return __uint_as_float(odd ? pair & 0xFFFF0000u : pair << 16);
+    *lo = __uint_as_float(pair << 16);
+    *hi = __uint_as_float(pair & 0xFFFF0000u);
 }
 
-static float a_at(int row, int k)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
+#endif
+static void multiply(double sum[16][8], const double a[16][16], const double b[16][8])
 {
-    const Operands *o = (const Operands *)emu_lane(row % 8 * 4 + k % 8 / 2);
-
-    return half_of(o->a[row / 8 + k / 8 * 2], k % 2);
+    memset(sum, 0, 16 * 8 * sizeof(double));
+    for (int row = 0; row < 16; row++)
+        for (int k = 0; k < 16; k++)
+            for (int col = 0; col < 8; col++)
+                sum[row][col] += a[row][k] * b[k][col];
 }
 
-static float b_at(int col, int k)
+/* The product of a warp, made by the lane that comes first. */
+static void make_products(Products *p)
 {
-    const Operands *o = (const Operands *)emu_lane(col * 4 + k % 8 / 2);
+    double a[16][16], b[16][8];
 
-    return half_of(o->b[k / 8], k % 2);
+    for (int lane = 0; lane < EMU_WARP; lane++) {
+        const Operands *o = (const Operands *)emu_lane(lane);
+        int g = lane / 4, t = lane % 4 * 2;
+        for (int i = 0; i < 4; i++)
+            unpack(o->a[i], &a[g + i % 2 * 8][t + i / 2 * 8],
+                   &a[g + i % 2 * 8][t + i / 2 * 8 + 1]);
+        for (int i = 0; i < 2; i++)
+            unpack(o->b[i], &b[t + i * 8][g], &b[t + i * 8 + 1][g]);
+    }
+    multiply(p->sum, a, b);
+    p->ops = fiber[emu_thread.x].ops;
 }
 
 void mma_bf16(float c[4], const uint32_t a[4], uint32_t b0, uint32_t b1)
 {
-    Operands o = { { a[0], a[1], a[2], a[3] }, { b0, b1 } };
-    int lane = (int)emu_thread.x % WARP_SIZE;
+    Operands o  = { { a[0], a[1], a[2], a[3] }, { b0, b1 } };
+    Products *p = &products[emu_thread.x / EMU_WARP];
+    int lane = (int)emu_thread.x % EMU_WARP;
 
     emu_warp_barrier(4, &o, sizeof(o));
-    for (int e = 0; e < 4; e++) {
-        double sum = c[e];
-        for (int k = 0; k < 16; k++)
-            sum += (double)a_at(lane / 4 + e / 2 * 8, k) *
-                   (double)b_at(lane % 4 * 2 + e % 2, k);
-        c[e] = (float)sum;
-    }
+    if (p->ops != fiber[emu_thread.x].ops)
+        make_products(p);
+    for (int e = 0; e < 4; e++)
+        c[e] = (float)(c[e] + p->sum[lane / 4 + e / 2 * 8][lane % 4 * 2 + e % 2]);
 }
 
 static const uint16_t *matrix_row(int matrix, int row)
@@ -198,10 +220,11 @@ static const uint16_t *matrix_row(int matrix, int row)
 
 void load_matrices(uint32_t r[4], const void *row)
 {
-    int lane = (int)emu_thread.x % WARP_SIZE;
+    int lane = (int)emu_thread.x % EMU_WARP;
 
     if ((uintptr_t)row % 16)
-        fail("a matrix is misaligned", (int)((uintptr_t)row % 16));
+        emu_fail("a matrix is misaligned", (long long)((uintptr_t)row % 16));
+    emu_read(row, 16);
     emu_warp_barrier(5, &row, sizeof(row));
     for (int m = 0; m < 4; m++)
         memcpy(&r[m], matrix_row(m, lane / 4) + lane % 4 * 2, 4);
@@ -209,10 +232,11 @@ void load_matrices(uint32_t r[4], const void *row)
 
 void load_matrices_t(uint32_t r[4], const void *row)
 {
-    int lane = (int)emu_thread.x % WARP_SIZE, i = lane % 4 * 2;
+    int lane = (int)emu_thread.x % EMU_WARP, i = lane % 4 * 2;
 
     if ((uintptr_t)row % 16)
-        fail("a matrix is misaligned", (int)((uintptr_t)row % 16));
+        emu_fail("a matrix is misaligned", (long long)((uintptr_t)row % 16));
+    emu_read(row, 16);
     emu_warp_barrier(6, &row, sizeof(row));
     for (int m = 0; m < 4; m++)
         r[m] = matrix_row(m, i)[lane / 4] | (uint32_t)matrix_row(m, i + 1)[lane / 4] << 16;
@@ -258,7 +282,7 @@ static void start_fiber(int i)
 /* Let a warp go on whose lanes are all at one operation; 0 when it is not so. */
 static int release_warp(int first)
 {
-    int end = first + WARP_SIZE < threads ? first + WARP_SIZE : threads, op = -1;
+    int end = first + EMU_WARP < threads ? first + EMU_WARP : threads, op = -1;
 
     for (int i = first; i < end; i++) {
         if (fiber[i].state == DONE)
@@ -266,24 +290,31 @@ static int release_warp(int first)
         if (fiber[i].state != AT_WARP)
             return 0;
         if (op >= 0 && fiber[i].op != op)
-            fail("lanes of a warp are at different operations", fiber[i].op);
+            emu_fail("lanes of a warp are at different operations", fiber[i].op);
         op = fiber[i].op;
     }
     for (int i = first; i < end && op >= 0; i++)
         if (fiber[i].state == AT_WARP)
             fiber[i].state = READY;
+    warp_time[first / EMU_WARP]++;
     return op >= 0;
 }
 
 static int release_block(void)
 {
-    int waiting = 0;
+    int waiting = 0, line = 0;
 
     for (int i = 0; i < threads; i++) {
         if (fiber[i].state == AT_WARP || fiber[i].state == READY)
             return 0;
-        waiting += fiber[i].state == AT_BLOCK;
+        if (fiber[i].state != AT_BLOCK)
+            continue;
+        if (waiting++ && fiber[i].line != line)
+            emu_fail("threads of a block are at different barriers, one in line",
+                     fiber[i].line);
+        line = fiber[i].line;
     }
+    emu_now.block++;
     barrier_value = all_brought;
     all_brought   = 0;
     for (int i = 0; i < threads; i++)
@@ -292,14 +323,23 @@ static int release_block(void)
     return waiting > 0;
 }
 
+static void resume(int i)
+{
+    emu_thread        = { (unsigned)i, 0, 0 };
+    emu_now.thread    = i;
+    emu_now.stack     = fiber[i].stack;
+    emu_now.stack_end = fiber[i].stack + STACK;
+    emu_now.warp      = &warp_time[i / EMU_WARP];
+    emu_switch(&scheduler, fiber[i].sp);
+}
+
 static int run_ready(void)
 {
     int done = 0;
 
     for (int i = 0; i < threads; i++) {
         if (fiber[i].state == READY) {
-            emu_thread = { (unsigned)i, 0, 0 };
-            emu_switch(&scheduler, fiber[i].sp);
+            resume(i);
         }
         done += fiber[i].state == DONE;
     }
@@ -308,237 +348,35 @@ static int run_ready(void)
 
 static void run_block(void)
 {
-    memset(shared, 0xFF, shared_bytes);
-    memset(mem, 0xFF, shared_bytes);
+    emu_now.first = ++emu_now.block;
+    emu_shared_poison();
+    for (int i = 0; i < threads; i += EMU_WARP)
+        products[i / EMU_WARP].ops = 0;
     for (int i = 0; i < threads; i++)
         start_fiber(i);
     while (run_ready() < threads) {
         int any = 0;
-        for (int i = 0; i < threads; i += WARP_SIZE)
+        for (int i = 0; i < threads; i += EMU_WARP)
             any |= release_warp(i);
         if (!any && !release_block())
-            fail("threads wait for each other", threads);
+            emu_fail("threads wait for each other", threads);
     }
 }
 
-/* The driver */
-
-static std::unordered_map<std::string, EmuKernel *> &kernels(void)
+void emu_launch(const EmuKernel *kernel, const unsigned grid[3], unsigned block,
+                size_t bytes, void **args)
 {
-    static std::unordered_map<std::string, EmuKernel *> all;
-
-    return all;
-}
-
-void emu_register(const char *name, void (*run)(void **args), const size_t *sizes)
-{
-    kernels()[name] = new EmuKernel { name, run, sizes };
-}
-
-typedef unsigned long long Address;
-
-/* The stream: work is done as it comes, or kept while a graph is captured. */
-
-struct Kept {
-    void (*run)(const void *data);
-    std::vector<char> data;
-};
-
-struct Graph {
-    std::vector<Kept> work;
-};
-
-static Graph *captured;
-
-static void keep(EmuStream *, void (*run)(const void *data), const void *data, size_t size)
-{
-    captured->work.push_back({ run, std::vector<char>((const char *)data,
-                                                      (const char *)data + size) });
-}
-
-static EmuStream the_stream = { 0, keep };
-
-static void submit(void (*run)(const void *data), const void *data, size_t size)
-{
-    if (the_stream.capturing)
-        keep(&the_stream, run, data, size);
-    else
-        run(data);
-}
-
-struct Set {
-    void *at;
-    int byte;
-    size_t bytes;
-};
-
-static void run_set(const void *data)
-{
-    const Set *s = (const Set *)data;
-
-    memset(s->at, s->byte, s->bytes);
-}
-
-/* A launch; its arguments lie behind it. */
-struct Launch {
-    const EmuKernel *kernel;
-    unsigned grid[3], threads;
-    size_t shared;
-};
-
-static size_t padded(size_t bytes)
-{
-    return (bytes + 15) & ~(size_t)15;
-}
-
-static void run_launch(const void *data)
-{
-    const Launch *l = (const Launch *)data;
-    char *at = (char *)data + padded(sizeof(*l));
-    void *args[MAX_ARGS];
-
-    for (int i = 0; l->kernel->sizes[i]; at += padded(l->kernel->sizes[i++]))
-        args[i] = at;
-    running        = l->kernel;
-    running_args   = args;
-    threads        = (int)l->threads;
-    shared_bytes   = l->shared;
-    emu_block_size = { l->threads, 1, 1 };
-    emu_grid_size  = { l->grid[0], l->grid[1], l->grid[2] };
-    for (unsigned z = 0; z < l->grid[2]; z++)
-        for (unsigned y = 0; y < l->grid[1]; y++)
-            for (unsigned x = 0; x < l->grid[0]; x++) {
+    running          = kernel;
+    running_args     = args;
+    threads          = (int)block;
+    emu_shared_bytes = bytes;
+    emu_block_size   = { block, 1, 1 };
+    emu_grid_size    = { grid[0], grid[1], grid[2] };
+    for (unsigned z = 0; z < grid[2]; z++)
+        for (unsigned y = 0; y < grid[1]; y++)
+            for (unsigned x = 0; x < grid[0]; x++) {
                 emu_block = { x, y, z };
                 run_block();
             }
+    running = NULL;
 }
-
-extern "C" {
-
-int cuInit(unsigned) { return 0; }
-int cuDriverGetVersion(int *version) { return *version = 13000, 0; }
-int cuDeviceGetCount(int *count) { return *count = 1, 0; }
-int cuDeviceGet(int *device, int) { return *device = 0, 0; }
-
-int cuDeviceGetName(char *name, int size, int)
-{
-    snprintf(name, (size_t)size, "emulated");
-    return 0;
-}
-
-int cuDeviceGetAttribute(int *v, int attr, int)
-{
-    *v = attr == 16 ? 16 : attr == 75 ? 9 : attr == 97 ? 227 << 10 : 0;
-    return 0;
-}
-
-int cuDevicePrimaryCtxRetain(void **ctx, int) { return *ctx = &scheduler, 0; }
-int cuDevicePrimaryCtxRelease_v2(int) { return 0; }
-int cuCtxSetCurrent(void *) { return 0; }
-
-int cuMemGetInfo_v2(size_t *free_bytes, size_t *total)
-{
-    *free_bytes = *total = (size_t)4 << 30;
-    return 0;
-}
-
-int cuMemAlloc_v2(Address *p, size_t bytes)
-{
-    void *m = NULL;
-
-    if (posix_memalign(&m, 256, bytes))
-        return 2;
-    *p = (Address)(uintptr_t)m;
-    return 0;
-}
-
-int cuMemFree_v2(Address p) { return free((void *)(uintptr_t)p), 0; }
-
-int cuMemHostRegister_v2(void *, size_t, unsigned) { return 0; }
-int cuMemHostUnregister(void *) { return 0; }
-
-int cuMemsetD8Async(Address p, unsigned char byte, size_t bytes, void *)
-{
-    Set set = { (void *)(uintptr_t)p, byte, bytes };
-
-    submit(run_set, &set, sizeof(set));
-    return 0;
-}
-
-int cuMemcpyHtoDAsync_v2(Address dst, const void *src, size_t bytes, void *)
-{
-    memcpy((void *)(uintptr_t)dst, src, bytes);
-    return 0;
-}
-
-int cuMemcpyDtoHAsync_v2(void *dst, Address src, size_t bytes, void *)
-{
-    memcpy(dst, (void *)(uintptr_t)src, bytes);
-    return 0;
-}
-
-int cuStreamCreate(void **stream, unsigned) { return *stream = &the_stream, 0; }
-int cuStreamDestroy_v2(void *) { return 0; }
-int cuStreamSynchronize(void *) { return the_stream.capturing ? IN_CAPTURE : 0; }
-int cuModuleLoadData(void **module, const void *) { return *module = &scheduler, 0; }
-int cuModuleUnload(void *) { return 0; }
-
-int cuModuleGetFunction(void **f, void *, const char *name)
-{
-    auto found = kernels().find(name);
-
-    *f = found == kernels().end() ? NULL : found->second;
-    return *f ? 0 : 500;
-}
-
-int cuFuncSetAttribute(void *, int, int value) { return value > 227 << 10; }
-
-int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
-                   unsigned, unsigned, unsigned bytes, void *, void **args, void **)
-{
-    Launch l = { (const EmuKernel *)f, { gx, gy, gz }, bx, bytes };
-    std::vector<char> data(padded(sizeof(l)));
-
-    if (bytes > SHARED || bx > MAX_THREADS || gy > 65535 || gz > 65535)
-        return 1;
-    memcpy(data.data(), &l, sizeof(l));
-    for (int i = 0; l.kernel->sizes[i]; i++) {
-        size_t at = data.size();
-        data.resize(at + padded(l.kernel->sizes[i]));
-        memcpy(data.data() + at, args[i], l.kernel->sizes[i]);
-    }
-    submit(run_launch, data.data(), data.size());
-    return 0;
-}
-
-int cuStreamBeginCapture_v2(void *, int)
-{
-    if (the_stream.capturing)
-        return IN_CAPTURE;
-    captured = new Graph;
-    return the_stream.capturing = 1, 0;
-}
-
-int cuStreamEndCapture(void *, void **graph)
-{
-    the_stream.capturing = 0;
-    return *graph = captured, 0;
-}
-
-int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long)
-{
-    return *exec = new Graph(*(Graph *)graph), 0;
-}
-
-int cuGraphLaunch(void *exec, void *)
-{
-    for (const Kept &k : ((Graph *)exec)->work)
-        k.run(k.data.data());
-    return 0;
-}
-
-int cuGraphExecDestroy(void *exec) { return delete (Graph *)exec, 0; }
-int cuGraphDestroy(void *graph) { return delete (Graph *)graph, 0; }
-int cuGetErrorString(int, const char **text) { return *text = "emulated", 0; }
-
-} /* extern "C" */

@@ -5,9 +5,10 @@
  * kernel file, with LV_EMULATED defined. Threads of a block are fibres of one thread of
  * the CPU; blocks run one after the other. A fibre runs until it meets a barrier, a
  * shuffle or a product of its warp. What the kernels get wrong there ends the process
- * with a message: lanes of a warp in different operations, a barrier that some never
- * reach. Asynchronous copies land when they are waited for, not before; dynamic shared
- * memory holds NaNs when a block begins.
+ * with a message: lanes of a warp in different operations, threads of a block at
+ * different barriers, a barrier that some never reach; for memory see checks.h.
+ * Asynchronous copies land when they are waited for, not before; shared memory holds
+ * NaNs when a block begins. tests/emu/planted.cu has an example of each error.
  */
 
 #ifndef LINVIDEO_TESTS_EMU_EMU_H
@@ -26,11 +27,12 @@
 #define __grid_constant__
 #define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
-#define __shared__ static /* blocks run one after the other */
+/* blocks run one after the other */
+#define __shared__ static __attribute__((section("emu_shared")))
 #define LV_DYNAMIC extern
 
 struct uint3 { unsigned x, y, z; };
-struct float2 { float x, y; };
+struct alignas(8) float2 { float x, y; };
 struct alignas(16) float4 { float x, y, z, w; };
 struct alignas(16) uint4 { uint32_t x, y, z, w; };
 
@@ -52,8 +54,9 @@ extern uint3 emu_thread, emu_block, emu_block_size, emu_grid_size;
 #define blockDim  emu_block_size
 #define gridDim   emu_grid_size
 
-/** Wait for all threads of the block. @return the or of what they bring */
-int emu_block_barrier(int value);
+/** Wait for all threads of the block, in a line of the source. @return the or of what
+ *  they bring */
+int emu_block_barrier(int value, int line);
 
 /** Bring size bytes to operation op of the warp and wait for the other lanes; then
  *  emu_lane() gives what lane brought, until the operation after the next. */
@@ -65,8 +68,8 @@ void emu_copy(void *dst, const void *src, int there);
 void emu_commit(void);
 void emu_wait(int groups);
 
-static inline void __syncthreads(void) { emu_block_barrier(0); }
-static inline int __syncthreads_or(int v) { return emu_block_barrier(v); }
+#define __syncthreads()     ((void)emu_block_barrier(0, __LINE__))
+#define __syncthreads_or(v) emu_block_barrier(v, __LINE__)
 static inline void __syncwarp(void) { emu_warp_barrier(1, "", 1); }
 
 template <typename T> static inline T emu_shuffle(int op, T x, int from)
@@ -163,14 +166,18 @@ typedef struct EmuKernel {
 /** Make a kernel known. */
 void emu_register(const char *name, void (*run)(void **args), const size_t *sizes);
 
+/* Arguments are read from memory of the host. */
+#define EMU_UNCHECKED __attribute__((no_sanitize("kernel-address")))
+
 template <typename... A, size_t... I>
-static inline void emu_apply(void (*kernel)(A...), void **args,
+EMU_UNCHECKED static inline void emu_apply(void (*kernel)(A...), void **args,
                              std::integer_sequence<size_t, I...>)
 {
     kernel(*(typename std::remove_const<A>::type *)args[I]...);
 }
 
-template <typename... A> static inline void emu_call(void (*kernel)(A...), void **args)
+template <typename... A>
+EMU_UNCHECKED static inline void emu_call(void (*kernel)(A...), void **args)
 {
     emu_apply(kernel, args, std::make_index_sequence<sizeof...(A)>());
 }

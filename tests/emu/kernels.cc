@@ -9,7 +9,7 @@
 #include "backend/cuda/kernels.h"
 
 #define EMU_RUN(kernel)                                                             \
-    static void run_##kernel(void **args)                                           \
+    EMU_UNCHECKED static void run_##kernel(void **args)                             \
     {                                                                               \
         emu_call(lv_##kernel, args);                                                \
     }

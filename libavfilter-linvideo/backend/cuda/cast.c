@@ -98,6 +98,7 @@ int lv_cuda_build_form(LvCuda *cu, const LvTensor *w, int form, int type)
 {
     size_t bytes = lv_cuda_form_bytes(w, form, type);
     LvKept *k;
+    int ret;
 
     if (!w->fixed || !bytes || find(cu, w, form, type))
         return 0;
@@ -106,11 +107,11 @@ int lv_cuda_build_form(LvCuda *cu, const LvTensor *w, int form, int type)
     k->src  = w->data;
     k->form = form;
     k->type = type;
-    k->data = cu->dev.fn->alloc(&cu->dev, bytes);
-    if (!k->data || fill_form(cu, w, form, type, k->data) < 0) {
+    ret = lv_device_alloc(&cu->dev, &k->data, bytes, "weights");
+    if (ret < 0 || (ret = fill_form(cu, w, form, type, k->data)) < 0) {
         cu->dev.fn->free(&cu->dev, k->data);
         free(k);
-        return LV_ERR(ENOMEM);
+        return ret;
     }
     k->next = *bucket_of(cu, w->data);
     *bucket_of(cu, w->data) = k;

@@ -4,12 +4,25 @@
 
 #include "backend/cuda/cuda.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* The oldest driver whose interface is used: that of CUDA 12.0. */
 enum { MIN_DRIVER = 12000 };
+
+int lv_cuda_fail(const LvCuda *cu, const char *fmt, ...)
+{
+    char text[256];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    lv_msg(cu->dev.msg, cu->recording ? LV_MSG_VERBOSE : LV_MSG_ERROR, "%s", text);
+    return LV_ERR_DEVICE;
+}
 
 int lv_cuda_check(const LvCuda *cu, int result, const char *what)
 {
@@ -18,8 +31,8 @@ int lv_cuda_check(const LvCuda *cu, int result, const char *what)
     if (result == CU_SUCCESS)
         return 0;
     cu->drv.error_string(result, &text);
-    return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: %s failed: %s (%d)", what,
-                   text ? text : "unknown error", result);
+    return lv_cuda_fail(cu, "cuda: %s failed: %s (%d)", what,
+                        text ? text : "unknown error", result);
 }
 
 /* Kernels: a module for each file of kernels/, loaded when one of it first runs. */
@@ -125,12 +138,9 @@ static void *cuda_alloc(LvDevice *dev, size_t bytes)
 
     use(dev);
     bytes = LV_MAX(bytes, 1);
-    if (cu->drv.mem_alloc(&p, bytes) != CU_SUCCESS) {
-        lv_msg(dev->msg, LV_MSG_ERROR, "cuda: needs %.1f MiB, the device has %.1f free",
-               bytes / 1048576.0, cuda_available(dev) / 1048576.0);
+    if (cu->drv.mem_alloc(&p, bytes) != CU_SUCCESS)
         return NULL;
-    }
-    if (lv_cuda_check(cu, cu->drv.mem_set(p, 0, bytes, cu->stream), "clearing") < 0) {
+    if (cu->drv.mem_set(p, 0, bytes, cu->stream) != CU_SUCCESS) {
         cu->drv.mem_free(p);
         return NULL;
     }
@@ -190,7 +200,10 @@ static int cuda_record(LvDevice *dev)
     LvCuda *cu = lv_cuda(dev);
 
     use(dev);
-    return cu->drv.capture_begin(cu->stream, CU_CAPTURE_RELAXED) ? LV_ERR_DEVICE : 0;
+    if (cu->drv.capture_begin(cu->stream, CU_CAPTURE_RELAXED) != CU_SUCCESS)
+        return LV_ERR_DEVICE;
+    cu->recording = 1;
+    return 0;
 }
 
 static void *cuda_recorded(LvDevice *dev, int wanted)
@@ -199,6 +212,7 @@ static void *cuda_recorded(LvDevice *dev, int wanted)
     CuGraph graph    = NULL;
     CuGraphExec exec = NULL;
 
+    cu->recording = 0;
     if (cu->drv.capture_end(cu->stream, &graph) != CU_SUCCESS || !graph)
         return NULL;
     if (wanted && cu->drv.graph_instantiate(&exec, graph, 0) != CU_SUCCESS)
@@ -343,8 +357,7 @@ static int start(LvCuda *cu)
         return ret;
     if (cu->drv.lt.create(&cu->lt))
         return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: cuBLASLt does not start");
-    cu->workspace = cuda_alloc(&cu->dev, LV_CUDA_WORKSPACE);
-    return cu->workspace ? 0 : LV_ERR(ENOMEM);
+    return lv_device_alloc(&cu->dev, &cu->workspace, LV_CUDA_WORKSPACE, "products");
 }
 
 int lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)

@@ -37,6 +37,7 @@ typedef struct LvCuda {
     CuDevice device;
     CuContext ctx;
     CuStream stream;
+    int recording;               ///< 1: what fails is run once more, without recording
     CuModule module[LV_FILE_NB];
     CuFunction kernel[LV_KERNEL_NB];
     size_t shared[LV_KERNEL_NB]; ///< bytes of dynamic memory a kernel was allowed
@@ -52,6 +53,10 @@ static inline LvCuda *lv_cuda(LvDevice *dev)
 {
     return (LvCuda *)dev;
 }
+
+/** LV_ERR_DEVICE with a message; while recording not one of an error. */
+int lv_cuda_fail(const LvCuda *cu, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /** 0, or LV_ERR_DEVICE with a message when result of the driver is an error. */
 int lv_cuda_check(const LvCuda *cu, int result, const char *what);
@@ -134,15 +139,20 @@ typedef struct LvGemmKey {
     uint8_t ta, tb;
     uint8_t type;  ///< LvDtype of a and b
     uint8_t out;   ///< of c: f32, or bf16 when type is
+    uint8_t after; ///< what follows, of LT_EPILOGUE_*; 0: nothing. bf16 alone, no adding
 } LvGemmKey;
 
 /** For build and run: find the product's algorithm, and keep it.
- *  NULL when there is none (a message was put). */
+ *  NULL when there is none (a message was put, unless something follows it). */
 const LvGemm *lv_cuda_gemm_get(LvCuda *cu, const LvGemmKey *key);
 
 /** Run a product. @param add 1: added to c @return 0 or a code */
 int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
                  void *c, int add);
+
+/** Run a product with something after it. @param bias [n] bf16, when after has it */
+int lv_cuda_gemm_after(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
+                       void *c, const void *bias);
 
 void lv_cuda_free_gemms(LvCuda *cu);
 

@@ -29,16 +29,18 @@ static const char *const lt_files[] = {
 };
 
 /* The file a variable names, or the first of a list that opens. */
-static void *open_file(const char *variable, const char *const *names)
+static int open_file(void **handle, const char *variable, const char *const *names,
+                     const char *none, const LvMsg *msg)
 {
     const char *file = getenv(variable);
-    void *handle = NULL;
 
-    if (file && *file)
-        return dlopen(file, RTLD_NOW | RTLD_LOCAL);
-    while (*names && !handle)
-        handle = dlopen(*names++, RTLD_NOW | RTLD_LOCAL);
-    return handle;
+    if (file && *file) {
+        *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+        return *handle ? 0 : lv_fail(msg, LV_ERR_DEVICE, "cuda: %s: %s", variable, dlerror());
+    }
+    while (*names && !*handle)
+        *handle = dlopen(*names++, RTLD_NOW | RTLD_LOCAL);
+    return *handle ? 0 : lv_fail(msg, LV_ERR_DEVICE, "cuda: no %s", none);
 }
 
 static int take_symbols(LvDriver *d, void *file, const Symbol *s, int nb,
@@ -59,12 +61,12 @@ int lv_driver_open(LvDriver *d, const LvMsg *msg)
     int ret;
 
     memset(d, 0, sizeof(*d));
-    if (!(d->cuda_file = open_file("LINVIDEO_LIBCUDA", cu_files)))
-        return lv_fail(msg, LV_ERR_DEVICE,
-                       "cuda: no NVIDIA driver here (libcuda.so.1)");
-    if (!(d->lt_file = open_file("LINVIDEO_LIBCUBLASLT", lt_files)))
-        return lv_fail(msg, LV_ERR_DEVICE, "cuda: no cuBLASLt 12 or 13 here "
-                       "(libcublasLt.so; LINVIDEO_LIBCUBLASLT names another place)");
+    if ((ret = open_file(&d->cuda_file, "LINVIDEO_LIBCUDA", cu_files,
+                         "NVIDIA driver here (libcuda.so.1)", msg)) < 0 ||
+        (ret = open_file(&d->lt_file, "LINVIDEO_LIBCUBLASLT", lt_files,
+                         "cuBLASLt 12 or 13 here (libcublasLt.so; LINVIDEO_LIBCUBLASLT "
+                         "names another place)", msg)) < 0)
+        return ret;
     ret = take_symbols(d, d->cuda_file, cu_symbols, LV_COUNT(cu_symbols), "the driver",
                        msg);
     return ret < 0 ? ret : take_symbols(d, d->lt_file, lt_symbols, LV_COUNT(lt_symbols),

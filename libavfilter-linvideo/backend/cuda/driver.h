@@ -101,6 +101,9 @@ typedef struct LtHeuristic {
 enum {
     LT_COMPUTE_F32 = 68, LT_TYPE_F32 = 0, LT_TYPE_BF16 = 14,
     LT_DESC_TRANS_A = 3, LT_DESC_TRANS_B = 4,
+    LT_DESC_EPILOGUE = 7, LT_DESC_BIAS = 8, LT_DESC_BIAS_TYPE = 26,
+    LT_EPILOGUE_NONE = 1, LT_EPILOGUE_RELU = 2, LT_EPILOGUE_BIAS = 4,
+    LT_EPILOGUE_GELU = 32, ///< by tanh
     LT_PREF_WORKSPACE = 1, LT_PREF_REDUCTION = 3, LT_PREF_ALIGN_A = 5,
     LT_PREF_ALIGN_B = 6, LT_PREF_ALIGN_C = 7, LT_PREF_ALIGN_D = 8,
     LT_REDUCTION_F32 = 2, ///< parts of a product are added in the compute type

@@ -14,6 +14,7 @@ struct LvGemm {
     LtMatmulDesc desc;
     LtLayout a, b, c;
     LtAlgo algo;
+    int absent;    /* cuBLASLt does not do what follows it */
     LvGemm *next;
 };
 
@@ -21,13 +22,22 @@ static unsigned hash(const LvGemmKey *k)
 {
     unsigned h = (unsigned)k->m * 31u + (unsigned)k->n * 131u + (unsigned)k->k * 8191u;
 
-    h += k->ta * 3u + k->tb * 5u + k->type * 7u + k->out * 11u;
+    h += k->ta * 3u + k->tb * 5u + k->type * 7u + k->out * 11u + k->after * 13u;
     return h % LV_CUDA_BUCKETS;
 }
 
 static int lt_type(int type)
 {
     return type == LV_F32 ? LT_TYPE_F32 : LT_TYPE_BF16;
+}
+
+static int describe_after(const LvDriver *d, const LvGemm *g)
+{
+    uint32_t after = g->key.after;
+    int type = LT_TYPE_BF16;
+
+    return d->lt.desc_set(g->desc, LT_DESC_EPILOGUE, &after, sizeof(after)) |
+           d->lt.desc_set(g->desc, LT_DESC_BIAS_TYPE, &type, sizeof(type));
 }
 
 static int describe(const LvDriver *d, LvGemm *g)
@@ -40,6 +50,8 @@ static int describe(const LvDriver *d, LvGemm *g)
     if (!ret)
         ret = d->lt.desc_set(g->desc, LT_DESC_TRANS_A, &ta, sizeof(ta)) |
               d->lt.desc_set(g->desc, LT_DESC_TRANS_B, &tb, sizeof(tb));
+    if (!ret && k->after)
+        ret = describe_after(d, g);
     return ret ? ret
          : d->lt.layout_create(&g->a, lt_type(k->type), k->tb ? kk : n, k->tb ? n : kk,
                                k->tb ? k->k : k->n) |
@@ -98,10 +110,15 @@ static LvGemm *new_gemm(LvCuda *cu, const LvGemmKey *key)
     g->key = *key;
     cu->drv.context_set(cu->ctx);
     if ((ret = describe(&cu->drv, g)) || (ret = choose(cu, g))) {
-        lv_msg(cu->dev.msg, LV_MSG_ERROR, "cuda: no product [%d,%d] x [%d,%d] %s (%d)",
-               key->m, key->k, key->k, key->n, lv_dtype_name((LvDtype)key->type), ret);
-        free_gemm(&cu->drv, g);
-        return NULL;
+        if (!key->after)
+            lv_msg(cu->dev.msg, LV_MSG_ERROR,
+                   "cuda: no product [%d,%d] x [%d,%d] %s (%d)", key->m, key->k, key->k,
+                   key->n, lv_dtype_name((LvDtype)key->type), ret);
+        if (!key->after) {
+            free_gemm(&cu->drv, g);
+            return NULL;
+        }
+        g->absent = 1;
     }
     return g;
 }
@@ -112,28 +129,46 @@ const LvGemm *lv_cuda_gemm_get(LvCuda *cu, const LvGemmKey *key)
 
     for (g = *at; g; g = g->next)
         if (!memcmp(&g->key, key, sizeof(*key)))
-            return g;
+            return g->absent ? NULL : g;
     if (!(g = new_gemm(cu, key)))
         return NULL;
     g->next = *at;
-    return *at = g;
+    *at     = g;
+    return g->absent ? NULL : g;
+}
+
+static int run(LvCuda *cu, const LvGemm *g, const void *a, const void *b, void *c,
+               int add)
+{
+    const float alpha = 1, beta = add ? 1 : 0;
+    const LvGemmKey *key = &g->key;
+    int ret = cu->drv.lt.matmul(cu->lt, g->desc, &alpha, b, g->a, a, g->b, &beta, c, g->c,
+                                c, g->c, &g->algo, cu->workspace, LV_CUDA_WORKSPACE,
+                                cu->stream);
+
+    return ret ? lv_cuda_fail(cu, "cuda: the product [%d,%d] x [%d,%d] failed (%d)",
+                              key->m, key->k, key->k, key->n, ret) : 0;
 }
 
 int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
                  void *c, int add)
 {
     const LvGemm *g = lv_cuda_gemm_get(cu, key);
-    const float alpha = 1, beta = add ? 1 : 0;
+
+    return g ? run(cu, g, a, b, c, add) : LV_ERR_UNSUPPORTED;
+}
+
+int lv_cuda_gemm_after(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
+                       void *c, const void *bias)
+{
+    const LvGemm *g = lv_cuda_gemm_get(cu, key);
     int ret;
 
     if (!g)
         return LV_ERR_UNSUPPORTED;
-    ret = cu->drv.lt.matmul(cu->lt, g->desc, &alpha, b, g->a, a, g->b, &beta, c, g->c,
-                            c, g->c, &g->algo, cu->workspace, LV_CUDA_WORKSPACE,
-                            cu->stream);
-    return ret ? lv_fail(cu->dev.msg, LV_ERR_DEVICE,
-                         "cuda: the product [%d,%d] x [%d,%d] failed (%d)", key->m,
-                         key->k, key->k, key->n, ret) : 0;
+    ret = bias ? cu->drv.lt.desc_set(g->desc, LT_DESC_BIAS, &bias, sizeof(bias)) : 0;
+    return ret ? lv_cuda_fail(cu, "cuda: a product's bias failed (%d)", ret)
+               : run(cu, g, a, b, c, 0);
 }
 
 void lv_cuda_free_gemms(LvCuda *cu)

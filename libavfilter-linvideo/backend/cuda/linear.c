@@ -1,9 +1,9 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Products of activations with weights, and their gradients: cuBLASLt where the
- * result is the bare product, our own kernel where bf16 products have a bias or an
- * activation behind them.
+ * Products of activations with weights, and their gradients: cuBLASLt for the bare
+ * product, and in bf16 where it knows what follows; else our own kernel in bf16, and in
+ * f32 another pass.
  */
 
 #include "backend/cuda/cuda.h"
@@ -15,17 +15,33 @@ static int is_bare(const LvLinearArgs *a)
            (a->y.dtype == LV_F32 || a->x.dtype == LV_BF16);
 }
 
-/* Whether one kernel makes product and epilogue. */
+/* Whether one kernel of ours makes product and epilogue. */
 static int is_fused(const LvLinearArgs *a)
 {
     return !is_bare(a) && a->x.dtype == LV_BF16 && a->x.dim[1] % LV_PAD == 0;
+}
+
+/* What cuBLASLt shall do after the product; 0: it does not know how. Where bias is
+ * f32, it is rounded to bf16 first. */
+static int after(const LvLinearArgs *a)
+{
+    static const uint8_t known[LV_ACT_NB] = {
+        [LV_ACT_RELU] = LT_EPILOGUE_RELU, [LV_ACT_GELU] = LT_EPILOGUE_GELU,
+    };
+    int bias = lv_has(&a->b) ? LT_EPILOGUE_BIAS : 0;
+
+    if (is_bare(a) || a->x.dtype != LV_BF16 || a->y.dtype != LV_BF16 ||
+        (a->act != LV_ACT_NONE && !known[a->act]))
+        return 0;
+    return known[a->act] | bias;
 }
 
 static LvGemmKey key_of(const LvLinearArgs *a)
 {
     return (LvGemmKey) {
         .m = a->x.dim[0], .n = a->w.dim[0], .k = a->x.dim[1], .tb = 1,
-        .type = a->x.dtype, .out = is_bare(a) ? a->y.dtype : LV_F32,
+        .type = a->x.dtype, .out = is_bare(a) || after(a) ? a->y.dtype : LV_F32,
+        .after = (uint8_t)after(a),
     };
 }
 
@@ -33,6 +49,8 @@ int lv_cuda_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
     (void)dev;
     lv_cuda_plan_form(&a->w, LV_FORM_PLAIN, a->x.dtype, call, &call->scratch_bytes);
+    if (after(a) & LT_EPILOGUE_BIAS)
+        lv_cuda_plan_form(&a->b, LV_FORM_PLAIN, LV_BF16, call, &call->scratch_bytes);
     if (!is_bare(a) && !is_fused(a) && a->y.dtype != LV_F32)
         lv_cuda_carve(NULL, &call->scratch_bytes, 4 * lv_tensor_numel(&a->y));
     return 0;
@@ -44,9 +62,25 @@ int lv_cuda_build_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
     int ret = lv_cuda_build_form(lv_cuda(dev), &a->w, LV_FORM_PLAIN, a->x.dtype);
 
     (void)call;
-    if (ret < 0 || is_fused(a))
+    if (ret >= 0 && key.after & LT_EPILOGUE_BIAS)
+        ret = lv_cuda_build_form(lv_cuda(dev), &a->b, LV_FORM_PLAIN, LV_BF16);
+    if (ret < 0 || (is_fused(a) && !key.after))
         return ret;
-    return lv_cuda_gemm_get(lv_cuda(dev), &key) ? 0 : LV_ERR_UNSUPPORTED;
+    return lv_cuda_gemm_get(lv_cuda(dev), &key) || is_fused(a) ? 0 : LV_ERR_UNSUPPORTED;
+}
+
+/* With what follows it by cuBLASLt; LV_ERR_UNSUPPORTED where that has no algorithm. */
+static int run_after(LvCuda *cu, const LvLinearArgs *a, const LvGemmKey *key,
+                     const void *w, void *scratch, size_t *at)
+{
+    const void *bias = NULL;
+
+    if (!lv_cuda_gemm_get(cu, key))
+        return LV_ERR_UNSUPPORTED;
+    if (key->after & LT_EPILOGUE_BIAS &&
+        !(bias = lv_cuda_form(cu, &a->b, LV_FORM_PLAIN, LV_BF16, scratch, at)))
+        return LV_ERR_DEVICE;
+    return lv_cuda_gemm_after(cu, key, a->x.data, w, a->y.data, bias);
 }
 
 static int run_fused(LvCuda *cu, const LvLinearArgs *a, const void *w)
@@ -85,8 +119,14 @@ int lv_cuda_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 
     if (!w)
         return LV_ERR_DEVICE;
+    if (key.after &&
+        (ret = run_after(cu, a, &key, w, call->scratch, &at)) != LV_ERR_UNSUPPORTED)
+        return ret;
     if (is_fused(a))
         return run_fused(cu, a, w);
+    key.after = 0;
+    if (!is_bare(a))
+        key.out = LV_F32;
     if (!is_bare(a) && a->y.dtype != LV_F32)
         sum = lv_cuda_carve(call->scratch, &at, 4 * lv_tensor_numel(&a->y));
     ret = lv_cuda_gemm(cu, &key, a->x.data, w, sum, 0);

@@ -1,0 +1,221 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Kernels with one error each, that the emulated GPU has to find, and a few without.
+ * All run in one block of 64 threads, with 512 bytes of shared memory, on n floats.
+ */
+
+#include "lv_device.cuh"
+
+#define LV_KERNELS_PLANTED(X)                                                       \
+    X(fine_turn) X(fine_warp) X(fine_async)                                         \
+    X(read_behind) X(write_behind) X(read_freed) X(write_host) X(shared_behind)     \
+    X(shared_unset) X(shared_unset_fixed) X(misaligned) X(misaligned_shared)        \
+    X(other_barriers) X(lost_barrier) X(other_shuffles) X(race_write) X(race_read)  \
+    X(race_back) X(race_async) X(early_async)
+
+/* Without errors */
+
+LV_KERNEL lv_fine_turn(float *x, int n)
+{
+    LV_DYNAMIC float mem[];
+    int i = threadIdx.x;
+
+    mem[i] = i < n ? x[i] : 0;
+    __syncthreads();
+    if (i < n)
+        x[i] = mem[(i + 1) % n];
+}
+
+LV_KERNEL lv_fine_warp(float *x, int n)
+{
+    __shared__ float part[64];
+    int i = threadIdx.x, other = i ^ 1;
+
+    part[i] = i < n ? x[i] : 0;
+    __syncwarp();
+    part[i] += warp_sum(part[other]);
+    if (i < n)
+        x[i] = part[i];
+}
+
+LV_KERNEL lv_fine_async(float *x, int n)
+{
+    LV_DYNAMIC uint4 shared[];
+    int i = threadIdx.x;
+
+    if (i < 16)
+        copy_async(shared + i, (uint4 *)x + i, i < n / 4);
+    copy_commit();
+    copy_wait<0>();
+    __syncthreads();
+    if (i < n)
+        x[i] = ((float *)shared)[(i + 1) % n];
+}
+
+/* Memory of the device */
+
+LV_KERNEL lv_read_behind(float *x, int n)
+{
+    if (threadIdx.x == 0)
+        x[0] = x[n];
+}
+
+LV_KERNEL lv_write_behind(float *x, int n)
+{
+    if (threadIdx.x == 5)
+        x[n] = 1;
+}
+
+LV_KERNEL lv_read_freed(float *x, int n)
+{
+    if (threadIdx.x == 0)
+        x[0] = x[(1 << 20) + n];
+}
+
+LV_KERNEL lv_write_host(float *x, int n)
+{
+    float *host;
+
+    memcpy(&host, x, sizeof(host));
+    if (threadIdx.x == 0)
+        host[0] = n;
+}
+
+/* Shared memory */
+
+LV_KERNEL lv_shared_behind(float *x, int n)
+{
+    LV_DYNAMIC float mem[];
+
+    mem[threadIdx.x + 65] = n;
+    __syncthreads();
+    x[threadIdx.x % n] = 0;
+}
+
+LV_KERNEL lv_shared_unset(float *x, int n)
+{
+    LV_DYNAMIC float mem[];
+
+    if (threadIdx.x != 7)
+        mem[threadIdx.x] = n;
+    __syncthreads();
+    x[threadIdx.x % n] = mem[threadIdx.x] > 0;
+}
+
+LV_KERNEL lv_shared_unset_fixed(float *x, int n)
+{
+    __shared__ float part[64];
+
+    if (threadIdx.x != 7)
+        part[threadIdx.x] = n;
+    __syncthreads();
+    x[threadIdx.x % n] = part[threadIdx.x] > 0;
+}
+
+/* Alignment */
+
+LV_KERNEL lv_misaligned(float *x, int n)
+{
+    float4 v = *(const float4 *)(x + 1);
+
+    x[threadIdx.x % n] = v.x + v.y + v.z + v.w;
+}
+
+LV_KERNEL lv_misaligned_shared(float *x, int n)
+{
+    LV_DYNAMIC uint4 shared[];
+
+    ((float *)shared)[threadIdx.x] = n;
+    __syncthreads();
+    if (threadIdx.x == 0)
+        *(uint4 *)x = *(const uint4 *)((const float *)shared + 2);
+}
+
+/* Barriers */
+
+LV_KERNEL lv_other_barriers(float *x, int n)
+{
+    if (threadIdx.x < 32) {
+        x[threadIdx.x % n] = 1;
+        __syncthreads();
+    } else {
+        __syncthreads();
+    }
+}
+
+LV_KERNEL lv_lost_barrier(float *x, int n)
+{
+    if (threadIdx.x % 32 < 16)
+        __syncthreads();
+    x[threadIdx.x % n] = warp_sum(1);
+}
+
+LV_KERNEL lv_other_shuffles(float *x, int n)
+{
+    float v = threadIdx.x;
+
+    if (threadIdx.x % 2)
+        v = __shfl_xor_sync(0xFFFFFFFFu, v, 1);
+    else
+        __syncwarp();
+    x[threadIdx.x % n] = v;
+}
+
+/* Threads in each other's way */
+
+LV_KERNEL lv_race_write(float *x, int n)
+{
+    LV_DYNAMIC float mem[];
+
+    mem[threadIdx.x / 2] = threadIdx.x;
+    __syncthreads();
+    x[threadIdx.x % n] = mem[0];
+}
+
+LV_KERNEL lv_race_read(float *x, int n)
+{
+    LV_DYNAMIC float mem[];
+
+    mem[threadIdx.x] = n;
+    x[threadIdx.x % n] = mem[threadIdx.x & ~1];
+}
+
+LV_KERNEL lv_race_back(float *x, int n)
+{
+    LV_DYNAMIC float mem[];
+
+    mem[threadIdx.x] = n;
+    __syncthreads();
+    mem[threadIdx.x] = mem[(threadIdx.x + 1) % 64];
+    x[threadIdx.x % n] = 1;
+}
+
+/* The next copy starts while others may still read. */
+LV_KERNEL lv_race_async(float *x, int n)
+{
+    LV_DYNAMIC uint4 shared[];
+    float sum = 0;
+
+    for (int k = 0; k < 2; k++) {
+        if (threadIdx.x < 16)
+            copy_async(shared + threadIdx.x, (uint4 *)x, 1);
+        copy_commit();
+        copy_wait<0>();
+        __syncthreads();
+        sum += ((float *)shared)[(threadIdx.x + 20) % 64];
+    }
+    x[threadIdx.x % n] = sum;
+}
+
+/* Nobody waits for the copy. */
+LV_KERNEL lv_early_async(float *x, int n)
+{
+    LV_DYNAMIC uint4 shared[];
+
+    if (threadIdx.x < 16)
+        copy_async(shared + threadIdx.x, (uint4 *)x, 1);
+    copy_commit();
+    __syncthreads();
+    x[threadIdx.x % n] = ((float *)shared)[threadIdx.x];
+}

@@ -1,0 +1,9 @@
+# This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+#
+# Sourced by the shell tests, with $build set: the stand-in in place of driver and
+# cuBLASLt.
+
+LINVIDEO_LIBCUDA=$(absolute "$build/tests/emu/libcuda.so")
+LINVIDEO_LIBCUBLASLT=$(absolute "$build/tests/emu/libcublasLt.so")
+LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-samples}
+export LINVIDEO_LIBCUDA LINVIDEO_LIBCUBLASLT LINVIDEO_MODEL_PATH
