@@ -67,6 +67,6 @@ int lv_model_find(char path[LV_PATH_SIZE], const char *name, const LvMsg *msg)
         }
         p += len + (p[len] == ':');
     }
-    return lv_fail(msg, LV_ERR(ENOENT), "no model '%s': looked for %s.safetensors and .json in %s; "
-                   "set LINVIDEO_MODEL_PATH or give a path", name, name, folders);
+    return lv_fail(msg, LV_ERR(ENOENT), "no model '%s': looked for %s.safetensors and "
+                   ".json in %s; set LINVIDEO_MODEL_PATH or give a path", name, name, folders);
 }
