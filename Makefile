@@ -51,14 +51,15 @@ OBJS-pipeline = cache.o decode.o deliver.o denoise.o noise.o sample.o session.o 
 
 OBJS-api = lib.o model.o params.o
 
-OBJS-train = autoencoder.o blob.o caption.o codec.o color.o config.o evaluate.o export.o \
-             feeder.o flow.o   \
+OBJS-train = autoencoder.o blob.o bundle.o caption.o codec.o color.o compare.o config.o distill.o evaluate.o \
+             export.o feeder.o fake.o flow.o gates.o learn.o linearize.o maps.o prompts.o recipe.o states.o student.o trajectory.o   \
              frechet.o ground.o init.o latents.o log.o material.o measure.o      \
              render.o scene.o shape.o spm_train.o task.o tokenizer.o track.o     \
              trainer.o traits.o
 
-OBJS-tools = bench.o convert.o dataset.o eval.o generate.o inspect.o linvideo.o plot.o png.o \
-             probe.o progress.o setup.o sheet.o train.o y4m.o
+OBJS-tools = bench.o compare.o convert.o dataset.o devices.o distill.o eval.o generate.o \
+             inspect.o linearize.o linvideo.o plot.o png.o post.o probe.o progress.o report.o \
+             setup.o sheet.o stage.o train.o y4m.o
 
 # kernels: each file becomes a fatbin, and that an object that holds it as
 # lv_kernels_NAME; what they take of the device goes to NAME.log
@@ -67,6 +68,9 @@ KERNELS = attention attention_any cast elements hedgehog hedgehog_dx layout lina
           optim product rows
 
 KERNEL_OBJS-yes = $(KERNELS:%=$(BUILD)/kernels/%.o)
+
+# what each kernel takes of the device, from those logs
+RESOURCES-yes = $(BUILD)/kernels/resources.txt
 
 # products
 
@@ -83,7 +87,7 @@ SONAME     = liblinvideo.so.0
 PC         = $(BUILD)/liblinvideo.pc $(BUILD)/liblinvideo-uninstalled.pc
 COMMAND    = $(BUILD)/linvideo
 
-LIBS-yes               = $(STATIC_LIB) $(PC)
+LIBS-yes               = $(STATIC_LIB) $(PC) $(RESOURCES-$(CONFIG_CUDA))
 LIBS-$(CONFIG_SHARED) += $(SHARED_LIB)
 
 lib:   $(LIBS-yes)
@@ -115,6 +119,10 @@ $(BUILD)/kernels/%.fatbin: kernels/%.cu $(BUILD)/config.mak
 	$(Q)mkdir -p $(@D)
 	$(Q)$(NVCC) $(NVCCFLAGS) -I$L -MD -MP -MF $(@:.fatbin=.d) -MT $@ -Xptxas -v -fatbin \
 	    -o $@ $< > $(@:.fatbin=.log) 2>&1 || { cat $(@:.fatbin=.log) >&2; false; }
+
+$(BUILD)/kernels/resources.txt: $(KERNELS:%=$(BUILD)/kernels/%.fatbin) kernels/resources.awk
+	$(call say,GEN)
+	$(Q)awk -f kernels/resources.awk $(KERNELS:%=$(BUILD)/kernels/%.log) | sort > $@
 
 $(BUILD)/kernels/%.o: $(BUILD)/kernels/%.fatbin kernels/fatbin.S
 	$(call say,AS)

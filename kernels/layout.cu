@@ -188,24 +188,56 @@ LV_KERNEL lv_embed(LV_ARG LvEmbedArgs a, size_t n)
     put1(a.y, i, id >= 0 && id < a.table.dim[0] ? get1(a.table, id * c + i % c) : 0);
 }
 
-/* A block for each position: that of an id's first use adds up all its uses, in
- * order. The table was zeroed unless added to. */
-LV_KERNEL lv_embed_dx(LV_ARG LvEmbedDxArgs a)
+enum { SLICES = 8, SPAN = 4 }; /* warps; columns of a lane */
+
+/* Sums of the rows from `from` to `to` - 1 whose id it is, columns c, c + 32, ... */
+LV_INLINE void add_uses(const LvEmbedDxArgs &a, int id, int from, int to, int c,
+                        float sum[SPAN])
 {
     const int *ids = (const int *)a.ids.data;
+    int n = a.dtable.dim[1];
+
+    for (int i = from; i < to; i += WARP) {
+        int me = i + threadIdx.x % WARP;
+        unsigned uses = __ballot_sync(0xFFFFFFFFu, me < to && ids[me] == id);
+        for (; uses; uses &= uses - 1) {
+            size_t row = (size_t)(i + __ffs((int)uses) - 1) * n;
+#pragma unroll
+            for (int k = 0; k < SPAN; k++)
+                if (c + k * WARP < n)
+                    sum[k] += get1(a.dy, row + c + k * WARP);
+        }
+    }
+}
+
+/* A block for each position: that of an id's first use adds up all its uses, a warp an
+ * eighth of the positions, the eighths in order. The table was zeroed unless added to. */
+LV_KERNEL lv_embed_dx(LV_ARG LvEmbedDxArgs a)
+{
+    __shared__ float part[SLICES][SPAN * WARP];
+    const int *ids = (const int *)a.ids.data;
     int m = a.ids.dim[0], n = a.dtable.dim[1], me = blockIdx.x, id = ids[me];
-    int before = 0;
+    int before = 0, per = (m - me + SLICES - 1) / SLICES, lane = threadIdx.x % WARP;
+    int from = me + (int)(threadIdx.x / WARP) * per;
 
     for (int i = threadIdx.x; i < me; i += blockDim.x)
         before |= ids[i] == id;
     if (__syncthreads_or(before) || id < 0 || id >= a.dtable.dim[0])
         return;
-    for (int c = threadIdx.x; c < n; c += blockDim.x) {
-        float *at = (float *)a.dtable.data + (size_t)id * n + c, sum = *at;
-        for (int i = me; i < m; i++)
-            if (ids[i] == id)
-                sum += get1(a.dy, (size_t)i * n + c);
-        *at = sum;
+    for (int first = 0; first < n; first += SPAN * WARP) {
+        float sum[SPAN] = { 0 };
+        add_uses(a, id, from, min(from + per, m), first + lane, sum);
+        for (int k = 0; k < SPAN; k++)
+            part[threadIdx.x / WARP][k * WARP + lane] = sum[k];
+        __syncthreads();
+        if (threadIdx.x < SPAN * WARP && first + (int)threadIdx.x < n) {
+            float *at = (float *)a.dtable.data + (size_t)id * n + first + threadIdx.x;
+            float all = *at;
+            for (int k = 0; k < SLICES; k++)
+                all += part[k][threadIdx.x];
+            *at = all;
+        }
+        __syncthreads();
     }
 }
 

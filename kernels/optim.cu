@@ -76,6 +76,10 @@ LV_INLINE double loss_of(int kind, double e, double *slope)
         *slope = 2 * e;
         return e * e;
     }
+    if (kind == LV_LOSS_ABS) {
+        *slope = (e > 0) - (e < 0);
+        return fabs(e);
+    }
     root   = sqrt(e * e + 1e-4);
     *slope = e / root;
     return root - 1e-2;
@@ -87,6 +91,8 @@ LV_KERNEL lv_loss(LV_ARG LvLossArgs a, size_t n, double *part)
     size_t i, end, from = blockIdx.y * n;
     double w = ((const float *)a.weight.data)[blockIdx.y] / (double)n, sum = 0;
 
+    if (has(a.size))
+        w /= (double)fmaxf(((const float *)a.size.data)[blockIdx.y], LV_LOSS_FLOOR);
     for (my_run(n, blockIdx.x, gridDim.x, &i, &end); i < end; i += 2048) {
         for (int k = 0; k < 8 && i + k < end; k++) {
             double slope, e = (double)get1(a.x, from + i + k) -

@@ -169,7 +169,7 @@ static const AVOption linvideo_options[] = {
           "precision"),
     FORMAT("format"),
     FORMAT("pixel_format"),
-    STRING("device", "where to compute: auto (default), cpu, cuda, cuda:N",
+    STRING("device", "where to compute: auto (default; a GPU if it can), cpu, cuda, cuda:N",
            PARAM(device), FLAGS),
     { "memory_limit", "bytes to stay within (0: what is free)",
         PARAM(memory_limit), AV_OPT_TYPE_INT64, { .i64 = 0 }, 0, INT64_MAX,

@@ -5,6 +5,8 @@
  *
  *     bench_ops DEVICE [OP]
  *
+ * LV_BENCH_SMALL=1 in the environment cuts the shapes down, to try the program.
+ *
  * For each: microseconds, GB/s of tensors read and written once, TFLOP/s of products.
  * Runs follow one another without waiting between them; the shortest of three rounds
  * counts.
@@ -77,6 +79,36 @@ static const struct {
     { LV_OP_UPSAMPLE_DX, 0, "bb", { 80, 48, 28, 64 } },
     { LV_OP_RECALL, 0, "b", { 80, 48, 28, 64 } },
 };
+
+/** Sizes as LV_BENCH_SMALL has them. */
+static const struct {
+    int whole, small;
+} sizes[] = {
+    { M * W, 60 * W }, { M, 60 }, { N, 2 }, { 420, 30 }, { 8192, 64 }, { 32760, 64 },
+    { 33000000, 1000 }, { 33000, 33 }, { 80, 2 }, { 96, 12 }, { 48, 12 }, { 56, 8 },
+    { 28, 8 },
+};
+
+static int size_of(int n)
+{
+    for (int i = 0; i < LV_COUNT(sizes) && getenv("LV_BENCH_SMALL"); i++)
+        if (sizes[i].whole == n)
+            return sizes[i].small;
+    return n;
+}
+
+/* The numbers of a row: heads and channels stay, also when they equal a size. */
+static void set_numbers(int *n, int op, const int *whole)
+{
+    int conv = op >= LV_OP_CONV && op <= LV_OP_UPSAMPLE;
+    int grad = op == LV_OP_CONV_DX || op == LV_OP_CONV_DW || op == LV_OP_UPSAMPLE_DX;
+    int norm = op == LV_OP_QKNORM || op == LV_OP_QKNORM_DX;
+
+    for (int i = 0; i < 9; i++) {
+        int channels = i == 2 || (i == 3 && !norm) || conv || grad;
+        n[i] = channels && whole[i] == N ? N : size_of(whole[i]);
+    }
+}
 
 static void say(void *opaque, int level, const char *line)
 {
@@ -164,7 +196,7 @@ static int bench(LvDevice *dev, int row)
     LvOpArgs a;
     int ret;
 
-    memcpy(c.n, rows[row].n, sizeof(c.n));
+    set_numbers(c.n, c.op, rows[row].n);
     ops_case_args(&c, &a);
     if ((ret = make_tensors(dev, c.op, &a)) >= 0 &&
         (ret = lv_device_call(dev->fn->plan, dev, c.op, &a, &call)) >= 0 &&

@@ -324,7 +324,7 @@ START_TEST(loss)
 {
     OpsCase c  = { .op = LV_OP_LOSS, .type = "fff", .kind = 'n', .n = { 3, 5, 7, _i } };
     uint64_t s = 7;
-    double *in[3], *out[OPS_MAX_OUT], *d = normals(105, &s), *x, *moved, want = 0, got;
+    double *in[4] = { 0 }, *out[OPS_MAX_OUT], *d = normals(105, &s), *x, *moved, want = 0, got;
     LvOpArgs a;
 
     ops_case_args(&c, &a);

@@ -772,7 +772,7 @@ START_TEST(members)
     AT(Expand, y, 1);
     AT(Reduce, y, 1);
     AT(Fill, y, 0);
-    AT(Loss, dx, 4);
+    AT(Loss, dx, 5);
     AT(Sqsum, y, 1);
     AT(Adamw, ema, 6);
     AT(LinearDx, dx, 2);

@@ -768,7 +768,7 @@ static void log_is(const char *want)
 
 START_TEST(logs)
 {
-    const LvLogField field[] = { { "a", 0.5 }, { "b", NAN } };
+    const LvLogField field[] = { lv_log_number("a", 0.5), lv_log_number("b", NAN) };
     char path[256];
     FILE *f = lv_log_open(in_folder("log", path), 0, &keep);
 

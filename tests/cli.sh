@@ -70,7 +70,8 @@ says "help lists the commands" 0 '^ *generate ' "$linvideo" --help
 says "version" 0 '^liblinvideo [0-9]+\.[0-9]+\.[0-9]+' "$linvideo" --version
 says "no command: usage" 2 '^Usage' "$linvideo"
 says "unknown command" 2 'no command "paint"' "$linvideo" paint
-for command in generate inspect bench dataset train eval; do
+for command in generate inspect bench dataset train linearize distill compare report eval \
+               devices; do
     says "help of $command" 0 "^Usage: linvideo $command" "$linvideo" $command --help
 done
 says "generate --help names every parameter" 0 '--negative_prompt' \
@@ -310,6 +311,109 @@ says "train: an unknown precision" 2 'none of auto, f32, bf16' \
     "$linvideo" train --precision f8 long.json
 says "train: an unknown option" 2 'no option "depth"' "$linvideo" train --depth 1 long.json
 says "train: no recipe" 1 'prompt.txt: line' "$linvideo" train prompt.txt
+
+# Post-training, of the tiny model
+
+# Few clips, small steps.
+small="--set trajectories.prompts=6 --set trajectories.clips=6 --set trajectories.batch=4
+    --set maps.steps=2 --set maps.batch=2 --set linearize.batch=4 --set linearize.micro=2
+    --set distill.batch=4 --set distill.micro=2 --set fake.ratio=2"
+
+# shellcheck disable=SC2086
+linearize() {
+    "$linvideo" linearize $small --layers 1 --steps 6 "$@"
+}
+
+# shellcheck disable=SC2086
+distill() {
+    "$linvideo" distill $small --steps 4 "$@"
+}
+
+says "linearize: stopped at a step" 3 'linearize 3/6: error [0-9.e-]+, count [0-2],' \
+    linearize --dir lin --until 3 ./whole.safetensors
+equal "the stages until then" "$(cd lin && echo *)" \
+    "linearize.jsonl linearize.safetensors maps.jsonl maps.safetensors trajectories.safetensors"
+says "linearize: to the end" 0 'wrote lin/model.safetensors; its velocities differ' \
+    linearize --dir lin ./whole.safetensors
+equal "a line for each step" "$(sed 's/,.*//' lin/linearize.jsonl | tr '\n' ' ')" \
+    '{"step": 1 {"step": 2 {"step": 3 {"step": 4 {"step": 5 {"step": 6 '
+for field in errors alpha eta con reg r dr rho kind lr grad_norm seconds; do
+    equal "with $field" "$(grep -c "\"$field\": " lin/linearize.jsonl)" 6
+done
+says "linearize: the same without a stop" 0 'linear layers [01]$' \
+    linearize -o lin2.safetensors ./whole.safetensors
+cmp -s lin/model.safetensors lin2.safetensors && ok "the same model" ||
+    not_ok "the same model"
+says "inspect: a linear layer" 0 'attention .*linear in layer [01]' \
+    "$linvideo" inspect ./lin2.safetensors
+status "generate: with it" 0 generate --model ./lin2.safetensors -o l2.y4m "$prompt"
+printf 'a red circle\nwaves\n' >two.txt
+says "linearize: prompts of a file, layers by number" 0 'linear layers 1$' \
+    linearize --dir lin3 --prompts two.txt --select 1 --objective anchored \
+    --states stream --weight unit --map relu ./whole.safetensors
+says "linearize: each layer alone" 0 '^1 [0-9.e-]+$' \
+    linearize --dir lin --stage sensitivity ./whole.safetensors
+says "linearize: other settings" 1 'was made with other settings' \
+    linearize --dir lin --set linearize.lambda=0.5 ./whole.safetensors
+says "linearize: another teacher" 1 'trajectories of teacher=' \
+    linearize --dir lin ./tiny/../lin2.safetensors
+says "linearize: a model that is linear" 1 'has linear layers already' \
+    linearize --dir lin4 ./lin2.safetensors
+says "linearize: which model" 2 'which model' "$linvideo" linearize
+says "linearize: an unknown stage" 2 'no stage "text"' linearize --stage text x
+says "linearize: an unknown option" 2 'no option "depth"' linearize --depth 1 x
+says "linearize: an unknown objective" 1 'objective is "best"' \
+    linearize --objective best ./whole.safetensors
+says "linearize: an unknown setting" 1 'no SECTION.KEY=VALUE' \
+    linearize --set linearize.speed=1 ./whole.safetensors
+status "linearize: stopped by SIGINT" 130 timeout --preserve-status -s INT 2 \
+    "$linvideo" linearize --dir lin5 --steps 1000000 --set trajectories.prompts=2 \
+    --set trajectories.clips=2 ./whole.safetensors
+equal "what was done is in the log" "step=$(wc -l <lin5/linearize.jsonl)" \
+    "$(steps_of lin5/linearize.safetensors)"
+
+says "report: the table" 0 '^  linear layers +[01]$' env PATH=/nowhere "$linvideo" report \
+    --plots drawn --json r.json lin/linearize.jsonl lin3/linearize.jsonl
+for line in 'count changed +[0-9]+ times' 'relative error +[0-9.e-]+; by time' \
+    'no gnuplot here: drawn/layers.gp'; do
+    echo "$said" | grep -qE "$line" && ok "report: $line" || not_ok "report: $line" "$said"
+done
+equal "report: scripts are left" "$(cd drawn && echo *.gp)" \
+    "errors-lin.gp errors-lin3.gp layers.gp shares-lin.gp shares-lin3.gp"
+says "report: JSON" 0 '"flips": [0-9]' cat r.json
+says "report: no log" 1 'No such file' "$linvideo" report none.jsonl
+says "report: another log" 2 'no log of linvideo linearize' \
+    "$linvideo" report tiny/flow.jsonl
+
+says "distill: stopped at a step" 3 'distill 2/4: error' \
+    distill --dir dis --teacher ./whole.safetensors --until 2 ./lin2.safetensors
+equal "both nets are there" "$(cd dis && echo *)" \
+    "distill.jsonl distill.safetensors distill.safetensors.fake-2 trajectories.safetensors"
+says "distill: to the end" 0 'wrote dis/model.safetensors: 4 steps, guidance 1' \
+    distill --dir dis --teacher ./whole.safetensors ./lin2.safetensors
+status "distill: without a stop" 0 distill --dir dis2 --teacher ./whole.safetensors \
+    -o dis2.safetensors ./lin2.safetensors
+cmp -s dis/model.safetensors dis2.safetensors && ok "the same model" ||
+    not_ok "the same model"
+says "inspect: its sampler" 0 'sampler +renoise, 4 steps, shift 5, guidance 1' \
+    "$linvideo" inspect ./dis2.safetensors
+status "generate: as it says" 0 "$linvideo" generate --model ./dis2.safetensors --seed 1 \
+    -o d2.y4m "$prompt"
+says "distill: an unknown stage" 2 'no stage "maps"' distill --stage maps x
+
+says "compare: the table" 0 '^Frechet distance +[0-9.e-]+ +[0-9.e-]+ +[0-9.]+$' \
+    "$linvideo" compare -q --clips 2 --wording plain --json c.json ./lin2.safetensors \
+    ./whole.safetensors
+for name in frechet_ratio flicker_ratio distance_ratio; do
+    grep -q "\"$name\": [0-9]" c.json && ok "compare: $name" || not_ok "compare: $name"
+done
+says "compare: a model with itself" 0 '"distance": 0.0,' "$linvideo" compare -q --clips 2 \
+    --json - ./whole.safetensors ./whole.safetensors
+says "compare: one model" 2 'which student and which teacher' "$linvideo" compare motion
+says "compare: other sizes" 2 'makes 32x32' \
+    "$linvideo" compare -q --wording plain ./whole.safetensors motion
+says "compare: one clip" 2 'no whole number of 2 to' \
+    "$linvideo" compare --clips 1 motion motion
 
 # Evaluation
 

@@ -2,7 +2,8 @@
 # This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
 #
 # The CUDA device with its kernels on the CPU (tests/emu): that it finds errors of
-# kernels; what is said of a machine that won't do; every op of the list.
+# kernels; what is said of a machine that won't do; every op of the list; a little of
+# post-training.
 
 . "$(dirname "$0")/report.sh"
 cd "$(dirname "$0")/.." || exit 1
@@ -75,8 +76,39 @@ refused "no memory" 'needs? [0-9.]+ MiB.*[0-9.]+ (free|are available)' EMU_MEMOR
 refused "no memory for products" 'needs 32\.0 MiB, cuda:0 \(emulated, 9\.0\) has 28\.6 free' \
     EMU_MEMORY=30000000
 
+# Devices, and which one "auto" is
+
+# shows NAME PATTERN COMMAND...: what it prints, its status being 0
+shows() {
+    shows_name=$1 pattern=$2
+    shift 2
+    said=$("$@" 2>&1) && echo "$said" | grep -qE -e "$pattern" && ok "$shows_name" ||
+        not_ok "$shows_name" "no \"$pattern\", or status not 0: $said"
+}
+
+linvideo=$build/linvideo
+clip="$linvideo generate --size 32x32 --steps 1 --clip_frames 1 -o /dev/null circle"
+shows "devices: the cpu" '^cpu +cpu \(.*, [0-9]+ threads?\), .* of .* free$' "$linvideo" devices
+shows "devices: a GPU" '^cuda:0 +emulated, compute capability 9\.0, .* of 4\.0 GiB free, driver' \
+    "$linvideo" devices
+shows "devices: three" '^cuda:2 ' env EMU_DEVICES=3 "$linvideo" devices
+shows "devices: one that is too old" 'not usable: .*compute capability 8\.0 is needed' \
+    env EMU_ARCH=75 "$linvideo" devices
+shows "devices: no driver" '^cuda +none here; cuda: .*cannot open' \
+    env LINVIDEO_LIBCUDA=/none/libcuda.so "$linvideo" devices
+shows "devices: no device" 'the driver sees no device' env EMU_DEVICES=0 "$linvideo" devices
+shows "devices: as JSON" '"capability": "9.0"' "$linvideo" devices --json
+shows "auto is the GPU" 'device: cuda:0 \(emulated, 9\.0\)$' $clip
+shows "auto is the cpu without a driver" 'device: cpu \(.*\); cuda: .*cannot open' \
+    env LINVIDEO_LIBCUDA=/none/libcuda.so $clip
+shows "auto is the cpu where no kernels fit" 'device: cpu \(.*\); cuda: no kernels' \
+    env EMU_NO_IMAGE=1 $clip
+shows "auto is the cpu with an old device" 'device: cpu \(.*\); .*8\.0 is needed' \
+    env EMU_ARCH=75 $clip
+
 # Ops
 
 export LV_TEST_DEVICE=cuda LV_TEST_GUARD=0 CK_FORK=no CK_DEFAULT_TIMEOUT=0
 succeeds "check_ops on the emulated GPU" "$build/tests/check_ops"
+succeeds "check_post on the emulated GPU" env CK_RUN_CASE=device "$build/tests/check_post"
 finish

@@ -33,9 +33,12 @@ void ref_loss(const LvLossArgs *a, double **in, double **out)
     for (size_t i = 0; i < ops_numel(&a->x); i++) {
         double e = in[0][i] - in[1][i], w = in[2][i / n] / (double)n;
         double r = sqrt(e * e + 1e-4);
-        int mse  = a->kind == LV_LOSS_MSE;
-        out[0][i / n] += w * (mse ? e * e : r - 1e-2);
-        add(out[1], i, w * (mse ? 2 * e : e / r));
+        const double f[LV_LOSS_NB]     = { e * e, r - 1e-2, fabs(e) };
+        const double slope[LV_LOSS_NB] = { 2 * e, e / r, (e > 0) - (e < 0) };
+        if (in[3])
+            w /= fmax(in[3][i / n], (double)LV_LOSS_FLOOR);
+        out[0][i / n] += w * f[a->kind];
+        add(out[1], i, w * slope[a->kind]);
     }
 }
 

@@ -55,7 +55,7 @@ static const struct {
     [LV_OP_EXPAND]     = { "A-", "01", "..", 0, 0, 0 },
     [LV_OP_REDUCE]     = { "A-", "01", "..", 1e-6, 0, 0 },
     [LV_OP_FILL]       = { "-", "0", ".", 0, 0, 0 },
-    [LV_OP_LOSS]       = { "Aag--", "01ff2", "....o", 3e-7, 0, 3e-7 },
+    [LV_OP_LOSS]       = { "Aagg--", "01fff2", "...o.o", 3e-7, 0, 3e-7 },
     [LV_OP_SQSUM]      = { "A-", "ff", "..", 1e-9, 0, 0 },
     [LV_OP_ADAMW]      = { "Ahq--+-", "fffffff", "..o...o", 3e-7, 0, 3e-7 },
     [LV_OP_LINEAR_DX]  = { "Aw-", "012", "...", 2e-6, 3e-3, 0 },
@@ -105,12 +105,14 @@ typedef struct Row {
 #define ON1   OPS_ON_1
 #define FIX   OPS_FIXED
 #define ONDY  OPS_ON_DY
+#define SIZES OPS_SIZES
 #define NO(i) OPS_LESS(i)
 #define AD(i) OPS_ADD(i)
 #define SLOW  LV_PATCH_CHANNEL_SLOW
 #define FAST  LV_PATCH_CHANNEL_FAST
 #define MSE   LV_LOSS_MSE
 #define ROOT  LV_LOSS_SMOOTH
+#define ABS   LV_LOSS_ABS
 #define HEDGE LV_MAP_HEDGEHOG
 #define RELUM LV_MAP_RELU
 #define TAYL  LV_MAP_TAYLOR
@@ -531,6 +533,17 @@ static const Row rows[] = {
     { LV_OP_UPSAMPLE_DX, 0,     "ff bb", "n", 0, 0, { 1, 1, 1, 1 } },
     { LV_OP_UPSAMPLE_DX, AD(0), "ff bb bf", "n", 0, 0, { 2, 3, 17, 16 } },
 
+    /* more losses, as above; behind all others, whose random numbers so stay */
+    { LV_OP_LOSS, 0,     "fff bbf", "nzl", 0, 0, { 3, 33, 131, ABS } },
+    { LV_OP_LOSS, SIZES, "fff bbf", "nz", 0, 0, { 4, 9, 217, MSE } },
+    { LV_OP_LOSS, SIZES | NO(1), "fff", "n", 0, 0, { 2, 65, 517, ABS } },
+
+    /* and gradients of linear attention at the least of sizes */
+    { LV_OP_LINATTN_DX, 0, "fffff", "n", 0, 0, { 7, 2, 5, 3, HEDGE } },
+    { LV_OP_LINATTN_DX, 0, "fffff", "n", 4, 0.1f, { 7, 2, 5, 3, RELUM } },
+    { LV_OP_LINATTN_DX, 0, "fffff", "n", 4, 0, { 7, 2, 5, 3, TAYL } },
+    { LV_OP_MIX_DX, 0,     "ffff", "n", 0, 0, { 7, 5 } },
+
     /* F Y X C O T k step P; types x w r y; SILU with a residual, pad k / 2 */
     { LV_OP_CONV3, 0,             "ffff bbbb", "n", 0, 0, { 1, 1, 1, 1, 1, 2, 1, 1, 1 } },
     { LV_OP_CONV3, B | FIX,       "ffff bbbb fbfb bfff bhff", "nz", 0, 0,
@@ -899,7 +912,8 @@ static void shape_loss(LvLossArgs *a, const int *n, int f, float s)
 {
     LvTensor t = T2(n[0] * n[1], n[2]);
 
-    *a = (LvLossArgs) { t, t, T1(n[0]), T1(n[0]), OUT(1, t), .kind = n[3] };
+    *a = (LvLossArgs) { t, t, T1(n[0]), IF(SIZES, T1(n[0])), T1(n[0]), OUT(1, t),
+                        .kind = n[3] };
     (void)s;
 }
 

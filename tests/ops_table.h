@@ -27,6 +27,7 @@ enum OpsFlags {
     OPS_ON_DY = 1 << 11, ///< the first output lies on dy
     OPS_NORM  = 1 << 12, ///< norm of ADAMW
     OPS_NO_X  = 1 << 13, ///< no x, where it is optional
+    OPS_SIZES = 1 << 14, ///< size of LOSS
 };
 
 /** Output i is absent; output i is added to (bit i of `add`). */

@@ -24,6 +24,7 @@ static const char usage[] =
     "  --threads N       0: one for each core (default)\n"
     "  --isa NAME        leaves of the CPU: c, avx2, avx512 (default: the best);\n"
     "                    ref: no CPU device, but ops by their definitions in f64\n"
+    "  --device NAME     cpu (default), cuda, cuda:N\n"
     "  --bundle FILE     model that the sample's reference belongs to\n"
     "                    (" DEFAULT_BUNDLE ")\n"
     "\n"
@@ -72,6 +73,7 @@ typedef struct Options {
     double tolerance;
     const char *precision, *bundle;
     LvDeviceOptions device;
+    const char *name;       ///< of the device
 } Options;
 
 /* 0, or -1 when the command line is wrong. */
@@ -82,6 +84,7 @@ static int parse(Options *o, int argc, char **argv)
         { "precision", required_argument, NULL, 'p' },
         { "threads",   required_argument, NULL, 'n' },
         { "isa",       required_argument, NULL, 'i' },
+        { "device",    required_argument, NULL, 'd' },
         { "bundle",    required_argument, NULL, 'b' },
         { "help",      no_argument,       NULL, 'h' },
         { NULL, 0, NULL, 0 },
@@ -94,6 +97,7 @@ static int parse(Options *o, int argc, char **argv)
         case 'p': o->precision      = optarg;       break;
         case 'n': o->device.threads = atoi(optarg); break;
         case 'i': o->device.isa     = optarg;       break;
+        case 'd': o->name           = optarg;       break;
         case 'b': o->bundle         = optarg;       break;
         default:  return -1;
         }
@@ -119,11 +123,11 @@ static int run_files(char **files, int n, const NetsOptions *opt)
     return failed ? 2 : totals->outside > 0;
 }
 
-static int open_device(LvDevice **dev, const LvDeviceOptions *o)
+static int open_device(LvDevice **dev, const Options *o)
 {
-    if (o->isa && !strcmp(o->isa, "ref"))
+    if (o->device.isa && !strcmp(o->device.isa, "ref"))
         return ref_device_open(dev, &msg);
-    return lv_device_open(dev, "cpu", o, &msg);
+    return lv_device_open(dev, o->name ? o->name : "cpu", &o->device, &msg);
 }
 
 int main(int argc, char **argv)
@@ -140,7 +144,7 @@ int main(int argc, char **argv)
     opt.bundle = o.bundle;
     opt.dtype  = strcmp(o.precision, "f32") ? LV_BF16 : LV_F32;
     totals.tolerance = o.tolerance > 0 ? o.tolerance : opt.dtype == LV_F32 ? 1e-5 : 2e-2;
-    if (open_device(&opt.dev, &o.device) < 0)
+    if (open_device(&opt.dev, &o) < 0)
         return 2;
     status = run_files(argv + optind, argc - optind, &opt);
     lv_device_close(&opt.dev);

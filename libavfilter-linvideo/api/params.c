@@ -59,7 +59,7 @@ static const LvOption options[] = {
     { "format", LV_OPT_ENUM, AT(format), 0, 3, NEVER, formats, "NAME",
       "yuv420p, yuv444p, gbrp, rgb24 [yuv420p]" },
     { "device", LV_OPT_STRING, AT(device), 0, 0, NEVER, NULL, "NAME",
-      "auto, cpu, cuda, cuda:N for another GPU than the first [auto: cpu]" },
+      "auto, cpu, cuda, cuda:N for another GPU than the first [auto: a GPU if it can]" },
     { "threads", LV_OPT_INT, AT(threads), 1, 1024, 0, NULL, "N",
       "threads; frames are the same for any number [one for each core]" },
     { "memory_limit", LV_OPT_BYTES, AT(memory_limit), 1, 1e18, 0, NULL, "BYTES",

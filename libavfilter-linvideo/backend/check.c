@@ -456,6 +456,8 @@ static const char *check_loss(const LvLossArgs *a)
     if (!is(&a->weight, F32, 1) || a->x.dim[0] % a->weight.dim[0] ||
         !is(&a->loss, F32, 1) || a->loss.dim[0] != a->weight.dim[0])
         return "weight and loss must be [B] f32, B dividing the first size of x";
+    if (!vector_or_absent(&a->size, a->weight.dim[0]))
+        return "size must be [B] f32";
     return a->kind < 0 || a->kind >= LV_LOSS_NB ? "unknown loss" : NULL;
 }
 

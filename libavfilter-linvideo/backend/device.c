@@ -4,15 +4,39 @@
 
 #include "backend/device.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { LINE = 512 };
+
+static void keep_line(void *opaque, int level, const char *line)
+{
+    (void)level;
+    snprintf(opaque, LINE, "%s", line);
+}
+
+/* What the GPU says while it is tried is no error. */
+static int auto_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
+{
+    char why[LINE] = "";
+    const LvMsg tried = { keep_line, why, LV_MSG_ERROR };
+    int ret = opt->isa ? LV_ERR_DEVICE : lv_cuda_open(dev, opt, &tried);
+
+    if (ret >= 0)
+        (*dev)->msg = msg;
+    else if ((ret = lv_cpu_open(dev, opt, msg)) < 0)
+        return ret;
+    lv_msg(msg, LV_MSG_INFO, "device: %s%s%s", (*dev)->about, *why ? "; " : "", why);
+    return 0;
+}
 
 static const struct {
     const char *name;
     int (*open)(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg);
     int many; /* a number may follow the name: "cuda:1" */
 } devices[] = {
-    { "auto", lv_cpu_open, 0 },
+    { "auto", auto_open, 0 },
     { "cpu",  lv_cpu_open, 0 },
     { "cuda", lv_cuda_open, 1 },
     { "null", lv_null_open, 0 },

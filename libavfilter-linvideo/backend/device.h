@@ -53,6 +53,11 @@ typedef struct LvDeviceFns {
     void (*unpin)(LvDevice *dev, void *host);
     /** Wait for all that was started. */
     int (*sync)(LvDevice *dev);
+    /** Optional, both or none: note, as mark number n >= 0, when the device comes to this
+     *  point of what was started; after sync() the seconds from one mark to another.
+     *  @return of mark(): 0 or a code */
+    int (*mark)(LvDevice *dev, int n);
+    double (*between)(LvDevice *dev, int from, int to);
     /** Bytes free for alloc() now. */
     size_t (*available)(const LvDevice *dev);
     /** Build memory every thread needs (the largest thread_bytes so far). */
@@ -95,7 +100,8 @@ typedef struct LvDeviceOptions {
 
 /**
  * Open a device by name: "cpu", "cuda" (the first), "cuda:1" (the second), "null",
- * "auto" (NULL): the cpu.
+ * "auto" (NULL): the first cuda device, if driver, cuBLASLt, the device and this build's
+ * kernels fit each other, else the cpu; a message at level INFO says which, and why.
  *
  * @param[out] dev freed with lv_device_close(); NULL on error
  * @return 0, -ENOMEM, -EINVAL (unknown name; the message lists the known ones),
@@ -122,6 +128,25 @@ int lv_device_call(const LvOpTable *table, LvDevice *dev, int op,
 
 /** Whether the device runs op. */
 int lv_device_has(const LvDevice *dev, int op);
+
+/** A CUDA device, usable or not. */
+typedef struct LvCard {
+    char name[64];
+    int major, minor;    ///< compute capability
+    size_t free, total;  ///< bytes of memory; 0: unknown
+    int driver;          ///< what the driver can do: 12040 for CUDA 12.4
+    char why_not[256];   ///< why it can't be used here; "" when it can
+} LvCard;
+
+enum { LV_MAX_CARDS = 64 };
+
+/**
+ * Tell of all CUDA devices. Each is opened for a moment.
+ *
+ * @return how many there are, of which `most` are told of; LV_ERR_DEVICE with a message
+ *         (no driver, no device...)
+ */
+int lv_cuda_list(LvCard *cards, int most, const LvMsg *msg);
 
 /** The constructors behind lv_device_open(). */
 int lv_cpu_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg);

@@ -6,10 +6,21 @@
 
 #include "backend/device.h"
 
+static int refuse(const LvMsg *msg)
+{
+    return lv_fail(msg, LV_ERR_DEVICE, "cuda: this build has no CUDA device: "
+                   "./configure found no nvcc, or was told --disable-cuda");
+}
+
 int lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
 {
     (void)opt;
     *dev = NULL;
-    return lv_fail(msg, LV_ERR_DEVICE, "cuda: this build has no CUDA device: "
-                   "./configure found no nvcc, or was told --disable-cuda");
+    return refuse(msg);
+}
+
+int lv_cuda_list(LvCard *cards, int most, const LvMsg *msg)
+{
+    (void)cards, (void)most;
+    return refuse(msg);
 }

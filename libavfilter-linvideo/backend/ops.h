@@ -357,17 +357,23 @@ typedef struct LvFillArgs {
     float value;
 } LvFillArgs;
 
-/** Losses of an element e = x - target. SMOOTH is sqrt(e^2 + 1e-4) - 1e-2. */
-enum LvLossKind { LV_LOSS_MSE, LV_LOSS_SMOOTH, LV_LOSS_NB };
+/** Losses of an element e = x - target. SMOOTH is sqrt(e^2 + 1e-4) - 1e-2, ABS is |e|,
+ *  whose slope at 0 is 0. */
+enum LvLossKind { LV_LOSS_MSE, LV_LOSS_SMOOTH, LV_LOSS_ABS, LV_LOSS_NB };
+
+/** What sizes of LOSS are at least. */
+#define LV_LOSS_FLOOR 1e-3f
 
 /**
- * loss[b] = weight[b] / n sum_i f(e_i), dx = weight[b] / n f'(e), with n elements in
- * each of B samples; sums in f64. The first dimension of x is a multiple of B.
+ * loss[b] = w / n sum_i f(e_i), dx = w / n f'(e), with n elements in each of B samples
+ * and w = weight[b] / max(size[b], LV_LOSS_FLOOR); sums in f64. The first dimension of x
+ * is a multiple of B.
  */
 typedef struct LvLossArgs {
     LvTensor x;      ///< in:  any shape, act
     LvTensor target; ///< in:  same shape, act
     LvTensor weight; ///< in:  [B] f32
+    LvTensor size;   ///< in:  [B] f32, optional (ones)
     LvTensor loss;   ///< out: [B] f32
     LvTensor dx;     ///< out: shape of x, act, optional
     int kind;        ///< LvLossKind
@@ -629,7 +635,7 @@ typedef struct LvUpsampleDxArgs {
     X(EXPAND,     expand,     Expand,     1, 1) \
     X(REDUCE,     reduce,     Reduce,     1, 1) \
     X(FILL,       fill,       Fill,       0, 1) \
-    X(LOSS,       loss,       Loss,       3, 2) \
+    X(LOSS,       loss,       Loss,       4, 2) \
     X(SQSUM,      sqsum,      Sqsum,      1, 1) \
     X(ADAMW,      adamw,      Adamw,      3, 4) \
     X(LINEAR_DX,  linear_dx,  LinearDx,   2, 1) \

@@ -54,6 +54,15 @@ void lv_file_put(LvFile *f, const void *data, size_t size)
     }
 }
 
+void lv_file_hole(LvFile *f, size_t size)
+{
+    off_t end = f->error ? 0 : lseek(f->fd, (off_t)size, SEEK_CUR);
+
+    f->size += size;
+    if (!f->error && (end < 0 || ftruncate(f->fd, end) < 0))
+        f->error = LV_ERR(errno);
+}
+
 int lv_file_finish(LvFile *f, const LvMsg *msg)
 {
     if (!f->error && fsync(f->fd) < 0)

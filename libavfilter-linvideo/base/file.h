@@ -26,6 +26,9 @@ int lv_file_create(LvFile *f, const char *path, const LvMsg *msg);
 /** Append bytes; an error is kept for lv_file_finish(). */
 void lv_file_put(LvFile *f, const void *data, size_t size);
 
+/** Append zeros, which take no room where files may have holes. */
+void lv_file_hole(LvFile *f, size_t size);
+
 /** End: the file is at its place, or nothing is left of it. 0, or -errno after a
  *  message. */
 int lv_file_finish(LvFile *f, const LvMsg *msg);

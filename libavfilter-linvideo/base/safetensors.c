@@ -374,6 +374,11 @@ void lv_safetensors_drop(const LvSafetensors *st, const LvFileTensor *t)
     lv_map_drop(&st->map, t->data, t->size);
 }
 
+size_t lv_safetensors_place(const LvSafetensors *st, const LvFileTensor *t)
+{
+    return (size_t)((const uint8_t *)t->data - st->map.data);
+}
+
 const char *lv_safetensors_path(const LvSafetensors *st)
 {
     return st->path;
@@ -471,8 +476,10 @@ static int put_data(LvFile *f, const Writing *w)
         const void *data = w->order[i]->data;
         if (!data && w->feed)
             ret = w->feed->get(w->feed->opaque, (int)(w->order[i] - w->tensors), &data);
-        if (ret >= 0)
+        if (ret >= 0 && data)
             lv_file_put(f, data, w->order[i]->size);
+        else if (ret >= 0)
+            lv_file_hole(f, w->order[i]->size);
     }
     return ret;
 }

@@ -26,7 +26,8 @@ typedef struct LvFileTensor {
     int rank;           ///< 0 (a scalar) to LV_FILE_MAX_RANK
     int64_t dim[LV_FILE_MAX_RANK]; ///< each >= 0
     size_t numel;       ///< product of dims
-    const void *data;   ///< in the mapping; unaligned
+    const void *data;   ///< in the mapping; unaligned. To be written: NULL stands for
+                        ///< zeros, which take no room where files may have holes
     size_t size;        ///< bytes
 } LvFileTensor;
 
@@ -62,6 +63,9 @@ const LvFileTensor *lv_safetensors_find(const LvSafetensors *st, const char *nam
 
 /** Value of a metadata key, NULL when absent. Lives as long as st. */
 const char *lv_safetensors_meta(const LvSafetensors *st, const char *key);
+
+/** Where the data of tensor t of st, a file, begin: bytes from its start. */
+size_t lv_safetensors_place(const LvSafetensors *st, const LvFileTensor *t);
 
 /** Path (or name) it was opened by. */
 const char *lv_safetensors_path(const LvSafetensors *st);

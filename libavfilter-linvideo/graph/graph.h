@@ -91,6 +91,7 @@ static inline LvTensor lv_reshape(LvTensor t, int rank, const int *dim)
 #define lv_linear(g, ...)     lv_linear_(LV_HERE(g), __VA_ARGS__)
 #define lv_norm(g, ...)       lv_norm_(LV_HERE(g), __VA_ARGS__)
 #define lv_gate(g, ...)       lv_gate_(LV_HERE(g), __VA_ARGS__)
+#define lv_gate_to(g, ...)    lv_gate_to_(LV_HERE(g), __VA_ARGS__)
 #define lv_qknorm(g, ...)     lv_qknorm_(LV_HERE(g), __VA_ARGS__)
 #define lv_attn(g, ...)       lv_attn_(LV_HERE(g), __VA_ARGS__)
 #define lv_linattn(g, ...)    lv_linattn_(LV_HERE(g), __VA_ARGS__)
@@ -114,6 +115,7 @@ static inline LvTensor lv_reshape(LvTensor t, int rank, const int *dim)
 #define lv_reduce(g, ...)     lv_reduce_(LV_HERE(g), __VA_ARGS__)
 #define lv_fill(g, ...)       lv_fill_(LV_HERE(g), __VA_ARGS__)
 #define lv_loss(g, ...)       lv_loss_(LV_HERE(g), __VA_ARGS__)
+#define lv_loss_by(g, ...)    lv_loss_by_(LV_HERE(g), __VA_ARGS__)
 #define lv_sqsum(g, ...)      lv_sqsum_(LV_HERE(g), __VA_ARGS__)
 #define lv_adamw(g, ...)      lv_adamw_(LV_HERE(g), __VA_ARGS__)
 
@@ -159,9 +161,15 @@ LvTensor lv_expand_(LvGraph *g, LvTensor x, int n);
 LvTensor lv_reduce_(LvGraph *g, LvTensor x, int n);
 /** y, which is external or a weight, is written. */
 void lv_fill_(LvGraph *g, LvTensor y, float value);
-/** Loss of each sample, [B]; dx: set to the gradient, of type dtype. weight: [B]. */
+/** Loss of each sample, [B]; dx: set to the gradient, of type dtype; NULL: not wanted.
+ *  weight: [B]. */
 LvTensor lv_loss_(LvGraph *g, LvTensor x, LvTensor target, LvTensor weight, int kind,
                   LvDtype dtype, LvTensor *dx);
+/** The same with weights divided by sizes [B] f32, which may be absent. */
+LvTensor lv_loss_by_(LvGraph *g, LvTensor x, LvTensor target, LvTensor weight,
+                     LvTensor size, int kind, LvDtype dtype, LvTensor *dx);
+/** r + mod[row] x written to y, which is external and may be r or x. */
+void lv_gate_to_(LvGraph *g, LvTensor r, LvTensor x, LvTensor mod, int row, LvTensor y);
 /** y, [1] f32, is written, or added to. */
 void lv_sqsum_(LvGraph *g, LvTensor x, LvTensor y, int add);
 /** Optional: norm, ema. All others are external or weights, [n] f32. */

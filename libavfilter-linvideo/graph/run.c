@@ -179,9 +179,15 @@ static int check_bound(const LvProgram *p)
                                   "graph: program is not built");
 }
 
+/* Time of a device that works while the host goes on is known to itself. */
+static int has_marks(const LvProgram *p)
+{
+    return p->seconds && p->dev->fn->mark;
+}
+
 static int run_records(LvProgram *p, LvRunHook hook, void *opaque)
 {
-    int ret = 0;
+    int ret = has_marks(p) ? p->dev->fn->mark(p->dev, 0) : 0;
 
     for (int i = 0; i < p->nb_rec && ret >= 0; i++) {
         double start = p->seconds ? lv_seconds() : 0;
@@ -190,7 +196,9 @@ static int run_records(LvProgram *p, LvRunHook hook, void *opaque)
             return ret;
         ret = lv_device_call(p->dev->fn->run, p->dev, p->rec[i].op, &p->rec[i].u,
                              &p->call[i]);
-        if (p->seconds)
+        if (has_marks(p))
+            ret = ret < 0 ? ret : p->dev->fn->mark(p->dev, i + 1);
+        else if (p->seconds)
             p->seconds[i] += lv_seconds() - start;
     }
     return ret;
@@ -266,7 +274,11 @@ int lv_program_run(LvProgram *p, LvRunHook hook, void *opaque)
     if (ret < 0)
         return ret;
     p->has_run = 1;
-    return p->dev->fn->sync(p->dev);
+    if ((ret = p->dev->fn->sync(p->dev)) < 0)
+        return ret;
+    for (int i = 0; i < p->nb_rec && has_marks(p); i++)
+        p->seconds[i] += p->dev->fn->between(p->dev, i, i + 1);
+    return 0;
 }
 
 void lv_program_time(LvProgram *p, double *seconds)

@@ -217,6 +217,11 @@ LvTensor lv_gate_(LvGraph *g, LvTensor r, LvTensor x, LvTensor mod, int row)
     return y;
 }
 
+void lv_gate_to_(LvGraph *g, LvTensor r, LvTensor x, LvTensor mod, int row, LvTensor y)
+{
+    emit(g, LV_OP_GATE, &(LvOpArgs) { .gate = { r, x, mod, y, row, g->batch } });
+}
+
 LvTensor lv_qknorm_(LvGraph *g, LvTensor x, LvTensor w, LvTensor rope, int heads,
                     float eps, LvDtype dtype)
 {
@@ -421,14 +426,23 @@ void lv_fill_(LvGraph *g, LvTensor y, float value)
     emit(g, LV_OP_FILL, &(LvOpArgs) { .fill = { y, value } });
 }
 
+LvTensor lv_loss_by_(LvGraph *g, LvTensor x, LvTensor target, LvTensor weight,
+                     LvTensor size, int kind, LvDtype dtype, LvTensor *dx)
+{
+    LvTensor loss = OUT(x, LV_F32, 1, weight.dim[0]);
+    LvTensor d    = dx ? out_like(g, x, dtype) : LV_NO_TENSOR;
+
+    if (dx)
+        *dx = d;
+    emit(g, LV_OP_LOSS, &(LvOpArgs) { .loss = {
+        x, target, weight, size, loss, d, kind } });
+    return loss;
+}
+
 LvTensor lv_loss_(LvGraph *g, LvTensor x, LvTensor target, LvTensor weight, int kind,
                   LvDtype dtype, LvTensor *dx)
 {
-    LvTensor loss = OUT(x, LV_F32, 1, weight.dim[0]);
-
-    *dx = out_like(g, x, dtype);
-    emit(g, LV_OP_LOSS, &(LvOpArgs) { .loss = { x, target, weight, loss, *dx, kind } });
-    return loss;
+    return lv_loss_by_(g, x, target, weight, LV_NO_TENSOR, kind, dtype, dx);
 }
 
 void lv_sqsum_(LvGraph *g, LvTensor x, LvTensor y, int add)

@@ -181,7 +181,9 @@ typedef struct LinvideoParams {
     enum LinvideoSampler sampler;
     enum LinvideoPrecision precision;
     enum LinvideoFormat format;
-    const char *device;          ///< "auto" (NULL), "cpu", "cuda", "cuda:N"
+    const char *device;          ///< "auto" (NULL), "cpu", "cuda", "cuda:N". auto:
+                                 ///< the first GPU when driver, cuBLASLt and GPU
+                                 ///< fit, else the CPU; the log says which
     int threads;                 ///< 1 to 1024; 0: one for each core. Frames
                                  ///< are bitwise the same for any count
     int64_t memory_limit;        ///< bytes; 0: what the system has free

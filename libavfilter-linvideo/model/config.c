@@ -70,6 +70,8 @@ static int read_row(void *c, const LvConfigRow *r, const json_t *root,
 
     if (!v && isnan(r->fallback))
         return fail(file, msg, r->section, r->key, "is missing");
+    if (r->kind == NAME && !v)
+        return 0;
     if (r->kind == NAME) {
         if (!json_is_string(v) || json_string_length(v) >= (size_t)r->max)
             return fail(file, msg, r->section, r->key, "is not a short name");
@@ -292,6 +294,16 @@ char *lv_config_text(const LvModelConfig *c)
     text = json_dumps(root, JSON_COMPACT);
     json_decref(root);
     return text;
+}
+
+void lv_config_latents(const LvModelConfig *c, int frames, int scale, int size[3])
+{
+    const LvVideoConfig *v = &c->video;
+    const int *patch = c->dit.patch;
+
+    size[0] = LV_ROUND_UP((v->frames + frames - 2) / frames + 1, patch[0]);
+    size[1] = LV_ROUND_UP((v->height + scale - 1) / scale, patch[1]);
+    size[2] = LV_ROUND_UP((v->width + scale - 1) / scale, patch[2]);
 }
 
 int lv_config_layers(const LvDitConfig *c, int kind)

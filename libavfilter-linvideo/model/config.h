@@ -83,7 +83,8 @@ typedef struct LvConfigRow {
     int kind;
     size_t offset;    ///< of the field
     double min, max;  ///< NAME: max is the size of the array
-    double fallback;  ///< when the key is absent; NAN: it is required
+    double fallback;  ///< when the key is absent; NAN: it is required. Of a NAME that
+                      ///< is not required: what the field holds stays
 } LvConfigRow;
 
 struct json_t;
@@ -117,6 +118,10 @@ int lv_config_read(LvModelConfig *c, const LvSafetensors *st, const LvMsg *msg);
 /** Text of a configuration, as lv_config_parse() takes it; free() it. NULL when out of
  *  memory. */
 char *lv_config_text(const LvModelConfig *c);
+
+/** Latents F, Y, X for the pictures of a model, rounded up to whole patches of its
+ *  network. frames, scale: pictures, and pixels along an axis, that a latent stands for. */
+void lv_config_latents(const LvModelConfig *c, int frames, int scale, int size[3]);
 
 /** Number of layers of a kind. */
 int lv_config_layers(const LvDitConfig *c, int kind);

@@ -69,8 +69,8 @@ static const LvWeightRow block_rows[] = {
 };
 
 #define MAP_ROW(name, member)                                                     \
-    ROW("blocks.%d.self_attn." name ".weight", NULL, BLOCK(member), LV_W_MATRIX,  \
-        LV_DIM(HEADS), LV_DIM(HEAD_DIM), LV_DIM(MAP))
+    ROW("blocks.%d.self_attn." name ".weight", NULL, BLOCK(member),               \
+        LV_W_MATRIX | LV_W_MAP, LV_DIM(HEADS), LV_DIM(HEAD_DIM), LV_DIM(MAP))
 
 static const LvWeightRow linear_rows[] = {
     MAP_ROW("map_q", map_q),
@@ -78,7 +78,7 @@ static const LvWeightRow linear_rows[] = {
 };
 
 static const LvWeightRow mixed_rows[] = {
-    ROW("blocks.%d.self_attn.mix", NULL, BLOCK(mix), 0, 1),
+    ROW("blocks.%d.self_attn.mix", NULL, BLOCK(mix), LV_W_GATE, 1),
 };
 
 static int bind_block(LvDit *m, LvWeights *w, const char *prefix, int i,
@@ -163,7 +163,7 @@ static LvTensor linear(LvGraph *g, const LvDit *m, const LvDitBlock *b, LvTensor
 }
 
 static LvTensor self_attn(LvGraph *g, const LvDit *m, int layer, LvTensor y,
-                          LvTensor rope, LvDtype dtype)
+                          LvTensor rope, LvDtype dtype, LvDitWatch *watch)
 {
     const LvDitBlock *b = &m->block[layer];
     LvTensor q = qk(g, m, y, b->self.q, b->self.norm_q, rope, dtype);
@@ -173,7 +173,11 @@ static LvTensor self_attn(LvGraph *g, const LvDit *m, int layer, LvTensor y,
 
     o = kind == LV_ATTN_LINEAR ? LV_NO_TENSOR : softmax(g, m, q, k, v);
     l = kind == LV_ATTN_SOFTMAX ? LV_NO_TENSOR : linear(g, m, b, q, k, v);
-    if (kind == LV_ATTN_MIXED)
+    if (watch) {
+        watch->softmax = o;
+        watch->linear  = l;
+    }
+    if (kind == LV_ATTN_MIXED && !m->apart)
         o = lv_mix(g, o, l, b->mix);
     return affine(g, kind == LV_ATTN_LINEAR ? l : o, b->self.o, dtype);
 }
@@ -202,7 +206,7 @@ static LvTensor block(LvGraph *g, const LvDit *m, int i, LvTensor x, LvTensor ti
     LvTensor mod = lv_add(g, time, b->mod), y, sa, ca;
 
     y  = layer_norm(g, m, x, mod, SHIFT_SA, SCALE_SA, dtype);
-    sa = self_attn(g, m, i, y, in->rope, dtype);
+    sa = self_attn(g, m, i, y, in->rope, dtype, watch);
     x  = lv_gate(g, x, sa, mod, GATE_SA);
     y  = lv_norm(g, x, b->norm3.w, b->norm3.b, LV_NO_TENSOR, LV_NORM_LAYER, 0, 0,
                  m->cfg.eps, dtype);
@@ -211,8 +215,11 @@ static LvTensor block(LvGraph *g, const LvDit *m, int i, LvTensor x, LvTensor ti
     y  = layer_norm(g, m, x, mod, SHIFT_FF, SCALE_FF, dtype);
     y  = ffn(g, b, y, dtype);
     x  = lv_gate(g, x, y, mod, GATE_FF);
-    if (watch)
-        *watch = (LvDitWatch) { sa, ca, x };
+    if (watch) {
+        watch->self_attn  = sa;
+        watch->cross_attn = ca;
+        watch->out        = x;
+    }
     return x;
 }
 
@@ -275,10 +282,10 @@ void lv_dit_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
 }
 
 LvTensor lv_dit_trace_batch(LvGraph *g, const LvDit *m, LvTensor context,
-                            LvDitInputs *in, LvDtype dtype)
+                            LvDitInputs *in, LvDtype dtype, LvDitWatch *watch)
 {
     in->text = embed_text(g, m, context, dtype);
-    return lv_dit_trace(g, m, in, dtype, NULL);
+    return lv_dit_trace(g, m, in, dtype, watch);
 }
 
 LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, LvDitInputs *in, LvDtype dtype,

@@ -42,6 +42,8 @@ typedef struct LvDit {
     LvAffine patch, text0, text2, time0, time2, proj, head;
     LvTensor head_mod;   ///< [2,dim]
     LvDitBlock *block;   ///< [layers]
+    int apart;           ///< 1: MIXED layers go on with the softmax branch alone, the
+                         ///< linear one is only there to be watched
 } LvDit;
 
 /** Bind all tensors "<prefix>...". Zero m first. @return as lv_weights_bind() */
@@ -67,6 +69,7 @@ typedef struct LvDitWatch {
     LvTensor self_attn;  ///< [L,dim]: after o, before the gate
     LvTensor cross_attn; ///< [L,dim]: after o
     LvTensor out;        ///< [L,dim]
+    LvTensor softmax, linear; ///< [L,dim]: branches of a MIXED layer, before o
 } LvDitWatch;
 
 /**
@@ -103,11 +106,12 @@ void lv_dit_batch_inputs(LvGraph *g, const LvDit *m, const int size[3], int batc
  * (lv_graph_checkpoint()).
  *
  * @param context [B text_len,text_dim] f32: features and zero rows of every sample
- * @param in      of lv_dit_batch_inputs()
+ * @param in      of lv_dit_batch_inputs(); latent may be any tensor of its shape
+ * @param watch   [layers], or NULL
  * @return velocity [B,channels,F,Y,X] f32
  */
 LvTensor lv_dit_trace_batch(LvGraph *g, const LvDit *m, LvTensor context,
-                            LvDitInputs *in, LvDtype dtype);
+                            LvDitInputs *in, LvDtype dtype, LvDitWatch *watch);
 
 /** Tokens of latents of F, Y, X. */
 int lv_dit_tokens(const LvDitConfig *cfg, const int size[3]);

@@ -67,11 +67,7 @@ static size_t place(LvParams *p, const LvParam *t)
             used += lv_param_room(p->list[i].numel);
     if (!p->slab[0])
         return used;
-    if (t->flags & LV_W_DECAY) {
-        p->decay = used + room;
-        return used;
-    }
-    return p->size - used - room;
+    return t->flags & LV_W_DECAY ? used : p->size - used - room;
 }
 
 LvParam *lv_params_add(LvParams *p, const char *name, int rank, const int64_t *dim,
@@ -122,14 +118,54 @@ void lv_params_targets(const LvParams *p, LvGradTarget *target)
     }
 }
 
-LvTensor lv_params_piece(const LvParams *p, int slab, int decayed)
+static int group_of(unsigned flags)
 {
-    size_t from = decayed ? 0 : p->decay, n = decayed ? p->decay : p->size - p->decay;
+    return flags & LV_W_GATE  ? LV_GROUP_GATE  : flags & LV_W_MAP ? LV_GROUP_MAP :
+           flags & LV_W_DECAY ? LV_GROUP_DECAY : LV_GROUP_PLAIN;
+}
 
-    if (!n)
-        return LV_NO_TENSOR;
-    return (LvTensor) { .data = p->slab[slab] + from, .id = ID_PIECE - 2 * slab - decayed,
-                        .dtype = LV_F32, .rank = 1, .dim = { (int)n, 1, 1, 1, 1 } };
+static int by_place(const void *a, const void *b)
+{
+    const LvParamPiece *x = a, *y = b;
+
+    return (x->at > y->at) - (x->at < y->at);
+}
+
+int lv_params_pieces(const LvParams *p, LvParamPiece *piece)
+{
+    int nb = 0;
+
+    for (int i = 0; i < p->nb; i++)
+        piece[i] = (LvParamPiece) { p->list[i].at, lv_param_room(p->list[i].numel),
+                                    group_of(p->list[i].flags) };
+    qsort(piece, (size_t)p->nb, sizeof(*piece), by_place);
+    for (int i = 0; i < p->nb; i++)
+        if (nb && piece[nb - 1].group == piece[i].group)
+            piece[nb - 1].size += piece[i].size;
+        else
+            piece[nb++] = piece[i];
+    return nb;
+}
+
+LvTensor lv_params_piece(const LvParams *p, int slab, const LvParamPiece *piece)
+{
+    int number = (int)(piece->at / LINE);
+
+    return (LvTensor) { .data = p->slab[slab] + piece->at,
+                        .id = ID_PIECE - LV_SLAB_NB * number - slab, .dtype = LV_F32,
+                        .rank = 1, .dim = { (int)piece->size, 1, 1, 1, 1 } };
+}
+
+int lv_param_put(const LvParams *p, int slab, const LvParam *t, const float *data)
+{
+    return p->dev->fn->upload(p->dev, p->slab[slab] + t->at, data,
+                              t->numel * sizeof(*data));
+}
+
+int lv_param_get(const LvParams *p, int slab, const LvParam *t, float *data)
+{
+    return p->dev->fn->download(p->dev, data, p->slab[slab] + t->at,
+                                t->numel * sizeof(*data));
 }
 
 int lv_params_upload(LvParams *p, int slab, const float *data)

@@ -3,7 +3,7 @@
  *
  * Weights that are trained: five slabs of f32 on the device (values, gradients, both
  * moments of AdamW, average), each tensor at the same place in all of them. Tensors
- * that are decayed stand first, so that the optimizer takes two pieces of each slab.
+ * that are decayed stand first, so that the optimizer takes few pieces of each slab.
  * Floor F4 (model): knows tensors, not networks or steps.
  */
 
@@ -17,6 +17,17 @@ enum { LV_PARAM_NAME = 320 };
 
 /** The slabs. */
 enum LvSlab { LV_SLAB_VALUE, LV_SLAB_GRAD, LV_SLAB_M, LV_SLAB_V, LV_SLAB_EMA, LV_SLAB_NB };
+
+/** How tensors are trained, by the flags of their rows. */
+enum LvParamGroup {
+    LV_GROUP_PLAIN, LV_GROUP_DECAY, LV_GROUP_MAP, LV_GROUP_GATE, LV_GROUP_NB
+};
+
+/** Neighbours of one group in the slabs. */
+typedef struct LvParamPiece {
+    size_t at, size; ///< elements, padding included
+    int group;       ///< LvParamGroup
+} LvParamPiece;
 
 /** One tensor. */
 typedef struct LvParam {
@@ -36,7 +47,6 @@ typedef struct LvParams {
     int nb;
     float *slab[LV_SLAB_NB]; ///< [size] each, on the device; NULL: only described
     size_t size;             ///< elements, padding included
-    size_t decay;            ///< elements of the first piece
 } LvParams;
 
 /**
@@ -70,9 +80,16 @@ const LvParam *lv_params_find(const LvParams *p, const char *name);
 /** Gradients of all tensors, for lv_grad(): target[nb]. */
 void lv_params_targets(const LvParams *p, LvGradTarget *target);
 
-/** The piece of a slab that is decayed (1) or not (0), as a tensor [n]; absent when
- *  empty. */
-LvTensor lv_params_piece(const LvParams *p, int slab, int decayed);
+/** Cut the slabs into pieces, in the order of their places: piece[nb]. Returns how many
+ *  there are. */
+int lv_params_pieces(const LvParams *p, LvParamPiece *piece);
+
+/** A piece of a slab as a tensor [n]. */
+LvTensor lv_params_piece(const LvParams *p, int slab, const LvParamPiece *piece);
+
+/** Host to a tensor in a slab and back: data[numel]. */
+int lv_param_put(const LvParams *p, int slab, const LvParam *t, const float *data);
+int lv_param_get(const LvParams *p, int slab, const LvParam *t, float *data);
 
 /** Host to a slab and back, all of it: data[size]. */
 int lv_params_upload(LvParams *p, int slab, const float *data);

@@ -307,3 +307,8 @@ LvTensor lv_tae_trace_encoder(LvGraph *g, const LvTae *m, LvTensor x, LvDtype dt
     x = lv_unshuffle(g, x, m->cfg.patch, dtype);
     return half(g, &m->encoder, x, dtype, state);
 }
+
+void lv_tae_latent_size(const LvTae *m, const LvModelConfig *cfg, int size[3])
+{
+    lv_config_latents(cfg, m->decoder.frames, m->decoder.scale * cfg->vae.patch, size);
+}

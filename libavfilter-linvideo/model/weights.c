@@ -38,6 +38,7 @@ struct LvWeights {
     LvSource *view;     /* src, when it is ours */
     LvDevice *dev;
     const LvMsg *msg;
+    int plain;     /* all as f32, not fixed */
     Block *blocks;
     uint8_t *used; /* UNUSED, BOUND or SKIPPED, of each tensor of the file */
     int bound;     /* weights so far, for their ids */
@@ -114,6 +115,16 @@ int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
 
     if (ret >= 0)
         (*w)->from.params = p;
+    return ret;
+}
+
+int lv_weights_new_plain(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
+                         const LvMsg *msg)
+{
+    int ret = lv_weights_new(w, st, dev, msg);
+
+    if (ret >= 0)
+        (*w)->plain = 1;
     return ret;
 }
 
@@ -256,7 +267,7 @@ static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
 {
     int rank = rank_of(row), skip = row->flags & LV_W_INNER ? 1 : 0;
     LvTensor out = { .data = data, .id = LV_ID_WEIGHT - w->bound++,
-                     .dtype = (uint8_t)dtype, .fixed = !w->from.params };
+                     .dtype = (uint8_t)dtype, .fixed = !w->from.params && !w->plain };
 
     out.rank = (uint8_t)(row->flags & LV_W_FLAT ? 2 : rank - skip);
     for (int i = 0; i < LV_MAX_RANK; i++)
@@ -404,7 +415,7 @@ static int bind_param(LvWeights *w, const Bind *b, LvTensor *to)
 /* A matrix of a plain type stays as it is, unless a LoRA changes it. */
 static int stays(const LvWeights *w, const Bind *b)
 {
-    return b->row->flags & LV_W_MATRIX && !(b->row->flags & TURNED) &&
+    return b->row->flags & LV_W_MATRIX && !w->plain && !(b->row->flags & TURNED) &&
            lv_stored_is_plain(&b->t) &&
            !(w->from.loras && lv_loras_has(w->from.loras, b->row, b->index));
 }
@@ -413,7 +424,7 @@ static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
 {
     int plain     = stays(w, b), ret = 0;
     LvDtype dtype = plain ? b->t.t->dtype
-                  : (b->row->flags & (LV_W_MATRIX | LV_W_EXACT)) == LV_W_MATRIX
+                  : (b->row->flags & (LV_W_MATRIX | LV_W_EXACT)) == LV_W_MATRIX && !w->plain
                   ? w->from.wide : LV_F32;
 
     *to = describe(w, b->row, dtype, b->symbols, NULL);

@@ -21,9 +21,11 @@ enum {
     LV_W_DECAY  = 2, ///< the optimizer's weight decay applies
     LV_W_FLAT   = 4, ///< bound as [first, product of the others]
     LV_W_INNER  = 8, ///< bound without its first dimension, which is 1
-    LV_W_FRAMES = 16, ///< [O,C,T,kh,kw] in the file, bound as [T,O,C,kh,kw]
-    LV_W_EXACT  = 64, ///< multiplied in f32: f32 in place of LvWeightsFrom.wide
-    LV_W_EDGE   = 32, ///< [O,C,3,3] in the file, bound as [O,C,4,4] behind a row and a
+    LV_W_MAP    = 16, ///< a feature map: trained at a rate of its own
+    LV_W_GATE   = 32, ///< the share of a mixture: no optimizer's matter
+    LV_W_FRAMES = 64, ///< [O,C,T,kh,kw] in the file, bound as [T,O,C,kh,kw]
+    LV_W_EXACT  = 128, ///< multiplied in f32: f32 in place of LvWeightsFrom.wide
+    LV_W_EDGE   = 256, ///< [O,C,3,3] in the file, bound as [O,C,4,4] behind a row and a
                       ///< column of zeros: padding right and below only becomes padding
                       ///< on all sides
 };
@@ -86,6 +88,11 @@ int lv_weights_new_from(LvWeights **w, const LvWeightsFrom *from, LvDevice *dev,
  */
 int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
                           LvDevice *dev, const LvMsg *msg);
+
+/** The same for a network that stands beside one in training: every tensor is kept as f32
+ *  and not fixed, so that equal weights give equal bits in both. */
+int lv_weights_new_plain(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
+                         const LvMsg *msg);
 
 /** Free *w and all memory of bound tensors; the device forgets packed forms of
  *  them. NULL is fine. */

@@ -195,14 +195,12 @@ static int choose_size(LvSession *s)
     LvVideoConfig *v = &s->cfg.video;
     const int *patch = s->cfg.dit.patch;
     int scale = s->wan ? LV_WAN_SCALE : s->tae.decoder.scale * s->cfg.vae.patch;
-    int frames = s->wan ? LV_WAN_FRAMES : s->tae.decoder.frames;
 
     v->width   = s->opt.width ? s->opt.width : v->width;
     v->height  = s->opt.height ? s->opt.height : v->height;
     v->frames  = s->opt.clip_frames ? s->opt.clip_frames : v->frames;
-    s->size[0] = LV_ROUND_UP((v->frames + frames - 2) / frames + 1, patch[0]);
-    s->size[1] = LV_ROUND_UP((v->height + scale - 1) / scale, patch[1]);
-    s->size[2] = LV_ROUND_UP((v->width + scale - 1) / scale, patch[2]);
+    lv_config_latents(&s->cfg, s->wan ? LV_WAN_FRAMES : s->tae.decoder.frames, scale,
+                      s->size);
     s->rows    = s->size[1] * scale;
     s->cols    = s->size[2] * scale;
     if (s->size[0] > 1024 || s->size[1] / patch[1] > 1024 || s->size[2] / patch[2] > 1024)

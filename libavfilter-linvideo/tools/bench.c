@@ -1,8 +1,9 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * `linvideo bench`: networks and ops of named shapes, with random weights, timed
- * on the CPU device and held against a plain oneDNN product of the same minute.
+ * `linvideo bench`: networks and ops of named shapes, with random weights, timed and
+ * held against what the device does best in the same minute: on the CPU a plain oneDNN
+ * product; on a GPU, whose own clock is read around every op, a product and a copy.
  */
 
 #include "tools/tools.h"
@@ -47,8 +48,11 @@ typedef struct Bench {
     LvDtype act;      ///< of activations, and of the weights of products
     int reps, ops, json;
     int threads, precision;
-    LvProbe probe;
+    int small;        ///< 1: shapes are cut down, to try the command
+    const char *device;
+    LvProbe probe;    ///< of the CPU
     double ceiling;   ///< GFLOP/s
+    double copy;      ///< GB/s read and written; 0: not measured
     int printed;      ///< works reported so far
 
     /* of the work at hand */
@@ -67,11 +71,14 @@ typedef struct Bench {
     uint32_t random;
 } Bench;
 
+/** Devices on which a work runs when no name is given. */
+enum WorkChoice { NEVER, ON_CPU, ON_GPU, ALWAYS };
+
 typedef struct Work {
     const char *name;
     int (*trace)(Bench *b, const struct Work *w);
     int a, b, c;       ///< what trace makes of them
-    int chosen;        ///< 1: runs when no name is given
+    int chosen;        ///< WorkChoice: whether it runs when no name is given
     int tokens;        ///< > 0: time per token is of interest
     const char *about;
 } Work;
@@ -91,16 +98,39 @@ static float next_random(Bench *b)
     return (int32_t)b->random * 0x1p-31f;
 }
 
-static void fill(Bench *b, void *data, LvDtype type, size_t n, float scale)
+/** Values made at once: a piece of memory that any device takes. */
+enum { PIECE = 1 << 16 };
+
+static int fill_piece(Bench *b, char *to, LvDtype type, size_t n, float scale)
 {
+    static float values[PIECE];
+    uint16_t *half = (uint16_t *)values;
+
     for (size_t i = 0; i < n; i++) {
         float x = scale * next_random(b);
 
         if (type == LV_F32)
-            ((float *)data)[i] = x;
-        else if (type == LV_BF16)
-            ((uint16_t *)data)[i] = lv_f32_bf16(x);
+            values[i] = x;
+        else
+            half[i] = type == LV_BF16 ? lv_f32_bf16(x) : 0;
     }
+    return b->dev->fn->upload(b->dev, to, values, n * lv_dtype_size(type));
+}
+
+static int fill(Bench *b, void *data, LvDtype type, size_t n, float scale)
+{
+    int ret = 0;
+
+    for (size_t i = 0; i < n && ret >= 0; i += PIECE)
+        ret = fill_piece(b, (char *)data + i * lv_dtype_size(type), type,
+                         LV_MIN(n - i, PIECE), scale);
+    return ret;
+}
+
+/* A size of a shape: cut down with --small. */
+static int cut(const Bench *b, int n)
+{
+    return b->small ? LV_MIN(n, 128) : n;
 }
 
 static LvTensor describe(LvDtype type, int rank, const int *dim)
@@ -122,10 +152,9 @@ static LvTensor take_weight(Bench *b, LvDtype type, int rank, const int *dim)
         return LV_NO_TENSOR;
     block->next = b->weights;
     b->weights  = block;
-    block->data = b->dev->fn->alloc(b->dev, lv_tensor_bytes(&t));
-    if (!block->data)
+    if (lv_device_alloc(b->dev, &block->data, lv_tensor_bytes(&t), "weights") < 0 ||
+        fill(b, block->data, type, lv_tensor_numel(&t), rank > 1 ? 0.03f : 1) < 0)
         return LV_NO_TENSOR;
-    fill(b, block->data, type, lv_tensor_numel(&t), rank > 1 ? 0.03f : 1);
     t.id    = LV_ID_WEIGHT - b->nb_weights++;
     t.data  = block->data;
     t.fixed = 1;
@@ -164,39 +193,67 @@ enum { DIM = 1536, FFN = 8960, HEADS = 12, TEXT = 512, MAP = 64 };
 
 static int trace_linear(Bench *b, const Work *w)
 {
-    LvTensor x = INPUT(b, b->act, 2, w->a, w->b);
+    int k = cut(b, w->b), n = cut(b, w->c);
+    LvTensor x = INPUT(b, b->act, 2, cut(b, w->a), k);
 
-    lv_linear(b->graph, x, WEIGHT(b, b->act, 2, w->c, w->b),
-              WEIGHT(b, LV_F32, 1, w->c), w->c == FFN ? LV_ACT_GELU : LV_ACT_NONE,
-              b->act);
+    lv_linear(b->graph, x, WEIGHT(b, b->act, 2, n, k), WEIGHT(b, LV_F32, 1, n),
+              w->c == FFN ? LV_ACT_GELU : LV_ACT_NONE, b->act);
     return 0;
+}
+
+/* Nothing but a product of a, b and c; nothing but a copy of a rows. */
+static int trace_product(Bench *b, const Work *w)
+{
+    LvTensor x = INPUT(b, b->act, 2, cut(b, w->a), cut(b, w->b));
+
+    lv_linear(b->graph, x, WEIGHT(b, b->act, 2, cut(b, w->c), cut(b, w->b)), LV_NO_TENSOR,
+              LV_ACT_NONE, b->act);
+    return 0;
+}
+
+static int trace_copy(Bench *b, const Work *w)
+{
+    LvTensor x = INPUT(b, b->act, 2, cut(b, w->a), 8192);
+
+    lv_act(b->graph, x, LV_ACT_NONE, b->act);
+    return 0;
+}
+
+static int dim_of(const Bench *b)
+{
+    return b->small ? DIM / HEADS : DIM;
+}
+
+static int heads_of(const Bench *b)
+{
+    return b->small ? 1 : HEADS;
 }
 
 static int trace_attn(Bench *b, const Work *w)
 {
-    LvTensor q = INPUT(b, b->act, 2, w->a, DIM);
-    LvTensor k = INPUT(b, b->act, 2, w->b, DIM);
-    LvTensor v = INPUT(b, b->act, 2, w->b, DIM);
+    LvTensor q = INPUT(b, b->act, 2, cut(b, w->a), dim_of(b));
+    LvTensor k = INPUT(b, b->act, 2, cut(b, w->b), dim_of(b));
+    LvTensor v = INPUT(b, b->act, 2, cut(b, w->b), dim_of(b));
 
-    lv_attn(b->graph, q, k, v, LV_NO_TENSOR, LV_NO_TENSOR, HEADS, 0, 0.0883883f);
+    lv_attn(b->graph, q, k, v, LV_NO_TENSOR, LV_NO_TENSOR, heads_of(b), 0, 0.0883883f);
     return 0;
 }
 
 static int trace_linattn(Bench *b, const Work *w)
 {
-    LvTensor q = INPUT(b, b->act, 2, w->a, DIM);
-    LvTensor k = INPUT(b, b->act, 2, w->a, DIM);
-    LvTensor v = INPUT(b, b->act, 2, w->a, DIM);
-    LvTensor wq = WEIGHT(b, LV_F32, 3, HEADS, DIM / HEADS, MAP);
-    LvTensor wk = WEIGHT(b, LV_F32, 3, HEADS, DIM / HEADS, MAP);
+    LvTensor q = INPUT(b, b->act, 2, cut(b, w->a), dim_of(b));
+    LvTensor k = INPUT(b, b->act, 2, cut(b, w->a), dim_of(b));
+    LvTensor v = INPUT(b, b->act, 2, cut(b, w->a), dim_of(b));
+    LvTensor wq = WEIGHT(b, LV_F32, 3, heads_of(b), DIM / HEADS, MAP);
+    LvTensor wk = WEIGHT(b, LV_F32, 3, heads_of(b), DIM / HEADS, MAP);
 
-    lv_linattn(b->graph, q, k, v, wq, wk, HEADS, LV_MAP_HEDGEHOG, 1e-6f);
+    lv_linattn(b->graph, q, k, v, wq, wk, heads_of(b), LV_MAP_HEDGEHOG, 1e-6f);
     return 0;
 }
 
 static int trace_norm(Bench *b, const Work *w)
 {
-    LvTensor x = INPUT(b, LV_F32, 2, w->a, DIM), mod = INPUT(b, LV_F32, 2, 6, DIM);
+    LvTensor x = INPUT(b, LV_F32, 2, cut(b, w->a), dim_of(b)), mod = INPUT(b, LV_F32, 2, 6, dim_of(b));
 
     lv_norm(b->graph, x, LV_NO_TENSOR, LV_NO_TENSOR, mod, LV_NORM_LAYER, 0, 1, 1e-6f,
             b->act);
@@ -205,25 +262,26 @@ static int trace_norm(Bench *b, const Work *w)
 
 static int trace_qknorm(Bench *b, const Work *w)
 {
-    LvTensor x = INPUT(b, b->act, 2, w->a, DIM);
-    LvTensor rope = INPUT(b, LV_F32, 3, w->a, DIM / HEADS / 2, 2);
+    LvTensor x = INPUT(b, b->act, 2, cut(b, w->a), dim_of(b));
+    LvTensor rope = INPUT(b, LV_F32, 3, cut(b, w->a), DIM / HEADS / 2, 2);
 
-    lv_qknorm(b->graph, x, WEIGHT(b, LV_F32, 1, DIM), rope, HEADS, 1e-6f, b->act);
+    lv_qknorm(b->graph, x, WEIGHT(b, LV_F32, 1, dim_of(b)), rope, heads_of(b), 1e-6f, b->act);
     return 0;
 }
 
 static int trace_gate(Bench *b, const Work *w)
 {
-    LvTensor r = INPUT(b, LV_F32, 2, w->a, DIM), x = INPUT(b, b->act, 2, w->a, DIM);
+    LvTensor r = INPUT(b, LV_F32, 2, cut(b, w->a), dim_of(b)), x = INPUT(b, b->act, 2, cut(b, w->a), dim_of(b));
 
-    lv_gate(b->graph, r, x, INPUT(b, LV_F32, 2, 6, DIM), 2);
+    lv_gate(b->graph, r, x, INPUT(b, LV_F32, 2, 6, dim_of(b)), 2);
     return 0;
 }
 
 /* a pictures of b x b, c channels: the middle of a MemBlock of the tiny decoder */
 static int trace_conv(Bench *b, const Work *w)
 {
-    LvTensor x = INPUT(b, b->act, 4, w->a, w->b, w->b, w->c);
+    int side = b->small ? 8 : w->b;
+    LvTensor x = INPUT(b, b->act, 4, w->a, side, side, w->c);
 
     lv_conv(b->graph, x, WEIGHT(b, b->act, 4, w->c, w->c, 3, 3),
             WEIGHT(b, LV_F32, 1, w->c), LV_NO_TENSOR, 1, 1, LV_ACT_RELU, b->act);
@@ -313,8 +371,28 @@ static int trace_dit(Bench *b, const LvDitConfig *c, const int size[3], int text
     return ret ? lv_fail(&b->msg, ret, "out of memory") : 0;
 }
 
+/* Configurations of layers stay; sizes are cut down with --small. */
+static LvDitConfig shape(const Bench *b, const LvDitConfig *of)
+{
+    LvDitConfig c = *of;
+
+    if (!b->small)
+        return c;
+    c.heads    = 1;
+    c.dim      = of->dim / of->heads;
+    c.ffn_dim  = 2 * c.dim;
+    c.text_dim = c.text_len = 32;
+    return c;
+}
+
 static const LvDitConfig wan_1_3b = {
     .dim = DIM, .ffn_dim = FFN, .heads = HEADS, .layers = 30, .text_dim = 4096,
+    .text_len = TEXT, .freq_dim = 256, .channels = 16, .patch = { 1, 2, 2 },
+    .eps = 1e-6f, .map = LV_MAP_HEDGEHOG, .map_dim = MAP, .map_eps = 1e-6f,
+};
+
+static const LvDitConfig wan_14b = {
+    .dim = 5120, .ffn_dim = 13824, .heads = 40, .layers = 40, .text_dim = 4096,
     .text_len = TEXT, .freq_dim = 256, .channels = 16, .patch = { 1, 2, 2 },
     .eps = 1e-6f, .map = LV_MAP_HEDGEHOG, .map_dim = MAP, .map_eps = 1e-6f,
 };
@@ -335,10 +413,15 @@ static const Clip clips[] = {
     { 1280,  { 5, 32, 32 } },   /* 17 frames of 256x256 */
     { 5120,  { 5, 64, 64 } },   /* 17 frames of 512x512 */
     { 32760, { 21, 60, 104 } }, /* 81 frames of 832x480 */
+    { 75600, { 21, 90, 160 } }, /* 81 frames of 1280x720 */
 };
 
-static const int *clip_size(int tokens)
+static const int *clip_size(const Bench *b, int tokens)
 {
+    static const int small[] = { 2, 4, 8 };
+
+    if (b->small)
+        return small;
     for (int i = 0; i < LV_COUNT(clips); i++)
         if (clips[i].tokens == tokens)
             return clips[i].size;
@@ -348,41 +431,54 @@ static const int *clip_size(int tokens)
 /* a tokens, b layers linear */
 static int trace_wan(Bench *b, const Work *w)
 {
-    LvDitConfig c = wan_1_3b;
+    LvDitConfig c = shape(b, &wan_1_3b);
 
     make_linear(&c, w->b);
     snprintf(b->note, sizeof(b->note), "%d layers, %d linear; layers share the weights "
              "of one", c.layers, w->b);
-    return trace_dit(b, &c, clip_size(w->a), 0);
+    return trace_dit(b, &c, clip_size(b, w->a), 0);
 }
 
 /* The same, too long to run whole: one layer of each kind is, and counts as many. */
-static int trace_wan_sum(Bench *b, const Work *w)
+static int trace_sum(Bench *b, const Work *w, const LvDitConfig *whole)
 {
-    LvDitConfig c = wan_1_3b;
+    LvDitConfig c = shape(b, whole);
 
     c.layers       = 2;
     c.attention[0] = LV_ATTN_SOFTMAX;
     c.attention[1] = LV_ATTN_LINEAR;
-    b->times[1]    = wan_1_3b.layers - w->b;
+    b->times[1]    = whole->layers - w->b;
     b->times[2]    = w->b;
     snprintf(b->note, sizeof(b->note), "a sum: 1 softmax layer is run and counts %d "
-             "times, 1 linear layer %d times", wan_1_3b.layers - w->b, w->b);
-    return trace_dit(b, &c, clip_size(w->a), 0);
+             "times, 1 linear layer %d times", whole->layers - w->b, w->b);
+    return trace_dit(b, &c, clip_size(b, w->a), 0);
+}
+
+static int trace_wan_sum(Bench *b, const Work *w)
+{
+    return trace_sum(b, w, &wan_1_3b);
+}
+
+static int trace_wan_14b(Bench *b, const Work *w)
+{
+    return trace_sum(b, w, &wan_14b);
 }
 
 static int trace_wan_text(Bench *b, const Work *w)
 {
+    const LvDitConfig c = shape(b, &wan_1_3b);
+
     (void)w;
     snprintf(b->note, sizeof(b->note), "once for each prompt; not part of the others");
-    return trace_dit(b, &wan_1_3b, NULL, 1);
+    return trace_dit(b, &c, NULL, 1);
 }
 
 /* One linear layer, with its cross-attention and MLP, over a tokens. */
 static int trace_layer(Bench *b, const Work *w)
 {
-    const int size[3] = { w->a / 2048, 64, 128 };
-    LvDitConfig c = wan_1_3b;
+    const int whole[3] = { w->a / 2048, 64, 128 };
+    const int *size    = b->small ? clip_size(b, 0) : whole;
+    LvDitConfig c = shape(b, &wan_1_3b);
 
     c.layers       = 1;
     c.attention[0] = LV_ATTN_LINEAR;
@@ -397,7 +493,8 @@ static int trace_step(Bench *b, const Work *w)
     const LvDitConfig c = { .dim = 192, .ffn_dim = 768, .heads = 3, .layers = 12,
                             .text_dim = 128, .text_len = 64, .freq_dim = 256,
                             .channels = 16, .patch = { 1, 2, 2 }, .eps = 1e-6f };
-    const int size[] = { 5, 14, 24 }, batch = w->a;
+    const int whole[] = { 5, 14, 24 }, batch = b->small ? 1 : w->a;
+    const int *size   = b->small ? clip_size(b, 0) : whole;
     LvDitInputs *in = calloc(1, sizeof(*in));
     LvDit m = { .block = calloc(c.layers, sizeof(*m.block)) };
     LvTensor v, dv, target, weight;
@@ -413,7 +510,7 @@ static int trace_step(Bench *b, const Work *w)
         keep_input(b, in->rope);
         v = lv_dit_trace_batch(b->graph, &m,
                                INPUT(b, LV_F32, 2, batch * c.text_len, c.text_dim), in,
-                               b->act);
+                               b->act, NULL);
         target = keep_input(b, lv_external(b->graph, "target", LV_F32, 5, v.dim));
         weight = INPUT(b, LV_F32, 1, batch);
         lv_loss(b->graph, v, target, weight, LV_LOSS_MSE, LV_F32, &dv);
@@ -442,6 +539,8 @@ static int trace_motion(Bench *b, const Work *w)
     size[0] = (c.video.frames + 6) / 4;
     size[1] = LV_ROUND_UP(c.video.height / 8, c.dit.patch[1]);
     size[2] = LV_ROUND_UP(c.video.width / 8, c.dit.patch[2]);
+    if (b->small)
+        memcpy(size, clip_size(b, 0), sizeof(size));
     snprintf(b->note, sizeof(b->note), "%d layers of %d, %d linear, %d tokens",
              c.dit.layers, c.dit.dim, lv_config_layers(&c.dit, LV_ATTN_LINEAR),
              lv_dit_tokens(&c.dit, size));
@@ -483,13 +582,14 @@ static void random_layer(Bench *b, LvTaeLayer *l, const struct TaeRow *row, int 
 static int trace_tae(Bench *b, const Work *w)
 {
     LvTaeState state;
+    int side = b->small ? 4 : w->a;
     LvTae m = { .cfg = { .channels = 16, .patch = 1 } };
 
     m.decoder.layers = LV_COUNT(tae_rows);
     for (int i = 0; i < m.decoder.layers; i++)
         random_layer(b, &m.decoder.layer[i], &tae_rows[i], tae_rows[i].kind == LV_TAE_MEM ||
                      i == 1 || i == m.decoder.layers - 1);
-    lv_tae_trace_decoder(b->graph, &m, INPUT(b, LV_F32, 4, 1, w->a, w->a, 16), b->act,
+    lv_tae_trace_decoder(b->graph, &m, INPUT(b, LV_F32, 4, 1, side, side, 16), b->act,
                          &state);
     for (int i = 0; i < state.nb; i++)
         keep_input(b, state.t[i]);
@@ -550,59 +650,91 @@ static int trace_wan_vae(Bench *b, const Work *w)
     free(m);
     return ret;
 }
+#define DIT_480P(n, name)                                                       \
+    { name, trace_wan, 32760, n, 0, ON_GPU, 0,                                   \
+      "Wan 1.3B, one forward, 81 frames of 832x480, " #n " of 30 layers linear" }
+#define DIT_720P(n, name)                                                       \
+    { name, trace_wan_14b, 75600, n, 0, ON_GPU, 0,                               \
+      "Wan 14B, 81 frames of 1280x720, " #n " of 40 layers linear, a sum" }
 
 #define LAYER(n, chosen)                                                         \
     { "linear-layer-" #n, trace_layer, n, 0, 0, chosen, n,                       \
       "one linear layer of the 1.3B model, " #n " tokens" }
 
 static const Work works[] = {
-    { "dit-1.3b-1280", trace_wan, 1280, 0, 0, 1, 0,
+    { "dit-1.3b-1280", trace_wan, 1280, 0, 0, ON_CPU, 0,
       "Wan 1.3B, one forward, 17 frames of 256x256" },
-    { "dit-1.3b-1280-linear16", trace_wan, 1280, 16, 0, 0, 0,
+    { "dit-1.3b-1280-linear16", trace_wan, 1280, 16, 0, NEVER, 0,
       "the same, 16 of the 30 layers linear" },
-    { "dit-1.3b-5120", trace_wan, 5120, 0, 0, 0, 0,
+    { "dit-1.3b-5120", trace_wan, 5120, 0, 0, NEVER, 0,
       "Wan 1.3B, one forward, 17 frames of 512x512" },
-    { "dit-1.3b-5120-linear16", trace_wan, 5120, 16, 0, 0, 0,
+    { "dit-1.3b-5120-linear16", trace_wan, 5120, 16, 0, NEVER, 0,
       "the same, 16 of the 30 layers linear" },
-    { "dit-1.3b-32760-linear16", trace_wan_sum, 32760, 16, 0, 0, 0,
+    { "dit-1.3b-32760-linear16", trace_wan_sum, 32760, 16, 0, NEVER, 0,
       "81 frames of 832x480, a sum: one layer of each kind is run" },
-    { "dit-1.3b-text", trace_wan_text, 0, 0, 0, 0, 0,
+    DIT_480P(0, "dit-1.3b-480p"), DIT_480P(16, "dit-1.3b-480p-linear16"),
+    DIT_480P(24, "dit-1.3b-480p-linear24"), DIT_480P(30, "dit-1.3b-480p-linear30"),
+    DIT_720P(0, "dit-14b-720p"), DIT_720P(16, "dit-14b-720p-linear16"),
+    DIT_720P(24, "dit-14b-720p-linear24"), DIT_720P(30, "dit-14b-720p-linear30"),
+    { "dit-1.3b-text", trace_wan_text, 0, 0, 0, NEVER, 0,
       "its text side: keys and values of 512 rows for all layers" },
-    { "dit-motion", trace_motion, 0, 0, 0, 1, 0,
+    { "dit-motion", trace_motion, 0, 0, 0, ALWAYS, 0,
       "the shapes of the default model, one forward of its clip" },
-    { "dit-motion-step", trace_step, 8, 0, 0, 1, 0,
+    { "dit-motion-step", trace_step, 8, 0, 0, ALWAYS, 0,
       "training: forward and back over 8 samples of 420 tokens" },
-    LAYER(2048, 1), LAYER(4096, 0), LAYER(8192, 1),
-    LAYER(16384, 0), LAYER(32768, 0), LAYER(65536, 0),
-    { "tae-256", trace_tae, 32, 5, 0, 1, 0,
+    LAYER(2048, ALWAYS), LAYER(4096, NEVER), LAYER(8192, ALWAYS),
+    LAYER(16384, NEVER), LAYER(32768, ON_GPU), LAYER(65536, ON_GPU),
+    { "tae-256", trace_tae, 32, 5, 0, ALWAYS, 0,
       "TAEHV decoder (taew2_1), 17 frames of 256x256" },
-    { "wan-vae-256", trace_wan_vae, 32, 5, 0, 0, 0,
+    { "wan-vae-256", trace_wan_vae, 32, 5, 0, NEVER, 0,
       "Wan's decoder, 17 frames of 256x256" },
-    { "op-linear", trace_linear, 1280, DIM, DIM, 1, 0,
+    { "op-linear", trace_linear, 1280, DIM, DIM, ON_CPU, 0,
       "projection, [1280,1536] to 1536" },
-    { "op-linear-up", trace_linear, 1280, DIM, FFN, 1, 0,
+    { "op-linear-up", trace_linear, 1280, DIM, FFN, ON_CPU, 0,
       "into the MLP, [1280,1536] to 8960, GELU" },
-    { "op-linear-down", trace_linear, 1280, FFN, DIM, 1, 0,
+    { "op-linear-down", trace_linear, 1280, FFN, DIM, ON_CPU, 0,
       "out of the MLP, [1280,8960] to 1536" },
-    { "op-attn", trace_attn, 1280, 1280, 0, 1, 0,
+    { "op-attn", trace_attn, 1280, 1280, 0, ON_CPU, 0,
       "softmax attention, 1280 tokens, 12 heads of 128" },
-    { "op-attn-5120", trace_attn, 5120, 5120, 0, 0, 0,
+    { "op-attn-5120", trace_attn, 5120, 5120, 0, NEVER, 0,
       "softmax attention, 5120 tokens" },
-    { "op-attn-text", trace_attn, 1280, TEXT, 0, 1, 0,
+    { "op-attn-text", trace_attn, 1280, TEXT, 0, ON_CPU, 0,
       "cross-attention, 1280 tokens to 512" },
-    { "op-linattn", trace_linattn, 1280, 0, 0, 1, 0,
+    { "op-linattn", trace_linattn, 1280, 0, 0, ON_CPU, 0,
       "linear attention, 1280 tokens, maps of 64 columns" },
-    { "op-linattn-5120", trace_linattn, 5120, 0, 0, 0, 0,
+    { "op-linattn-5120", trace_linattn, 5120, 0, 0, NEVER, 0,
       "linear attention, 5120 tokens" },
     { "op-norm", trace_norm, 1280, 0, 0, 1, 0, "norm and modulation, [1280,1536]" },
-    { "op-qknorm", trace_qknorm, 1280, 0, 0, 1, 0,
+    { "op-qknorm", trace_qknorm, 1280, 0, 0, ON_CPU, 0,
       "q/k norm and rotation, [1280,1536]" },
     { "op-gate", trace_gate, 1280, 0, 0, 1, 0, "gated residual, [1280,1536]" },
-    { "op-conv-256", trace_conv, 5, 32, 256, 1, 0,
+    { "op-linear-480p", trace_linear, 32760, DIM, DIM, ON_GPU, 0,
+      "projection, [32760,1536] to 1536" },
+    { "op-linear-up-480p", trace_linear, 32760, DIM, FFN, ON_GPU, 0,
+      "into the MLP, [32760,1536] to 8960, GELU" },
+    { "op-linear-down-480p", trace_linear, 32760, FFN, DIM, ON_GPU, 0,
+      "out of the MLP, [32760,8960] to 1536" },
+    { "op-attn-480p", trace_attn, 32760, 32760, 0, ON_GPU, 0,
+      "softmax attention, 32760 tokens, 12 heads of 128" },
+    { "op-attn-text-480p", trace_attn, 32760, TEXT, 0, ON_GPU, 0,
+      "cross-attention, 32760 tokens to 512" },
+    { "op-linattn-480p", trace_linattn, 32760, 0, 0, ON_GPU, 0,
+      "linear attention, 32760 tokens, maps of 64 columns" },
+    { "op-norm-480p", trace_norm, 32760, 0, 0, ON_GPU, 0,
+      "norm and modulation, [32760,1536]" },
+    { "op-qknorm-480p", trace_qknorm, 32760, 0, 0, ON_GPU, 0,
+      "q/k norm and rotation, [32760,1536]" },
+    { "op-gate-480p", trace_gate, 32760, 0, 0, ON_GPU, 0,
+      "gated residual, [32760,1536]" },
+    { "op-conv-256", trace_conv, 5, 32, 256, ALWAYS, 0,
       "3x3 convolution, 5 pictures of 32x32, 256 channels" },
-    { "op-conv-64", trace_conv, 4, 128, 64, 1, 0,
+    { "op-conv-64", trace_conv, 4, 128, 64, ALWAYS, 0,
       "3x3 convolution, 4 pictures of 128x128, 64 channels" },
 };
+
+/* What a GPU does best, by which the rest is judged. */
+static const Work best_product = { "product", trace_product, 8192, 8192, 8192, 0, 0, "" };
+static const Work best_copy    = { "copy", trace_copy, 32768, 0, 0, 0, 0, "" };
 
 /* Measuring */
 
@@ -637,10 +769,11 @@ static int bind_inputs(Bench *b)
         Input *in = &b->input[i];
         size_t bytes = lv_tensor_bytes(&in->tensor);
 
-        in->data = b->dev->fn->alloc(b->dev, bytes);
-        if (!in->data)
-            return lv_fail(&b->msg, -ENOMEM, "out of memory (%zu bytes)", bytes);
-        fill(b, in->data, in->tensor.dtype, lv_tensor_numel(&in->tensor), 1);
+        int ret = lv_device_alloc(b->dev, &in->data, bytes, "inputs");
+
+        if (ret < 0 || (ret = fill(b, in->data, in->tensor.dtype,
+                                   lv_tensor_numel(&in->tensor), 1)) < 0)
+            return ret;
         lv_program_bind(b->program, in->tensor, in->data);
     }
     return 0;
@@ -658,12 +791,10 @@ static int prepare(Bench *b, const Work *w)
     if (ret < 0 || (ret = lv_program_new(&b->program, b->graph, b->dev)) < 0)
         return ret;
     sizes    = lv_program_sizes(b->program);
-    b->arena = b->dev->fn->alloc(b->dev, LV_MAX(sizes.arena, 1));
-    if (!b->arena)
-        return lv_fail(&b->msg, -ENOMEM, "%s: no %zu bytes of memory for what is "
-                       "between the ops", w->name, sizes.arena);
-    ret = lv_program_build(b->program, b->arena);
-    return ret < 0 ? ret : bind_inputs(b);
+    ret      = lv_device_alloc(b->dev, &b->arena, LV_MAX(sizes.arena, 1), w->name);
+    if (ret < 0 || (ret = lv_program_build(b->program, b->arena)) < 0)
+        return ret;
+    return bind_inputs(b);
 }
 
 static double record_times(const Bench *b, int i)
@@ -744,15 +875,37 @@ static const char *time_text(char *buf, size_t size, double s)
     return buf;
 }
 
-/* What only moves memory is told in GB/s, of which there is no ceiling here. */
+/* A GPU's rates: of products and of memory, each with its share. */
+static void print_rates(const Bench *b, double flops, double bytes, double seconds)
+{
+    double products = seconds > 0 ? 1e-9 * flops / seconds : 0;
+    double memory   = seconds > 0 ? 1e-9 * bytes / seconds : 0;
+
+    printf(" %9.1f %8.0f %% %9.0f %5.0f %%", 1e-3 * products, 100 * products / b->ceiling,
+           memory, 100 * memory / b->copy);
+}
+
+/* What only moves memory is told in GB/s, of which there is no ceiling on the CPU. */
 static void print_rate(const Bench *b, double flops, double bytes, double seconds)
 {
-    double rate = seconds > 0 ? 1e-9 * (flops > 0 ? flops : bytes) / seconds : 0;
+    double rate;
+
+    if (b->copy > 0) {
+        print_rates(b, flops, bytes, seconds);
+        return;
+    }
+    rate = seconds > 0 ? 1e-9 * (flops > 0 ? flops : bytes) / seconds : 0;
 
     if (flops > 0)
         printf(" %9.1f %8.0f %%", rate, 100 * rate / b->ceiling);
     else
         printf(" %9.1f %10s", rate, "GB/s");
+}
+
+static const char *rate_head(const Bench *b)
+{
+    return b->copy > 0 ? "  TFLOP/s of ceiling      GB/s of copy"
+                       : "  GFLOP/s of ceiling";
 }
 
 /* A sum over like records: of one kind, or of one place in the model's source. */
@@ -807,8 +960,7 @@ static void print_rows(const Bench *b, const Row *row, int n, int places)
 
     for (int i = 0; i < n; i++)
         total += row[i].seconds;
-    printf("    %-12s %6s %12s %6s %9s %10s\n", "op", "calls", "time", "share",
-           "GFLOP/s", "of ceiling");
+    printf("    %-12s %6s %12s %6s %s\n", "op", "calls", "time", "share", rate_head(b));
     for (int i = 0; i < n; i++) {
         const LvRecord *r = row[i].rec;
         const char *slash = strrchr(r->file, '/');
@@ -866,9 +1018,9 @@ static void print_json_ops(const Bench *b, const Result *r)
 
     printf(", \"ops\": {");
     for (int i = 0; i < n; i++)
-        printf("%s\"%s\": {\"calls\": %.0f, \"seconds\": %.9g, \"gflop\": %.9g}",
-               i ? ", " : "", lv_op_info(row[i].rec->op)->name, row[i].calls,
-               row[i].seconds, 1e-9 * row[i].flops);
+        printf("%s\"%s\": {\"calls\": %.0f, \"seconds\": %.9g, \"gflop\": %.9g, "
+               "\"gbyte\": %.9g}", i ? ", " : "", lv_op_info(row[i].rec->op)->name,
+               row[i].calls, row[i].seconds, 1e-9 * row[i].flops, 1e-9 * row[i].bytes);
     putchar('}');
     free(row);
 }
@@ -878,10 +1030,13 @@ static void print_json(const Bench *b, const Work *w, const Result *r)
     double rate = 1e-9 * r->flops / median(r);
 
     printf("%s  {\"name\": \"%s\", \"seconds\": %.9g, \"min\": %.9g, \"max\": %.9g, "
-           "\"reps\": %d, \"gflop\": %.9g, \"gflops\": %.6g, \"share\": %.4g",
+           "\"reps\": %d, \"gflop\": %.9g, \"gflops\": %.6g, \"share\": %.4g, "
+           "\"gbyte\": %.9g",
            b->printed ? ",\n" : "", w->name, median(r), r->seconds[0],
            r->seconds[r->reps - 1], r->reps, 1e-9 * r->flops, rate,
-           rate / b->ceiling);
+           rate / b->ceiling, 1e-9 * r->bytes);
+    if (b->copy > 0)
+        printf(", \"copy_share\": %.4g", 1e-9 * r->bytes / median(r) / b->copy);
     if (w->tokens)
         printf(", \"tokens\": %d", w->tokens);
     if (b->note[0])
@@ -890,6 +1045,31 @@ static void print_json(const Bench *b, const Work *w, const Result *r)
         print_json_ops(b, r);
     putchar('}');
     fflush(stdout);
+}
+
+/* The shortest time of a work that is not reported. */
+static int find_best(Bench *b, const Work *w, Result *r)
+{
+    int ret;
+
+    clear_work(b);
+    if ((ret = prepare(b, w)) >= 0)
+        ret = measure(b, r);
+    free(r->record);
+    clear_work(b);
+    return ret;
+}
+
+static int find_ceilings(Bench *b)
+{
+    Result product = { .reps = 0 }, copy = { .reps = 0 };
+    int ret = find_best(b, &best_product, &product);
+
+    if (ret < 0 || (ret = find_best(b, &best_copy, &copy)) < 0)
+        return ret;
+    b->ceiling = 1e-9 * product.flops / product.seconds[0];
+    b->copy    = 1e-9 * copy.bytes / copy.seconds[0];
+    return 0;
 }
 
 static int run_work(Bench *b, const Work *w)
@@ -914,25 +1094,28 @@ static int run_work(Bench *b, const Work *w)
 static void help(void)
 {
     puts("Usage: linvideo bench [options] [NAME...]\n\n"
-         "Times networks and their parts, with random weights, on the CPU: the median,\n"
-         "smallest and largest time of some runs after one to warm up, GFLOP/s, and\n"
-         "the share of what a plain oneDNN matrix product reaches here and now.\n\n"
+         "Times networks and their parts, with random weights: the median, smallest and\n"
+         "largest time of some runs after one to warm up, GFLOP/s, and the share of what\n"
+         "a plain oneDNN matrix product reaches here and now. On a GPU: TFLOP/s and GB/s,\n"
+         "and the share of what a large product and a copy reach there.\n\n"
          "  --list                list the names\n"
          "  --ops                 also the time of each kind of op, and of each place\n"
          "                        in the model's source\n"
+         "  --device NAME         cpu (default), cuda or cuda:N\n"
          "  --threads N           default: one for each core\n"
          "  --precision NAME      f32 or bf16 (default: bf16 where the CPU has it)\n"
          "  --reps N              runs that are measured (default 5; at most 2 of\n"
          "                        what takes over 8 s)\n"
+         "  --small               shapes are cut down: to try the command, not to measure\n"
          "  --json                print JSON\n\n"
-         "Without a name, those marked * by --list are run.");
+         "Without a name, those marked * by --list are run; on a GPU those marked +.");
 }
 
 static void list(void)
 {
     for (int i = 0; i < LV_COUNT(works); i++)
-        printf("%c %-24s %s\n", works[i].chosen ? '*' : ' ', works[i].name,
-               works[i].about);
+        printf("%c%c %-24s %s\n", works[i].chosen & ON_CPU ? '*' : ' ',
+               works[i].chosen & ON_GPU ? '+' : ' ', works[i].name, works[i].about);
 }
 
 static const Work *find_work(const char *name)
@@ -962,6 +1145,10 @@ static int set_option(Bench *b, LvArgs *a)
         return lv_args_int(a, 1, MAX_REPS, &b->reps);
     if (!strcmp(a->name, "precision"))
         return set_precision(b, lv_args_value(a));
+    if (!strcmp(a->name, "device"))
+        return (b->device = lv_args_value(a)) ? 0 : -1;
+    if (!strcmp(a->name, "small"))
+        return b->small = 1, 0;
     if (!strcmp(a->name, "ops"))
         return b->ops = 1, 0;
     if (!strcmp(a->name, "json"))
@@ -992,7 +1179,7 @@ static int parse(Bench *b, int argc, char **argv, int *chosen)
             return LV_EXIT_USAGE;
     }
     for (int i = 0; i < LV_COUNT(works) && !words; i++)
-        chosen[i] = works[i].chosen;
+        chosen[i] = works[i].chosen & (strcmp(b->device, "cpu") ? ON_GPU : ON_CPU);
     return -1;
 }
 
@@ -1005,7 +1192,7 @@ static void put_message(void *opaque, int level, const char *line)
 static int open_device(Bench *b)
 {
     LvDeviceOptions options = { .threads = b->threads };
-    int ret = lv_device_open(&b->dev, "cpu", &options, &b->msg);
+    int ret = lv_device_open(&b->dev, b->device, &options, &b->msg);
 
     if (ret < 0)
         return ret;
@@ -1013,6 +1200,8 @@ static int open_device(Bench *b)
         b->precision = b->dev->bf16 ? LINVIDEO_PRECISION_BF16 :
                                       LINVIDEO_PRECISION_F32;
     b->act = b->precision == LINVIDEO_PRECISION_BF16 ? LV_BF16 : LV_F32;
+    if (!b->dev->host)
+        return find_ceilings(b);
     if (lv_probe(&b->probe, b->dev->threads) < 0)
         return lv_fail(&b->msg, LV_ERR_DEVICE, "oneDNN %s does no matrix product",
                        b->probe.version);
@@ -1024,6 +1213,12 @@ static void print_head(const Bench *b)
 {
     const char *type = b->act == LV_BF16 ? "bf16" : "f32";
 
+    if (b->copy > 0 && b->json) {
+        printf("{\"device\": \"%s\", \"precision\": \"%s\",\n \"ceiling\": {\"gflops\": "
+               "%.6g, \"gbps\": %.6g},\n \"works\": [\n", b->dev->about, type, b->ceiling,
+               b->copy);
+        return;
+    }
     if (b->json) {
         printf("{\"device\": \"%s\", \"precision\": \"%s\", \"onednn\": \"%s\",\n"
                " \"ceiling\": {\"bf16\": %.6g, \"f32\": %.6g},\n \"works\": [\n",
@@ -1031,15 +1226,18 @@ static void print_head(const Bench *b)
         return;
     }
     printf("%s, %s\n", b->dev->about, type);
-    printf("ceiling: %.0f GFLOP/s in bf16, %.0f in f32: [1280,1536] by [1536,8960], "
-           "oneDNN %s\n\n", b->probe.bf16, b->probe.f32, b->probe.version);
-    printf("%-24s %12s %12s %12s %9s %10s\n", "", "median", "min   ", "max   ",
-           "GFLOP/s", "of ceiling");
+    if (b->copy > 0)
+        printf("ceiling: %.1f TFLOP/s, a product 8192 x 8192 x 8192; copy: %.0f GB/s\n\n",
+               1e-3 * b->ceiling, b->copy);
+    else
+        printf("ceiling: %.0f GFLOP/s in bf16, %.0f in f32: [1280,1536] by [1536,8960], "
+               "oneDNN %s\n\n", b->probe.bf16, b->probe.f32, b->probe.version);
+    printf("%-24s %12s %12s %12s %s\n", "", "median", "min   ", "max   ", rate_head(b));
 }
 
 int lv_cmd_bench(int argc, char **argv)
 {
-    Bench b = { .reps = 5, .random = 1 };
+    Bench b = { .reps = 5, .random = 1, .device = "cpu" };
     int chosen[LV_COUNT(works)] = { 0 };
     int ret = parse(&b, argc, argv, chosen);
 

@@ -22,9 +22,14 @@ static const Command commands[] = {
     { "setup",    lv_cmd_setup,    "make a model of downloaded files" },
     { "convert",  lv_cmd_convert,  "write weights in another form" },
     { "train",    lv_cmd_train,    "make a model from a recipe" },
+    { "linearize", lv_cmd_linearize, "make attention of a model linear, in some layers" },
+    { "distill",  lv_cmd_distill,  "make a model sample in a few steps" },
+    { "compare",  lv_cmd_compare,  "measure how near a model is to its teacher" },
+    { "report",   lv_cmd_report,   "draw how layers were chosen and what they cost" },
     { "bench",    lv_cmd_bench,    "measure the speed of networks and their parts" },
     { "dataset",  lv_cmd_dataset,  "show the clips and captions models are trained on" },
     { "eval",     lv_cmd_eval,     "measure how well a model does what prompts say" },
+    { "devices",  lv_cmd_devices,  "list the devices there are here" },
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(*commands) };

@@ -5,6 +5,7 @@
 #include "tools/tools.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -77,6 +78,41 @@ int lv_plot_bars(const char *folder, const char *name, const LvPlotBars *b)
              b->title);
     snprintf(plot, sizeof(plot), "plot for [i=2:%d] '%s.dat' using i:xtic(1) "
              "title columnheader(i)", b->per_group + 1, name);
+    return ret < 0 ? ret : write_script(folder, name, settings, plot);
+}
+
+static int write_lines(const char *folder, const char *name, const LvPlotLines *l)
+{
+    FILE *f = open_file(folder, name, "dat");
+
+    if (!f)
+        return -EIO;
+    fputs("\"\"", f);
+    for (int k = 0; k < l->nb; k++)
+        fprintf(f, " \"%s\"", l->names[k]);
+    for (int i = 0; i < l->rows; i++) {
+        fprintf(f, "\n%.7g", l->x[i]);
+        for (int k = 0; k < l->nb; k++)
+            if (isfinite(l->y[i * l->nb + k]))
+                fprintf(f, " %.7g", l->y[i * l->nb + k]);
+            else
+                fputs(" ?", f);
+    }
+    fputc('\n', f);
+    return close_file(f, name);
+}
+
+int lv_plot_lines(const char *folder, const char *name, const LvPlotLines *l)
+{
+    char settings[1024], plot[512];
+    int ret = write_lines(folder, name, l);
+
+    snprintf(settings, sizeof(settings), "set title \"%s\"\nset xlabel '%s'\n"
+             "set ylabel '%s'\nset datafile missing '?'\nset key outside right\n"
+             "set grid\n%s", l->title, l->xlabel, l->ylabel,
+             l->logarithmic ? "set logscale y\nset format y '%g'\n" : "");
+    snprintf(plot, sizeof(plot), "plot for [i=2:%d] '%s.dat' using 1:i with lines lw 2 "
+             "title columnheader(i)", l->nb + 1, name);
     return ret < 0 ? ret : write_script(folder, name, settings, plot);
 }
 

@@ -25,6 +25,11 @@ int lv_cmd_bench(int argc, char **argv);
 int lv_cmd_train(int argc, char **argv);
 int lv_cmd_dataset(int argc, char **argv);
 int lv_cmd_eval(int argc, char **argv);
+int lv_cmd_linearize(int argc, char **argv);
+int lv_cmd_distill(int argc, char **argv);
+int lv_cmd_compare(int argc, char **argv);
+int lv_cmd_report(int argc, char **argv);
+int lv_cmd_devices(int argc, char **argv);
 
 /** Print "linvideo: ..." and a newline to stderr. Returns code. */
 int lv_tool_fail(int code, const char *fmt, ...)
@@ -152,6 +157,19 @@ int lv_plot_bars(const char *folder, const char *name, const LvPlotBars *bars);
 /** The same for the first number behind the step in each line of a log of training,
  *  and its running mean. */
 int lv_plot_log(const char *folder, const char *name, const char *log);
+
+/** Curves over a common axis. */
+typedef struct LvPlotLines {
+    const char *title, *xlabel, *ylabel;
+    const char *const *names;   ///< of the curves, `nb`
+    const double *x;            ///< [rows]
+    const double *y;            ///< [rows,nb]; a gap where it is no number
+    int rows, nb;
+    int logarithmic;            ///< 1: the upright axis
+} LvPlotLines;
+
+/** The same for curves. */
+int lv_plot_lines(const char *folder, const char *name, const LvPlotLines *lines);
 
 /** Let gnuplot run NAME.gp in the folder; say so when there is no gnuplot, or it
  *  failed. */

@@ -59,8 +59,9 @@ int lv_autoencoder_create(const LvTrainConfig *cfg, const char *path, LvDevice *
 
     if (d) {
         d->cfg = cfg;
-        ret    = lv_trainer_create(path, describe, d, (uint64_t)cfg->seed +
-                                   LV_STREAM_INIT_AUTOENCODER, cfg->text, dev, msg);
+        ret    = lv_trainer_create(path, &(LvNewRun) {
+            .describe = describe, .opaque = d, .config = cfg->text,
+            .seed = (uint64_t)cfg->seed + LV_STREAM_INIT_AUTOENCODER }, dev, msg);
     }
     free(d);
     return ret;

@@ -10,31 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/optimrows.h"
+
 #define AT(member) offsetof(LvTrainConfig, member)
-#define ROW(section, key, kind, member, ...) \
-    { section, key, LV_CONFIG_##kind, AT(member), __VA_ARGS__ }
-
-#define OPTIM(section, in)                                                      \
-    ROW(section, "steps",  INT,  in.optim.steps,  1, 1 << 30, NAN),             \
-    ROW(section, "warmup", INT,  in.optim.warmup, 0, 1 << 30, 0),               \
-    ROW(section, "lr",     REAL, in.optim.lr,     0, 1, NAN),                   \
-    ROW(section, "lr_end", REAL, in.optim.lr_end, 0, 1, 0.1),                   \
-    ROW(section, "beta1",  REAL, in.optim.beta1,  0, 0.9999, 0.9),              \
-    ROW(section, "beta2",  REAL, in.optim.beta2,  0, 0.99999, 0.99),            \
-    ROW(section, "eps",    REAL, in.optim.eps,    1e-20, 1, 1e-8),              \
-    ROW(section, "weight_decay", REAL, in.optim.decay, 0, 1, 0.01),             \
-    ROW(section, "clip",   REAL, in.optim.clip,   0, 1e9, 1),                   \
-    ROW(section, "ema",    REAL, in.optim.ema,    0, 0.99999, 0.999)
-
 static const LvConfigRow rows[] = {
     ROW("train", "seed", INT, seed, 0, 1 << 30, 1),
-    OPTIM("autoencoder", autoencoder),
+    OPTIM("autoencoder", autoencoder, NAN, NAN),
     ROW("autoencoder", "batch",   INT,  autoencoder.batch, 1, 4096, NAN),
     ROW("autoencoder", "crop_width",  INT, autoencoder.crop_width, 0, 8192, 0),
     ROW("autoencoder", "crop_height", INT, autoencoder.crop_height, 0, 8192, 0),
     ROW("autoencoder", "noise",   REAL, autoencoder.noise, 0, 10, 0),
     ROW("autoencoder", "penalty", REAL, autoencoder.penalty, 0, 10, 0),
-    OPTIM("flow", flow),
+    OPTIM("flow", flow, NAN, NAN),
     ROW("flow", "clips",   INT,  flow.clips,   1, 1 << 24, NAN),
     ROW("flow", "batch",   INT,  flow.batch,   1, 65536, NAN),
     ROW("flow", "micro",   INT,  flow.micro,   1, 1024, NAN),

@@ -12,6 +12,22 @@
 #include "train/autoencoder.h"
 #include "train/flow.h"
 
+/** Tensors of a bundle in the making. */
+typedef struct LvExport {
+    LvFileTensor *list;
+    int nb;
+    char *data; ///< of those that were added from slabs, one behind the other
+    size_t at;
+} LvExport;
+
+/** Make room for so many tensors, and for the elements of so many. 0 or -ENOMEM; free it
+ *  with lv_export_free(), after an error too. */
+int lv_export_new(LvExport *e, int tensors, size_t numel);
+void lv_export_free(LvExport *e);
+
+/** Add tensor t of a slab of the host: a matrix as f16, any other as f32. */
+void lv_export_add(LvExport *e, const LvParam *t, const float *slab);
+
 /**
  * Write a bundle.
  *

@@ -48,8 +48,9 @@ int lv_flow_create(const LvTrainConfig *cfg, const char *path, LvDevice *dev,
     if (!n)
         return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
     n->cfg = &cfg->model;
-    ret    = lv_trainer_create(path, describe, n, (uint64_t)cfg->seed + LV_STREAM_INIT_FLOW,
-                               cfg->text, dev, msg);
+    ret    = lv_trainer_create(path, &(LvNewRun) {
+        .describe = describe, .opaque = n, .config = cfg->text,
+        .seed = (uint64_t)cfg->seed + LV_STREAM_INIT_FLOW }, dev, msg);
     lv_dit_free(&n->dit);
     lv_umt5_free(&n->text);
     free(n);
@@ -167,7 +168,7 @@ LvTensor lv_flow_trace(LvGraph *g, const LvUmt5 *text, const LvDit *dit, LvDitIn
     LvTensor x = lv_umt5_trace_batch(g, text, ids, key_bias, in->t.dim[0], dtype);
 
     x = lv_embed(g, rows, x, LV_F32);
-    return lv_dit_trace_batch(g, dit, x, in, dtype);
+    return lv_dit_trace_batch(g, dit, x, in, dtype, NULL);
 }
 
 static int trace(LvFlow *f, LvGraph *g, int checkpoint)

@@ -6,21 +6,24 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 /* Where the first line of a later step, or a broken one, begins. */
 static long end_of(FILE *f, int step)
 {
-    char line[4096];
+    char *line  = NULL;
+    size_t room = 0;
     long at = 0;
     int n;
 
-    while (fgets(line, sizeof(line), f)) {
+    while (getline(&line, &room, f) > 0) {
         if (sscanf(line, "{\"step\": %d", &n) != 1 || n > step || !strchr(line, '\n'))
             break;
         at = ftell(f);
     }
+    free(line);
     return at;
 }
 
@@ -42,14 +45,33 @@ FILE *lv_log_open(const char *path, int step, const LvMsg *msg)
     return f;
 }
 
+static void put_number(FILE *log, double x)
+{
+    if (isfinite(x))
+        fprintf(log, "%.7g", x);
+    else
+        fputs("null", log);
+}
+
+static void put_list(FILE *log, const double *x, int nb)
+{
+    for (int i = 0; i < nb; i++) {
+        fputs(i ? ", " : "[", log);
+        put_number(log, x[i]);
+    }
+    fputc(']', log);
+}
+
 void lv_log_line(FILE *log, int step, const LvLogField *field, int nb)
 {
     fprintf(log, "{\"step\": %d", step);
-    for (int i = 0; i < nb; i++)
-        if (isfinite(field[i].value))
-            fprintf(log, ", \"%s\": %.7g", field[i].name, field[i].value);
+    for (int i = 0; i < nb; i++) {
+        fprintf(log, ", \"%s\": ", field[i].name);
+        if (field[i].list)
+            put_list(log, field[i].list, field[i].nb);
         else
-            fprintf(log, ", \"%s\": null", field[i].name);
+            put_number(log, field[i].value);
+    }
     fputs("}\n", log);
     fflush(log);
 }

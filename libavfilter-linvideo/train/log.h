@@ -12,11 +12,23 @@
 
 #include "base/msg.h"
 
-/** A number of a line. */
+/** A number of a line, or a list of them. */
 typedef struct LvLogField {
     const char *name;
     double value;
+    const double *list; ///< NULL: none
+    int nb;
 } LvLogField;
+
+static inline LvLogField lv_log_number(const char *name, double value)
+{
+    return (LvLogField) { .name = name, .value = value };
+}
+
+static inline LvLogField lv_log_list(const char *name, const double *list, int nb)
+{
+    return (LvLogField) { .name = name, .list = list, .nb = nb };
+}
 
 /**
  * Open a log to append to; lines of steps beyond `step`, which a run that is resumed

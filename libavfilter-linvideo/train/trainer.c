@@ -12,6 +12,9 @@
 #include "train/init.h"
 
 #define TRAIN_KEY  "linvideo.train"
+#define STATE      "state."
+
+enum { SETTINGS = 2048 };
 
 /* Slabs that a run keeps beside the values. */
 static const struct { const char *name; int slab; } kept[] = {
@@ -27,25 +30,33 @@ double lv_optim_rate(const LvOptim *o, int step)
     return o->lr * (o->lr_end + (1 - o->lr_end) * 0.5 * (1 + cos(M_PI * LV_MIN(part, 1))));
 }
 
-/* The run's settings as text; two runs with the same text go on alike. */
-static void settings_text(char *buf, size_t size, const LvOptim *o)
+/* The run's settings as text; two runs with the same text go on alike. What only some
+ * runs have is told by those. */
+static void settings_text(char buf[SETTINGS], const LvOptim *o)
 {
-    snprintf(buf, size, "steps=%d warmup=%d lr=%.9g lr_end=%.9g beta1=%.9g beta2=%.9g "
-             "eps=%.9g decay=%.9g clip=%.9g ema=%.9g seed=%llu", o->steps, o->warmup,
-             o->lr, o->lr_end, o->beta1, o->beta2, o->eps, o->decay, o->clip, o->ema,
-             (unsigned long long)o->seed);
+    int n = snprintf(buf, SETTINGS, "steps=%d warmup=%d lr=%.9g lr_end=%.9g beta1=%.9g "
+                     "beta2=%.9g eps=%.9g decay=%.9g clip=%.9g ema=%.9g seed=%llu",
+                     o->steps, o->warmup, o->lr, o->lr_end, o->beta1, o->beta2, o->eps,
+                     o->decay, o->clip, o->ema, (unsigned long long)o->seed);
+
+    if (o->lr_map > 0)
+        n += snprintf(buf + n, (size_t)(SETTINGS - n), " lr_map=%.9g", o->lr_map);
+    if (o->ema_from)
+        n += snprintf(buf + n, (size_t)(SETTINGS - n), " ema_from=%d", o->ema_from);
+    if (o->more)
+        snprintf(buf + n, (size_t)(SETTINGS - n), " %s", o->more);
 }
 
 /* "step=12 steps=..."; a run of step 0 has no settings yet. */
 static int read_state(LvTrainer *t, const char *path)
 {
     const char *text = lv_safetensors_meta(t->file, TRAIN_KEY), *rest;
-    char want[512];
+    char want[SETTINGS];
 
     if (!text || sscanf(text, "step=%d", &t->step) != 1 || t->step < 0)
         return lv_fail(t->msg, LV_ERR_MODEL, "%s: no training run: its metadata has no "
                        "'" TRAIN_KEY "'", path);
-    settings_text(want, sizeof(want), &t->optim);
+    settings_text(want, &t->optim);
     rest = strchr(text, ' ');
     if (rest && strcmp(rest + 1, want))
         return lv_fail(t->msg, LV_ERR_MODEL, "%s: was made with other settings: %s; "
@@ -59,7 +70,7 @@ static size_t room_of(const LvSafetensors *st)
 
     for (int i = 0; i < lv_safetensors_count(st); i++) {
         const LvFileTensor *t = lv_safetensors_at(st, i);
-        int is_kept = 0;
+        int is_kept = !strncmp(t->name, STATE, strlen(STATE));
         for (int k = 0; k < LV_COUNT(kept); k++)
             is_kept = is_kept || !strcmp(t->name, kept[k].name);
         room += is_kept ? 0 : lv_param_room(t->numel);
@@ -118,50 +129,79 @@ static int start_average(LvTrainer *t)
     return ret;
 }
 
-static void trace_update(LvGraph *g, const LvTrainer *t)
+static int cut(const LvTrainer *t, LvParamPiece **piece)
 {
-    for (int decayed = 1; decayed >= 0; decayed--) {
-        LvTensor grad = lv_params_piece(t->params, LV_SLAB_GRAD, decayed);
-        if (lv_has(&grad))
-            lv_sqsum(g, grad, t->norm, 1);
-    }
-    for (int decayed = 1; decayed >= 0; decayed--) {
-        LvTensor piece[LV_SLAB_NB];
-        for (int i = 0; i < LV_SLAB_NB; i++)
-            piece[i] = lv_params_piece(t->params, i, decayed);
-        if (lv_has(&piece[0]))
-            lv_adamw(g, piece[LV_SLAB_GRAD], t->hyper[decayed], t->norm, piece[LV_SLAB_VALUE],
-                     piece[LV_SLAB_M], piece[LV_SLAB_V], piece[LV_SLAB_EMA]);
+    *piece = calloc((size_t)t->params->nb + 1, sizeof(**piece));
+    return *piece ? lv_params_pieces(t->params, *piece)
+                  : lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
+}
+
+static void trace_update(LvGraph *g, const LvTrainer *t, const LvParamPiece *piece, int nb)
+{
+    for (int i = 0; i < nb; i++)
+        if (piece[i].group != LV_GROUP_GATE)
+            lv_sqsum(g, lv_params_piece(t->params, LV_SLAB_GRAD, &piece[i]), t->norm, 1);
+    for (int i = 0; i < nb; i++) {
+        LvTensor s[LV_SLAB_NB];
+        if (piece[i].group == LV_GROUP_GATE)
+            continue;
+        for (int k = 0; k < LV_SLAB_NB; k++)
+            s[k] = lv_params_piece(t->params, k, &piece[i]);
+        lv_adamw(g, s[LV_SLAB_GRAD], t->hyper[piece[i].group], t->norm, s[LV_SLAB_VALUE],
+                 s[LV_SLAB_M], s[LV_SLAB_V], s[LV_SLAB_EMA]);
     }
 }
 
 static int plan_clear(LvTrainer *t)
 {
+    const LvParamPiece all = { .size = t->params->size };
     LvGraph *g = lv_graph_new(t->msg);
 
     if (!g)
         return lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
-    for (int decayed = 1; decayed >= 0; decayed--) {
-        LvTensor grad = lv_params_piece(t->params, LV_SLAB_GRAD, decayed);
-        if (lv_has(&grad))
-            lv_fill(g, grad, 0);
-    }
+    lv_fill(g, lv_params_piece(t->params, LV_SLAB_GRAD, &all), 0);
     return lv_task_new(&t->clear, &g, NULL, 0, t->dev, t->msg);
 }
 
 static int plan_update(LvTrainer *t)
 {
+    LvTensor *list[LV_GROUP_GATE + 1] = { &t->norm };
     LvGraph *g = lv_graph_new(t->msg);
+    LvParamPiece *piece;
+    int nb;
 
     if (!g)
         return lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
+    if ((nb = cut(t, &piece)) < 0) {
+        lv_graph_free(&g);
+        return nb;
+    }
     t->norm = lv_external(g, "norm", LV_F32, 1, (const int[]) { 1 });
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < LV_GROUP_GATE; i++) {
         t->hyper[i] = lv_external(g, "hyper", LV_F32, 1, (const int[]) { LV_HYPER_NB });
-    trace_update(g, t);
-    return lv_task_new(&t->update, &g,
-                       (LvTensor *[]) { &t->norm, &t->hyper[0], &t->hyper[1] }, 3, t->dev,
-                       t->msg);
+        list[i + 1] = &t->hyper[i];
+    }
+    trace_update(g, t, piece, nb);
+    free(piece);
+    return lv_task_new(&t->update, &g, list, LV_GROUP_GATE + 1, t->dev, t->msg);
+}
+
+int lv_trainer_keep(LvTrainer *t, const char *name, LvDtype dtype, size_t numel, void *data)
+{
+    LvFileTensor *s = &t->state[t->nb_states++];
+    const LvFileTensor *f = lv_weights_take(t->weights, name);
+
+    *s = (LvFileTensor) { .name = name, .dtype = dtype, .rank = 1, .numel = numel,
+                          .dim = { (int64_t)numel }, .data = data,
+                          .size = numel * lv_dtype_size(dtype) };
+    if (!f)
+        return 0;
+    if (f->dtype != dtype || f->numel != numel)
+        return lv_fail(t->msg, LV_ERR_MODEL, "%s: %s has %zu elements of %s, the run %zu "
+                       "of %s", lv_safetensors_path(t->file), name, f->numel,
+                       lv_dtype_name(f->dtype), numel, lv_dtype_name(dtype));
+    memcpy(data, f->data, f->size);
+    return 0;
 }
 
 int lv_trainer_ready(LvTrainer *t)
@@ -197,20 +237,29 @@ int lv_trainer_begin(LvTrainer *t)
     return ret < 0 ? ret : lv_task_put(&t->update, &t->norm, &zero);
 }
 
-static void fill_hyper(const LvTrainer *t, float *h, int decayed)
+/* How much of the average is kept at this step. */
+static float ema_share(const LvTrainer *t)
+{
+    int n = t->step - t->optim.ema_from;
+
+    return n < 0 ? 0 : LV_MIN(t->optim.ema, (float)(1 + n) / (float)(10 + n));
+}
+
+static void fill_hyper(const LvTrainer *t, float *h, int group)
 {
     const LvOptim *o = &t->optim;
+    double share = group == LV_GROUP_MAP && o->lr_map > 0 ? (double)o->lr_map / o->lr : 1;
     int n = t->step + 1;
 
-    h[LV_HYPER_LR]    = (float)lv_optim_rate(o, t->step);
+    h[LV_HYPER_LR]    = (float)(share * lv_optim_rate(o, t->step));
     h[LV_HYPER_BETA1] = o->beta1;
     h[LV_HYPER_BETA2] = o->beta2;
     h[LV_HYPER_EPS]   = o->eps;
-    h[LV_HYPER_DECAY] = decayed ? o->decay : 0;
+    h[LV_HYPER_DECAY] = group == LV_GROUP_DECAY ? o->decay : 0;
     h[LV_HYPER_BIAS1] = (float)(1 - pow(o->beta1, n));
     h[LV_HYPER_BIAS2] = (float)(1 - pow(o->beta2, n));
     h[LV_HYPER_CLIP]  = o->clip;
-    h[LV_HYPER_EMA]   = LV_MIN(o->ema, (float)(1 + t->step) / (float)(10 + t->step));
+    h[LV_HYPER_EMA]   = ema_share(t);
 }
 
 int lv_trainer_update(LvTrainer *t)
@@ -218,7 +267,7 @@ int lv_trainer_update(LvTrainer *t)
     float hyper[LV_HYPER_NB], norm;
     int ret = 0;
 
-    for (int i = 0; i < 2 && ret >= 0; i++) {
+    for (int i = 0; i < LV_GROUP_GATE && ret >= 0; i++) {
         fill_hyper(t, hyper, i);
         ret = lv_task_put(&t->update, &t->hyper[i], hyper);
     }
@@ -275,8 +324,8 @@ static int write_new(const char *path, const LvParams *p, const float *values,
     return ret;
 }
 
-int lv_trainer_create(const char *path, LvDescribe describe, void *opaque, uint64_t seed,
-                      const char *config, LvDevice *dev, const LvMsg *msg)
+int lv_trainer_create(const char *path, const LvNewRun *n, LvDevice *dev,
+                      const LvMsg *msg)
 {
     LvParams *p  = NULL;
     LvWeights *w = NULL;
@@ -285,13 +334,14 @@ int lv_trainer_create(const char *path, LvDescribe describe, void *opaque, uint6
 
     if ((ret = lv_params_new(&p, 0, dev, msg)) >= 0 &&
         (ret = lv_weights_new_params(&w, p, NULL, dev, msg)) >= 0 &&
-        (ret = describe(opaque, w)) >= 0) {
+        (ret = n->describe(n->opaque, w)) >= 0) {
         values = lv_alloc(p->size * sizeof(*values));
-        ret = values ? lv_init_params(p, values, seed, msg)
-                     : lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
+        ret = !values ? lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory") :
+              n->fill ? n->fill(n->opaque, p, values) :
+                        lv_init_params(p, values, n->seed, msg);
     }
     if (ret >= 0)
-        ret = write_new(path, p, values, config, msg);
+        ret = write_new(path, p, values, n->config, msg);
     lv_free(values);
     lv_weights_free(&w);
     lv_params_free(&p);
@@ -316,25 +366,29 @@ static int download_slabs(const LvTrainer *t, float **values, float *slabs[])
 int lv_trainer_save(const LvTrainer *t, const char *path)
 {
     const LvParams *p  = t->params;
-    LvFileTensor *list = calloc((size_t)p->nb + LV_COUNT(kept), sizeof(*list));
+    LvFileTensor *list = calloc((size_t)p->nb + LV_COUNT(kept) + LV_TRAINER_STATES,
+                                sizeof(*list));
     float *values = NULL, *slabs[LV_COUNT(kept)];
-    char settings[512], state[600];
+    char settings[SETTINGS], state[SETTINGS + 32];
     const char *meta[] = { LV_CONFIG_KEY, lv_safetensors_meta(t->file, LV_CONFIG_KEY), TRAIN_KEY,
                            state, NULL };
     int ret = list ? download_slabs(t, &values, slabs)
                    : lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
 
     if (ret >= 0) {
-        settings_text(settings, sizeof(settings), &t->optim);
+        int nb = p->nb;
+        settings_text(settings, &t->optim);
         snprintf(state, sizeof(state), "step=%d %s", t->step, settings);
         for (int i = 0; i < p->nb; i++)
             file_tensor(&list[i], &p->list[i], values);
         for (int k = 0; k < LV_COUNT(kept); k++)
-            list[p->nb + k] = (LvFileTensor) {
+            list[nb++] = (LvFileTensor) {
                 .name = kept[k].name, .dtype = LV_F32, .rank = 1, .numel = p->size,
                 .dim = { (int64_t)p->size }, .data = slabs[k],
                 .size = p->size * sizeof(float) };
-        ret = lv_safetensors_write(path, list, p->nb + LV_COUNT(kept), meta, t->msg);
+        for (int k = 0; k < t->nb_states; k++)
+            list[nb++] = t->state[k];
+        ret = lv_safetensors_write(path, list, nb, meta, t->msg);
     }
     lv_free(values);
     free(list);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -28,6 +29,7 @@ struct Event { double time; };
 
 static Context context;
 static thread_local Context *current;
+static std::set<void *> pinned;
 
 static std::unordered_map<std::string, EmuKernel *> &kernels(void)
 {
@@ -232,14 +234,18 @@ int cuMemFree_v2(Address p)
     return emu_gone(EMU_MEMORY), 0;
 }
 
-int cuMemHostRegister_v2(void *, size_t, unsigned)
+int cuMemHostRegister_v2(void *p, size_t, unsigned)
 {
     ENTER("cuMemHostRegister");
+    if (!pinned.insert(p).second)
+        return EMU_PINNED_BEFORE;
     return emu_made(EMU_PINNED), 0;
 }
 
-int cuMemHostUnregister(void *)
+int cuMemHostUnregister(void *p)
 {
+    if (!pinned.erase(p))
+        return EMU_NOT_PINNED;
     return emu_gone(EMU_PINNED), 0;
 }
 

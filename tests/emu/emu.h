@@ -88,6 +88,18 @@ template <typename T> static inline T __shfl_xor_sync(unsigned, T x, int mask)
     return emu_shuffle(3, x, (int)(emu_thread.x % 32) ^ mask);
 }
 
+static inline unsigned __ballot_sync(unsigned, int v)
+{
+    unsigned all = 0;
+
+    emu_warp_barrier(9, &v, sizeof(v));
+    for (int i = 0; i < 32; i++)
+        all |= (unsigned)!!*(const int *)emu_lane(i) << i;
+    return all;
+}
+
+static inline int __ffs(int x) { return __builtin_ffs(x); }
+
 template <typename A, typename B> static inline auto min(A a, B b)
 {
     typedef typename std::common_type<A, B>::type T;

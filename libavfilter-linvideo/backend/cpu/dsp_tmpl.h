@@ -501,6 +501,12 @@ static inline double smooth(float *dx, double e, double scale)
     return e * e / (r + 1e-2);
 }
 
+static inline double abs_error(float *dx, double e, double scale)
+{
+    *dx = (float)(e > 0 ? scale : e < 0 ? -scale : 0);
+    return fabs(e);
+}
+
 #define LOSS(name)                                                                \
     static double loss_##name(float *restrict dx, const float *x, const float *t, \
                               double scale, size_t n)                             \
@@ -509,6 +515,7 @@ static inline double smooth(float *dx, double e, double scale)
     }
 LOSS(mse)
 LOSS(smooth)
+LOSS(abs_error)
 
 #define DSP_TABLE(about)                                                          \
     {                                                                             \
@@ -523,7 +530,8 @@ LOSS(smooth)
                  [LV_ACT_SILU] = act_silu, [LV_ACT_GELU] = act_gelu,              \
                  [LV_ACT_CLAMP3] = act_clamp3 },                                  \
         .mul = mul, .norm_sums = norm_sums, .norm_dx = norm_dx, .unrope = unrope, \
-        .loss = { [LV_LOSS_MSE] = loss_mse, [LV_LOSS_SMOOTH] = loss_smooth },     \
+        .loss = { [LV_LOSS_MSE] = loss_mse, [LV_LOSS_SMOOTH] = loss_smooth,       \
+                  [LV_LOSS_ABS] = loss_abs_error },                               \
         .adamw = adamw, .sum_sq_f64 = sum_sq_f64, .dot_diff_f64 = dot_diff_f64,   \
         .act_dx = { [LV_ACT_NONE] = none_dx, [LV_ACT_RELU] = relu_dx,             \
                     [LV_ACT_SILU] = silu_dx, [LV_ACT_GELU] = gelu_dx,             \

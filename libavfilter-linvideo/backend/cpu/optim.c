@@ -43,6 +43,16 @@ int lv_cpu_plan_loss(LvDevice *dev, const LvLossArgs *a, LvCall *call)
     return lv_cpu_plan_tmp(call, 3 * LV_PIECE);
 }
 
+/* Weight of an element. */
+static double weight_of(const LossJob *j, size_t sample)
+{
+    const LvLossArgs *a = j->a;
+    const float *size   = a->size.data;
+    double w = (double)((const float *)a->weight.data)[sample] / (double)j->n;
+
+    return lv_has(&a->size) ? w / (double)LV_MAX(size[sample], LV_LOSS_FLOOR) : w;
+}
+
 static int loss_job(void *arg, int job, int thread)
 {
     const LossJob *j = arg;
@@ -50,8 +60,7 @@ static int loss_job(void *arg, int job, int thread)
     size_t sample = (size_t)job / j->parts, part = (size_t)job % j->parts, n;
     size_t from = sample * j->n + part * LV_JOB_ELEMENTS;
     size_t to   = LV_MIN(from + LV_JOB_ELEMENTS, (sample + 1) * j->n);
-    double w    = (double)((const float *)a->weight.data)[sample] / (double)j->n;
-    double sum  = 0;
+    double w    = weight_of(j, sample), sum = 0;
     float *tmp  = lv_cpu_slab(j->cpu, thread, 0);
 
     for (; from < to; from += n) {

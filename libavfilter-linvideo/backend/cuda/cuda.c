@@ -195,6 +195,50 @@ static void cuda_unpin(LvDevice *dev, void *host)
     lv_cuda(dev)->drv.host_unregister(host);
 }
 
+/* Marks 0 to n. */
+static int make_marks(LvCuda *cu, int n)
+{
+    CuEvent *more = realloc(cu->marks, (size_t)(n + 1) * sizeof(*more));
+    int ret = 0;
+
+    if (!more)
+        return lv_fail(cu->dev.msg, LV_ERR(ENOMEM), "cuda: out of memory");
+    cu->marks = more;
+    while (cu->nb_marks <= n && ret >= 0) {
+        ret = lv_cuda_check(cu, cu->drv.event_create(&more[cu->nb_marks], 0), "an event");
+        cu->nb_marks += ret >= 0;
+    }
+    return ret;
+}
+
+static int cuda_mark(LvDevice *dev, int n)
+{
+    LvCuda *cu = lv_cuda(dev);
+    int ret    = 0;
+
+    use(dev);
+    if (n >= cu->nb_marks && (ret = make_marks(cu, n)) < 0)
+        return ret;
+    return lv_cuda_check(cu, cu->drv.event_record(cu->marks[n], cu->stream), "a mark");
+}
+
+static double cuda_between(LvDevice *dev, int from, int to)
+{
+    LvCuda *cu = lv_cuda(dev);
+    float ms   = 0;
+
+    use(dev);
+    cu->drv.event_elapsed(&ms, cu->marks[from], cu->marks[to]);
+    return ms * 1e-3;
+}
+
+static void free_marks(LvCuda *cu)
+{
+    for (int i = 0; i < cu->nb_marks; i++)
+        cu->drv.event_destroy(cu->marks[i]);
+    free(cu->marks);
+}
+
 static int cuda_record(LvDevice *dev)
 {
     LvCuda *cu = lv_cuda(dev);
@@ -266,6 +310,7 @@ static void cuda_close(LvDevice *dev)
             cu->drv.stream_sync(cu->stream);
         lv_cuda_forget(cu, NULL, 0);
         lv_cuda_free_gemms(cu);
+        free_marks(cu);
         cuda_free(dev, cu->workspace);
         if (cu->lt)
             cu->drv.lt.destroy(cu->lt);
@@ -301,27 +346,38 @@ static const LvOpTable run = {
 static const LvDeviceFns fns = {
     .name = "cuda", .close = cuda_close, .alloc = cuda_alloc, .free = cuda_free,
     .upload = cuda_upload, .download = cuda_download, .pin = cuda_pin,
-    .unpin = cuda_unpin, .sync = cuda_sync, .available = cuda_available,
-    .reserve = cuda_reserve, .forget = cuda_forget, .record = cuda_record,
-    .recorded = cuda_recorded, .replay = cuda_replay, .erase = cuda_erase,
-    .release = cuda_release, .plan = &plan, .build = &build, .run = &run,
+    .unpin = cuda_unpin, .sync = cuda_sync, .mark = cuda_mark, .between = cuda_between,
+    .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
+    .record = cuda_record, .recorded = cuda_recorded, .replay = cuda_replay,
+    .erase = cuda_erase, .release = cuda_release, .plan = &plan, .build = &build,
+    .run = &run,
 };
 
-static int find_device(LvCuda *cu, int index)
+/* Start the driver. @return devices there are, or a code */
+static int start_driver(LvCuda *cu, int *version)
 {
-    int version = 0, count = 0, ret = cu->drv.init(0);
+    int count = 0, ret = cu->drv.init(0);
 
     if (ret == CU_NO_DEVICE)
         return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: the driver sees no device");
     if ((ret = lv_cuda_check(cu, ret, "starting the driver")) < 0)
         return ret;
-    cu->drv.driver_version(&version);
-    if (version < MIN_DRIVER)
+    cu->drv.driver_version(version);
+    if (*version < MIN_DRIVER)
         return lv_fail(cu->dev.msg, LV_ERR_DEVICE,
                        "cuda: the driver is too old: it has CUDA %d.%d, %d.%d is "
-                       "needed", version / 1000, version % 1000 / 10,
+                       "needed", *version / 1000, *version % 1000 / 10,
                        MIN_DRIVER / 1000, MIN_DRIVER % 1000 / 10);
     cu->drv.device_count(&count);
+    return count;
+}
+
+static int find_device(LvCuda *cu, int index)
+{
+    int version = 0, count = start_driver(cu, &version);
+
+    if (count < 0)
+        return count;
     if (index < 0 || index >= count)
         return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: no device %d, there %s %d",
                        index, count == 1 ? "is" : "are", count);
@@ -357,18 +413,29 @@ static int start(LvCuda *cu)
         return ret;
     if (cu->drv.lt.create(&cu->lt))
         return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: cuBLASLt does not start");
-    return lv_device_alloc(&cu->dev, &cu->workspace, LV_CUDA_WORKSPACE, "products");
+    ret = lv_device_alloc(&cu->dev, &cu->workspace, LV_CUDA_WORKSPACE, "products");
+    return ret < 0 ? ret : load_kernel(cu, LV_K_cast); /* is this build for the device? */
+}
+
+static LvCuda *new_cuda(const LvMsg *msg)
+{
+    LvCuda *cu = calloc(1, sizeof(*cu));
+
+    if (cu)
+        cu->dev = (LvDevice) { .fn = &fns, .msg = msg, .threads = 1, .bf16 = 1 };
+    else
+        lv_msg(msg, LV_MSG_ERROR, "cuda: out of memory");
+    return cu;
 }
 
 int lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
 {
-    LvCuda *cu = calloc(1, sizeof(*cu));
+    LvCuda *cu = new_cuda(msg);
     int ret;
 
     *dev = NULL;
     if (!cu)
-        return lv_fail(msg, LV_ERR(ENOMEM), "cuda: out of memory");
-    cu->dev = (LvDevice) { .fn = &fns, .msg = msg, .threads = 1, .bf16 = 1 };
+        return LV_ERR(ENOMEM);
     ret = lv_driver_open(&cu->drv, msg);
     if (ret >= 0 && (ret = find_device(cu, opt->index)) >= 0) {
         describe(cu, opt->index);
@@ -384,4 +451,59 @@ int lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
     }
     *dev = &cu->dev;
     return 0;
+}
+
+/* Telling of devices */
+
+static void keep_reason(void *opaque, int level, const char *line)
+{
+    LvCard *card = opaque;
+
+    (void)level;
+    snprintf(card->why_not, sizeof(card->why_not), "%s", line);
+}
+
+/* Memory is known to who has opened the device; what that says, if it fails, is why the
+ * device can't be used. */
+static void ask_memory(LvCard *card, int index)
+{
+    const LvDeviceOptions opt = { .index = index };
+    const LvMsg msg = { keep_reason, card, LV_MSG_ERROR };
+    LvDevice *dev;
+
+    if (lv_cuda_open(&dev, &opt, &msg) < 0)
+        return;
+    use(dev);
+    lv_cuda(dev)->drv.mem_info(&card->free, &card->total);
+    card->free += LV_CUDA_WORKSPACE;
+    lv_device_close(&dev);
+}
+
+static void ask_card(LvCuda *cu, LvCard *card, int index, int version)
+{
+    CuDevice d;
+
+    *card = (LvCard) { .driver = version };
+    if (cu->drv.device_get(&d, index) == CU_SUCCESS) {
+        cu->drv.device_name(card->name, sizeof(card->name), d);
+        cu->drv.device_attribute(&card->major, CU_ATTR_MAJOR, d);
+        cu->drv.device_attribute(&card->minor, CU_ATTR_MINOR, d);
+    }
+    ask_memory(card, index);
+}
+
+int lv_cuda_list(LvCard *cards, int most, const LvMsg *msg)
+{
+    LvCuda *cu = new_cuda(msg);
+    int version = 0, ret;
+
+    if (!cu)
+        return LV_ERR(ENOMEM);
+    ret = lv_driver_open(&cu->drv, msg);
+    if (ret >= 0)
+        ret = start_driver(cu, &version);
+    for (int i = 0; i < LV_MIN(ret, most); i++)
+        ask_card(cu, &cards[i], i, version);
+    cuda_close(&cu->dev);
+    return ret;
 }

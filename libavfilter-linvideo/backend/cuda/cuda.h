@@ -43,6 +43,8 @@ typedef struct LvCuda {
     size_t shared[LV_KERNEL_NB]; ///< bytes of dynamic memory a kernel was allowed
     LtHandle lt;
     void *workspace;             ///< of cuBLASLt
+    CuEvent *marks;              ///< see LvDeviceFns
+    int nb_marks;
     int processors, arch;        ///< multiprocessors; 90 for compute capability 9.0
     size_t block_bytes;          ///< of shared memory that a block may have
     LvKept *kept[LV_CUDA_BUCKETS]; ///< weights in another form, by address
@@ -143,8 +145,12 @@ typedef struct LvGemmKey {
 } LvGemmKey;
 
 /** For build and run: find the product's algorithm, and keep it.
- *  NULL when there is none (a message was put, unless something follows it). */
+ *  NULL when there is none (a message was put). */
 const LvGemm *lv_cuda_gemm_get(LvCuda *cu, const LvGemmKey *key);
+
+/** The same for a key with something after the product. @return 1, 0: cuBLASLt does not
+ *  do that (no message), or a code */
+int lv_cuda_gemm_has(LvCuda *cu, const LvGemmKey *key);
 
 /** Run a product. @param add 1: added to c @return 0 or a code */
 int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,

@@ -21,6 +21,7 @@ typedef struct CuContextData *CuContext;
 typedef struct CuModuleData *CuModule;
 typedef struct CuFunctionData *CuFunction;
 typedef struct CuStreamData *CuStream;
+typedef struct CuEventData *CuEvent;
 typedef struct CuGraphData *CuGraph;
 typedef struct CuGraphExecData *CuGraphExec;
 typedef unsigned long long CuAddress;
@@ -65,6 +66,10 @@ enum {
     X(stream_create, cuStreamCreate, (CuStream *stream, unsigned flags))            \
     X(stream_destroy, cuStreamDestroy_v2, (CuStream stream))                        \
     X(stream_sync, cuStreamSynchronize, (CuStream stream))                          \
+    X(event_create, cuEventCreate, (CuEvent *event, unsigned flags))                \
+    X(event_destroy, cuEventDestroy_v2, (CuEvent event))                            \
+    X(event_record, cuEventRecord, (CuEvent event, CuStream stream))                \
+    X(event_elapsed, cuEventElapsedTime, (float *ms, CuEvent from, CuEvent to))     \
     X(module_load, cuModuleLoadData, (CuModule *module, const void *image))         \
     X(module_unload, cuModuleUnload, (CuModule module))                             \
     X(module_function, cuModuleGetFunction, (CuFunction *f, CuModule module,        \

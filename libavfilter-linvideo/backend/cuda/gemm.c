@@ -109,32 +109,45 @@ static LvGemm *new_gemm(LvCuda *cu, const LvGemmKey *key)
     }
     g->key = *key;
     cu->drv.context_set(cu->ctx);
-    if ((ret = describe(&cu->drv, g)) || (ret = choose(cu, g))) {
-        if (!key->after)
-            lv_msg(cu->dev.msg, LV_MSG_ERROR,
-                   "cuda: no product [%d,%d] x [%d,%d] %s (%d)", key->m, key->k, key->k,
-                   key->n, lv_dtype_name((LvDtype)key->type), ret);
-        if (!key->after) {
-            free_gemm(&cu->drv, g);
-            return NULL;
-        }
-        g->absent = 1;
+    ret = describe(&cu->drv, g);
+    if (!ret)
+        ret = choose(cu, g);
+    g->absent = key->after && ret == LT_NOT_SUPPORTED;
+    if (ret && !g->absent) {
+        lv_msg(cu->dev.msg, LV_MSG_ERROR, "cuda: no product [%d,%d] x [%d,%d] %s (%d)",
+               key->m, key->k, key->k, key->n, lv_dtype_name((LvDtype)key->type), ret);
+        free_gemm(&cu->drv, g);
+        return NULL;
     }
     return g;
 }
 
-const LvGemm *lv_cuda_gemm_get(LvCuda *cu, const LvGemmKey *key)
+/* NULL after an error. */
+static const LvGemm *find(LvCuda *cu, const LvGemmKey *key)
 {
     LvGemm **at = &cu->gemms[hash(key)], *g;
 
     for (g = *at; g; g = g->next)
         if (!memcmp(&g->key, key, sizeof(*key)))
-            return g->absent ? NULL : g;
+            return g;
     if (!(g = new_gemm(cu, key)))
         return NULL;
     g->next = *at;
-    *at     = g;
-    return g->absent ? NULL : g;
+    return *at = g;
+}
+
+const LvGemm *lv_cuda_gemm_get(LvCuda *cu, const LvGemmKey *key)
+{
+    const LvGemm *g = find(cu, key);
+
+    return g && !g->absent ? g : NULL;
+}
+
+int lv_cuda_gemm_has(LvCuda *cu, const LvGemmKey *key)
+{
+    const LvGemm *g = find(cu, key);
+
+    return g ? !g->absent : LV_ERR_DEVICE;
 }
 
 static int run(LvCuda *cu, const LvGemm *g, const void *a, const void *b, void *c,

@@ -89,7 +89,7 @@ int lv_cuda_recall_dx(LvDevice *dev, const LvRecallDxArgs *a, LvCall *call)
 
 int lv_cuda_embed_dx(LvDevice *dev, const LvEmbedDxArgs *a, LvCall *call)
 {
-    LvGrid grid = { (size_t)a->ids.dim[0], 1, 1, 128, 0 };
+    LvGrid grid = { (size_t)a->ids.dim[0], 1, 1, 256, 0 };
     LvFillArgs zero = { a->dtable, 0 };
     int ret = 0;
 

@@ -36,13 +36,22 @@ static int after(const LvLinearArgs *a)
     return known[a->act] | bias;
 }
 
-static LvGemmKey key_of(const LvLinearArgs *a)
+/* Of the product with nothing after it. */
+static LvGemmKey bare_key_of(const LvLinearArgs *a)
 {
     return (LvGemmKey) {
         .m = a->x.dim[0], .n = a->w.dim[0], .k = a->x.dim[1], .tb = 1,
-        .type = a->x.dtype, .out = is_bare(a) || after(a) ? a->y.dtype : LV_F32,
-        .after = (uint8_t)after(a),
+        .type = a->x.dtype, .out = is_bare(a) ? a->y.dtype : LV_F32,
     };
+}
+
+static LvGemmKey key_of(const LvLinearArgs *a)
+{
+    LvGemmKey key = bare_key_of(a);
+
+    if ((key.after = (uint8_t)after(a)))
+        key.out = a->y.dtype;
+    return key;
 }
 
 int lv_cuda_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
@@ -66,21 +75,26 @@ int lv_cuda_build_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
         ret = lv_cuda_build_form(lv_cuda(dev), &a->b, LV_FORM_PLAIN, LV_BF16);
     if (ret < 0 || (is_fused(a) && !key.after))
         return ret;
-    return lv_cuda_gemm_get(lv_cuda(dev), &key) || is_fused(a) ? 0 : LV_ERR_UNSUPPORTED;
+    if (key.after && ((ret = lv_cuda_gemm_has(lv_cuda(dev), &key)) || is_fused(a)))
+        return LV_MIN(ret, 0);
+    key = bare_key_of(a);
+    return lv_cuda_gemm_get(lv_cuda(dev), &key) ? 0 : LV_ERR_UNSUPPORTED;
 }
 
-/* With what follows it by cuBLASLt; LV_ERR_UNSUPPORTED where that has no algorithm. */
+/* With what follows it. @return 1 when that was done, 0 or a code */
 static int run_after(LvCuda *cu, const LvLinearArgs *a, const LvGemmKey *key,
                      const void *w, void *scratch, size_t *at)
 {
     const void *bias = NULL;
+    int ret = key->after ? lv_cuda_gemm_has(cu, key) : 0;
 
-    if (!lv_cuda_gemm_get(cu, key))
-        return LV_ERR_UNSUPPORTED;
+    if (ret <= 0)
+        return ret;
     if (key->after & LT_EPILOGUE_BIAS &&
         !(bias = lv_cuda_form(cu, &a->b, LV_FORM_PLAIN, LV_BF16, scratch, at)))
         return LV_ERR_DEVICE;
-    return lv_cuda_gemm_after(cu, key, a->x.data, w, a->y.data, bias);
+    ret = lv_cuda_gemm_after(cu, key, a->x.data, w, a->y.data, bias);
+    return ret < 0 ? ret : 1;
 }
 
 static int run_fused(LvCuda *cu, const LvLinearArgs *a, const void *w)
@@ -119,14 +133,11 @@ int lv_cuda_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 
     if (!w)
         return LV_ERR_DEVICE;
-    if (key.after &&
-        (ret = run_after(cu, a, &key, w, call->scratch, &at)) != LV_ERR_UNSUPPORTED)
-        return ret;
+    if ((ret = run_after(cu, a, &key, w, call->scratch, &at)))
+        return LV_MIN(ret, 0);
     if (is_fused(a))
         return run_fused(cu, a, w);
-    key.after = 0;
-    if (!is_bare(a))
-        key.out = LV_F32;
+    key = bare_key_of(a);
     if (!is_bare(a) && a->y.dtype != LV_F32)
         sum = lv_cuda_carve(call->scratch, &at, 4 * lv_tensor_numel(&a->y));
     ret = lv_cuda_gemm(cu, &key, a->x.data, w, sum, 0);

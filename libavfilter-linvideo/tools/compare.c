@@ -1,0 +1,344 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * `linvideo compare`: how near the clips of a post-trained model are to its teacher's.
+ * Clips are made through the public API.
+ */
+
+#include "tools/tools.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/common.h"
+#include "train/caption.h"
+#include "train/compare.h"
+
+enum { STUDENT, TEACHER, OTHER, MAKERS };
+
+/* More than are ever asked for. */
+enum { FRAMES = 1000000000 };
+
+typedef struct Compare {
+    LinvideoParams params;
+    LvBar bar;
+    int clips, seed, plain;
+    int json_only;            ///< JSON goes to standard output
+    const char *model[2];     ///< student, teacher
+    const char *prompts_path, *json;
+    char **prompt;            ///< [clips]
+    LinvideoContext *context[MAKERS];
+    LinvideoInfo info[MAKERS];
+    LvCanvas canvas;
+    float *clip[MAKERS];
+    LvComparison *comparison;
+    LvCompared result;
+    double seconds[2];        ///< of making clips, by model
+} Compare;
+
+/* Prompts */
+
+static int add_prompt(Compare *c, int i, const char *text)
+{
+    size_t n = strcspn(text, "\r\n");
+
+    c->prompt[i] = strndup(text, n);
+    return c->prompt[i] ? 0 : lv_tool_fail(-ENOMEM, "out of memory");
+}
+
+static int draw_prompts(Compare *c)
+{
+    char text[LV_CAPTION_SIZE];
+    int ret = 0;
+
+    for (int i = 0; i < c->clips && ret >= 0; i++) {
+        LvScene s;
+        lv_scene_draw(&s, (uint64_t)c->seed, (uint64_t)i, 1);
+        if (c->plain)
+            lv_caption_plain(text, sizeof(text), &s);
+        else
+            lv_caption_write(text, sizeof(text), &s, (uint64_t)c->seed, (uint64_t)i);
+        ret = add_prompt(c, i, text);
+    }
+    return ret;
+}
+
+/* Lines in turn, until there are enough. */
+static int read_prompts(Compare *c)
+{
+    FILE *f = fopen(c->prompts_path, "r");
+    char *line = NULL;
+    size_t room = 0;
+    int nb = 0, ret = 0;
+
+    if (!f)
+        return lv_tool_fail(-errno, "%s: %s", c->prompts_path, strerror(errno));
+    while (nb < c->clips && ret >= 0 && getline(&line, &room, f) > 0)
+        if (strcspn(line, "\r\n"))
+            ret = add_prompt(c, nb++, line);
+    free(line);
+    fclose(f);
+    if (!nb)
+        return lv_tool_fail(-EINVAL, "%s: no prompts", c->prompts_path);
+    for (int i = nb; i < c->clips && ret >= 0; i++)
+        ret = add_prompt(c, i, c->prompt[i % nb]);
+    return ret;
+}
+
+/* Clips */
+
+static int open_model(Compare *c, int i)
+{
+    LinvideoParams p = c->params;
+    int ret;
+
+    p.model  = c->model[LV_MIN(i, 1)];
+    p.seed   = c->seed + (i == OTHER);
+    p.prompt = c->prompt[0];
+    p.format = LINVIDEO_RGB24;
+    p.frames = FRAMES;
+    if ((ret = linvideo_open(&c->context[i], &p)) < 0)
+        return ret;
+    linvideo_info(c->context[i], &c->info[i]);
+    return 0;
+}
+
+static int open_all(Compare *c)
+{
+    const LinvideoInfo *s = &c->info[STUDENT], *t = &c->info[TEACHER];
+    int ret = 0;
+
+    for (int i = 0; i < MAKERS && ret >= 0; i++)
+        ret = open_model(c, i);
+    if (ret < 0)
+        return ret;
+    if (s->width != t->width || s->height != t->height || s->clip_frames != t->clip_frames)
+        return lv_tool_fail(-EINVAL, "%s makes %dx%d, %d frames, %s %dx%d, %d frames",
+                            s->model, s->width, s->height, s->clip_frames, t->model,
+                            t->width, t->height, t->clip_frames);
+    if (lv_canvas_alloc(&c->canvas, LINVIDEO_RGB24, s->width, s->height) < 0)
+        return lv_tool_fail(-ENOMEM, "out of memory");
+    for (int i = 0; i < MAKERS; i++)
+        if (!(c->clip[i] = lv_alloc(c->canvas.size * (size_t)s->clip_frames *
+                                    sizeof(float))))
+            return lv_tool_fail(-ENOMEM, "out of memory");
+    return lv_comparison_new(&c->comparison, c->clips, s->width, s->height,
+                             s->clip_frames);
+}
+
+static int make_clip(Compare *c, int maker, int index)
+{
+    size_t size  = c->canvas.size;
+    double start = lv_seconds();
+    int ret = index ? linvideo_set_prompt(c->context[maker], c->prompt[index]) : 0;
+
+    for (int f = 0; f < c->info[maker].clip_frames && !ret; f++) {
+        ret = linvideo_next_frame(c->context[maker], &c->canvas.frame);
+        lv_measure_from_u8(c->clip[maker] + (size_t)f * size, c->canvas.frame.data[0],
+                           size);
+    }
+    if (maker != OTHER)
+        c->seconds[maker] += lv_seconds() - start;
+    return ret;
+}
+
+static int make_clips(Compare *c)
+{
+    for (int i = 0; i < c->clips; i++) {
+        for (int k = 0; k < MAKERS; k++) {
+            int ret = make_clip(c, k, i);
+            if (ret < 0)
+                return ret;
+        }
+        lv_comparison_add(c->comparison, c->clip[STUDENT], c->clip[TEACHER],
+                          c->clip[OTHER]);
+    }
+    lv_bar_clear(&c->bar);
+    return lv_comparison_finish(c->comparison, &c->result);
+}
+
+/* Results */
+
+static void print_table(const Compare *c)
+{
+    const LvCompared *r = &c->result;
+    const struct { const char *name; double student, teacher, ratio; } rows[] = {
+        { "Frechet distance", r->frechet, r->frechet_teacher, r->frechet_ratio },
+        { "flicker index", r->flicker, r->flicker_teacher, r->flicker_ratio },
+        { "squared distance", r->distance, r->distance_teacher, r->distance_ratio },
+        { "seconds a clip", c->seconds[0] / c->clips, c->seconds[1] / c->clips,
+          c->seconds[0] / LV_MAX(c->seconds[1], 1e-30) },
+    };
+
+    printf("%s (%d steps, guidance %g, %d of %d layers linear) against\n"
+           "%s (%d steps, guidance %g), %d clips, seed %d, %s\n\n",
+           c->info[STUDENT].model_path, c->info[STUDENT].steps, c->info[STUDENT].guidance,
+           c->info[STUDENT].linear_layers, c->info[STUDENT].layers,
+           c->info[TEACHER].model_path, c->info[TEACHER].steps, c->info[TEACHER].guidance,
+           c->clips, c->seed, c->info[STUDENT].device);
+    printf("%-20s%14s%14s%14s\n", "", "student", "teacher", "ratio");
+    for (int i = 0; i < LV_COUNT(rows); i++)
+        printf("%-20s%14.6g%14.6g%14.4f\n", rows[i].name, rows[i].student,
+               rows[i].teacher, rows[i].ratio);
+    printf("\nFrechet distances are to the teacher's clips from other noise; the student's "
+           "to\nthose from the same noise is %.6g. Squared distances: of the student's to "
+           "the\nteacher's clip from the same noise, and between the teacher's from two.\n",
+           r->frechet_same);
+}
+
+static int write_json(const Compare *c)
+{
+    const LvCompared *r = &c->result;
+    json_t *root = json_pack(
+        "{s:s, s:s, s:i, s:i, s:i, s:f, s:i, s:i, s:s,"
+        " s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
+        "student", c->info[STUDENT].model_path, "teacher", c->info[TEACHER].model_path,
+        "clips", c->clips, "seed", c->seed, "steps", c->info[STUDENT].steps,
+        "guidance", (double)c->info[STUDENT].guidance,
+        "layers", c->info[STUDENT].layers, "linear_layers", c->info[STUDENT].linear_layers,
+        "device", c->info[STUDENT].device,
+        "frechet", r->frechet, "frechet_teacher", r->frechet_teacher,
+        "frechet_ratio", r->frechet_ratio, "frechet_same", r->frechet_same,
+        "flicker", r->flicker, "flicker_teacher", r->flicker_teacher,
+        "flicker_ratio", r->flicker_ratio, "distance", r->distance,
+        "distance_teacher", r->distance_teacher, "distance_ratio", r->distance_ratio,
+        "seconds", c->seconds[0], "seconds_teacher", c->seconds[1]);
+    const size_t flags = JSON_INDENT(2) | JSON_REAL_PRECISION(6);
+    int ret = 0;
+
+    if (!root || (c->json_only ? json_dumpf(root, stdout, flags) :
+                                 json_dump_file(root, c->json, flags)))
+        ret = lv_tool_fail(-EIO, "%s: %s", c->json, root ? strerror(errno) : "no memory");
+    else if (c->json_only)
+        putchar('\n');
+    json_decref(root);
+    return ret;
+}
+
+/* Command line */
+
+static void help(void)
+{
+    puts("Usage: linvideo compare [options] STUDENT TEACHER\n\n"
+         "Tells how near the clips of a post-trained model are to its teacher's: Frechet\n"
+         "distance, flicker, and squared distance from the same noise, each beside what two\n"
+         "sets of the teacher's own clips give.\n\n"
+         "  --clips N             how many, 2 or more [200]\n"
+         "  --prompts FILE        a prompt a line; else held-out captions are drawn\n"
+         "  --wording NAME        of those: free or plain [free]\n"
+         "  --seed N              of scenes and noise [1]\n"
+         "  --precision NAME, --device NAME, --threads N, --memory-limit BYTES\n"
+         "                        as of linvideo generate\n"
+         "  --json FILE           write the numbers as JSON; -: on standard output, with\n"
+         "                        nothing else\n"
+         "  -q, --quiet           no progress\n\n"
+         "Each model samples as it says itself.");
+}
+
+static int set_wording(Compare *c, LvArgs *a)
+{
+    const char *value = lv_args_value(a);
+
+    if (value && strcmp(value, "plain") && strcmp(value, "free"))
+        return lv_tool_fail(-1, "option wording: \"%s\" is none of plain, free", value);
+    c->plain = value && !strcmp(value, "plain");
+    return value ? 0 : -1;
+}
+
+static int set_parameter(Compare *c, LvArgs *a)
+{
+    static const char *const names[] = { "precision", "device", "threads",
+                                         "memory_limit" };
+
+    for (int i = 0; i < LV_COUNT(names); i++)
+        if (!strcmp(a->name, names[i])) {
+            const char *value = lv_args_value(a);
+            return value ? linvideo_params_set(&c->params, a->name, value) : -1;
+        }
+    return lv_tool_fail(-1, "no option \"%s\"; linvideo compare --help lists them",
+                        a->name);
+}
+
+static int set_option(Compare *c, LvArgs *a)
+{
+    if (!strcmp(a->name, "clips"))
+        return lv_args_int(a, 2, 1000000, &c->clips);
+    if (!strcmp(a->name, "seed"))
+        return lv_args_int(a, 0, INT32_MAX - 1, &c->seed);
+    if (!strcmp(a->name, "prompts"))
+        return (c->prompts_path = lv_args_value(a)) ? 0 : -1;
+    if (!strcmp(a->name, "json"))
+        return (c->json = lv_args_value(a)) ? 0 : -1;
+    if (!strcmp(a->name, "wording"))
+        return set_wording(c, a);
+    if (!strcmp(a->name, "q") || !strcmp(a->name, "quiet"))
+        return c->params.progress = NULL, 0;
+    return set_parameter(c, a);
+}
+
+/* -1 to go on, or an exit code. */
+static int parse(Compare *c, int argc, char **argv)
+{
+    LvArgs a = { .argc = argc, .argv = argv, .at = 1 };
+    int nb = 0;
+
+    while (lv_args_next(&a)) {
+        if (!strcmp(a.name, "h") || !strcmp(a.name, "help"))
+            return help(), LV_EXIT_OK;
+        if (a.name[0] && set_option(c, &a) < 0)
+            return LV_EXIT_USAGE;
+        if (!a.name[0] && nb == 2)
+            return lv_tool_fail(LV_EXIT_USAGE, "a student and a teacher, not \"%s\" too",
+                                a.value);
+        if (!a.name[0])
+            c->model[nb++] = a.value;
+    }
+    c->json_only = c->json && !strcmp(c->json, "-");
+    return nb == 2 ? -1 : lv_tool_fail(LV_EXIT_USAGE, "which student and which teacher? "
+                                       "linvideo compare --help tells");
+}
+
+static int compare(Compare *c)
+{
+    int ret;
+
+    if (c->json && !c->json_only && (ret = lv_tool_writable(c->json)) < 0)
+        return ret;
+    if (!(c->prompt = calloc((size_t)c->clips, sizeof(*c->prompt))))
+        return lv_tool_fail(-ENOMEM, "out of memory");
+    if ((ret = c->prompts_path ? read_prompts(c) : draw_prompts(c)) < 0 ||
+        (ret = open_all(c)) < 0 || (ret = make_clips(c)) < 0)
+        return ret;
+    if (!c->json_only)
+        print_table(c);
+    return c->json ? write_json(c) : 0;
+}
+
+int lv_cmd_compare(int argc, char **argv)
+{
+    Compare c = { .clips = 200, .seed = 1 };
+    int ret;
+
+    lv_bar_init(&c.bar);
+    linvideo_params_default(&c.params);
+    c.params.log       = lv_tool_log;
+    c.params.log_level = LINVIDEO_LOG_WARNING;
+    c.params.progress  = lv_bar_show;
+    c.params.opaque    = &c.bar;
+    if ((ret = parse(&c, argc, argv)) >= 0)
+        return ret;
+    ret = compare(&c);
+    lv_bar_clear(&c.bar);
+    for (int i = 0; i < MAKERS; i++) {
+        linvideo_close(&c.context[i]);
+        lv_free(c.clip[i]);
+    }
+    for (int i = 0; i < c.clips && c.prompt; i++)
+        free(c.prompt[i]);
+    free(c.prompt);
+    lv_comparison_free(&c.comparison);
+    lv_canvas_free(&c.canvas);
+    return !ret ? LV_EXIT_OK : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
+}

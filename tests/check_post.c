@@ -1,0 +1,1436 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Tests of post-training: linear attention as its definition has it, mixtures, what each
+ * objective makes of an error, the rules of shares, runs of selective transfer and of
+ * distillation on a tiny bundle. Numbers in comments are those of the specification's
+ * list of tests (F.1). Run from the top folder.
+ */
+
+#include <check.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/map.h"
+#include "base/philox.h"
+#include "model/umt5.h"
+#include "train/config.h"
+#include "train/distill.h"
+#include "train/init.h"
+#include "train/linearize.h"
+#include "train/maps.h"
+#include "train/tokenizer.h"
+
+#ifndef REF_DIR
+#define REF_DIR "tests/ref"
+#endif
+
+static char last_line[2048];
+
+static void keep_line(void *opaque, int level, const char *line)
+{
+    (void)opaque, (void)level;
+    snprintf(last_line, sizeof(last_line), "%s", line);
+}
+
+static const LvMsg keep = { keep_line, NULL, LV_MSG_WARNING };
+
+#define SUCCEEDS(call)                                            \
+    do {                                                          \
+        int code = (call);                                        \
+        ck_assert_msg(code >= 0, "%d: %s", code, last_line);      \
+    } while (0)
+
+static LvDevice *open_device(void)
+{
+    const LvDeviceOptions o = { .threads = 1 };
+    LvDevice *dev;
+
+    SUCCEEDS(lv_device_open(&dev, getenv("LV_TEST_DEVICE"), &o, &keep));
+    return dev;
+}
+
+/* Linear attention: one sample, two heads */
+
+enum { HEADS = 2, HEAD = 8, WIDTH = 6, DIM = HEADS * HEAD, TOKENS = 24 };
+
+typedef struct Linattn {
+    int tokens, map, features;
+    float *q, *k, *v, wq[HEADS * HEAD * WIDTH], wk[HEADS * HEAD * WIDTH];
+    float *o, *state, *den;
+} Linattn;
+
+static float *normals(size_t n, uint64_t stream)
+{
+    float *x = malloc(n * sizeof(*x));
+
+    lv_philox_normal(x, n, 7, stream);
+    return x;
+}
+
+static Linattn linattn_new(int map, int tokens)
+{
+    size_t n  = (size_t)tokens * DIM;
+    Linattn a = { .tokens = tokens, .map = map, .features = lv_map_features(map, WIDTH) };
+
+    a.q = normals(n, 1);
+    a.k = normals(n, 2);
+    a.v = normals(n, 3);
+    lv_philox_normal(a.wq, LV_COUNT(a.wq), 7, 4);
+    lv_philox_normal(a.wk, LV_COUNT(a.wk), 7, 5);
+    for (int i = 0; i < LV_COUNT(a.wq); i++) {
+        a.wq[i] *= 0.4f;
+        a.wk[i] *= 0.4f;
+    }
+    a.o     = malloc(n * sizeof(float));
+    a.state = malloc((size_t)(HEADS * a.features * (HEAD + 1)) * sizeof(float));
+    a.den   = malloc((size_t)(HEADS * tokens) * sizeof(float));
+    return a;
+}
+
+static void linattn_free(Linattn *a)
+{
+    free(a->q);
+    free(a->k);
+    free(a->v);
+    free(a->o);
+    free(a->state);
+    free(a->den);
+}
+
+/* Traced as in training, so that state and denominators come out. */
+static void linattn_run(Linattn *a)
+{
+    const int x[] = { a->tokens, DIM }, w[] = { HEADS, HEAD, WIDTH };
+    LvDevice *dev = open_device();
+    LvGraph *g    = lv_graph_new(&keep);
+    LvTensor t[8], state, den;
+    LvTensor *const list[] = { &t[0], &t[1], &t[2], &t[3], &t[4], &t[5], &state, &den };
+    const float *const in[] = { a->q, a->k, a->v, a->wq, a->wk };
+    LvTask task;
+
+    lv_graph_train(g, 0);
+    for (int i = 0; i < 5; i++)
+        t[i] = i < 3 ? lv_external(g, "x", LV_F32, 2, x) : lv_external(g, "w", LV_F32, 3, w);
+    t[5]  = lv_linattn(g, t[0], t[1], t[2], t[3], t[4], HEADS, a->map, 1e-6f);
+    state = lv_graph_record(g, lv_graph_count(g) - 1)->u.linattn.state;
+    den   = lv_graph_record(g, lv_graph_count(g) - 1)->u.linattn.den;
+    lv_output(g, t[5], "o");
+    lv_output(g, state, "state");
+    lv_output(g, den, "den");
+    SUCCEEDS(lv_task_new(&task, &g, list, LV_COUNT(list), dev, &keep));
+    for (int i = 0; i < 5; i++)
+        SUCCEEDS(lv_task_put(&task, &t[i], in[i]));
+    SUCCEEDS(lv_task_run(&task));
+    SUCCEEDS(lv_task_get(&task, &t[5], a->o));
+    SUCCEEDS(lv_task_get(&task, &state, a->state));
+    SUCCEEDS(lv_task_get(&task, &den, a->den));
+    lv_task_free(&task);
+    lv_device_close(&dev);
+}
+
+/* Features of one row of one head, by their definition (A.2). */
+static void features(const Linattn *a, const float *x, const float *w, double *phi)
+{
+    double y[WIDTH] = { 0 }, sum[2] = { 0 };
+    int at = 0;
+
+    for (int i = 0; i < HEAD; i++)
+        for (int p = 0; p < WIDTH; p++)
+            y[p] += (double)x[i] * (double)w[i * WIDTH + p];
+    for (int p = 0; p < WIDTH; p++) {
+        sum[0] += exp(y[p]);
+        sum[1] += exp(-y[p]);
+    }
+    for (int p = 0; p < WIDTH && a->map == LV_MAP_HEDGEHOG; p++) {
+        phi[p]         = exp(y[p]) / sum[0];
+        phi[WIDTH + p] = exp(-y[p]) / sum[1];
+    }
+    for (int p = 0; p < WIDTH && a->map == LV_MAP_RELU; p++)
+        phi[p] = fmax(y[p], 0);
+    if (a->map != LV_MAP_TAYLOR)
+        return;
+    phi[at++] = 1;
+    for (int p = 0; p < WIDTH; p++)
+        phi[at++] = y[p] / pow(WIDTH, 0.25);
+    for (int p = 0; p < WIDTH; p++)
+        for (int r = p; r < WIDTH; r++)
+            phi[at++] = y[p] * y[r] / sqrt(WIDTH * (r == p ? 2.0 : 1.0));
+}
+
+static double similarity(const Linattn *a, int head, int i, int j)
+{
+    double q[64], k[64], s = 0;
+    size_t w = (size_t)head * HEAD * WIDTH;
+
+    features(a, a->q + i * DIM + head * HEAD, a->wq + w, q);
+    features(a, a->k + j * DIM + head * HEAD, a->wk + w, k);
+    for (int f = 0; f < a->features; f++)
+        s += q[f] * k[f];
+    return s;
+}
+
+/* 2: o_i = sum_j s_ij v_j / (sum_j s_ij + n eps). Test number: map. */
+START_TEST(quadratic)
+{
+    Linattn a = linattn_new(_i, TOKENS);
+
+    linattn_run(&a);
+    for (int h = 0; h < HEADS; h++)
+        for (int i = 0; i < TOKENS; i++)
+            for (int e = 0; e < HEAD; e++) {
+                double sum = 0, norm = TOKENS * 1e-6;
+                for (int j = 0; j < TOKENS; j++) {
+                    double s = similarity(&a, h, i, j);
+                    sum  += s * (double)a.v[j * DIM + h * HEAD + e];
+                    norm += s;
+                }
+                ck_assert_double_eq_tol((double)a.o[i * DIM + h * HEAD + e], sum / norm,
+                                        2e-5);
+            }
+    linattn_free(&a);
+}
+END_TEST
+
+static void near(const float *a, const float *b, size_t n, double bound)
+{
+    double d2 = 0, r2 = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        d2 += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        r2 += (double)b[i] * (double)b[i];
+    }
+    ck_assert_msg(d2 <= bound * bound * r2, "relative error %g", sqrt(d2 / r2));
+}
+
+/* 3: all tokens twice. 4: keys and values in another order. */
+START_TEST(any_number_and_order)
+{
+    Linattn a = linattn_new(_i, TOKENS), twice = linattn_new(_i, 2 * TOKENS);
+    Linattn other = linattn_new(_i, TOKENS);
+    size_t n = TOKENS * DIM;
+
+    for (size_t i = 0; i < 2 * n; i++) {
+        twice.q[i] = a.q[i % n];
+        twice.k[i] = a.k[i % n];
+        twice.v[i] = a.v[i % n];
+    }
+    for (int i = 0; i < TOKENS; i++) {
+        int from = (i * 7 + 5) % TOKENS;
+        memcpy(other.k + i * DIM, a.k + from * DIM, DIM * sizeof(float));
+        memcpy(other.v + i * DIM, a.v + from * DIM, DIM * sizeof(float));
+    }
+    linattn_run(&a);
+    linattn_run(&twice);
+    linattn_run(&other);
+    near(twice.o, a.o, n, 1e-5);
+    near(twice.o + n, a.o, n, 1e-5);
+    near(other.o, a.o, n, 1e-5);
+    linattn_free(&a);
+    linattn_free(&twice);
+    linattn_free(&other);
+}
+END_TEST
+
+/* 5: the state of all keys is the mean of those of 1, 2 or 4 equal parts of them. */
+START_TEST(states_add_up)
+{
+    for (int parts = 1; parts <= 4; parts *= 2) {
+        Linattn a = linattn_new(_i, TOKENS);
+        size_t n  = (size_t)(HEADS * a.features * (HEAD + 1)), share = TOKENS * DIM / 4;
+        float *sum = calloc(n, sizeof(*sum));
+
+        share = share * 4 / (size_t)parts;
+        linattn_run(&a);
+        for (int p = 0; p < parts; p++) {
+            Linattn b = linattn_new(_i, TOKENS / parts);
+            memcpy(b.k, a.k + (size_t)p * share, share * sizeof(float));
+            memcpy(b.v, a.v + (size_t)p * share, share * sizeof(float));
+            linattn_run(&b);
+            for (size_t i = 0; i < n; i++)
+                sum[i] += b.state[i] / (float)parts;
+            linattn_free(&b);
+        }
+        near(sum, a.state, n, 1e-5);
+        free(sum);
+        linattn_free(&a);
+    }
+}
+END_TEST
+
+/* 13: q and k twenty times as large. ReLU may have rows without any feature. */
+START_TEST(large_inputs)
+{
+    Linattn a = linattn_new(_i, TOKENS);
+
+    for (int i = 0; i < TOKENS * DIM; i++) {
+        a.q[i] *= 20;
+        a.k[i] *= 20;
+    }
+    linattn_run(&a);
+    for (int i = 0; i < HEADS * TOKENS; i++)
+        ck_assert(isfinite(a.den[i]) && a.den[i] > 0);
+    for (int i = 0; i < TOKENS * DIM; i++)
+        ck_assert(isfinite(a.o[i]));
+    linattn_free(&a);
+}
+END_TEST
+
+/* Shares */
+
+static LvGatesConfig gates_config(void)
+{
+    LvRecipe r;
+    LvGatesConfig c;
+
+    SUCCEEDS(lv_recipe_read(&r, NULL, NULL, 0, &keep));
+    c = r.linearize.gates;
+    lv_recipe_free(&r);
+    return c;
+}
+
+/* 11: slopes of both losses, also at the ends and in the middle. */
+START_TEST(slopes)
+{
+    const double r[] = { 0, 0.1, 0.5, 0.73, 1 }, alpha[] = { 2, 5, 20 }, h = 1e-6;
+    LvGatesConfig c = gates_config();
+    LvGates g;
+
+    lv_gates_init(&g, &c, 1, 0, 10);
+    for (int i = 0; i < LV_COUNT(r); i++)
+        for (int k = 0; k < LV_COUNT(alpha); k++) {
+            double up, down, want;
+            g.gate[0].r = r[i] + h;
+            up = lv_gates_reg(&g, alpha[k]);
+            g.gate[0].r = r[i] - h;
+            down = lv_gates_reg(&g, alpha[k]);
+            want = (up - down) / (2 * h);
+            ck_assert_double_eq_tol(lv_gates_reg_slope(r[i], alpha[k]), want,
+                                    1e-6 * (1 + fabs(want)));
+        }
+    lv_gates_init(&g, &c, 8, 3, 10); /* 8 softmax layers, 5 are wanted */
+    ck_assert_int_eq(lv_gates_count(&g), 8);
+    ck_assert_double_eq(lv_gates_con(&g), 9);
+    ck_assert_double_eq(lv_gates_con_slope(&g), 6);
+    g.gate[1].r = 0.5;
+    g.gate[2].r = 0.49;
+    ck_assert_int_eq(lv_gates_count(&g), 7);
+    ck_assert_double_eq(lv_gates_con_slope(&g), 4);
+}
+END_TEST
+
+START_TEST(schedule)
+{
+    LvGatesConfig c = gates_config();
+    LvGates g;
+
+    lv_gates_init(&g, &c, 4, 2, 1000);
+    ck_assert_double_eq_tol(lv_gates_alpha(&g, 0), 20, 1e-9);
+    ck_assert_double_eq_tol(lv_gates_alpha(&g, 300), 11, 1e-4);
+    ck_assert_double_eq_tol(lv_gates_alpha(&g, 700), 2, 1e-9);
+    ck_assert_double_eq(lv_gates_eta(&g, 599), 1);
+    ck_assert_double_eq(lv_gates_eta(&g, 601), 4);
+    ck_assert_int_eq(lv_gates_freeze_step(&c, 1000), 750);
+    ck_assert_double_eq(lv_gates_rho(&g, 0, 10), 0);
+    g.gate[0].data = -0.02;
+    ck_assert_double_eq_tol(lv_gates_rho(&g, 0, 700), 0.5, 1e-5); /* 4 lambda is 0.04 */
+}
+END_TEST
+
+/* Thirty layers whose data term pulls towards softmax, each with a strength of its own,
+ * and noise: sixteen become linear, the first, costliest one never. Test number: sigmoid. */
+START_TEST(selection)
+{
+    enum { N = 30, T = 16, STEPS = 1500 };
+    LvGatesConfig c = gates_config();
+    float noise[N], d[N];
+    LvGates g;
+    int linear = 0, changed = 0;
+
+    c.sigmoid = _i;
+    lv_gates_init(&g, &c, N, T, STEPS);
+    for (int step = 0; step < STEPS; step++) {
+        lv_philox_normal(noise, N, 3, (uint64_t)step);
+        for (int i = 0; i < N; i++)
+            d[i] = -0.02f * (float)(N - i) / N * (1 - (float)g.gate[i].r) *
+                   (1 + 0.3f * noise[i]) - (i ? 0 : 0.02f);
+        changed = lv_gates_update(&g, step, d);
+        ck_assert_int_eq(changed, step == lv_gates_freeze_step(&c, STEPS) - 1);
+        if (changed)
+            break;
+        for (int i = 0; i < N; i++)
+            ck_assert(g.gate[i].r >= 0 && g.gate[i].r <= 1);
+    }
+    ck_assert(!lv_gates_open(&g));
+    for (int i = 0; i < N; i++) {
+        linear += (int)g.gate[i].kind == LV_ATTN_LINEAR;
+        ck_assert_double_eq(g.gate[i].r, (int)g.gate[i].kind == LV_ATTN_SOFTMAX);
+    }
+    ck_assert_int_eq(linear, T);
+    ck_assert_int_eq((int)g.gate[0].kind, LV_ATTN_SOFTMAX);
+}
+END_TEST
+
+/* Equal shares: those whose loss falls as r does give way, whatever their number. */
+START_TEST(ties)
+{
+    LvGatesConfig c = gates_config();
+    const float d[] = { -0.5f, -0.1f, 0.2f, -0.3f };
+    LvGates g;
+
+    c.freeze = 0.01f;
+    c.lr     = 0;
+    lv_gates_init(&g, &c, 4, 2, 100);
+    ck_assert_int_eq(lv_gates_update(&g, 0, d), 1);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq((int)g.gate[i].kind, i == 1 || i == 2 ? LV_ATTN_LINEAR
+                                                               : LV_ATTN_SOFTMAX);
+}
+END_TEST
+
+/* The literal formulas: with r at 1 nothing moves until alpha is below T (B.2). */
+START_TEST(literal_start)
+{
+    enum { N = 30, T = 16, STEPS = 1000 };
+    LvGatesConfig c = gates_config();
+    const float d[N] = { 0 };
+    int first = -1;
+    LvGates g;
+
+    c.r0     = 1;
+    c.anneal = c.freeze = c.eta_end = 1;
+    c.plain  = 1;
+    lv_gates_init(&g, &c, N, T, STEPS);
+    for (int step = 0; step < STEPS && first < 0; step++) {
+        lv_gates_update(&g, step, d);
+        if (g.gate[3].r < 1)
+            first = step;
+    }
+    ck_assert_int_ge(first, STEPS * (20 - T) / 18);
+    ck_assert_int_le(first, STEPS * (20 - T) / 18 + 5);
+}
+END_TEST
+
+START_TEST(early)
+{
+    LvGatesConfig c = gates_config();
+    const float d[] = { 1, -1, -1 };
+    int changed = 0, step = 0;
+    LvGates g;
+
+    c.early  = 5;
+    c.lambda = 0;
+    lv_gates_init(&g, &c, 3, 1, 1000);
+    for (; step < 200 && !changed; step++)
+        changed = lv_gates_update(&g, step, d);
+    ck_assert_int_lt(step, 150);
+    ck_assert_int_eq((int)g.gate[0].kind, LV_ATTN_LINEAR);
+    ck_assert_int_eq((int)g.gate[1].kind, LV_ATTN_MIXED);
+}
+END_TEST
+
+/* 9, the toy of section H: a Gaussian teacher and student, one Euler step from the
+ * teacher's states. sign: of student less teacher. */
+
+static double toy_velocity(double x, double t, double m, double s)
+{
+    double v = (1 - t) * s * (1 - t) * s + t * t;
+
+    return (t - (1 - t) * s * s) / v * (x - (1 - t) * m) - m;
+}
+
+static double toy_time(int i)
+{
+    double k = 50 - i;
+
+    return 5 * k / 50 / (1 + 4 * k / 50);
+}
+
+/* Seed of a state, by the objective's weight for time t. */
+static void toy_step(double *m, double *ls, int i, int sign, double rate)
+{
+    const double M = 1, S = 0.5, node[] = { -sqrt(3), 0, sqrt(3) };
+    const double share[] = { 1 / 6.0, 2 / 3.0, 1 / 6.0 }, h = 1e-5;
+    double t0 = toy_time(i), t = toy_time(i + 1), g[2] = { 0 }, norm;
+
+    for (int k = 0; k < 3; k++) {
+        double v = (1 - t0) * S * (1 - t0) * S + t0 * t0, s = exp(*ls);
+        double x = (1 - t0) * M + sqrt(v) * node[k];
+        double y = x - (t0 - t) * toy_velocity(x, t0, *m, s);
+        double e = sign * (toy_velocity(y, t, *m, s) - toy_velocity(y, t, M, S));
+        g[0] += share[k] * e * (toy_velocity(x, t0, *m + h, s) -
+                                toy_velocity(x, t0, *m - h, s)) / (2 * h);
+        g[1] += share[k] * e * (toy_velocity(x, t0, *m, exp(*ls + h)) -
+                                toy_velocity(x, t0, *m, exp(*ls - h))) / (2 * h);
+    }
+    norm = fmax(1, hypot(g[0], g[1]));
+    *m   = fmax(-50, fmin(50, *m - rate * g[0] / norm));
+    *ls  = fmax(-3, fmin(3, *ls - rate * g[1] / norm));
+}
+
+static double toy_kl(int sign)
+{
+    double m = 0, ls = log(1.2), s;
+
+    for (int i = 0; i < 4000; i++)
+        toy_step(&m, &ls, i * 37 % 48, sign, 0.02);
+    s = exp(ls);
+    return log(s / 0.5) + (0.25 + (m - 1) * (m - 1)) / (2 * s * s) - 0.5;
+}
+
+START_TEST(toy)
+{
+    ck_assert_double_lt(toy_kl(1), 1e-3);
+    ck_assert_double_gt(toy_kl(-1), 1);
+}
+END_TEST
+
+/* A tiny bundle of random weights, and what its post-training needs */
+
+static char folder[64];
+
+static const char *in_folder(const char *name)
+{
+    static char buf[8][256];
+    static int at;
+
+    at = (at + 1) % 8;
+    snprintf(buf[at], sizeof(buf[at]), "%s/%s", folder, name);
+    return buf[at];
+}
+
+/* All networks of a bundle, as init begins them; the head is not left at zero. */
+static void describe_bundle(const LvTrainConfig *cfg, LvWeights *w)
+{
+    LvUmt5 text = { 0 };
+    LvDit dit = { 0 };
+    LvTae tae = { 0 };
+
+    SUCCEEDS(lv_umt5_bind(&text, &cfg->model.text, w, "text."));
+    SUCCEEDS(lv_dit_bind(&dit, &cfg->model.dit, w, "dit."));
+    SUCCEEDS(lv_tae_design(&tae, &cfg->model.vae, &cfg->design, 1, w, "vae.encoder."));
+    SUCCEEDS(lv_tae_design(&tae, &cfg->model.vae, &cfg->design, 0, w, "vae.decoder."));
+    lv_umt5_free(&text);
+    lv_dit_free(&dit);
+}
+
+static void write_bundle(const LvTrainConfig *cfg, LvDevice *dev, const char *path)
+{
+    LvFileTensor *list;
+    LvWeights *w;
+    LvParams *p;
+    float *values;
+    LvMap spm;
+    const char *meta[] = { LV_CONFIG_KEY, cfg->text, NULL };
+    int nb = 0;
+
+    SUCCEEDS(lv_tokenizer_train(in_folder("spm"), cfg->model.text.vocab, 1, 2000, &keep));
+    SUCCEEDS(lv_map_open(&spm, in_folder("spm"), &keep));
+    SUCCEEDS(lv_params_new(&p, 0, dev, &keep));
+    SUCCEEDS(lv_weights_new_params(&w, p, NULL, dev, &keep));
+    describe_bundle(cfg, w);
+    values = malloc(p->size * sizeof(*values));
+    list   = calloc((size_t)p->nb + 1, sizeof(*list));
+    SUCCEEDS(lv_init_params(p, values, 5, &keep));
+    for (int i = 0; i < p->nb; i++) {
+        const LvParam *t = &p->list[i];
+        if (!strcmp(t->name, "dit.head.head.weight")) {
+            lv_philox_normal(values + t->at, t->numel, 5, 99);
+            for (size_t k = 0; k < t->numel; k++)
+                values[t->at + k] *= 0.15f;
+        }
+        list[nb] = (LvFileTensor) { .name = t->name, .dtype = LV_F32, .rank = t->rank,
+                                    .numel = t->numel, .data = values + t->at,
+                                    .size = t->numel * sizeof(float) };
+        memcpy(list[nb++].dim, t->dim, sizeof(t->dim));
+    }
+    list[nb++] = (LvFileTensor) { .name = "tokenizer.spm", .dtype = LV_U8, .rank = 1,
+                                  .numel = spm.size, .dim = { (int64_t)spm.size },
+                                  .data = spm.data, .size = spm.size };
+    SUCCEEDS(lv_safetensors_write(path, list, nb, meta, &keep));
+    free(list);
+    free(values);
+    lv_weights_free(&w);
+    lv_params_free(&p);
+    lv_map_close(&spm);
+}
+
+/* What a test works on. */
+typedef struct Job {
+    LvDevice *dev;
+    LvDtype dtype;
+    LvRecipe recipe;
+    LvBundle *teacher;
+    LvTrajectories t;
+    LvLinearizeFiles files;
+    LvLinearize *l;
+    LvDistill *d;
+} Job;
+
+static const char *const usual[] = {
+    "trajectories.prompts=6", "trajectories.clips=6", "trajectories.batch=4",
+    "trajectories.velocities=1", "linearize.layers=1", "linearize.steps=8",
+    "linearize.batch=8", "linearize.micro=4", "linearize.r0=0.9", "linearize.lr=1e-3",
+    "linearize.r_lr=0.05", "maps.batch=4", "distill.steps=6", "distill.batch=4",
+    "distill.micro=2", "distill.ema_from=1", "fake.ratio=2", "fake.lr=1e-3",
+};
+
+static void make_folder(void)
+{
+    LvTrainConfig cfg;
+    LvDevice *dev;
+
+    strcpy(folder, "/tmp/linvideo-post-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    dev = open_device();
+    SUCCEEDS(lv_train_config_read(&cfg, REF_DIR "/tiny.json", &keep));
+    write_bundle(&cfg, dev, in_folder("bundle"));
+    lv_train_config_free(&cfg);
+    lv_device_close(&dev);
+}
+
+static void remove_folder(void)
+{
+    char command[128];
+
+    snprintf(command, sizeof(command), "rm -r %s", folder);
+    ck_assert_int_eq(system(command), 0);
+}
+
+/* more: changes of the recipe, ended by NULL. */
+static void begin(Job *j, const char *const *more)
+{
+    const char *changes[LV_COUNT(usual) + 16];
+    LvPrompts p;
+    int nb = LV_COUNT(usual);
+
+    memset(j, 0, sizeof(*j));
+    memcpy(changes, usual, sizeof(usual));
+    for (; more && *more; more++)
+        changes[nb++] = *more;
+    j->dev   = open_device();
+    j->dtype = LV_F32;
+    SUCCEEDS(lv_recipe_read(&j->recipe, NULL, changes, nb, &keep));
+    SUCCEEDS(lv_bundle_open(&j->teacher, in_folder("bundle"), j->dev, &keep));
+    SUCCEEDS(lv_prompts_draw(&p, j->recipe.trajectories.prompts, 1, j->teacher));
+    SUCCEEDS(lv_trajectories_make(j->teacher, &j->recipe.trajectories, &p, 1, LV_F32,
+                                  in_folder("trajectories"), NULL, NULL));
+    SUCCEEDS(lv_trajectories_open(&j->t, j->teacher, in_folder("trajectories")));
+    lv_prompts_free(&p);
+    j->files = (LvLinearizeFiles) { .recipe = &j->recipe, .teacher = j->teacher,
+                                    .t = &j->t };
+}
+
+static void end(Job *j)
+{
+    lv_linearize_close(&j->l);
+    lv_distill_close(&j->d);
+    lv_trajectories_close(&j->t);
+    lv_bundle_close(&j->teacher);
+    lv_recipe_free(&j->recipe);
+    lv_device_close(&j->dev);
+}
+
+static void open_linearize(Job *j, const char *run, int create)
+{
+    j->files.run = in_folder(run);
+    if (create)
+        SUCCEEDS(lv_linearize_create(&j->files));
+    SUCCEEDS(lv_linearize_open(&j->l, &j->files, 0, j->dtype, 1));
+}
+
+/* Networks side by side: student and teacher at stored states */
+
+static float *velocity(Job *j, const LvDit *net, const float *x, const float *t,
+                       const float *text)
+{
+    LvNets n = j->l->nets;
+    size_t numel = (size_t)n.batch * j->t.numel;
+    int width    = n.size[2], rows = n.batch * LV_COEFS;
+    float *coef  = malloc((size_t)(rows * width) * sizeof(float));
+    float *u     = malloc(numel * sizeof(*u)), *port[LV_PORT_NB] = { NULL };
+    LvLearn move;
+
+    for (int i = 0; i < rows * width; i++)
+        coef[i] = 1;
+    n.student = net;
+    port[LV_PORT_X]    = (float *)x;
+    port[LV_PORT_T]    = (float *)t;
+    port[LV_PORT_TEXT] = (float *)text;
+    port[LV_PORT_COEF] = coef;
+    SUCCEEDS(lv_learn_move(&move, &n, 0, j->l->x));
+    SUCCEEDS(lv_learn_run(&move, port, LV_PORT_NB));
+    SUCCEEDS(lv_learn_states(&move, u));
+    for (size_t i = 0; i < numel; i++)
+        u[i] -= x[i];
+    lv_learn_free(&move);
+    free(coef);
+    return u;
+}
+
+/* The first micro-batch of step 0, at freely chosen objective. */
+static float *make_batch(Job *j, int objective, LvBatch *b)
+{
+    LvStates *s = &j->l->states;
+    int micro   = j->l->cfg->micro;
+    float *data;
+
+    s->objective = objective;
+    data = calloc(lv_states_lay_out(s, micro, NULL, b), sizeof(*data));
+    lv_states_lay_out(s, micro, data, b);
+    for (int i = 0; i < micro; i++)
+        lv_states_make(s, b, i, 0, i);
+    return data;
+}
+
+static void set_shares(Job *j, float r)
+{
+    for (int i = 0; i < j->l->gates.layers; i++)
+        SUCCEEDS(lv_param_put(j->l->trainer->params, LV_SLAB_VALUE, j->l->mix[i], &r));
+}
+
+/* Errors of a micro-batch, and the gradients in the slab. */
+static float *learn(Job *j, int objective, int relative, const LvBatch *b, float *error)
+{
+    LvParams *p = j->l->trainer->params;
+    float *grad = malloc(p->size * sizeof(*grad));
+    LvLearn l;
+
+    SUCCEEDS(lv_trainer_begin(j->l->trainer));
+    SUCCEEDS(lv_learn_new(&l, &j->l->nets, objective, relative, 0, j->l->x));
+    SUCCEEDS(lv_learn_run(&l, b->port, LV_PORT_NB));
+    SUCCEEDS(lv_learn_get(&l, LV_RESULT_ERROR, error));
+    SUCCEEDS(lv_params_download(p, LV_SLAB_GRAD, grad));
+    lv_learn_free(&l);
+    return grad;
+}
+
+/* Equal weights: the error is no rounding, it is nothing (C.7); 7: also with mixed layers
+ * whose share of softmax is all. Test number: softmax or mixed, then bf16. */
+START_TEST(no_error)
+{
+    float error[16], *grad, *data;
+    LvBatch b;
+    Job j;
+
+    begin(&j, NULL);
+    j.dtype = _i / 2 ? LV_BF16 : LV_F32;
+    open_linearize(&j, "run", 1);
+    set_shares(&j, 1);
+    if (_i % 2)
+        memset(j.l->dit.cfg.attention, LV_ATTN_SOFTMAX, LV_MAX_LAYERS);
+    data = make_batch(&j, LV_LEARN_ONLINE, &b);
+    grad = learn(&j, LV_LEARN_ONLINE, 1, &b, error);
+    for (int i = 0; i < j.l->cfg->micro; i++)
+        ck_assert_double_eq((double)error[i], 0);
+    for (size_t i = 0; i < j.l->trainer->params->size; i++)
+        ck_assert_double_eq((double)grad[i], 0);
+    free(grad);
+    free(data);
+    end(&j);
+}
+END_TEST
+
+/* 7: without any share of softmax, mixed layers are linear ones. Test number: map. */
+START_TEST(no_softmax)
+{
+    static const char *const map[][2] = {
+        { "linearize.feature_map=hedgehog", NULL }, { "linearize.feature_map=relu", NULL },
+        { "linearize.feature_map=taylor", NULL },
+    };
+    float *data, *u[2];
+    size_t bytes;
+    LvBatch b;
+    Job j;
+
+    begin(&j, map[_i]);
+    open_linearize(&j, "run", 1);
+    set_shares(&j, 0);
+    data  = make_batch(&j, LV_LEARN_ONLINE, &b);
+    bytes = (size_t)j.l->nets.batch * j.t.numel * sizeof(float);
+    for (int i = 0; i < 2; i++) {
+        memset(j.l->dit.cfg.attention, i ? LV_ATTN_LINEAR : LV_ATTN_MIXED, LV_MAX_LAYERS);
+        u[i] = velocity(&j, &j.l->dit, b.port[LV_PORT_X], b.port[LV_PORT_T],
+                        b.port[LV_PORT_TEXT]);
+    }
+    ck_assert_int_eq(memcmp(u[0], u[1], bytes), 0);
+    free(u[0]);
+    free(u[1]);
+    free(data);
+    end(&j);
+}
+END_TEST
+
+/* sum of weight mean (student - teacher)^2, at the parameters as they are. */
+static double online_loss(Job *j, const LvBatch *b)
+{
+    float *u[2];
+    size_t n = j->t.numel;
+    double sum = 0;
+
+    for (int i = 0; i < 2; i++)
+        u[i] = velocity(j, i ? j->l->nets.teacher : &j->l->dit, b->port[LV_PORT_X],
+                        b->port[LV_PORT_T], b->port[LV_PORT_TEXT]);
+    for (int k = 0; k < j->l->nets.batch; k++)
+        for (size_t i = 0; i < n; i++) {
+            double e = (double)u[0][(size_t)k * n + i] - (double)u[1][(size_t)k * n + i];
+            sum += (double)b->port[LV_PORT_WEIGHT][k] * e * e / (double)n;
+        }
+    free(u[0]);
+    free(u[1]);
+    return sum;
+}
+
+/* 8: dL/dr of each layer against differences, of the whole network. Test number: map. */
+START_TEST(share_gradients)
+{
+    static const char *const map[][2] = {
+        { "linearize.feature_map=hedgehog", NULL }, { "linearize.feature_map=relu", NULL },
+        { "linearize.feature_map=taylor", NULL },
+    };
+    const float h = 0.02f;
+    float error[16], *grad, *data;
+    LvBatch b;
+    Job j;
+
+    begin(&j, map[_i]);
+    open_linearize(&j, "run", 1);
+    set_shares(&j, 0.4f);
+    data = make_batch(&j, LV_LEARN_ONLINE, &b);
+    grad = learn(&j, LV_LEARN_ONLINE, 0, &b, error);
+    for (int i = 0; i < j.l->gates.layers; i++) {
+        const LvParam *mix = j.l->mix[i];
+        double loss[2], want;
+        for (int k = 0; k < 2; k++) {
+            float r = 0.4f + (k ? h : -h);
+            SUCCEEDS(lv_param_put(j.l->trainer->params, LV_SLAB_VALUE, mix, &r));
+            loss[k] = online_loss(&j, &b);
+        }
+        set_shares(&j, 0.4f);
+        want = (loss[1] - loss[0]) / (2 * (double)h);
+        ck_assert_msg(fabs((double)grad[mix->at] - want) <= 5e-3 * fabs(want),
+                      "layer %d: %g, differences %g", i, grad[mix->at], want);
+    }
+    free(grad);
+    free(data);
+    end(&j);
+}
+END_TEST
+
+/* Move all weights against a gradient. */
+static void descend(Job *j, const float *grad, float rate)
+{
+    LvParams *p = j->l->trainer->params;
+    float *v    = malloc(p->size * sizeof(*v));
+
+    SUCCEEDS(lv_params_download(p, LV_SLAB_VALUE, v));
+    for (size_t i = 0; i < p->size; i++)
+        v[i] -= rate * grad[i];
+    SUCCEEDS(lv_params_upload(p, LV_SLAB_VALUE, v));
+    free(v);
+}
+
+static void add_to_head(Job *j, float delta)
+{
+    LvParams *p      = j->l->trainer->params;
+    const LvParam *t = lv_params_find(p, "dit.head.head.bias");
+    float *v         = malloc(t->numel * sizeof(*v));
+
+    SUCCEEDS(lv_param_get(p, LV_SLAB_VALUE, t, v));
+    for (size_t i = 0; i < t->numel; i++)
+        v[i] += delta;
+    SUCCEEDS(lv_param_put(p, LV_SLAB_VALUE, t, v));
+    free(v);
+}
+
+/* Mean of student less teacher. */
+static double mean_error(Job *j, const LvBatch *b)
+{
+    size_t n = (size_t)j->l->nets.batch * j->t.numel;
+    double sum = 0;
+    float *u[2];
+
+    for (int i = 0; i < 2; i++)
+        u[i] = velocity(j, i ? j->l->nets.teacher : &j->l->dit, b->port[LV_PORT_X],
+                        b->port[LV_PORT_T], b->port[LV_PORT_TEXT]);
+    for (size_t i = 0; i < n; i++)
+        sum += ((double)u[0][i] - (double)u[1][i]) / (double)n;
+    free(u[0]);
+    free(u[1]);
+    return sum;
+}
+
+/* 9: the student is the teacher and a constant; one update lessens it, whatever the
+ * objective. Test number: objective, then whether the error is relative. */
+START_TEST(sign)
+{
+    int objective = _i / 2;
+    float error[16], *grad, *data;
+    double before, after;
+    LvBatch b;
+    Job j;
+
+    begin(&j, NULL);
+    open_linearize(&j, "run", 1);
+    set_shares(&j, 1);
+    add_to_head(&j, 0.3f);
+    data   = make_batch(&j, objective, &b);
+    before = mean_error(&j, &b);
+    ck_assert_double_eq_tol(before, 0.3, 1e-4);
+    grad = learn(&j, objective, _i % 2, &b, error);
+    descend(&j, grad, 0.05f);
+    after = mean_error(&j, &b);
+    ck_assert_msg(after < before, "%g, then %g", before, after);
+    free(grad);
+    free(data);
+    end(&j);
+}
+END_TEST
+enum { SIGNS = 2 * LV_LEARN_DMD };
+
+/* L = 1/2 mean |x(theta) - (x - G)|^2, x being where the student's step leads, and G the
+ * difference of scores (C.4); as a function of theta alone. */
+static double surrogate(Job *j, const LvBatch *b, const float *x0, const float *g)
+{
+    size_t n = j->t.numel, all = (size_t)j->l->nets.batch * n;
+    float *u = velocity(j, &j->l->dit, b->port[LV_PORT_X], b->port[LV_PORT_T],
+                        b->port[LV_PORT_TEXT]);
+    double sum = 0;
+
+    for (size_t i = 0; i < all; i++) {
+        size_t row = i / n;
+        double d = ((double)b->port[LV_PORT_T][row] - (double)b->port[LV_PORT_T1][row]) /
+                   1000;
+        double x = (double)b->port[LV_PORT_X][i] - d * (double)u[i];
+        double e = x - ((double)x0[i] - (double)g[i]);
+        sum += e * e / 2 / (double)all;
+    }
+    free(u);
+    return sum;
+}
+
+/* Where steps lead, and the differences of scores there. */
+static void scores(Job *j, const LvBatch *b, float *x, float *g)
+{
+    size_t n = j->t.numel, all = (size_t)j->l->nets.batch * n;
+    float *u[3];
+
+    u[0] = velocity(j, &j->l->dit, b->port[LV_PORT_X], b->port[LV_PORT_T],
+                    b->port[LV_PORT_TEXT]);
+    for (size_t i = 0; i < all; i++)
+        x[i] = b->port[LV_PORT_X][i] - (b->port[LV_PORT_T][i / n] -
+                                        b->port[LV_PORT_T1][i / n]) / 1000 * u[0][i];
+    for (int k = 1; k < 3; k++)
+        u[k] = velocity(j, k == 1 ? &j->l->dit : j->l->nets.teacher, x,
+                        b->port[LV_PORT_T1], b->port[LV_PORT_TEXT]);
+    for (size_t i = 0; i < all; i++) {
+        float t = b->port[LV_PORT_T1][i / n] / 1000;
+        g[i] = (1 - t) / t * (u[2][i] - u[1][i]);
+    }
+    for (int k = 0; k < 3; k++)
+        free(u[k]);
+}
+
+/* 10: the seed that `step` puts on the velocity, literal weight, against differences of
+ * the surrogate, along the gradient itself. */
+START_TEST(surrogates)
+{
+    static const char *const literal[] = { "linearize.weight=literal",
+                                           "linearize.cap=1000", NULL };
+    float error[16], *grad, *data, *x, *g;
+    double norm = 0, loss[2], want;
+    const double h = 2e-4;
+    size_t bytes;
+    LvBatch b;
+    Job j;
+
+    begin(&j, literal);
+    open_linearize(&j, "run", 1);
+    set_shares(&j, 0.3f);
+    data  = make_batch(&j, LV_LEARN_STEP, &b);
+    bytes = (size_t)j.l->nets.batch * j.t.numel * sizeof(float);
+    x     = malloc(bytes);
+    g     = malloc(bytes);
+    for (int i = 0; i < j.l->nets.batch; i++)
+        b.port[LV_PORT_WEIGHT][i] *= (float)j.l->cfg->batch / (float)j.l->nets.batch;
+    scores(&j, &b, x, g);
+    grad = learn(&j, LV_LEARN_STEP, 0, &b, error);
+    for (size_t i = 0; i < j.l->trainer->params->size; i++)
+        norm += (double)grad[i] * (double)grad[i];
+    norm = sqrt(norm);
+    for (int k = 0; k < 2; k++) {
+        descend(&j, grad, (float)((k ? -h : h) / norm));
+        loss[k] = surrogate(&j, &b, x, g);
+        descend(&j, grad, (float)((k ? h : -h) / norm));
+    }
+    want = (loss[1] - loss[0]) / (2 * h);
+    ck_assert_msg(fabs(norm - want) <= 1e-2 * fabs(want), "%g, differences %g", norm, want);
+    free(x);
+    free(g);
+    free(grad);
+    free(data);
+    end(&j);
+}
+END_TEST
+
+/* Weights of C.5 on this sampler. */
+START_TEST(weights)
+{
+    LvStates *s;
+    double k, sum = 0;
+    Job j;
+
+    begin(&j, NULL);
+    open_linearize(&j, "run", 1);
+    s = &j.l->states;
+    s->objective = LV_LEARN_STEP;
+    for (int w = 0; w < LV_WEIGHT_NB; w++) {
+        LvLinearizeConfig c = *s->cfg;
+        double t0 = (double)j.t.sigma[1], t = (double)j.t.sigma[2];
+        c.weight = w;
+        s->cfg   = &c;
+        k = (t0 - t) * fmin((1 - t) / t, 10);
+        if (w == LV_WEIGHT_LITERAL)
+            ck_assert_double_eq_tol(lv_states_weight(s, 1, 2), k, 1e-9);
+        else if (w == LV_WEIGHT_SQRT)
+            ck_assert_double_eq_tol(lv_states_weight(s, 1, 2), sqrt(k / (double)s->mean_k),
+                                    1e-9);
+        else
+            ck_assert_double_eq(lv_states_weight(s, 1, 2), 1);
+        s->cfg = j.l->cfg;
+    }
+    for (int i = 0; i < s->last; i++)
+        sum += (double)(j.t.sigma[i] - j.t.sigma[i + 1]) *
+               fmin((1 - (double)j.t.sigma[i + 1]) / (double)j.t.sigma[i + 1], 10);
+    ck_assert_double_gt(sum, 0);
+    end(&j);
+}
+END_TEST
+
+/* Runs */
+
+static char *read_file(const char *path, size_t *size)
+{
+    FILE *f    = fopen(path, "rb");
+    char *data = malloc(1 << 24);
+
+    ck_assert_msg(f && data, "%s", path);
+    *size = fread(data, 1, 1 << 24, f);
+    fclose(f);
+    return data;
+}
+
+static int same_files(const char *a, const char *b)
+{
+    size_t na, nb;
+    char *x = read_file(a, &na), *y = read_file(b, &nb);
+    int same = na == nb && na > 0 && !memcmp(x, y, na);
+
+    free(x);
+    free(y);
+    return same;
+}
+
+static void take_steps(Job *j, const char *run, int create, int nb)
+{
+    open_linearize(j, run, create);
+    for (int i = 0; i < nb; i++)
+        SUCCEEDS(lv_linearize_step(j->l));
+    SUCCEEDS(lv_linearize_save(j->l, in_folder(run)));
+    lv_linearize_close(&j->l);
+}
+
+static const char *const ways[][4] = {
+    { NULL },
+    { "linearize.states=stream", NULL },
+    { "linearize.objective=anchored", "linearize.states=stream", NULL },
+    { "linearize.objective=step", "linearize.weight=literal", NULL },
+    { "linearize.objective=mse", "linearize.r_range=sigmoid", NULL },
+    { "linearize.objective=mse-online", "linearize.weight=sqrt",
+      "linearize.select=greedy", NULL },
+    { "linearize.objective=dmd", "linearize.select=random", NULL },
+    { "linearize.select=1", "linearize.weight=unit", "linearize.feature_map=taylor", NULL },
+};
+
+/* 12: stopped before the freeze, at it, and behind it. Test number: of ways. */
+START_TEST(resume)
+{
+    Job j;
+
+    begin(&j, ways[_i]);
+    take_steps(&j, "a", 1, 8);
+    take_steps(&j, "b", 1, 3);
+    take_steps(&j, "b", 0, 3);
+    ck_assert(!same_files(in_folder("a"), in_folder("b")));
+    take_steps(&j, "b", 0, 2);
+    ck_assert(same_files(in_folder("a"), in_folder("b")));
+    if (j.recipe.linearize.objective == LV_LEARN_DMD)
+        ck_assert(same_files(in_folder("a.fake-8"), in_folder("b.fake-8")));
+    end(&j);
+}
+END_TEST
+
+/* Blocks made again on the way back give the same bits. */
+START_TEST(checkpoints)
+{
+    float error[2][16], *grad[2], *data;
+    LvBatch b;
+    Job j;
+
+    begin(&j, NULL);
+    open_linearize(&j, "run", 1);
+    set_shares(&j, 0.5f);
+    data = make_batch(&j, _i, &b);
+    for (int i = 0; i < 2; i++) {
+        j.l->nets.checkpoint = i;
+        grad[i] = learn(&j, _i, 1, &b, error[i]);
+    }
+    ck_assert_int_eq(memcmp(grad[0], grad[1], j.l->trainer->params->size * sizeof(float)),
+                     0);
+    free(grad[0]);
+    free(grad[1]);
+    free(data);
+    end(&j);
+}
+END_TEST
+
+/* 14: what is written is the network that was trained, and makes the same velocities; its
+ * configuration tells layers and maps. */
+START_TEST(round_trip)
+{
+    double error;
+    LvBundle *b;
+    Job j;
+
+    begin(&j, ways[_i]);
+    open_linearize(&j, "run", 1);
+    if (lv_gates_open(&j.l->gates)) {
+        ck_assert_int_eq(lv_linearize_export(j.l, in_folder("out")), LV_ERR_MODEL);
+        ck_assert_msg(strstr(last_line, "still mixed") != NULL, "%s", last_line);
+    }
+    for (int i = 0; i < 8; i++)
+        SUCCEEDS(lv_linearize_step(j.l));
+    SUCCEEDS(lv_linearize_export(j.l, in_folder("out")));
+    SUCCEEDS(lv_linearize_verify(j.l, in_folder("out"), &error));
+    ck_assert_double_gt(error, 0);
+    SUCCEEDS(lv_bundle_open(&b, in_folder("out"), j.dev, &keep));
+    ck_assert_int_eq(lv_config_layers(&b->cfg.dit, LV_ATTN_LINEAR), 1);
+    ck_assert_int_eq(lv_config_layers(&b->cfg.dit, LV_ATTN_SOFTMAX), 1);
+    ck_assert_int_eq(b->cfg.dit.map, j.recipe.linearize.map);
+    lv_bundle_close(&b);
+    ck_assert_int_eq(lv_linearize_verify(j.l, in_folder("bundle"), &error), LV_ERR_MODEL);
+    end(&j);
+}
+END_TEST
+
+/* It learns: with one layer linear from the start the error falls. */
+START_TEST(learns)
+{
+    static const char *const more[] = { "linearize.select=first", "linearize.steps=60",
+                                        "linearize.feature_map=hedgehog", NULL };
+    double first = 0, last = 0;
+    Job j;
+
+    begin(&j, more);
+    open_linearize(&j, "run", 1);
+    for (int i = 0; i < 60; i++) {
+        SUCCEEDS(lv_linearize_step(j.l));
+        first += i < 10 ? j.l->loss : 0;
+        last  += i >= 50 ? j.l->loss : 0;
+    }
+    ck_assert_msg(last < 0.7 * first, "error %g, then %g", first, last);
+    end(&j);
+}
+END_TEST
+
+/* Maps learn to do what softmax does; all other weights stand still. */
+START_TEST(maps_alone)
+{
+    static const char *const more[] = { "maps.steps=40", "maps.lr=2e-2", NULL };
+    double first = 0, last = 0;
+    float *v[2];
+    LvMaps *m;
+    Job j;
+
+    begin(&j, more);
+    j.files.run = in_folder("maps");
+    SUCCEEDS(lv_linearize_create(&j.files));
+    SUCCEEDS(lv_maps_open(&m, &j.files, LV_F32));
+    for (int i = 0; i < 2; i++)
+        v[i] = malloc(m->trainer->params->size * sizeof(float));
+    SUCCEEDS(lv_params_download(m->trainer->params, LV_SLAB_VALUE, v[0]));
+    for (int i = 0; i < 40; i++) {
+        SUCCEEDS(lv_maps_step(m));
+        first += i < 5 ? m->mean : 0;
+        last  += i >= 35 ? m->mean : 0;
+    }
+    ck_assert_msg(last < 0.8 * first, "error %g, then %g", first, last);
+    SUCCEEDS(lv_params_download(m->trainer->params, LV_SLAB_VALUE, v[1]));
+    for (int i = 0; i < m->trainer->params->nb; i++) {
+        const LvParam *p = &m->trainer->params->list[i];
+        int same = !memcmp(v[0] + p->at, v[1] + p->at, p->numel * sizeof(float));
+        ck_assert_msg(same == !(p->flags & LV_W_MAP), "%s", p->name);
+    }
+    free(v[0]);
+    free(v[1]);
+    lv_maps_close(&m);
+    end(&j);
+}
+END_TEST
+
+static int stop(void *opaque, int done, int all)
+{
+    (void)opaque, (void)all;
+    return done >= 4 ? LV_ERR_CANCELLED : 0;
+}
+
+/* Sampling goes on where it stopped; another teacher's or other settings are refused. */
+START_TEST(trajectories)
+{
+    LvTrajectories t;
+    LvPrompts p;
+    Job j;
+
+    begin(&j, NULL);
+    SUCCEEDS(lv_prompts_draw(&p, 6, 1, j.teacher));
+    ck_assert_int_eq(lv_trajectories_make(j.teacher, &j.recipe.trajectories, &p, 1, LV_F32,
+                                          in_folder("t"), stop, NULL), LV_ERR_CANCELLED);
+    ck_assert_int_eq(lv_trajectories_open(&t, j.teacher, in_folder("t")), LV_ERR_MODEL);
+    lv_trajectories_close(&t);
+    SUCCEEDS(lv_trajectories_make(j.teacher, &j.recipe.trajectories, &p, 1, LV_F32,
+                                  in_folder("t"), NULL, NULL));
+    ck_assert(same_files(in_folder("t"), in_folder("trajectories")));
+    ck_assert_int_eq(lv_trajectories_make(j.teacher, &j.recipe.trajectories, &p, 2, LV_F32,
+                                          in_folder("t"), NULL, NULL), LV_ERR_MODEL);
+    ck_assert_msg(strstr(last_line, "seed=1; wanted") != NULL, "%s", last_line);
+    strcpy(j.teacher->hash, "0");
+    ck_assert_int_eq(lv_trajectories_open(&t, j.teacher, in_folder("t")), LV_ERR_MODEL);
+    ck_assert_msg(strstr(last_line, "another teacher") != NULL, "%s", last_line);
+    lv_trajectories_close(&t);
+    lv_prompts_free(&p);
+    end(&j);
+}
+END_TEST
+
+START_TEST(prompts)
+{
+    FILE *f = fopen(in_folder("lines"), "w");
+    LvPrompts p;
+
+    fputs("a red circle\n\nwaves", f);
+    fclose(f);
+    SUCCEEDS(lv_prompts_read(&p, in_folder("lines"), &keep));
+    ck_assert_int_eq(p.nb, 2);
+    ck_assert_str_eq(p.text, "a red circle\nwaves\n");
+    lv_prompts_free(&p);
+    f = fopen(in_folder("lines"), "w");
+    fclose(f);
+    ck_assert_int_eq(lv_prompts_read(&p, in_folder("lines"), &keep), LV_ERR_MODEL);
+    lv_prompts_free(&p);
+    ck_assert_int_eq(lv_prompts_read(&p, in_folder("none"), &keep), -ENOENT);
+    lv_prompts_free(&p);
+}
+END_TEST
+
+static void distill_steps(Job *j, const char *run, int create, int nb)
+{
+    const LvDistillFiles f = { .recipe = &j->recipe, .student = j->teacher,
+                               .teacher = j->teacher, .t = &j->t, .run = in_folder(run) };
+
+    if (create)
+        SUCCEEDS(lv_distill_create(&f));
+    SUCCEEDS(lv_distill_open(&j->d, &f, 0, LV_F32, 1));
+    for (int i = 0; i < nb; i++)
+        SUCCEEDS(lv_distill_step(j->d));
+    SUCCEEDS(lv_distill_save(j->d, in_folder(run)));
+    SUCCEEDS(lv_distill_export(j->d, in_folder("out")));
+    lv_distill_close(&j->d);
+}
+
+/* Both runs go on alike; the bundle says how it samples. */
+START_TEST(distillation)
+{
+    LvBundle *b;
+    Job j;
+
+    begin(&j, NULL);
+    distill_steps(&j, "a", 1, 6);
+    distill_steps(&j, "b", 1, 2);
+    ck_assert_int_eq(access(in_folder("b.fake-2"), F_OK), 0);
+    distill_steps(&j, "b", 0, 4);
+    ck_assert(same_files(in_folder("a"), in_folder("b")));
+    ck_assert(same_files(in_folder("a.fake-6"), in_folder("b.fake-6")));
+    ck_assert_int_ne(access(in_folder("b.fake-2"), F_OK), 0);
+    SUCCEEDS(lv_bundle_open(&b, in_folder("out"), j.dev, &keep));
+    ck_assert_str_eq(b->cfg.video.sampler, "renoise");
+    ck_assert_int_eq(b->cfg.video.steps, 4);
+    ck_assert_double_eq((double)b->cfg.video.guidance, 1);
+    ck_assert_double_eq((double)b->cfg.video.shift, 5);
+    lv_bundle_close(&b);
+    end(&j);
+}
+END_TEST
+
+/* The sign of E.3: dL/du_S is along u_F - u_T. With a fake net that is the teacher and a
+ * constant, and a teacher without guidance, the velocity goes down by it. */
+START_TEST(distillation_sign)
+{
+    static const char *const more[] = { "linearize.objective=dmd", "distill.guidance=1",
+                                        NULL };
+    float error[16], *grad, *data, *bias;
+    const LvParam *t;
+    double sum = 0;
+    LvBatch b;
+    Job j;
+
+    begin(&j, more);
+    open_linearize(&j, "run", 1);
+    set_shares(&j, 1);
+    t    = lv_params_find(j.l->fake->trainer->params, "dit.head.head.bias");
+    bias = calloc(t->numel, sizeof(*bias));
+    for (size_t i = 0; i < t->numel; i++)
+        bias[i] = 0.3f;
+    SUCCEEDS(lv_param_put(j.l->fake->trainer->params, LV_SLAB_VALUE, t, bias));
+    data = make_batch(&j, LV_LEARN_DMD, &b);
+    grad = learn(&j, LV_LEARN_DMD, 1, &b, error);
+    for (int i = 0; i < j.l->nets.batch; i++)
+        ck_assert_double_eq_tol((double)error[i], 0.09, 1e-4);
+    t = lv_params_find(j.l->trainer->params, "dit.head.head.bias");
+    for (size_t i = 0; i < t->numel; i++)
+        sum += (double)grad[t->at + i];
+    ck_assert_double_gt(sum, 0);
+    free(bias);
+    free(grad);
+    free(data);
+    end(&j);
+}
+END_TEST
+
+START_TEST(recipes)
+{
+    static const struct { const char *change, *says; } bad[] = {
+        { "linearize.objective=best", "linearize.objective is \"best\"" },
+        { "linearize.micro=3", "does not divide" },
+        { "linearize.lambda=-1", "linearize.lambda is -1" },
+        { "linearize.speed=1", "no SECTION.KEY=VALUE" },
+        { "layers=1", "no SECTION.KEY=VALUE" },
+        { "linearize.steps=0", "steps are at least 1" },
+        { "distill.t_min=0.99", "not below" },
+    };
+    LvRecipe r;
+
+    for (int i = 0; i < LV_COUNT(bad); i++) {
+        const char *changes[] = { "linearize.layers=1", bad[i].change };
+        ck_assert_int_lt(lv_recipe_read(&r, NULL, changes, 2, &keep), 0);
+        ck_assert_msg(strstr(last_line, bad[i].says) != NULL, "%s", last_line);
+        lv_recipe_free(&r);
+    }
+    ck_assert_int_eq(lv_recipe_read(&r, "none", NULL, 0, &keep), -ENOENT);
+    lv_recipe_free(&r);
+    for (int i = 0; i < 2; i++) {
+        SUCCEEDS(lv_recipe_read(&r, i ? "samples/configs/motion-4step.json" :
+                                "samples/configs/motion-linear.json", NULL, 0, &keep));
+        lv_recipe_free(&r);
+    }
+}
+END_TEST
+
+START_TEST(refused)
+{
+    static const char *const bad[][3] = {
+        { "linearize.layers=3", "the model has 2" },
+        { "linearize.select=0,0", "neither learned" },
+        { "linearize.select=5", "neither learned" },
+        { "linearize.select=0,1", "lists 2 layers" },
+    };
+    const char *more[] = { bad[_i][0], NULL };
+    int ret;
+    Job j;
+
+    begin(&j, more);
+    j.files.run = in_folder("run");
+    ret = lv_linearize_create(&j.files);
+    if (ret >= 0)
+        ret = lv_linearize_open(&j.l, &j.files, 0, LV_F32, 1);
+    ck_assert_int_eq(ret, LV_ERR_MODEL);
+    ck_assert_msg(strstr(last_line, bad[_i][1]) != NULL, "%s", last_line);
+    ck_assert_ptr_null(j.l);
+    end(&j);
+}
+END_TEST
+enum { REFUSED = 4 };
+
+static TCase *tcase(Suite *suite, const char *name)
+{
+    TCase *t = tcase_create(name);
+
+    tcase_set_timeout(t, 60);
+    suite_add_tcase(suite, t);
+    return t;
+}
+
+static Suite *post_suite(void)
+{
+    Suite *suite = suite_create("post");
+    TCase *t = tcase(suite, "attention");
+
+    tcase_add_loop_test(t, quadratic, 0, LV_MAP_NB);
+    tcase_add_loop_test(t, any_number_and_order, 0, LV_MAP_NB);
+    tcase_add_loop_test(t, states_add_up, 0, LV_MAP_NB);
+    tcase_add_loop_test(t, large_inputs, 0, LV_MAP_NB);
+
+    t = tcase(suite, "shares");
+    tcase_add_test(t, slopes);
+    tcase_add_test(t, schedule);
+    tcase_add_loop_test(t, selection, 0, 2);
+    tcase_add_test(t, ties);
+    tcase_add_test(t, literal_start);
+    tcase_add_test(t, early);
+    tcase_add_test(t, toy);
+    tcase_add_test(t, recipes);
+
+    t = tcase(suite, "objectives");
+    tcase_add_checked_fixture(t, make_folder, remove_folder);
+    tcase_add_loop_test(t, no_error, 0, 4);
+    tcase_add_loop_test(t, no_softmax, 0, LV_MAP_NB);
+    tcase_add_loop_test(t, share_gradients, 0, LV_MAP_NB);
+    tcase_add_loop_test(t, sign, 0, SIGNS);
+    tcase_add_test(t, surrogates);
+    tcase_add_test(t, weights);
+    tcase_add_loop_test(t, checkpoints, 0, LV_LEARN_DMD);
+    tcase_add_test(t, distillation_sign);
+
+    t = tcase(suite, "runs");
+    tcase_add_checked_fixture(t, make_folder, remove_folder);
+    tcase_add_loop_test(t, resume, 0, LV_COUNT(ways));
+    tcase_add_loop_test(t, round_trip, 0, LV_COUNT(ways));
+    tcase_add_test(t, learns);
+    tcase_add_test(t, maps_alone);
+    tcase_add_test(t, trajectories);
+    tcase_add_test(t, prompts);
+    tcase_add_test(t, distillation);
+    tcase_add_loop_test(t, refused, 0, REFUSED);
+
+    /* a few of them once more, for a device that takes its time (tests/emu.sh) */
+    t = tcase(suite, "device");
+    tcase_add_checked_fixture(t, make_folder, remove_folder);
+    tcase_add_loop_test(t, quadratic, 0, LV_MAP_NB);
+    tcase_add_loop_test(t, no_error, 1, 2);
+    tcase_add_loop_test(t, no_error, 3, 4);
+    return suite;
+}
+
+int main(void)
+{
+    SRunner *runner = srunner_create(post_suite());
+    int failed;
+
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
