@@ -27,16 +27,16 @@ all: lib tools
 
 L := libavfilter-linvideo
 
-OBJS-base = common.o map.o msg.o philox.o safetensors.o text.o
+OBJS-base = common.o file.o gguf.o map.o msg.o philox.o quant.o safetensors.o source.o text.o
 
 OBJS-backend = check.o device.o null.o ops.o $(OBJS-backend-$(CONFIG_CUDA))
 OBJS-backend-no = nocuda.o
 
-OBJS-backend/cuda-$(CONFIG_CUDA) = attention.o cast.o conv.o cuda.o driver.o elements.o \
+OBJS-backend/cuda-$(CONFIG_CUDA) = attention.o cast.o conv.o conv3.o cuda.o driver.o elements.o \
                                    gemm.o layout.o linattn.o linear.o rows.o
 OBJS-backend/cuda = $(OBJS-backend/cuda-yes)
 
-OBJS-backend/cpu = attention.o attention_grad.o conv.o conv_grad.o cpu.o dnn.o dsp_c.o \
+OBJS-backend/cpu = attention.o attention_grad.o conv.o conv3.o conv_grad.o cpu.o dnn.o dsp_c.o \
                    layout.o linattn.o linattn_grad.o linear.o linear_grad.o optim.o \
                    pool.o reduce.o rows.o rows_grad.o $(OBJS-backend/cpu-yes)
 OBJS-backend/cpu-$(HAVE_AVX2)   += dsp_avx2.o
@@ -44,10 +44,10 @@ OBJS-backend/cpu-$(HAVE_AVX512) += dsp_avx512.o
 
 OBJS-graph = dump.o grad.o plan.o run.o trace.o
 
-OBJS-model = config.o dit.o entities.o params.o prompt.o spm.o tae.o tokenizer.o umt5.o \
-             weights.o
+OBJS-model = config.o dit.o entities.o files.o list.o lora.o params.o presets.o prompt.o recognise.o spm.o \
+             spm_gguf.o stored.o tae.o tokenizer.o umt5.o wan_vae.o weights.o
 
-OBJS-pipeline = decode.o deliver.o denoise.o noise.o sample.o session.o text.o
+OBJS-pipeline = cache.o decode.o deliver.o denoise.o noise.o sample.o session.o text.o
 
 OBJS-api = lib.o model.o params.o
 
@@ -57,9 +57,9 @@ OBJS-train = autoencoder.o blob.o bundle.o caption.o codec.o color.o compare.o c
              render.o scene.o shape.o spm_train.o task.o tokenizer.o track.o     \
              trainer.o traits.o
 
-OBJS-tools = bench.o compare.o dataset.o devices.o distill.o eval.o generate.o inspect.o \
-             linearize.o linvideo.o plot.o png.o post.o probe.o progress.o report.o sheet.o \
-             stage.o train.o y4m.o
+OBJS-tools = bench.o compare.o convert.o dataset.o devices.o distill.o eval.o generate.o \
+             inspect.o linearize.o linvideo.o plot.o png.o post.o probe.o progress.o report.o \
+             setup.o sheet.o stage.o train.o y4m.o
 
 # kernels: each file becomes a fatbin, and that an object that holds it as
 # lv_kernels_NAME; what they take of the device goes to NAME.log

@@ -22,7 +22,7 @@
 START_TEST(missing_by_name)
 {
     static const char *const own[] = {
-        "no model 'nosuch'", "nosuch.safetensors in /one:/two:/data/linvideo:",
+        "no model 'nosuch'", "nosuch.safetensors and .json in /one:/two:/data/linvideo:",
         "LINVIDEO_MODEL_PATH", NULL
     };
     static const char *const home[] = { " in /home/me/.local/share/linvideo:/", NULL };

@@ -110,6 +110,9 @@ static const struct {
     { "sampler", "unipc",   INT, AT(sampler), LINVIDEO_SAMPLER_UNIPC, 0, 0 },
     { "sampler", "renoise", INT, AT(sampler), LINVIDEO_SAMPLER_RENOISE, 0, 0 },
     { "sampler", "dpm++",   INT, AT(sampler), LINVIDEO_SAMPLER_DPMPP, 0, 0 },
+    { "sampler", "rcm",     INT, AT(sampler), LINVIDEO_SAMPLER_RCM, 0, 0 },
+    { "tile", "256",        INT, AT(tile), 256, 0, 0 },
+    { "prompt_cache", "off", INT, AT(prompt_cache), LINVIDEO_CACHE_OFF, 0, 0 },
     { "precision", "auto", INT, AT(precision), LINVIDEO_PRECISION_AUTO, 0, 0 },
     { "precision", "f32",  INT, AT(precision), LINVIDEO_PRECISION_F32, 0, 0 },
     { "precision", "bf16", INT, AT(precision), LINVIDEO_PRECISION_BF16, 0, 0 },
@@ -137,7 +140,7 @@ static const struct {
 } strings[] = {
     { "model", AT(model) }, { "prompt", AT(prompt) },
     { "prompt_file", AT(prompt_file) }, { "negative_prompt", AT(negative_prompt) },
-    { "device", AT(device) },
+    { "device", AT(device) }, { "lora", AT(lora) },
 };
 
 static double number(const LinvideoParams *p, Type type, size_t offset)
@@ -193,7 +196,7 @@ START_TEST(every_option)
             found |= !strcmp(strings[k].name, o->name) && strings[k].offset == o->offset;
         ck_assert_msg(found, "%s", o->name);
     }
-    ck_assert_int_eq(nb, 20);
+    ck_assert_int_eq(nb, 23);
     ck_assert_ptr_null(lv_option_at(-1));
 }
 END_TEST
@@ -324,7 +327,9 @@ static const struct {
     { FLOAT, AT(guidance), NAN, "guidance is nan, allowed" },
     { FLOAT, AT(shift), INFINITY, "shift is inf, allowed" },
     { FLOAT, AT(shift), -1, "shift is -1, allowed" },
-    { INT, AT(sampler), 5, "sampler is 5, allowed is 0 to 4" },
+    { INT, AT(sampler), 7, "sampler is 7, allowed is 0 to 6" },
+    { INT, AT(tile), 63, "tile is 63, allowed is 64 to 8192" },
+    { INT, AT(prompt_cache), 3, "prompt_cache is 3, allowed" },
     { INT, AT(sampler), -1, "sampler is -1, allowed" },
     { INT, AT(precision), 3, "precision is 3, allowed" },
     { INT, AT(format), 4, "format is 4, allowed" },

@@ -73,10 +73,11 @@ static const struct {
     { REF_DIR "/dit_b.safetensors", 6, 1e-2 },
     { REF_DIR "/umt5_a.safetensors", 1, 1e-2 },
     { REF_DIR "/tae_a.safetensors", 2, 1.5e-2 },
+    { REF_DIR "/wan_vae.safetensors", 2, 3e-2 },
     { REF_DIR "/sample.safetensors", 10, 1e-2 },
 };
 
-enum { SAMPLE = 4 };
+enum { SAMPLE = 5 };
 
 static void parity(int file, const char *isa, int threads, int dtype, double bound)
 {

@@ -168,13 +168,17 @@ static int under(const OpsCase *c)
 {
     if (c->flags & OPS_ON_DY)
         return ops_grad(c->op)->dy;
+    if (c->op == LV_OP_CONV3)
+        return c->flags & OPS_ON_1 ? 4 : -1;
     return c->flags & OPS_ON_0 ? 0 : c->flags & OPS_ON_1 ? 1 : -1;
 }
 
 /* Tensor that tensor t lies on, or -1. */
 static int lies_on(const OpsCase *c, int t)
 {
-    return t == lv_op_info(c->op)->in + (c->op == LV_OP_RECALL) ? under(c) : -1;
+    int state = c->op == LV_OP_RECALL || c->op == LV_OP_CONV3;
+
+    return t == lv_op_info(c->op)->in + state ? under(c) : -1;
 }
 
 static LvOpArgs new_host(const OpsCase *c)
@@ -353,6 +357,10 @@ static LvTensor trace(LvGraph *g, const OpsCase *c, const LvOpArgs *a)
         U(Conv);
         return lv_conv(g, u->x, u->w, u->b, u->r, u->stride, u->pad, u->act, y);
     }
+    case LV_OP_CONV3: {
+        U(Conv3);
+        return lv_conv3(g, u->x, u->w, u->b, u->r, u->prev, u->step, u->pad, u->act, y);
+    }
     case LV_OP_RECALL:    return lv_recall(g, a->recall.x, a->recall.prev);
     case LV_OP_UPSAMPLE:  return lv_upsample(g, a->upsample.x);
     case LV_OP_UNSTACK:   return lv_unstack(g, a->unstack.x, a->unstack.n);
@@ -375,6 +383,7 @@ static int has_builder(const OpsCase *c)
     ops_case_args(c, &a);
     switch (c->op) {
     case LV_OP_RECALL:     return lies_on(c, 3) == 1;
+    case LV_OP_CONV3:      return lies_on(c, 6) == 4;
     case LV_OP_PATCHIFY:   return a.patchify.order == LV_PATCH_CHANNEL_SLOW;
     case LV_OP_UNPATCHIFY: return a.unpatchify.order == LV_PATCH_CHANNEL_FAST;
     case LV_OP_EXPAND:     return a.expand.inner == a.expand.x.dim[1];
@@ -696,7 +705,7 @@ START_TEST(names)
         [LV_OP_ACT] = "act", [LV_OP_GLU] = "glu", [LV_OP_EMBED] = "embed",
         [LV_OP_SINUSOID] = "sinusoid", [LV_OP_PATCHIFY] = "patchify",
         [LV_OP_UNPATCHIFY] = "unpatchify", [LV_OP_CONV] = "conv",
-        [LV_OP_RECALL] = "recall", [LV_OP_UPSAMPLE] = "upsample",
+        [LV_OP_CONV3] = "conv3", [LV_OP_RECALL] = "recall", [LV_OP_UPSAMPLE] = "upsample",
         [LV_OP_UNSTACK] = "unstack", [LV_OP_STACK] = "stack",
         [LV_OP_SHUFFLE] = "shuffle", [LV_OP_UNSHUFFLE] = "unshuffle",
         [LV_OP_EXPAND] = "expand", [LV_OP_REDUCE] = "reduce", [LV_OP_FILL] = "fill",
@@ -905,6 +914,7 @@ static int is_free(const OpsCase *c, const LvOpArgs *a, int t, int d)
     case LV_OP_EXPAND:  return repeats(&a->expand.y, &a->expand.x, a->expand.inner);
     case LV_OP_REDUCE:  return repeats(&a->reduce.x, &a->reduce.y, a->reduce.inner);
     case LV_OP_CONV:    return c->n[6] == 2 && t < 2 && d > 0;
+    case LV_OP_CONV3:   return c->n[7] == 2 && t == 0 && d == 0;
     case LV_OP_CONV_DX:
     case LV_OP_CONV_DW: return c->n[6] == 2 && t > 0 && d > 0;
     case LV_OP_FILL:    return 1;

@@ -68,7 +68,7 @@ static double draw(uint32_t *state)
 START_TEST(names)
 {
     static const char *const all[LV_SAMPLER_NB] = {
-        "auto", "euler", "unipc", "renoise", "dpm++"
+        "auto", "euler", "unipc", "renoise", "dpm++", "causvid", "rcm"
     };
 
     for (int i = 0; i < LV_SAMPLER_NB; i++) {
@@ -86,7 +86,9 @@ static const struct {
     const char *message; ///< part of it
 } refused[] = {
     { LV_SAMPLER_AUTO, 4, 3, "no kind 0" },
-    { LV_SAMPLER_NB, 4, 3, "no kind 5" },
+    { LV_SAMPLER_NB, 4, 3, "no kind 7" },
+    { LV_SAMPLER_CAUSVID, 8, 8, "causvid takes 9 to 9 steps, not 8" },
+    { LV_SAMPLER_RCM, 5, 1, "rcm takes 1 to 4 steps, not 5" },
     { -1, 4, 3, "no kind -1" },
     { LV_SAMPLER_EULER, 0, 3, "0 steps" },
     { LV_SAMPLER_EULER, 1001, 3, "1001 steps, not in 1 to 1000" },
@@ -381,6 +383,33 @@ START_TEST(starts_anew)
 END_TEST
 
 /* x <- (1 - sigma') (x - sigma v) + sigma' noise, of the stream of the step */
+static const struct {
+    int kind, steps;
+    double shift;
+    float scale, time[9];
+} lists[] = {
+    { LV_SAMPLER_RCM, 4, 5, 0.98765432f, { 988, 932, 852, 608 } },
+    { LV_SAMPLER_RCM, 2, 1, 0.98765432f, { 988, 932 } },
+    { LV_SAMPLER_RENOISE, 4, 5, 1, { 1000, 937.5f, 833.3333f, 625 } },
+    { LV_SAMPLER_EULER, 4, 8, 1, { 1000, 960, 888.8889f, 727.2727f } },
+    { LV_SAMPLER_CAUSVID, 9, 1, 1, { 999, 934, 862, 756, 603, 410, 250, 140, 74 } },
+};
+
+/* Steps of distilled models, as published. */
+START_TEST(known_lists)
+{
+    LvSampler *s;
+
+    ck_assert_int_eq(lv_sampler_new(&s, lists[_i].kind, lists[_i].steps, lists[_i].shift,
+                                    1, NULL), 0);
+    ck_assert_float_eq_tol(lv_sampler_scale(s), lists[_i].scale, 1e-6);
+    for (int i = 0; i < lists[_i].steps; i++)
+        ck_assert_float_eq_tol(lv_sampler_time(s, i), lists[_i].time[i], 1e-3);
+    ck_assert_float_eq(lv_sampler_sigma(s, lists[_i].steps), 0);
+    lv_sampler_free(&s);
+}
+END_TEST
+
 START_TEST(renoises)
 {
     enum { N = 33 };
@@ -714,12 +743,13 @@ static Suite *pipeline_suite(void)
     tcase_add_test(t, names);
     tcase_add_loop_test(t, refuses, 0, LV_COUNT(refused));
     tcase_add_test(t, out_of_memory);
-    tcase_add_loop_test(t, tables_fall, LV_SAMPLER_EULER, LV_SAMPLER_NB);
+    tcase_add_loop_test(t, tables_fall, LV_SAMPLER_EULER, LV_SAMPLER_CAUSVID);
     tcase_add_loop_test(t, reference_tables, 0, LV_COUNT(tables));
     tcase_add_loop_test(t, scalar, 0, LV_COUNT(scalars));
     tcase_add_loop_test(t, reference_states, 0, LV_COUNT(runs));
-    tcase_add_loop_test(t, ends_at_x0, LV_SAMPLER_EULER, LV_SAMPLER_NB);
-    tcase_add_loop_test(t, starts_anew, LV_SAMPLER_EULER, LV_SAMPLER_NB);
+    tcase_add_loop_test(t, ends_at_x0, LV_SAMPLER_EULER, LV_SAMPLER_CAUSVID);
+    tcase_add_loop_test(t, starts_anew, LV_SAMPLER_EULER, LV_SAMPLER_CAUSVID);
+    tcase_add_loop_test(t, known_lists, 0, LV_COUNT(lists));
     tcase_add_test(t, renoises);
     tcase_add_test(t, renoise_seeds_differ);
     tcase_add_test(t, noise_streams);

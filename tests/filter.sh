@@ -87,10 +87,10 @@ matches "-filters lists it" "$(ff -filters)" ' linvideo +\|->V +Make'
 help=$(ff -h filter=linvideo)
 for name in model prompt prompt_file textfile negative_prompt size s rate r \
             duration d frames clip_frames seed steps guidance shift sampler \
-            precision format pixel_format device memory_limit; do
+            precision format pixel_format device memory_limit lora tile prompt_cache; do
     matches "help: $name" "$help" "^ +$name +<"
 done
-for name in auto euler unipc renoise 'dpm[+][+]' f32 bf16; do
+for name in auto euler unipc renoise 'dpm[+][+]' causvid rcm f32 bf16 off on; do
     matches "help: value $name" "$help" "^ +$name +[0-9]"
 done
 matches "help: the prompt alone can change" \

@@ -13,6 +13,7 @@
 #include "model/dit.h"
 #include "model/tae.h"
 #include "model/umt5.h"
+#include "model/wan_vae.h"
 #include "pipeline/sample.h"
 
 /* Programs */
@@ -623,6 +624,134 @@ static int run_tae_file(const LvSafetensors *st, const NetsOptions *opt)
     return ret;
 }
 
+/* Files of Wan's autoencoder: a program for the first frame, one for the others, which
+ * share their state. */
+
+typedef LvTensor (*TraceWan)(LvGraph *g, const LvWanVae *m, LvTensor x, int first,
+                             LvDtype dtype, LvWanState *state);
+
+typedef struct WanRun {
+    Run run;
+    LvTensor x, y;
+    LvWanState state;
+    float *in, *out; /* device */
+} WanRun;
+
+static int open_wan(WanRun *w, const LvWanVae *m, TraceWan trace, int first, int frames,
+                    const NetsClip *in, const NetsOptions *opt)
+{
+    LvGraph *g = lv_graph_new(opt->msg);
+    int ret;
+
+    w->x = lv_external(g, "frames", LV_F32, 4,
+                       (const int[]) { frames, in->rows, in->cols, in->channels });
+    w->y = trace(g, m, w->x, first, (LvDtype)opt->dtype, &w->state);
+    lv_output(g, w->y, "result");
+    if ((ret = run_new(&w->run, g, opt->dev)) < 0)
+        return ret;
+    w->in  = run_bind(&w->run, w->x);
+    w->out = run_bind(&w->run, w->y);
+    return w->in && w->out ? 0 : LV_ERR(ENOMEM);
+}
+
+/* Memory of the later program is that of the first. */
+static int share_state(WanRun *first, WanRun *rest)
+{
+    for (int i = 0; i < rest->state.nb; i++) {
+        void *data = run_bind(&rest->run, rest->state.t[i]);
+        if (!data)
+            return LV_ERR(ENOMEM);
+        if (lv_has(&first->state.t[i]))
+            lv_program_bind(first->run.p, first->state.t[i], data);
+    }
+    return 0;
+}
+
+static int run_wan_chunk(WanRun *w, const float *in, float *out)
+{
+    int ret = w->run.dev->fn->upload(w->run.dev, w->in, in, lv_tensor_bytes(&w->x));
+
+    if (ret >= 0)
+        ret = lv_program_run(w->run.p, NULL, NULL);
+    return ret < 0 ? ret : fetch(w->run.dev, w->y, w->out, out);
+}
+
+/* Chunks: one frame, then `chunk` at a time. */
+static int run_wan(const LvWanVae *m, TraceWan trace, const NetsClip *in, int chunk,
+                   const NetsOptions *opt, NetsClip *out)
+{
+    WanRun *w = calloc(2, sizeof(*w));
+    int chunks = 1 + (in->frames - 1) / chunk, ret;
+    size_t frame = clip_values(in) / (size_t)in->frames;
+    float *to;
+
+    if (!w)
+        return LV_ERR(ENOMEM);
+    if ((ret = open_wan(&w[0], m, trace, 1, 1, in, opt)) >= 0 &&
+        (ret = open_wan(&w[1], m, trace, 0, chunk, in, opt)) >= 0)
+        ret = share_state(&w[0], &w[1]);
+    *out = (NetsClip) { NULL, w[0].y.dim[0] + (chunks - 1) * w[1].y.dim[0], w[0].y.dim[1],
+                        w[0].y.dim[2], w[0].y.dim[3] };
+    to = out->data = new_floats(clip_values(out));
+    for (int i = 0; i < chunks && ret >= 0; i++) {
+        size_t at = i ? 1 + (size_t)(i - 1) * (size_t)chunk : 0;
+        ret = run_wan_chunk(&w[!!i], in->data + at * frame, to);
+        to += lv_tensor_numel(&w[!!i].y);
+    }
+    run_free(&w[0].run);
+    run_free(&w[1].run);
+    free(w);
+    return ret;
+}
+
+int nets_wan(const LvSafetensors *st, const char *prefix, const LvTaeConfig *cfg,
+             int encoder, const NetsClip *in, const NetsOptions *opt, NetsClip *out)
+{
+    LvWanVae *m  = calloc(1, sizeof(*m));
+    LvWeights *w = NULL;
+    int ret = LV_ERR(ENOMEM);
+
+    *out = (NetsClip) { 0 };
+    if (m && (ret = open_weights(&w, st, prefix, opt)) >= 0 &&
+        (ret = lv_wan_vae_bind(m, cfg, 0, w, prefix)) >= 0 &&
+        (ret = lv_wan_vae_bind(m, cfg, 1, w, prefix)) >= 0 &&
+        (ret = lv_weights_finish(w)) >= 0)
+        ret = encoder ? run_wan(m, lv_wan_vae_trace_encoder, in, 4, opt, out)
+                      : run_wan(m, lv_wan_vae_trace_decoder, in, 1, opt, out);
+    lv_weights_free(&w);
+    free(m);
+    return ret;
+}
+
+/* Both are channels last, in file and memory. */
+static int run_wan_half(const LvSafetensors *st, const LvTaeConfig *cfg, int encoder,
+                        const char *from, const char *to, const NetsOptions *opt)
+{
+    NetsClip in = { nets_floats(st, from, opt->msg), size_of(st, from, 0),
+                    size_of(st, from, 1), size_of(st, from, 2), size_of(st, from, 3) };
+    NetsClip out = { 0 };
+    const LvFileTensor *ref = lv_safetensors_find(st, to);
+    int ret = in.data && ref ? nets_wan(st, "weights.", cfg, encoder, &in, opt, &out)
+                             : LV_ERR_MODEL;
+
+    if (ret >= 0 && clip_values(&out) != ref->numel)
+        ret = LV_ERR_MODEL;
+    if (ret >= 0)
+        put(opt, st, to, out.data);
+    free(in.data);
+    free(out.data);
+    return ret;
+}
+
+static int run_wan_file(const LvSafetensors *st, const NetsOptions *opt)
+{
+    const LvTaeConfig cfg = { .kind = LV_VAE_WAN, .channels = meta(st, "channels"),
+                              .width = meta(st, "width"), .patch = 1 };
+    int ret = run_wan_half(st, &cfg, 0, "z", "z.pictures", opt);
+
+    return ret < 0 ? ret : run_wan_half(st, &cfg, 1, "x", "x.latents", opt);
+}
+
 /* Files of samplers: u(x, t) = tanh(A x + b t / 1000) */
 
 static void field(float *v, const float *a, const float *b, const float *x, size_t n,
@@ -870,13 +999,6 @@ static int run_sample_file(const LvSafetensors *st, const NetsOptions *opt)
     return ret;
 }
 
-static int skip_wan_vae(const LvSafetensors *st, const NetsOptions *opt)
-{
-    lv_msg(opt->msg, LV_MSG_INFO, "%s: skipped: Wan VAE: not supported",
-           lv_safetensors_path(st));
-    return NETS_SKIPPED;
-}
-
 /* What a file is, by a tensor it has. */
 static const struct {
     const char *tensor;
@@ -886,7 +1008,7 @@ static const struct {
     { "weights.patch_embedding.weight", 5, run_dit_file },
     { "weights.token_embedding.weight", 2, run_text_file },
     { "weights.decoder.1.weight",       4, run_tae_file },
-    { "weights.decoder.conv1.weight",   5, skip_wan_vae },
+    { "weights.decoder.conv1.weight",   5, run_wan_file },
     { "A",                              2, run_samplers },
     { "prompt0.ids",                    1, run_sample_file },
 };

@@ -98,4 +98,8 @@ int nets_decode(const LvSafetensors *st, const char *prefix, const LvTaeConfig *
 int nets_encode(const LvSafetensors *st, const char *prefix, const LvTaeConfig *cfg,
                 const NetsClip *x, int chunk, const NetsOptions *opt, NetsClip *out);
 
+/** Run a half of Wan's autoencoder over a clip, a latent frame at a time. */
+int nets_wan(const LvSafetensors *st, const char *prefix, const LvTaeConfig *cfg,
+             int encoder, const NetsClip *in, const NetsOptions *opt, NetsClip *out);
+
 #endif /* LINVIDEO_TESTS_NETS_H */

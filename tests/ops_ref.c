@@ -458,6 +458,55 @@ static void ref_conv(const LvConvArgs *a, double **in, double **out)
                                             (in[3] ? in[3][k] : 0));
 }
 
+/* Frame f of prev, then x. */
+static const double *conv3_frame(const LvConv3Args *a, double **in, int f)
+{
+    size_t frame = ops_numel(&a->prev) / (size_t)a->prev.dim[0];
+    int before   = a->prev.dim[0];
+
+    return f < before ? in[4] + (size_t)f * frame : in[0] + (size_t)(f - before) * frame;
+}
+
+/* The part of one frame of the kernel in the sum at a place of the result. */
+static double conv3_part(const LvConv3Args *a, const double *x, const double *w, int i,
+                         int j, int o)
+{
+    const int32_t *n = a->x.dim, *k = a->w.dim;
+    double s = 0;
+
+    for (int u = 0; u < k[3]; u++)
+        for (int v = 0; v < k[4]; v++) {
+            int y = i + u - a->pad, z = j + v - a->pad;
+            if (y < 0 || y >= n[1] || z < 0 || z >= n[2])
+                continue;
+            for (int c = 0; c < n[3]; c++)
+                s += x[(y * n[2] + z) * n[3] + c] *
+                     w[((o * k[2] + c) * k[3] + u) * k[4] + v];
+        }
+    return s;
+}
+
+static void ref_conv3(const LvConv3Args *a, double **in, double **out)
+{
+    const int32_t *n = a->y.dim, *k = a->w.dim;
+    size_t tap = ops_numel(&a->w) / (size_t)k[0], at = 0;
+    size_t frame = ops_numel(&a->prev) / (size_t)a->prev.dim[0];
+
+    for (int f = 0; f < n[0]; f++)
+        for (int i = 0; i < n[1]; i++)
+            for (int j = 0; j < n[2]; j++)
+                for (int o = 0; o < n[3]; o++, at++) {
+                    double s = (in[2] ? in[2][o] : 0) + (in[3] ? in[3][at] : 0);
+                    for (int t = 0; t < k[0]; t++)
+                        s += conv3_part(a, conv3_frame(a, in, f * a->step + t),
+                                        in[1] + (size_t)t * tap, i, j, o);
+                    out[0][at] = act(a->act, s);
+                }
+    for (int p = 0; p < a->prev.dim[0]; p++)
+        memcpy(out[1] + (size_t)p * frame, conv3_frame(a, in, a->x.dim[0] + p),
+               frame * sizeof(**out));
+}
+
 static void ref_recall(const LvRecallArgs *a, double **in, double **out)
 {
     size_t c = (size_t)a->x.dim[3], pixels = ops_numel(&a->prev) / c;

@@ -45,6 +45,7 @@ static const struct {
     [LV_OP_PATCHIFY]   = { "A-", "f0", "..", 0, 0, 0 },
     [LV_OP_UNPATCHIFY] = { "A-", "0f", "..", 0, 0, 0 },
     [LV_OP_CONV]       = { "Awba-", "01f23", "..oo.", 2e-6, 3e-3, 0 },
+    [LV_OP_CONV3]      = { "Awbaa--", "01f2030", "..oo...", 3e-6, 3e-3, 0 },
     [LV_OP_RECALL]     = { "Aa--", "0000", "....", 0, 0, 0 },
     [LV_OP_UPSAMPLE]   = { "A-", "00", "..", 0, 0, 0 },
     [LV_OP_UNSTACK]    = { "A-", "00", "..", 0, 0, 0 },
@@ -542,6 +543,17 @@ static const Row rows[] = {
     { LV_OP_LINATTN_DX, 0, "fffff", "n", 4, 0.1f, { 7, 2, 5, 3, RELUM } },
     { LV_OP_LINATTN_DX, 0, "fffff", "n", 4, 0, { 7, 2, 5, 3, TAYL } },
     { LV_OP_MIX_DX, 0,     "ffff", "n", 0, 0, { 7, 5 } },
+
+    /* F Y X C O T k step P; types x w r y; SILU with a residual, pad k / 2 */
+    { LV_OP_CONV3, 0,             "ffff bbbb", "n", 0, 0, { 1, 1, 1, 1, 1, 2, 1, 1, 1 } },
+    { LV_OP_CONV3, B | FIX,       "ffff bbbb fbfb bfff bhff", "nz", 0, 0,
+      { 4, 5, 7, 16, 17, 3, 3, 1, 2 } },
+    { LV_OP_CONV3, B | RES | FIX, "ffff bbbb ffbf bbfb", "nd", 0, 0,
+      { 1, 19, 6, 33, 16, 3, 3, 1, 2 } },
+    { LV_OP_CONV3, RES | ON1,     "ffff bbbb", "n", 0, 0, { 2, 9, 8, 12, 31, 3, 3, 1, 2 } },
+    { LV_OP_CONV3, B | ON1 | FIX, "ffff bbbb", "n", 0, 0, { 1, 8, 9, 8, 16, 3, 1, 1, 2 } },
+    { LV_OP_CONV3, B | FIX,       "ffff bbbb", "nl", 0, 0, { 4, 6, 5, 8, 8, 3, 1, 2, 1 } },
+    { LV_OP_CONV3, B | ON1,       "ffff bbbb", "n", 0, 0, { 2, 6, 5, 24, 8, 3, 1, 2, 1 } },
 };
 
 char ops_role(int op, int t)
@@ -603,6 +615,7 @@ static int rounds(int op, int flags, const char *type)
     switch (op) {
     case LV_OP_LINEAR:     return type[0] == 'b' && (type[1] != 'b' || flags & OPS_BIAS);
     case LV_OP_CONV:
+    case LV_OP_CONV3:
     case LV_OP_LINEAR_DX:
     case LV_OP_CONV_DX:    return type[0] == 'b' && type[1] != 'b';
     case LV_OP_ATTN:
@@ -635,18 +648,20 @@ OpsCase ops_case(int i)
     return c;
 }
 
-static LvTensor tensor(int rank, int a, int b, int c, int d)
+static LvTensor tensor(int rank, int a, int b, int c, int d, int e)
 {
     return (LvTensor) {
         .rank = (uint8_t)rank,
-        .dim = { a, rank > 1 ? b : 1, rank > 2 ? c : 1, rank > 3 ? d : 1, 1 },
+        .dim = { a, rank > 1 ? b : 1, rank > 2 ? c : 1, rank > 3 ? d : 1,
+                 rank > 4 ? e : 1 },
     };
 }
 
-#define T1(a)          tensor(1, a, 1, 1, 1)
-#define T2(a, b)       tensor(2, a, b, 1, 1)
-#define T3(a, b, c)    tensor(3, a, b, c, 1)
-#define T4(a, b, c, d) tensor(4, a, b, c, d)
+#define T1(a)          tensor(1, a, 1, 1, 1, 1)
+#define T2(a, b)       tensor(2, a, b, 1, 1, 1)
+#define T3(a, b, c)    tensor(3, a, b, c, 1, 1)
+#define T4(a, b, c, d) tensor(4, a, b, c, d, 1)
+#define T5(a, b, c, d, e) tensor(5, a, b, c, d, e)
 /* a tensor that is there only with a flag; output i unless a flag takes it away */
 #define IF(flag, t)    ((f & (flag)) ? (t) : LV_NO_TENSOR)
 #define OUT(i, t)      ((f & OPS_LESS(i)) ? LV_NO_TENSOR : (t))
@@ -800,6 +815,19 @@ static void shape_conv(LvConvArgs *a, const int *n, int f, float s)
         T4(n[0], n[1], n[2], n[3]), T4(n[4], n[3], n[5], n[5]), IF(B, T1(n[4])),
         IF(RES, T4(n[0], rows, cols, n[4])), T4(n[0], rows, cols, n[4]),
         .stride = n[6], .pad = n[7], .act = n[8],
+    };
+    (void)s;
+}
+
+static void shape_conv3(LvConv3Args *a, const int *n, int f, float s)
+{
+    int frames = (n[8] + n[0] - n[5]) / n[7] + 1;
+    LvTensor prev = T4(n[8], n[1], n[2], n[3]);
+
+    *a = (LvConv3Args) {
+        T4(n[0], n[1], n[2], n[3]), T5(n[5], n[4], n[3], n[6], n[6]), IF(B, T1(n[4])),
+        IF(RES, T4(frames, n[1], n[2], n[4])), prev, T4(frames, n[1], n[2], n[4]), prev,
+        .step = n[7], .pad = n[6] / 2, .act = f & RES ? SILU : NONE,
     };
     (void)s;
 }

@@ -21,7 +21,8 @@ enum OpsFlags {
     OPS_RELB  = 1 << 6, ///< rel_bias
     OPS_STATS = 1 << 7, ///< the optional outputs
     OPS_ON_0  = 1 << 8, ///< the output lies on the first input
-    OPS_ON_1  = 1 << 9, ///< the output (of recall: the second) lies on the second input
+    OPS_ON_1  = 1 << 9, ///< the output lies on the second input; of recall and
+                         ///< conv3: the second output on the state
     OPS_FIXED = 1 << 10, ///< weights are marked fixed
     OPS_ON_DY = 1 << 11, ///< the first output lies on dy
     OPS_NORM  = 1 << 12, ///< norm of ADAMW

@@ -30,5 +30,8 @@ fuzz() {
 }
 
 fuzz safetensors tests/ref/umt5_a.safetensors 2000
+for seed in tests/fuzz/corpus/*; do
+    fuzz "${seed##*.}" "$seed" 5000
+done
 fuzz tokenizer   tests/ref/tokenizer.spm      500
 finish

@@ -24,11 +24,13 @@ _Static_assert((int)LINVIDEO_EOF == LV_EOF &&
                (int)LINVIDEO_ERR_CANCELLED == LV_ERR_CANCELLED, "codes differ");
 _Static_assert((int)LINVIDEO_SAMPLER_RENOISE == LV_SAMPLER_RENOISE &&
                (int)LINVIDEO_SAMPLER_DPMPP == LV_SAMPLER_DPMPP &&
+               (int)LINVIDEO_SAMPLER_RCM == LV_SAMPLER_RCM &&
+               (int)LINVIDEO_CACHE_ON == LV_CACHE_ON &&
                (int)LINVIDEO_RGB24 == LV_RGB24 &&
                (int)LINVIDEO_STAGE_DECODE == LV_STAGE_DECODE &&
                (int)LINVIDEO_LOG_DEBUG == LV_MSG_DEBUG, "values differ");
 
-enum { MAX_PROMPT = 64 * 1024 };
+enum { MAX_PROMPT = 64 * 1024, MAX_LORAS = 32 };
 
 struct LinvideoContext {
     LinvideoParams p;       /* callbacks and numbers; strings are not kept */
@@ -41,6 +43,9 @@ struct LinvideoContext {
     int64_t clip;
     double clip_begun;
     int failed;             /* code that ended the stream */
+    char *lora_text;        /* while it is opened */
+    LvLoraFile lora[MAX_LORAS];
+    int nb_loras;
 };
 
 unsigned linvideo_version(void)
@@ -151,6 +156,39 @@ static void relay_progress(void *opaque, const LvProgress *p)
     c->p.progress(c->p.opaque, &out);
 }
 
+/* "FILE[@WEIGHT]|..."; the text is cut up in place. */
+static int split_loras(LinvideoContext *c, const LinvideoParams *p)
+{
+    char *next, *at, *end;
+
+    if (!p->lora || !*p->lora)
+        return 0;
+    if (!(c->lora_text = strdup(p->lora)))
+        return lv_fail(&c->msg, LV_ERR(ENOMEM), "out of memory");
+    for (char *file = c->lora_text; file; file = next) {
+        LvLoraFile *l = &c->lora[c->nb_loras];
+
+        if ((next = strchr(file, '|')))
+            *next++ = 0;
+        if (c->nb_loras++ == MAX_LORAS || !*file)
+            return lv_fail(&c->msg, LV_ERR(EINVAL), "lora: '%s' is not 1 to %d names of "
+                           "files", p->lora, MAX_LORAS);
+        *l = (LvLoraFile) { file, 1 };
+        at = strrchr(file, '@');
+        if (at && at[1]) {
+            l->weight = strtof(at + 1, &end);
+            if (!*end)
+                *at = 0;
+            else
+                l->weight = 1;
+        }
+        if (!(l->weight >= -100 && l->weight <= 100))
+            return lv_fail(&c->msg, LV_ERR(EINVAL), "lora: weight %g of '%s', allowed is "
+                           "-100 to 100", l->weight, file);
+    }
+    return 0;
+}
+
 static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams *p)
 {
     static const int dtypes[] = { LV_NONE, LV_F32, LV_BF16 };
@@ -162,6 +200,8 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
         .shift = p->shift, .sampler = (int)p->sampler,
         .precision = dtypes[p->precision], .device = p->device,
         .threads = p->threads, .memory_limit = (size_t)p->memory_limit,
+        .tile = p->tile, .cache = (int)p->prompt_cache, .loras = c->lora,
+        .nb_loras = c->nb_loras,
         .progress = p->progress ? relay_progress : NULL, .opaque = c,
     };
 }
@@ -212,6 +252,8 @@ static int open_context(LinvideoContext *c, const LinvideoParams *p)
         (ret = lv_model_find(c->path, p->model, &c->msg)) < 0)
         return ret;
     set_name(c);
+    if ((ret = split_loras(c, p)) < 0)
+        return ret;
     opt = session_options(c, p);
     if ((ret = lv_session_open(&c->session, &opt, &c->msg)) < 0)
         return ret;
@@ -232,7 +274,9 @@ int linvideo_open(LinvideoContext **out, const LinvideoParams *p)
     c->msg = lv_params_msg(kept, kept);
     ret    = open_context(c, p);
     kept->model = kept->prompt = kept->prompt_file = kept->negative_prompt = NULL;
-    kept->device = NULL;
+    kept->device = kept->lora = NULL;
+    free(c->lora_text);
+    c->lora_text = NULL;
     if (ret < 0)
         linvideo_close(out);
     return ret;

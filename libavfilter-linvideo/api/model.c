@@ -12,7 +12,8 @@
 #include "base/common.h"
 #include "config.h"
 
-#define ENDING ".safetensors"
+/* Of bundles and of manifests. */
+static const char *const endings[] = { ".safetensors", ".json" };
 
 /* Folders to look in, colon-separated. */
 static void search_path(char *out, size_t size)
@@ -34,9 +35,14 @@ static void search_path(char *out, size_t size)
 
 static int is_path(const char *name)
 {
-    size_t len = strlen(name), end = strlen(ENDING);
+    size_t len = strlen(name), end;
 
-    return strchr(name, '/') || (len > end && !strcmp(name + len - end, ENDING));
+    for (int i = 0; i < LV_COUNT(endings); i++) {
+        end = strlen(endings[i]);
+        if (len > end && !strcmp(name + len - end, endings[i]))
+            return 1;
+    }
+    return strchr(name, '/') != NULL;
 }
 
 int lv_model_find(char path[LV_PATH_SIZE], const char *name, const LvMsg *msg)
@@ -54,11 +60,13 @@ int lv_model_find(char path[LV_PATH_SIZE], const char *name, const LvMsg *msg)
     search_path(folders, sizeof(folders));
     while (*p) {
         int len = (int)strcspn(p, ":");
-        int put = snprintf(path, LV_PATH_SIZE, "%.*s/%s" ENDING, len, p, name);
-        if (len && put < LV_PATH_SIZE && !access(path, R_OK))
-            return 0;
+        for (int i = 0; i < LV_COUNT(endings) && len; i++) {
+            int put = snprintf(path, LV_PATH_SIZE, "%.*s/%s%s", len, p, name, endings[i]);
+            if (put < LV_PATH_SIZE && !access(path, R_OK))
+                return 0;
+        }
         p += len + (p[len] == ':');
     }
-    return lv_fail(msg, LV_ERR(ENOENT), "no model '%s': looked for %s" ENDING " in %s; "
-                   "set LINVIDEO_MODEL_PATH or give a path", name, name, folders);
+    return lv_fail(msg, LV_ERR(ENOENT), "no model '%s': looked for %s.safetensors and "
+                   ".json in %s; set LINVIDEO_MODEL_PATH or give a path", name, name, folders);
 }

@@ -17,8 +17,8 @@ enum { LV_PATH_SIZE = 4096 };
 
 /**
  * Path of the model called name: name itself when it has a '/' or ends in
- * ".safetensors", else NAME.safetensors in the first of the folders (see
- * LinvideoParams.model) that has it.
+ * ".safetensors" or ".json", else NAME.safetensors or NAME.json in the first of the
+ * folders (see LinvideoParams.model) that has it.
  *
  * @return 0 or -ENOENT; the message lists the places
  */

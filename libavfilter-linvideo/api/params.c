@@ -13,7 +13,8 @@
 #include "base/common.h"
 
 static const char *const samplers[] = { "auto", "euler", "unipc", "renoise", "dpm++",
-                                        NULL };
+                                        "causvid", "rcm", NULL };
+static const char *const caches[] = { "auto", "off", "on", NULL };
 static const char *const precisions[] = { "auto", "f32", "bf16", NULL };
 static const char *const formats[] = { "yuv420p", "yuv444p", "gbrp", "rgb24", NULL };
 static const char *const levels[] = { "error", "warning", "info", "verbose", "debug",
@@ -24,13 +25,15 @@ static const char *const levels[] = { "error", "warning", "info", "verbose", "de
 
 static const LvOption options[] = {
     { "model", LV_OPT_STRING, AT(model), 0, 0, NEVER, NULL, "NAME|FILE",
-      "model bundle, by name or path [motion]" },
+      "bundle or manifest, by name or path [motion]" },
     { "prompt", LV_OPT_STRING, AT(prompt), 0, 0, NEVER, NULL, "TEXT",
       "what to show" },
     { "prompt_file", LV_OPT_STRING, AT(prompt_file), 0, 0, NEVER, NULL, "FILE",
       "file with the prompt" },
     { "negative_prompt", LV_OPT_STRING, AT(negative_prompt), 0, 0, NEVER, NULL, "TEXT",
-      "what not to show []" },
+      "what not to show [the model's]" },
+    { "lora", LV_OPT_STRING, AT(lora), 0, 0, NEVER, NULL, "FILE[@W]|...",
+      "LoRA files, each with its weight [none]" },
     { "size", LV_OPT_SIZE, AT(width), 16, 8192, 0, NULL, "WxH",
       "size of the frames [the model's]" },
     { "rate", LV_OPT_RATE, AT(rate_num), 1, 1 << 20, 0, NULL, "N[/D]",
@@ -49,8 +52,8 @@ static const LvOption options[] = {
       "guidance scale, 1 is off [the model's]" },
     { "shift", LV_OPT_FLOAT, AT(shift), 0.01, 100, 0, NULL, "X",
       "flow shift [the model's]" },
-    { "sampler", LV_OPT_ENUM, AT(sampler), 0, 4, NEVER, samplers, "NAME",
-      "auto, euler, unipc, renoise, dpm++ [auto: the model's]" },
+    { "sampler", LV_OPT_ENUM, AT(sampler), 0, 6, NEVER, samplers, "NAME",
+      "auto, euler, unipc, renoise, dpm++, causvid, rcm [auto: the model's]" },
     { "precision", LV_OPT_ENUM, AT(precision), 0, 2, NEVER, precisions, "NAME",
       "auto, f32, bf16 [auto: bf16 where the CPU has it]" },
     { "format", LV_OPT_ENUM, AT(format), 0, 3, NEVER, formats, "NAME",
@@ -61,6 +64,10 @@ static const LvOption options[] = {
       "threads; frames are the same for any number [one for each core]" },
     { "memory_limit", LV_OPT_BYTES, AT(memory_limit), 1, 1e18, 0, NULL, "BYTES",
       "refuse to use more; K, M, G allowed [what is free]" },
+    { "tile", LV_OPT_INT, AT(tile), 64, 8192, 0, NULL, "N",
+      "decode in tiles of N pixels, which takes less memory [whole]" },
+    { "prompt_cache", LV_OPT_ENUM, AT(prompt_cache), 0, 2, NEVER, caches, "NAME",
+      "auto, off, on: keep features of prompts on disk [auto: of large encoders]" },
     { "log_level", LV_OPT_ENUM, AT(log_level), 0, 4, NEVER, levels, "NAME",
       "error, warning, info, verbose, debug [info]" },
 };

@@ -334,6 +334,34 @@ static int same_type(const LvTensor *a, const LvTensor *b)
     return a->dtype == b->dtype;
 }
 
+static int same_frames(const LvTensor *t, const LvTensor *x, int frames)
+{
+    return is(t, ACT, 4) && same_type(t, x) &&
+           picture_dims(t, frames, x->dim[1], x->dim[2], x->dim[3]);
+}
+
+static const char *check_conv3(const LvConv3Args *a)
+{
+    const int *x = a->x.dim, *w = a->w.dim;
+    int p = a->prev.dim[0], left = p + x[0] - w[0];
+
+    if (!is(&a->x, ACT, 4) || !is(&a->w, WEIGHT, 5) || w[2] != x[3])
+        return "x must be [F,Y,X,C] f32 or bf16, w [T,O,C,kh,kw] float";
+    if (a->step < 1 || a->step > 2 || a->pad < 0 || a->pad >= LV_MIN(w[3], w[4]))
+        return "step must be 1 or 2, pad below the kernel's size";
+    if (!same_frames(&a->prev, &a->x, p) || !same_frames(&a->next, &a->x, p) || p >= w[0])
+        return "prev and next must be [P,Y,X,C] of the type of x, P below T";
+    if (!vector_or_absent(&a->b, w[1]))
+        return "b must be [O] f32";
+    if (!is(&a->y, ACT, 4) || left < 0 ||
+        !picture_dims(&a->y, left / a->step + 1, conv_out(x[1], w[3], a->pad, 1),
+                      conv_out(x[2], w[4], a->pad, 1), w[1]))
+        return "y must be [F',Y',X',O] f32 or bf16";
+    if (lv_has(&a->r) && !act_like(&a->r, &a->y))
+        return "r must have the shape of y";
+    return a->act < 0 || a->act >= LV_ACT_NB ? "unknown activation" : NULL;
+}
+
 static const char *check_recall(const LvRecallArgs *a)
 {
     const int *x = a->x.dim;

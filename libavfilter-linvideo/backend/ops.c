@@ -103,6 +103,13 @@ static double conv_flops(const LvConvArgs *a)
     return 2 * taps * (double)lv_tensor_numel(&a->y);
 }
 
+static double conv3_flops(const LvConv3Args *a)
+{
+    const int *w = a->w.dim;
+
+    return 2.0 * w[0] * w[2] * w[3] * w[4] * (double)lv_tensor_numel(&a->y);
+}
+
 double lv_op_flops(int op, const LvOpArgs *a)
 {
     switch (op) {
@@ -111,6 +118,7 @@ double lv_op_flops(int op, const LvOpArgs *a)
     case LV_OP_ATTN:    return attn_flops(&a->attn);
     case LV_OP_LINATTN: return linattn_flops(&a->linattn);
     case LV_OP_CONV:    return conv_flops(&a->conv);
+    case LV_OP_CONV3:   return conv3_flops(&a->conv3);
     case LV_OP_LINEAR_DX:
         return 2.0 * a->linear_dx.dy.dim[0] * a->linear_dx.w.dim[0] *
                a->linear_dx.w.dim[1];

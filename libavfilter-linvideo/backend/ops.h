@@ -272,6 +272,25 @@ typedef struct LvConvArgs {
 } LvConvArgs;
 
 /**
+ * y[n] = act(sum over t of conv(x'[n step + t], w[t]) + b + r), x' being prev and behind
+ * it x: a convolution over time and place, causal when prev has T - 1 frames; zero padding
+ * in place only. next = the last P frames of x', the prev of the following call.
+ */
+typedef struct LvConv3Args {
+    LvTensor x;    ///< in:  [F,Y,X,C] act. bf16: products in bf16, f32: in f32
+    LvTensor w;    ///< in:  [T,O,C,kh,kw] f32, bf16 or f16
+    LvTensor b;    ///< in:  [O] f32, optional
+    LvTensor r;    ///< in:  [F',Y',X',O] act, optional
+    LvTensor prev; ///< in:  [P,Y,X,C], type of x; 1 <= P < T
+    LvTensor y;    ///< out: [F',Y',X',O] act; F' = (P + F - T) / step + 1 >= 1,
+                   ///< Y' = Y + 2 pad - kh + 1
+    LvTensor next; ///< out: [P,Y,X,C], type of x; may alias prev
+    int step;      ///< 1 or 2
+    int pad;       ///< on all four sides, 0 to (kh - 1)
+    int act;       ///< LvAct
+} LvConv3Args;
+
+/**
  * A picture beside the one before it: y[n] = [x[n], x[n-1]] along channels, where
  * x[-1] = prev; next = x[B-1], the prev of the following call.
  */
@@ -606,6 +625,7 @@ typedef struct LvUpsampleDxArgs {
     X(PATCHIFY,   patchify,   Patchify,   1, 1) \
     X(UNPATCHIFY, unpatchify, Unpatchify, 1, 1) \
     X(CONV,       conv,       Conv,       4, 1) \
+    X(CONV3,      conv3,      Conv3,      5, 2) \
     X(RECALL,     recall,     Recall,     2, 2) \
     X(UPSAMPLE,   upsample,   Upsample,   1, 1) \
     X(UNSTACK,    unstack,    Unstack,    1, 1) \

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/half.h"
+#include "base/quant.h"
 
 static const struct {
     const char *name;
@@ -23,6 +24,11 @@ static const struct {
     [LV_U32]  = { "U32", 4 },  [LV_U64]  = { "U64", 8 },
     [LV_BOOL] = { "BOOL", 1 },
     [LV_F8_E4M3] = { "F8_E4M3", 1 }, [LV_F8_E5M2] = { "F8_E5M2", 1 },
+    [LV_Q4_0] = { "Q4_0", 0 }, [LV_Q4_1] = { "Q4_1", 0 },
+    [LV_Q5_0] = { "Q5_0", 0 }, [LV_Q5_1] = { "Q5_1", 0 },
+    [LV_Q8_0] = { "Q8_0", 0 }, [LV_Q2_K] = { "Q2_K", 0 },
+    [LV_Q3_K] = { "Q3_K", 0 }, [LV_Q4_K] = { "Q4_K", 0 },
+    [LV_Q5_K] = { "Q5_K", 0 }, [LV_Q6_K] = { "Q6_K", 0 },
 };
 
 size_t lv_dtype_size(LvDtype dtype)
@@ -38,9 +44,26 @@ const char *lv_dtype_name(LvDtype dtype)
 LvDtype lv_dtype_by_name(const char *name)
 {
     for (int i = LV_NONE + 1; i < LV_DTYPE_NB; i++)
-        if (!strcmp(dtypes[i].name, name))
+        if (dtypes[i].size && !strcmp(dtypes[i].name, name))
             return (LvDtype)i;
     return LV_NONE;
+}
+
+size_t lv_dtype_block(LvDtype dtype)
+{
+    const LvBlock *b = lv_block(dtype);
+
+    return b ? (size_t)b->elements : 1;
+}
+
+int lv_dtype_bytes(size_t *bytes, LvDtype dtype, size_t n)
+{
+    const LvBlock *b = lv_block(dtype);
+
+    if (!b)
+        return lv_mul(bytes, n, lv_dtype_size(dtype));
+    return n % (size_t)b->elements ? -1 :
+           lv_mul(bytes, n / (size_t)b->elements, (size_t)b->bytes);
 }
 
 static uint16_t load16(const uint8_t *p)
@@ -73,8 +96,20 @@ int lv_to_f32(float *dst, const void *src, LvDtype dtype, size_t n)
         for (size_t i = 0; i < n; i++)
             dst[i] = lv_bf16_f32(load16(p + 2 * i));
         return 0;
+    case LV_F8_E4M3:
+        for (size_t i = 0; i < n; i++)
+            dst[i] = lv_e4m3_f32(p[i]);
+        return 0;
+    case LV_F8_E5M2:
+        for (size_t i = 0; i < n; i++)
+            dst[i] = lv_f16_f32((uint16_t)(p[i] << 8));
+        return 0;
+    case LV_I8:
+        for (size_t i = 0; i < n; i++)
+            dst[i] = (int8_t)p[i];
+        return 0;
     default:
-        return LV_ERR_UNSUPPORTED;
+        return lv_block_decode(dst, src, dtype, n);
     }
 }
 

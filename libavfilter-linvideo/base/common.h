@@ -41,23 +41,34 @@ typedef enum LvDtype {
     LV_I8, LV_I16, LV_I32, LV_I64,
     LV_U8, LV_U16, LV_U32, LV_U64,
     LV_BOOL, LV_F8_E4M3, LV_F8_E5M2,
+    LV_Q4_0, LV_Q4_1, LV_Q5_0, LV_Q5_1, LV_Q8_0, ///< blocks of GGUF, see quant.h
+    LV_Q2_K, LV_Q3_K, LV_Q4_K, LV_Q5_K, LV_Q6_K,
     LV_DTYPE_NB
 } LvDtype;
 
-/** Bytes of one element; 0 for LV_NONE. */
+/** Bytes of one element; 0 for LV_NONE and for blocks. */
 size_t lv_dtype_size(LvDtype dtype);
 
-/** Name as safetensors spells it ("F32", "BF16"...); "none" for LV_NONE. */
+/** Elements of one block: 32 or 256 for the types of GGUF, 1 for all others. */
+size_t lv_dtype_block(LvDtype dtype);
+
+/** Bytes of n elements, whole blocks; 0, or -1 when they are no whole blocks or the
+ *  size overflows. */
+int lv_dtype_bytes(size_t *bytes, LvDtype dtype, size_t n);
+
+/** Name as safetensors spells it ("F32", "BF16"...), or GGUF ("Q4_K"); "none" for
+ *  LV_NONE. */
 const char *lv_dtype_name(LvDtype dtype);
 
-/** Type by its safetensors name, LV_NONE when unknown. */
+/** Type by its safetensors name, LV_NONE when unknown; blocks have no such name. */
 LvDtype lv_dtype_by_name(const char *name);
 
 /**
- * Read n elements of a float type (F32, F64, F16, BF16) as f32.
+ * Read n elements of a float type (F32, F64, F16, BF16, F8), of I8, or n in whole blocks,
+ * as f32.
  *
  * @param src need not be aligned
- * @return 0 or LV_ERR_UNSUPPORTED when dtype is no float type; says nothing
+ * @return 0 or LV_ERR_UNSUPPORTED when dtype is none of them; says nothing
  */
 int lv_to_f32(float *dst, const void *src, LvDtype dtype, size_t n);
 

@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Scalar conversions of the 16-bit float types; exact, with round to nearest
+ * Scalar conversions of the 16-bit and 8-bit float types; exact, with round to nearest
  * even where bits are dropped. Vector forms are in the CPU device's leaves.
  * Floor F1 (base).
  */
@@ -71,6 +71,36 @@ static inline uint16_t lv_f32_f16(float f)
     shift = 126 - (a >> 23);
     m     = (a & 0x7FFFFF) | 0x800000;
     return (uint16_t)(sign | ((m + (1u << (shift - 1)) - 1 + (m >> shift & 1)) >> shift));
+}
+
+/** F8_E4M3 bits (the "fn" flavour: no infinities, largest 448) to f32. F8_E5M2 is the
+ *  upper byte of an f16. */
+static inline float lv_e4m3_f32(uint8_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x80) << 24, e = h >> 3 & 15, m = h & 7;
+
+    if (e == 0)
+        return lv_bits_f32(sign | lv_f32_bits((float)m * 0x1p-9f));
+    if (e == 15 && m == 7)
+        return lv_bits_f32(sign | 0x7FC00000);
+    return lv_bits_f32(sign | (e + 120) << 23 | m << 20);
+}
+
+/** f32 to F8_E4M3 bits, nearest, ties to even; above 448 becomes 448, NaN stays NaN. */
+static inline uint8_t lv_f32_e4m3(float f)
+{
+    uint32_t u = lv_f32_bits(f), sign = u >> 24 & 0x80, a = u & 0x7FFFFFFF;
+    float r;
+
+    if (a > 0x7F800000)
+        return (uint8_t)(sign | 0x7F);
+    if (a >= 0x43E00000)
+        return (uint8_t)(sign | 0x7E);
+    if (a >= 0x3C800000)
+        return (uint8_t)(sign | (a - 0x3C000000 + 0x7FFFF + (a >> 20 & 1)) >> 20);
+    /* Below the normal ones: adding 2^14 leaves multiples of 2^-9. */
+    r = lv_bits_f32(a) + 0x1p14f;
+    return (uint8_t)(sign | (lv_f32_bits(r) & 15));
 }
 
 #endif /* LINVIDEO_BASE_HALF_H */

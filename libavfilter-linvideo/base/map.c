@@ -54,3 +54,16 @@ void lv_map_close(LvMap *map)
         munmap((void *)(uintptr_t)map->data, map->size);
     memset(map, 0, sizeof(*map));
 }
+
+void lv_map_drop(const LvMap *map, const void *data, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)data;
+    uintptr_t base = (uintptr_t)map->data, to = from + size;
+
+    if (!map->data || from < base || to > base + map->size)
+        return;
+    from = LV_ROUND_UP(from, page);
+    to   = to / page * page;
+    if (from < to)
+        madvise((void *)from, to - from, MADV_DONTNEED);
+}

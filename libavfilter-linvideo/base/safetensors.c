@@ -4,15 +4,14 @@
 
 #include "base/safetensors.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/file.h"
 #include "base/text.h"
 
 #define HEADER_MAX 100000000
@@ -370,6 +369,11 @@ const char *lv_safetensors_meta(const LvSafetensors *st, const char *key)
     return json_string_value(json_object_get(st->meta, key));
 }
 
+void lv_safetensors_drop(const LvSafetensors *st, const LvFileTensor *t)
+{
+    lv_map_drop(&st->map, t->data, t->size);
+}
+
 size_t lv_safetensors_place(const LvSafetensors *st, const LvFileTensor *t)
 {
     return (size_t)((const uint8_t *)t->data - st->map.data);
@@ -458,80 +462,67 @@ static int build_header(json_t *root, const char *path, const LvFileTensor **ord
     return 0;
 }
 
-/* 0 or -errno. */
-static int put_bytes(int fd, const void *data, size_t size)
+typedef struct Writing {
+    const LvFileTensor *tensors, **order;
+    int n;
+    const LvFeed *feed;
+} Writing;
+
+static int put_data(LvFile *f, const Writing *w)
 {
-    const uint8_t *p = data;
+    int ret = 0;
 
-    while (size) {
-        ssize_t n = write(fd, p, size);
-
-        if (n < 0 && errno != EINTR)
-            return LV_ERR(errno);
-        if (n > 0) {
-            p    += n;
-            size -= (size_t)n;
-        }
+    for (int i = 0; i < w->n && ret >= 0; i++) {
+        const void *data = w->order[i]->data;
+        if (!data && w->feed)
+            ret = w->feed->get(w->feed->opaque, (int)(w->order[i] - w->tensors), &data);
+        if (ret >= 0 && data)
+            lv_file_put(f, data, w->order[i]->size);
+        else if (ret >= 0)
+            lv_file_hole(f, w->order[i]->size);
     }
-    return 0;
+    return ret;
 }
 
-/* 0 or -errno. */
-static int put_hole(int fd, size_t size)
-{
-    off_t end = lseek(fd, (off_t)size, SEEK_CUR);
-
-    return end < 0 || ftruncate(fd, end) < 0 ? LV_ERR(errno) : 0;
-}
-
-/* 0 or -errno. */
-static int put_file(int fd, const char *header, const LvFileTensor **order, int n)
+static int write_file(const char *path, const char *header, const Writing *w,
+                      const LvMsg *msg)
 {
     static const char blanks[8] = "        ";
     size_t length = strlen(header), padded = LV_ROUND_UP(length, 8);
     uint8_t prefix[8];
-    int ret;
+    LvFile f;
+    int ret = lv_file_create(&f, path, msg);
 
+    if (ret < 0)
+        return ret;
     for (int i = 0; i < 8; i++)
         prefix[i] = (uint8_t)((uint64_t)padded >> 8 * i);
-    if ((ret = put_bytes(fd, prefix, sizeof(prefix))) < 0 ||
-        (ret = put_bytes(fd, header, length)) < 0 ||
-        (ret = put_bytes(fd, blanks, padded - length)) < 0)
+    lv_file_put(&f, prefix, sizeof(prefix));
+    lv_file_put(&f, header, length);
+    lv_file_put(&f, blanks, padded - length);
+    if ((ret = put_data(&f, w)) < 0) {
+        lv_file_abandon(&f);
         return ret;
-    for (int i = 0; i < n; i++)
-        if ((ret = order[i]->data ? put_bytes(fd, order[i]->data, order[i]->size)
-                                  : put_hole(fd, order[i]->size)) < 0)
-            return ret;
-    return fsync(fd) < 0 ? LV_ERR(errno) : 0;
-}
-
-static int replace_file(const char *path, const char *tmp, const char *header,
-                        const LvFileTensor **order, int n, const LvMsg *msg)
-{
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666), ret;
-
-    if (fd < 0)
-        return lv_fail(msg, LV_ERR(errno), "%s: %s", tmp, strerror(errno));
-    ret = put_file(fd, header, order, n);
-    if (close(fd) < 0 && !ret)
-        ret = LV_ERR(errno);
-    if (!ret && rename(tmp, path) < 0)
-        ret = LV_ERR(errno);
-    if (!ret)
-        return 0;
-    unlink(tmp);
-    return lv_fail(msg, ret, "%s: %s", path, strerror(-ret));
+    }
+    return lv_file_finish(&f, msg);
 }
 
 int lv_safetensors_write(const char *path, const LvFileTensor *tensors, int n,
                          const char *const *meta, const LvMsg *msg)
 {
+    return lv_safetensors_write_from(path, tensors, n, meta, NULL, msg);
+}
+
+int lv_safetensors_write_from(const char *path, const LvFileTensor *tensors, int n,
+                              const char *const *meta, const LvFeed *feed,
+                              const LvMsg *msg)
+{
     const LvFileTensor **order = calloc((size_t)LV_MAX(n, 1), sizeof(*order));
-    char *tmp = malloc(strlen(path) + sizeof(".tmp")), *header = NULL;
+    char *header = NULL;
     json_t *root = json_object();
     int ret = LV_ERR(ENOMEM);
 
-    if (!order || !tmp || !root) {
+    if (!order || !root) {
         lv_fail(msg, ret, "%s: no memory to write %d tensors", path, n);
         goto fail;
     }
@@ -545,13 +536,10 @@ int lv_safetensors_write(const char *path, const LvFileTensor *tensors, int n,
         ret = lv_fail(msg, LV_ERR(ENOMEM), "%s: no memory for the header", path);
         goto fail;
     }
-    strcpy(tmp, path);
-    strcat(tmp, ".tmp");
-    ret = replace_file(path, tmp, header, order, n, msg);
+    ret = write_file(path, header, &(Writing) { tensors, order, n, feed }, msg);
 fail:
     free(header);
     json_decref(root);
-    free(tmp);
     free(order);
     return ret;
 }

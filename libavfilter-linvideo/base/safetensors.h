@@ -70,6 +70,9 @@ size_t lv_safetensors_place(const LvSafetensors *st, const LvFileTensor *t);
 /** Path (or name) it was opened by. */
 const char *lv_safetensors_path(const LvSafetensors *st);
 
+/** As lv_source_drop(). */
+void lv_safetensors_drop(const LvSafetensors *st, const LvFileTensor *t);
+
 /**
  * Write a file: tensors ordered by element size (largest first), then name, the
  * header padded so that data starts at a multiple of 8. Written to path with
@@ -80,5 +83,17 @@ const char *lv_safetensors_path(const LvSafetensors *st);
  */
 int lv_safetensors_write(const char *path, const LvFileTensor *tensors, int n,
                          const char *const *meta, const LvMsg *msg);
+
+/** Gives data of tensors whose data is NULL, so that not all have to be there at once. */
+typedef struct LvFeed {
+    /** Data of tensor i, until the next call. 0, or a code after a message. */
+    int (*get)(void *opaque, int i, const void **data);
+    void *opaque;
+} LvFeed;
+
+/** lv_safetensors_write(), data coming from a feed. */
+int lv_safetensors_write_from(const char *path, const LvFileTensor *tensors, int n,
+                              const char *const *meta, const LvFeed *feed,
+                              const LvMsg *msg);
 
 #endif /* LINVIDEO_BASE_SAFETENSORS_H */

@@ -104,6 +104,7 @@ static inline LvTensor lv_reshape(LvTensor t, int rank, const int *dim)
 #define lv_patchify(g, ...)   lv_patchify_(LV_HERE(g), __VA_ARGS__)
 #define lv_unpatchify(g, ...) lv_unpatchify_(LV_HERE(g), __VA_ARGS__)
 #define lv_conv(g, ...)       lv_conv_(LV_HERE(g), __VA_ARGS__)
+#define lv_conv3(g, ...)      lv_conv3_(LV_HERE(g), __VA_ARGS__)
 #define lv_recall(g, ...)     lv_recall_(LV_HERE(g), __VA_ARGS__)
 #define lv_upsample(g, ...)   lv_upsample_(LV_HERE(g), __VA_ARGS__)
 #define lv_unstack(g, ...)    lv_unstack_(LV_HERE(g), __VA_ARGS__)
@@ -143,6 +144,9 @@ LvTensor lv_patchify_(LvGraph *g, LvTensor x, const int patch[3], LvDtype dtype)
 LvTensor lv_unpatchify_(LvGraph *g, LvTensor x, const int patch[3], LvTensor like);
 LvTensor lv_conv_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor r,
                   int stride, int pad, int act, LvDtype dtype);
+/** state: external, [P,Y,X,C]; read as prev, then written as next. */
+LvTensor lv_conv3_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor r,
+                   LvTensor state, int step, int pad, int act, LvDtype dtype);
 /** state: external, [1,Y,X,C]; read as prev, then written as next. In training it is
  *  only read. */
 LvTensor lv_recall_(LvGraph *g, LvTensor x, LvTensor state);

@@ -21,6 +21,12 @@ static int fail_unsupported(const LvProgram *p, const LvRecord *r)
                    p->dev->fn->name, lv_op_info(r->op)->name);
 }
 
+/* Weights that are only described have no data. */
+static int same_data(const LvTensor *a, const LvTensor *b)
+{
+    return a->data == b->data && (a->data || a->id == b->id);
+}
+
 /* Whether record a keeps the same forms of the same weights as record b. */
 static int same_weights(const LvRecord *a, const LvRecord *b)
 {
@@ -28,7 +34,7 @@ static int same_weights(const LvRecord *a, const LvRecord *b)
         return 0;
     for (int i = 0; i < lv_op_info(a->op)->in; i++)
         if (a->u.t[i].fixed != b->u.t[i].fixed ||
-            (a->u.t[i].fixed && a->u.t[i].data != b->u.t[i].data))
+            (a->u.t[i].fixed && !same_data(&a->u.t[i], &b->u.t[i])))
             return 0;
     return 1;
 }

@@ -342,6 +342,18 @@ LvTensor lv_conv_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor r,
     return split ? lv_act_(g, y, act, LV_NONE) : y;
 }
 
+LvTensor lv_conv3_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor r,
+                   LvTensor state, int step, int pad, int act, LvDtype dtype)
+{
+    int frames = step ? (state.dim[0] + x.dim[0] - w.dim[0]) / step + 1 : 0;
+    LvTensor y = OUT(x, dtype, 4, frames, conv_size(x.dim[1], w.dim[3], pad, 1),
+                     conv_size(x.dim[2], w.dim[4], pad, 1), w.dim[1]);
+
+    emit(g, LV_OP_CONV3, &(LvOpArgs) { .conv3 = {
+        x, w, b, r, state, y, state, step, pad, act } });
+    return y;
+}
+
 LvTensor lv_recall_(LvGraph *g, LvTensor x, LvTensor state)
 {
     LvTensor y = OUT(x, LV_NONE, 4, x.dim[0], x.dim[1], x.dim[2], 2 * x.dim[3]);

@@ -105,6 +105,8 @@ enum LinvideoSampler {
     LINVIDEO_SAMPLER_UNIPC,   ///< deterministic, second order (Wan's own)
     LINVIDEO_SAMPLER_RENOISE, ///< few-step models: fresh noise at every step
     LINVIDEO_SAMPLER_DPMPP,   ///< deterministic, second order
+    LINVIDEO_SAMPLER_CAUSVID, ///< as RENOISE, at CausVid's nine levels
+    LINVIDEO_SAMPLER_RCM,     ///< as RENOISE, at rCM's one to four levels
 };
 
 enum LinvideoPrecision {
@@ -131,21 +133,35 @@ typedef struct LinvideoProgress {
     double elapsed;         ///< seconds since the clip was begun
 } LinvideoProgress;
 
+/** Whether what the text encoder makes of a prompt is kept on disk, in
+ *  $XDG_CACHE_HOME/linvideo (or ~/.cache/linvideo), for the next time. */
+enum LinvideoCache {
+    LINVIDEO_CACHE_AUTO, ///< when the encoder is larger than 256 MiB
+    LINVIDEO_CACHE_OFF,
+    LINVIDEO_CACHE_ON
+};
+
 /**
  * What to make. Fill with linvideo_params_default() first. Strings and callbacks
  * are read by linvideo_open() only (strings are copied there); callbacks and
  * their opaque pointer must live as long as the context.
  */
 typedef struct LinvideoParams {
-    const char *model;           ///< name or path of a bundle; NULL or "": the
-                                 ///< embedded model. A name NAME is looked up
-                                 ///< as NAME.safetensors in the folders of
+    const char *model;           ///< name or path of a bundle or a manifest
+                                 ///< (JSON that names separate files, see
+                                 ///< linvideo setup); NULL or "": the embedded
+                                 ///< model. A name NAME is looked up as
+                                 ///< NAME.safetensors and NAME.json in the
+                                 ///< folders of
                                  ///< $LINVIDEO_MODEL_PATH (colon-separated),
                                  ///< $XDG_DATA_HOME/linvideo (or ~/.local/share/
                                  ///< linvideo), and the installed data folder
     const char *prompt;          ///< UTF-8; this or prompt_file is required
     const char *prompt_file;     ///< file with the prompt, UTF-8, at most 64 KiB
-    const char *negative_prompt; ///< UTF-8; default "". Used with guidance > 1
+    const char *negative_prompt; ///< UTF-8; NULL: the model's, which for most is
+                                 ///< "". Used with guidance > 1
+    const char *lora;            ///< LoRA files, "FILE[@WEIGHT]|FILE[@WEIGHT]...";
+                                 ///< beside those of the manifest; NULL: none
     int width, height;           ///< pixels, 16 to 8192; 0: the model's own.
                                  ///< Any size; made at the next legal size and
                                  ///< cropped (centred)
@@ -171,6 +187,10 @@ typedef struct LinvideoParams {
     int threads;                 ///< 1 to 1024; 0: one for each core. Frames
                                  ///< are bitwise the same for any count
     int64_t memory_limit;        ///< bytes; 0: what the system has free
+    int tile;                    ///< pixels, 64 to 8192: pictures are decoded in
+                                 ///< tiles of this size, which takes less memory
+                                 ///< and more time; 0: whole
+    enum LinvideoCache prompt_cache;
     enum LinvideoLogLevel log_level; ///< most detailed level handed to log
     void (*log)(void *opaque, enum LinvideoLogLevel level, const char *message);
                                  ///< one line, no newline; NULL: silent. May be

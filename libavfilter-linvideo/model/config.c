@@ -40,6 +40,8 @@ static const LvConfigRow rows[] = {
     { "text",  "max_distance", INT,  AT(text.max_distance), 2, 4096,    128 },
     { "text",  "eps",          REAL, AT(text.eps),          1e-12, 0.1, 1e-6 },
     { "vae",   "latent_channels", INT, AT(vae.channels),    1, LV_MAX_CHANNELS, NAN },
+    { "vae",   "kind",         INT,  AT(vae.kind),          0, LV_VAE_WAN, 0 },
+    { "vae",   "width",        INT,  AT(vae.width),         0, 4096,    0 },
     { "vae",   "patch_size",   INT,  AT(vae.patch),         1, 16,      1 },
     { "video", "width",        INT,  AT(video.width),       16, 8192,   NAN },
     { "video", "height",       INT,  AT(video.height),      16, 8192,   NAN },
@@ -97,6 +99,22 @@ int lv_config_rows(void *to, const LvConfigRow *rows, int nb, const struct json_
 
     for (int i = 0; i < nb && ret >= 0; i++)
         ret = read_row(to, &rows[i], root, file, msg);
+    return ret;
+}
+
+int lv_config_video(LvVideoConfig *v, const struct json_t *root, const char *file,
+                    const LvMsg *msg)
+{
+    LvModelConfig c = { .video = *v };
+    int ret = 0;
+
+    for (int i = 0; i < LV_COUNT(rows) && ret >= 0; i++) {
+        int wanted = !strcmp(rows[i].section, "video") ||
+                     !strcmp(rows[i].section, "sampler");
+        if (wanted && json_object_get(json_object_get(root, rows[i].section), rows[i].key))
+            ret = read_row(&c, &rows[i], root, file, msg);
+    }
+    *v = c.video;
     return ret;
 }
 
@@ -226,6 +244,66 @@ int lv_config_read(LvModelConfig *c, const LvSafetensors *st, const LvMsg *msg)
                        "'" LV_CONFIG_KEY "'", lv_safetensors_path(st));
     snprintf(file, sizeof(file), "%s: " LV_CONFIG_KEY, lv_safetensors_path(st));
     return lv_config_parse(c, text, file, msg);
+}
+
+static json_t *row_json(const LvModelConfig *c, const LvConfigRow *r)
+{
+    const void *field = (const char *)c + r->offset;
+
+    return r->kind == NAME ? json_string(field)
+         : r->kind == INT ? json_integer(*(const int *)field)
+         : json_real(*(const float *)field);
+}
+
+static json_t *floats_json(const float *x, int n)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, json_real(x[i]));
+    return list;
+}
+
+static void put_dit(json_t *dit, const LvDitConfig *c)
+{
+    json_t *kinds = json_array();
+
+    for (int i = 0; i < c->layers; i++)
+        json_array_append_new(kinds, json_string(attn_kinds[c->attention[i]]));
+    json_object_set_new(dit, "attention", kinds);
+    json_object_set_new(dit, "feature_map", json_string(maps[c->map]));
+    json_object_set_new(dit, "patch", json_pack("[i,i,i]", c->patch[0], c->patch[1],
+                                                c->patch[2]));
+}
+
+char *lv_config_text(const LvModelConfig *c)
+{
+    json_t *root = json_object(), *section;
+    char *text;
+
+    for (int i = 0; i < LV_COUNT(rows); i++) {
+        if (!json_object_get(root, rows[i].section))
+            json_object_set_new(root, rows[i].section, json_object());
+        section = json_object_get(root, rows[i].section);
+        json_object_set_new(section, rows[i].key, row_json(c, &rows[i]));
+    }
+    put_dit(json_object_get(root, "dit"), &c->dit);
+    section = json_object_get(root, "vae");
+    json_object_set_new(section, "latent_mean", floats_json(c->vae.mean, c->vae.channels));
+    json_object_set_new(section, "latent_std", floats_json(c->vae.std, c->vae.channels));
+    text = json_dumps(root, JSON_COMPACT);
+    json_decref(root);
+    return text;
+}
+
+void lv_config_latents(const LvModelConfig *c, int frames, int scale, int size[3])
+{
+    const LvVideoConfig *v = &c->video;
+    const int *patch = c->dit.patch;
+
+    size[0] = LV_ROUND_UP((v->frames + frames - 2) / frames + 1, patch[0]);
+    size[1] = LV_ROUND_UP((v->height + scale - 1) / scale, patch[1]);
+    size[2] = LV_ROUND_UP((v->width + scale - 1) / scale, patch[2]);
 }
 
 int lv_config_layers(const LvDitConfig *c, int kind)

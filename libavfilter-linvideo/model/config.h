@@ -42,10 +42,15 @@ typedef struct LvUmt5Config {
     float eps;
 } LvUmt5Config;
 
-/** TAEHV-style autoencoder; its layers are found from the file's tensors. */
+/** Kinds of autoencoders. */
+enum LvVaeKind { LV_VAE_TAE, LV_VAE_WAN };
+
+/** Autoencoder. The layers of TAEHV's kind are found from the file's tensors. */
 typedef struct LvTaeConfig {
+    int kind;       ///< LvVaeKind
     int channels;   ///< of the latents
-    int patch;      ///< pixels are unshuffled by this first, 1 or more
+    int patch;      ///< TAE: pixels are unshuffled by this first, 1 or more; WAN: 1
+    int width;      ///< WAN: channels next to the pixels
     float mean[LV_MAX_CHANNELS]; ///< latents are stored as (z - mean) / std
     float std[LV_MAX_CHANNELS];
 } LvTaeConfig;
@@ -93,6 +98,10 @@ struct json_t;
 int lv_config_rows(void *to, const LvConfigRow *rows, int nb, const struct json_t *root,
                    const char *file, const LvMsg *msg);
 
+/** Read what is given of the sections "video" and "sampler" over what v holds. */
+int lv_config_video(LvVideoConfig *v, const struct json_t *root, const char *file,
+                    const LvMsg *msg);
+
 /** Read a configuration from its text; as lv_config_read(). */
 int lv_config_parse(LvModelConfig *c, const char *text, const char *file,
                     const LvMsg *msg);
@@ -105,6 +114,14 @@ int lv_config_parse(LvModelConfig *c, const char *text, const char *file,
  *         allowed
  */
 int lv_config_read(LvModelConfig *c, const LvSafetensors *st, const LvMsg *msg);
+
+/** Text of a configuration, as lv_config_parse() takes it; free() it. NULL when out of
+ *  memory. */
+char *lv_config_text(const LvModelConfig *c);
+
+/** Latents F, Y, X for the pictures of a model, rounded up to whole patches of its
+ *  network. frames, scale: pictures, and pixels along an axis, that a latent stands for. */
+void lv_config_latents(const LvModelConfig *c, int frames, int scale, int size[3]);
 
 /** Number of layers of a kind. */
 int lv_config_layers(const LvDitConfig *c, int kind);

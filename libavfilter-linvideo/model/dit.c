@@ -15,58 +15,70 @@ enum { DIM, DIM6, FFN, CHANNELS, OUT, PT, PH, PW, TEXT, FREQ, HEADS, HEAD_DIM, M
 #define MATRIX (LV_W_MATRIX | LV_W_DECAY)
 #define D LV_DIM(DIM)
 
+/* Names are those of the reference, then those of diffusers, whose norms are numbered in
+ * the order of running. */
+#define ROW(name, hf, at, flags, ...) { name, at, { __VA_ARGS__ }, flags, { hf, NULL } }
+
+/* A product: struct (MODEL or BLOCK), member, outputs, inputs. Those outside the blocks
+ * get f32. */
+#define EXACT_MODEL LV_W_EXACT
+#define EXACT_BLOCK 0
+#define AFFINE(name, hf, of, member, n, k)                                        \
+    ROW(name ".weight", hf ".weight", of(member.w), MATRIX | EXACT_##of, n, k),   \
+    ROW(name ".bias", hf ".bias", of(member.b), 0, n)
+
 static const LvWeightRow model_rows[] = {
-    { "patch_embedding.weight", MODEL(patch.w),
-      { D, LV_DIM(CHANNELS), LV_DIM(PT), LV_DIM(PH), LV_DIM(PW) }, MATRIX | LV_W_FLAT },
-    { "patch_embedding.bias", MODEL(patch.b), { D }, 0 },
-    { "text_embedding.0.weight", MODEL(text0.w), { D, LV_DIM(TEXT) }, MATRIX },
-    { "text_embedding.0.bias", MODEL(text0.b), { D }, 0 },
-    { "text_embedding.2.weight", MODEL(text2.w), { D, D }, MATRIX },
-    { "text_embedding.2.bias", MODEL(text2.b), { D }, 0 },
-    { "time_embedding.0.weight", MODEL(time0.w), { D, LV_DIM(FREQ) }, MATRIX },
-    { "time_embedding.0.bias", MODEL(time0.b), { D }, 0 },
-    { "time_embedding.2.weight", MODEL(time2.w), { D, D }, MATRIX },
-    { "time_embedding.2.bias", MODEL(time2.b), { D }, 0 },
-    { "time_projection.1.weight", MODEL(proj.w), { LV_DIM(DIM6), D }, MATRIX },
-    { "time_projection.1.bias", MODEL(proj.b), { LV_DIM(DIM6) }, 0 },
-    { "head.modulation", MODEL(head_mod), { 1, 2, D }, LV_W_INNER },
-    { "head.head.weight", MODEL(head.w), { LV_DIM(OUT), D }, MATRIX },
-    { "head.head.bias", MODEL(head.b), { LV_DIM(OUT) }, 0 },
+    ROW("patch_embedding.weight", NULL, MODEL(patch.w),
+        MATRIX | LV_W_FLAT | LV_W_EXACT,
+        D, LV_DIM(CHANNELS), LV_DIM(PT), LV_DIM(PH), LV_DIM(PW)),
+    ROW("patch_embedding.bias", NULL, MODEL(patch.b), 0, D),
+    AFFINE("text_embedding.0", "condition_embedder.text_embedder.linear_1",
+           MODEL, text0, D, LV_DIM(TEXT)),
+    AFFINE("text_embedding.2", "condition_embedder.text_embedder.linear_2",
+           MODEL, text2, D, D),
+    AFFINE("time_embedding.0", "condition_embedder.time_embedder.linear_1",
+           MODEL, time0, D, LV_DIM(FREQ)),
+    AFFINE("time_embedding.2", "condition_embedder.time_embedder.linear_2",
+           MODEL, time2, D, D),
+    AFFINE("time_projection.1", "condition_embedder.time_proj",
+           MODEL, proj, LV_DIM(DIM6), D),
+    ROW("head.modulation", "scale_shift_table", MODEL(head_mod), LV_W_INNER, 1, 2, D),
+    AFFINE("head.head", "proj_out", MODEL, head, LV_DIM(OUT), D),
 };
 
-#define ATTN_ROWS(name, member)                                                   \
-    { "blocks.%d." name ".q.weight", BLOCK(member.q.w), { D, D }, MATRIX },       \
-    { "blocks.%d." name ".q.bias", BLOCK(member.q.b), { D }, 0 },                 \
-    { "blocks.%d." name ".k.weight", BLOCK(member.k.w), { D, D }, MATRIX },       \
-    { "blocks.%d." name ".k.bias", BLOCK(member.k.b), { D }, 0 },                 \
-    { "blocks.%d." name ".v.weight", BLOCK(member.v.w), { D, D }, MATRIX },       \
-    { "blocks.%d." name ".v.bias", BLOCK(member.v.b), { D }, 0 },                 \
-    { "blocks.%d." name ".o.weight", BLOCK(member.o.w), { D, D }, MATRIX },       \
-    { "blocks.%d." name ".o.bias", BLOCK(member.o.b), { D }, 0 },                 \
-    { "blocks.%d." name ".norm_q.weight", BLOCK(member.norm_q), { D }, 0 },       \
-    { "blocks.%d." name ".norm_k.weight", BLOCK(member.norm_k), { D }, 0 }
+#define ATTN_ROWS(name, hf, member)                                               \
+    AFFINE("blocks.%d." name ".q", "blocks.%d." hf ".to_q", BLOCK, member.q, D, D), \
+    AFFINE("blocks.%d." name ".k", "blocks.%d." hf ".to_k", BLOCK, member.k, D, D), \
+    AFFINE("blocks.%d." name ".v", "blocks.%d." hf ".to_v", BLOCK, member.v, D, D), \
+    AFFINE("blocks.%d." name ".o", "blocks.%d." hf ".to_out.0", BLOCK, member.o, D, \
+           D),                                                                    \
+    ROW("blocks.%d." name ".norm_q.weight", "blocks.%d." hf ".norm_q.weight",     \
+        BLOCK(member.norm_q), 0, D),                                              \
+    ROW("blocks.%d." name ".norm_k.weight", "blocks.%d." hf ".norm_k.weight",     \
+        BLOCK(member.norm_k), 0, D)
 
 static const LvWeightRow block_rows[] = {
-    { "blocks.%d.modulation", BLOCK(mod), { 1, 6, D }, LV_W_INNER },
-    ATTN_ROWS("self_attn", self),
-    ATTN_ROWS("cross_attn", cross),
-    { "blocks.%d.norm3.weight", BLOCK(norm3.w), { D }, 0 },
-    { "blocks.%d.norm3.bias", BLOCK(norm3.b), { D }, 0 },
-    { "blocks.%d.ffn.0.weight", BLOCK(ffn0.w), { LV_DIM(FFN), D }, MATRIX },
-    { "blocks.%d.ffn.0.bias", BLOCK(ffn0.b), { LV_DIM(FFN) }, 0 },
-    { "blocks.%d.ffn.2.weight", BLOCK(ffn2.w), { D, LV_DIM(FFN) }, MATRIX },
-    { "blocks.%d.ffn.2.bias", BLOCK(ffn2.b), { D }, 0 },
+    ROW("blocks.%d.modulation", "blocks.%d.scale_shift_table", BLOCK(mod), LV_W_INNER,
+        1, 6, D),
+    ATTN_ROWS("self_attn", "attn1", self),
+    ATTN_ROWS("cross_attn", "attn2", cross),
+    ROW("blocks.%d.norm3.weight", "blocks.%d.norm2.weight", BLOCK(norm3.w), 0, D),
+    ROW("blocks.%d.norm3.bias", "blocks.%d.norm2.bias", BLOCK(norm3.b), 0, D),
+    AFFINE("blocks.%d.ffn.0", "blocks.%d.ffn.net.0.proj", BLOCK, ffn0, LV_DIM(FFN), D),
+    AFFINE("blocks.%d.ffn.2", "blocks.%d.ffn.net.2", BLOCK, ffn2, D, LV_DIM(FFN)),
 };
 
-#define MAP_SHAPE { LV_DIM(HEADS), LV_DIM(HEAD_DIM), LV_DIM(MAP) }
+#define MAP_ROW(name, member)                                                     \
+    ROW("blocks.%d.self_attn." name ".weight", NULL, BLOCK(member),               \
+        LV_W_MATRIX | LV_W_MAP, LV_DIM(HEADS), LV_DIM(HEAD_DIM), LV_DIM(MAP))
 
 static const LvWeightRow linear_rows[] = {
-    { "blocks.%d.self_attn.map_q.weight", BLOCK(map_q), MAP_SHAPE, LV_W_MATRIX | LV_W_MAP },
-    { "blocks.%d.self_attn.map_k.weight", BLOCK(map_k), MAP_SHAPE, LV_W_MATRIX | LV_W_MAP },
+    MAP_ROW("map_q", map_q),
+    MAP_ROW("map_k", map_k),
 };
 
 static const LvWeightRow mixed_rows[] = {
-    { "blocks.%d.self_attn.mix", BLOCK(mix), { 1 }, LV_W_GATE },
+    ROW("blocks.%d.self_attn.mix", NULL, BLOCK(mix), LV_W_GATE, 1),
 };
 
 static int bind_block(LvDit *m, LvWeights *w, const char *prefix, int i,

@@ -11,46 +11,49 @@ enum { IN, OUT, IN2, IN_N, OUT_N, NB_SYMBOLS };
 
 #define LAYER(member) offsetof(LvTaeLayer, member)
 
+#define ROW(name, member, flags, ...)                                             \
+    { name, LAYER(member), { __VA_ARGS__ }, flags, { NULL } }
+
 static const LvWeightRow conv_rows[] = {
-    { "%d.weight", LAYER(w[0]), { LV_DIM(OUT), LV_DIM(IN), 3, 3 }, LV_W_MATRIX },
-    { "%d.bias", LAYER(b[0]), { LV_DIM(OUT) }, 0 },
+    ROW("%d.weight", w[0], LV_W_MATRIX, LV_DIM(OUT), LV_DIM(IN), 3, 3),
+    ROW("%d.bias", b[0], 0, LV_DIM(OUT)),
 };
 
 static const LvWeightRow mem_rows[] = {
-    { "%d.conv.0.weight", LAYER(w[0]), { LV_DIM(OUT), LV_DIM(IN2), 3, 3 }, LV_W_MATRIX },
-    { "%d.conv.0.bias", LAYER(b[0]), { LV_DIM(OUT) }, 0 },
-    { "%d.conv.2.weight", LAYER(w[1]), { LV_DIM(OUT), LV_DIM(OUT), 3, 3 }, LV_W_MATRIX },
-    { "%d.conv.2.bias", LAYER(b[1]), { LV_DIM(OUT) }, 0 },
-    { "%d.conv.4.weight", LAYER(w[2]), { LV_DIM(OUT), LV_DIM(OUT), 3, 3 }, LV_W_MATRIX },
-    { "%d.conv.4.bias", LAYER(b[2]), { LV_DIM(OUT) }, 0 },
+    ROW("%d.conv.0.weight", w[0], LV_W_MATRIX, LV_DIM(OUT), LV_DIM(IN2), 3, 3),
+    ROW("%d.conv.0.bias", b[0], 0, LV_DIM(OUT)),
+    ROW("%d.conv.2.weight", w[1], LV_W_MATRIX, LV_DIM(OUT), LV_DIM(OUT), 3, 3),
+    ROW("%d.conv.2.bias", b[1], 0, LV_DIM(OUT)),
+    ROW("%d.conv.4.weight", w[2], LV_W_MATRIX, LV_DIM(OUT), LV_DIM(OUT), 3, 3),
+    ROW("%d.conv.4.bias", b[2], 0, LV_DIM(OUT)),
 };
 
 static const LvWeightRow grow_rows[] = {
-    { "%d.conv.weight", LAYER(w[0]), { LV_DIM(OUT_N), LV_DIM(IN), 1, 1 }, LV_W_MATRIX },
+    ROW("%d.conv.weight", w[0], LV_W_MATRIX, LV_DIM(OUT_N), LV_DIM(IN), 1, 1),
 };
 
 static const LvWeightRow pool_rows[] = {
-    { "%d.conv.weight", LAYER(w[0]), { LV_DIM(OUT), LV_DIM(IN_N), 1, 1 }, LV_W_MATRIX },
+    ROW("%d.conv.weight", w[0], LV_W_MATRIX, LV_DIM(OUT), LV_DIM(IN_N), 1, 1),
 };
 
 /* Finding the layers */
 
-static const LvFileTensor *find(const LvSafetensors *st, const char *prefix, int i,
+static const LvFileTensor *find(const LvSource *st, const char *prefix, int i,
                                 const char *rest)
 {
     char name[256];
 
     snprintf(name, sizeof(name), "%s%d.%s", prefix, i, rest);
-    return lv_safetensors_find(st, name);
+    return lv_source_find(st, name);
 }
 
-static int last_layer(const LvSafetensors *st, const char *prefix)
+static int last_layer(const LvSource *st, const char *prefix)
 {
     size_t len = strlen(prefix);
     int last = -1, i;
 
-    for (int k = 0; k < lv_safetensors_count(st); k++) {
-        const char *name = lv_safetensors_at(st, k)->name;
+    for (int k = 0; k < lv_source_count(st); k++) {
+        const char *name = lv_source_at(st, k)->name;
         if (!strncmp(name, prefix, len) && sscanf(name + len, "%d", &i) == 1)
             last = LV_MAX(last, i);
     }
@@ -63,7 +66,7 @@ static int dim(const LvFileTensor *t, int i)
 }
 
 /* Kind and sizes of layer i; its tensors are checked when they are bound. */
-static LvTaeLayer identify(const LvSafetensors *st, const char *prefix, int i,
+static LvTaeLayer identify(const LvSource *st, const char *prefix, int i,
                            int encoder, const LvTaeLayer *before)
 {
     const LvFileTensor *mem  = find(st, prefix, i, "conv.0.weight");
@@ -117,7 +120,7 @@ static int bind_layer(LvWeights *w, LvTaeLayer *l, const char *prefix, int i)
 static int fail(LvWeights *w, const char *prefix, int i, const char *what)
 {
     return lv_fail(lv_weights_msg(w), LV_ERR_MODEL, "%s: %s%d %s",
-                   lv_safetensors_path(lv_weights_file(w)), prefix, i, what);
+                   lv_source_path(lv_weights_file(w)), prefix, i, what);
 }
 
 static int bind_half(LvTaeHalf *h, const LvTaeConfig *cfg, int encoder, LvWeights *w,
@@ -307,11 +310,5 @@ LvTensor lv_tae_trace_encoder(LvGraph *g, const LvTae *m, LvTensor x, LvDtype dt
 
 void lv_tae_latent_size(const LvTae *m, const LvModelConfig *cfg, int size[3])
 {
-    const LvVideoConfig *v = &cfg->video;
-    const int *patch = cfg->dit.patch;
-    int scale = m->decoder.scale * cfg->vae.patch, frames = m->decoder.frames;
-
-    size[0] = LV_ROUND_UP((v->frames + frames - 2) / frames + 1, patch[0]);
-    size[1] = LV_ROUND_UP((v->height + scale - 1) / scale, patch[1]);
-    size[2] = LV_ROUND_UP((v->width + scale - 1) / scale, patch[2]);
+    lv_config_latents(cfg, m->decoder.frames, m->decoder.scale * cfg->vae.patch, size);
 }

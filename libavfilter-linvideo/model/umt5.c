@@ -4,6 +4,7 @@
 
 #include "model/umt5.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { VOCAB, DIM, ATTN, FFN, HEADS, BUCKETS, NB_SYMBOLS };
@@ -12,42 +13,121 @@ enum { VOCAB, DIM, ATTN, FFN, HEADS, BUCKETS, NB_SYMBOLS };
 #define BLOCK(member) offsetof(LvUmt5Block, member)
 #define MATRIX (LV_W_MATRIX | LV_W_DECAY)
 
-static const LvWeightRow model_rows[] = {
-    { "token_embedding.weight", MODEL(embedding), { LV_DIM(VOCAB), LV_DIM(DIM) },
-      LV_W_MATRIX },
-    { "norm.weight", MODEL(norm), { LV_DIM(DIM) }, 0 },
+/* Names: the reference's, those of transformers, those of llama.cpp. */
+#define ROW(name, hf, llama, at, flags, ...)                                      \
+    { name, at, { __VA_ARGS__ }, flags, { hf, llama } }
+
+#define BLOCK_ROW(name, hf, llama, member, flags, ...)                            \
+    ROW("blocks.%d." name, "encoder.block.%d.layer." hf, "enc.blk.%d." llama,     \
+        BLOCK(member), flags, __VA_ARGS__)
+
+/* Some files of transformers have the other name of the table only. */
+static const LvWeightRow embedding_rows[] = {
+    ROW("token_embedding.weight", "shared.weight", "token_embd.weight",
+        MODEL(embedding), LV_W_MATRIX, LV_DIM(VOCAB), LV_DIM(DIM)),
+    ROW("token_embedding.weight", "encoder.embed_tokens.weight", "token_embd.weight",
+        MODEL(embedding), LV_W_MATRIX, LV_DIM(VOCAB), LV_DIM(DIM)),
+};
+
+static const LvWeightRow norm_rows[] = {
+    ROW("norm.weight", "encoder.final_layer_norm.weight", "enc.output_norm.weight",
+        MODEL(norm), 0, LV_DIM(DIM)),
 };
 
 static const LvWeightRow block_rows[] = {
-    { "blocks.%d.norm1.weight", BLOCK(norm1), { LV_DIM(DIM) }, 0 },
-    { "blocks.%d.attn.q.weight", BLOCK(q), { LV_DIM(ATTN), LV_DIM(DIM) }, MATRIX },
-    { "blocks.%d.attn.k.weight", BLOCK(k), { LV_DIM(ATTN), LV_DIM(DIM) }, MATRIX },
-    { "blocks.%d.attn.v.weight", BLOCK(v), { LV_DIM(ATTN), LV_DIM(DIM) }, MATRIX },
-    { "blocks.%d.attn.o.weight", BLOCK(o), { LV_DIM(DIM), LV_DIM(ATTN) }, MATRIX },
-    { "blocks.%d.pos_embedding.embedding.weight", BLOCK(bias),
-      { LV_DIM(BUCKETS), LV_DIM(HEADS) }, 0 },
-    { "blocks.%d.norm2.weight", BLOCK(norm2), { LV_DIM(DIM) }, 0 },
-    { "blocks.%d.ffn.gate.0.weight", BLOCK(gate), { LV_DIM(FFN), LV_DIM(DIM) }, MATRIX },
-    { "blocks.%d.ffn.fc1.weight", BLOCK(fc1), { LV_DIM(FFN), LV_DIM(DIM) }, MATRIX },
-    { "blocks.%d.ffn.fc2.weight", BLOCK(fc2), { LV_DIM(DIM), LV_DIM(FFN) }, MATRIX },
+    BLOCK_ROW("norm1.weight", "0.layer_norm.weight", "attn_norm.weight", norm1, 0,
+              LV_DIM(DIM)),
+    BLOCK_ROW("attn.q.weight", "0.SelfAttention.q.weight", "attn_q.weight", q, MATRIX,
+              LV_DIM(ATTN), LV_DIM(DIM)),
+    BLOCK_ROW("attn.k.weight", "0.SelfAttention.k.weight", "attn_k.weight", k, MATRIX,
+              LV_DIM(ATTN), LV_DIM(DIM)),
+    BLOCK_ROW("attn.v.weight", "0.SelfAttention.v.weight", "attn_v.weight", v, MATRIX,
+              LV_DIM(ATTN), LV_DIM(DIM)),
+    BLOCK_ROW("attn.o.weight", "0.SelfAttention.o.weight", "attn_o.weight", o, MATRIX,
+              LV_DIM(DIM), LV_DIM(ATTN)),
+    BLOCK_ROW("pos_embedding.embedding.weight",
+              "0.SelfAttention.relative_attention_bias.weight", "attn_rel_b.weight",
+              bias, 0, LV_DIM(BUCKETS), LV_DIM(HEADS)),
+    BLOCK_ROW("norm2.weight", "1.layer_norm.weight", "ffn_norm.weight", norm2, 0,
+              LV_DIM(DIM)),
+    BLOCK_ROW("ffn.gate.0.weight", "1.DenseReluDense.wi_0.weight", "ffn_gate.weight",
+              gate, MATRIX, LV_DIM(FFN), LV_DIM(DIM)),
+    BLOCK_ROW("ffn.fc1.weight", "1.DenseReluDense.wi_1.weight", "ffn_up.weight", fc1,
+              MATRIX, LV_DIM(FFN), LV_DIM(DIM)),
+    BLOCK_ROW("ffn.fc2.weight", "1.DenseReluDense.wo.weight", "ffn_down.weight", fc2,
+              MATRIX, LV_DIM(DIM), LV_DIM(FFN)),
 };
+
+static void set_symbols(int symbols[NB_SYMBOLS], const LvUmt5Config *cfg)
+{
+    symbols[VOCAB]   = cfg->vocab;
+    symbols[DIM]     = cfg->dim;
+    symbols[ATTN]    = cfg->dim_attn;
+    symbols[FFN]     = cfg->dim_ffn;
+    symbols[HEADS]   = cfg->heads;
+    symbols[BUCKETS] = cfg->buckets;
+}
+
+static const LvWeightRow *embedding_row(LvWeights *w, const char *prefix)
+{
+    const LvSource *src = lv_weights_file(w);
+    char name[LV_PARAM_NAME];
+
+    lv_row_name(name, prefix, &embedding_rows[0], lv_weights_layout(w), 0);
+    return &embedding_rows[src && !lv_source_find(src, name)];
+}
+
+int lv_umt5_bind_norm(LvUmt5 *m, LvWeights *w, const char *prefix)
+{
+    int symbols[NB_SYMBOLS];
+
+    set_symbols(symbols, &m->cfg);
+    return lv_weights_bind(w, norm_rows, LV_COUNT(norm_rows), prefix, 0, symbols, m);
+}
+
+static int bind_embedding(LvUmt5 *m, LvWeights *w, const char *prefix)
+{
+    int symbols[NB_SYMBOLS];
+
+    set_symbols(symbols, &m->cfg);
+    return lv_weights_bind(w, embedding_row(w, prefix), 1, prefix, 0, symbols, m);
+}
+
+int lv_umt5_embed(const LvUmt5 *m, LvWeights *w, const char *prefix, const int32_t *ids,
+                  int nb, float *x)
+{
+    int symbols[NB_SYMBOLS];
+
+    set_symbols(symbols, &m->cfg);
+    return lv_weights_read_rows(w, embedding_row(w, prefix), prefix, symbols, ids, nb, x);
+}
+
+int lv_umt5_bind_block(LvUmt5 *m, int i, LvWeights *w, const char *prefix)
+{
+    int symbols[NB_SYMBOLS];
+
+    set_symbols(symbols, &m->cfg);
+    return lv_weights_bind(w, block_rows, LV_COUNT(block_rows), prefix, i, symbols,
+                           &m->block[i]);
+}
 
 int lv_umt5_bind(LvUmt5 *m, const LvUmt5Config *cfg, LvWeights *w, const char *prefix)
 {
-    const int symbols[NB_SYMBOLS] = {
-        [VOCAB] = cfg->vocab, [DIM] = cfg->dim, [ATTN] = cfg->dim_attn,
-        [FFN] = cfg->dim_ffn, [HEADS] = cfg->heads, [BUCKETS] = cfg->buckets,
-    };
+    char again[LV_PARAM_NAME];
     int ret;
 
     m->cfg   = *cfg;
     m->block = calloc((size_t)cfg->layers, sizeof(*m->block));
     if (!m->block)
         return lv_fail(lv_weights_msg(w), LV_ERR(ENOMEM), "text: out of memory");
-    ret = lv_weights_bind(w, model_rows, LV_COUNT(model_rows), prefix, 0, symbols, m);
+    if ((ret = bind_embedding(m, w, prefix)) >= 0)
+        ret = lv_umt5_bind_norm(m, w, prefix);
     for (int i = 0; i < cfg->layers && ret >= 0; i++)
-        ret = lv_weights_bind(w, block_rows, LV_COUNT(block_rows), prefix, i, symbols,
-                              &m->block[i]);
+        ret = lv_umt5_bind_block(m, i, w, prefix);
+    /* Others hold the table twice. */
+    snprintf(again, sizeof(again), "%sencoder.embed_tokens.weight", prefix);
+    if (ret >= 0 && lv_weights_file(w) && lv_weights_layout(w) == LV_LAYOUT_HF)
+        lv_weights_skip(w, again);
     return ret;
 }
 
@@ -85,6 +165,17 @@ static LvTensor block(LvGraph *g, const LvUmt5 *m, const LvUmt5Block *b, LvTenso
     return lv_gate(g, x, y, LV_NO_TENSOR, 0);
 }
 
+LvTensor lv_umt5_trace_block(LvGraph *g, const LvUmt5 *m, int i, LvTensor x,
+                             LvDtype dtype)
+{
+    return block(g, m, &m->block[i], x, LV_NO_TENSOR, dtype);
+}
+
+LvTensor lv_umt5_trace_norm(LvGraph *g, const LvUmt5 *m, LvTensor x)
+{
+    return rms(g, m, x, m->norm, LV_F32);
+}
+
 LvTensor lv_umt5_trace(LvGraph *g, const LvUmt5 *m, LvTensor ids, LvDtype dtype)
 {
     return lv_umt5_trace_batch(g, m, ids, LV_NO_TENSOR, 1, dtype);
@@ -101,5 +192,5 @@ LvTensor lv_umt5_trace_batch(LvGraph *g, const LvUmt5 *m, LvTensor ids,
         x = block(g, m, &m->block[i], x, key_bias, dtype);
     }
     lv_graph_layer(g, 0);
-    return rms(g, m, x, m->norm, LV_F32);
+    return lv_umt5_trace_norm(g, m, x);
 }

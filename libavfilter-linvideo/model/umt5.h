@@ -26,6 +26,15 @@ typedef struct LvUmt5 {
 /** Bind all tensors "<prefix>...". Zero m first. @return as lv_weights_bind() */
 int lv_umt5_bind(LvUmt5 *m, const LvUmt5Config *cfg, LvWeights *w, const char *prefix);
 
+/** Bind again, from other weights: the last norm, or one block. m was bound before. */
+int lv_umt5_bind_norm(LvUmt5 *m, LvWeights *w, const char *prefix);
+int lv_umt5_bind_block(LvUmt5 *m, int i, LvWeights *w, const char *prefix);
+
+/** Rows of the embedding, read from the file: x[nb,dim]. @return as
+ *  lv_weights_read_rows() */
+int lv_umt5_embed(const LvUmt5 *m, LvWeights *w, const char *prefix, const int32_t *ids,
+                  int nb, float *x);
+
 /** Free what bind made (not the weights). */
 void lv_umt5_free(LvUmt5 *m);
 
@@ -37,6 +46,13 @@ void lv_umt5_free(LvUmt5 *m);
  * @return features [L,dim] f32
  */
 LvTensor lv_umt5_trace(LvGraph *g, const LvUmt5 *m, LvTensor ids, LvDtype dtype);
+
+/** The same in pieces, each of which may be a program of its own, so that the weights of
+ *  one layer are there at a time: x [L,dim] f32, of lv_umt5_embed(), through block i;
+ *  x to the features. */
+LvTensor lv_umt5_trace_block(LvGraph *g, const LvUmt5 *m, int i, LvTensor x,
+                             LvDtype dtype);
+LvTensor lv_umt5_trace_norm(LvGraph *g, const LvUmt5 *m, LvTensor x);
 
 /**
  * The same for B prompts padded to one length, for training.

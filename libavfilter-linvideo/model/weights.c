@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/half.h"
+#include "model/lora.h"
+#include "model/stored.h"
+
 enum { ROWS_NAME = LV_PARAM_NAME };
 
 /* What became of a tensor of the file. */
@@ -20,38 +24,88 @@ typedef struct Block {
     struct Block *next;
 } Block;
 
+/* A row that is being bound. */
+typedef struct Bind {
+    const LvWeightRow *row;
+    int index;
+    const int *symbols;
+    char name[ROWS_NAME];
+    LvStored t;
+} Bind;
+
 struct LvWeights {
-    const LvSafetensors *st;
+    LvWeightsFrom from; /* src: NULL when tensors are only described in params */
+    LvSource *view;     /* src, when it is ours */
     LvDevice *dev;
     const LvMsg *msg;
-    LvParams *params; /* NULL: not for training */
-    int plain;        /* all as f32, not fixed */
+    int plain;     /* all as f32, not fixed */
     Block *blocks;
     uint8_t *used; /* UNUSED, BOUND or SKIPPED, of each tensor of the file */
     int bound;     /* weights so far, for their ids */
+    size_t bytes;  /* of blocks, or what they would take */
 };
 
-static int count_of(const LvSafetensors *st)
+static int count_of(const LvWeights *w)
 {
-    return st ? lv_safetensors_count(st) : 0;
+    return w->from.src ? lv_source_count(w->from.src) : 0;
 }
 
-int lv_weights_new(LvWeights **out, const LvSafetensors *st, LvDevice *dev,
-                   const LvMsg *msg)
+static const char *path_of(const LvWeights *w)
+{
+    return lv_source_path(w->from.src);
+}
+
+void lv_row_name(char *name, const char *prefix, const LvWeightRow *r, int layout,
+                 int index)
+{
+    const char *row  = layout && r->other[layout - 1] ? r->other[layout - 1] : r->name;
+    const char *mark = strstr(row, "%d");
+
+    if (mark)
+        snprintf(name, ROWS_NAME, "%s%.*s%d%s", prefix, (int)(mark - row), row, index,
+                 mark + 2);
+    else
+        snprintf(name, ROWS_NAME, "%s%s", prefix, row);
+}
+
+int lv_weights_new_from(LvWeights **out, const LvWeightsFrom *from, LvDevice *dev,
+                        const LvMsg *msg)
 {
     LvWeights *w = *out = calloc(1, sizeof(*w));
+    int ret = 0;
 
-    if (w)
-        w->used = calloc((size_t)count_of(st) + 1, 1);
+    if (w) {
+        w->from = *from;
+        w->used = calloc((size_t)count_of(w) + 1, 1);
+    }
     if (!w || !w->used) {
         free(w);
         *out = NULL;
         return lv_fail(msg, LV_ERR(ENOMEM), "weights: out of memory");
     }
-    w->st  = st;
     w->dev = dev;
     w->msg = msg;
-    return 0;
+    if (from->src && (ret = lv_stored_check_file(w)) < 0)
+        lv_weights_free(out);
+    return ret;
+}
+
+int lv_weights_new(LvWeights **out, const LvSafetensors *st, LvDevice *dev,
+                   const LvMsg *msg)
+{
+    LvWeightsFrom from = { .wide = LV_F32 };
+    LvSource *view = NULL;
+    int ret;
+
+    *out = NULL;
+    if (st && (ret = lv_source_view(&view, st, msg)) < 0)
+        return ret;
+    from.src = view;
+    if ((ret = lv_weights_new_from(out, &from, dev, msg)) < 0)
+        lv_source_close(&view);
+    else
+        (*out)->view = view;
+    return ret;
 }
 
 int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
@@ -60,7 +114,7 @@ int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
     int ret = lv_weights_new(w, st, dev, msg);
 
     if (ret >= 0)
-        (*w)->params = p;
+        (*w)->from.params = p;
     return ret;
 }
 
@@ -76,8 +130,8 @@ int lv_weights_new_plain(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
 
 void lv_weights_forget(LvWeights *w)
 {
-    for (int i = 0; i < count_of(w->st); i++) {
-        const LvFileTensor *t = lv_safetensors_at(w->st, i);
+    for (int i = 0; i < count_of(w); i++) {
+        const LvFileTensor *t = lv_source_at(w->from.src, i);
         if (w->used[i] == BOUND)
             w->dev->fn->forget(w->dev, t->data, t->size);
     }
@@ -97,9 +151,17 @@ void lv_weights_free(LvWeights **out)
         w->dev->fn->free(w->dev, b->data);
         free(b);
     }
+    lv_source_close(&w->view);
     free(w->used);
     free(w);
     *out = NULL;
+}
+
+void lv_weights_drop(const LvWeights *w)
+{
+    for (int i = 0; i < count_of(w); i++)
+        if (w->used[i] == BOUND)
+            lv_source_drop(w->from.src, lv_source_at(w->from.src, i));
 }
 
 static void *new_block(LvWeights *w, size_t bytes)
@@ -143,54 +205,61 @@ static void shape_text(char *buf, size_t size, int rank, const int64_t *dim)
         snprintf(buf + n, size - n, "]");
 }
 
+/* Shapes are the same but for dimensions of 1. */
+static int same_shape(const LvFileTensor *t, int rank, const int64_t *want)
+{
+    int i = 0, k = 0;
+
+    for (;; i++, k++) {
+        while (i < t->rank && t->dim[i] == 1)
+            i++;
+        while (k < rank && want[k] == 1)
+            k++;
+        if (i == t->rank || k == rank)
+            return i == t->rank && k == rank;
+        if (t->dim[i] != want[k])
+            return 0;
+    }
+}
+
+/* The file's dimensions are products of neighbours among those wanted: some tools store
+ * kernels as matrices, others have no more than four dimensions. */
+static int is_folded(const LvFileTensor *t, int rank, const int64_t *want)
+{
+    int64_t n = 1, m = 1;
+    int k = 0;
+
+    for (int i = 0; i < t->rank; i++) {
+        n *= t->dim[i];
+        while (k < rank && m < n)
+            m *= want[k++];
+        if (m != n)
+            return 0;
+    }
+    while (k < rank)
+        m *= want[k++];
+    return m == n && t->rank > 1;
+}
+
 static int check(const LvWeights *w, const LvWeightRow *row, const LvFileTensor *t,
                  const int *symbols)
 {
     int64_t want[LV_MAX_RANK];
-    int rank = rank_of(row), same = t->rank == rank;
+    int rank = rank_of(row);
     char has[128], wants[128];
 
-    for (int i = 0; i < rank; i++) {
+    for (int i = 0; i < rank; i++)
         want[i] = size_of(row, i, symbols);
-        same    = same && t->dim[i] == want[i];
-    }
-    if (!same) {
-        shape_text(has, sizeof(has), t->rank, t->dim);
-        shape_text(wants, sizeof(wants), rank, want);
-        return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s: file has %s, model wants %s",
-                       lv_safetensors_path(w->st), t->name, has, wants);
-    }
-    if (t->dtype != LV_F32 && t->dtype != LV_BF16 && t->dtype != LV_F16)
-        return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s: file has type %s, model wants "
-                       "F32, BF16 or F16", lv_safetensors_path(w->st), t->name,
+    if (!lv_stored_has_type(t))
+        return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s: file has type %s, model wants F32, "
+                       "BF16 or F16, or a quantised type", path_of(w), t->name,
                        lv_dtype_name(t->dtype));
-    return 0;
-}
-
-/* Data on the device: as f32, or as it is. */
-static void *place(LvWeights *w, const LvFileTensor *t, int as_f32)
-{
-    size_t bytes = as_f32 ? t->numel * sizeof(float) : t->size;
-    const void *src = t->data;
-    float *tmp = NULL;
-    void *data;
-
-    if (!as_f32 && w->dev->host && (uintptr_t)t->data % lv_dtype_size(t->dtype) == 0)
-        return (void *)t->data;
-    if (!(data = new_block(w, bytes)))
-        return NULL;
-    if (as_f32) {
-        if (!(tmp = lv_alloc(bytes))) {
-            lv_msg(w->msg, LV_MSG_ERROR, "weights: no memory for %zu bytes", bytes);
-            return NULL;
-        }
-        lv_to_f32(tmp, t->data, t->dtype, t->numel);
-        src = tmp;
-    }
-    if (w->dev->fn->upload(w->dev, data, src, bytes) < 0)
-        data = NULL;
-    lv_free(tmp);
-    return data;
+    if (same_shape(t, rank, want) || (row->flags & LV_W_FLAT && is_folded(t, rank, want)))
+        return 0;
+    shape_text(has, sizeof(has), t->rank, t->dim);
+    shape_text(wants, sizeof(wants), rank, want);
+    return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s: file has %s, model wants %s", path_of(w),
+                   t->name, has, wants);
 }
 
 static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
@@ -198,7 +267,7 @@ static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
 {
     int rank = rank_of(row), skip = row->flags & LV_W_INNER ? 1 : 0;
     LvTensor out = { .data = data, .id = LV_ID_WEIGHT - w->bound++,
-                     .dtype = (uint8_t)dtype, .fixed = !w->params && !w->plain };
+                     .dtype = (uint8_t)dtype, .fixed = !w->from.params && !w->plain };
 
     out.rank = (uint8_t)(row->flags & LV_W_FLAT ? 2 : rank - skip);
     for (int i = 0; i < LV_MAX_RANK; i++)
@@ -207,104 +276,199 @@ static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
         out.dim[1] *= out.dim[i];
         out.dim[i]  = 1;
     }
+    if (row->flags & LV_W_EDGE)
+        out.dim[2] = out.dim[3] = out.dim[2] + 1;
+    if (row->flags & LV_W_FRAMES) {
+        out.dim[0] = size_of(row, 2, symbols);
+        out.dim[1] = size_of(row, 0, symbols);
+        out.dim[2] = size_of(row, 1, symbols);
+    }
     return out;
 }
 
-/* File order is name order, so the index is found by halving as find() does. */
-static int index_of(const LvSafetensors *st, const LvFileTensor *t)
+/* Data of a row's tensor as f32 at dst, on the host; LoRAs added. */
+static int read_f32(LvWeights *w, const Bind *b, float *dst)
 {
-    int lo = 0, hi = lv_safetensors_count(st) - 1;
+    int ret = lv_stored_read(dst, &b->t, path_of(w), w->msg);
 
-    while (lo < hi) {
-        int mid = (lo + hi) / 2;
-        if (strcmp(lv_safetensors_at(st, mid)->name, t->name) < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
+    if (ret < 0 || !w->from.loras)
+        return ret;
+    return lv_loras_add(w->from.loras, b->row, b->index, dst, b->t.t, w->msg);
+}
+
+static void narrow(void *data, size_t n)
+{
+    const float *from = data;
+    uint16_t *to = data;
+
+    for (size_t i = 0; i < n; i++)
+        to[i] = lv_f32_bf16(from[i]);
+}
+
+enum { TURNED = LV_W_FRAMES | LV_W_EDGE };
+
+/* Values in the order and shape that they are bound in: [O,C,T,n] as [T,O,C,n]. */
+static void turn_frames(float *dst, const float *src, const LvTensor *to)
+{
+    size_t frames = (size_t)to->dim[0], n = (size_t)to->dim[3] * (size_t)to->dim[4];
+    size_t rows   = (size_t)to->dim[1] * (size_t)to->dim[2];
+
+    for (size_t t = 0; t < frames; t++)
+        for (size_t i = 0; i < rows; i++, dst += n)
+            memcpy(dst, src + (i * frames + t) * n, n * sizeof(*dst));
+}
+
+/* [O,C,k,k] as [O,C,k+1,k+1], dst being zeroed. */
+static void add_edge(float *dst, const float *src, const LvTensor *to)
+{
+    size_t rows = (size_t)to->dim[0] * (size_t)to->dim[1], k = (size_t)to->dim[2] - 1;
+
+    for (size_t i = 0; i < rows; i++)
+        for (size_t y = 0; y < k; y++)
+            memcpy(dst + (i * (k + 1) + y + 1) * (k + 1) + 1, src + (i * k + y) * k,
+                   k * sizeof(*dst));
+}
+
+/* The row's values as f32, in the order that they are bound in. NULL after an error. */
+static float *read_turned(LvWeights *w, const Bind *b, const LvTensor *to, int *ret)
+{
+    size_t n = LV_MAX(b->t.t->numel, lv_tensor_numel(to));
+    float *src = lv_alloc(n * sizeof(*src)), *dst;
+
+    *ret = src ? read_f32(w, b, src)
+               : lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", 4 * n);
+    if (*ret < 0 || !(b->row->flags & TURNED)) {
+        if (*ret < 0)
+            lv_freep(&src);
+        return src;
     }
-    return lo;
+    if (!(dst = lv_alloc(n * sizeof(*dst))))
+        *ret = lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", 4 * n);
+    else
+        (b->row->flags & LV_W_FRAMES ? turn_frames : add_edge)(dst, src, to);
+    lv_free(src);
+    return dst;
+}
+
+/* Data on the device, decoded to the type of `to`, f32 or bf16. */
+static int place_decoded(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
+{
+    size_t n = lv_tensor_numel(to), bytes = lv_tensor_bytes(to);
+    int ret;
+    float *tmp = read_turned(w, b, to, &ret);
+
+    if (ret >= 0 && !(*data = new_block(w, bytes)))
+        ret = LV_ERR(ENOMEM);
+    if (ret >= 0 && to->dtype == LV_BF16)
+        narrow(tmp, n);
+    if (ret >= 0)
+        ret = w->dev->fn->upload(w->dev, *data, tmp, bytes);
+    lv_free(tmp);
+    return ret;
+}
+
+/* Data on the device as they are: in the mapping where that is possible. */
+static int place_plain(LvWeights *w, const LvFileTensor *t, void **data)
+{
+    *data = (void *)(uintptr_t)t->data;
+    if (w->dev->host && (uintptr_t)t->data % lv_dtype_size(t->dtype) == 0)
+        return 0;
+    if (!(*data = new_block(w, t->size)))
+        return LV_ERR(ENOMEM);
+    return w->dev->fn->upload(w->dev, *data, t->data, t->size);
 }
 
 const LvFileTensor *lv_weights_take(LvWeights *w, const char *name)
 {
-    const LvFileTensor *t = lv_safetensors_find(w->st, name);
+    const LvFileTensor *t = lv_source_find(w->from.src, name);
 
     if (t)
-        w->used[index_of(w->st, t)] = BOUND;
+        w->used[lv_source_index(w->from.src, t)] = BOUND;
     return t;
 }
 
-/* prefix + row's name, with the index put in for "%d". */
-static void full_name(char *name, const char *prefix, const char *row, int index)
-{
-    const char *mark = strstr(row, "%d");
-
-    if (mark)
-        snprintf(name, ROWS_NAME, "%s%.*s%d%s", prefix, (int)(mark - row), row, index,
-                 mark + 2);
-    else
-        snprintf(name, ROWS_NAME, "%s%s", prefix, row);
-}
-
 /* A weight that is trained: its place in the slabs, filled from the file if any. */
-static int bind_param(LvWeights *w, const LvWeightRow *row, const char *name,
-                      const int *symbols, const LvFileTensor *t, LvTensor *to)
+static int bind_param(LvWeights *w, const Bind *b, LvTensor *to)
 {
     int64_t dim[LV_MAX_RANK];
     float *tmp = NULL, *data = NULL;
     LvParam *p;
     int ret = 0;
 
-    for (int i = 0; i < rank_of(row); i++)
-        dim[i] = size_of(row, i, symbols);
-    if (!(p = lv_params_add(w->params, name, rank_of(row), dim, row->flags)))
+    for (int i = 0; i < rank_of(b->row); i++)
+        dim[i] = size_of(b->row, i, b->symbols);
+    p = lv_params_add(w->from.params, b->name, rank_of(b->row), dim, b->row->flags);
+    if (!p)
         return LV_ERR(ENOMEM);
-    if (t) {
-        data = w->params->slab[LV_SLAB_VALUE] + p->at;
+    if (b->t.t) {
+        data = w->from.params->slab[LV_SLAB_VALUE] + p->at;
         if (!(tmp = lv_alloc(p->numel * sizeof(*tmp))))
             return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
-        lv_to_f32(tmp, t->data, t->dtype, t->numel);
-        ret = w->dev->fn->upload(w->dev, data, tmp, p->numel * sizeof(*tmp));
+        if ((ret = read_f32(w, b, tmp)) >= 0)
+            ret = w->dev->fn->upload(w->dev, data, tmp, p->numel * sizeof(*tmp));
         lv_free(tmp);
     }
-    *to = p->value = describe(w, row, LV_F32, symbols, data);
+    *to = p->value = describe(w, b->row, LV_F32, b->symbols, data);
     return ret;
 }
 
-static int bind_row(LvWeights *w, const LvWeightRow *row, const char *name,
-                    const int *symbols, LvTensor *to)
+/* A matrix of a plain type stays as it is, unless a LoRA changes it. */
+static int stays(const LvWeights *w, const Bind *b)
 {
-    const LvFileTensor *t = w->st ? lv_weights_take(w, name) : NULL;
-    int matrix = row->flags & LV_W_MATRIX && !w->plain;
-    void *data;
+    return b->row->flags & LV_W_MATRIX && !w->plain && !(b->row->flags & TURNED) &&
+           lv_stored_is_plain(&b->t) &&
+           !(w->from.loras && lv_loras_has(w->from.loras, b->row, b->index));
+}
+
+static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
+{
+    int plain     = stays(w, b), ret = 0;
+    LvDtype dtype = plain ? b->t.t->dtype
+                  : (b->row->flags & (LV_W_MATRIX | LV_W_EXACT)) == LV_W_MATRIX && !w->plain
+                  ? w->from.wide : LV_F32;
+
+    *to = describe(w, b->row, dtype, b->symbols, NULL);
+    if (!plain || !w->dev->host || (uintptr_t)b->t.t->data % lv_dtype_size(dtype))
+        w->bytes += lv_tensor_bytes(to);
+    if (w->from.described && w->from.loras)
+        lv_loras_note(w->from.loras, b->row, b->index);
+    if (!w->from.described)
+        ret = plain ? place_plain(w, b->t.t, &to->data)
+                    : place_decoded(w, b, to, &to->data);
+    return ret;
+}
+
+static int bind_row(LvWeights *w, Bind *b, LvTensor *to)
+{
     int ret;
 
-    if (!w->st)
-        return bind_param(w, row, name, symbols, NULL, to);
-
-    if (!t)
-        return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s is missing",
-                       lv_safetensors_path(w->st), name);
-    if ((ret = check(w, row, t, symbols)) < 0)
+    if (!w->from.src && !w->from.params) {
+        *to = describe(w, b->row, b->row->flags & LV_W_MATRIX ? w->from.wide : LV_F32,
+                       b->symbols, NULL);
+        return 0;
+    }
+    if (!w->from.src)
+        return bind_param(w, b, to);
+    if ((ret = lv_stored_find(&b->t, w, b->name)) < 0)
         return ret;
-    if (w->params)
-        return bind_param(w, row, name, symbols, t, to);
-    if (!(data = place(w, t, !matrix)))
-        return LV_ERR(ENOMEM);
-    *to = describe(w, row, matrix ? t->dtype : LV_F32, symbols, data);
-    return 0;
+    if (!b->t.t)
+        return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s is missing", path_of(w), b->name);
+    if ((ret = check(w, b->row, b->t.t, b->symbols)) < 0)
+        return ret;
+    return w->from.params ? bind_param(w, b, to) : bind_stored(w, b, to);
 }
 
 int lv_weights_bind(LvWeights *w, const LvWeightRow *rows, int nb,
                     const char *prefix, int index, const int *symbols, void *to)
 {
-    char name[ROWS_NAME];
+    Bind b = { .index = index, .symbols = symbols };
     int ret = 0;
 
     for (int i = 0; i < nb && ret >= 0; i++) {
-        full_name(name, prefix, rows[i].name, index);
-        ret = bind_row(w, &rows[i], name, symbols,
-                       (LvTensor *)(void *)((char *)to + rows[i].offset));
+        b.row = &rows[i];
+        b.t   = (LvStored) { 0 };
+        lv_row_name(b.name, prefix, b.row, w->from.layout, index);
+        ret = bind_row(w, &b, (LvTensor *)(void *)((char *)to + rows[i].offset));
     }
     return ret;
 }
@@ -313,9 +477,66 @@ void lv_weights_skip(LvWeights *w, const char *prefix)
 {
     size_t len = strlen(prefix);
 
-    for (int i = 0; i < lv_safetensors_count(w->st); i++)
-        if (!strncmp(lv_safetensors_at(w->st, i)->name, prefix, len))
+    for (int i = 0; i < count_of(w); i++)
+        if (!strncmp(lv_source_at(w->from.src, i)->name, prefix, len))
             w->used[i] = SKIPPED;
+}
+
+/* Row i of a stored table. */
+static int read_row(LvWeights *w, const LvStored *t, int32_t i, float *dst)
+{
+    size_t cols = (size_t)t->t->dim[1], bytes = t->t->size / (size_t)t->t->dim[0];
+    size_t scale = t->scale ? lv_dtype_size(t->scale->dtype) : 0;
+    LvFileTensor one = *t->t, at = { 0 };
+    LvStored row = { .t = &one, .rows = 1, .cols = (int)cols };
+
+    if (i < 0 || i >= t->t->dim[0])
+        return lv_fail(w->msg, LV_ERR(EINVAL), "%s: %s has no row %d", path_of(w),
+                       t->t->name, i);
+    one.dim[0] = 1;
+    one.numel  = cols;
+    one.size   = bytes;
+    one.data   = (const char *)t->t->data + (size_t)i * bytes;
+    if (scale) {
+        at       = *t->scale;
+        at.data  = (const char *)at.data + (size_t)(i / t->rows) * scale;
+        row.scale = &at;
+    }
+    return lv_stored_read(dst, &row, path_of(w), w->msg);
+}
+
+int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefix,
+                         const int *symbols, const int32_t *ids, int nb, float *dst)
+{
+    char name[ROWS_NAME];
+    LvStored t;
+    int ret;
+
+    lv_row_name(name, prefix, row, w->from.layout, 0);
+    if ((ret = lv_stored_find(&t, w, name)) < 0)
+        return ret;
+    if (!t.t)
+        return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s is missing", path_of(w), name);
+    if ((ret = check(w, row, t.t, symbols)) < 0)
+        return ret;
+    for (int i = 0; i < nb && ret >= 0; i++)
+        ret = read_row(w, &t, ids[i], dst + (size_t)i * (size_t)t.t->dim[1]);
+    return ret;
+}
+
+size_t lv_weights_bytes(const LvWeights *w)
+{
+    return w->bytes;
+}
+
+LvTensor lv_weights_slice(LvWeights *w, LvTensor t, int first, int rows)
+{
+    size_t row = lv_tensor_bytes(&t) / (size_t)t.dim[0];
+
+    t.id     = LV_ID_WEIGHT - w->bound++;
+    t.dim[0] = rows;
+    t.data   = t.data ? (char *)t.data + (size_t)first * row : NULL;
+    return t;
 }
 
 int lv_weights_finish(const LvWeights *w)
@@ -323,15 +544,15 @@ int lv_weights_finish(const LvWeights *w)
     const char *first = NULL;
     int nb = 0;
 
-    for (int i = 0; i < count_of(w->st); i++) {
+    for (int i = 0; i < count_of(w); i++) {
         if (w->used[i])
             continue;
-        first = nb++ ? first : lv_safetensors_at(w->st, i)->name;
+        first = nb++ ? first : lv_source_at(w->from.src, i)->name;
     }
     if (!nb)
         return 0;
     return lv_fail(w->msg, LV_ERR_MODEL, "%s: %d tensor%s the model does not know, the "
-                   "first is %s", lv_safetensors_path(w->st), nb, nb > 1 ? "s" : "",
+                   "first is %s", path_of(w), nb, nb > 1 ? "s" : "",
                    first);
 }
 
@@ -340,7 +561,12 @@ const LvMsg *lv_weights_msg(const LvWeights *w)
     return w->msg;
 }
 
-const LvSafetensors *lv_weights_file(const LvWeights *w)
+const LvSource *lv_weights_file(const LvWeights *w)
 {
-    return w->st;
+    return w->from.src;
+}
+
+int lv_weights_layout(const LvWeights *w)
+{
+    return w->from.layout;
 }

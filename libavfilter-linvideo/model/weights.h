@@ -11,7 +11,7 @@
 #define LINVIDEO_MODEL_WEIGHTS_H
 
 #include "backend/device.h"
-#include "base/safetensors.h"
+#include "base/source.h"
 #include "model/params.h"
 
 /** What a weight is, for those who walk the rows. */
@@ -23,6 +23,19 @@ enum {
     LV_W_INNER  = 8, ///< bound without its first dimension, which is 1
     LV_W_MAP    = 16, ///< a feature map: trained at a rate of its own
     LV_W_GATE   = 32, ///< the share of a mixture: no optimizer's matter
+    LV_W_FRAMES = 64, ///< [O,C,T,kh,kw] in the file, bound as [T,O,C,kh,kw]
+    LV_W_EXACT  = 128, ///< multiplied in f32: f32 in place of LvWeightsFrom.wide
+    LV_W_EDGE   = 256, ///< [O,C,3,3] in the file, bound as [O,C,4,4] behind a row and a
+                      ///< column of zeros: padding right and below only becomes padding
+                      ///< on all sides
+};
+
+/** Ways in which files name the tensors of a network. */
+enum LvLayout {
+    LV_LAYOUT_ORIGINAL, ///< of Wan's reference, and of bundles
+    LV_LAYOUT_HF,       ///< of diffusers and transformers
+    LV_LAYOUT_LLAMA,    ///< of llama.cpp (text encoders in GGUF)
+    LV_LAYOUT_NB
 };
 
 /** A size in a row: a number above 0, or LV_DIM(i), the i-th symbol. */
@@ -33,9 +46,22 @@ typedef struct LvWeightRow {
     size_t offset;           ///< of the LvTensor in the bound struct
     int dim[LV_MAX_RANK];    ///< as in the file; ends at the first 0
     unsigned flags;          ///< LV_W_*
+    const char *other[LV_LAYOUT_NB - 1]; ///< name in layout i + 1; NULL: the same
 } LvWeightRow;
 
 typedef struct LvWeights LvWeights;
+typedef struct LvLoras LvLoras;
+
+/** What weights are made from. */
+typedef struct LvWeightsFrom {
+    const LvSource *src; ///< outlives the weights; NULL: tensors are only described
+    int layout;          ///< LvLayout
+    LvDtype wide;        ///< of matrices that are not stored as a plain float type, or
+                         ///< are changed by a LoRA: f32 or bf16
+    int described;       ///< 1: tensors are checked and described, without data
+    LvLoras *loras;      ///< added to matrices and biases; NULL: none
+    LvParams *params;    ///< tensors are listed here, see lv_weights_new_params(); NULL
+} LvWeightsFrom;
 
 /**
  * Bind from a file. Data of matrices stay in the mapping on a host device (st must
@@ -45,6 +71,14 @@ typedef struct LvWeights LvWeights;
  */
 int lv_weights_new(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
                    const LvMsg *msg);
+
+/**
+ * The same from any source. Shapes may differ from the row's by dimensions of 1; those
+ * of LV_W_FLAT rows may have neighbours multiplied with each other. What is quantised is
+ * decoded, with its scale; see stored.h.
+ */
+int lv_weights_new_from(LvWeights **w, const LvWeightsFrom *from, LvDevice *dev,
+                        const LvMsg *msg);
 
 /**
  * The same for training: every tensor is kept as f32 in p, which is filled from the
@@ -76,6 +110,23 @@ void lv_weights_free(LvWeights **w);
 int lv_weights_bind(LvWeights *w, const LvWeightRow *rows, int nb,
                     const char *prefix, int index, const int *symbols, void *to);
 
+/** Rows of a table [V,C] (a matrix) as f32, without binding it: dst[i] = row ids[i].
+ *
+ * @return as lv_weights_bind(); -EINVAL when an id is outside */
+int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefix,
+                         const int *symbols, const int32_t *ids, int nb, float *dst);
+
+/** Bytes that bound tensors take beside the files' mapping. */
+size_t lv_weights_bytes(const LvWeights *w);
+
+/** Rows first to first + rows - 1 of a bound matrix, as a weight of its own. */
+LvTensor lv_weights_slice(LvWeights *w, LvTensor t, int first, int rows);
+
+/** Name of a row in a layout: prefix, then the row's with the index put in for "%d".
+ *  name has room for LV_PARAM_NAME bytes. */
+void lv_row_name(char *name, const char *prefix, const LvWeightRow *row, int layout,
+                 int index);
+
 /** Note that tensors whose names begin with prefix are not wanted. */
 void lv_weights_skip(LvWeights *w, const char *prefix);
 
@@ -90,8 +141,13 @@ void lv_weights_forget(LvWeights *w);
  *  not, and how many there are. */
 int lv_weights_finish(const LvWeights *w);
 
-/** Messages and file of w, for those who bind. */
+/** Let go of the pages of the files that bound tensors lie in; they come back when they
+ *  are read again. */
+void lv_weights_drop(const LvWeights *w);
+
+/** Messages, file and layout of w, for those who bind. */
 const LvMsg *lv_weights_msg(const LvWeights *w);
-const LvSafetensors *lv_weights_file(const LvWeights *w);
+const LvSource *lv_weights_file(const LvWeights *w);
+int lv_weights_layout(const LvWeights *w);
 
 #endif /* LINVIDEO_MODEL_WEIGHTS_H */

@@ -2,53 +2,215 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Stage "decode": one latent frame after another, so that pictures leave early and
- * memory does not depend on the clip's length.
+ * memory does not depend on the clip's length. In tiles, when asked: each has its own
+ * state and is decoded by the same programs; where tiles overlap, they fade into each
+ * other.
  */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "pipeline/session.h"
 
-int lv_decode_plan(LvSession *s)
+/* A tile shares this part of its size with the next one. */
+enum { OVERLAP = 4 };
+
+/* Tiles */
+
+static int scale_of(const LvSession *s)
 {
-    const int shape[] = { 1, s->size[1], s->size[2], s->cfg.vae.channels };
+    return s->rows / s->size[1];
+}
+
+/* How much the pixels of a tile count: rising over the pixels shared with the one before,
+ * falling over those shared with the one behind. */
+static void fill_weights(LvTiles *t, int scale, float *sum)
+{
+    int n = t->size * scale;
+
+    for (int i = 0; i < t->nb; i++)
+        for (int k = 0; k < n; k++) {
+            float left  = i ? (float)(t->start[i - 1] + t->size - t->start[i]) : 0;
+            float right = i + 1 < t->nb ? (float)(t->start[i] + t->size - t->start[i + 1])
+                                        : 0;
+            float rise  = left ? ((float)k + 0.5f) / (left * (float)scale) : 1;
+            float fall  = right ? ((float)(n - k) - 0.5f) / (right * (float)scale) : 1;
+            float w     = LV_MIN(LV_MIN(rise, fall), 1);
+
+            t->weight[i * n + k]       = w;
+            sum[t->start[i] * scale + k] += w;
+        }
+    for (int i = 0; i < t->nb; i++)
+        for (int k = 0; k < n; k++)
+            t->weight[i * n + k] /= sum[t->start[i] * scale + k];
+}
+
+/* Tiles of `size` latents over an axis of n. */
+static int lay_out(LvTiles *t, int n, int size, int scale)
+{
+    int step = size - size / OVERLAP;
+    float *sum;
+
+    t->size   = LV_MIN(size, n);
+    t->nb     = t->size == n ? 1 : (n - size + step - 1) / step + 1;
+    t->start  = calloc((size_t)t->nb, sizeof(*t->start));
+    t->weight = calloc((size_t)t->nb * (size_t)(t->size * scale), sizeof(*t->weight));
+    sum       = calloc((size_t)(n * scale), sizeof(*sum));
+    if (t->start && t->weight && sum) {
+        for (int i = 0; i < t->nb; i++)
+            t->start[i] = LV_MIN(i * step, n - t->size);
+        fill_weights(t, scale, sum);
+    }
+    free(sum);
+    return t->start && t->weight && sum ? 0 : LV_ERR(ENOMEM);
+}
+
+int lv_decode_tiles(LvSession *s)
+{
+    int scale = scale_of(s), size = s->opt.tile ? s->opt.tile / scale : 1 << 20;
+
+    if (size < 2 * OVERLAP)
+        return lv_fail(s->msg, LV_ERR(EINVAL), "tile is %d, this decoder takes %d or more",
+                       s->opt.tile, 2 * OVERLAP * scale);
+    for (int i = 0; i < 2; i++)
+        if (lay_out(&s->tiles[i], s->size[1 + i], size, scale) < 0)
+            return lv_fail(s->msg, LV_ERR(ENOMEM), "decode: out of memory");
+    return 0;
+}
+
+void lv_decode_free_tiles(LvSession *s)
+{
+    for (int i = 0; i < 2; i++) {
+        free(s->tiles[i].start);
+        free(s->tiles[i].weight);
+        s->tiles[i] = (LvTiles) { 0 };
+    }
+}
+
+/* Programs */
+
+static LvTensor trace(LvSession *s, LvDecoder *d, LvGraph *g, int first)
+{
+    LvWanState wan = { .nb = 0 };
+    LvTaeState tae = { .nb = 0 };
+    LvTensor rgb   = s->wan
+        ? lv_wan_vae_trace_decoder(g, s->wan, d->z, first, s->dtype, &wan)
+        : lv_tae_trace_decoder(g, &s->tae, d->z, s->dtype, &tae);
+
+    d->nb = s->wan ? wan.nb : tae.nb;
+    memcpy(d->memory, s->wan ? wan.t : tae.t, (size_t)d->nb * sizeof(*d->memory));
+    return rgb;
+}
+
+static int plan(LvSession *s, LvDecoder *d, int first)
+{
+    const int shape[] = { 1, s->tiles[0].size, s->tiles[1].size, s->cfg.vae.channels };
     LvGraph *g = lv_graph_new(s->msg);
 
     if (!g)
         return lv_fail(s->msg, LV_ERR(ENOMEM), "decode: out of memory");
-    s->z_in    = lv_external(g, "z", LV_F32, 4, shape);
-    s->rgb_out = lv_tae_trace_decoder(g, &s->tae, s->z_in, s->dtype, &s->memory);
-    lv_output(g, s->rgb_out, "rgb");
-    s->memory_bytes = 0;
-    for (int i = 0; i < s->memory.nb; i++)
-        s->memory_bytes += LV_ROUND_UP(lv_tensor_bytes(&s->memory.t[i]), LV_ALIGN);
-    return lv_net_plan(&s->decoder, &g, s->dev);
+    d->z   = lv_external(g, "z", LV_F32, 4, shape);
+    d->rgb = trace(s, d, g, first);
+    lv_output(g, d->rgb, "rgb");
+    return lv_net_plan(&d->net, &g, s->dev);
 }
+
+static size_t memory_bytes(const LvTensor *t)
+{
+    size_t n = lv_dtype_size((LvDtype)t->dtype);
+
+    for (int i = 0; i < t->rank; i++)
+        n *= (size_t)t->dim[i];
+    return LV_ROUND_UP(n, LV_ALIGN);
+}
+
+int lv_decode_plan(LvSession *s)
+{
+    LvDecoder *rest = &s->decoder[LV_REST];
+    int ret = plan(s, rest, 0);
+
+    if (ret >= 0 && s->wan)
+        ret = plan(s, &s->decoder[LV_FIRST], 1);
+    s->memory_bytes = 0;
+    for (int i = 0; i < rest->nb; i++)
+        s->memory_bytes += memory_bytes(&rest->memory[i]);
+    return ret;
+}
+
+int lv_decode_build(LvSession *s)
+{
+    int ret = 0;
+
+    for (int i = 0; i < LV_DECODERS && ret >= 0; i++) {
+        LvDecoder *d = &s->decoder[i];
+        if (!d->net.prog || (ret = lv_program_build(d->net.prog, s->arena)) < 0)
+            continue;
+        lv_program_bind(d->net.prog, d->z, s->z);
+        lv_program_bind(d->net.prog, d->rgb, s->rgb_dev);
+    }
+    return ret;
+}
+
+/* Running */
 
 int lv_decode_begin(LvSession *s)
 {
-    char *p = s->memory_dev;
+    int tiles = s->tiles[0].nb * s->tiles[1].nb, ret = 0;
 
     s->latent_frame = s->clip_next = s->rgb_next = s->rgb_frames = 0;
     memset(s->memory_zero, 0, s->memory_bytes);
-    for (int i = 0; i < s->memory.nb; i++) {
-        lv_program_bind(s->decoder.prog, s->memory.t[i], p);
-        p += LV_ROUND_UP(lv_tensor_bytes(&s->memory.t[i]), LV_ALIGN);
-    }
-    return s->dev->fn->upload(s->dev, s->memory_dev, s->memory_zero, s->memory_bytes);
+    for (int i = 0; i < tiles && ret >= 0; i++)
+        ret = s->dev->fn->upload(s->dev, s->memory_dev + (size_t)i * s->memory_bytes,
+                                 s->memory_zero, s->memory_bytes);
+    return ret;
 }
 
-/* z = x std + mean of one frame of the latents, channels last. */
-static void denormalise(LvSession *s)
+static void bind_memory(LvSession *s, LvDecoder *d, int tile)
 {
-    size_t plane = (size_t)s->size[1] * s->size[2], c = (size_t)s->cfg.vae.channels;
+    char *p = s->memory_dev + (size_t)tile * s->memory_bytes;
 
-    for (size_t k = 0; k < c; k++) {
-        const float *x = s->x + (k * (size_t)s->size[0] + (size_t)s->latent_frame) *
-                         plane;
-        for (size_t i = 0; i < plane; i++)
-            s->z_host[i * c + k] = x[i] * s->cfg.vae.std[k] + s->cfg.vae.mean[k];
+    for (int i = 0; i < d->nb; i++) {
+        if (lv_has(&d->memory[i]))
+            lv_program_bind(d->net.prog, d->memory[i], p);
+        p += memory_bytes(&d->memory[i]);
     }
+}
+
+/* z = x std + mean of a tile of one frame of the latents, channels last. */
+static void denormalise(LvSession *s, int y0, int x0)
+{
+    int rows = s->tiles[0].size, cols = s->tiles[1].size, nb = s->cfg.vae.channels;
+    size_t plane = (size_t)s->size[1] * (size_t)s->size[2];
+
+    for (int k = 0; k < nb; k++) {
+        const float *x = s->x + ((size_t)k * (size_t)s->size[0] +
+                                 (size_t)s->latent_frame) * plane;
+        for (int i = 0; i < rows; i++)
+            for (int j = 0; j < cols; j++)
+                s->z_host[(i * cols + j) * nb + k] =
+                    x[(y0 + i) * s->size[2] + x0 + j] * s->cfg.vae.std[k] +
+                    s->cfg.vae.mean[k];
+    }
+}
+
+/* Add a tile's pictures to the whole ones, which Wan's decoder makes in -1 to 1. */
+static void paste(LvSession *s, int ty, int tx, int frames)
+{
+    int scale = scale_of(s), rows = s->tiles[0].size * scale;
+    int cols  = s->tiles[1].size * scale;
+    const float *wy = s->tiles[0].weight + ty * rows, *wx = s->tiles[1].weight + tx * cols;
+    const float *p  = s->rgb_tile;
+    float half = s->wan ? 0.5f : 1, up = s->wan ? 0.5f : 0;
+
+    for (int f = 0; f < frames; f++)
+        for (int i = 0; i < rows; i++) {
+            float *to = s->rgb + 3 * (((size_t)f * (size_t)s->rows +
+                        (size_t)(s->tiles[0].start[ty] * scale + i)) * (size_t)s->cols +
+                        (size_t)(s->tiles[1].start[tx] * scale));
+            for (int j = 0; j < cols; j++)
+                for (int c = 0; c < 3; c++)
+                    *to++ += wy[i] * wx[j] * (half * *p++ + up);
+        }
 }
 
 static int hook(void *opaque, const LvRecord *next, int index, int count)
@@ -59,21 +221,36 @@ static int hook(void *opaque, const LvRecord *next, int index, int count)
     return atomic_load(&s->cancelled) ? LV_ERR_CANCELLED : 0;
 }
 
-int lv_decode_run(LvSession *s)
+static int run_tile(LvSession *s, LvDecoder *d, int ty, int tx)
 {
     const LvDeviceFns *fn = s->dev->fn;
-    double start = lv_seconds();
+    int ret;
+
+    denormalise(s, s->tiles[0].start[ty], s->tiles[1].start[tx]);
+    bind_memory(s, d, ty * s->tiles[1].nb + tx);
+    if ((ret = fn->upload(s->dev, s->z, s->z_host, lv_tensor_bytes(&d->z))) < 0 ||
+        (ret = lv_program_run(d->net.prog, hook, s)) < 0 ||
+        (ret = fn->download(s->dev, s->rgb_tile, s->rgb_dev,
+                            lv_tensor_bytes(&d->rgb))) < 0)
+        return ret;
+    paste(s, ty, tx, d->rgb.dim[0]);
+    return 0;
+}
+
+int lv_decode_run(LvSession *s)
+{
+    LvDecoder *d = &s->decoder[s->wan && !s->latent_frame ? LV_FIRST : LV_REST];
+    size_t values = 3 * (size_t)d->rgb.dim[0] * (size_t)s->rows * (size_t)s->cols;
+    double start  = lv_seconds();
     int ret = lv_session_step(s, LV_STAGE_DECODE, s->latent_frame, s->size[0], 0, 0);
 
+    memset(s->rgb, 0, values * sizeof(*s->rgb));
+    for (int ty = 0; ty < s->tiles[0].nb; ty++)
+        for (int tx = 0; tx < s->tiles[1].nb && ret >= 0; tx++)
+            ret = run_tile(s, d, ty, tx);
     if (ret < 0)
         return ret;
-    denormalise(s);
-    if ((ret = fn->upload(s->dev, s->z, s->z_host, lv_tensor_bytes(&s->z_in))) < 0 ||
-        (ret = lv_program_run(s->decoder.prog, hook, s)) < 0 ||
-        (ret = fn->download(s->dev, s->rgb, s->rgb_dev,
-                            lv_tensor_bytes(&s->rgb_out))) < 0)
-        return ret;
-    s->rgb_frames = s->rgb_out.dim[0];
+    s->rgb_frames = d->rgb.dim[0];
     s->rgb_next   = s->latent_frame ? 0 : s->rgb_frames - 1;
     s->latent_frame++;
     s->seconds[LV_STAGE_DECODE] += lv_seconds() - start;

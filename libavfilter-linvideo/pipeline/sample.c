@@ -8,17 +8,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "base/philox.h"
 
 #define MAX_STEPS 1000
 #define MAX_MEMORIES 3
 
+/* How the time that is fed to the model comes from 1000 sigma. */
+enum { TIME_AS_IS, TIME_WHOLE, TIME_BF16 };
+
 typedef struct Method {
     const char *name;
     double first;      ///< sigma of step 0 before the shift
-    int whole_time;    ///< 1: time is truncated to a whole number
+    int time;          ///< TIME_*
     int memories;      ///< arrays of n values kept from step to step
     void (*step)(LvSampler *s, int i, float *x, const float *v);
+    const double *level; ///< sigmas instead of equal steps; NULL: none
+    int least, most;     ///< steps, where there are levels
+    int shifted;         ///< 1: they are shifted
 } Method;
 
 struct LvSampler {
@@ -178,12 +185,25 @@ static void unipc_step(LvSampler *s, int i, float *x, const float *v)
 /* 0.999 as the reference has it: rounded to f32. */
 #define UNIPC_FIRST ((double)0.999f)
 
+/* Nominal times of 1000. */
+static const double causvid_levels[] = { 0.999, 0.934, 0.862, 0.756, 0.603, 0.410, 0.250,
+                                         0.140, 0.074 };
+
+/* sin a / (sin a + cos a) of the angles atan(80), 1.5, 1.4, 1. */
+static const double rcm_levels[] = { 0.98765432098765427, 0.93378106141685802,
+                                     0.85289539482377497, 0.60897904923043100 };
+
 static const Method methods[LV_SAMPLER_NB] = {
-    [LV_SAMPLER_AUTO]    = { "auto",    0,           0, 0, NULL },
-    [LV_SAMPLER_EULER]   = { "euler",   1,           0, 0, euler_step },
-    [LV_SAMPLER_UNIPC]   = { "unipc",   UNIPC_FIRST, 1, 3, unipc_step },
-    [LV_SAMPLER_RENOISE] = { "renoise", 1,           0, 1, renoise_step },
-    [LV_SAMPLER_DPMPP]   = { "dpm++",   1,           1, 1, dpmpp_step },
+    [LV_SAMPLER_AUTO]    = { "auto",    0, 0, 0, NULL, NULL, 0, 0, 0 },
+    [LV_SAMPLER_EULER]   = { "euler",   1, TIME_AS_IS, 0, euler_step, NULL, 0, 0, 0 },
+    [LV_SAMPLER_UNIPC]   = { "unipc",   UNIPC_FIRST, TIME_WHOLE, 3, unipc_step, NULL, 0,
+                             0, 0 },
+    [LV_SAMPLER_RENOISE] = { "renoise", 1, TIME_AS_IS, 1, renoise_step, NULL, 0, 0, 0 },
+    [LV_SAMPLER_DPMPP]   = { "dpm++",   1, TIME_WHOLE, 1, dpmpp_step, NULL, 0, 0, 0 },
+    [LV_SAMPLER_CAUSVID] = { "causvid", 1, TIME_AS_IS, 1, renoise_step, causvid_levels,
+                             9, 9, 1 },
+    [LV_SAMPLER_RCM]     = { "rcm",     1, TIME_BF16, 1, renoise_step, rcm_levels, 1, 4,
+                             0 },
 };
 
 int lv_sampler_by_name(const char *name)
@@ -203,14 +223,18 @@ const char *lv_sampler_name(int kind)
  * sum matters: whole times are truncated from it. */
 static void init_schedule(LvSampler *s, double shift)
 {
-    double step = (0 - s->method->first) / s->steps;
+    const Method *m = s->method;
+    double step = (0 - m->first) / s->steps;
 
+    if (m->level && !m->shifted)
+        shift = 1;
     for (int i = 0; i < s->steps; i++) {
-        double a = s->method->first + i * step;
+        double a = m->level ? m->level[i] : m->first + i * step;
         double sigma = shift * a / (1 + (shift - 1) * a), t = 1000 * sigma;
 
         s->sigma[i] = (float)sigma;
-        s->time[i]  = (float)(s->method->whole_time ? trunc(t) : t);
+        s->time[i]  = m->time == TIME_WHOLE ? (float)trunc(t)
+                    : m->time == TIME_BF16 ? lv_bf16_f32(lv_f32_bf16((float)t)) : (float)t;
     }
     s->sigma[s->steps] = 0;
 }
@@ -236,6 +260,9 @@ int lv_sampler_new(LvSampler **out, int kind, int steps, double shift, size_t n,
     if (steps < 1 || steps > MAX_STEPS)
         return lv_fail(msg, LV_ERR(EINVAL), "sampler: %d steps, not in 1 to %d",
                        steps, MAX_STEPS);
+    if (methods[kind].level && (steps < methods[kind].least || steps > methods[kind].most))
+        return lv_fail(msg, LV_ERR(EINVAL), "sampler %s takes %d to %d steps, not %d",
+                       methods[kind].name, methods[kind].least, methods[kind].most, steps);
     if (!(shift > 0))
         return lv_fail(msg, LV_ERR(EINVAL), "sampler: shift %g is not above 0",
                        shift);
@@ -279,6 +306,11 @@ void lv_sampler_start(LvSampler *s, uint64_t seed, uint64_t stream)
     s->stream = stream;
     for (int i = 0; i < s->method->memories; i++)
         memset(s->memory[i], 0, s->n * sizeof(float));
+}
+
+float lv_sampler_scale(const LvSampler *s)
+{
+    return s->method->level && !s->method->shifted ? s->sigma[0] : 1;
 }
 
 float lv_sampler_time(const LvSampler *s, int i)

@@ -22,6 +22,9 @@ enum LvSamplerKind {
     LV_SAMPLER_UNIPC,   ///< order 2, bh2, with corrector: Wan's reference
     LV_SAMPLER_RENOISE, ///< x0 = x - sigma v; x = (1 - sigma') x0 + sigma' noise
     LV_SAMPLER_DPMPP,   ///< DPM-Solver++(2M), midpoint: Wan's reference
+    LV_SAMPLER_CAUSVID, ///< RENOISE at CausVid's nine levels, shifted
+    LV_SAMPLER_RCM,     ///< RENOISE at the first of rCM's four levels, no shift; begins
+                        ///< with noise times the first
     LV_SAMPLER_NB
 };
 
@@ -29,7 +32,7 @@ typedef struct LvSampler LvSampler;
 
 /**
  * @param kind  not AUTO
- * @param steps 1 to 1000
+ * @param steps 1 to 1000; CAUSVID: 9; RCM: 1 to 4
  * @param shift flow shift, > 0
  * @param n     elements of the latents
  * @param[out] s freed with lv_sampler_free(); NULL on error
@@ -50,6 +53,9 @@ void lv_sampler_free(LvSampler **s);
  */
 void lv_sampler_start(LvSampler *s, uint64_t seed, uint64_t stream);
 
+/** What noise is multiplied with to begin: 1, but for RCM. */
+float lv_sampler_scale(const LvSampler *s);
+
 /** Time to feed the model at step i, 0 <= i < steps; in 0..1000. */
 float lv_sampler_time(const LvSampler *s, int i);
 
@@ -64,7 +70,7 @@ void lv_sampler_step(LvSampler *s, int i, float *x, const float *v);
 void lv_guide(float *v, const float *u, size_t n, float scale);
 
 /** Kind by the name of an option or a model's configuration ("euler", "unipc",
- *  "renoise", "dpm++", "auto"); -EINVAL when unknown. */
+ *  "renoise", "dpm++", "causvid", "rcm", "auto"); -EINVAL when unknown. */
 int lv_sampler_by_name(const char *name);
 
 /** Name of a kind. */

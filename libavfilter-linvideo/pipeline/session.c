@@ -4,6 +4,7 @@
 
 #include "pipeline/session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,47 +23,143 @@ int lv_net_plan(LvNet *net, LvGraph **g, LvDevice *dev)
 
 /* Opening */
 
+static const char *path_of(const LvSession *s)
+{
+    return s->files.path;
+}
+
 static int open_tokenizer(LvSession *s)
 {
-    const LvFileTensor *t = lv_weights_take(s->weights, "tokenizer.spm");
+    const LvFiles *f = &s->files;
     int ret;
 
-    if (!t)
-        return lv_fail(s->msg, LV_ERR_MODEL, "%s: tokenizer.spm is missing",
-                       lv_safetensors_path(s->file));
-    if (t->dtype != LV_U8)
+    if (!f->spm)
+        return lv_fail(s->msg, LV_ERR_MODEL, "%s: tokenizer.spm is missing", path_of(s));
+    if (f->spm_type != LV_U8)
         return lv_fail(s->msg, LV_ERR_MODEL, "%s: tokenizer.spm: file has type %s, "
-                       "model wants U8", lv_safetensors_path(s->file),
-                       lv_dtype_name(t->dtype));
-    if ((ret = lv_tokenizer_open(&s->tokenizer, t->data, t->size, s->msg)) < 0)
+                       "model wants U8", path_of(s), lv_dtype_name(f->spm_type));
+    if ((ret = lv_tokenizer_open(&s->tokenizer, f->spm, f->spm_size, s->msg)) < 0)
         return ret;
     if (lv_tokenizer_size(s->tokenizer) > s->cfg.text.vocab)
         return lv_fail(s->msg, LV_ERR_MODEL, "%s: tokenizer.spm has %d pieces, "
-                       "text.token_embedding.weight %d rows",
-                       lv_safetensors_path(s->file), lv_tokenizer_size(s->tokenizer),
-                       s->cfg.text.vocab);
+                       "text.token_embedding.weight %d rows", path_of(s),
+                       lv_tokenizer_size(s->tokenizer), s->cfg.text.vocab);
     return 0;
 }
 
-static int bind_networks(LvSession *s)
+static LvWeightsFrom from_part(const LvSession *s, const LvPart *part, int described)
+{
+    return (LvWeightsFrom) { .src = part->src, .layout = part->layout, .wide = s->dtype,
+                             .described = described };
+}
+
+/* In a bundle all parts are in one file: those of the others are not wanted. */
+static void skip_others(LvSession *s, LvWeights *w, const LvPart *part)
+{
+    const LvPart *parts[] = { &s->files.dit, &s->files.text, &s->files.vae };
+
+    for (int i = 0; i < LV_COUNT(parts) && s->files.bundle; i++)
+        if (parts[i] != part)
+            lv_weights_skip(w, parts[i]->prefix);
+    lv_weights_skip(w, s->files.bundle ? "tokenizer." : "spiece_model");
+}
+
+int lv_text_weights(LvSession *s, int described, LvWeights **w)
+{
+    const LvPart *part = &s->files.text;
+    LvWeightsFrom from = from_part(s, part, described);
+    int ret = lv_weights_new_from(w, &from, s->dev, s->msg);
+
+    if (ret >= 0)
+        skip_others(s, *w, part);
+    return ret;
+}
+
+/* The text encoder is only looked at; its data are bound while it runs. */
+static int check_text(LvSession *s)
+{
+    LvWeights *w = NULL;
+    int ret = lv_text_weights(s, 1, &w);
+
+    if (ret >= 0 &&
+        (ret = lv_umt5_bind(&s->text, &s->cfg.text, w, s->files.text.prefix)) >= 0)
+        ret = lv_weights_finish(w);
+    lv_weights_free(&w);
+    return ret;
+}
+
+static int bind_dit(LvSession *s, int described)
+{
+    const LvPart *part = &s->files.dit;
+    LvWeightsFrom from = from_part(s, part, described);
+    int ret;
+
+    from.loras = s->files.loras;
+    lv_dit_free(&s->dit);
+    lv_weights_free(&s->dit_weights);
+    if ((ret = lv_weights_new_from(&s->dit_weights, &from, s->dev, s->msg)) < 0)
+        return ret;
+    skip_others(s, s->dit_weights, part);
+    if ((ret = lv_dit_bind(&s->dit, &s->cfg.dit, s->dit_weights, part->prefix)) < 0 ||
+        (ret = lv_weights_finish(s->dit_weights)) < 0)
+        return ret;
+    return s->files.loras ? lv_loras_finish(s->files.loras, s->msg) : 0;
+}
+
+/* Names in the encoder, which is not run. */
+static void skip_encoder(LvSession *s)
+{
+    static const char *const names[] = { "encoder.", "conv1.", "quant_conv." };
+    char name[LV_PARAM_NAME];
+
+    for (int i = 0; i < (s->wan ? LV_COUNT(names) : 1); i++) {
+        snprintf(name, sizeof(name), "%s%s", s->files.vae.prefix, names[i]);
+        lv_weights_skip(s->vae_weights, name);
+    }
+}
+
+static int bind_decoder(LvSession *s)
+{
+    const LvPart *part = &s->files.vae;
+    char prefix[LV_PARAM_NAME];
+
+    if (s->wan)
+        return lv_wan_vae_bind(s->wan, &s->cfg.vae, 0, s->vae_weights, part->prefix);
+    snprintf(prefix, sizeof(prefix), "%sdecoder.", part->prefix);
+    return lv_tae_bind(&s->tae, &s->cfg.vae, 0, s->vae_weights, prefix);
+}
+
+static int bind_vae(LvSession *s, int described)
+{
+    LvWeightsFrom from = from_part(s, &s->files.vae, described);
+    int ret;
+
+    free(s->wan);
+    s->wan = NULL;
+    lv_weights_free(&s->vae_weights);
+    if (s->cfg.vae.kind == LV_VAE_WAN && !(s->wan = calloc(1, sizeof(*s->wan))))
+        return lv_fail(s->msg, LV_ERR(ENOMEM), "out of memory");
+    if ((ret = lv_weights_new_from(&s->vae_weights, &from, s->dev, s->msg)) < 0)
+        return ret;
+    skip_others(s, s->vae_weights, &s->files.vae);
+    skip_encoder(s);
+    if ((ret = bind_decoder(s)) < 0)
+        return ret;
+    return lv_weights_finish(s->vae_weights);
+}
+
+/* Trace and plan all networks; what was planned before is freed. */
+static int plan_networks(LvSession *s)
 {
     int ret;
 
-    if ((ret = lv_weights_new(&s->weights, s->file, s->dev, s->msg)) < 0 ||
-        (ret = lv_weights_new(&s->text_weights, s->file, s->dev, s->msg)) < 0)
+    lv_program_free(&s->net.prog);
+    lv_program_free(&s->side.prog);
+    for (int i = 0; i < LV_DECODERS; i++)
+        lv_program_free(&s->decoder[i].net.prog);
+    if ((ret = lv_text_plan(s)) < 0 || (ret = lv_denoise_plan(s)) < 0)
         return ret;
-    lv_weights_skip(s->weights, "text.");
-    lv_weights_skip(s->weights, "vae.encoder.");
-    lv_weights_skip(s->text_weights, "dit.");
-    lv_weights_skip(s->text_weights, "vae.");
-    lv_weights_skip(s->text_weights, "tokenizer.");
-    if ((ret = open_tokenizer(s)) < 0 ||
-        (ret = lv_dit_bind(&s->dit, &s->cfg.dit, s->weights, "dit.")) < 0 ||
-        (ret = lv_tae_bind(&s->tae, &s->cfg.vae, 0, s->weights, "vae.decoder.")) < 0 ||
-        (ret = lv_umt5_bind(&s->text, &s->cfg.text, s->text_weights, "text.")) < 0 ||
-        (ret = lv_weights_finish(s->weights)) < 0)
-        return ret;
-    return lv_weights_finish(s->text_weights);
+    return lv_decode_plan(s);
 }
 
 static int choose_sampler(LvSession *s)
@@ -72,7 +169,7 @@ static int choose_sampler(LvSession *s)
 
     if (named <= LV_SAMPLER_AUTO)
         return lv_fail(s->msg, LV_ERR_MODEL, "%s: unknown sampler '%s'",
-                       lv_safetensors_path(s->file), v->sampler);
+                       path_of(s), v->sampler);
     s->sampler_kind = s->opt.sampler ? s->opt.sampler : named;
     v->steps        = s->opt.steps ? s->opt.steps : v->steps;
     v->shift        = s->opt.shift ? s->opt.shift : v->shift;
@@ -97,12 +194,13 @@ static int choose_size(LvSession *s)
 {
     LvVideoConfig *v = &s->cfg.video;
     const int *patch = s->cfg.dit.patch;
-    int scale = s->tae.decoder.scale * s->cfg.vae.patch;
+    int scale = s->wan ? LV_WAN_SCALE : s->tae.decoder.scale * s->cfg.vae.patch;
 
     v->width   = s->opt.width ? s->opt.width : v->width;
     v->height  = s->opt.height ? s->opt.height : v->height;
     v->frames  = s->opt.clip_frames ? s->opt.clip_frames : v->frames;
-    lv_tae_latent_size(&s->tae, &s->cfg, s->size);
+    lv_config_latents(&s->cfg, s->wan ? LV_WAN_FRAMES : s->tae.decoder.frames, scale,
+                      s->size);
     s->rows    = s->size[1] * scale;
     s->cols    = s->size[2] * scale;
     if (s->size[0] > 1024 || s->size[1] / patch[1] > 1024 || s->size[2] / patch[2] > 1024)
@@ -130,10 +228,14 @@ static void *take(Slab *slab, size_t bytes)
 static void lay_out_host(LvSession *s, Slab *slab)
 {
     size_t latent = lv_tensor_bytes(&s->in.latent);
+    const LvDecoder *d = &s->decoder[LV_REST];
+    size_t pictures = (size_t)d->rgb.dim[0] * 3 * sizeof(float) * (size_t)s->rows *
+                      (size_t)s->cols;
 
     s->x           = take(slab, latent);
-    s->z_host      = take(slab, lv_tensor_bytes(&s->z_in));
-    s->rgb         = take(slab, lv_tensor_bytes(&s->rgb_out));
+    s->z_host      = take(slab, lv_tensor_bytes(&d->z));
+    s->rgb_tile    = take(slab, lv_tensor_bytes(&d->rgb));
+    s->rgb         = take(slab, pictures);
     s->memory_zero = take(slab, s->memory_bytes);
     for (int i = 0; i < s->branches; i++)
         s->v[i] = take(slab, latent);
@@ -148,9 +250,10 @@ static void lay_out_device(LvSession *s, Slab *slab)
     s->velocity_dev = take(slab, latent);
     s->t            = take(slab, sizeof(*s->t));
     s->rope         = take(slab, lv_tensor_bytes(&s->in.rope));
-    s->z            = take(slab, lv_tensor_bytes(&s->z_in));
-    s->rgb_dev      = take(slab, lv_tensor_bytes(&s->rgb_out));
-    s->memory_dev   = take(slab, s->memory_bytes);
+    s->z            = take(slab, lv_tensor_bytes(&s->decoder[LV_REST].z));
+    s->rgb_dev      = take(slab, lv_tensor_bytes(&s->decoder[LV_REST].rgb));
+    s->memory_dev   = take(slab, s->memory_bytes * (size_t)s->tiles[0].nb *
+                                 (size_t)s->tiles[1].nb);
     for (int i = 0; i < s->branches; i++) {
         s->prompt[i].context = take(slab, sizeof(float) * (size_t)c->text_len *
                                           (size_t)c->text_dim);
@@ -168,25 +271,43 @@ static void size_state(LvSession *s)
     s->state_bytes = dev.at;
 }
 
+/* The largest of what the programs want of a kind. */
+static LvSizes largest_sizes(const LvSession *s)
+{
+    const LvSizes *all[] = { &s->net.sizes, &s->side.sizes,
+                             &s->decoder[LV_FIRST].net.sizes,
+                             &s->decoder[LV_REST].net.sizes };
+    LvSizes m = { 0 };
+
+    for (int i = 0; i < LV_COUNT(all); i++) {
+        m.arena   = LV_MAX(m.arena, all[i]->arena);
+        m.lower   = LV_MAX(m.lower, all[i]->lower);
+        m.thread  = LV_MAX(m.thread, all[i]->thread);
+    }
+    /* Both decoders pack the same weights. */
+    m.weights = s->net.sizes.weights + s->side.sizes.weights +
+                LV_MAX(all[2]->weights, all[3]->weights);
+    return m;
+}
+
 static int check_memory(LvSession *s)
 {
-    size_t text = s->side.sizes.arena, threads, need, have;
-    double mib  = 1024 * 1024;
+    LvSizes m = largest_sizes(s);
+    size_t threads = m.thread * (size_t)s->dev->threads, need, have;
+    double mib     = 1024 * 1024;
 
-    threads = LV_MAX(s->net.sizes.thread, s->decoder.sizes.thread);
-    threads = LV_MAX(threads, s->side.sizes.thread) * (size_t)s->dev->threads;
-    s->arena_bytes  = LV_MAX(s->net.sizes.arena, s->decoder.sizes.arena);
+    s->arena_bytes  = m.arena;
     size_state(s);
-    s->weight_bytes = s->net.sizes.weights + s->decoder.sizes.weights +
-                      s->side.sizes.weights;
-    s->work_bytes   = LV_MAX(s->arena_bytes, text) + s->state_bytes +
-                      s->host_bytes + threads;
-    need = s->weight_bytes + s->work_bytes;
+    s->weight_bytes = m.weights + lv_weights_bytes(s->dit_weights) +
+                      lv_weights_bytes(s->vae_weights);
+    s->work_bytes   = s->arena_bytes + s->state_bytes + s->host_bytes + threads;
+    need = LV_MAX(s->weight_bytes + s->work_bytes, s->text_bytes + s->state_bytes +
+                                                   s->host_bytes);
     have = s->opt.memory_limit ? s->opt.memory_limit : s->dev->fn->available(s->dev);
     lv_msg(s->msg, LV_MSG_VERBOSE, "memory: weights %.1f MiB, arena %.1f MiB (bound "
-           "%.1f), state %.1f MiB, threads %.1f MiB", s->weight_bytes / mib,
-           s->arena_bytes / mib, LV_MAX(s->net.sizes.lower, s->decoder.sizes.lower) / mib,
-           (s->state_bytes + s->host_bytes) / mib, threads / mib);
+           "%.1f), state %.1f MiB, threads %.1f MiB; text encoder, before them, %.1f MiB",
+           s->weight_bytes / mib, s->arena_bytes / mib, m.lower / mib,
+           (s->state_bytes + s->host_bytes) / mib, threads / mib, s->text_bytes / mib);
     if (need <= have)
         return 0;
     return lv_fail(s->msg, LV_ERR(ENOMEM), "%dx%d, %d frames need %.1f MiB (weights "
@@ -197,7 +318,8 @@ static int check_memory(LvSession *s)
 
 static int open_prompts(LvSession *s)
 {
-    const char *text[LV_BRANCHES] = { s->opt.prompt, s->opt.negative };
+    const char *negative = s->opt.negative ? s->opt.negative : s->files.negative;
+    const char *text[LV_BRANCHES] = { s->opt.prompt, negative };
     size_t max = (size_t)s->cfg.dit.text_len;
     int ret = 0;
 
@@ -215,13 +337,16 @@ static int open_all(LvSession *s)
     const LvDeviceOptions dev = { .threads = s->opt.threads, .isa = s->opt.isa };
     int ret;
 
-    if ((ret = lv_safetensors_open(&s->file, s->opt.model, s->msg)) < 0 ||
-        (ret = lv_config_read(&s->cfg, s->file, s->msg)) < 0 ||
-        (ret = lv_device_open(&s->dev, s->opt.device, &dev, s->msg)) < 0 ||
-        (ret = bind_networks(s)) < 0 || (ret = choose_sampler(s)) < 0 ||
-        (ret = choose_precision(s)) < 0 || (ret = choose_size(s)) < 0 ||
-        (ret = open_prompts(s)) < 0 || (ret = lv_text_plan(s)) < 0 ||
-        (ret = lv_denoise_plan(s)) < 0 || (ret = lv_decode_plan(s)) < 0)
+    if ((ret = lv_files_open(&s->files, s->opt.model, s->opt.loras, s->opt.nb_loras,
+                             s->msg)) < 0)
+        return ret;
+    s->cfg = s->files.cfg;
+    if ((ret = lv_device_open(&s->dev, s->opt.device, &dev, s->msg)) < 0 ||
+        (ret = choose_precision(s)) < 0 || (ret = open_tokenizer(s)) < 0 ||
+        (ret = bind_dit(s, 1)) < 0 || (ret = bind_vae(s, 1)) < 0 ||
+        (ret = check_text(s)) < 0 || (ret = choose_sampler(s)) < 0 ||
+        (ret = choose_size(s)) < 0 || (ret = lv_decode_tiles(s)) < 0 ||
+        (ret = open_prompts(s)) < 0 || (ret = plan_networks(s)) < 0)
         return ret;
     return check_memory(s);
 }
@@ -237,6 +362,7 @@ int lv_session_open(LvSession **out, const LvSessionOptions *opt, const LvMsg *m
     s->opt = *opt;
     ret    = open_all(s);
     s->opt.model = s->opt.prompt = s->opt.negative = s->opt.device = s->opt.isa = NULL;
+    s->opt.loras = NULL;
     if (ret < 0)
         lv_session_close(out);
     return ret;
@@ -250,11 +376,14 @@ void lv_session_close(LvSession **out)
         return;
     lv_program_free(&s->net.prog);
     lv_program_free(&s->side.prog);
-    lv_program_free(&s->decoder.prog);
+    for (int i = 0; i < LV_DECODERS; i++)
+        lv_program_free(&s->decoder[i].net.prog);
+    lv_decode_free_tiles(s);
     lv_sampler_free(&s->sampler);
-    lv_weights_free(&s->weights);
-    lv_weights_free(&s->text_weights);
+    lv_weights_free(&s->dit_weights);
+    lv_weights_free(&s->vae_weights);
     lv_dit_free(&s->dit);
+    free(s->wan);
     lv_umt5_free(&s->text);
     lv_tokenizer_close(&s->tokenizer);
     for (int i = 0; i < LV_BRANCHES; i++)
@@ -265,7 +394,7 @@ void lv_session_close(LvSession **out)
     }
     lv_free(s->host);
     lv_device_close(&s->dev);
-    lv_safetensors_close(&s->file);
+    lv_files_close(&s->files);
     free(s);
     *out = NULL;
 }
@@ -291,7 +420,8 @@ void lv_session_cancel(LvSession *s)
 static double fraction(const LvSession *s, int stage, double done)
 {
     double denoise = s->net.sizes.flops * s->branches * s->cfg.video.steps;
-    double decode  = s->decoder.sizes.flops * s->size[0];
+    double decode  = s->decoder[LV_REST].net.sizes.flops * s->size[0] *
+                     s->tiles[0].nb * s->tiles[1].nb;
 
     if (stage < LV_STAGE_DENOISE)
         return 0;
@@ -311,19 +441,27 @@ int lv_session_step(LvSession *s, int stage, int step, int steps, int layer,
     return atomic_load(&s->cancelled) ? LV_ERR_CANCELLED : 0;
 }
 
-static int allocate(LvSession *s)
+static int allocate_state(LvSession *s)
 {
     void *state = NULL;
-    int ret;
+    int ret = lv_device_alloc(s->dev, &state, s->state_bytes, "state");
 
-    if ((ret = lv_device_alloc(s->dev, &s->arena, s->arena_bytes, "arena")) < 0 ||
-        (ret = lv_device_alloc(s->dev, &state, s->state_bytes, "state")) < 0)
+    if (ret < 0)
         return ret;
     s->state = state;
     if (!(s->host = lv_alloc(s->host_bytes)))
         return lv_fail(s->msg, LV_ERR(ENOMEM), "no memory for %zu bytes", s->host_bytes);
     lay_out_host(s, &(Slab) { .base = s->host });
     lay_out_device(s, &(Slab) { .base = s->state });
+    return 0;
+}
+
+static int allocate_arena(LvSession *s)
+{
+    int ret = lv_device_alloc(s->dev, &s->arena, s->arena_bytes, "arena");
+
+    if (ret < 0)
+        return ret;
     return lv_sampler_new(&s->sampler, s->sampler_kind, s->cfg.video.steps,
                           s->cfg.video.shift, lv_tensor_numel(&s->in.latent), s->msg);
 }
@@ -342,21 +480,38 @@ static int fill_rope(LvSession *s)
     return ret;
 }
 
-static int load(LvSession *s)
+/* Bind the weights, and make all programs ready with them. */
+static int build(LvSession *s)
 {
-    double start = lv_seconds();
-    int ret = lv_session_step(s, LV_STAGE_LOAD, 0, 1, 0, 0);
+    int ret;
 
-    if (ret < 0 || (ret = allocate(s)) < 0 || (ret = fill_rope(s)) < 0 ||
+    if ((ret = bind_dit(s, 0)) < 0 || (ret = bind_vae(s, 0)) < 0 ||
+        (ret = plan_networks(s)) < 0 ||
+        (ret = lv_program_build(s->side.prog, s->arena)) < 0 ||
         (ret = lv_program_build(s->net.prog, s->arena)) < 0 ||
-        (ret = lv_program_build(s->decoder.prog, s->arena)) < 0)
+        (ret = lv_decode_build(s)) < 0)
         return ret;
+    lv_weights_drop(s->dit_weights);
+    lv_weights_drop(s->vae_weights);
     lv_program_bind(s->net.prog, s->in.latent, s->latent);
     lv_program_bind(s->net.prog, s->in.t, s->t);
     lv_program_bind(s->net.prog, s->in.rope, s->rope);
     lv_program_bind(s->net.prog, s->velocity, s->velocity_dev);
-    lv_program_bind(s->decoder.prog, s->z_in, s->z);
-    lv_program_bind(s->decoder.prog, s->rgb_out, s->rgb_dev);
+    return 0;
+}
+
+/* The text encoder runs before the other networks are there. */
+static int load(LvSession *s)
+{
+    double start;
+    int ret = lv_session_step(s, LV_STAGE_LOAD, 0, 1, 0, 0);
+
+    if (ret < 0 || (ret = allocate_state(s)) < 0 || (ret = fill_rope(s)) < 0 ||
+        (ret = lv_text_encode(s)) < 0)
+        return ret;
+    start = lv_seconds();
+    if ((ret = allocate_arena(s)) < 0 || (ret = build(s)) < 0)
+        return ret;
     s->loaded = 1;
     s->seconds[LV_STAGE_LOAD] += lv_seconds() - start;
     return 0;
@@ -370,6 +525,8 @@ static int begin_clip(LvSession *s)
     if ((!s->loaded && (ret = load(s)) < 0) || (ret = lv_text_run(s)) < 0)
         return ret;
     lv_philox_normal(s->x, n, s->opt.seed, lv_noise_stream(s->clip, LV_NOISE_START, 0));
+    for (size_t i = 0; i < n; i++)
+        s->x[i] *= lv_sampler_scale(s->sampler);
     lv_sampler_start(s->sampler, s->opt.seed,
                      lv_noise_stream(s->clip, LV_NOISE_RENOISE, 0));
     if ((ret = lv_denoise_run(s)) < 0)

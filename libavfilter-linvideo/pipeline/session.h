@@ -20,9 +20,11 @@
 #include "graph/graph.h"
 #include "model/config.h"
 #include "model/dit.h"
+#include "model/files.h"
 #include "model/tae.h"
 #include "model/tokenizer.h"
 #include "model/umt5.h"
+#include "model/wan_vae.h"
 #include "model/weights.h"
 #include "pipeline/sample.h"
 
@@ -55,9 +57,16 @@ typedef struct LvSessionOptions {
     const char *isa;     ///< leaves of the CPU; NULL: the best
     int threads;
     size_t memory_limit; ///< bytes; 0: what the device has free
+    int tile;            ///< pixels; 0: pictures are decoded whole
+    int cache;           ///< LvCacheMode
+    const LvLoraFile *loras; ///< [nb_loras]
+    int nb_loras;
     void (*progress)(void *opaque, const LvProgress *p); ///< may be NULL
     void *opaque;
 } LvSessionOptions;
+
+/** Whether features of prompts are kept on disk: AUTO where the encoder is large. */
+enum LvCacheMode { LV_CACHE_AUTO, LV_CACHE_OFF, LV_CACHE_ON };
 
 /** Ids of a prompt, and what the encoder and the network's text side make of it. */
 typedef struct LvPrompt {
@@ -65,7 +74,8 @@ typedef struct LvPrompt {
     int nb;
     float *context; ///< device, [text_len,text_dim]
     void *kv;       ///< device, k and v of every layer
-    int stale;      ///< ids changed since context and kv were made
+    int stale;      ///< ids changed since the context was made
+    int kv_stale;   ///< the context changed since kv were made
 } LvPrompt;
 
 /** A traced and planned network. */
@@ -76,17 +86,37 @@ typedef struct LvNet {
 
 enum { LV_COND, LV_UNCOND, LV_BRANCHES };
 
+/** Where tiles of a picture lie along an axis, and how much each counts. */
+typedef struct LvTiles {
+    int nb, size;   ///< size in latents
+    int *start;     ///< [nb], in latents
+    float *weight;  ///< [nb,pixels of a tile]: those of all tiles sum up to 1
+} LvTiles;
+
+enum { LV_MEMORIES = 64 };
+
+/** A decoder traced for a frame: for the first of a clip, or for any other. */
+typedef struct LvDecoder {
+    LvNet net;
+    LvTensor z, rgb;               ///< of a tile
+    LvTensor memory[LV_MEMORIES];  ///< state, of id LV_ID_NONE where it is not touched
+    int nb;
+} LvDecoder;
+
+enum { LV_FIRST, LV_REST, LV_DECODERS };
+
 typedef struct LvSession {
     const LvMsg *msg;
     LvSessionOptions opt;      ///< strings are not kept
-    LvSafetensors *file;
+    LvFiles files;
     LvModelConfig cfg;         ///< video.* as chosen
     LvDevice *dev;
     LvTokenizer *tokenizer;
-    LvWeights *weights, *text_weights;
+    LvWeights *dit_weights, *vae_weights;
     LvDit dit;
-    LvUmt5 text;
+    LvUmt5 text;               ///< described; its data are there while it runs
     LvTae tae;
+    LvWanVae *wan;             ///< NULL: the decoder is a TAE
     LvDtype dtype;             ///< of activations between products
     int sampler_kind;
     int size[3];               ///< of the latents: F, Y, X
@@ -99,9 +129,9 @@ typedef struct LvSession {
     LvNet side;                ///< its text side
     LvTensor context_in;
     LvDitInputs side_out;
-    LvNet decoder;
-    LvTensor z_in, rgb_out;
-    LvTaeState memory;
+    LvDecoder decoder[LV_DECODERS]; ///< a TAE has but LV_REST
+    LvTiles tiles[2];          ///< of rows, of columns
+    size_t text_bytes;         ///< that encoding a prompt takes at most
 
     int loaded;
     void *arena;
@@ -111,10 +141,10 @@ typedef struct LvSession {
     float *x, *v[LV_BRANCHES]; ///< latents and velocities, host
     float *latent, *velocity_dev, *t, *rope; ///< device
     float *z, *rgb_dev;        ///< device
-    char *memory_dev;          ///< device: of all MemBlocks
-    char *memory_zero;         ///< host: what they begin with
-    size_t memory_bytes;
-    float *z_host, *rgb;       ///< host
+    char *memory_dev;          ///< device: state of the decoder, for each tile
+    char *memory_zero;         ///< host: what it begins with
+    size_t memory_bytes;       ///< of one tile
+    float *z_host, *rgb_tile, *rgb; ///< host
     LvPrompt prompt[LV_BRANCHES];
     LvSampler *sampler;
 
@@ -165,11 +195,22 @@ int lv_net_plan(LvNet *net, LvGraph **g, LvDevice *dev);
 /** text.c: tokenize into p->ids. */
 int lv_text_tokenize(LvSession *s, LvPrompt *p, const char *text);
 
-/** text.c: bring context and kv of all branches up to date. */
+/** text.c: make the features of prompts that changed; and with them bring kv of all
+ *  branches up to date. */
+int lv_text_encode(LvSession *s);
 int lv_text_run(LvSession *s);
+
+/** cache.c: features [nb,dim] of ids from disk, and to it. 1: they were there; 0: not, or
+ *  there is no cache. */
+int lv_cache_load(const LvSession *s, const int32_t *ids, int nb, float *features);
+void lv_cache_store(const LvSession *s, const int32_t *ids, int nb,
+                    const float *features);
 
 /** text.c: trace and plan the network's text side. */
 int lv_text_plan(LvSession *s);
+
+/** text.c: weights of the text encoder; described: without data. */
+int lv_text_weights(LvSession *s, int described, LvWeights **w);
 
 /** text.c: let the network read k and v of a branch. */
 void lv_text_bind(LvSession *s, int branch);
@@ -181,8 +222,12 @@ size_t lv_text_kv_bytes(const LvSession *s);
 int lv_denoise_plan(LvSession *s);
 int lv_denoise_run(LvSession *s);
 
-/** decode.c: trace and plan the decoder; begin a clip; decode one latent frame. */
+/** decode.c: lay out tiles; trace and plan the decoder; build and bind it; begin a clip;
+ *  decode one latent frame. */
+int lv_decode_tiles(LvSession *s);
+void lv_decode_free_tiles(LvSession *s);
 int lv_decode_plan(LvSession *s);
+int lv_decode_build(LvSession *s);
 int lv_decode_begin(LvSession *s);
 int lv_decode_run(LvSession *s);
 

@@ -8,14 +8,30 @@
 
 #include "pipeline/session.h"
 
+enum { MAX_IDS = 4096 };
+
+/* Wan's own models: what is too long is cut, as the reference does. */
+static int shorten(LvSession *s, int32_t *ids, int nb)
+{
+    int max = s->cfg.dit.text_len;
+
+    if (nb <= max)
+        return nb;
+    lv_msg(s->msg, LV_MSG_WARNING, "the prompt has %d pieces, the model takes %d: the rest "
+           "is left out", nb, max);
+    ids[max - 1] = ids[nb - 1];
+    return max;
+}
+
 int lv_text_tokenize(LvSession *s, LvPrompt *p, const char *text)
 {
-    int max = s->cfg.dit.text_len, nb;
-    int32_t ids[4096];
+    int32_t ids[MAX_IDS];
+    int max = s->files.bundle ? s->cfg.dit.text_len : MAX_IDS, nb;
 
     nb = lv_tokenizer_encode(s->tokenizer, text, ids, max, s->msg);
     if (nb < 0)
         return nb;
+    nb = shorten(s, ids, nb);
     for (int i = 0; i < nb; i++)
         if (ids[i] < 0 || ids[i] >= s->cfg.text.vocab)
             return lv_fail(s->msg, LV_ERR_MODEL, "tokenizer gives id %d, the text "
@@ -26,7 +42,180 @@ int lv_text_tokenize(LvSession *s, LvPrompt *p, const char *text)
     return 0;
 }
 
-int lv_text_plan(LvSession *s)
+/* The encoder runs layer by layer, over the prompt's own length. The weights of a layer
+ * are bound for it, and let go behind it. */
+
+static int plan_layer(LvSession *s, int layer, int nb, LvNet *net, LvTensor *x, LvTensor *y)
+{
+    const int shape[] = { nb, s->cfg.text.dim };
+    LvGraph *g = lv_graph_new(s->msg);
+
+    if (!g)
+        return lv_fail(s->msg, LV_ERR(ENOMEM), "text: out of memory");
+    *x = lv_external(g, "x", LV_F32, 2, shape);
+    *y = layer == s->cfg.text.layers ? lv_umt5_trace_norm(g, &s->text, *x)
+       : lv_umt5_trace_block(g, &s->text, layer, *x, s->dtype);
+    lv_output(g, *y, "y");
+    return lv_net_plan(net, &g, s->dev);
+}
+
+static int hook(void *opaque, const LvRecord *next, int index, int count)
+{
+    LvSession *s = opaque;
+
+    (void)next, (void)index, (void)count;
+    return atomic_load(&s->cancelled) ? LV_ERR_CANCELLED : 0;
+}
+
+static int run_net(LvSession *s, LvNet *net, void *arena)
+{
+    int ret = lv_program_build(net->prog, arena);
+
+    return ret < 0 ? ret : lv_program_run(net->prog, hook, s);
+}
+
+/* x [nb,dim] through a layer, in place, the layer being bound. */
+static int run_bound(LvSession *s, int layer, int nb, void *x_dev, void *y_dev)
+{
+    const LvDeviceFns *fn = s->dev->fn;
+    LvNet net   = { 0 };
+    void *arena = NULL;
+    LvTensor x, y;
+    int ret = plan_layer(s, layer, nb, &net, &x, &y);
+
+    if (ret >= 0)
+        ret = lv_device_alloc(s->dev, &arena, net.sizes.arena, "text");
+    if (ret >= 0) {
+        lv_program_bind(net.prog, x, x_dev);
+        lv_program_bind(net.prog, y, y_dev);
+        ret = run_net(s, &net, arena);
+    }
+    lv_program_free(&net.prog);
+    fn->free(s->dev, arena);
+    return ret;
+}
+
+static int run_layer(LvSession *s, int layer, int nb, void *x_dev, void *y_dev)
+{
+    const char *prefix = s->files.text.prefix;
+    LvWeights *w = NULL;
+    int ret = lv_text_weights(s, 0, &w);
+
+    if (ret >= 0)
+        ret = layer == s->cfg.text.layers ? lv_umt5_bind_norm(&s->text, w, prefix)
+                                          : lv_umt5_bind_block(&s->text, layer, w, prefix);
+    if (ret >= 0)
+        ret = run_bound(s, layer, nb, x_dev, y_dev);
+    if (w)
+        lv_weights_drop(w);
+    lv_weights_free(&w);
+    return ret;
+}
+
+/* Rows of the embedding to x on the device. */
+static int embed(LvSession *s, const LvPrompt *p, float *x, void *x_dev)
+{
+    LvWeights *w = NULL;
+    size_t bytes = sizeof(*x) * (size_t)p->nb * (size_t)s->cfg.text.dim;
+    int ret = lv_text_weights(s, 1, &w);
+
+    if (ret >= 0)
+        ret = lv_umt5_embed(&s->text, w, s->files.text.prefix, p->ids, p->nb, x);
+    if (ret >= 0)
+        ret = s->dev->fn->upload(s->dev, x_dev, x, bytes);
+    lv_weights_free(&w);
+    return ret;
+}
+
+/* All layers; the features come to x. */
+static int run_encoder(LvSession *s, const LvPrompt *p, float *x, void *dev[2])
+{
+    int layers   = s->cfg.text.layers, ret = embed(s, p, x, dev[0]);
+    size_t bytes = sizeof(*x) * (size_t)p->nb * (size_t)s->cfg.text.dim;
+
+    for (int i = 0; i <= layers && ret >= 0; i++) {
+        if ((ret = lv_session_step(s, LV_STAGE_TEXT, i, layers + 1, 0, 0)) >= 0)
+            ret = run_layer(s, i, p->nb, dev[i % 2], dev[(i + 1) % 2]);
+    }
+    return ret < 0 ? ret : s->dev->fn->download(s->dev, x, dev[(layers + 1) % 2], bytes);
+}
+
+/* ids to features x[nb,dim]: from the cache, or by the encoder. */
+static int features(LvSession *s, const LvPrompt *p, float *x)
+{
+    const LvDeviceFns *fn = s->dev->fn;
+    size_t bytes = sizeof(*x) * (size_t)p->nb * (size_t)s->cfg.text.dim;
+    void *dev[2] = { NULL, NULL };
+    int ret = 0;
+
+    if (lv_cache_load(s, p->ids, p->nb, x))
+        return 0;
+    for (int i = 0; i < 2 && ret >= 0; i++)
+        ret = lv_device_alloc(s->dev, &dev[i], bytes, "text");
+    if (ret >= 0)
+        ret = run_encoder(s, p, x, dev);
+    for (int i = 0; i < 2; i++)
+        fn->free(s->dev, dev[i]);
+    if (ret >= 0)
+        lv_cache_store(s, p->ids, p->nb, x);
+    return ret;
+}
+
+/* ids to context; zero rows stay behind the features. */
+static int encode(LvSession *s, LvPrompt *p)
+{
+    size_t n = sizeof(float) * (size_t)s->cfg.dit.text_len * (size_t)s->cfg.dit.text_dim;
+    float *x = lv_alloc(n);
+    int ret  = x ? features(s, p, x) : lv_fail(s->msg, LV_ERR(ENOMEM),
+                                               "text: out of memory");
+
+    if (ret >= 0)
+        ret = s->dev->fn->upload(s->dev, p->context, x, n);
+    lv_free(x);
+    return ret;
+}
+
+int lv_text_encode(LvSession *s)
+{
+    double start = lv_seconds();
+    int ret = 0;
+
+    for (int i = 0; i < s->branches && ret >= 0; i++) {
+        LvPrompt *p = &s->prompt[i];
+        if (!p->stale || (ret = encode(s, p)) < 0)
+            continue;
+        p->stale    = 0;
+        p->kv_stale = 1;
+    }
+    s->seconds[LV_STAGE_TEXT] += lv_seconds() - start;
+    return ret;
+}
+
+/* The network's text side */
+
+/* What the encoder takes: a layer with its weights, over as long a prompt as there can
+ * be. */
+static int plan_encoder(LvSession *s)
+{
+    size_t row = sizeof(float) * (size_t)s->cfg.text.dim, rows = (size_t)s->cfg.dit.text_len;
+    LvWeights *w = NULL;
+    LvNet net    = { 0 };
+    LvTensor x, y;
+    int ret = lv_text_weights(s, 1, &w);
+
+    if (ret >= 0)
+        ret = lv_umt5_bind_block(&s->text, 0, w, s->files.text.prefix);
+    if (ret >= 0)
+        ret = plan_layer(s, 0, (int)rows, &net, &x, &y);
+    if (ret >= 0)
+        s->text_bytes = net.sizes.arena + net.sizes.weights + lv_weights_bytes(w) +
+                        net.sizes.thread * (size_t)s->dev->threads + 3 * rows * row;
+    lv_program_free(&net.prog);
+    lv_weights_free(&w);
+    return ret;
+}
+
+static int plan_side(LvSession *s)
 {
     const int shape[] = { s->cfg.dit.text_len, s->cfg.dit.text_dim };
     LvGraph *g = lv_graph_new(s->msg);
@@ -38,6 +227,13 @@ int lv_text_plan(LvSession *s)
     return lv_net_plan(&s->side, &g, s->dev);
 }
 
+int lv_text_plan(LvSession *s)
+{
+    int ret = plan_encoder(s);
+
+    return ret < 0 ? ret : plan_side(s);
+}
+
 static size_t kv_layer_bytes(const LvSession *s)
 {
     return LV_ROUND_UP((size_t)s->cfg.dit.text_len * s->cfg.dit.dim *
@@ -47,61 +243,6 @@ static size_t kv_layer_bytes(const LvSession *s)
 size_t lv_text_kv_bytes(const LvSession *s)
 {
     return 2 * kv_layer_bytes(s) * (size_t)s->cfg.dit.layers;
-}
-
-/* The encoder, which is traced for the prompt's own length. */
-static int plan_encoder(LvSession *s, const LvPrompt *p, LvNet *net, LvTensor *ids,
-                        LvTensor *features)
-{
-    LvGraph *g = lv_graph_new(s->msg);
-
-    if (!g)
-        return lv_fail(s->msg, LV_ERR(ENOMEM), "text: out of memory");
-    *ids      = lv_external(g, "ids", LV_I32, 1, &p->nb);
-    *features = lv_umt5_trace(g, &s->text, *ids, s->dtype);
-    lv_output(g, *features, "features");
-    return lv_net_plan(net, &g, s->dev);
-}
-
-static int hook(void *opaque, const LvRecord *next, int index, int count)
-{
-    LvSession *s = opaque;
-
-    (void)next;
-    return lv_session_step(s, LV_STAGE_TEXT, index, count, 0, 0);
-}
-
-static int run_net(LvSession *s, LvNet *net, void *arena)
-{
-    int ret = lv_program_build(net->prog, arena);
-
-    return ret < 0 ? ret : lv_program_run(net->prog, hook, s);
-}
-
-/* ids to context; zero rows stay behind the features. */
-static int encode(LvSession *s, LvPrompt *p)
-{
-    size_t ids_bytes = (size_t)p->nb * sizeof(*p->ids);
-    const LvDeviceFns *fn = s->dev->fn;
-    LvTensor ids, features;
-    LvNet net = { 0 };
-    void *arena = NULL, *dev_ids = NULL;
-    int ret = plan_encoder(s, p, &net, &ids, &features);
-
-    if (ret < 0)
-        return ret;
-    if ((ret = lv_device_alloc(s->dev, &arena, net.sizes.arena, "text")) >= 0 &&
-        (ret = lv_device_alloc(s->dev, &dev_ids, ids_bytes, "text")) >= 0)
-        ret = fn->upload(s->dev, dev_ids, p->ids, ids_bytes);
-    if (ret >= 0) {
-        lv_program_bind(net.prog, ids, dev_ids);
-        lv_program_bind(net.prog, features, p->context);
-        ret = run_net(s, &net, arena);
-    }
-    lv_program_free(&net.prog);
-    fn->free(s->dev, dev_ids);
-    fn->free(s->dev, arena);
-    return ret;
 }
 
 static void bind_kv(LvSession *s, LvProgram *prog, const LvDitInputs *to,
@@ -120,46 +261,21 @@ void lv_text_bind(LvSession *s, int branch)
     bind_kv(s, s->net.prog, &s->in, &s->prompt[branch]);
 }
 
-static int run_side(LvSession *s, LvPrompt *p)
-{
-    void *arena;
-    int ret = lv_device_alloc(s->dev, &arena, s->side.sizes.arena, "text");
-
-    if (ret < 0)
-        return ret;
-    lv_program_bind(s->side.prog, s->context_in, p->context);
-    bind_kv(s, s->side.prog, &s->side_out, p);
-    ret = run_net(s, &s->side, arena);
-    s->dev->fn->free(s->dev, arena);
-    return ret;
-}
-
-static int clear_context(LvSession *s, LvPrompt *p)
-{
-    size_t n = (size_t)s->cfg.dit.text_len * s->cfg.dit.text_dim * sizeof(float);
-    void *zero = lv_alloc(n);
-    int ret    = zero ? s->dev->fn->upload(s->dev, p->context, zero, n)
-                      : lv_fail(s->msg, LV_ERR(ENOMEM), "text: out of memory");
-
-    lv_free(zero);
-    return ret;
-}
-
 int lv_text_run(LvSession *s)
 {
-    double start = lv_seconds();
-    int ret = 0;
+    double start;
+    int ret = lv_text_encode(s);
 
+    start = lv_seconds();
     for (int i = 0; i < s->branches && ret >= 0; i++) {
         LvPrompt *p = &s->prompt[i];
-        if (!p->stale)
+        if (!p->kv_stale)
             continue;
-        if ((ret = clear_context(s, p)) < 0 || (ret = encode(s, p)) < 0 ||
-            (ret = run_side(s, p)) < 0)
-            break;
-        p->stale = 0;
+        lv_program_bind(s->side.prog, s->context_in, p->context);
+        bind_kv(s, s->side.prog, &s->side_out, p);
+        ret = lv_program_run(s->side.prog, hook, s);
+        p->kv_stale = ret < 0;
     }
-    lv_weights_forget(s->text_weights);
     s->seconds[LV_STAGE_TEXT] += lv_seconds() - start;
     return ret;
 }

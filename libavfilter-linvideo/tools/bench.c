@@ -21,6 +21,7 @@
 #include "model/config.h"
 #include "model/dit.h"
 #include "model/tae.h"
+#include "model/wan_vae.h"
 
 enum { MAX_INPUTS = 2 * LV_MAX_LAYERS + 8, MAX_LAYERS = LV_MAX_LAYERS + 1,
        MAX_REPS = 1000, MAX_TARGETS = 512 };
@@ -603,6 +604,56 @@ static int trace_tae(Bench *b, const Work *w)
     return 0;
 }
 
+/* Wan's decoder */
+
+/* Memory and values for a tensor that is described. */
+static void random_tensor(Bench *b, LvTensor *t)
+{
+    if (t->rank && lv_has(t))
+        *t = take_weight(b, (LvDtype)t->dtype, t->rank, t->dim);
+}
+
+static void random_wan(Bench *b, LvWanHalf *h)
+{
+    random_tensor(b, &h->w);
+    random_tensor(b, &h->b);
+    for (int i = 0; i < h->layers; i++) {
+        LvWanLayer *l = &h->layer[i];
+        LvTensor *all[] = { &l->norm[0], &l->norm[1], &l->w[0], &l->w[1], &l->b[0],
+                            &l->b[1], &l->side_w, &l->side_b };
+        for (int k = 0; k < LV_COUNT(all); k++)
+            random_tensor(b, all[k]);
+        for (int k = 0; k < 3 && l->kind == LV_WAN_ATTN; k++) {
+            random_tensor(b, &l->part_w[k]);
+            random_tensor(b, &l->part_b[k]);
+        }
+    }
+}
+
+/* All of a clip: b latent frames of a x a, the first of which is one picture */
+static int trace_wan_vae(Bench *b, const Work *w)
+{
+    const LvTaeConfig cfg = { .kind = LV_VAE_WAN, .channels = 16, .patch = 1, .width = 96 };
+    const LvWeightsFrom from = { .wide = b->act };
+    LvWeights *weights = NULL;
+    LvWanVae *m = calloc(1, sizeof(*m));
+    LvWanState state;
+    int ret = m ? lv_weights_new_from(&weights, &from, b->dev, &b->msg) : -ENOMEM;
+
+    if (ret >= 0)
+        ret = lv_wan_vae_bind(m, &cfg, 0, weights, "");
+    if (ret >= 0)
+        random_wan(b, &m->decoder);
+    for (int k = 0; k < w->b && ret >= 0; k++) {
+        lv_wan_vae_trace_decoder(b->graph, m, INPUT(b, LV_F32, 4, 1, w->a, w->a, 16), !k,
+                                 b->act, &state);
+        for (int i = 0; i < state.nb; i++)
+            keep_input(b, state.t[i]);
+    }
+    lv_weights_free(&weights);
+    free(m);
+    return ret;
+}
 #define DIT_480P(n, name)                                                       \
     { name, trace_wan, 32760, n, 0, ON_GPU, 0,                                   \
       "Wan 1.3B, one forward, 81 frames of 832x480, " #n " of 30 layers linear" }
@@ -639,6 +690,8 @@ static const Work works[] = {
     LAYER(16384, NEVER), LAYER(32768, ON_GPU), LAYER(65536, ON_GPU),
     { "tae-256", trace_tae, 32, 5, 0, ALWAYS, 0,
       "TAEHV decoder (taew2_1), 17 frames of 256x256" },
+    { "wan-vae-256", trace_wan_vae, 32, 5, 0, NEVER, 0,
+      "Wan's decoder, 17 frames of 256x256" },
     { "op-linear", trace_linear, 1280, DIM, DIM, ON_CPU, 0,
       "projection, [1280,1536] to 1536" },
     { "op-linear-up", trace_linear, 1280, DIM, FFN, ON_CPU, 0,

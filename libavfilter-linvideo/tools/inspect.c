@@ -6,14 +6,15 @@
 
 #include "tools/tools.h"
 
+#include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/model.h"
 #include "base/common.h"
-#include "base/safetensors.h"
-#include "model/config.h"
+#include "model/files.h"
 #include "pipeline/session.h"
 
 /* More than any machine has: planning is to succeed here. */
@@ -21,7 +22,8 @@
 
 typedef struct Network {
     const char *name;
-    const char *prefix; ///< of its tensors
+    const LvSource *src;
+    char prefix[96];    ///< of its tensors
     int tensors;
     double parameters, bytes;
     int types[LV_DTYPE_NB];
@@ -35,10 +37,11 @@ typedef struct Memory {
 
 typedef struct Report {
     LvMsg msg;
-    const char *name, *size, *graph;
+    const char *name, *size, *graph, *device;
     int json, tensors;
     char path[LV_PATH_SIZE];
-    LvSafetensors *file;
+    LvFiles files;
+    LvSource *single;     ///< a network's file alone; NULL: a model
     LvModelConfig cfg;
     Network network[5];
     Memory memory[2];
@@ -49,28 +52,42 @@ enum { NETWORKS = 5, MEMORIES = 2 };
 
 /* Gathering */
 
+static void count_network(Network *n)
+{
+    for (int i = 0; i < lv_source_count(n->src); i++) {
+        const LvFileTensor *t = lv_source_at(n->src, i);
+
+        if (strncmp(t->name, n->prefix, strlen(n->prefix)))
+            continue;
+        n->tensors++;
+        n->parameters += t->dtype == LV_U8 ? 0 : t->numel;
+        n->bytes      += t->size;
+        n->types[t->dtype]++;
+    }
+}
+
 static void count_tensors(Report *r)
 {
-    static const char *const prefixes[NETWORKS][2] = {
-        { "dit", "dit." }, { "text", "text." }, { "decoder", "vae.decoder." },
-        { "encoder", "vae.encoder." }, { "tokenizer", "tokenizer." },
+    const LvFiles *f = &r->files;
+    const struct {
+        const char *name;
+        const LvPart *part;
+        const char *more;
+    } parts[NETWORKS] = {
+        { "dit", &f->dit, "" }, { "text", &f->text, "" },
+        { "decoder", &f->vae, "decoder." }, { "encoder", &f->vae, "encoder." },
+        { "tokenizer", NULL, "tokenizer." },
     };
 
     for (int k = 0; k < NETWORKS; k++) {
         Network *n = &r->network[k];
 
-        n->name   = prefixes[k][0];
-        n->prefix = prefixes[k][1];
-        for (int i = 0; i < lv_safetensors_count(r->file); i++) {
-            const LvFileTensor *t = lv_safetensors_at(r->file, i);
-
-            if (strncmp(t->name, n->prefix, strlen(n->prefix)))
-                continue;
-            n->tensors++;
-            n->parameters += t->dtype == LV_U8 ? 0 : t->numel;
-            n->bytes      += t->size;
-            n->types[t->dtype]++;
-        }
+        n->name = parts[k].name;
+        n->src  = parts[k].part ? parts[k].part->src : f->dit.src;
+        snprintf(n->prefix, sizeof(n->prefix), "%s%s",
+                 parts[k].part ? parts[k].part->prefix : "", parts[k].more);
+        if (parts[k].part || f->bundle)
+            count_network(n);
     }
 }
 
@@ -92,6 +109,7 @@ static int plan(Report *r)
         p.prompt       = "a";
         p.precision    = m->value;
         p.memory_limit = NO_LIMIT;
+        p.device       = r->device;
         p.log          = opened ? NULL : lv_tool_log;
         p.log_level    = LINVIDEO_LOG_ERROR;
         if (r->size && linvideo_params_set(&p, "size", r->size) < 0)
@@ -108,13 +126,38 @@ static int plan(Report *r)
     return opened ? 0 : ret;
 }
 
+static int is_json(const char *path)
+{
+    size_t n = strlen(path);
+
+    return n > 5 && !strcmp(path + n - 5, ".json") && !strstr(path, ".index.json");
+}
+
+/* A file that is no bundle is one network. */
+static int open_file(Report *r)
+{
+    int ret = is_json(r->path) ? 0 : lv_source_open(&r->single, r->path, &r->msg);
+
+    if (ret < 0 || (r->single && !lv_source_meta(r->single, LV_CONFIG_KEY) &&
+                    lv_part_find(r->single).kind != LV_PART_NONE))
+        return ret;
+    lv_source_close(&r->single);
+    return lv_files_open(&r->files, r->path, NULL, 0, &r->msg);
+}
+
 static int gather(Report *r)
 {
     int ret = lv_model_find(r->path, r->name, &r->msg);
 
-    if (ret < 0 || (ret = lv_safetensors_open(&r->file, r->path, &r->msg)) < 0 ||
-        (ret = lv_config_read(&r->cfg, r->file, &r->msg)) < 0)
+    if (ret < 0 || (ret = open_file(r)) < 0)
         return ret;
+    if (r->single) {
+        r->network[0] = (Network) { .name = lv_part_name(lv_part_find(r->single).kind),
+                                    .src = r->single };
+        count_network(&r->network[0]);
+        return 0;
+    }
+    r->cfg = r->files.cfg;
     count_tensors(r);
     return plan(r);
 }
@@ -158,8 +201,32 @@ static void print_config(const Report *r)
     printf("  text       %d rows of %d\n", d->text_len, d->text_dim);
     printf("text         UMT5, %d layers of %d, %d heads of %d, MLP of %d, %d pieces\n",
            t->layers, t->dim, t->heads, t->dim_attn / t->heads, t->dim_ffn, t->vocab);
-    printf("decoder      TAEHV, pixels in patches of %d x %d\n", r->cfg.vae.patch,
-           r->cfg.vae.patch);
+    if (r->cfg.vae.kind == LV_VAE_WAN)
+        printf("decoder      Wan's, %d channels next to the pixels\n", r->cfg.vae.width);
+    else
+        printf("decoder      TAEHV, pixels in patches of %d x %d\n", r->cfg.vae.patch,
+               r->cfg.vae.patch);
+}
+
+static void print_part(const LvPart *p)
+{
+    static const char *const layouts[LV_LAYOUT_NB] = { "the reference", "diffusers",
+                                                       "llama.cpp" };
+
+    printf("%-12s %s, names of %s%s%s\n", lv_part_name(p->kind), lv_source_path(p->src),
+           layouts[p->layout], p->prefix[0] ? " behind " : "", p->prefix);
+}
+
+static void print_files(const Report *r)
+{
+    const LvFiles *f = &r->files;
+
+    if (f->bundle)
+        return;
+    putchar('\n');
+    print_part(&f->dit);
+    print_part(&f->text);
+    print_part(&f->vae);
 }
 
 static void print_networks(const Report *r)
@@ -203,11 +270,10 @@ static void print_memory(const Report *r)
     }
 }
 
-static void print_tensors(const Report *r)
+static void print_source(const LvSource *src)
 {
-    putchar('\n');
-    for (int i = 0; i < lv_safetensors_count(r->file); i++) {
-        const LvFileTensor *t = lv_safetensors_at(r->file, i);
+    for (int i = 0; i < lv_source_count(src); i++) {
+        const LvFileTensor *t = lv_source_at(src, i);
 
         printf("%-48s %-5s [", t->name, lv_dtype_name(t->dtype));
         for (int k = 0; k < t->rank; k++)
@@ -216,13 +282,22 @@ static void print_tensors(const Report *r)
     }
 }
 
+static void print_tensors(const Report *r)
+{
+    putchar('\n');
+    if (r->single)
+        print_source(r->single);
+    for (int i = 0; i < r->files.nb_src; i++)
+        print_source(r->files.src[i]);
+}
+
 /* JSON */
 
 static json_t *networks_json(const Report *r)
 {
     json_t *all = json_object();
 
-    for (int k = 0; k < NETWORKS; k++) {
+    for (int k = 0; k < NETWORKS && r->network[k].name; k++) {
         const Network *n = &r->network[k];
         json_t *types = json_object();
 
@@ -262,12 +337,10 @@ static json_t *dit_json(const LvDitConfig *d)
                      "attention", kinds);
 }
 
-static json_t *tensors_json(const Report *r)
+static void put_source(json_t *all, const LvSource *src)
 {
-    json_t *all = json_object();
-
-    for (int i = 0; i < lv_safetensors_count(r->file); i++) {
-        const LvFileTensor *t = lv_safetensors_at(r->file, i);
+    for (int i = 0; i < lv_source_count(src); i++) {
+        const LvFileTensor *t = lv_source_at(src, i);
         json_t *shape = json_array();
 
         for (int k = 0; k < t->rank; k++)
@@ -275,7 +348,28 @@ static json_t *tensors_json(const Report *r)
         json_object_set_new(all, t->name, json_pack("{s:s, s:o}", "dtype",
                             lv_dtype_name(t->dtype), "shape", shape));
     }
+}
+
+static json_t *tensors_json(const Report *r)
+{
+    json_t *all = json_object();
+
+    if (r->single)
+        put_source(all, r->single);
+    for (int i = 0; i < r->files.nb_src; i++)
+        put_source(all, r->files.src[i]);
     return all;
+}
+
+static int dump_json(const Report *r, json_t *root)
+{
+    if (root && r->tensors)
+        json_object_set_new(root, "tensors", tensors_json(r));
+    if (!root || json_dumpf(root, stdout, JSON_INDENT(2)))
+        return lv_fail(&r->msg, -ENOMEM, "out of memory");
+    putchar('\n');
+    json_decref(root);
+    return 0;
 }
 
 static int print_json(const Report *r)
@@ -298,13 +392,7 @@ static int print_json(const Report *r)
         "frames", r->info.clip_frames, "tokens", r->info.tokens,
         "memory", memory_json(r));
 
-    if (root && r->tensors)
-        json_object_set_new(root, "tensors", tensors_json(r));
-    if (!root || json_dumpf(root, stdout, JSON_INDENT(2)))
-        return lv_fail(&r->msg, -ENOMEM, "out of memory");
-    putchar('\n');
-    json_decref(root);
-    return 0;
+    return dump_json(r, root);
 }
 
 /* Graphs */
@@ -342,7 +430,7 @@ static int dump(Report *r)
     if (!strcmp(r->graph, "dit"))
         lv_program_dump(s->net.prog, stdout);
     else if (!strcmp(r->graph, "decode"))
-        lv_program_dump(s->decoder.prog, stdout);
+        lv_program_dump(s->decoder[LV_REST].net.prog, stdout);
     else if (!(ret = dump_encoder(s)))
         lv_program_dump(s->side.prog, stdout);
     lv_session_close(&s);
@@ -354,10 +442,12 @@ static int dump(Report *r)
 static void help(void)
 {
     puts("Usage: linvideo inspect [options] [FILE|NAME]\n\n"
-         "Tells what a model file holds: its networks, the kind of attention of each\n"
-         "layer, the clip it was made for, its sampler, and the memory that running it\n"
-         "needs. Without a name it is the model that generate uses.\n\n"
+         "Tells what a model holds, a bundle or a manifest: its networks and how they are\n"
+         "stored, the kind of attention of each layer, the clip it was made for, its\n"
+         "sampler, and the memory that running it needs; or what one network's file is.\n"
+         "Without a name it is the model that generate uses.\n\n"
          "  --size WxH            plan memory and graphs for frames of this size\n"
+         "  --device NAME         plan memory for this device\n"
          "  --graph NAME          print the ops of a network, in the order of running:\n"
          "                        text, dit or decode\n"
          "  --tensors             also list all tensors: name, type, shape\n"
@@ -372,6 +462,8 @@ static int set_option(Report *r, LvArgs *a)
         return r->tensors = 1, 0;
     if (!strcmp(a->name, "size"))
         return (r->size = lv_args_value(a)) ? 0 : -1;
+    if (!strcmp(a->name, "device"))
+        return (r->device = lv_args_value(a)) ? 0 : -1;
     if (strcmp(a->name, "graph"))
         return lv_tool_fail(-1, "no option \"%s\"; linvideo inspect --help lists them",
                             a->name);
@@ -411,10 +503,20 @@ static void put_message(void *opaque, int level, const char *line)
 static int print(Report *r)
 {
     if (r->graph)
-        return dump(r);
+        return r->single ? lv_tool_fail(-EINVAL, "graphs are of whole models") : dump(r);
     if (r->json)
-        return print_json(r);
+        return r->single ? dump_json(r, json_pack("{s:s, s:o}", "path", r->path, "networks",
+                                                  networks_json(r))) : print_json(r);
+    if (r->single) {
+        const LvPart part = lv_part_find(r->single);
+        print_part(&part);
+        print_networks(r);
+        if (r->tensors)
+            print_tensors(r);
+        return 0;
+    }
     print_config(r);
+    print_files(r);
     print_networks(r);
     print_memory(r);
     if (r->tensors)
@@ -437,7 +539,8 @@ int lv_cmd_inspect(int argc, char **argv)
             ret = print(r);
         ret = !ret ? LV_EXIT_OK : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
     }
-    lv_safetensors_close(&r->file);
+    lv_files_close(&r->files);
+    lv_source_close(&r->single);
     free(r);
     return ret;
 }

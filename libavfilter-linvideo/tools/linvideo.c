@@ -19,6 +19,8 @@ typedef struct Command {
 static const Command commands[] = {
     { "generate", lv_cmd_generate, "make a video from a text" },
     { "inspect",  lv_cmd_inspect,  "tell what a model file holds and needs" },
+    { "setup",    lv_cmd_setup,    "make a model of downloaded files" },
+    { "convert",  lv_cmd_convert,  "write weights in another form" },
     { "train",    lv_cmd_train,    "make a model from a recipe" },
     { "linearize", lv_cmd_linearize, "make attention of a model linear, in some layers" },
     { "distill",  lv_cmd_distill,  "make a model sample in a few steps" },

@@ -19,6 +19,8 @@ enum { LV_EXIT_OK, LV_EXIT_FAILED, LV_EXIT_USAGE, LV_EXIT_STOPPED };
 /* The subcommands. argv[0] is the name of the subcommand. Result: exit code. */
 int lv_cmd_generate(int argc, char **argv);
 int lv_cmd_inspect(int argc, char **argv);
+int lv_cmd_setup(int argc, char **argv);
+int lv_cmd_convert(int argc, char **argv);
 int lv_cmd_bench(int argc, char **argv);
 int lv_cmd_train(int argc, char **argv);
 int lv_cmd_dataset(int argc, char **argv);

@@ -109,6 +109,25 @@ const void *lv_conv_weight(LvCpu *cpu, const LvConvShape *s, const LvConv *conv,
     return pack_weight(cpu, scratch, &arg) < 0 ? NULL : scratch;
 }
 
+void lv_conv_end(const LvCpu *cpu, const LvConvEnd *e, float *t, float *tmp, size_t at,
+                 int rows)
+{
+    const LvDsp *dsp = cpu->dsp;
+    size_t n = (size_t)e->y->dim[2] * (size_t)e->y->dim[3];
+
+    for (int i = 0; i < rows; i++, t += n) {
+        size_t row = at + (size_t)i;
+        if (lv_has(e->r))
+            dsp->madd(t, t, NULL, lv_cpu_row(cpu, e->r, row, n, tmp), n);
+        if (e->y->dtype == LV_F32) {
+            dsp->act[e->act]((float *)e->y->data + row * n, t, n);
+        } else {
+            dsp->act[e->act](t, t, n);
+            lv_cpu_put(cpu, e->y, row, n, t);
+        }
+    }
+}
+
 /* The op */
 
 typedef struct ConvPriv {
@@ -196,26 +215,6 @@ int lv_cpu_build_conv(LvDevice *dev, const LvConvArgs *a, LvCall *call)
     return p->packed ? 0 : LV_ERR(ENOMEM);
 }
 
-/* y = act(t + r) over the rows of a band, from `at` on. */
-static void finish_band(const ConvJob *j, float *t, size_t at, int rows)
-{
-    const LvConvArgs *a = j->a;
-    const LvDsp *dsp = j->cpu->dsp;
-    size_t n   = row_size(a);
-    float *tmp = t + ROWS * n;
-
-    for (int i = 0; i < rows; i++, t += n) {
-        if (lv_has(&a->r))
-            dsp->madd(t, t, NULL, lv_cpu_row(j->cpu, &a->r, at + (size_t)i, n, tmp), n);
-        if (a->y.dtype == LV_F32) {
-            dsp->act[a->act]((float *)a->y.data + (at + (size_t)i) * n, t, n);
-        } else {
-            dsp->act[a->act](t, t, n);
-            lv_cpu_put(j->cpu, &a->y, at + (size_t)i, n, t);
-        }
-    }
-}
-
 static int band_job(void *arg, int job, int thread)
 {
     const ConvJob *j = arg;
@@ -233,7 +232,8 @@ static int band_job(void *arg, int job, int thread)
     int ret = lv_conv_run(j->priv->conv[band], thread, &data);
 
     if (ret >= 0 && !is_direct(a))
-        finish_band(j, data.y, at, b.rows);
+        lv_conv_end(j->cpu, &(LvConvEnd) { &a->r, &a->y, a->act }, data.y,
+                    (float *)data.y + ROWS * row_size(a), at, b.rows);
     return ret;
 }
 

@@ -47,4 +47,15 @@ int lv_conv_fits(const LvCpu *cpu, const LvConvShape *s, const LvConv *conv,
 const void *lv_conv_weight(LvCpu *cpu, const LvConvShape *s, const LvConv *conv,
                            int kind, void *scratch);
 
+/** How rows of a result are ended. */
+typedef struct LvConvEnd {
+    const LvTensor *r, *y;
+    int act; ///< LvAct
+} LvConvEnd;
+
+/** y = act(t + r) over `rows` rows of pictures, from row `at` of them all on; t and, behind
+ *  it, room for a row more lie in the thread's slab. */
+void lv_conv_end(const LvCpu *cpu, const LvConvEnd *e, float *t, float *tmp, size_t at,
+                 int rows);
+
 #endif /* LINVIDEO_BACKEND_CPU_CONV_H */

@@ -261,7 +261,7 @@ static const LvOpTable plan = {
     .attn_dx = lv_cpu_plan_attn_dx, .linattn_dx = lv_cpu_plan_linattn_dx,
     .conv_dx = lv_cpu_plan_conv_dx, .conv_dw = lv_cpu_plan_conv_dw,
     .linear = lv_cpu_plan_linear, .attn = lv_cpu_plan_attn,
-    .linattn = lv_cpu_plan_linattn, .conv = lv_cpu_plan_conv,
+    .linattn = lv_cpu_plan_linattn, .conv = lv_cpu_plan_conv, .conv3 = lv_cpu_plan_conv3,
     .norm = lv_cpu_plan_norm, .gate = lv_cpu_plan_gate,
     .qknorm = lv_cpu_plan_qknorm, .mix = lv_cpu_plan_mix, .add = lv_cpu_plan_add,
     .act = lv_cpu_plan_act, .glu = lv_cpu_plan_glu, .embed = lv_cpu_plan_embed,
@@ -281,7 +281,7 @@ static const LvOpTable build = {
     .attn_dx = lv_cpu_build_attn_dx, .linattn_dx = lv_cpu_build_linattn_dx,
     .conv_dx = lv_cpu_build_conv_dx, .conv_dw = lv_cpu_build_conv_dw,
     .linear = lv_cpu_build_linear, .attn = lv_cpu_build_attn,
-    .linattn = lv_cpu_build_linattn, .conv = lv_cpu_build_conv,
+    .linattn = lv_cpu_build_linattn, .conv = lv_cpu_build_conv, .conv3 = lv_cpu_build_conv3,
 };
 
 static const LvOpTable run = {

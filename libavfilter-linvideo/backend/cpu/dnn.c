@@ -710,7 +710,7 @@ static dnnl_status_t conv_pd(LvDnn *dnn, const Primitive *p, Desc md[ARG_NB],
     dnnl_status_t s        = conv_descs(desc, same_weight(dnn, desc), md);
 
     if (s == dnnl_success)
-        s = make_attr(attr, 0, desc->relu);
+        s = make_attr(attr, desc->sum, desc->relu);
     return s != dnnl_success ? s :
            forward_pd(dnn, pd, md, desc, dnnl_forward_inference, *attr);
 }

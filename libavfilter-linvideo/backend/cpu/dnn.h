@@ -103,6 +103,7 @@ typedef struct LvConvDesc {
     int out_type;              ///< LvDtype of what is written; f32 for LV_CONV_DW
     int bias;                  ///< 1: bias is added; LV_CONV_Y only
     int relu;                  ///< 1: max(y, 0) comes last; LV_CONV_Y only
+    int sum;                   ///< 1: y is added to; LV_CONV_Y and f32 only
 } LvConvDesc;
 
 /** What a convolution runs on; what it computes is written. */

@@ -176,7 +176,7 @@ LV_OPS(LV_CUDA_OP)
 /** X(name, Type): ops with a plan entry. */
 #define LV_CUDA_PLANS(X)                                                            \
     X(linear, Linear) X(linear_dx, LinearDx) X(conv, Conv) X(conv_dx, ConvDx)       \
-    X(conv_dw, ConvDw) X(attn, Attn) X(attn_dx, AttnDx)                             \
+    X(conv3, Conv3) X(conv_dw, ConvDw) X(attn, Attn) X(attn_dx, AttnDx)             \
     X(linattn, Linattn) X(linattn_dx, LinattnDx) X(norm_dx, NormDx)                 \
     X(gate_dx, GateDx) X(qknorm_dx, QknormDx) X(reduce, Reduce) X(loss, Loss)       \
     X(sqsum, Sqsum) X(mix_dx, MixDx)
@@ -184,7 +184,7 @@ LV_OPS(LV_CUDA_OP)
 /** X(name, Type): ops with a build entry. */
 #define LV_CUDA_BUILDS(X)                                                           \
     X(linear, Linear) X(linear_dx, LinearDx) X(linear_dw, LinearDw) X(conv, Conv)   \
-    X(conv_dx, ConvDx) X(conv_dw, ConvDw)
+    X(conv3, Conv3) X(conv_dx, ConvDx) X(conv_dw, ConvDw)
 
 #define LV_CUDA_PLAN(name, Type)  LV_CUDA_DECLARE(plan_##name, Type)
 #define LV_CUDA_BUILD(name, Type) LV_CUDA_DECLARE(build_##name, Type)

@@ -1,0 +1,169 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Convolutions over time and place: for every frame of the result a convolution for each
+ * frame of the kernel, which adds to the sum of those before it. Kernels want pictures to
+ * begin at whole 16 bytes: where they do not, copies are taken.
+ */
+
+#include "backend/cuda/cuda.h"
+
+/* Picture i of t. */
+static LvTensor picture(const LvTensor *t, int i)
+{
+    LvTensor p = *t;
+
+    p.dim[0] = 1;
+    p.data   = (char *)p.data + (size_t)i * lv_tensor_bytes(&p);
+    return p;
+}
+
+static size_t picture_bytes(const LvTensor *t)
+{
+    return lv_has(t) ? lv_tensor_bytes(t) / (size_t)t->dim[0] : 0;
+}
+
+static int is_aligned(const LvTensor *t)
+{
+    return picture_bytes(t) % 16 == 0;
+}
+
+/* A result's sum so far, and copies of what is not aligned: NULL for what is. */
+typedef struct Work {
+    void *sum, *r, *y, *x;
+} Work;
+
+static Work carve(const LvConv3Args *a, void *scratch, size_t *at)
+{
+    Work w = { NULL, NULL, NULL, NULL };
+
+    w.sum = lv_cuda_carve(scratch, at, sizeof(float) * lv_tensor_numel(&a->y) /
+                                       (size_t)a->y.dim[0]);
+    if (!is_aligned(&a->r))
+        w.r = lv_cuda_carve(scratch, at, picture_bytes(&a->r));
+    if (!is_aligned(&a->y))
+        w.y = lv_cuda_carve(scratch, at, picture_bytes(&a->y));
+    if (!is_aligned(&a->x))
+        w.x = lv_cuda_carve(scratch, at, picture_bytes(&a->x));
+    return w;
+}
+
+/* Another place for a picture, where there is one. */
+static LvTensor placed(LvTensor p, void *copy)
+{
+    p.data = copy ? copy : p.data;
+    return p;
+}
+
+static LvTensor tap_of(const LvConv3Args *a, int t)
+{
+    LvTensor w = a->w;
+
+    w.rank = 4;
+    for (int i = 0; i < LV_MAX_RANK; i++)
+        w.dim[i] = i < 4 ? a->w.dim[i + 1] : 1;
+    w.data = (char *)w.data + (size_t)t * lv_tensor_bytes(&w);
+    return w;
+}
+
+/* Frame i of prev and x. */
+static LvTensor frame_of(const LvConv3Args *a, int i)
+{
+    int before = a->prev.dim[0];
+
+    return i < before ? picture(&a->prev, i) : picture(&a->x, i - before);
+}
+
+/* The convolution of frame t of the kernel for result n: from r or the sum so far, to the
+ * sum or, with the last one, to y. */
+static LvConvArgs part_of(const LvConv3Args *a, int n, int t, const Work *w)
+{
+    int last = t == a->w.dim[0] - 1;
+    LvConvArgs c = { .x = placed(frame_of(a, n * a->step + t), w->x), .w = tap_of(a, t),
+                     .b = LV_NO_TENSOR, .r = picture(&a->y, n),
+                     .y = placed(picture(&a->y, n), w->y), .stride = 1, .pad = a->pad };
+
+    c.r.dtype = LV_F32;
+    c.r.data  = w->sum;
+    if (!t)
+        c.r = lv_has(&a->r) ? placed(picture(&a->r, n), w->r) : LV_NO_TENSOR;
+    if (last) {
+        c.b   = a->b;
+        c.act = a->act;
+    } else {
+        c.y.dtype = LV_F32;
+        c.y.data  = w->sum;
+    }
+    return c;
+}
+
+int lv_cuda_plan_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
+{
+    size_t scratch = 0;
+    const Work w   = carve(a, NULL, &call->scratch_bytes);
+
+    for (int t = 0; t < a->w.dim[0]; t++) {
+        LvConvArgs c = part_of(a, 0, t, &w);
+        LvCall one   = { 0 };
+        lv_cuda_plan_conv(dev, &c, &one);
+        call->weight_bytes += one.weight_bytes;
+        scratch = LV_MAX(scratch, one.scratch_bytes);
+    }
+    call->scratch_bytes += scratch;
+    return 0;
+}
+
+int lv_cuda_build_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
+{
+    const Work w = { NULL, NULL, NULL, NULL };
+    int ret = 0;
+
+    for (int t = 0; t < a->w.dim[0] && ret >= 0; t++) {
+        LvConvArgs c = part_of(a, 0, t, &w);
+        ret = lv_cuda_build_conv(dev, &c, call);
+    }
+    return ret;
+}
+
+static int copy_frame(LvCuda *cu, LvTensor to, LvTensor from)
+{
+    int unit = lv_tensor_bytes(&to) % 16 ? (int)lv_dtype_size((LvDtype)to.dtype) : 16;
+    size_t n = lv_tensor_bytes(&to) / (size_t)unit;
+
+    return LV_LAUNCH(cu, copy, lv_cuda_grid1(n), &to.data, &from.data, &n, &unit);
+}
+
+static int run_part(LvCuda *cu, const LvConv3Args *a, int n, int t, const Work *w,
+                    LvCall *rest)
+{
+    LvConvArgs c   = part_of(a, n, t, w);
+    LvTensor frame = frame_of(a, n * a->step + t);
+    int ret = w->x ? copy_frame(cu, c.x, frame) : 0;
+
+    return ret < 0 ? ret : lv_cuda_conv(&cu->dev, &c, rest);
+}
+
+static int run_frame(LvCuda *cu, const LvConv3Args *a, int n, const Work *w, LvCall *rest)
+{
+    LvTensor y = picture(&a->y, n);
+    int ret = w->r ? copy_frame(cu, placed(picture(&a->r, n), w->r), picture(&a->r, n)) : 0;
+
+    for (int t = 0; t < a->w.dim[0] && ret >= 0; t++)
+        ret = run_part(cu, a, n, t, w, rest);
+    return ret < 0 || !w->y ? ret : copy_frame(cu, y, placed(y, w->y));
+}
+
+int lv_cuda_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
+{
+    LvCuda *cu   = lv_cuda(dev);
+    size_t at    = 0;
+    const Work w = carve(a, call->scratch, &at);
+    LvCall rest  = { .scratch = (char *)call->scratch + at };
+    int ret = 0;
+
+    for (int n = 0; n < a->y.dim[0] && ret >= 0; n++)
+        ret = run_frame(cu, a, n, &w, &rest);
+    for (int i = 0; i < a->next.dim[0] && ret >= 0; i++)
+        ret = copy_frame(cu, picture(&a->next, i), frame_of(a, a->x.dim[0] + i));
+    return ret;
+}

@@ -1,0 +1,55 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Where tensors come from: a safetensors file, one cut into shards, or a GGUF file,
+ * seen alike.
+ * Floor F1 (base): knows containers, not what their tensors mean.
+ */
+
+#ifndef LINVIDEO_BASE_SOURCE_H
+#define LINVIDEO_BASE_SOURCE_H
+
+#include "base/gguf.h"
+#include "base/safetensors.h"
+
+typedef struct LvSource LvSource;
+
+/**
+ * Open a file by what it holds: GGUF, safetensors, or the index of shards (JSON with
+ * "weight_map": name of tensor -> plain name of a file beside it).
+ *
+ * @param[out] src freed with lv_source_close(); NULL on error
+ * @return as lv_safetensors_open(); LV_ERR_MODEL for an index that leaves its folder or
+ *         does not agree with its shards, and for PyTorch's own files
+ */
+int lv_source_open(LvSource **src, const char *path, const LvMsg *msg);
+
+/** See a file that is open, and outlives the source. 0 or -ENOMEM. */
+int lv_source_view(LvSource **src, const LvSafetensors *st, const LvMsg *msg);
+
+/** Free *src (with the files it opened) and set it to NULL. NULL is fine. */
+void lv_source_close(LvSource **src);
+
+/** As those of safetensors: tensors in order of their names. */
+int lv_source_count(const LvSource *src);
+const LvFileTensor *lv_source_at(const LvSource *src, int i);
+const LvFileTensor *lv_source_find(const LvSource *src, const char *name);
+
+/** Number of a tensor that source gave, for lv_source_at(). */
+int lv_source_index(const LvSource *src, const LvFileTensor *t);
+
+/** Let go of the pages that a tensor's data lie in, where the source mapped the file:
+ *  they come back when they are read again. */
+void lv_source_drop(const LvSource *src, const LvFileTensor *t);
+
+/** Value of a metadata key of a safetensors file, of the first shard that has it; NULL
+ *  when absent. */
+const char *lv_source_meta(const LvSource *src, const char *key);
+
+/** The GGUF file that it is, or NULL. */
+const LvGguf *lv_source_gguf(const LvSource *src);
+
+/** Path it was opened by. */
+const char *lv_source_path(const LvSource *src);
+
+#endif /* LINVIDEO_BASE_SOURCE_H */

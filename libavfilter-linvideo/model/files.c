@@ -1,0 +1,332 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "model/files.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "model/presets.h"
+
+enum { PATH_SIZE = 4096, LORAS_MAX = 32, MANIFEST_MAX = 1 << 20 };
+
+static int open_source(LvFiles *f, const char *path, const LvMsg *msg)
+{
+    int ret = lv_source_open(&f->src[f->nb_src], path, msg);
+
+    f->nb_src += ret >= 0;
+    return ret;
+}
+
+/* Bundles */
+
+static LvPart part_of(const LvSource *src, int kind, const char *prefix)
+{
+    LvPart p = { .src = src, .kind = kind };
+
+    strcpy(p.prefix, prefix);
+    return p;
+}
+
+static void take_spm(LvFiles *f, const LvFileTensor *t)
+{
+    f->spm      = t ? t->data : NULL;
+    f->spm_size = t ? t->size : 0;
+    f->spm_type = t ? t->dtype : LV_U8;
+}
+
+static int open_bundle(LvFiles *f, const LvLoraFile *loras, int nb_loras,
+                       const LvMsg *msg)
+{
+    const LvSource *src = f->src[0];
+    const char *text    = lv_source_meta(src, LV_CONFIG_KEY);
+    char file[512];
+    int ret;
+
+    if (!text)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: no linvideo bundle: its metadata has no '"
+                       LV_CONFIG_KEY "' (separate files need a manifest: linvideo setup "
+                       "writes one)", f->path);
+    snprintf(file, sizeof(file), "%s: " LV_CONFIG_KEY, f->path);
+    if ((ret = lv_config_parse(&f->cfg, text, file, msg)) < 0)
+        return ret;
+    f->bundle = 1;
+    f->dit    = part_of(src, LV_PART_DIT, "dit.");
+    f->text   = part_of(src, LV_PART_TEXT, "text.");
+    f->vae    = part_of(src, f->cfg.vae.kind == LV_VAE_WAN ? LV_PART_WAN_VAE : LV_PART_TAE,
+                        "vae.");
+    take_spm(f, lv_source_find(src, "tokenizer.spm"));
+    return nb_loras ? lv_loras_open(&f->loras, loras, nb_loras, msg) : 0;
+}
+
+/* Manifests */
+
+typedef struct Manifest {
+    LvFiles *f;
+    const json_t *root;
+    const LvMsg *msg;
+} Manifest;
+
+static int fail(const Manifest *m, const char *key, const char *what)
+{
+    char shown[LV_SHOW_SIZE];
+
+    return lv_fail(m->msg, LV_ERR_MODEL, "%s: %s %s", m->f->path,
+                   lv_text_show(shown, key, strlen(key)), what);
+}
+
+/* What a manifest may hold. */
+static const struct {
+    const char *section, *key; ///< section NULL: at the top
+} known[] = {
+    { NULL, "dit" }, { NULL, "text" }, { NULL, "vae" }, { NULL, "tokenizer" },
+    { NULL, "loras" }, { NULL, "preset" }, { NULL, "video" }, { NULL, "sampler" },
+    { NULL, "negative_prompt" }, { NULL, "latents" }, { "video", "width" },
+    { "video", "height" }, { "video", "frames" }, { "video", "fps" },
+    { "video", "fps_den" }, { "sampler", "solver" }, { "sampler", "steps" },
+    { "sampler", "shift" }, { "sampler", "guidance" },
+};
+
+static int is_known(const char *section, const char *key)
+{
+    for (int i = 0; i < LV_COUNT(known); i++)
+        if (!strcmp(known[i].key, key) &&
+            (section ? known[i].section && !strcmp(known[i].section, section)
+                     : !known[i].section))
+            return 1;
+    return 0;
+}
+
+static int check_keys(const Manifest *m, const char *section)
+{
+    const json_t *object = section ? json_object_get(m->root, section) : m->root;
+    const char *key;
+    json_t *value;
+
+    if (object && !json_is_object(object))
+        return fail(m, section, "is no object");
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
+        if (!is_known(section, key))
+            return fail(m, key, "is no key of a manifest");
+    return 0;
+}
+
+/* Path of a file that a manifest names. */
+static int path_of(char *path, const Manifest *m, const char *key, const json_t *name)
+{
+    const char *text = json_string_value(name), *slash = strrchr(m->f->path, '/');
+    int folder = slash && text && text[0] != '/' ? (int)(slash - m->f->path) + 1 : 0;
+
+    if (!text || !*text)
+        return fail(m, key, name ? "is no name of a file" : "is missing");
+    return snprintf(path, PATH_SIZE, "%.*s%s", folder, m->f->path, text) < PATH_SIZE ? 0 :
+           fail(m, key, "is too long");
+}
+
+static int open_part(const Manifest *m, const char *key, LvPart *part)
+{
+    LvFiles *f = m->f;
+    char path[PATH_SIZE];
+    int ret = path_of(path, m, key, json_object_get(m->root, key)), fits;
+
+    if (ret < 0 || (ret = open_source(f, path, m->msg)) < 0)
+        return ret;
+    *part = lv_part_find(f->src[f->nb_src - 1]);
+    fits  = part->kind == LV_PART_TAE ? !strcmp(key, "vae")
+                                      : !strcmp(key, lv_part_name(part->kind));
+    return fits ? 0 : lv_fail(m->msg, LV_ERR_MODEL, "%s: holds no %s network that is known",
+                              path, key);
+}
+
+static int open_tokenizer(const Manifest *m)
+{
+    const json_t *name = json_object_get(m->root, "tokenizer");
+    LvFiles *f = m->f;
+    char path[PATH_SIZE];
+    int ret;
+
+    if (name) {
+        if ((ret = path_of(path, m, "tokenizer", name)) < 0 ||
+            (ret = lv_map_open(&f->spm_map, path, m->msg)) < 0)
+            return ret;
+        f->spm      = f->spm_map.data;
+        f->spm_size = f->spm_map.size;
+        f->spm_type = LV_U8;
+        return 0;
+    }
+    take_spm(f, lv_source_find(f->text.src, "spiece_model"));
+    if (!f->spm && lv_source_gguf(f->text.src)) {
+        f->spm_made = lv_files_spm_of_gguf(lv_source_gguf(f->text.src), &f->spm_size);
+        f->spm      = f->spm_made;
+    }
+    return f->spm ? 0 : fail(m, "tokenizer", "is missing, and the text encoder's file holds "
+                             "none: it is the file spiece.model");
+}
+
+static int read_lora(const Manifest *m, const json_t *v, char *path, LvLoraFile *lora)
+{
+    const json_t *weight = json_object_get(v, "weight");
+    double w = weight ? json_number_value(weight) : 1;
+
+    if (!json_is_object(v) || (weight && !json_is_number(weight)) || !isfinite(w) ||
+        fabs(w) > 100)
+        return fail(m, "loras", "holds something that is no {\"file\", \"weight\"}");
+    *lora = (LvLoraFile) { path, (float)w };
+    return path_of(path, m, "loras", json_object_get(v, "file"));
+}
+
+static int open_loras(const Manifest *m, const LvLoraFile *more, int nb_more)
+{
+    const json_t *list = json_object_get(m->root, "loras");
+    size_t nb    = json_array_size(list);
+    char (*path)[PATH_SIZE] = calloc(nb + 1, sizeof(*path));
+    LvLoraFile *all = calloc(nb + (size_t)nb_more + 1, sizeof(*all));
+    int ret = path && all ? 0 : LV_ERR(ENOMEM);
+
+    if (ret >= 0 && ((list && !json_is_array(list)) || nb > LORAS_MAX))
+        ret = fail(m, "loras", "is no list, or too long");
+    for (size_t i = 0; i < nb && ret >= 0; i++)
+        ret = read_lora(m, json_array_get(list, i), path[i], &all[i]);
+    if (ret >= 0) {
+        memcpy(all + nb, more, (size_t)nb_more * sizeof(*all));
+        if (nb + (size_t)nb_more)
+            ret = lv_loras_open(&m->f->loras, all, (int)nb + nb_more, m->msg);
+    }
+    free(path);
+    free(all);
+    return ret;
+}
+
+static int read_latents(const Manifest *m)
+{
+    LvTaeConfig *c   = &m->f->cfg.vae;
+    const json_t *v  = json_object_get(m->root, "latents");
+    const char *text = json_string_value(v);
+    int plain = text && !strcmp(text, "plain");
+
+    if (v && !plain && (!text || strcmp(text, "normalised")))
+        return fail(m, "latents", "is neither \"normalised\" nor \"plain\"");
+    if (v && c->kind == LV_VAE_WAN)
+        return fail(m, "latents", "is for TAEHV decoders only");
+    for (int i = 0; i < c->channels && c->kind == LV_VAE_TAE && !plain; i++) {
+        c->mean[i] = 0;
+        c->std[i]  = 1;
+    }
+    return 0;
+}
+
+static int read_sizes(const Manifest *m)
+{
+    LvFiles *f = m->f;
+    int ret;
+
+    if ((ret = lv_part_dit(&f->cfg.dit, &f->dit, m->msg)) < 0 ||
+        (ret = lv_part_text(&f->cfg.text, &f->text, m->msg)) < 0 ||
+        (ret = lv_part_vae(&f->cfg.vae, &f->vae, m->msg)) < 0)
+        return ret;
+    if (f->cfg.text.dim != f->cfg.dit.text_dim)
+        return lv_fail(m->msg, LV_ERR_MODEL, "%s: the network wants features of %d, the "
+                       "text encoder makes %d", f->path, f->cfg.dit.text_dim,
+                       f->cfg.text.dim);
+    return 0;
+}
+
+static int read_settings(const Manifest *m)
+{
+    const json_t *preset   = json_object_get(m->root, "preset");
+    const json_t *negative = json_object_get(m->root, "negative_prompt");
+    const LvPreset *p      = lv_preset_find(preset ? json_string_value(preset) : "wan2.1");
+    LvFiles *f = m->f;
+
+    if (!p)
+        return fail(m, "preset", "is none of the known ones");
+    lv_preset_apply(&f->cfg.video, p);
+    if (negative && !json_is_string(negative))
+        return fail(m, "negative_prompt", "is no text");
+    f->negative = strdup(negative ? json_string_value(negative) : LV_WAN_NEGATIVE);
+    if (!f->negative)
+        return lv_fail(m->msg, LV_ERR(ENOMEM), "%s: out of memory", f->path);
+    return lv_config_video(&f->cfg.video, m->root, f->path, m->msg);
+}
+
+static int open_manifest(const Manifest *m, const LvLoraFile *loras, int nb_loras)
+{
+    LvFiles *f = m->f;
+    int ret;
+
+    if ((ret = check_keys(m, NULL)) < 0 || (ret = check_keys(m, "video")) < 0 ||
+        (ret = check_keys(m, "sampler")) < 0 || (ret = read_settings(m)) < 0 ||
+        (ret = open_part(m, "dit", &f->dit)) < 0 ||
+        (ret = open_part(m, "text", &f->text)) < 0 ||
+        (ret = open_part(m, "vae", &f->vae)) < 0 ||
+        (ret = open_tokenizer(m)) < 0 || (ret = read_sizes(m)) < 0 ||
+        (ret = read_latents(m)) < 0)
+        return ret;
+    return open_loras(m, loras, nb_loras);
+}
+
+static int read_manifest(LvFiles *f, const LvLoraFile *loras, int nb_loras,
+                         const LvMsg *msg)
+{
+    Manifest m = { .f = f, .msg = msg };
+    char shown[LV_SHOW_SIZE];
+    json_error_t error;
+    json_t *root;
+    LvMap map;
+    int ret = lv_map_open(&map, f->path, msg);
+
+    if (ret < 0)
+        return ret;
+    root = map.size <= MANIFEST_MAX
+         ? json_loadb((const char *)map.data, map.size, JSON_REJECT_DUPLICATES, &error)
+         : NULL;
+    if (map.size > MANIFEST_MAX)
+        ret = lv_fail(msg, LV_ERR_MODEL, "%s: %zu bytes, a manifest has at most %d",
+                      f->path, map.size, MANIFEST_MAX);
+    else if (!root)
+        ret = lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", f->path, error.line,
+                      lv_text_show(shown, error.text, strlen(error.text)));
+    else if (!json_is_object(root))
+        ret = lv_fail(msg, LV_ERR_MODEL, "%s: no object", f->path);
+    m.root = root;
+    if (ret >= 0)
+        ret = open_manifest(&m, loras, nb_loras);
+    json_decref(root);
+    lv_map_close(&map);
+    return ret;
+}
+
+int lv_files_open(LvFiles *f, const char *path, const LvLoraFile *loras, int nb_loras,
+                  const LvMsg *msg)
+{
+    size_t n = strlen(path);
+    int ret;
+
+    *f = (LvFiles) { .path = strdup(path) };
+    if (!f->path)
+        return lv_fail(msg, LV_ERR(ENOMEM), "%s: out of memory", path);
+    if (n > 5 && !strcmp(path + n - 5, ".json"))
+        ret = read_manifest(f, loras, nb_loras, msg);
+    else if ((ret = open_source(f, path, msg)) >= 0)
+        ret = open_bundle(f, loras, nb_loras, msg);
+    if (ret < 0)
+        lv_files_close(f);
+    return ret;
+}
+
+void lv_files_close(LvFiles *f)
+{
+    lv_loras_close(&f->loras);
+    for (int i = 0; i < f->nb_src; i++)
+        lv_source_close(&f->src[i]);
+    lv_map_close(&f->spm_map);
+    free(f->spm_made);
+    free(f->negative);
+    free(f->path);
+    *f = (LvFiles) { 0 };
+}

@@ -1,0 +1,64 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * The files of a model, opened: a bundle, or a manifest that names separate ones.
+ * Floor F4 (model): knows what parts a model has, not how they are run.
+ *
+ * A manifest is JSON; names of files are relative to its folder:
+ *   "dit", "text", "vae"   files of the networks, in any layout (safetensors, the index
+ *                          of shards, GGUF)
+ *   "tokenizer"            a sentencepiece model; not needed where "text" holds one
+ *   "loras"                [{"file": NAME, "weight": 1}, ...]
+ *   "preset"               name of a preset (see presets.h): sampler, steps, shift,
+ *                          guidance
+ *   "video"                {"width", "height", "frames", "fps", "fps_den"}
+ *   "sampler"              {"solver", "steps", "shift", "guidance"}
+ *   "negative_prompt"      taken when none is given
+ *   "latents"              of a TAEHV decoder: "normalised" (taew2_1) or "plain"
+ *                          (lighttaew2_1)
+ */
+
+#ifndef LINVIDEO_MODEL_FILES_H
+#define LINVIDEO_MODEL_FILES_H
+
+#include "base/map.h"
+#include "model/config.h"
+#include "model/lora.h"
+#include "model/recognise.h"
+
+enum { LV_FILES_MAX = 4 };
+
+typedef struct LvFiles {
+    LvModelConfig cfg;
+    LvPart dit, text, vae;
+    int bundle;            ///< 1: all parts are of one source
+    const void *spm;       ///< the tokenizer, a sentencepiece model; NULL: missing
+    size_t spm_size;
+    LvDtype spm_type;      ///< of the tensor that holds it; U8 elsewhere
+    LvLoras *loras;        ///< NULL: none
+    char *negative;        ///< NULL: none
+    char *path;
+    /* what has to be closed */
+    LvSource *src[LV_FILES_MAX];
+    int nb_src;
+    LvMap spm_map;
+    void *spm_made;
+} LvFiles;
+
+/**
+ * Open a bundle or, when path ends in ".json", a manifest.
+ *
+ * @param loras more of them than the manifest names
+ * @return 0; as lv_source_open(), lv_config_read(), lv_part_dit() and others
+ */
+int lv_files_open(LvFiles *f, const char *path, const LvLoraFile *loras, int nb_loras,
+                  const LvMsg *msg);
+
+/** Close all; a zeroed one is fine. */
+void lv_files_close(LvFiles *f);
+
+/** "tokenizer.ggml.*" of a GGUF file as a sentencepiece model, malloc'ed. NULL when it
+ *  has none, or *size is 0: out of memory. */
+void *lv_files_spm_of_gguf(const LvGguf *g, size_t *size);
+
+#endif /* LINVIDEO_MODEL_FILES_H */

@@ -1,0 +1,289 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "model/recognise.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/ops.h"
+#include "model/weights.h"
+
+enum { HEAD_DIM = 128, TEXT_LEN = 512, NAME_SIZE = 256, CHANNELS = 16 };
+
+/* Kinds */
+
+/* A tensor that only one network has, in one layout. */
+static const struct {
+    const char *name;
+    int rank; ///< 0: any
+    int kind, layout;
+} signs[] = {
+    { "text_embedding.0.weight", 0, LV_PART_DIT, LV_LAYOUT_ORIGINAL },
+    { "condition_embedder.text_embedder.linear_1.weight", 0, LV_PART_DIT, LV_LAYOUT_HF },
+    { "token_embedding.weight", 0, LV_PART_TEXT, LV_LAYOUT_ORIGINAL },
+    { "shared.weight", 0, LV_PART_TEXT, LV_LAYOUT_HF },
+    { "encoder.embed_tokens.weight", 0, LV_PART_TEXT, LV_LAYOUT_HF },
+    { "token_embd.weight", 0, LV_PART_TEXT, LV_LAYOUT_LLAMA },
+    { "decoder.middle.0.residual.0.gamma", 0, LV_PART_WAN_VAE, LV_LAYOUT_ORIGINAL },
+    { "decoder.mid_block.resnets.0.norm1.gamma", 0, LV_PART_WAN_VAE, LV_LAYOUT_HF },
+    { "decoder.1.weight", 4, LV_PART_TAE, LV_LAYOUT_ORIGINAL },
+    { ".lora_down.weight", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
+    { ".lora_A.weight", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
+    { ".lora_A.default.weight", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
+};
+
+/* Whether t's name is a prefix and then the sign; its length in *prefix. */
+static int has_sign(const LvFileTensor *t, int sign, size_t *prefix)
+{
+    size_t n = strlen(t->name), k = strlen(signs[sign].name);
+
+    if (n < k || strcmp(t->name + n - k, signs[sign].name) ||
+        (signs[sign].rank && t->rank != signs[sign].rank))
+        return 0;
+    *prefix = n - k;
+    return signs[sign].kind == LV_PART_LORA ||
+           (*prefix < LV_PREFIX_SIZE && (!*prefix || t->name[*prefix - 1] == '.'));
+}
+
+LvPart lv_part_find(const LvSource *src)
+{
+    LvPart part = { .src = src };
+    size_t n;
+
+    for (int k = 0; k < LV_COUNT(signs); k++)
+        for (int i = 0; i < lv_source_count(src); i++) {
+            const LvFileTensor *t = lv_source_at(src, i);
+
+            if (!has_sign(t, k, &n))
+                continue;
+            part.kind   = signs[k].kind;
+            part.layout = signs[k].layout;
+            if (part.kind != LV_PART_LORA)
+                memcpy(part.prefix, t->name, n);
+            return part;
+        }
+    return part;
+}
+
+const char *lv_part_name(int kind)
+{
+    static const char *const names[LV_PART_NB] = { "none", "dit", "text", "vae", "tae",
+                                                   "lora" };
+
+    return names[kind];
+}
+
+/* Sizes */
+
+static const LvFileTensor *find(const LvPart *p, const char *name)
+{
+    char full[NAME_SIZE];
+
+    if (snprintf(full, sizeof(full), "%s%s", p->prefix, name) >= NAME_SIZE)
+        return NULL;
+    return lv_source_find(p->src, full);
+}
+
+static int fail(const LvPart *p, const LvMsg *msg, int code, const char *name,
+                const char *what)
+{
+    return lv_fail(msg, code, "%s: %s%s %s", lv_source_path(p->src), p->prefix, name, what);
+}
+
+/* A size that a tensor tells: dimension i (-1: elements, -2: elements over the first). */
+typedef struct SizeRow {
+    const char *name[LV_LAYOUT_NB];
+    int dim;
+    size_t offset;  ///< of an int
+    int max;
+} SizeRow;
+
+static int64_t size_of(const LvFileTensor *t, int dim)
+{
+    if (dim == -2)
+        return t->rank && t->dim[0] ? (int64_t)t->numel / t->dim[0] : 0;
+    return dim < 0 ? (int64_t)t->numel : dim < t->rank ? t->dim[dim] : 0;
+}
+
+static int read_sizes(void *to, const LvPart *p, const SizeRow *rows, int nb,
+                      const LvMsg *msg)
+{
+    for (int i = 0; i < nb; i++) {
+        const char *name = rows[i].name[p->layout];
+        const LvFileTensor *t = find(p, name);
+        int64_t n;
+
+        if (!t)
+            return fail(p, msg, LV_ERR_MODEL, name, "is missing");
+        n = size_of(t, rows[i].dim);
+        if (n < 1 || n > rows[i].max)
+            return fail(p, msg, LV_ERR_MODEL, name, "has a size that is out of range");
+        *(int *)(void *)((char *)to + rows[i].offset) = (int)n;
+    }
+    return 0;
+}
+
+/* Layers: 1 + the highest number in names PREFIX BEGIN N ".". */
+static int count_layers(const LvPart *p, const char *begin)
+{
+    size_t n = strlen(p->prefix), k = strlen(begin);
+    int layers = 0, i;
+
+    for (int c = 0; c < lv_source_count(p->src); c++) {
+        const char *name = lv_source_at(p->src, c)->name;
+        if (!strncmp(name, p->prefix, n) && !strncmp(name + n, begin, k) &&
+            sscanf(name + n + k, "%6d.", &i) == 1 && i >= 0)
+            layers = LV_MAX(layers, i + 1);
+    }
+    return layers;
+}
+
+static int set_layers(int *layers, const LvPart *p, const char *begin, const LvMsg *msg)
+{
+    *layers = count_layers(p, begin);
+    return *layers >= 1 && *layers <= LV_MAX_LAYERS ? 0 :
+           fail(p, msg, LV_ERR_MODEL, begin, "N: no usable number of layers");
+}
+
+#define DIT(member)  offsetof(LvDitConfig, member)
+#define TEXT(member) offsetof(LvUmt5Config, member)
+#define VAE(member)  offsetof(LvTaeConfig, member)
+
+static const SizeRow dit_sizes[] = {
+    { { "patch_embedding.bias", "patch_embedding.bias", NULL }, -1, DIT(dim), 1 << 16 },
+    { { "blocks.0.ffn.0.bias", "blocks.0.ffn.net.0.proj.bias", NULL }, -1, DIT(ffn_dim),
+      1 << 18 },
+    { { "text_embedding.0.weight", "condition_embedder.text_embedder.linear_1.weight",
+        NULL }, 1, DIT(text_dim), 1 << 16 },
+    { { "time_embedding.0.weight", "condition_embedder.time_embedder.linear_1.weight",
+        NULL }, 1, DIT(freq_dim), 4096 },
+    { { "head.head.bias", "proj_out.bias", NULL }, -1, DIT(channels), 4 << 10 },
+};
+
+/* Parts of names that Wan's text-to-video network does not have. */
+static const char *const others[][2] = {
+    { "img_emb.", "image to video" },
+    { "image_embedder.", "image to video" },
+    { "k_img.", "image to video" },
+    { "add_k_proj.", "image to video" },
+    { "vace_", "VACE" },
+    { "local_attn.proj_l.", "sparse-linear attention (SLA)" },
+    { "attn_impl.proj_l.", "sparse-linear attention (SLA)" },
+    { "to_gate_compress.", "sparse attention (VSA)" },
+};
+
+static int refuse_others(const LvPart *p, const LvMsg *msg)
+{
+    for (int i = 0; i < lv_source_count(p->src); i++)
+        for (int k = 0; k < LV_COUNT(others); k++) {
+            const char *name = lv_source_at(p->src, i)->name;
+            if (strstr(name, others[k][0]))
+                return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: %s: this is a model for %s, "
+                               "only Wan2.1's text to video is known",
+                               lv_source_path(p->src), name, others[k][1]);
+        }
+    return 0;
+}
+
+int lv_part_dit(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
+{
+    const LvFileTensor *patch;
+    int in, ret;
+
+    *c = (LvDitConfig) { .patch = { 1, 2, 2 }, .eps = 1e-6f, .text_len = TEXT_LEN };
+    if ((ret = refuse_others(p, msg)) < 0 ||
+        (ret = read_sizes(c, p, dit_sizes, LV_COUNT(dit_sizes), msg)) < 0 ||
+        (ret = set_layers(&c->layers, p, "blocks.", msg)) < 0)
+        return ret;
+    if (!(patch = find(p, "patch_embedding.weight")))
+        return fail(p, msg, LV_ERR_MODEL, "patch_embedding.weight", "is missing (some GGUF "
+                    "files are without it: they need to be made anew)");
+    in           = (int)(patch->numel / 4 / (size_t)c->dim);
+    c->channels /= 4;
+    c->heads     = c->dim / HEAD_DIM;
+    if (in != CHANNELS || c->channels != CHANNELS)
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: %d channels in and %d out: only "
+                       "Wan2.1's text to video, with %d and %d, is known",
+                       lv_source_path(p->src), in, c->channels, CHANNELS, CHANNELS);
+    if (c->dim % HEAD_DIM || c->freq_dim % 2)
+        return fail(p, msg, LV_ERR_MODEL, "patch_embedding.bias", "has a size that is no "
+                    "multiple of 128");
+    return 0;
+}
+
+static const SizeRow text_sizes[] = {
+    { { "norm.weight", "encoder.final_layer_norm.weight", "enc.output_norm.weight" }, -1,
+      TEXT(dim), 1 << 16 },
+    { { "blocks.0.attn.q.weight", "encoder.block.0.layer.0.SelfAttention.q.weight",
+        "enc.blk.0.attn_q.weight" }, 0, TEXT(dim_attn), 1 << 16 },
+    { { "blocks.0.ffn.fc1.weight", "encoder.block.0.layer.1.DenseReluDense.wi_1.weight",
+        "enc.blk.0.ffn_up.weight" }, 0, TEXT(dim_ffn), 1 << 18 },
+    { { "blocks.0.pos_embedding.embedding.weight",
+        "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+        "enc.blk.0.attn_rel_b.weight" }, 1, TEXT(heads), 1024 },
+    { { "blocks.0.pos_embedding.embedding.weight",
+        "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+        "enc.blk.0.attn_rel_b.weight" }, 0, TEXT(buckets), 1024 },
+};
+
+int lv_part_text(LvUmt5Config *c, const LvPart *p, const LvMsg *msg)
+{
+    static const char *const layers[] = { "blocks.", "encoder.block.", "enc.blk." };
+    static const char *const tables[] = { "token_embedding.weight", "shared.weight",
+                                          "token_embd.weight" };
+    const LvFileTensor *table = find(p, tables[p->layout]);
+    int ret;
+
+    *c = (LvUmt5Config) { .max_distance = 128, .eps = 1e-6f };
+    if ((ret = read_sizes(c, p, text_sizes, LV_COUNT(text_sizes), msg)) < 0 ||
+        (ret = set_layers(&c->layers, p, layers[p->layout], msg)) < 0)
+        return ret;
+    if (!table && p->layout == LV_LAYOUT_HF)
+        table = find(p, "encoder.embed_tokens.weight");
+    if (!table || table->rank != 2 || table->dim[0] < 1 || table->dim[0] > 1 << 22)
+        return fail(p, msg, LV_ERR_MODEL, tables[p->layout], "is missing or of a size that "
+                    "is out of range");
+    c->vocab = (int)table->dim[0];
+    if (c->dim_attn % c->heads || c->buckets % 4 || c->max_distance <= c->buckets / 4)
+        return fail(p, msg, LV_ERR_MODEL, text_sizes[3].name[p->layout], "does not fit the "
+                    "other sizes");
+    return 0;
+}
+
+static const SizeRow vae_sizes[] = {
+    { { "conv2.bias", "post_quant_conv.bias", NULL }, -1, VAE(channels), LV_MAX_CHANNELS },
+    { { "decoder.head.0.gamma", "decoder.norm_out.gamma", NULL }, -1, VAE(width), 4096 },
+};
+
+static const SizeRow tae_sizes[] = {
+    { { "decoder.1.weight", NULL, NULL }, 1, VAE(channels), LV_MAX_CHANNELS },
+};
+
+/* Of Wan2.1's latents: they are stored as (z - mean) / std. */
+static const float latent_mean[CHANNELS] = {
+    -0.7571f, -0.7089f, -0.9113f, 0.1075f, -0.1745f, 0.9653f, -0.1517f, 1.5508f,
+    0.4134f, -0.0715f, 0.5517f, -0.3632f, -0.1922f, -0.9497f, 0.2503f, -0.2921f,
+};
+static const float latent_std[CHANNELS] = {
+    2.8184f, 1.4541f, 2.3275f, 2.6558f, 1.2196f, 1.7708f, 2.6052f, 2.0743f,
+    3.2687f, 2.1526f, 2.8652f, 1.5579f, 1.6382f, 1.1253f, 2.8251f, 1.9160f,
+};
+
+int lv_part_vae(LvTaeConfig *c, const LvPart *p, const LvMsg *msg)
+{
+    int wan = p->kind == LV_PART_WAN_VAE, ret;
+
+    *c  = (LvTaeConfig) { .kind = wan ? LV_VAE_WAN : LV_VAE_TAE, .patch = 1 };
+    ret = wan ? read_sizes(c, p, vae_sizes, LV_COUNT(vae_sizes), msg)
+              : read_sizes(c, p, tae_sizes, LV_COUNT(tae_sizes), msg);
+    if (ret < 0)
+        return ret;
+    if (c->channels != CHANNELS)
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: a decoder of %d latent channels, "
+                       "Wan2.1 has %d", lv_source_path(p->src), c->channels, CHANNELS);
+    memcpy(c->mean, latent_mean, sizeof(latent_mean));
+    memcpy(c->std, latent_std, sizeof(latent_std));
+    return 0;
+}

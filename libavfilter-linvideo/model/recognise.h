@@ -1,0 +1,49 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * What a file of weights is: which network, in which layout, under which prefix, and of
+ * which size.
+ * Floor F4 (model): knows names that tell networks apart; reads no values.
+ */
+
+#ifndef LINVIDEO_MODEL_RECOGNISE_H
+#define LINVIDEO_MODEL_RECOGNISE_H
+
+#include "base/source.h"
+#include "model/config.h"
+
+enum LvPartKind {
+    LV_PART_NONE,
+    LV_PART_DIT, LV_PART_TEXT, LV_PART_WAN_VAE, LV_PART_TAE,
+    LV_PART_LORA, ///< changes of a DiT
+    LV_PART_NB
+};
+
+enum { LV_PREFIX_SIZE = 64 };
+
+/** A network within a source. */
+typedef struct LvPart {
+    const LvSource *src;
+    int kind;                    ///< LvPartKind
+    int layout;                  ///< LvLayout
+    char prefix[LV_PREFIX_SIZE]; ///< of its tensors' names
+} LvPart;
+
+/** Find the network in a source; kind is LV_PART_NONE when there is none. */
+LvPart lv_part_find(const LvSource *src);
+
+/** Name of a kind: "dit", "text", "vae", "tae", "lora". */
+const char *lv_part_name(int kind);
+
+/**
+ * Sizes of a network from its tensors' shapes; all else as Wan2.1 has it (512 rows of
+ * text, norms' eps, 128 channels a head of the DiT).
+ *
+ * @return 0; LV_ERR_MODEL: a tensor that tells a size is missing or of a size out of
+ *         range; LV_ERR_UNSUPPORTED: another network (image to video, VACE, Wan2.2 5B...)
+ */
+int lv_part_dit(LvDitConfig *cfg, const LvPart *part, const LvMsg *msg);
+int lv_part_text(LvUmt5Config *cfg, const LvPart *part, const LvMsg *msg);
+int lv_part_vae(LvTaeConfig *cfg, const LvPart *part, const LvMsg *msg);
+
+#endif /* LINVIDEO_MODEL_RECOGNISE_H */

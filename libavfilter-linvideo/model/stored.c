@@ -1,0 +1,261 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "model/stored.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+
+#define META_KEY "_quantization_metadata"
+#define MARKER   "scaled_fp8"
+
+enum { NAME_SIZE = LV_PARAM_NAME, TURBO_BLOCK = 128 };
+
+/* Formats that a file may name. */
+static const char *const formats[] = { "float8_e4m3fn", "float8_e5m2", "int8",
+                                       "int8_tensorwise", "int8_rowwise" };
+
+static int fail(LvWeights *w, const char *name, const char *what)
+{
+    return lv_fail(lv_weights_msg(w), LV_ERR_MODEL, "%s: %s %s",
+                   lv_source_path(lv_weights_file(w)), name, what);
+}
+
+static int ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), k = strlen(end);
+
+    return n >= k && !strcmp(name + n - k, end);
+}
+
+/* "<layer>." of "<layer>.weight" with another end. */
+static const LvFileTensor *beside(LvWeights *w, const char *name, const char *end)
+{
+    char other[NAME_SIZE];
+    int stem = (int)(strlen(name) - strlen("weight"));
+
+    if (snprintf(other, sizeof(other), "%.*s%s", stem, name, end) >= NAME_SIZE)
+        return NULL;
+    return lv_weights_take(w, other);
+}
+
+/* What a layer is said to be */
+
+static int check_format(LvWeights *w, const char *name, const json_t *layer)
+{
+    const char *format = json_string_value(json_object_get(layer, "format"));
+    char shown[LV_SHOW_SIZE], what[2 * LV_SHOW_SIZE];
+    const json_t *turned = json_object_get(layer, "convrot");
+
+    for (int i = 0; format && i < LV_COUNT(formats); i++)
+        if (!strcmp(formats[i], format) && (!turned || json_is_false(turned)))
+            return 0;
+    snprintf(what, sizeof(what), "is quantised as %s, which is not supported",
+             turned && !json_is_false(turned) ? "rotated int8" :
+             format ? lv_text_show(shown, format, strlen(format)) : "an unnamed format");
+    return fail(w, name, what);
+}
+
+static int check_note(LvWeights *w, const char *name, const LvFileTensor *note)
+{
+    json_error_t error;
+    json_t *root = note->dtype != LV_U8 ? NULL : json_loadb(note->data, note->size,
+                                                           JSON_REJECT_DUPLICATES, &error);
+    int ret = root ? check_format(w, name, root)
+                   : fail(w, note->name, "is no JSON that tells a format");
+
+    json_decref(root);
+    return ret;
+}
+
+static int check_metadata(LvWeights *w, const char *text)
+{
+    json_error_t error;
+    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error), *layer;
+    const char *name;
+    int ret = root ? 0 : fail(w, META_KEY, "is no JSON");
+    char shown[LV_SHOW_SIZE];
+
+    json_object_foreach(json_object_get(root, "layers"), name, layer)
+        if (ret >= 0)
+            ret = check_format(w, lv_text_show(shown, name, strlen(name)), layer);
+    json_decref(root);
+    return ret;
+}
+
+int lv_stored_check_file(LvWeights *w)
+{
+    const LvSource *src = lv_weights_file(w);
+    const char *text    = lv_source_meta(src, META_KEY);
+
+    for (int i = 0; i < lv_source_count(src); i++) {
+        const LvFileTensor *t = lv_source_at(src, i);
+        if (ends_with(t->name, MARKER) && t->numel <= 2)
+            lv_weights_take(w, t->name);
+    }
+    return text ? check_metadata(w, text) : 0;
+}
+
+static int is_marked(const LvSource *src)
+{
+    for (int i = 0; i < lv_source_count(src); i++)
+        if (ends_with(lv_source_at(src, i)->name, MARKER))
+            return 1;
+    return 0;
+}
+
+/* Scales */
+
+static int is_small(LvDtype dtype)
+{
+    return dtype == LV_F8_E4M3 || dtype == LV_F8_E5M2 || dtype == LV_I8;
+}
+
+static int64_t rows_of(const LvFileTensor *t)
+{
+    return t->rank ? t->dim[0] : 1;
+}
+
+static int64_t cols_of(const LvFileTensor *t)
+{
+    return t->numel ? (int64_t)t->numel / rows_of(t) : 0;
+}
+
+/* One scale, or one for each row. */
+static int place_scale(LvWeights *w, LvStored *s)
+{
+    int64_t rows = rows_of(s->t), n = (int64_t)s->scale->numel;
+
+    if (!is_small(s->t->dtype))
+        return fail(w, s->scale->name, "is a scale of a tensor that is not quantised");
+    if (s->scale->dtype != LV_F32 && s->scale->dtype != LV_BF16 &&
+        s->scale->dtype != LV_F16)
+        return fail(w, s->scale->name, "is a scale of no float type");
+    if (n != 1 && (n != rows || rows_of(s->scale) != rows))
+        return fail(w, s->scale->name, "has neither one scale nor one for each row");
+    s->rows = n == 1 ? (int)LV_MAX(rows, 1) : 1;
+    s->cols = (int)LV_MAX(cols_of(s->t), 1);
+    return 0;
+}
+
+static int place_blocks(LvWeights *w, LvStored *s, const char *name)
+{
+    int64_t rows = rows_of(s->t), cols = cols_of(s->t);
+
+    if (s->t->dtype != LV_I8 || s->t->rank != 2)
+        return fail(w, s->t->name, "is no matrix of I8");
+    if (!s->scale)
+        return fail(w, name, "has no scale beside its int8_weight");
+    if (s->scale->dtype != LV_F32 || s->scale->rank != 2 ||
+        s->scale->dim[0] != (rows + TURBO_BLOCK - 1) / TURBO_BLOCK ||
+        s->scale->dim[1] != (cols + TURBO_BLOCK - 1) / TURBO_BLOCK)
+        return fail(w, s->scale->name, "is not one F32 for every 128 x 128 elements");
+    s->rows = s->cols = TURBO_BLOCK;
+    return 0;
+}
+
+static int check_scales(LvWeights *w, const LvStored *s)
+{
+    float x;
+
+    for (size_t i = 0; i < s->scale->numel; i++) {
+        size_t size = lv_dtype_size(s->scale->dtype);
+        lv_to_f32(&x, (const char *)s->scale->data + i * size, s->scale->dtype, 1);
+        if (!isfinite(x))
+            return fail(w, s->scale->name, "is not finite");
+    }
+    return 0;
+}
+
+static int find_scale(LvWeights *w, LvStored *s, const char *name)
+{
+    const LvFileTensor *old = beside(w, name, "scale_weight");
+    const LvFileTensor *new = beside(w, name, "weight_scale");
+    const LvFileTensor *note = beside(w, name, "comfy_quant");
+    int ret = note ? check_note(w, name, note) : 0;
+
+    beside(w, name, "scale_input");
+    beside(w, name, "input_scale");
+    if (ret < 0)
+        return ret;
+    if (old && new)
+        return fail(w, name, "has two scales");
+    s->scale = old ? old : new;
+    if (s->scale)
+        return (ret = place_scale(w, s)) < 0 ? ret : check_scales(w, s);
+    if (s->t->dtype == LV_I8)
+        return fail(w, name, "is I8 without a scale");
+    if (is_small(s->t->dtype) && s->t->rank > 1 && (note || is_marked(lv_weights_file(w))))
+        return fail(w, name, "has no scale, but its file is one with scales");
+    return 0;
+}
+
+static int find_turbo(LvWeights *w, LvStored *s, const char *name)
+{
+    int ret;
+
+    if (!(s->t = beside(w, name, "int8_weight")))
+        return 0;
+    s->scale = beside(w, name, "scale");
+    return (ret = place_blocks(w, s, name)) < 0 ? ret : check_scales(w, s);
+}
+
+int lv_stored_find(LvStored *s, LvWeights *w, const char *name)
+{
+    *s   = (LvStored) { .t = lv_weights_take(w, name) };
+    if (!ends_with(name, ".weight"))
+        return 0;
+    return s->t ? find_scale(w, s, name) : find_turbo(w, s, name);
+}
+
+/* Reading */
+
+int lv_stored_has_type(const LvFileTensor *t)
+{
+    return t->dtype == LV_F32 || t->dtype == LV_BF16 || t->dtype == LV_F16 ||
+           is_small(t->dtype) || lv_dtype_block(t->dtype) > 1;
+}
+
+int lv_stored_is_plain(const LvStored *s)
+{
+    return s->t->dtype == LV_F32 || s->t->dtype == LV_BF16 || s->t->dtype == LV_F16;
+}
+
+static void multiply(float *dst, const LvStored *s)
+{
+    size_t rows = (size_t)rows_of(s->t), cols = (size_t)cols_of(s->t);
+    size_t per_row = (cols + (size_t)s->cols - 1) / (size_t)s->cols;
+    const char *scales = s->scale->data;
+    size_t size = lv_dtype_size(s->scale->dtype);
+    float x;
+
+    for (size_t i = 0; i < rows; i++)
+        for (size_t k = 0; k < per_row; k++) {
+            size_t at = i / (size_t)s->rows * per_row + k, begin = k * (size_t)s->cols;
+            size_t n  = LV_MIN((size_t)s->cols, cols - begin);
+            float *p  = dst + i * cols + begin;
+
+            lv_to_f32(&x, scales + at * size, s->scale->dtype, 1);
+            for (size_t c = 0; c < n; c++)
+                p[c] *= x;
+        }
+}
+
+int lv_stored_read(float *dst, const LvStored *s, const char *file, const LvMsg *msg)
+{
+    float sum = 0;
+
+    lv_to_f32(dst, s->t->data, s->t->dtype, s->t->numel);
+    if (s->scale)
+        multiply(dst, s);
+    /* Times 0: infinities and NaN stay NaN, all else is 0. */
+    for (size_t i = 0; i < s->t->numel; i++)
+        sum += 0 * dst[i];
+    return sum == 0 ? 0 : lv_fail(msg, LV_ERR_MODEL, "%s: %s holds a value that is not "
+                                  "finite", file, s->t->name);
+}

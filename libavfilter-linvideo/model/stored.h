@@ -1,0 +1,50 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * A tensor as files hold it: plain, in blocks, or as small numbers with scales in a
+ * tensor beside it.
+ * Floor F4 (model): knows spellings of quantised files, not networks.
+ *
+ * Spellings, for "<layer>.weight" of F8_E4M3, F8_E5M2 or I8 (section 2 of the project's
+ * specification of checkpoints):
+ *   none                          plain fp8
+ *   <layer>.scale_weight          ComfyUI, older; marked by a tensor "scaled_fp8"
+ *   <layer>.weight_scale          ComfyUI, newer, with <layer>.comfy_quant; LightX2V
+ *   <layer>.int8_weight, .scale   TurboDiffusion: a scale for 128 x 128 elements
+ * <layer>.scale_input and .input_scale are for products of small numbers, which are not
+ * done here: they change nothing. Whatever else is told by a file is an error.
+ */
+
+#ifndef LINVIDEO_MODEL_STORED_H
+#define LINVIDEO_MODEL_STORED_H
+
+#include "model/weights.h"
+
+typedef struct LvStored {
+    const LvFileTensor *t;     ///< NULL: absent
+    const LvFileTensor *scale; ///< NULL: none. One, or [out / rows, in / cols] of them
+    int rows, cols;            ///< elements of t that a scale is for, either way
+} LvStored;
+
+/**
+ * Find a tensor and what belongs to it, all marked as used.
+ *
+ * @param name whole name, of the plain spelling
+ * @return 0; LV_ERR_MODEL: a scale is missing, of a wrong shape or not finite, or the
+ *         format is not known
+ */
+int lv_stored_find(LvStored *s, LvWeights *w, const char *name);
+
+/** Whether elements of t's type can be read as numbers of a network. */
+int lv_stored_has_type(const LvFileTensor *t);
+
+/** Whether its data are elements of a type that products read. */
+int lv_stored_is_plain(const LvStored *s);
+
+/** All elements, scaled. 0; LV_ERR_MODEL, after a message: one is not finite. */
+int lv_stored_read(float *dst, const LvStored *s, const char *file, const LvMsg *msg);
+
+/** Check what the file says of all its layers, and mark its markers as used. */
+int lv_stored_check_file(LvWeights *w);
+
+#endif /* LINVIDEO_MODEL_STORED_H */

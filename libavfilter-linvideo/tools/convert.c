@@ -1,0 +1,510 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * `linvideo convert`: weights from any file that is known into another. Names are those
+ * of the rows of the networks' tables, in the layout that the container usually has.
+ */
+
+#include "tools/tools.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/model.h"
+#include "base/half.h"
+#include "base/quant.h"
+#include "model/files.h"
+#include "model/list.h"
+#include "model/stored.h"
+
+enum { PARTS = 3, NAME_SIZE = LV_PARAM_NAME };
+
+static const struct Type {
+    const char *name;
+    LvDtype dtype;   ///< of matrices
+    int gguf;        ///< only in GGUF files
+} types[] = {
+    { "f32", LV_F32, 0 },   { "bf16", LV_BF16, 0 }, { "f16", LV_F16, 0 },
+    { "fp8", LV_F8_E4M3, 0 }, { "q8_0", LV_Q8_0, 1 }, { "q4_k", LV_Q4_K, 1 },
+    { "q6_k", LV_Q6_K, 1 },
+};
+
+/* Where a tensor that is written comes from. */
+typedef struct Item {
+    LvStored from;
+    const LvWeights *w;  ///< NULL: the bytes are as they are to be
+    int is_scale;        ///< it is the scale of the tensor before
+    char name[NAME_SIZE];
+} Item;
+
+typedef struct Convert {
+    LvMsg msg;
+    const char *in, *out, *part;
+    const struct Type *type;
+    int gguf, bundle;
+    LvFiles files;       ///< of a bundle or manifest
+    LvSource *src;       ///< of a single network
+    LvModelConfig cfg;
+    LvDevice *dev;
+    LvWeights *weights[PARTS];
+    int nb_weights;
+    LvFileTensor *tensor;
+    Item *item;
+    int nb, room;
+    float *values;       ///< of the tensor at hand
+    void *bytes;
+    float scale;
+} Convert;
+
+/* Gathering */
+
+static LvFileTensor *new_item(Convert *c, const char *name, Item **item)
+{
+    if (c->nb == c->room) {
+        int room = 2 * c->room + 256;
+        LvFileTensor *t = realloc(c->tensor, (size_t)room * sizeof(*t));
+        Item *i = t ? realloc(c->item, (size_t)room * sizeof(*i)) : NULL;
+        c->tensor = t ? t : c->tensor;
+        c->item   = i ? i : c->item;
+        if (!i) {
+            lv_tool_fail(0, "out of memory");
+            return NULL;
+        }
+        c->room = room;
+    }
+    *item  = &c->item[c->nb];
+    **item = (Item) { .w = NULL };
+    snprintf((*item)->name, NAME_SIZE, "%s", name);
+    c->tensor[c->nb] = (LvFileTensor) { .numel = 1 };
+    return &c->tensor[c->nb++];
+}
+
+/* Products within the layers are quantised, and in GGUF the table of a text encoder; what
+ * stands around them is small. */
+static int is_large(const Convert *c, const LvParam *p)
+{
+    unsigned what = p->flags & (LV_W_MATRIX | LV_W_DECAY | LV_W_EXACT);
+
+    return p->rank == 2 && (what == (LV_W_MATRIX | LV_W_DECAY) ||
+                            (c->gguf && what == LV_W_MATRIX && p->dim[0] > 1 << 16));
+}
+
+static LvDtype type_of(const Convert *c, const LvParam *p)
+{
+    LvDtype dtype = c->type->dtype;
+    int quantised = dtype == LV_F8_E4M3 || lv_dtype_block(dtype) > 1;
+
+    if (!(p->flags & LV_W_MATRIX) || p->rank == 1 || (c->gguf && p->numel <= 1024))
+        return LV_F32;
+    if (!quantised)
+        return dtype;
+    return is_large(c, p) && (size_t)p->dim[1] % lv_dtype_block(dtype) == 0 ? dtype : LV_BF16;
+}
+
+static int add_scale(Convert *c, const char *name)
+{
+    char other[NAME_SIZE];
+    int stem = (int)(strlen(name) - strlen("weight"));
+    LvFileTensor *t;
+    Item *item;
+
+    if (snprintf(other, sizeof(other), "%.*sscale_weight", stem, name) >= NAME_SIZE ||
+        !(t = new_item(c, other, &item)))
+        return -ENOMEM;
+    item->is_scale = 1;
+    t->dtype = LV_F32;
+    t->size  = sizeof(float);
+    return 0;
+}
+
+/* from: in the file; to: as it is to be called. */
+static int add_row(Convert *c, LvWeights *w, const LvParam *from, const LvParam *to)
+{
+    LvStored stored;
+    LvFileTensor *t;
+    Item *item;
+    int ret = lv_stored_find(&stored, w, from->name);
+
+    if (ret < 0)
+        return ret;
+    if (!stored.t || stored.t->numel != from->numel || !lv_stored_has_type(stored.t))
+        return lv_fail(&c->msg, LV_ERR_MODEL, "%s: %s is missing, or of another size or type",
+                       c->in, from->name);
+    if (!(t = new_item(c, to->name, &item)))
+        return -ENOMEM;
+    item->from = stored;
+    item->w    = w;
+    t->dtype   = type_of(c, from);
+    t->rank    = to->rank;
+    for (int i = 0; i < to->rank; i++) {
+        t->dim[i] = to->dim[i];
+        t->numel *= (size_t)to->dim[i];
+    }
+    if (lv_dtype_bytes(&t->size, t->dtype, t->numel) < 0)
+        return lv_fail(&c->msg, LV_ERR_MODEL, "%s: %s is too large", c->in, from->name);
+    return t->dtype == LV_F8_E4M3 ? add_scale(c, to->name) : 0;
+}
+
+/* Bytes that are taken over, as the tokenizer's. */
+static int add_bytes(Convert *c, const char *name, const void *data, size_t size)
+{
+    Item *item;
+    LvFileTensor *t = new_item(c, name, &item);
+
+    if (!t)
+        return -ENOMEM;
+    *t = (LvFileTensor) { .dtype = LV_U8, .rank = 1, .dim = { (int64_t)size },
+                          .numel = size, .data = data, .size = size };
+    return 0;
+}
+
+static int open_weights(Convert *c, const LvPart *part, LvWeights **w)
+{
+    const LvWeightsFrom from = { .src = part->src, .layout = part->layout, .wide = LV_F32,
+                                 .described = 1 };
+    int ret = lv_weights_new_from(w, &from, c->dev, &c->msg);
+
+    if (ret >= 0)
+        c->weights[c->nb_weights++] = *w;
+    return ret;
+}
+
+/* TAEHV: one layout, and every tensor is taken over. */
+static int add_tae(Convert *c, LvWeights *w, const LvPart *part, const char *prefix)
+{
+    size_t n = strlen(part->prefix);
+    int ret  = 0;
+
+    for (int i = 0; i < lv_source_count(part->src) && ret >= 0; i++) {
+        const LvFileTensor *t = lv_source_at(part->src, i);
+        LvParam p = { .rank = t->rank, .numel = t->numel,
+                      .flags = t->rank > 1 ? LV_W_MATRIX : 0 }, to;
+        if (strncmp(t->name, part->prefix, n) || t->rank > LV_MAX_RANK)
+            continue;
+        snprintf(p.name, sizeof(p.name), "%s", t->name);
+        memcpy(p.dim, t->dim, (size_t)t->rank * sizeof(*p.dim));
+        to = p;
+        snprintf(to.name, sizeof(to.name), "%s%s", prefix, t->name + n);
+        ret = add_row(c, w, &p, &to);
+    }
+    return ret;
+}
+
+/* The layout that a container usually has a network in. */
+static int layout_for(const Convert *c, int kind)
+{
+    return c->gguf && kind == LV_PART_TEXT ? LV_LAYOUT_LLAMA : LV_LAYOUT_ORIGINAL;
+}
+
+static int add_lists(Convert *c, LvWeights *w, const LvPart *part, const char *prefix)
+{
+    LvParams *from = NULL, *to = NULL;
+    int ret;
+
+    if ((ret = lv_part_list(&from, part->kind, &c->cfg, part->layout, part->prefix, c->dev,
+                            &c->msg)) >= 0 &&
+        (ret = lv_part_list(&to, part->kind, &c->cfg, layout_for(c, part->kind), prefix,
+                            c->dev, &c->msg)) >= 0)
+        for (int i = 0; i < from->nb && ret >= 0; i++)
+            ret = add_row(c, w, &from->list[i], &to->list[i]);
+    lv_params_free(&from);
+    lv_params_free(&to);
+    return ret;
+}
+
+static int add_part(Convert *c, const LvPart *part, const char *prefix)
+{
+    static const char *const others[] = { "dit.", "text.", "vae.", "tokenizer." };
+    LvWeights *w = NULL;
+    int ret = open_weights(c, part, &w);
+
+    if (ret >= 0)
+        ret = part->kind == LV_PART_TAE ? add_tae(c, w, part, prefix)
+                                        : add_lists(c, w, part, prefix);
+    if (ret < 0)
+        return ret;
+    for (int i = 0; i < LV_COUNT(others) && c->files.bundle; i++)
+        if (strcmp(others[i], part->prefix))
+            lv_weights_skip(w, others[i]);
+    lv_weights_skip(w, "spiece_model");
+    lv_weights_skip(w, "encoder.embed_tokens.weight");
+    return lv_weights_finish(w);
+}
+
+/* Writing */
+
+static void encode_fp8(Convert *c, size_t n)
+{
+    float top = 0;
+    uint8_t *to = c->bytes;
+
+    for (size_t i = 0; i < n; i++)
+        top = fmaxf(top, fabsf(c->values[i]));
+    c->scale = top > 0 ? top / 448 : 1;
+    for (size_t i = 0; i < n; i++)
+        to[i] = lv_f32_e4m3(c->values[i] / c->scale);
+}
+
+static void encode_half(Convert *c, size_t n, int bf16)
+{
+    uint16_t *to = c->bytes;
+
+    for (size_t i = 0; i < n; i++)
+        to[i] = bf16 ? lv_f32_bf16(c->values[i]) : lv_f32_f16(c->values[i]);
+}
+
+static int encode(Convert *c, const LvFileTensor *t)
+{
+    switch (t->dtype) {
+    case LV_F32:
+        memcpy(c->bytes, c->values, t->size);
+        return 0;
+    case LV_BF16:
+    case LV_F16:
+        encode_half(c, t->numel, t->dtype == LV_BF16);
+        return 0;
+    case LV_F8_E4M3:
+        encode_fp8(c, t->numel);
+        return 0;
+    default:
+        return lv_block_encode(c->bytes, c->values, t->dtype, t->numel);
+    }
+}
+
+static int read_item(Convert *c, int i)
+{
+    const LvFileTensor *t = &c->tensor[i];
+    Item *item   = &c->item[i];
+    float *again = realloc(c->values, t->numel * sizeof(*again) + 1);
+    void *more   = realloc(c->bytes, t->size + 1);
+    int ret;
+
+    c->values = again ? again : c->values;
+    c->bytes  = more ? more : c->bytes;
+    if (!again || !more)
+        return lv_tool_fail(-ENOMEM, "out of memory");
+    if ((ret = lv_stored_read(c->values, &item->from, c->in, &c->msg)) < 0)
+        return ret;
+    lv_source_drop(lv_weights_file(item->w), item->from.t);
+    return encode(c, t);
+}
+
+static int get(void *opaque, int i, const void **data)
+{
+    Convert *c = opaque;
+    int ret = read_item(c, c->item[i].is_scale ? i - 1 : i);
+
+    *data = c->item[i].is_scale ? (const void *)&c->scale : c->bytes;
+    return ret;
+}
+
+static int write_out(Convert *c)
+{
+    const LvFeed feed = { get, c };
+    char *config = c->bundle ? lv_config_text(&c->cfg) : NULL;
+    const char *meta[] = { LV_CONFIG_KEY, config, NULL };
+    int ret = c->bundle && !config ? lv_tool_fail(-ENOMEM, "out of memory") : 0;
+
+    for (int i = 0; i < c->nb; i++)
+        c->tensor[i].name = c->item[i].name;
+    if (ret >= 0)
+        ret = c->gguf ? lv_gguf_write(c->out, "wan", c->tensor, c->nb, &feed, &c->msg)
+                      : lv_safetensors_write_from(c->out, c->tensor, c->nb,
+                                                  c->bundle ? meta : NULL, &feed, &c->msg);
+    free(config);
+    return ret;
+}
+
+/* What is converted */
+
+static int open_single(Convert *c)
+{
+    int ret = lv_source_open(&c->src, c->in, &c->msg);
+    LvPart part;
+
+    if (ret < 0)
+        return ret;
+    part = lv_part_find(c->src);
+    ret  = part.kind == LV_PART_DIT ? lv_part_dit(&c->cfg.dit, &part, &c->msg)
+         : part.kind == LV_PART_TEXT ? lv_part_text(&c->cfg.text, &part, &c->msg)
+         : part.kind == LV_PART_WAN_VAE || part.kind == LV_PART_TAE
+         ? lv_part_vae(&c->cfg.vae, &part, &c->msg)
+         : lv_fail(&c->msg, LV_ERR_MODEL, "%s: holds no network that is known", c->in);
+    if (ret < 0 || (ret = add_part(c, &part, "")) < 0)
+        return ret;
+    if (part.kind == LV_PART_TEXT && lv_source_find(c->src, "spiece_model") && !c->gguf) {
+        const LvFileTensor *spm = lv_source_find(c->src, "spiece_model");
+        return add_bytes(c, "spiece_model", spm->data, spm->size);
+    }
+    return 0;
+}
+
+static int add_model(Convert *c)
+{
+    const LvPart *parts[PARTS] = { &c->files.dit, &c->files.text, &c->files.vae };
+    static const char *const names[PARTS] = { "dit", "text", "vae" };
+    char prefix[16];
+    int ret = 0;
+
+    for (int i = 0; i < PARTS && ret >= 0; i++) {
+        snprintf(prefix, sizeof(prefix), "%s%s", c->part ? "" : names[i],
+                 c->part ? "" : ".");
+        if (!c->part || !strcmp(c->part, names[i]))
+            ret = add_part(c, parts[i], prefix);
+    }
+    if (ret >= 0 && (!c->part || !strcmp(c->part, "text")) && !c->gguf)
+        ret = add_bytes(c, c->part ? "spiece_model" : "tokenizer.spm", c->files.spm,
+                        c->files.spm_size);
+    return ret;
+}
+
+static int open_model(Convert *c)
+{
+    int ret = lv_files_open(&c->files, c->in, NULL, 0, &c->msg);
+
+    if (ret < 0)
+        return ret;
+    c->cfg    = c->files.cfg;
+    c->bundle = !c->part;
+    if (c->files.loras)
+        return lv_fail(&c->msg, LV_ERR_UNSUPPORTED, "%s: names LoRAs, which are merged when "
+                       "a model runs, not here", c->in);
+    if (c->bundle && c->gguf)
+        return lv_fail(&c->msg, LV_ERR_UNSUPPORTED, "%s: a bundle is a .safetensors file; "
+                       "give --part to write a network alone", c->out);
+    return add_model(c);
+}
+
+/* Whether IN is a bundle or a manifest. */
+static int is_model(const char *path)
+{
+    size_t n = strlen(path);
+    LvSource *src = NULL;
+    int is = n > 5 && !strcmp(path + n - 5, ".json") && !strstr(path, ".index.json");
+
+    if (!is && lv_source_open(&src, path, NULL) >= 0)
+        is = lv_source_meta(src, LV_CONFIG_KEY) != NULL;
+    lv_source_close(&src);
+    return is;
+}
+
+static int convert(Convert *c)
+{
+    size_t n = strlen(c->out);
+    int ret;
+
+    c->gguf = n > 5 && !strcmp(c->out + n - 5, ".gguf");
+    if (c->type->gguf && !c->gguf)
+        return lv_tool_fail(-EINVAL, "type %s is for .gguf files", c->type->name);
+    if (c->type->dtype == LV_F8_E4M3 && c->gguf)
+        return lv_tool_fail(-EINVAL, "type fp8 is for .safetensors files");
+    if ((ret = lv_device_open(&c->dev, "null", &(LvDeviceOptions) { 0 }, &c->msg)) < 0 ||
+        (ret = is_model(c->in) ? open_model(c) : open_single(c)) < 0)
+        return ret;
+    if (c->type->dtype == LV_F8_E4M3) {
+        Item *item;
+        LvFileTensor *t = new_item(c, "scaled_fp8", &item);
+        if (!t)
+            return -ENOMEM;
+        *t = (LvFileTensor) { .dtype = LV_F8_E4M3, .rank = 1, .data = "" };
+    }
+    return write_out(c);
+}
+
+static void close_all(Convert *c)
+{
+    for (int i = 0; i < c->nb_weights; i++)
+        lv_weights_free(&c->weights[i]);
+    lv_device_close(&c->dev);
+    lv_files_close(&c->files);
+    lv_source_close(&c->src);
+    free(c->tensor);
+    free(c->item);
+    free(c->values);
+    free(c->bytes);
+}
+
+/* Command line */
+
+static void help(void)
+{
+    puts("Usage: linvideo convert [options] IN OUT\n\n"
+         "Writes the weights of IN, a network's file of any known kind, a bundle or a\n"
+         "manifest, to OUT: a .safetensors or a .gguf file. Of a bundle or a manifest all\n"
+         "is written, as a bundle, unless one network is asked for.\n\n"
+         "  --type NAME           how the matrices of layers are stored: f32, bf16 [bf16],\n"
+         "                        f16; fp8 with scales (.safetensors); q8_0, q6_k, q4_k\n"
+         "                        (.gguf)\n"
+         "  --part NAME           one network of a bundle or manifest: dit, text or vae");
+}
+
+static int set_type(Convert *c, const char *name)
+{
+    for (int i = 0; name && i < LV_COUNT(types); i++)
+        if (!strcmp(types[i].name, name))
+            return c->type = &types[i], 0;
+    return name ? lv_tool_fail(-1, "option type: \"%s\" is none of f32, bf16, f16, fp8, "
+                               "q8_0, q6_k, q4_k", name) : -1;
+}
+
+static int set_part(Convert *c, const char *name)
+{
+    c->part = name;
+    if (name && strcmp(name, "dit") && strcmp(name, "text") && strcmp(name, "vae"))
+        return lv_tool_fail(-1, "option part: \"%s\" is none of dit, text, vae", name);
+    return name ? 0 : -1;
+}
+
+/* -1 to go on, or an exit code. */
+static int parse(Convert *c, int argc, char **argv)
+{
+    LvArgs a = { .argc = argc, .argv = argv, .at = 1 };
+    int ret  = 0;
+
+    while (lv_args_next(&a) && ret >= 0) {
+        if (!strcmp(a.name, "h") || !strcmp(a.name, "help"))
+            return help(), LV_EXIT_OK;
+        if (!strcmp(a.name, "type"))
+            ret = set_type(c, lv_args_value(&a));
+        else if (!strcmp(a.name, "part"))
+            ret = set_part(c, lv_args_value(&a));
+        else if (a.name[0])
+            ret = lv_tool_fail(-1, "no option \"%s\"; linvideo convert --help lists them",
+                               a.name);
+        else if (!c->in)
+            c->in = a.value;
+        else if (!c->out)
+            c->out = a.value;
+        else
+            ret = lv_tool_fail(-1, "three files, the third is \"%s\"", a.value);
+    }
+    if (ret >= 0 && !c->out)
+        ret = lv_tool_fail(-1, "convert wants two files: from which, and to which");
+    return ret < 0 ? LV_EXIT_USAGE : -1;
+}
+
+static void put_message(void *opaque, int level, const char *line)
+{
+    lv_tool_log(opaque, level, line);
+}
+
+int lv_cmd_convert(int argc, char **argv)
+{
+    Convert *c = calloc(1, sizeof(*c));
+    int ret;
+
+    if (!c)
+        return lv_tool_fail(LV_EXIT_FAILED, "out of memory");
+    c->msg  = (LvMsg) { .put = put_message, .level = LV_MSG_WARNING };
+    c->type = &types[1];
+    ret     = parse(c, argc, argv);
+    if (ret < 0) {
+        ret = convert(c);
+        ret = ret >= 0 ? LV_EXIT_OK : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
+    }
+    close_all(c);
+    free(c);
+    return ret;
+}

@@ -1,0 +1,153 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Writes a model of Wan's kind with random weights, in bf16: dit.safetensors,
+ * text.safetensors (names of transformers, with a tokenizer) and vae.safetensors, for
+ * tests of the command and for runs at true size.
+ *
+ *     make_wan FOLDER TOKENIZER [tiny|1.3b|14b]
+ */
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "base/map.h"
+#include "model/list.h"
+#include "model/weights.h"
+
+typedef struct Size {
+    const char *name;
+    LvDitConfig dit;
+    LvUmt5Config text;
+    LvTaeConfig vae;
+} Size;
+
+#define DIT(d, f, n, t)                                                           \
+    { .dim = d, .ffn_dim = f, .heads = d / 128, .layers = n, .text_dim = t,       \
+      .text_len = 512, .freq_dim = 256, .channels = 16, .patch = { 1, 2, 2 },     \
+      .eps = 1e-6f }
+#define TEXT(v, d, f, h, n)                                                       \
+    { .vocab = v, .dim = d, .dim_attn = d, .dim_ffn = f, .heads = h, .layers = n, \
+      .buckets = 32, .max_distance = 128, .eps = 1e-6f }
+#define VAE(w) { .kind = LV_VAE_WAN, .channels = 16, .patch = 1, .width = w }
+
+static const Size sizes[] = {
+    { "tiny", DIT(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
+    { "1.3b", DIT(1536, 8960, 30, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96) },
+    { "14b", DIT(5120, 13824, 40, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96) },
+};
+
+/* Values of the tensor at hand. */
+typedef struct Values {
+    const LvParams *list;
+    const LvMap *spm;
+    uint16_t *data;
+    uint64_t state;
+} Values;
+
+static float next(uint64_t *s)
+{
+    *s ^= *s << 13;
+    *s ^= *s >> 7;
+    *s ^= *s << 17;
+    return (float)(int32_t)(*s >> 32) * 0x1p-31f;
+}
+
+/* Matrices keep the size of what they multiply; norms are near 1. */
+static int get(void *opaque, int i, const void **data)
+{
+    Values *v = opaque;
+    const LvParam *t = &v->list->list[i];
+    int norm     = strstr(t->name, "norm") || strstr(t->name, "gamma");
+    size_t fan   = t->rank > 1 ? t->numel / (size_t)t->dim[0] : 100;
+    float scale  = 1.7f / sqrtf((float)fan), base = norm && !strstr(t->name, "bias");
+    uint16_t *to = realloc(v->data, t->numel * sizeof(*to));
+
+    if (!to)
+        return LV_ERR(ENOMEM);
+    v->data = to;
+    for (size_t k = 0; k < t->numel; k++)
+        to[k] = lv_f32_bf16(base + scale * next(&v->state));
+    *data = to;
+    return 0;
+}
+
+static LvFileTensor describe(const LvParam *p)
+{
+    LvFileTensor t = { .name = p->name, .dtype = LV_BF16, .rank = p->rank,
+                       .numel = p->numel, .size = 2 * p->numel };
+
+    memcpy(t.dim, p->dim, (size_t)p->rank * sizeof(*p->dim));
+    return t;
+}
+
+static int write_part(const char *path, const LvParams *list, const LvMap *spm)
+{
+    LvFileTensor *t = calloc((size_t)list->nb + 1, sizeof(*t));
+    Values v = { list, spm, NULL, 88172645463325252u };
+    const LvFeed feed = { get, &v };
+    int n = list->nb, ret;
+
+    if (!t)
+        return LV_ERR(ENOMEM);
+    for (int i = 0; i < n; i++)
+        t[i] = describe(&list->list[i]);
+    if (spm)
+        t[n++] = (LvFileTensor) { .name = "spiece_model", .dtype = LV_U8, .rank = 1,
+                                  .dim = { (int64_t)spm->size }, .numel = spm->size,
+                                  .data = spm->data, .size = spm->size };
+    ret = lv_safetensors_write_from(path, t, n, NULL, &feed, NULL);
+    free(v.data);
+    free(t);
+    return ret;
+}
+
+static int make(const char *folder, const Size *size, const LvMap *spm)
+{
+    static const struct {
+        const char *name;
+        int kind, layout;
+    } parts[] = {
+        { "dit", LV_PART_DIT, LV_LAYOUT_ORIGINAL },
+        { "text", LV_PART_TEXT, LV_LAYOUT_HF },
+        { "vae", LV_PART_WAN_VAE, LV_LAYOUT_ORIGINAL },
+    };
+    LvModelConfig cfg = { .dit = size->dit, .text = size->text, .vae = size->vae };
+    LvParams *list;
+    LvDevice *dev;
+    char path[4096];
+    int ret = lv_device_open(&dev, "null", &(LvDeviceOptions) { 0 }, NULL);
+
+    for (int i = 0; i < LV_COUNT(parts) && ret >= 0; i++) {
+        snprintf(path, sizeof(path), "%s/%s.safetensors", folder, parts[i].name);
+        if ((ret = lv_part_list(&list, parts[i].kind, &cfg, parts[i].layout, "", dev,
+                                NULL)) < 0)
+            break;
+        ret = write_part(path, list, parts[i].kind == LV_PART_TEXT ? spm : NULL);
+        lv_params_free(&list);
+    }
+    lv_device_close(&dev);
+    return ret;
+}
+
+int main(int argc, char **argv)
+{
+    const Size *size = &sizes[0];
+    LvMap spm;
+    int ret;
+
+    for (int i = 0; i < LV_COUNT(sizes) && argc > 3; i++)
+        size = strcmp(sizes[i].name, argv[3]) ? size : &sizes[i];
+    if (argc < 3 || lv_map_open(&spm, argv[2], NULL) < 0) {
+        fprintf(stderr, "usage: %s FOLDER TOKENIZER [tiny|1.3b|14b]\n", argv[0]);
+        return 2;
+    }
+    ret = make(argv[1], size, &spm);
+    lv_map_close(&spm);
+    if (ret < 0)
+        fprintf(stderr, "%s: %s\n", argv[1], strerror(-ret));
+    return ret < 0;
+}

@@ -1,0 +1,121 @@
+#!/bin/sh
+# This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+#
+# Models of separate files by the command: setup, convert, inspect, generate, with tiny
+# random weights.
+
+. "$(dirname "$0")/report.sh"
+
+linvideo=$(absolute "${LINVIDEO:-build/linvideo}")
+make=$(absolute "${BUILD:-build}/tests/make_wan")
+spm=$(absolute "$(dirname "$0")/ref/tokenizer.spm")
+
+[ -x "$linvideo" ] && [ -x "$make" ] || { echo "no $linvideo or $make here"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+mkdir a b
+XDG_CACHE_HOME=$work/cache
+export XDG_CACHE_HOME
+
+# hash MODEL: of the frames it makes
+hash() {
+    "$linvideo" generate --model "$1" --precision f32 --size 64x64 --frames 5 \
+        --clip-frames 5 --steps 2 --guidance 1 --seed 1 -y -o out.y4m "a red circle" \
+        2> said || { cat said; return; }
+    cksum < out.y4m
+}
+
+# same NAME MODEL: it makes the frames of the first model
+same() { equal "$1" "$(hash "$2")" "$first"; }
+
+# matches NAME TEXT PATTERN
+matches() {
+    if printf '%s\n' "$2" | grep -qE -e "$3"; then ok "$1"; else
+        not_ok "$1" "no \"$3\": $2"
+    fi
+}
+
+# fails NAME PATTERN COMMAND...
+fails() {
+    fails_name=$1 pattern=$2
+    shift 2
+    if said=$("$@" 2>&1); then
+        not_ok "$fails_name" "it succeeds"
+    elif echo "$said" | grep -qE -e "$pattern"; then
+        ok "$fails_name"
+    else
+        not_ok "$fails_name" "no \"$pattern\": $said"
+    fi
+}
+
+# only FILES...: the folder b holds links to these of a
+only() {
+    rm -f b/*
+    for file; do ln -s "$work/a/$file" b; done
+}
+
+succeeds "random weights" "$make" a "$spm" tiny
+succeeds "setup" "$linvideo" setup a
+first=$(hash a/wan.json)
+equal "frames come out" "$(($(wc -c < out.y4m) / (64 * 64 * 3 / 2)))" 5
+
+# convert
+
+for type in f32 bf16 f16; do
+    succeeds "convert: bundle of $type" \
+        "$linvideo" convert --type $type a/wan.json $type.safetensors
+done
+same "bundle of f32" f32.safetensors
+same "bundle of bf16" bf16.safetensors
+succeeds "convert: a network of a bundle" \
+    "$linvideo" convert --part dit --type f32 bf16.safetensors a/dit-32.safetensors
+only dit-32.safetensors text.safetensors vae.safetensors
+succeeds "setup: of it" "$linvideo" setup b
+same "a network of a bundle" b/wan.json
+for type in bf16 q8_0 q6_k q4_k; do
+    succeeds "convert: $type" \
+        "$linvideo" convert --type $type a/dit.safetensors a/dit-$type.gguf
+    only dit-$type.gguf text.safetensors vae.safetensors
+    succeeds "setup: $type" "$linvideo" setup b
+    matches "inspect: $type" "$("$linvideo" inspect b/wan.json)" \
+        "dit .*$(echo $type | tr a-z A-Z)"
+    hash b/wan.json > hash
+    matches "generate: $type" "$(cat hash)" '^[0-9]+ [0-9]+$'
+done
+succeeds "convert: text encoder to GGUF" \
+    "$linvideo" convert a/text.safetensors a/text.gguf
+only dit.safetensors text.gguf vae.safetensors
+fails "setup: no tokenizer" 'no tokenizer' "$linvideo" setup b
+cp "$spm" b
+succeeds "setup: a tokenizer beside" "$linvideo" setup b
+same "text encoder in GGUF" b/wan.json
+succeeds "convert: fp8 with scales" \
+    "$linvideo" convert --type fp8 a/dit.safetensors a/dit-8.safetensors
+only dit-8.safetensors text.safetensors vae.safetensors
+succeeds "setup: fp8" "$linvideo" setup b
+matches "inspect: fp8" "$("$linvideo" inspect b/wan.json)" 'dit .*F8_E4M3'
+
+# setup
+
+fails "setup: two networks" 'say which with --dit' "$linvideo" setup a
+succeeds "setup: a network is named" "$linvideo" setup --dit dit.safetensors \
+    --text text.safetensors a
+only text.safetensors vae.safetensors
+fails "setup: no network" 'no network for text to video' "$linvideo" setup b
+echo PK > b/models_t5.pth
+matches "setup: PyTorch files are named" "$("$linvideo" setup b 2>&1)" 'PyTorch file'
+fails "setup: no folder" 'No such file' "$linvideo" setup nothing
+fails "setup: a preset that is none" 'no preset' "$linvideo" setup --preset fast a
+fails "convert: q4_k is for GGUF" 'for .gguf files' \
+    "$linvideo" convert --type q4_k a/dit.safetensors x.safetensors
+fails "convert: not a network" 'no network|no safetensors' "$linvideo" convert "$spm" x.gguf
+matches "inspect: a network alone" "$("$linvideo" inspect a/vae.safetensors)" \
+    'vae .*names of the reference'
+
+# features of prompts on disk
+
+succeeds "prompt_cache" "$linvideo" generate --model a/wan.json --prompt-cache on \
+    --size 64x64 --frames 1 --clip-frames 1 --steps 1 --guidance 1 -y -o out.y4m cat
+equal "prompt_cache: one file" "$(find cache -name '*.safetensors' | wc -l)" 1
+finish

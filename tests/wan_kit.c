@@ -1,0 +1,407 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "tests/wan_kit.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "base/map.h"
+#include "base/philox.h"
+#include "base/quant.h"
+#include "model/tae.h"
+
+#define SPM_FILE "tests/ref/tokenizer.spm"
+
+enum { NAME = LV_PARAM_NAME + 16, TURBO_BLOCK = 128 };
+
+/* Making */
+
+static void put_line(void *opaque, int level, const char *line)
+{
+    (void)opaque, (void)level;
+    fprintf(stderr, "%s\n", line);
+}
+
+static const LvMsg loud = { put_line, NULL, LV_MSG_WARNING };
+
+/* Matrices keep the size of what they multiply; norms are near 1, all else is small. */
+static float *values(const LvParam *t, uint64_t stream)
+{
+    float *x  = malloc(t->numel * sizeof(*x));
+    size_t fan = t->rank > 1 ? t->numel / (size_t)t->dim[0] : 1;
+    int norm  = strstr(t->name, "norm") || strstr(t->name, "gamma");
+    float scale = t->rank > 1 && !norm ? 1 / sqrtf((float)fan) : 0.2f;
+
+    ck_assert_ptr_nonnull(x);
+    lv_philox_normal(x, t->numel, 11, stream);
+    for (size_t i = 0; i < t->numel; i++)
+        x[i] = scale * x[i] + (norm && !strstr(t->name, "bias") ? 1 : 0);
+    return x;
+}
+
+static void new_part(WanModel *m, WanPart *p, int kind)
+{
+    p->kind = kind;
+    ck_assert_int_eq(lv_part_list(&p->list, kind, &m->cfg, LV_LAYOUT_ORIGINAL, "", m->dev,
+                                  &loud), 0);
+    p->data = calloc((size_t)p->list->nb, sizeof(*p->data));
+    for (int i = 0; i < p->list->nb; i++)
+        p->data[i] = values(&p->list->list[i], (uint64_t)(kind * 10000 + i));
+}
+
+void wan_kit_new(WanModel *m)
+{
+    *m = (WanModel) { 0 };
+    m->cfg.dit  = (LvDitConfig) { .dim = 256, .ffn_dim = 512, .heads = 2, .layers = 2,
+                                  .text_dim = 64, .text_len = 512, .freq_dim = 256,
+                                  .channels = 16, .patch = { 1, 2, 2 }, .eps = 1e-6f };
+    m->cfg.text = (LvUmt5Config) { .vocab = 8192, .dim = 64, .dim_attn = 64, .dim_ffn = 96,
+                                   .heads = 4, .layers = 2, .buckets = 32,
+                                   .max_distance = 128, .eps = 1e-6f };
+    m->cfg.vae  = (LvTaeConfig) { .kind = LV_VAE_WAN, .channels = 16, .patch = 1,
+                                  .width = 8 };
+    ck_assert_int_eq(lv_device_open(&m->dev, "null", &(LvDeviceOptions) { 0 }, &loud), 0);
+    new_part(m, &m->dit, LV_PART_DIT);
+    new_part(m, &m->text, LV_PART_TEXT);
+    new_part(m, &m->vae, LV_PART_WAN_VAE);
+}
+
+static void free_part(WanPart *p)
+{
+    for (int i = 0; p->list && i < p->list->nb; i++)
+        free(p->data[i]);
+    free(p->data);
+    lv_params_free(&p->list);
+}
+
+void wan_kit_free(WanModel *m)
+{
+    free_part(&m->dit);
+    free_part(&m->text);
+    free_part(&m->vae);
+    lv_device_close(&m->dev);
+}
+
+float *wan_kit_tensor(const WanPart *p, const char *name, const LvParam **param)
+{
+    for (int i = 0; i < p->list->nb; i++)
+        if (!strcmp(p->list->list[i].name, name))
+            return *param = &p->list->list[i], p->data[i];
+    return NULL;
+}
+
+/* Tensors of a file */
+
+typedef struct Out {
+    const WanFile *f;
+    LvFileTensor *t;
+    int nb, room;
+    int ended; /* nothing is left out any more */
+} Out;
+
+/* A tensor whose name and data are copied. */
+static LvFileTensor *add(Out *o, const char *name, LvDtype dtype, int rank,
+                         const int64_t *dim, const void *data)
+{
+    LvFileTensor *t;
+    void *copy;
+
+    if (o->f->drop && !strcmp(name, o->f->drop) && !o->ended)
+        return NULL;
+    if (o->nb == o->room)
+        o->t = realloc(o->t, (size_t)(o->room = 2 * o->room + 16) * sizeof(*o->t));
+    t  = &o->t[o->nb++];
+    *t = (LvFileTensor) { .name = strdup(name), .dtype = dtype, .rank = rank, .numel = 1 };
+    for (int i = 0; i < rank; i++) {
+        t->dim[i] = dim[i];
+        t->numel *= (size_t)dim[i];
+    }
+    ck_assert_int_eq(lv_dtype_bytes(&t->size, dtype, t->numel), 0);
+    copy = malloc(t->size + 1);
+    memcpy(copy, data, t->size);
+    t->data = copy;
+    return t;
+}
+
+static void free_out(Out *o)
+{
+    for (int i = 0; i < o->nb; i++) {
+        free((void *)(uintptr_t)o->t[i].name);
+        free((void *)(uintptr_t)o->t[i].data);
+    }
+    free(o->t);
+}
+
+/* "<layer>.weight" with another end. */
+static const char *beside(char *buf, const char *name, const char *end)
+{
+    snprintf(buf, NAME, "%.*s%s", (int)(strlen(name) - strlen("weight")), name, end);
+    return buf;
+}
+
+
+/* One number: its small form, and what that is worth. */
+static uint8_t small(int form, float x, float *back)
+{
+    uint8_t byte;
+
+    if (form == WAN_INT8 || form == WAN_TURBO) {
+        byte  = (uint8_t)(int8_t)LV_CLAMP(lrintf(x), -127, 127);
+        *back = (int8_t)byte;
+    } else if (form == WAN_FP8_E5M2) {
+        byte  = (uint8_t)(lv_f32_f16(x) >> 8);
+        *back = lv_f16_f32((uint16_t)(byte << 8));
+    } else {
+        byte  = lv_f32_e4m3(x);
+        *back = lv_e4m3_f32(byte);
+    }
+    return byte;
+}
+
+/* Which scale element (i, k) has. */
+static size_t scale_at(int form, size_t i, size_t k, size_t cols)
+{
+    size_t per_row = (cols + TURBO_BLOCK - 1) / TURBO_BLOCK;
+
+    return form == WAN_TURBO ? i / TURBO_BLOCK * per_row + k / TURBO_BLOCK :
+           form == WAN_ROW_SCALE || form == WAN_INT8 ? i : 0;
+}
+
+static int has_scales(int form)
+{
+    return form >= WAN_OLD_SCALE && form <= WAN_TURBO;
+}
+
+/* Quantise x to bytes with scales; x becomes what they are worth. */
+static void quantise(int form, float *x, size_t rows, size_t cols, uint8_t *bytes,
+                     float *scales)
+{
+    float top = form == WAN_INT8 || form == WAN_TURBO ? 127 : 448;
+
+    for (size_t i = 0; i < rows && has_scales(form); i++)
+        for (size_t k = 0; k < cols; k++) {
+            float *s = &scales[scale_at(form, i, k, cols)];
+            *s = fmaxf(*s, fabsf(x[i * cols + k]) / top);
+        }
+    for (size_t i = 0; i < rows; i++)
+        for (size_t k = 0; k < cols; k++) {
+            float s = has_scales(form) ? scales[scale_at(form, i, k, cols)] : 1, back;
+            bytes[i * cols + k] = small(form, s ? x[i * cols + k] / s : 0, &back);
+            x[i * cols + k]     = back * s;
+        }
+}
+
+static void add_scales(Out *o, const char *name, const LvParam *t, const float *scales)
+{
+    static const char note[] = "{\"format\": \"float8_e4m3fn\"}";
+    int64_t one[] = { 1 }, rows[] = { t->dim[0], 1 }, len[] = { sizeof(note) - 1 };
+    int64_t blocks[] = { (t->dim[0] + 127) / 128, (t->dim[1] + 127) / 128 };
+    char buf[NAME];
+    int form = o->f->form;
+
+    if (form == WAN_OLD_SCALE)
+        add(o, beside(buf, name, "scale_weight"), LV_F32, 0, one, scales);
+    if (form == WAN_OLD_SCALE)
+        add(o, beside(buf, name, "scale_input"), LV_F32, 1, one, scales);
+    if (form == WAN_NEW_SCALE) {
+        add(o, beside(buf, name, "weight_scale"), LV_F32, 1, one, scales);
+        add(o, beside(buf, name, "comfy_quant"), LV_U8, 1, len, note);
+    }
+    if (form == WAN_ROW_SCALE)
+        add(o, beside(buf, name, "weight_scale"), LV_F32, 2, rows, scales);
+    if (form == WAN_INT8)
+        add(o, beside(buf, name, "weight_scale"), LV_F32, 1, rows, scales);
+    if (form == WAN_TURBO)
+        add(o, beside(buf, name, "scale"), LV_F32, 2, blocks, scales);
+}
+
+static void add_small(Out *o, const char *name, const LvParam *t, float *x)
+{
+    size_t rows = (size_t)t->dim[0], cols = t->numel / rows;
+    uint8_t *bytes = malloc(t->numel);
+    float *scales  = calloc(rows + 1, sizeof(*scales));
+    LvDtype dtype  = o->f->form == WAN_INT8 || o->f->form == WAN_TURBO ? LV_I8 :
+                     o->f->form == WAN_FP8_E5M2 ? LV_F8_E5M2 : LV_F8_E4M3;
+    char buf[NAME];
+
+    quantise(o->f->form, x, rows, cols, bytes, scales);
+    if (!o->f->exact) {
+        add(o, o->f->form == WAN_TURBO ? beside(buf, name, "int8_weight") : name, dtype,
+            t->rank, t->dim, bytes);
+        add_scales(o, name, t, scales);
+    }
+    free(bytes);
+    free(scales);
+}
+
+static LvDtype block_of(int form)
+{
+    return form == WAN_Q8_0 ? LV_Q8_0 : form == WAN_Q4_K ? LV_Q4_K :
+           form == WAN_Q6_K ? LV_Q6_K : LV_NONE;
+}
+
+static void add_blocks(Out *o, const char *name, const LvParam *t, float *x)
+{
+    LvDtype dtype  = block_of(o->f->form);
+    uint8_t *bytes = malloc(t->numel * 4);
+
+    ck_assert_int_eq(lv_block_encode(bytes, x, dtype, t->numel), 0);
+    ck_assert_int_eq(lv_to_f32(x, bytes, dtype, t->numel), 0);
+    if (!o->f->exact)
+        add(o, name, dtype, t->rank, t->dim, bytes);
+    free(bytes);
+}
+
+static void add_half(Out *o, const char *name, const LvParam *t, float *x)
+{
+    uint16_t *h = malloc(t->numel * sizeof(*h));
+    int bf16    = o->f->form == WAN_BF16;
+
+    for (size_t i = 0; i < t->numel; i++) {
+        h[i] = bf16 ? lv_f32_bf16(x[i]) : lv_f32_f16(x[i]);
+        x[i] = bf16 ? lv_bf16_f32(h[i]) : lv_f16_f32(h[i]);
+    }
+    if (!o->f->exact)
+        add(o, name, bf16 ? LV_BF16 : LV_F16, t->rank, t->dim, h);
+    free(h);
+}
+
+/* Whether the form changes a tensor. */
+static int is_changed(const Out *o, const LvParam *t)
+{
+    LvDtype block = block_of(o->f->form);
+
+    if (o->f->form == WAN_F32 || !(t->flags & LV_W_MATRIX) || t->rank != 2)
+        return 0;
+    if (o->f->form == WAN_TURBO && strncmp(t->name, "blocks.", 7))
+        return 0;
+    return !block || (size_t)t->dim[1] % lv_dtype_block(block) == 0;
+}
+
+static void add_tensor(Out *o, const char *name, const LvParam *t, const float *data)
+{
+    float *x = malloc(t->numel * sizeof(*x));
+
+    memcpy(x, data, t->numel * sizeof(*x));
+    if (!is_changed(o, t)) {
+        add(o, name, LV_F32, t->rank, t->dim, x);
+    } else {
+        if (block_of(o->f->form))
+            add_blocks(o, name, t, x);
+        else if (o->f->form == WAN_F16 || o->f->form == WAN_BF16)
+            add_half(o, name, t, x);
+        else
+            add_small(o, name, t, x);
+        if (o->f->exact)
+            add(o, name, LV_F32, t->rank, t->dim, x);
+    }
+    free(x);
+}
+
+/* Files */
+
+static int ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), k = strlen(end);
+
+    return n >= k && !strcmp(s + n - k, end);
+}
+
+/* Every second tensor is in the second shard. */
+static void write_shards(const Out *o)
+{
+    LvFileTensor *half = calloc((size_t)o->nb + 1, sizeof(*half));
+    const char *slash = strrchr(o->f->path, '/');
+    FILE *f = fopen(o->f->path, "w");
+    char path[512];
+    int n;
+
+    fprintf(f, "{\"metadata\": {\"total_size\": 1}, \"weight_map\": {\n");
+    for (int k = 0; k < 2; k++) {
+        n = 0;
+        for (int i = k; i < o->nb; i += 2)
+            half[n++] = o->t[i];
+        snprintf(path, sizeof(path), "%s-%d.safetensors", o->f->path, k);
+        ck_assert_int_eq(lv_safetensors_write(path, half, n, NULL, &loud), 0);
+    }
+    for (int i = 0; i < o->nb; i++)
+        fprintf(f, "\"%s\": \"%s-%d.safetensors\"%s\n", o->t[i].name, slash + 1, i % 2,
+                i + 1 < o->nb ? "," : "");
+    fprintf(f, "}}\n");
+    fclose(f);
+    free(half);
+}
+
+static void add_spm(Out *o)
+{
+    LvMap map;
+    int64_t dim[1];
+
+    ck_assert_int_eq(lv_map_open(&map, SPM_FILE, &loud), 0);
+    dim[0] = (int64_t)map.size;
+    add(o, "spiece_model", LV_U8, 1, dim, map.data);
+    lv_map_close(&map);
+}
+
+void wan_kit_write(const WanModel *m, const WanPart *p, const WanFile *f)
+{
+    static const float zero[2];
+    Out o = { .f = f };
+    LvParams *names;
+    int gguf = ends_with(f->path, ".gguf");
+
+    ck_assert_int_eq(lv_part_list(&names, p->kind, &m->cfg, f->layout, f->prefix, m->dev,
+                                  &loud), 0);
+    ck_assert_int_eq(names->nb, p->list->nb);
+    for (int i = 0; i < names->nb; i++)
+        add_tensor(&o, names->list[i].name, &p->list->list[i], p->data[i]);
+    if (f->form == WAN_OLD_SCALE && !f->exact)
+        add(&o, "scaled_fp8", LV_F8_E4M3, 1, (const int64_t[]) { 0 }, zero);
+    o.ended = 1;
+    if (f->add)
+        add(&o, f->add, LV_F32, 1, (const int64_t[]) { 1 }, zero);
+    if (p->kind == LV_PART_TEXT && !gguf)
+        add_spm(&o);
+    if (gguf)
+        ck_assert_int_eq(lv_gguf_write(f->path, "wan", o.t, o.nb, NULL, &loud), 0);
+    else if (ends_with(f->path, ".json"))
+        write_shards(&o);
+    else
+        ck_assert_int_eq(lv_safetensors_write(f->path, o.t, o.nb, NULL, &loud), 0);
+    lv_params_free(&names);
+    free_out(&o);
+}
+
+void wan_kit_write_tae(const WanModel *m, const char *path)
+{
+    const LvTaeDesign design = {
+        4, { { 64, 0, 1 }, { 64, 3, 2 }, { 128, 3, 2 }, { 256, 3, 1 } }
+    };
+    const WanFile f = { .path = path, .prefix = "" };
+    const LvTaeConfig cfg = { .channels = 16, .patch = 1 };
+    LvTae *tae   = calloc(1, sizeof(*tae));
+    LvWeights *w = NULL;
+    LvParams *list;
+    Out o = { .f = &f };
+
+    ck_assert_int_eq(lv_params_new(&list, 0, m->dev, &loud), 0);
+    ck_assert_int_eq(lv_weights_new_params(&w, list, NULL, m->dev, &loud), 0);
+    ck_assert_int_eq(lv_tae_design(tae, &cfg, &design, 0, w, "decoder."), 0);
+    for (int i = 0; i < list->nb; i++) {
+        float *x = values(&list->list[i], (uint64_t)(50000 + i));
+        add(&o, list->list[i].name, LV_F32, list->list[i].rank, list->list[i].dim, x);
+        free(x);
+    }
+    ck_assert_int_eq(o.nb, 64); /* as published */
+    ck_assert_int_eq(lv_safetensors_write(path, o.t, o.nb, NULL, &loud), 0);
+    lv_weights_free(&w);
+    lv_params_free(&list);
+    free_out(&o);
+    free(tae);
+}

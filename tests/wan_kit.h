@@ -1,0 +1,67 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Tiny models of Wan's kind with random weights, written as the files in circulation are:
+ * any layout, prefix, container and quantisation.
+ * Of the tests.
+ */
+
+#ifndef LINVIDEO_TESTS_WAN_KIT_H
+#define LINVIDEO_TESTS_WAN_KIT_H
+
+#include "model/list.h"
+#include "model/weights.h"
+
+/** How matrices are stored; all else is F32. */
+enum WanForm {
+    WAN_F32, WAN_F16, WAN_BF16,
+    WAN_FP8,        ///< F8_E4M3, no scales
+    WAN_FP8_E5M2,
+    WAN_OLD_SCALE,  ///< .scale_weight, with the marker
+    WAN_NEW_SCALE,  ///< .weight_scale and .comfy_quant
+    WAN_ROW_SCALE,  ///< .weight_scale [out,1]
+    WAN_INT8,       ///< I8, .weight_scale [out]
+    WAN_TURBO,      ///< .int8_weight, .scale
+    WAN_Q8_0, WAN_Q4_K, WAN_Q6_K,
+    WAN_FORMS
+};
+
+/** A network: its tensors, in the original layout, with values. */
+typedef struct WanPart {
+    int kind;
+    LvParams *list;
+    float **data;   ///< of each tensor
+} WanPart;
+
+typedef struct WanModel {
+    LvModelConfig cfg;
+    LvDevice *dev;
+    WanPart dit, text, vae;
+} WanModel;
+
+/** How a part is written. */
+typedef struct WanFile {
+    const char *path;   ///< ends in .gguf: GGUF; .json: an index and two shards
+    int layout;
+    const char *prefix;
+    int form;           ///< WanForm
+    int exact;          ///< 1: written as F32, with the values that the form keeps
+    const char *drop;   ///< name of a tensor, as in the file, that is left out; or NULL
+    const char *add;    ///< name of a tensor of one F32 more, or in the place
+                        ///< of that left out; or NULL
+} WanFile;
+
+/** Make a model: 2 layers each, 32 x 32 pixels are enough. Checks. */
+void wan_kit_new(WanModel *m);
+void wan_kit_free(WanModel *m);
+
+/** Write a part. The tokenizer of the tests goes into text encoders as spiece_model. */
+void wan_kit_write(const WanModel *m, const WanPart *p, const WanFile *f);
+
+/** Write a TAEHV decoder in the published widths (taew2_1), with random weights. */
+void wan_kit_write_tae(const WanModel *m, const char *path);
+
+/** Value i of tensor `name` (original layout). NULL when there is none. */
+float *wan_kit_tensor(const WanPart *p, const char *name, const LvParam **param);
+
+#endif /* LINVIDEO_TESTS_WAN_KIT_H */
