@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Linear attention with the HEDGEHOG map in bf16, forward in two passes: nothing of
- * size L F is ever written (specification, A.6).
+ * size L F is ever written.
  *
  *   state  y = k w; phi = [softmax(y), softmax(-y)]; S += phi^T [v, 1]
  *   apply  y = q w; phi; [num, den] = phi S; o = num / (den + eps)

@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Gradient of linear attention with the HEDGEHOG map in bf16, in two passes; features
- * and what belongs to them are made anew (specification, A.4 and A.6):
+ * and what belongs to them are made anew:
  *
  *   queries  dphi = (dy S^T - delta z) / den, delta = sum dy o;
  *            dS = (phi / den)^T [dy, -delta] / L; through the map to dq and dwq

@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Linear attention, forward and backward, as batches of products over samples, heads
- * and chunks of tokens, with the feature maps between them (specification, A.3, A.4):
+ * and chunks of tokens, with the feature maps between them:
  *
  *   forward   y = x w; phi = map(y); S = 1/L phi_k^T [v, 1]; A = phi_q S; o = A / den
  *   backward  G = [do / den, -(do o) / den]; dphi_q = G S^T; dS = phi_q^T G / L;

@@ -64,7 +64,7 @@ static uint32_t roll(uint32_t i)
     return word[0];
 }
 
-/* --- blocks: every element by the formula of the specification --- */
+/* --- blocks: every element by the formula of its type --- */
 
 static double f16_at(const uint8_t *p)
 {

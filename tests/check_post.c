@@ -3,8 +3,7 @@
  *
  * Tests of post-training: linear attention as its definition has it, mixtures, what each
  * objective makes of an error, the rules of shares, runs of selective transfer and of
- * distillation on a tiny bundle. Numbers in comments are those of the specification's
- * list of tests (F.1). Run from the top folder.
+ * distillation on a tiny bundle. Run from the top folder.
  */
 
 #include <check.h>
@@ -133,7 +132,7 @@ static void linattn_run(Linattn *a)
     lv_device_close(&dev);
 }
 
-/* Features of one row of one head, by their definition (A.2). */
+/* Features of one row of one head, by their definition. */
 static void features(const Linattn *a, const float *x, const float *w, double *phi)
 {
     double y[WIDTH] = { 0 }, sum[2] = { 0 };
@@ -174,7 +173,7 @@ static double similarity(const Linattn *a, int head, int i, int j)
     return s;
 }
 
-/* 2: o_i = sum_j s_ij v_j / (sum_j s_ij + n eps). Test number: map. */
+/* o_i = sum_j s_ij v_j / (sum_j s_ij + n eps). Test number: map. */
 START_TEST(quadratic)
 {
     Linattn a = linattn_new(_i, TOKENS);
@@ -207,7 +206,7 @@ static void near(const float *a, const float *b, size_t n, double bound)
     ck_assert_msg(d2 <= bound * bound * r2, "relative error %g", sqrt(d2 / r2));
 }
 
-/* 3: all tokens twice. 4: keys and values in another order. */
+/* All tokens twice; keys and values in another order. */
 START_TEST(any_number_and_order)
 {
     Linattn a = linattn_new(_i, TOKENS), twice = linattn_new(_i, 2 * TOKENS);
@@ -236,7 +235,7 @@ START_TEST(any_number_and_order)
 }
 END_TEST
 
-/* 5: the state of all keys is the mean of those of 1, 2 or 4 equal parts of them. */
+/* The state of all keys is the mean of those of 1, 2 or 4 equal parts of them. */
 START_TEST(states_add_up)
 {
     for (int parts = 1; parts <= 4; parts *= 2) {
@@ -262,7 +261,7 @@ START_TEST(states_add_up)
 }
 END_TEST
 
-/* 13: q and k twenty times as large. ReLU may have rows without any feature. */
+/* q and k twenty times as large. ReLU may have rows without any feature. */
 START_TEST(large_inputs)
 {
     Linattn a = linattn_new(_i, TOKENS);
@@ -293,7 +292,7 @@ static LvGatesConfig gates_config(void)
     return c;
 }
 
-/* 11: slopes of both losses, also at the ends and in the middle. */
+/* Slopes of both losses, also at the ends and in the middle. */
 START_TEST(slopes)
 {
     const double r[] = { 0, 0.1, 0.5, 0.73, 1 }, alpha[] = { 2, 5, 20 }, h = 1e-6;
@@ -392,7 +391,7 @@ START_TEST(ties)
 }
 END_TEST
 
-/* The literal formulas: with r at 1 nothing moves until alpha is below T (B.2). */
+/* The literal formulas: with r at 1 nothing moves until alpha is below T. */
 START_TEST(literal_start)
 {
     enum { N = 30, T = 16, STEPS = 1000 };
@@ -433,7 +432,7 @@ START_TEST(early)
 }
 END_TEST
 
-/* 9, the toy of section H: a Gaussian teacher and student, one Euler step from the
+/* A toy: a Gaussian teacher and student, one Euler step from the
  * teacher's states. sign: of student less teacher. */
 
 static double toy_velocity(double x, double t, double m, double s)
@@ -709,7 +708,7 @@ static float *learn(Job *j, int objective, int relative, const LvBatch *b, float
     return grad;
 }
 
-/* Equal weights: the error is no rounding, it is nothing (C.7); 7: also with mixed layers
+/* Equal weights: the error is no rounding, it is nothing; also with mixed layers
  * whose share of softmax is all. Test number: softmax or mixed, then bf16. */
 START_TEST(no_error)
 {
@@ -735,7 +734,7 @@ START_TEST(no_error)
 }
 END_TEST
 
-/* 7: without any share of softmax, mixed layers are linear ones. Test number: map. */
+/* Without any share of softmax, mixed layers are linear ones. Test number: map. */
 START_TEST(no_softmax)
 {
     static const char *const map[][2] = {
@@ -785,7 +784,7 @@ static double online_loss(Job *j, const LvBatch *b)
     return sum;
 }
 
-/* 8: dL/dr of each layer against differences, of the whole network. Test number: map. */
+/* dL/dr of each layer against differences, of the whole network. Test number: map. */
 START_TEST(share_gradients)
 {
     static const char *const map[][2] = {
@@ -864,7 +863,7 @@ static double mean_error(Job *j, const LvBatch *b)
     return sum;
 }
 
-/* 9: the student is the teacher and a constant; one update lessens it, whatever the
+/* The student is the teacher and a constant; one update lessens it, whatever the
  * objective. Test number: objective, then whether the error is relative. */
 START_TEST(sign)
 {
@@ -893,7 +892,7 @@ END_TEST
 enum { SIGNS = 2 * LV_LEARN_DMD };
 
 /* L = 1/2 mean |x(theta) - (x - G)|^2, x being where the student's step leads, and G the
- * difference of scores (C.4); as a function of theta alone. */
+ * difference of scores; as a function of theta alone. */
 static double surrogate(Job *j, const LvBatch *b, const float *x0, const float *g)
 {
     size_t n = j->t.numel, all = (size_t)j->l->nets.batch * n;
@@ -935,7 +934,7 @@ static void scores(Job *j, const LvBatch *b, float *x, float *g)
         free(u[k]);
 }
 
-/* 10: the seed that `step` puts on the velocity, literal weight, against differences of
+/* The seed that `step` puts on the velocity, literal weight, against differences of
  * the surrogate, along the gradient itself. */
 START_TEST(surrogates)
 {
@@ -977,7 +976,7 @@ START_TEST(surrogates)
 }
 END_TEST
 
-/* Weights of C.5 on this sampler. */
+/* Weights of errors on this sampler. */
 START_TEST(weights)
 {
     LvStates *s;
@@ -1056,7 +1055,7 @@ static const char *const ways[][4] = {
     { "linearize.select=1", "linearize.weight=unit", "linearize.feature_map=taylor", NULL },
 };
 
-/* 12: stopped before the freeze, at it, and behind it. Test number: of ways. */
+/* Stopped before the freeze, at it, and behind it. Test number: of ways. */
 START_TEST(resume)
 {
     Job j;
@@ -1098,7 +1097,7 @@ START_TEST(checkpoints)
 }
 END_TEST
 
-/* 14: what is written is the network that was trained, and makes the same velocities; its
+/* What is written is the network that was trained, and makes the same velocities; its
  * configuration tells layers and maps. */
 START_TEST(round_trip)
 {
@@ -1275,7 +1274,7 @@ START_TEST(distillation)
 }
 END_TEST
 
-/* The sign of E.3: dL/du_S is along u_F - u_T. With a fake net that is the teacher and a
+/* The sign of DMD2: dL/du_S is along u_F - u_T. With a fake net that is the teacher and a
  * constant, and a teacher without guidance, the velocity goes down by it. */
 START_TEST(distillation_sign)
 {

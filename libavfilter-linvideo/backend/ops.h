@@ -157,8 +157,8 @@ typedef struct LvAttnArgs {
 } LvAttnArgs;
 
 /**
- * Linear attention, for each sample and head (LinVideo, arXiv 2510.08318; the mean-normalised
- * form of the project's specification, A.3):
+ * Linear attention, for each sample and head (LinVideo, arXiv 2510.08318; sums over
+ * keys as means, so that eps means the same at every length):
  *
  *   phi_q = map(q wq), phi_k = map(k wk)
  *   S = 1/L sum_j phi_k_j^T [v_j, 1]           [F',D+1]
@@ -505,7 +505,7 @@ typedef struct LvAttnDxArgs {
 } LvAttnDxArgs;
 
 /**
- * Gradient of LINATTN (specification, A.4): with g_i = do_i / den_i,
+ * Gradient of LINATTN: with g_i = do_i / den_i,
  * c_i = -(do_i o_i) / den_i, G = [g, c] and V+ = [v, 1]:
  * dphi_q = G S^T, dS = phi_q^T G / L, dphi_k = V+ dS^T, dv = phi_k dS[:, 0:D],
  * then through the maps: dq = dy_q wq^T, dwq = q^T dy_q, and so for k.

@@ -4,7 +4,7 @@
  * Quantised blocks of GGUF: a few values that share a scale, some of them a minimum.
  * Floor F1 (base): knows the layout of blocks, not of files.
  *
- * Layouts and formulas: section 4.3 of the project's specification of checkpoints.
+ * Layouts and formulas: as ggml defines its types.
  */
 
 #ifndef LINVIDEO_BASE_QUANT_H

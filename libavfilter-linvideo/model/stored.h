@@ -5,8 +5,8 @@
  * tensor beside it.
  * Floor F4 (model): knows spellings of quantised files, not networks.
  *
- * Spellings, for "<layer>.weight" of F8_E4M3, F8_E5M2 or I8 (section 2 of the project's
- * specification of checkpoints):
+ * Spellings, for "<layer>.weight" of F8_E4M3, F8_E5M2 or I8, as files have
+ * them:
  *   none                          plain fp8
  *   <layer>.scale_weight          ComfyUI, older; marked by a tensor "scaled_fp8"
  *   <layer>.weight_scale          ComfyUI, newer, with <layer>.comfy_quant; LightX2V

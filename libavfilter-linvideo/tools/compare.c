@@ -22,8 +22,8 @@ enum { STUDENT, TEACHER, OTHER, MAKERS };
 enum { FRAMES = 1000000000 };
 
 typedef struct Compare {
+    LvBar bar;            ///< first, so that an LvBar * is a Compare *
     LinvideoParams params;
-    LvBar bar;
     int clips, seed, plain;
     int json_only;            ///< JSON goes to standard output
     const char *model[2];     ///< student, teacher
@@ -88,6 +88,16 @@ static int read_prompts(Compare *c)
 }
 
 /* Clips */
+
+/* Contexts know of more clips than are wanted. */
+static void show(void *opaque, const LinvideoProgress *progress)
+{
+    Compare *c = opaque;
+    LinvideoProgress p = *progress;
+
+    p.clips = c->clips;
+    lv_bar_show(&c->bar, &p);
+}
 
 static int open_model(Compare *c, int i)
 {
@@ -325,7 +335,7 @@ int lv_cmd_compare(int argc, char **argv)
     linvideo_params_default(&c.params);
     c.params.log       = lv_tool_log;
     c.params.log_level = LINVIDEO_LOG_WARNING;
-    c.params.progress  = lv_bar_show;
+    c.params.progress  = show;
     c.params.opaque    = &c.bar;
     if ((ret = parse(&c, argc, argv)) >= 0)
         return ret;

@@ -5,7 +5,7 @@
  * GAN term): the student samples as it will, without guidance; a fake net tells the
  * velocity of what it makes, and the student follows the difference to the teacher's
  * guided one.
- * Floor "train". Source: the specification of the post-training, E.
+ * Floor "train". Source: DMD2 (arXiv 2405.14867), without its GAN.
  */
 
 #ifndef LINVIDEO_TRAIN_DISTILL_H

@@ -193,7 +193,7 @@ static void freeze(LvGates *g)
         close_gate(order[i], g->cfg->plain ? order[i]->r < 0.5 : i < g->linear);
 }
 
-/* Early freezing (B.3): 1 when the gate was closed. */
+/* Early freezing: 1 when the gate was closed. */
 static int close_early(const LvGates *g, LvGate *gate, int step)
 {
     int low = gate->r <= 0, high = gate->r >= 1 && annealed(g, step) >= 1;

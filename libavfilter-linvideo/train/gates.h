@@ -2,8 +2,8 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Selective transfer: one share r for each layer, r of softmax and 1 - r of linear
- * attention, learned together with the weights until so many layers are linear
- * (specification, B).
+ * attention, learned together with the weights until so many layers are linear.
+ * Source: LinVideo (arXiv 2510.08318).
  * Floor "train": numbers of the host, nothing of networks. All in f64.
  */
 
@@ -75,7 +75,7 @@ double lv_gates_reg(const LvGates *g, double alpha);
 double lv_gates_con_slope(const LvGates *g);
 double lv_gates_reg_slope(double r, double alpha);
 
-/** |dL/dr| over the force lambda (2 eta - 2 alpha) that a missing layer makes (B.2); 0
+/** |dL/dr| over the force lambda (2 eta - 2 alpha) that a missing layer makes; 0
  *  where that is none. */
 double lv_gates_rho(const LvGates *g, int layer, int step);
 

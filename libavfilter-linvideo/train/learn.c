@@ -240,7 +240,7 @@ static int trace_here(LvLearn *l, LvGraph *g, const LvNets *n, int objective, in
     return back(g, n, &(LvGradSeed) { a, dx }, 1, 0);
 }
 
-/* What is wrong behind a step moves the velocity that made it (C.4); `anchored` also what
+/* What is wrong behind a step moves the velocity that made it; `anchored` also what
  * is wrong there. The gradient goes through neither the states behind the step nor what
  * is seen at them: no seed stands on those. */
 static int trace_step(LvLearn *l, LvGraph *g, const LvNets *n, int anchored, int relative,
@@ -267,7 +267,7 @@ static int trace_step(LvLearn *l, LvGraph *g, const LvNets *n, int anchored, int
     return back(g, n, seed, 2, 0);
 }
 
-/* The student update of E.3: clips of one step, noise put in, what the fake net takes for
+/* The student update of DMD2: clips of one step, noise put in, what the fake net takes for
  * their velocity against the teacher's guided one. */
 static int trace_dmd(LvLearn *l, LvGraph *g, const LvNets *n)
 {

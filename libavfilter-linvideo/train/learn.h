@@ -4,7 +4,7 @@
  * Programs of post-training: one moves states along by a network, the others tell what
  * the student gets wrong and what gradient that makes. All samples of a micro-batch go
  * through one program, whose memory keeps its place.
- * Floor "train". Numbers refer to the specification of the post-training.
+ * Floor "train". Source: LinVideo (arXiv 2510.08318), DMD2 (arXiv 2405.14867).
  *
  * Time t is 1 for noise, 0 for clips; networks are fed 1000 t. Each sample has numbers of
  * its own, the "coefficients": rows of LV_PORT_COEF.

@@ -3,7 +3,7 @@
  *
  * Selective transfer: a student that begins as its teacher, of whose self-attention layers
  * some become linear while it learns to move latents as the teacher does.
- * Floor "train". Source: the specification of the post-training, B, C and J.
+ * Floor "train". Source: LinVideo (arXiv 2510.08318).
  */
 
 #ifndef LINVIDEO_TRAIN_LINEARIZE_H
@@ -86,7 +86,7 @@ int lv_linearize_sensitivity(LvLinearize *l, double *out);
 int lv_linearize_export(const LvLinearize *l, const char *path);
 
 /**
- * Verify a written bundle (B.5): as many softmax and linear layers as there should be run,
+ * Verify a written bundle: as many softmax and linear layers as there should be run,
  * it has the size that it should have, and moves latents as the run does.
  *
  * @param[out] error squared error of its velocities over their square; what rounding to

@@ -2,8 +2,8 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * A recipe of post-training: how a model is made linear in part and how it is distilled,
- * from one JSON file with the sections below. Numbers refer to the specification of the
- * post-training (LinVideo, arXiv 2510.08318).
+ * from one JSON file with the sections below. Source: LinVideo
+ * (arXiv 2510.08318), DMD2 (arXiv 2405.14867).
  * Floor "train": knows numbers.
  */
 
@@ -32,7 +32,7 @@ typedef struct LvMapsConfig {
     int batch;
 } LvMapsConfig;
 
-/** What the student learns from (C.3, D, J.2). */
+/** What the student learns from. */
 enum LvObjective {
     LV_LEARN_ONPOLICY, ///< the teacher's velocity where its own step led
     LV_LEARN_ANCHORED, ///< half of the error there and half of that before the step
@@ -46,7 +46,7 @@ enum LvObjective {
 /** Where states come from. */
 enum LvStateSource { LV_STATES_STEP, LV_STATES_STREAM, LV_STATES_NB };
 
-/** Weight of an error (C.5). */
+/** Weight of an error. */
 enum LvWeighting { LV_WEIGHT_NORM, LV_WEIGHT_UNIT, LV_WEIGHT_LITERAL, LV_WEIGHT_SQRT,
                    LV_WEIGHT_NB };
 

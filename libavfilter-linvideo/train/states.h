@@ -47,7 +47,7 @@ typedef struct LvStates {
  *  it is compared. */
 void lv_states_pair(const LvStates *s, int j, int *from, int *to);
 
-/** Factor of an error for a pair (C.5), but for what "norm" divides by. */
+/** Factor of an error for a pair, but for what "norm" divides by. */
 double lv_states_weight(const LvStates *s, int from, int to);
 
 /** Prepare; all but x and slot is set then. 0 or LV_ERR_MODEL (no state to look at). */
