@@ -171,7 +171,7 @@ include tests/Makefile
 # tasks; demo and check start other makes, which read what configure wrote
 
 RUN      = BUILD=$(BUILD) CC="$(CC)" CXX="$(CXX)" LINVIDEO=$(COMMAND) \
-           LINVIDEO_MODEL_PATH=$(CURDIR)/samples
+           LINVIDEO_MODEL_PATH=$(CURDIR)/tests/model
 PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 demo:

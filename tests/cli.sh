@@ -228,7 +228,7 @@ says "inspect: an unknown option" 2 'no option "depth"' "$linvideo" inspect --de
 head -c 5000 "$models/motion.safetensors" >cut.safetensors
 says "inspect: a cut file" 1 'cut.safetensors' "$linvideo" inspect ./cut.safetensors
 
-says "bench: list" 0 '^\* dit-1.3b-1280 ' "$linvideo" bench --list
+says "bench: list" 0 '^\* +dit-1.3b-1280 ' "$linvideo" bench --list
 for name in dit-1.3b-5120-linear16 dit-1.3b-32760-linear16 dit-motion dit-motion-step \
     linear-layer-2048 linear-layer-65536 tae-256; do
     echo "$said" | grep -q " $name " && ok "bench: $name" || not_ok "bench: $name"
