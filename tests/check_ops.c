@@ -602,7 +602,8 @@ static int runs_here(const OpsCase *c)
 {
     static const int products[] = {
         LV_OP_LINEAR, LV_OP_ATTN, LV_OP_LINATTN, LV_OP_CONV, LV_OP_CONV3,
-        LV_OP_LINEAR_DX, LV_OP_LINEAR_DW, LV_OP_ATTN_DX, LV_OP_LINATTN_DX, LV_OP_CONV_DX, LV_OP_CONV_DW,
+        LV_OP_LINEAR_DX, LV_OP_LINEAR_DW, LV_OP_ATTN_DX, LV_OP_LINATTN_DX,
+        LV_OP_CONV_DX, LV_OP_CONV_DW,
     };
     LvDevice *dev = open_device(NULL, 1);
     LvCall call   = { 0 };
