@@ -110,6 +110,17 @@ static double conv3_flops(const LvConv3Args *a)
     return 2.0 * w[0] * w[2] * w[3] * w[4] * (double)lv_tensor_numel(&a->y);
 }
 
+LvTensor lv_conv3_tap(const LvConv3Args *a, int t)
+{
+    LvTensor w = a->w;
+
+    w.rank = 4;
+    for (int i = 0; i < LV_MAX_RANK; i++)
+        w.dim[i] = i < 4 ? a->w.dim[i + 1] : 1;
+    w.data = (char *)w.data + (size_t)t * lv_tensor_bytes(&w);
+    return w;
+}
+
 double lv_op_flops(int op, const LvOpArgs *a)
 {
     switch (op) {

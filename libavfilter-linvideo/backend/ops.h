@@ -695,6 +695,9 @@ size_t lv_tensor_rows(const LvTensor *t);
 /** Text of a shape, "[80,192] F32", into buf. Returns buf. */
 const char *lv_tensor_text(char *buf, size_t size, const LvTensor *t);
 
+/** Frame t of the weight of a CONV3, as [O,C,kh,kw]. */
+LvTensor lv_conv3_tap(const LvConv3Args *a, int t);
+
 /** Floating point operations of an op (a multiply-add is two), counting products
  *  only: linear, attention, convolution. 0 for the others. */
 double lv_op_flops(int op, const LvOpArgs *a);

@@ -27,18 +27,6 @@ typedef struct Conv3Job {
     int rows, bands;
 } Conv3Job;
 
-/* Frame t of the weight */
-static LvTensor tap_of(const LvConv3Args *a, int t)
-{
-    LvTensor w = a->w;
-
-    w.rank = 4;
-    for (int i = 0; i < LV_MAX_RANK; i++)
-        w.dim[i] = i < 4 ? a->w.dim[i + 1] : 1;
-    w.data = (char *)w.data + (size_t)t * lv_tensor_bytes(&w);
-    return w;
-}
-
 static LvConvShape shape_of(const LvConv3Args *a, const LvTensor *tap)
 {
     return (LvConvShape) { &a->x, tap, &a->y, 1, a->pad, a->x.dtype };
@@ -63,7 +51,7 @@ static int bands_of(const LvConv3Args *a)
 
 static LvBand band_of(const LvConv3Args *a, int band)
 {
-    LvTensor tap  = tap_of(a, 0);
+    LvTensor tap  = lv_conv3_tap(a, 0);
     LvConvShape s = shape_of(a, &tap);
     int rows      = rows_of(a);
 
@@ -72,7 +60,7 @@ static LvBand band_of(const LvConv3Args *a, int band)
 
 static size_t packed_bytes(const LvConv3Args *a)
 {
-    LvTensor tap  = tap_of(a, 0);
+    LvTensor tap  = lv_conv3_tap(a, 0);
     LvConvShape s = shape_of(a, &tap);
 
     return (size_t)a->w.dim[0] * LV_ROUND_UP(lv_conv_room(&s) *
@@ -81,7 +69,7 @@ static size_t packed_bytes(const LvConv3Args *a)
 
 int lv_cpu_plan_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
 {
-    LvTensor tap = tap_of(a, 0);
+    LvTensor tap = lv_conv3_tap(a, 0);
 
     if (a->w.fixed)
         call->weight_bytes = packed_bytes(a);
@@ -93,7 +81,7 @@ int lv_cpu_plan_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
 
 static const LvConv *band_conv(LvCpu *cpu, const LvConv3Args *a, int band, int sum)
 {
-    LvTensor tap  = tap_of(a, 0);
+    LvTensor tap  = lv_conv3_tap(a, 0);
     LvConvShape s = shape_of(a, &tap);
     LvBand b      = band_of(a, band);
     LvConvDesc d  = lv_conv_desc(&s, &b, 1, LV_CONV_Y, LV_F32);
@@ -114,7 +102,7 @@ typedef struct PackArg {
 static int pack_taps(LvCpu *cpu, void *dst, void *arg)
 {
     const PackArg *p = arg;
-    LvTensor tap = tap_of(p->a, 0);
+    LvTensor tap = lv_conv3_tap(p->a, 0);
     size_t n     = lv_tensor_numel(&tap);
     float *own   = p->plain ? NULL : lv_alloc(n * sizeof(*own));
     float *plain = p->plain ? p->plain : own;
@@ -123,7 +111,7 @@ static int pack_taps(LvCpu *cpu, void *dst, void *arg)
     if (!plain)
         return lv_fail(cpu->dev.msg, LV_ERR(ENOMEM), "cpu: out of memory");
     for (int t = 0; t < p->a->w.dim[0] && ret >= 0; t++) {
-        lv_to_f32(plain, tap_of(p->a, t).data, (LvDtype)tap.dtype, n);
+        lv_to_f32(plain, lv_conv3_tap(p->a, t).data, (LvDtype)tap.dtype, n);
         ret = lv_conv_reorder(p->priv->conv[0], (char *)dst + (size_t)t *
                               p->priv->tap_bytes, plain);
     }
@@ -134,7 +122,7 @@ static int pack_taps(LvCpu *cpu, void *dst, void *arg)
 int lv_cpu_build_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
 {
     LvCpu *cpu    = lv_cpu(dev);
-    LvTensor tap  = tap_of(a, 0);
+    LvTensor tap  = lv_conv3_tap(a, 0);
     LvConvShape s = shape_of(a, &tap);
     int bands     = bands_of(a), ret;
     Conv3Priv *p  = calloc(1, sizeof(*p) + 2 * (size_t)bands * sizeof(p->conv[0]));

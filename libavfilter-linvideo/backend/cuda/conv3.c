@@ -55,17 +55,6 @@ static LvTensor placed(LvTensor p, void *copy)
     return p;
 }
 
-static LvTensor tap_of(const LvConv3Args *a, int t)
-{
-    LvTensor w = a->w;
-
-    w.rank = 4;
-    for (int i = 0; i < LV_MAX_RANK; i++)
-        w.dim[i] = i < 4 ? a->w.dim[i + 1] : 1;
-    w.data = (char *)w.data + (size_t)t * lv_tensor_bytes(&w);
-    return w;
-}
-
 /* Frame i of prev and x. */
 static LvTensor frame_of(const LvConv3Args *a, int i)
 {
@@ -79,7 +68,8 @@ static LvTensor frame_of(const LvConv3Args *a, int i)
 static LvConvArgs part_of(const LvConv3Args *a, int n, int t, const Work *w)
 {
     int last = t == a->w.dim[0] - 1;
-    LvConvArgs c = { .x = placed(frame_of(a, n * a->step + t), w->x), .w = tap_of(a, t),
+    LvConvArgs c = { .x = placed(frame_of(a, n * a->step + t), w->x),
+                     .w = lv_conv3_tap(a, t),
                      .b = LV_NO_TENSOR, .r = picture(&a->y, n),
                      .y = placed(picture(&a->y, n), w->y), .stride = 1, .pad = a->pad };
 
