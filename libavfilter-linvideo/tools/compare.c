@@ -201,7 +201,8 @@ static void print_table(const Compare *c)
 static int write_json(const Compare *c)
 {
     const LvCompared *r = &c->result;
-    json_t *root = json_pack(
+
+    return lv_tool_json(json_pack(
         "{s:s, s:s, s:i, s:i, s:i, s:f, s:i, s:i, s:s,"
         " s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
         "student", c->info[STUDENT].model_path, "teacher", c->info[TEACHER].model_path,
@@ -214,17 +215,7 @@ static int write_json(const Compare *c)
         "flicker", r->flicker, "flicker_teacher", r->flicker_teacher,
         "flicker_ratio", r->flicker_ratio, "distance", r->distance,
         "distance_teacher", r->distance_teacher, "distance_ratio", r->distance_ratio,
-        "seconds", c->seconds[0], "seconds_teacher", c->seconds[1]);
-    const size_t flags = JSON_INDENT(2) | JSON_REAL_PRECISION(6);
-    int ret = 0;
-
-    if (!root || (c->json_only ? json_dumpf(root, stdout, flags) :
-                                 json_dump_file(root, c->json, flags)))
-        ret = lv_tool_fail(-EIO, "%s: %s", c->json, root ? strerror(errno) : "no memory");
-    else if (c->json_only)
-        putchar('\n');
-    json_decref(root);
-    return ret;
+        "seconds", c->seconds[0], "seconds_teacher", c->seconds[1]), c->json);
 }
 
 /* Command line */

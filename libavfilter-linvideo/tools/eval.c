@@ -287,26 +287,17 @@ static json_t *results_json(const Eval *e)
 
 static int write_json(const Eval *e)
 {
-    const size_t flags = JSON_INDENT(2) | JSON_REAL_PRECISION(6);
-    json_t *wrong = json_object(), *root;
-    int ret = 0;
+    json_t *wrong = json_object();
 
     for (int i = 0; i < LV_COUNT(mistakes); i++)
         json_object_set_new(wrong, mistakes[i].name, json_integer(e->mistakes[i]));
-    root = json_pack("{s:s, s:i, s:s, s:i, s:i, s:f, s:s, s:s, s:o, s:o, s:f, s:f}",
+    return lv_tool_json(json_pack(
+        "{s:s, s:i, s:s, s:i, s:i, s:f, s:s, s:s, s:o, s:o, s:f, s:f}",
         "model", e->path, "prompts", e->prompts, "wording", e->plain ? "plain" : "free",
         "seed", e->seed, "steps", e->info.steps, "guidance", (double)e->info.guidance,
         "precision", e->info.precision, "device", e->info.device,
         "results", results_json(e), "mistakes", wrong, "seconds_made", e->made,
-        "seconds_measured", e->measured);
-    if (!root || (e->json_only ? json_dumpf(root, stdout, flags) :
-                                 json_dump_file(root, e->json, flags)))
-        ret = lv_tool_fail(-EIO, "%s: %s", e->json,
-                           root ? strerror(errno) : "no memory");
-    else if (e->json_only)
-        putchar('\n');
-    json_decref(root);
-    return ret;
+        "seconds_measured", e->measured), e->json);
 }
 
 static int draw_bars(const Eval *e)

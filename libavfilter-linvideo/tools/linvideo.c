@@ -5,6 +5,7 @@
 #include "tools/tools.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +60,20 @@ int lv_tool_writable(const char *path)
     if (!was_there)
         remove(path);
     return 0;
+}
+
+int lv_tool_json(json_t *root, const char *path)
+{
+    const size_t flags = JSON_INDENT(2) | JSON_REAL_PRECISION(6);
+    int to_stdout = !strcmp(path, "-"), ret = 0;
+
+    if (!root || (to_stdout ? json_dumpf(root, stdout, flags) :
+                              json_dump_file(root, path, flags)))
+        ret = lv_tool_fail(-EIO, "%s: %s", path, root ? strerror(errno) : "no memory");
+    else if (to_stdout)
+        putchar('\n');
+    json_decref(root);
+    return ret;
 }
 
 void lv_tool_log(void *opaque, enum LinvideoLogLevel level, const char *message)

@@ -315,19 +315,11 @@ static json_t *log_json(const Log *l)
 
 static int write_json(const Report *p)
 {
-    const size_t flags = JSON_INDENT(2) | JSON_REAL_PRECISION(6);
     json_t *root = json_array();
-    int ret = 0;
 
     for (int i = 0; i < p->nb; i++)
         json_array_append_new(root, log_json(&p->log[i]));
-    if (p->json_only ? json_dumpf(root, stdout, flags) :
-                       json_dump_file(root, p->json, flags))
-        ret = lv_tool_fail(-EIO, "%s: %s", p->json, strerror(errno));
-    else if (p->json_only)
-        putchar('\n');
-    json_decref(root);
-    return ret;
+    return lv_tool_json(root, p->json);
 }
 
 /* Command line */

@@ -39,6 +39,12 @@ int lv_tool_fail(int code, const char *fmt, ...)
  *  is in it stays. 0 or -EIO with a message. */
 int lv_tool_writable(const char *path);
 
+struct json_t;
+
+/** Write numbers as JSON to a file, or to standard output when path is "-", and free them.
+ *  @param root NULL: it could not be made @return 0 or -EIO with a message */
+int lv_tool_json(struct json_t *root, const char *path);
+
 /** A log callback: one line to stderr; opaque is an LvBar or NULL. */
 void lv_tool_log(void *opaque, enum LinvideoLogLevel level, const char *message);
 

@@ -89,7 +89,7 @@ static LvTensor result(LvLearn *l, LvGraph *g, int which, LvTensor t, const char
 }
 
 /* The gradient that student - teacher makes at the student's velocity, and the numbers
- * to tell. The size of what is matched is that of x - size_of. */
+ * to tell. size: what the error is relative to; absent: nothing. */
 static LvTensor compare(LvLearn *l, LvGraph *g, const LvNets *n, LvTensor student,
                         LvTensor teacher, LvTensor size, int weight)
 {
@@ -191,22 +191,26 @@ static int finish(LvLearn *l, LvGraph *g, const LvNets *n, void *x, LvTensor *mo
     return put_fixed(l, n);
 }
 
-static LvGraph *new_graph(const LvNets *n)
+/* Begin anew. @param train whether a gradient is wanted @return NULL after a message */
+static LvGraph *new_graph(LvLearn *l, const LvNets *n, int train)
 {
     LvGraph *g = lv_graph_new(n->msg);
 
+    begin(l, n);
     if (!g)
-        lv_msg(n->msg, LV_MSG_ERROR, "training: out of memory");
+        return lv_msg(n->msg, LV_MSG_ERROR, "training: out of memory"), NULL;
+    if (train)
+        lv_graph_train(g, n->checkpoint);
+    lv_graph_batch(g, n->batch);
     return g;
 }
 
 int lv_learn_move(LvLearn *l, const LvNets *n, int parts, void *memory)
 {
-    LvGraph *g = new_graph(n);
+    LvGraph *g = new_graph(l, n, 0);
     LvTensor x, y, coef, last;
     int row = LV_COEF_STEP;
 
-    begin(l, n);
     if (!g)
         return LV_ERR(ENOMEM);
     x    = port(l, g, n, LV_PORT_X);
@@ -289,14 +293,11 @@ static int trace_dmd(LvLearn *l, LvGraph *g, const LvNets *n)
 int lv_learn_new(LvLearn *l, const LvNets *n, int objective, int relative, int guided,
                  void *x)
 {
-    LvGraph *g = new_graph(n);
+    LvGraph *g = new_graph(l, n, 1);
     int ret;
 
-    begin(l, n);
     if (!g)
         return LV_ERR(ENOMEM);
-    lv_graph_train(g, n->checkpoint);
-    lv_graph_batch(g, n->batch);
     switch (objective) {
     case LV_LEARN_ANCHORED:
     case LV_LEARN_STEP:
@@ -315,15 +316,12 @@ int lv_learn_new(LvLearn *l, const LvNets *n, int objective, int relative, int g
 
 int lv_learn_fake(LvLearn *l, const LvNets *n, void *x)
 {
-    LvGraph *g = new_graph(n);
+    LvGraph *g = new_graph(l, n, 1);
     LvTensor x0, noise, z, u, v, dx;
     int ret;
 
-    begin(l, n);
     if (!g)
         return LV_ERR(ENOMEM);
-    lv_graph_train(g, n->checkpoint);
-    lv_graph_batch(g, n->batch);
     x0    = port(l, g, n, LV_PORT_X);
     noise = port(l, g, n, LV_PORT_NOISE);
     z     = with_noise(l, g, n, x0);
@@ -343,13 +341,11 @@ int lv_learn_maps(LvLearn *l, const LvNets *n, LvTensor *errors, LvTensor *sizes
     LvDitWatch watch[LV_MAX_LAYERS];
     LvGradSeed seed[LV_MAX_LAYERS];
     LvTensor more[2 * LV_MAX_LAYERS], one, zero;
-    LvGraph *g = new_graph(n);
+    LvGraph *g = new_graph(l, n, 1);
     int ret;
 
-    begin(l, n);
     if (!g)
         return LV_ERR(ENOMEM);
-    lv_graph_train(g, n->checkpoint);
     velocity(l, g, n, n->student, port(l, g, n, LV_PORT_X), LV_PORT_T, LV_PORT_TEXT, watch);
     one  = port(l, g, n, LV_PORT_ONE);
     zero = port(l, g, n, LV_PORT_ZERO_TOKENS);
