@@ -700,7 +700,8 @@ static float *learn(Job *j, int objective, int relative, const LvBatch *b, float
     LvLearn l;
 
     SUCCEEDS(lv_trainer_begin(j->l->trainer));
-    SUCCEEDS(lv_learn_new(&l, &j->l->nets, objective, relative, 0, j->l->x));
+    SUCCEEDS(lv_learn_new(&l, &j->l->nets, objective, relative, j->l->cfg->compare ==
+                          LV_COMPARE_JOINT ? LV_GUIDED_ERRORS : 0, j->l->x));
     SUCCEEDS(lv_learn_run(&l, b->port, LV_PORT_NB));
     SUCCEEDS(lv_learn_get(&l, LV_RESULT_ERROR, error));
     SUCCEEDS(lv_params_download(p, LV_SLAB_GRAD, grad));
@@ -764,32 +765,46 @@ START_TEST(no_softmax)
 }
 END_TEST
 
-/* sum of weight mean (student - teacher)^2, at the parameters as they are. */
-static double online_loss(Job *j, const LvBatch *b)
+/* Student - teacher with the text of a port. */
+static float *difference(Job *j, const LvBatch *b, int text)
 {
+    size_t n = (size_t)j->l->nets.batch * j->t.numel;
     float *u[2];
-    size_t n = j->t.numel;
-    double sum = 0;
 
     for (int i = 0; i < 2; i++)
         u[i] = velocity(j, i ? j->l->nets.teacher : &j->l->dit, b->port[LV_PORT_X],
-                        b->port[LV_PORT_T], b->port[LV_PORT_TEXT]);
-    for (int k = 0; k < j->l->nets.batch; k++)
-        for (size_t i = 0; i < n; i++) {
-            double e = (double)u[0][(size_t)k * n + i] - (double)u[1][(size_t)k * n + i];
-            sum += (double)b->port[LV_PORT_WEIGHT][k] * e * e / (double)n;
-        }
-    free(u[0]);
+                        b->port[LV_PORT_T], b->port[text]);
+    for (size_t i = 0; i < n; i++)
+        u[0][i] -= u[1][i];
     free(u[1]);
+    return u[0];
+}
+
+/* sum of weight mean (student - teacher)^2, guided when joint, at the parameters as they
+ * are. */
+static double online_loss(Job *j, const LvBatch *b)
+{
+    int joint = j->l->cfg->compare == LV_COMPARE_JOINT;
+    double g  = joint ? (double)j->l->states.guidance : 1, sum = 0;
+    float *text = difference(j, b, LV_PORT_TEXT), *other = difference(j, b, LV_PORT_OTHER);
+    size_t n = j->t.numel;
+
+    for (size_t i = 0; i < (size_t)j->l->nets.batch * n; i++) {
+        double e = g * (double)text[i] + (1 - g) * (double)other[i];
+        sum += (double)b->port[LV_PORT_WEIGHT][i / n] * e * e / (double)n;
+    }
+    free(text);
+    free(other);
     return sum;
 }
 
-/* dL/dr of each layer against differences, of the whole network. Test number: map. */
+/* dL/dr of each layer against differences, of the whole network. Test number: map, or
+ * behind those guided velocities. */
 START_TEST(share_gradients)
 {
     static const char *const map[][2] = {
         { "linearize.feature_map=hedgehog", NULL }, { "linearize.feature_map=relu", NULL },
-        { "linearize.feature_map=taylor", NULL },
+        { "linearize.feature_map=taylor", NULL }, { "linearize.compare=joint", NULL },
     };
     const float h = 0.02f;
     float error[16], *grad, *data;
@@ -1046,6 +1061,8 @@ static void take_steps(Job *j, const char *run, int create, int nb)
 static const char *const ways[][4] = {
     { NULL },
     { "linearize.states=stream", NULL },
+    { "linearize.compare=joint", "linearize.states=stream", NULL },
+    { "linearize.compare=joint", "linearize.objective=mse-online", NULL },
     { "linearize.objective=anchored", "linearize.states=stream", NULL },
     { "linearize.objective=step", "linearize.weight=literal", NULL },
     { "linearize.objective=mse", "linearize.r_range=sigmoid", NULL },
@@ -1311,20 +1328,22 @@ END_TEST
 
 START_TEST(recipes)
 {
-    static const struct { const char *change, *says; } bad[] = {
-        { "linearize.objective=best", "linearize.objective is \"best\"" },
-        { "linearize.micro=3", "does not divide" },
-        { "linearize.lambda=-1", "linearize.lambda is -1" },
-        { "linearize.speed=1", "no SECTION.KEY=VALUE" },
-        { "layers=1", "no SECTION.KEY=VALUE" },
-        { "linearize.steps=0", "steps are at least 1" },
-        { "distill.t_min=0.99", "not below" },
+    static const struct { const char *change, *says, *with; } bad[] = {
+        { "linearize.objective=best", "linearize.objective is \"best\"", NULL },
+        { "linearize.micro=3", "does not divide", NULL },
+        { "linearize.compare=both", "linearize.compare is \"both\"", NULL },
+        { "linearize.compare=joint", "joint is for", "linearize.objective=mse" },
+        { "linearize.lambda=-1", "linearize.lambda is -1", NULL },
+        { "linearize.speed=1", "no SECTION.KEY=VALUE", NULL },
+        { "layers=1", "no SECTION.KEY=VALUE", NULL },
+        { "linearize.steps=0", "steps are at least 1", NULL },
+        { "distill.t_min=0.99", "not below", NULL },
     };
     LvRecipe r;
 
     for (int i = 0; i < LV_COUNT(bad); i++) {
-        const char *changes[] = { "linearize.layers=1", bad[i].change };
-        ck_assert_int_lt(lv_recipe_read(&r, NULL, changes, 2, &keep), 0);
+        const char *changes[] = { "linearize.layers=1", bad[i].change, bad[i].with };
+        ck_assert_int_lt(lv_recipe_read(&r, NULL, changes, bad[i].with ? 3 : 2, &keep), 0);
         ck_assert_msg(strstr(last_line, bad[i].says) != NULL, "%s", last_line);
         lv_recipe_free(&r);
     }
@@ -1396,7 +1415,7 @@ static Suite *post_suite(void)
     tcase_add_checked_fixture(t, make_folder, remove_folder);
     tcase_add_loop_test(t, no_error, 0, 4);
     tcase_add_loop_test(t, no_softmax, 0, LV_MAP_NB);
-    tcase_add_loop_test(t, share_gradients, 0, LV_MAP_NB);
+    tcase_add_loop_test(t, share_gradients, 0, LV_MAP_NB + 1);
     tcase_add_loop_test(t, sign, 0, SIGNS);
     tcase_add_test(t, surrogates);
     tcase_add_test(t, weights);

@@ -261,6 +261,7 @@ static void help(void)
          "  --objective NAME  onpolicy, anchored, step, mse, mse-online, dmd\n"
          "  --states NAME     step: of the teacher's clips; stream: of the student's own\n"
          "  --weight NAME     norm, unit, literal, sqrt\n"
+         "  --compare NAME    branch: velocities of a prompt; joint: guided ones\n"
          "  --map NAME        hedgehog, relu, taylor\n"
          "  --steps N         in all\n"
          LV_POST_HELP
@@ -278,8 +279,8 @@ static void help(void)
 static const LvPostChange changes[] = {
     { "layers", "linearize.layers" }, { "select", "linearize.select" },
     { "objective", "linearize.objective" }, { "states", "linearize.states" },
-    { "weight", "linearize.weight" }, { "map", "linearize.feature_map" },
-    { "steps", "linearize.steps" },
+    { "weight", "linearize.weight" }, { "compare", "linearize.compare" },
+    { "map", "linearize.feature_map" }, { "steps", "linearize.steps" },
 };
 
 static int is_stage(const char *name)

@@ -232,6 +232,36 @@ int lv_learn_move(LvLearn *l, const LvNets *n, int parts, void *memory)
     return finish(l, g, n, memory, NULL, 0);
 }
 
+/* Of both branches: other + guidance (this - other). */
+static LvTensor guide(LvLearn *l, LvGraph *g, const LvNets *n, LvTensor this,
+                      LvTensor other)
+{
+    return blend(l, g, n, blend(l, g, n, other, this, LV_COEF_GUIDE), other,
+                 LV_COEF_UNGUIDE);
+}
+
+static LvTensor guided_velocity(LvLearn *l, LvGraph *g, const LvNets *n, const LvDit *net,
+                                LvTensor x, int t)
+{
+    return guide(l, g, n, velocity(l, g, n, net, x, t, LV_PORT_TEXT, NULL),
+                 velocity(l, g, n, net, x, t, LV_PORT_OTHER, NULL));
+}
+
+/* The same of guided velocities, whose error goes to both branches. */
+static int trace_joint(LvLearn *l, LvGraph *g, const LvNets *n, int relative)
+{
+    LvTensor x = port(l, g, n, LV_PORT_X), zero = port(l, g, n, LV_PORT_ZERO), a, o, b, dx;
+
+    a  = velocity(l, g, n, n->student, x, LV_PORT_T, LV_PORT_TEXT, NULL);
+    o  = velocity(l, g, n, n->student, x, LV_PORT_T, LV_PORT_OTHER, NULL);
+    b  = guided_velocity(l, g, n, n->teacher, x, LV_PORT_T);
+    dx = compare(l, g, n, guide(l, g, n, a, o), b, size_of(l, g, n, b, relative),
+                 LV_PORT_WEIGHT);
+    return back(g, n, (LvGradSeed[]) { { a, blend(l, g, n, zero, dx, LV_COEF_GUIDE) },
+                                       { o, blend(l, g, n, dx, dx, LV_COEF_UNGUIDE) } },
+                2, 0);
+}
+
 /* Student and teacher at the same states. */
 static int trace_here(LvLearn *l, LvGraph *g, const LvNets *n, int objective, int relative)
 {
@@ -275,15 +305,13 @@ static int trace_step(LvLearn *l, LvGraph *g, const LvNets *n, int anchored, int
  * their velocity against the teacher's guided one. */
 static int trace_dmd(LvLearn *l, LvGraph *g, const LvNets *n)
 {
-    LvTensor x = port(l, g, n, LV_PORT_X), u, x0, z, f, c, b, y, size;
+    LvTensor x = port(l, g, n, LV_PORT_X), u, x0, z, f, c, y, size;
 
     u  = velocity(l, g, n, n->student, x, LV_PORT_T, LV_PORT_TEXT, NULL);
     x0 = blend(l, g, n, x, u, LV_COEF_STEP);
     z  = with_noise(l, g, n, x0);
     f  = velocity(l, g, n, n->fake, z, LV_PORT_T1, LV_PORT_TEXT, NULL);
-    c  = velocity(l, g, n, n->teacher, z, LV_PORT_T1, LV_PORT_TEXT, NULL);
-    b  = velocity(l, g, n, n->teacher, z, LV_PORT_T1, LV_PORT_OTHER, NULL);
-    c  = blend(l, g, n, blend(l, g, n, b, c, LV_COEF_GUIDE), b, LV_COEF_UNGUIDE);
+    c  = guided_velocity(l, g, n, n->teacher, z, LV_PORT_T1);
     y  = blend(l, g, n, z, c, LV_COEF_FADE);
     size = mean_size(l, g, n, x0, y);
     return back(g, n, &(LvGradSeed) { u, compare(l, g, n, f, c, size, LV_PORT_WEIGHT) }, 1,
@@ -301,13 +329,15 @@ int lv_learn_new(LvLearn *l, const LvNets *n, int objective, int relative, int g
     switch (objective) {
     case LV_LEARN_ANCHORED:
     case LV_LEARN_STEP:
-        ret = trace_step(l, g, n, objective == LV_LEARN_ANCHORED, relative, guided);
+        ret = trace_step(l, g, n, objective == LV_LEARN_ANCHORED, relative,
+                         guided & LV_GUIDED_STEPS);
         break;
     case LV_LEARN_DMD:
         ret = trace_dmd(l, g, n);
         break;
     default:
-        ret = trace_here(l, g, n, objective, relative);
+        ret = guided & LV_GUIDED_ERRORS ? trace_joint(l, g, n, relative) :
+              trace_here(l, g, n, objective, relative);
     }
     if (ret < 0)
         lv_graph_free(&g);

@@ -87,13 +87,20 @@ enum { LV_MOVE_OTHER = 1, LV_MOVE_NOISE = 2 };
  */
 int lv_learn_move(LvLearn *l, const LvNets *n, int parts, void *x);
 
+/** What is of both branches: velocity of OTHER + guidance (that of TEXT - it), by
+ *  LV_COEF_GUIDE and LV_COEF_UNGUIDE. Flags. */
+enum LvGuided {
+    LV_GUIDED_STEPS = 1,  ///< steps of ANCHORED and STEP
+    LV_GUIDED_ERRORS = 2, ///< what ONPOLICY and ONLINE compare
+};
+
 /**
  * A program that adds up gradients of what the student gets wrong.
  *
  * @param objective of enum LvObjective; ONPOLICY and ONLINE are one: both compare at X
  * @param relative  1: losses are relative to the teacher's mean size ("norm")
  * @param x         memory of the states, on the device; NULL: of its own
- * @param guided    1: steps of ANCHORED and STEP take both branches
+ * @param guided    flags of enum LvGuided
  */
 int lv_learn_new(LvLearn *l, const LvNets *n, int objective, int relative, int guided,
                  void *x);

@@ -85,16 +85,18 @@ static void free_programs(LvLinearize *l)
 static int plan(LvLinearize *l)
 {
     int stream = l->cfg->states == LV_STATES_STREAM, ret = 0;
+    int joint = l->cfg->compare == LV_COMPARE_JOINT;
     int dmd = l->cfg->objective == LV_LEARN_DMD;
 
     free_programs(l);
     set_kinds(l);
     if (is_moved(l) || dmd)
-        ret = lv_learn_move(&l->move, &l->nets, stream ? LV_MOVE_OTHER : 0, l->x);
+        ret = lv_learn_move(&l->move, &l->nets, stream || joint ? LV_MOVE_OTHER : 0, l->x);
     if (ret < 0)
         return ret;
     return lv_learn_new(&l->learn, &l->nets, l->cfg->objective,
-                        l->cfg->weight == LV_WEIGHT_NORM, stream, l->x);
+                        l->cfg->weight == LV_WEIGHT_NORM, (stream ? LV_GUIDED_STEPS : 0) |
+                        (joint ? LV_GUIDED_ERRORS : 0), l->x);
 }
 
 /* Shares as networks see them. */

@@ -46,6 +46,7 @@ static const LvConfigRow rows[] = {
     NAMED("linearize", "objective", linearize.objective_name, 16),
     NAMED("linearize", "states", linearize.states_name, 16),
     NAMED("linearize", "weight", linearize.weight_name, 16),
+    NAMED("linearize", "compare", linearize.compare_name, 16),
     ROW("linearize", "p_negative", REAL, linearize.p_negative, 0, 1, 0.2),
     ROW("linearize", "t_min", REAL, linearize.t_min, 1e-4, 1, 0.02),
     ROW("linearize", "cap",   REAL, linearize.cap,   0.1, 1e6, 10),
@@ -88,6 +89,7 @@ static const char *const objectives[LV_LEARN_NB] = {
 };
 static const char *const states[LV_STATES_NB] = { "step", "stream" };
 static const char *const weights[LV_WEIGHT_NB] = { "norm", "unit", "literal", "sqrt" };
+static const char *const compares[LV_COMPARE_NB] = { "branch", "joint" };
 static const char *const maps[LV_MAP_NB] = { "hedgehog", "relu", "taylor" };
 static const char *const ranges[] = { "clamp", "sigmoid" };
 static const char *const ends[] = { "topk", "round" };
@@ -105,6 +107,7 @@ static const struct {
     CHOICE("objective", objective_name, objective, objectives),
     CHOICE("states", states_name, states, states),
     CHOICE("weight", weight_name, weight, weights),
+    CHOICE("compare", compare_name, compare, compares),
     CHOICE("r_range", gates.par_name, gates.sigmoid, ranges),
     CHOICE("r_end", gates.choice_name, gates.plain, ends),
 };
@@ -147,6 +150,9 @@ static int check(const LvRecipe *r, const char *path, const LvMsg *msg)
     if (c->states == LV_STATES_STREAM && c->objective >= LV_LEARN_MSE)
         return fail(path, msg, "linearize.states: streams are for onpolicy (which is the "
                     "mean squared error there), anchored and step");
+    if (c->compare == LV_COMPARE_JOINT && c->objective != LV_LEARN_ONPOLICY &&
+        c->objective != LV_LEARN_ONLINE)
+        return fail(path, msg, "linearize.compare: joint is for onpolicy and mse-online");
     if (r->distill.t_min >= r->distill.t_max)
         return fail(path, msg, "distill.t_min is not below distill.t_max");
     return r->distill.optim.steps && c->optim.steps ? 0 :

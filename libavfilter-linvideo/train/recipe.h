@@ -46,6 +46,13 @@ enum LvObjective {
 /** Where states come from. */
 enum LvStateSource { LV_STATES_STEP, LV_STATES_STREAM, LV_STATES_NB };
 
+/** Which velocities are compared. */
+enum LvCompare {
+    LV_COMPARE_BRANCH, ///< those of one prompt, given or empty
+    LV_COMPARE_JOINT,  ///< guided ones, made of both; for ONPOLICY and ONLINE
+    LV_COMPARE_NB
+};
+
 /** Weight of an error. */
 enum LvWeighting { LV_WEIGHT_NORM, LV_WEIGHT_UNIT, LV_WEIGHT_LITERAL, LV_WEIGHT_SQRT,
                    LV_WEIGHT_NB };
@@ -64,9 +71,9 @@ typedef struct LvLinearizeConfig {
     int map_dim;     ///< 0: head_dim, of taylor 16
     float map_scale; ///< of the identity that maps begin as; 0: head_dim^-1/4
     float map_eps;
-    char objective_name[16], states_name[16], weight_name[16];
-    int objective, states, weight;
-    float p_negative; ///< share of samples with the empty prompt
+    char objective_name[16], states_name[16], weight_name[16], compare_name[16];
+    int objective, states, weight, compare;
+    float p_negative; ///< share of samples with the empty prompt, of BRANCH
     float t_min;     ///< least time of a state
     float cap;       ///< of (1 - t) / t in weights
     LvGatesConfig gates;

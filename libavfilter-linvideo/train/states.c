@@ -125,14 +125,22 @@ static void put_text(const LvStates *s, LvBatch *b, int at, int prompt, int nega
            lv_trajectories_text(s->t, negative ? prompt : -1), n * sizeof(float));
 }
 
+static int is_joint(const LvStates *s)
+{
+    return s->cfg->compare == LV_COMPARE_JOINT;
+}
+
 /* A step by the branch that is compared, or by both, guided. */
 static void put_step(const LvStates *s, LvBatch *b, int at, int from, int to, int negative)
 {
     double d = (double)s->t->sigma[to] - (double)s->t->sigma[from];
     double g = (double)s->guidance;
+    int both = s->slot || is_joint(s);
 
-    put_coef(s, b, at, LV_COEF_STEP, !s->slot ? d : d * (negative ? 1 - g : g));
-    put_coef(s, b, at, LV_COEF_OTHER, !s->slot ? 0 : d * (negative ? g : 1 - g));
+    put_coef(s, b, at, LV_COEF_STEP, !both ? d : d * (negative ? 1 - g : g));
+    put_coef(s, b, at, LV_COEF_OTHER, !both ? 0 : d * (negative ? g : 1 - g));
+    put_coef(s, b, at, LV_COEF_GUIDE, g);
+    put_coef(s, b, at, LV_COEF_UNGUIDE, -g);
 }
 
 /* Clips of one step from the state, and the time and noise that they are compared with. */
@@ -168,6 +176,15 @@ static void put_velocity(const LvStates *s, LvBatch *b, int at, int clip, int k,
         to[i] = lv_f16_f32(v[i]);
 }
 
+/* What errors that are alike in both branches come to when they do not depend on each
+ * other: by this, guided and single errors are of one size. */
+static double joint_scale(const LvStates *s)
+{
+    double g = (double)s->guidance;
+
+    return is_joint(s) ? g * g + (1 - g) * (1 - g) : 1;
+}
+
 void lv_states_make(const LvStates *s, LvBatch *b, int at, int step, int item)
 {
     int slot = item % s->cfg->batch, clip, j, from, to, negative, prompt;
@@ -177,7 +194,8 @@ void lv_states_make(const LvStates *s, LvBatch *b, int at, int step, int item)
     clip     = LV_MIN((int)(u[0] * s->t->clips), s->t->clips - 1);
     j        = s->slot ? s->slot[slot].at + (s->objective == LV_LEARN_ONPOLICY) :
                LV_MIN((int)(u[1] * pairs(s)), pairs(s) - 1);
-    negative = s->objective != LV_LEARN_DMD && u[2] < (double)s->cfg->p_negative;
+    negative = s->objective != LV_LEARN_DMD && !is_joint(s) &&
+               u[2] < (double)s->cfg->p_negative;
     prompt   = s->slot ? s->slot[slot].prompt : s->t->prompt[clip];
     lv_states_pair(s, j, &from, &to);
     if (s->slot)
@@ -187,7 +205,7 @@ void lv_states_make(const LvStates *s, LvBatch *b, int at, int step, int item)
         lv_trajectories_state(s->t, clip, from, b->port[LV_PORT_X] +
                               (size_t)at * s->t->numel);
     put_text(s, b, at, prompt, negative);
-    w = lv_states_weight(s, from, to) / (2.0 * s->cfg->batch);
+    w = lv_states_weight(s, from, to) / (2.0 * s->cfg->batch) / joint_scale(s);
     w = s->objective == LV_LEARN_ANCHORED ? w / 2 : w;
     b->port[LV_PORT_T][at]       = 1000 * s->t->sigma[from];
     b->port[LV_PORT_T1][at]      = 1000 * s->t->sigma[to];
