@@ -234,7 +234,7 @@ for name in dit-1.3b-5120-linear16 dit-1.3b-32760-linear16 dit-motion dit-motion
     echo "$said" | grep -q " $name " && ok "bench: $name" || not_ok "bench: $name"
 done
 says "bench: an unknown name" 2 'named "dit-9b"' "$linvideo" bench dit-9b
-says "bench: an unknown precision" 2 'none of auto, f32, bf16' \
+says "bench: an unknown precision" 2 'none of auto, f32, bf16, int8' \
     "$linvideo" bench --precision f8
 says "bench: one work" 0 '^dit-motion +[0-9.]+ [mu]?s .* [0-9.]+ +[0-9]+ %' \
     "$linvideo" bench --reps 2 --ops dit-motion
