@@ -37,7 +37,7 @@ OBJS-backend/cuda-$(CONFIG_CUDA) = attention.o cast.o conv.o conv3.o cuda.o driv
 OBJS-backend/cuda = $(OBJS-backend/cuda-yes)
 
 OBJS-backend/cpu = attention.o attention_grad.o conv.o conv3.o conv_grad.o cpu.o dnn.o dsp_c.o \
-                   layout.o linattn.o linattn_grad.o linear.o linear_grad.o optim.o \
+                   layout.o linattn.o linattn_grad.o linear.o linear_grad.o linear_i8.o optim.o \
                    pool.o reduce.o rows.o rows_grad.o $(OBJS-backend/cpu-yes)
 OBJS-backend/cpu-$(HAVE_AVX2)   += dsp_avx2.o
 OBJS-backend/cpu-$(HAVE_AVX512) += dsp_avx512.o

@@ -478,25 +478,31 @@ static double psnr(const Video *a, const Video *b)
     return 10 * log10(255 * 255 * (double)n / sum);
 }
 
-/* bf16 against f32 with all of the model's defaults. */
+/* Others against f32 with all of the model's defaults, where there are any. */
 START_TEST(precisions)
 {
-    static const char *const parts[] = { "has no bf16 products; use precision f32", NULL };
+    static const struct {
+        enum LinvideoPrecision precision;
+        const char *name, *refused[2];
+    } of[] = {
+        { LINVIDEO_PRECISION_BF16, "bf16", { "has no bf16 products; use precision f32" } },
+        { LINVIDEO_PRECISION_INT8, "int8", { "has no int8 products, which are for CPUs with "
+                                             "AVX-512 VNNI; use precision auto" } },
+    };
     Watch w;
     LinvideoParams p = kit_params(&w);
-    LinvideoContext *c = kit_open(&p);
+    LinvideoContext *c = NULL;
     LinvideoInfo info;
     Video a, b;
-    int bf16;
 
-    linvideo_info(c, &info);
-    bf16 = !strcmp(info.precision, "bf16");
-    linvideo_close(&c);
-    p.precision = LINVIDEO_PRECISION_BF16;
-    if (!bf16) {
-        kit_refused(&p, &w, LINVIDEO_ERR_UNSUPPORTED, parts);
+    p.precision = of[_i].precision;
+    if (linvideo_open(&c, &p) < 0) {
+        kit_refused(&p, &w, LINVIDEO_ERR_UNSUPPORTED, of[_i].refused);
         return;
     }
+    linvideo_info(c, &info);
+    ck_assert_str_eq(info.precision, of[_i].name);
+    linvideo_close(&c);
     p.steps    = 0;
     p.guidance = 0;
     p.format   = LINVIDEO_RGB24;
@@ -741,7 +747,7 @@ void api_add_frames(Suite *suite)
     tcase_add_test(t, negative_prompt);
     tcase_add_test(t, options_matter);
     tcase_add_test(t, samplers);
-    tcase_add_test(t, precisions);
+    tcase_add_loop_test(t, precisions, 0, 2);
     tcase_add_test(t, side_by_side);
     tcase_add_test(t, in_turn);
     tcase_add_test(t, red_on_blue);

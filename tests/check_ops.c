@@ -323,6 +323,7 @@ static LvTensor trace(LvGraph *g, const OpsCase *c, const LvOpArgs *a)
 #define U(name) const Lv##name##Args *u = (const Lv##name##Args *)a
     case LV_OP_LINEAR: {
         U(Linear);
+        lv_graph_i8(g, u->i8);
         return lv_linear(g, u->x, u->w, u->b, u->act, y);
     }
     case LV_OP_NORM: {
@@ -614,6 +615,8 @@ static int runs_here(const OpsCase *c)
     for (int i = 0; i < LV_COUNT(products); i++)
         if (c->op == products[i] && a.t[0].dtype == LV_BF16)
             here = dev->bf16;
+    if (c->op == LV_OP_LINEAR && a.linear.i8)
+        here = dev->i8;
     if (!here)
         ck_assert_int_eq(lv_device_call(dev->fn->plan, dev, c->op, &a, &call),
                          LV_ERR_UNSUPPORTED);

@@ -234,7 +234,7 @@ for name in dit-1.3b-5120-linear16 dit-1.3b-32760-linear16 dit-motion dit-motion
     echo "$said" | grep -q " $name " && ok "bench: $name" || not_ok "bench: $name"
 done
 says "bench: an unknown name" 2 'named "dit-9b"' "$linvideo" bench dit-9b
-says "bench: an unknown precision" 2 'none of auto, f32, bf16' \
+says "bench: an unknown precision" 2 'none of auto, f32, bf16, int8' \
     "$linvideo" bench --precision f8
 says "bench: one work" 0 '^dit-motion +[0-9.]+ [mu]?s .* [0-9.]+ +[0-9]+ %' \
     "$linvideo" bench --reps 2 --ops dit-motion
@@ -409,6 +409,11 @@ for name in frechet_ratio flicker_ratio distance_ratio; do
 done
 says "compare: a model with itself" 0 '"distance": 0.0,' "$linvideo" compare -q --clips 2 \
     --json - ./whole.safetensors ./whole.safetensors
+"$linvideo" compare -q --clips 2 --wording plain --json two.json ./lin2.safetensors \
+    ./whole.safetensors ./whole.safetensors >two.txt
+distances() { echo $(grep -o '"distance": [0-9.e-]*' "$1"); }
+equal "compare: two students" "$(distances two.json)" "$(distances c.json) \"distance\": 0.0"
+equal "compare: two tables" "$(grep -c '^squared distance' two.txt)" 2
 says "compare: one model" 2 'which student and which teacher' "$linvideo" compare motion
 says "compare: other sizes" 2 'makes 32x32' \
     "$linvideo" compare -q --wording plain ./whole.safetensors motion

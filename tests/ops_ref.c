@@ -99,7 +99,40 @@ static double act(int kind, double x)
     }
 }
 
+/* Rows of whole numbers from -127 to 127 times a scale; a copy. */
+static double *whole_rows(const double *x, size_t rows, size_t n)
+{
+    double *y = malloc((rows * n + 1) * sizeof(*y));
+
+    for (size_t i = 0; i < rows; i++) {
+        float most = 0, by;
+        for (size_t k = 0; k < n; k++)
+            most = fmaxf(most, fabsf((float)x[i * n + k]));
+        by = most > 0 ? 127 / most : 0;
+        for (size_t k = 0; k < n; k++)
+            y[i * n + k] = rint((double)((float)x[i * n + k] * by)) * (double)most / 127;
+    }
+    return y;
+}
+
+static void ref_linear_of(const LvLinearArgs *a, double **in, double **out);
+
 static void ref_linear(const LvLinearArgs *a, double **in, double **out)
+{
+    double *whole[3] = { in[0], in[1], in[2] };
+
+    if (!a->i8) {
+        ref_linear_of(a, in, out);
+        return;
+    }
+    whole[0] = whole_rows(in[0], (size_t)a->x.dim[0], (size_t)a->x.dim[1]);
+    whole[1] = whole_rows(in[1], (size_t)a->w.dim[0], (size_t)a->w.dim[1]);
+    ref_linear_of(a, whole, out);
+    free(whole[0]);
+    free(whole[1]);
+}
+
+static void ref_linear_of(const LvLinearArgs *a, double **in, double **out)
 {
     size_t m = (size_t)a->x.dim[0], k = (size_t)a->x.dim[1], n = (size_t)a->w.dim[0];
 

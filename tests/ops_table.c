@@ -120,7 +120,7 @@ typedef struct Row {
 #define RMS   LV_NORM_RMS
 
 static const Row rows[] = {
-    /* M K N act; types x w y */
+    /* M K N act i8; types x w y */
     { LV_OP_LINEAR, 0,       "fff bbb bff fbf", "n", 0, 0, { 1, 1, 1, NONE } },
     { LV_OP_LINEAR, B | FIX, "fff fbf fhb bbb bhf bfb", "nz", 0, 0, { 33, 65, 17, NONE } },
     { LV_OP_LINEAR, B,       "fff fbf fhb bbb bhf bfb", "n", 0, 0, { 33, 65, 17, SILU } },
@@ -134,6 +134,14 @@ static const Row rows[] = {
     { LV_OP_LINEAR, B | FIX, "fff bbb", "n", 0, 0, { 65, 1, 33, GELU } },
     { LV_OP_LINEAR, B | FIX, "fff bbb", "n", 2, 0, { 3, 2051, 5, NONE } },
     { LV_OP_LINEAR, B,       "fff bbb bff", "n", 0, 0, { 130, 200, 136, SILU } },
+    { LV_OP_LINEAR, 0,       "fff bbb", "n", 0, 0, { 1, 1, 1, NONE, 1 } },
+    { LV_OP_LINEAR, B | FIX, "fff fbf fhb bbb bhf bfb", "nz", 0, 0,
+      { 33, 65, 17, NONE, 1 } },
+    { LV_OP_LINEAR, B,       "fff fhb bbb", "nl", 0, 0, { 31, 63, 129, GELU, 1 } },
+    { LV_OP_LINEAR, FIX,     "fff bbb bbf", "nc", 0, 0, { 7, 513, 31, RELU, 1 } },
+    { LV_OP_LINEAR, B | FIX, "fff bbb", "n", 0, 0, { 1, 192, 1152, SILU, 1 } },
+    { LV_OP_LINEAR, B | FIX, "fff bbf", "no", 0, 0, { 260, 128, 600, CLAMP, 1 } },
+    { LV_OP_LINEAR, B | FIX, "fff bbb", "n", 0, 0, { 3, 2051, 5, NONE, 1 } },
 
     /* M C kind rows-of-mod shift scale batch; types x y */
     { LV_OP_NORM, 0,                  "ff bb", "n", 0, 1e-6f, { 1, 1, RMS } },
@@ -450,7 +458,7 @@ static const Row rows[] = {
      * from deciding the error. */
     { LV_OP_LINATTN_DX, NO(0) | NO(1) | NO(3) | NO(4), "fffff bbbbb", "n", 0, 0,
       { 1, 1, 12, 5, HEDGE } },
-    { LV_OP_LINATTN_DX, FIX,    "fffff bbbbb bfbbf bhfff", "n", 0, 0, { 65, 3, 12, 48, HEDGE } },
+    { LV_OP_LINATTN_DX, FIX,    "fffff bbbbb bfbbf bhfff", "n", 1.5, 0, { 65, 3, 12, 48, HEDGE } },
     { LV_OP_LINATTN_DX, 0,      "fffff fbbfb bbbbb", "nzd", 0, 0, { 129, 2, 48, 64, HEDGE } },
     { LV_OP_LINATTN_DX, FIX,    "fffff bbbbb", "n", 0, 0, { 257, 2, 64, 64, HEDGE } },
     { LV_OP_LINATTN_DX, 0,      "fffff bbbbb", "n", 0, 0, { 127, 3, 128, 128, HEDGE } },
@@ -671,6 +679,7 @@ static void shape_linear(LvLinearArgs *a, const int *n, int f, float s)
 {
     *a = (LvLinearArgs) {
         T2(n[0], n[1]), T2(n[2], n[1]), IF(B, T1(n[2])), T2(n[0], n[2]), .act = n[3],
+        .i8 = n[4],
     };
     (void)s;
 }

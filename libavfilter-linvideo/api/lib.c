@@ -191,7 +191,7 @@ static int split_loras(LinvideoContext *c, const LinvideoParams *p)
 
 static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams *p)
 {
-    static const int dtypes[] = { LV_NONE, LV_F32, LV_BF16 };
+    static const int dtypes[] = { LV_NONE, LV_F32, LV_BF16, LV_I8 };
 
     return (LvSessionOptions) {
         .model = c->path, .prompt = c->prompt, .negative = p->negative_prompt,
@@ -306,7 +306,8 @@ void linvideo_info(const LinvideoContext *c, LinvideoInfo *info)
         .frames = c->frames, .clip_frames = v->frames, .seed = c->p.seed,
         .steps = v->steps, .guidance = v->guidance, .shift = v->shift,
         .sampler = lv_sampler_name(s->sampler_kind),
-        .precision = s->dtype == LV_BF16 ? "bf16" : "f32", .device = s->dev->about,
+        .precision = s->dit.i8 ? "int8" : s->dtype == LV_BF16 ? "bf16" : "f32",
+        .device = s->dev->about,
         .model = c->name, .model_path = c->path, .layers = s->cfg.dit.layers,
         .linear_layers = lv_config_layers(&s->cfg.dit, LV_ATTN_LINEAR),
         .tokens = lv_dit_tokens(&s->cfg.dit, s->size),

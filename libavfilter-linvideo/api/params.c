@@ -15,7 +15,7 @@
 static const char *const samplers[] = { "auto", "euler", "unipc", "renoise", "dpm++",
                                         "causvid", "rcm", NULL };
 static const char *const caches[] = { "auto", "off", "on", NULL };
-static const char *const precisions[] = { "auto", "f32", "bf16", NULL };
+static const char *const precisions[] = { "auto", "f32", "bf16", "int8", NULL };
 static const char *const formats[] = { "yuv420p", "yuv444p", "gbrp", "rgb24", NULL };
 static const char *const levels[] = { "error", "warning", "info", "verbose", "debug",
                                       NULL };
@@ -54,8 +54,8 @@ static const LvOption options[] = {
       "flow shift [the model's]" },
     { "sampler", LV_OPT_ENUM, AT(sampler), 0, 6, NEVER, samplers, "NAME",
       "auto, euler, unipc, renoise, dpm++, causvid, rcm [auto: the model's]" },
-    { "precision", LV_OPT_ENUM, AT(precision), 0, 2, NEVER, precisions, "NAME",
-      "auto, f32, bf16 [auto: bf16 where the CPU has it]" },
+    { "precision", LV_OPT_ENUM, AT(precision), 0, 3, NEVER, precisions, "NAME",
+      "auto, f32, bf16, int8 [auto: bf16 where the CPU has it]" },
     { "format", LV_OPT_ENUM, AT(format), 0, 3, NEVER, formats, "NAME",
       "yuv420p, yuv444p, gbrp, rgb24 [yuv420p]" },
     { "device", LV_OPT_STRING, AT(device), 0, 0, NEVER, NULL, "NAME",

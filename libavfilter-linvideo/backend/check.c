@@ -84,6 +84,8 @@ static const char *check_linear(const LvLinearArgs *a)
         return "b must be [N] f32";
     if (!is(&a->y, ACT, 2) || !matrix_dims(&a->y, a->x.dim[0], a->w.dim[0]))
         return "y must be [M,N] f32 or bf16";
+    if (a->i8 != 0 && a->i8 != 1)
+        return "i8 must be 0 or 1";
     return a->act < 0 || a->act >= LV_ACT_NB ? "unknown activation" : NULL;
 }
 

@@ -104,6 +104,7 @@ struct LvDevice {
     const LvMsg *msg; ///< of the owner; outlives the device
     int threads;      ///< that ops are split over, >= 1
     int bf16;         ///< 1: bf16 products are fast here
+    int i8;           ///< 1: so are those of 8-bit numbers, and there are any
     int host;         ///< 1: its memory is the host's (weights may stay mapped)
     char about[96];   ///< "cpu (AVX-512, 2 threads)"
 };

@@ -44,6 +44,10 @@ void lv_graph_layer(LvGraph *g, int n);
 /** The rows of what follows are those of n samples (1 at first); see ops.h. */
 void lv_graph_batch(LvGraph *g, int n);
 
+/** Products of what follows are of 8-bit numbers, or no longer are; see ops.h. Not in
+ *  training. */
+void lv_graph_i8(LvGraph *g, int on);
+
 /** Trace what follows for training: ops keep the statistics that their gradients
  *  need, and activations of products and convolutions become ops of their own, whose
  *  input is kept. checkpoints: whether lv_graph_checkpoint() does anything. */

@@ -308,7 +308,9 @@ LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, LvDitInputs *in, LvDtype dtype
         lv_graph_checkpoint(g);
         if (in->text.rank)
             text_kv(g, m, i, in->text, dtype, in);
+        lv_graph_i8(g, m->i8);
         x = block(g, m, i, x, time, in, dtype, watch ? &watch[i] : NULL);
+        lv_graph_i8(g, 0);
     }
     lv_graph_layer(g, 0);
     mod = lv_add(g, lv_expand(g, e, 2), m->head_mod);

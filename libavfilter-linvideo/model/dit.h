@@ -42,6 +42,7 @@ typedef struct LvDit {
     LvAffine patch, text0, text2, time0, time2, proj, head;
     LvTensor head_mod;   ///< [2,dim]
     LvDitBlock *block;   ///< [layers]
+    int i8;              ///< 1: blocks make products of 8-bit numbers
     int apart;           ///< 1: MIXED layers go on with the softmax branch alone, the
                          ///< linear one is only there to be watched
 } LvDit;

@@ -181,7 +181,13 @@ static int choose_sampler(LvSession *s)
 
 static int choose_precision(LvSession *s)
 {
-    s->dtype = (LvDtype)s->opt.precision;
+    int i8 = s->opt.precision == LV_I8;
+
+    if (i8 && !s->dev->i8)
+        return lv_fail(s->msg, LV_ERR_UNSUPPORTED, "%s has no int8 products, which are for "
+                       "CPUs with AVX-512 VNNI; use precision auto", s->dev->about);
+    s->dit.i8 = i8;
+    s->dtype  = i8 ? LV_NONE : (LvDtype)s->opt.precision;
     if (!s->dtype)
         s->dtype = s->dev->bf16 ? LV_BF16 : LV_F32;
     if (s->dtype == LV_BF16 && !s->dev->bf16)

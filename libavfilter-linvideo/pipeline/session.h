@@ -53,7 +53,8 @@ typedef struct LvSessionOptions {
     int steps;           ///< 0: the model's
     float guidance, shift; ///< 0: the model's
     int sampler;         ///< LvSamplerKind; AUTO: the model's
-    int precision;       ///< LV_F32, LV_BF16, LV_NONE: what is fast here
+    int precision;       ///< LV_F32, LV_BF16; LV_I8: that in the network's blocks; LV_NONE:
+                         ///< what is fast here
     const char *device;
     const char *isa;     ///< leaves of the CPU; NULL: the best
     int threads;

@@ -48,7 +48,7 @@ typedef struct Bench {
     LvMsg msg;
     LvDtype act;      ///< of activations, and of the weights of products
     int reps, ops, json;
-    int threads, precision;
+    int threads, precision, i8;
     int small;        ///< 1: shapes are cut down, to try the command
     const char *device;
     LvProbe probe;    ///< of the CPU
@@ -198,6 +198,7 @@ static int trace_linear(Bench *b, const Work *w)
     int k = cut(b, w->b), n = cut(b, w->c);
     LvTensor x = INPUT(b, b->act, 2, cut(b, w->a), k);
 
+    lv_graph_i8(b->graph, b->i8);
     lv_linear(b->graph, x, WEIGHT(b, b->act, 2, n, k), WEIGHT(b, LV_F32, 1, n),
               w->c == FFN ? LV_ACT_GELU : LV_ACT_NONE, b->act);
     return 0;
@@ -350,7 +351,7 @@ static void random_dit(Bench *b, LvDit *m, const LvDitConfig *c)
 static int trace_dit(Bench *b, const LvDitConfig *c, const int size[3], int text)
 {
     LvDitInputs *in = calloc(1, sizeof(*in));
-    LvDit m = { .block = calloc(c->layers, sizeof(*m.block)) };
+    LvDit m = { .block = calloc(c->layers, sizeof(*m.block)), .i8 = b->i8 };
     int ret = in && m.block ? 0 : -ENOMEM;
 
     if (!ret)
@@ -1109,7 +1110,8 @@ static void help(void)
          "                        in the model's source\n"
          "  --device NAME         cpu (default), cuda or cuda:N\n"
          "  --threads N           default: one for each core\n"
-         "  --precision NAME      f32 or bf16 (default: bf16 where the CPU has it)\n"
+         "  --precision NAME      f32, bf16 (default where the CPU has it), or int8 for\n"
+         "                        products of the network's blocks; shares are of bf16's\n"
          "  --reps N              runs that are measured (default 5; at most 2 of\n"
          "                        what takes over 8 s)\n"
          "  --small               shapes are cut down: to try the command, not to measure\n"
@@ -1134,13 +1136,13 @@ static const Work *find_work(const char *name)
 
 static int set_precision(Bench *b, const char *name)
 {
-    static const char *const names[] = { "auto", "f32", "bf16" };
+    static const char *const names[] = { "auto", "f32", "bf16", "int8" };
 
-    for (int i = 0; name && i < 3; i++)
+    for (int i = 0; name && i < LV_COUNT(names); i++)
         if (!strcmp(names[i], name))
             return b->precision = i, 0;
     return name ? lv_tool_fail(-1, "option precision: \"%s\" is none of auto, f32, "
-                               "bf16", name) : -1;
+                               "bf16, int8", name) : -1;
 }
 
 static int set_option(Bench *b, LvArgs *a)
@@ -1205,7 +1207,12 @@ static int open_device(Bench *b)
     if (!b->precision)
         b->precision = b->dev->bf16 ? LINVIDEO_PRECISION_BF16 :
                                       LINVIDEO_PRECISION_F32;
-    b->act = b->precision == LINVIDEO_PRECISION_BF16 ? LV_BF16 : LV_F32;
+    b->i8  = b->precision == LINVIDEO_PRECISION_INT8;
+    b->act = b->precision == LINVIDEO_PRECISION_BF16 || (b->i8 && b->dev->bf16) ? LV_BF16 :
+             LV_F32;
+    if (b->i8 && !b->dev->i8)
+        return lv_fail(&b->msg, LV_ERR_UNSUPPORTED, "%s has no int8 products",
+                       b->dev->about);
     if (!b->dev->host)
         return find_ceilings(b);
     if (lv_probe(&b->probe, b->dev->threads) < 0)
@@ -1217,7 +1224,7 @@ static int open_device(Bench *b)
 
 static void print_head(const Bench *b)
 {
-    const char *type = b->act == LV_BF16 ? "bf16" : "f32";
+    const char *type = b->i8 ? "int8" : b->act == LV_BF16 ? "bf16" : "f32";
 
     if (b->copy > 0 && b->json) {
         printf("{\"device\": \"%s\", \"precision\": \"%s\",\n \"ceiling\": {\"gflops\": "

@@ -1,8 +1,8 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * `linvideo compare`: how near the clips of a post-trained model are to its teacher's.
- * Clips are made through the public API.
+ * `linvideo compare`: how near the clips of post-trained models are to their teacher's.
+ * Clips are made through the public API, the teacher's once for all students.
  */
 
 #include "tools/tools.h"
@@ -16,7 +16,8 @@
 #include "train/caption.h"
 #include "train/compare.h"
 
-enum { STUDENT, TEACHER, OTHER, MAKERS };
+/* Makers of clips: students are numbered from STUDENTS on. */
+enum { TEACHER, OTHER, STUDENTS, MAKERS = STUDENTS + 64 };
 
 /* More than are ever asked for. */
 enum { FRAMES = 1000000000 };
@@ -26,16 +27,17 @@ typedef struct Compare {
     LinvideoParams params;
     int clips, seed, plain;
     int json_only;            ///< JSON goes to standard output
-    const char *model[2];     ///< student, teacher
+    const char *model[MAKERS]; ///< as named, by maker
+    int makers;
     const char *prompts_path, *json;
     char **prompt;            ///< [clips]
     LinvideoContext *context[MAKERS];
     LinvideoInfo info[MAKERS];
     LvCanvas canvas;
-    float *clip[MAKERS];
-    LvComparison *comparison;
-    LvCompared result;
-    double seconds[2];        ///< of making clips, by model
+    float *clip[STUDENTS + 1]; ///< the teacher's two, a student's
+    LvComparison *comparison[MAKERS];
+    LvCompared result[MAKERS];
+    double seconds[MAKERS];   ///< of making clips
 } Compare;
 
 /* Prompts */
@@ -104,7 +106,7 @@ static int open_model(Compare *c, int i)
     LinvideoParams p = c->params;
     int ret;
 
-    p.model  = c->model[LV_MIN(i, 1)];
+    p.model  = c->model[i];
     p.seed   = c->seed + (i == OTHER);
     p.prompt = c->prompt[0];
     p.format = LINVIDEO_RGB24;
@@ -115,115 +117,154 @@ static int open_model(Compare *c, int i)
     return 0;
 }
 
-static int open_all(Compare *c)
+static int open_student(Compare *c, int i)
 {
-    const LinvideoInfo *s = &c->info[STUDENT], *t = &c->info[TEACHER];
-    int ret = 0;
+    const LinvideoInfo *s = &c->info[i], *t = &c->info[TEACHER];
+    int ret = open_model(c, i);
 
-    for (int i = 0; i < MAKERS && ret >= 0; i++)
-        ret = open_model(c, i);
     if (ret < 0)
         return ret;
     if (s->width != t->width || s->height != t->height || s->clip_frames != t->clip_frames)
         return lv_tool_fail(-EINVAL, "%s makes %dx%d, %d frames, %s %dx%d, %d frames",
                             s->model, s->width, s->height, s->clip_frames, t->model,
                             t->width, t->height, t->clip_frames);
-    if (lv_canvas_alloc(&c->canvas, LINVIDEO_RGB24, s->width, s->height) < 0)
+    return lv_comparison_new(&c->comparison[i], c->clips, t->width, t->height,
+                             t->clip_frames);
+}
+
+static int open_all(Compare *c)
+{
+    const LinvideoInfo *t = &c->info[TEACHER];
+    int ret = 0;
+
+    for (int i = 0; i < c->makers && ret >= 0; i++)
+        ret = i < STUDENTS ? open_model(c, i) : open_student(c, i);
+    if (ret < 0)
+        return ret;
+    if (lv_canvas_alloc(&c->canvas, LINVIDEO_RGB24, t->width, t->height) < 0)
         return lv_tool_fail(-ENOMEM, "out of memory");
-    for (int i = 0; i < MAKERS; i++)
-        if (!(c->clip[i] = lv_alloc(c->canvas.size * (size_t)s->clip_frames *
+    for (int i = 0; i <= STUDENTS; i++)
+        if (!(c->clip[i] = lv_alloc(c->canvas.size * (size_t)t->clip_frames *
                                     sizeof(float))))
             return lv_tool_fail(-ENOMEM, "out of memory");
-    return lv_comparison_new(&c->comparison, c->clips, s->width, s->height,
-                             s->clip_frames);
+    return 0;
 }
 
 static int make_clip(Compare *c, int maker, int index)
 {
     size_t size  = c->canvas.size;
+    float *clip  = c->clip[LV_MIN(maker, STUDENTS)];
     double start = lv_seconds();
     int ret = index ? linvideo_set_prompt(c->context[maker], c->prompt[index]) : 0;
 
     for (int f = 0; f < c->info[maker].clip_frames && !ret; f++) {
         ret = linvideo_next_frame(c->context[maker], &c->canvas.frame);
-        lv_measure_from_u8(c->clip[maker] + (size_t)f * size, c->canvas.frame.data[0],
-                           size);
+        lv_measure_from_u8(clip + (size_t)f * size, c->canvas.frame.data[0], size);
     }
-    if (maker != OTHER)
-        c->seconds[maker] += lv_seconds() - start;
+    c->seconds[maker] += lv_seconds() - start;
     return ret;
 }
 
 static int make_clips(Compare *c)
 {
-    for (int i = 0; i < c->clips; i++) {
-        for (int k = 0; k < MAKERS; k++) {
-            int ret = make_clip(c, k, i);
-            if (ret < 0)
+    int ret = 0;
+
+    for (int i = 0; i < c->clips; i++)
+        for (int k = 0; k < c->makers; k++) {
+            if ((ret = make_clip(c, k, i)) < 0)
                 return ret;
+            if (k >= STUDENTS)
+                lv_comparison_add(c->comparison[k], c->clip[STUDENTS], c->clip[TEACHER],
+                                  c->clip[OTHER]);
         }
-        lv_comparison_add(c->comparison, c->clip[STUDENT], c->clip[TEACHER],
-                          c->clip[OTHER]);
-    }
     lv_bar_clear(&c->bar);
-    return lv_comparison_finish(c->comparison, &c->result);
+    for (int k = STUDENTS; k < c->makers && ret >= 0; k++)
+        ret = lv_comparison_finish(c->comparison[k], &c->result[k]);
+    return ret;
 }
 
 /* Results */
 
-static void print_table(const Compare *c)
+static void print_head(const Compare *c)
 {
-    const LvCompared *r = &c->result;
+    const LinvideoInfo *t = &c->info[TEACHER];
+
+    printf("against %s (%d steps, guidance %g), %d clips, seed %d, %s\n\n", t->model_path,
+           t->steps, t->guidance, c->clips, c->seed, t->device);
+}
+
+static void print_table(const Compare *c, int maker)
+{
+    const LinvideoInfo *s = &c->info[maker];
+    const LvCompared *r   = &c->result[maker];
     const struct { const char *name; double student, teacher, ratio; } rows[] = {
         { "Frechet distance", r->frechet, r->frechet_teacher, r->frechet_ratio },
         { "flicker index", r->flicker, r->flicker_teacher, r->flicker_ratio },
         { "squared distance", r->distance, r->distance_teacher, r->distance_ratio },
-        { "seconds a clip", c->seconds[0] / c->clips, c->seconds[1] / c->clips,
-          c->seconds[0] / LV_MAX(c->seconds[1], 1e-30) },
+        { "seconds a clip", c->seconds[maker] / c->clips, c->seconds[TEACHER] / c->clips,
+          c->seconds[maker] / LV_MAX(c->seconds[TEACHER], 1e-30) },
     };
 
-    printf("%s (%d steps, guidance %g, %d of %d layers linear) against\n"
-           "%s (%d steps, guidance %g), %d clips, seed %d, %s\n\n",
-           c->info[STUDENT].model_path, c->info[STUDENT].steps, c->info[STUDENT].guidance,
-           c->info[STUDENT].linear_layers, c->info[STUDENT].layers,
-           c->info[TEACHER].model_path, c->info[TEACHER].steps, c->info[TEACHER].guidance,
-           c->clips, c->seed, c->info[STUDENT].device);
+    printf("%s (%d steps, guidance %g, %d of %d layers linear)\n\n", s->model_path,
+           s->steps, s->guidance, s->linear_layers, s->layers);
     printf("%-20s%14s%14s%14s\n", "", "student", "teacher", "ratio");
     for (int i = 0; i < LV_COUNT(rows); i++)
         printf("%-20s%14.6g%14.6g%14.4f\n", rows[i].name, rows[i].student,
                rows[i].teacher, rows[i].ratio);
-    printf("\nFrechet distances are to the teacher's clips from other noise; the student's "
-           "to\nthose from the same noise is %.6g. Squared distances: of the student's to "
-           "the\nteacher's clip from the same noise, and between the teacher's from two.\n",
-           r->frechet_same);
+    printf("%-20s%14.6g\n\n", "  from same noise", r->frechet_same);
 }
 
-static int write_json(const Compare *c)
+static void print_tables(const Compare *c)
 {
-    const LvCompared *r = &c->result;
+    print_head(c);
+    for (int k = STUDENTS; k < c->makers; k++)
+        print_table(c, k);
+    puts("Frechet distances are to the teacher's clips from other noise, \"from same noise\"\n"
+         "is that to those from the student's own. Squared distances: of the student's to\n"
+         "the teacher's clip from the same noise, and between the teacher's from two.");
+}
 
-    return lv_tool_json(json_pack(
+static json_t *student_json(const Compare *c, int maker)
+{
+    const LinvideoInfo *s = &c->info[maker];
+    const LvCompared *r   = &c->result[maker];
+
+    return json_pack(
         "{s:s, s:s, s:i, s:i, s:i, s:f, s:i, s:i, s:s,"
         " s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
-        "student", c->info[STUDENT].model_path, "teacher", c->info[TEACHER].model_path,
-        "clips", c->clips, "seed", c->seed, "steps", c->info[STUDENT].steps,
-        "guidance", (double)c->info[STUDENT].guidance,
-        "layers", c->info[STUDENT].layers, "linear_layers", c->info[STUDENT].linear_layers,
-        "device", c->info[STUDENT].device,
+        "student", s->model_path, "teacher", c->info[TEACHER].model_path,
+        "clips", c->clips, "seed", c->seed, "steps", s->steps,
+        "guidance", (double)s->guidance, "layers", s->layers,
+        "linear_layers", s->linear_layers, "device", s->device,
         "frechet", r->frechet, "frechet_teacher", r->frechet_teacher,
         "frechet_ratio", r->frechet_ratio, "frechet_same", r->frechet_same,
         "flicker", r->flicker, "flicker_teacher", r->flicker_teacher,
         "flicker_ratio", r->flicker_ratio, "distance", r->distance,
         "distance_teacher", r->distance_teacher, "distance_ratio", r->distance_ratio,
-        "seconds", c->seconds[0], "seconds_teacher", c->seconds[1]), c->json);
+        "seconds", c->seconds[maker], "seconds_teacher", c->seconds[TEACHER]);
+}
+
+/* One student's numbers, or a list of several. */
+static int write_json(const Compare *c)
+{
+    json_t *list = json_array();
+
+    for (int k = STUDENTS; k < c->makers; k++)
+        json_array_append_new(list, student_json(c, k));
+    if (c->makers == STUDENTS + 1) {
+        json_t *one = json_incref(json_array_get(list, 0));
+        json_decref(list);
+        list = one;
+    }
+    return lv_tool_json(list, c->json);
 }
 
 /* Command line */
 
 static void help(void)
 {
-    puts("Usage: linvideo compare [options] STUDENT TEACHER\n\n"
-         "Tells how near the clips of a post-trained model are to its teacher's: Frechet\n"
+    puts("Usage: linvideo compare [options] STUDENT... TEACHER\n\n"
+         "Tells how near the clips of post-trained models are to their teacher's: Frechet\n"
          "distance, flicker, and squared distance from the same noise, each beside what two\n"
          "sets of the teacher's own clips give.\n\n"
          "  --clips N             how many, 2 or more [200]\n"
@@ -233,7 +274,7 @@ static void help(void)
          "  --precision NAME, --device NAME, --threads N, --memory-limit BYTES\n"
          "                        as of linvideo generate\n"
          "  --json FILE           write the numbers as JSON; -: on standard output, with\n"
-         "                        nothing else\n"
+         "                        nothing else; of several students a list\n"
          "  -q, --quiet           no progress\n\n"
          "Each model samples as it says itself.");
 }
@@ -283,22 +324,25 @@ static int set_option(Compare *c, LvArgs *a)
 static int parse(Compare *c, int argc, char **argv)
 {
     LvArgs a = { .argc = argc, .argv = argv, .at = 1 };
-    int nb = 0;
 
+    c->makers = STUDENTS;
     while (lv_args_next(&a)) {
         if (!strcmp(a.name, "h") || !strcmp(a.name, "help"))
             return help(), LV_EXIT_OK;
         if (a.name[0] && set_option(c, &a) < 0)
             return LV_EXIT_USAGE;
-        if (!a.name[0] && nb == 2)
-            return lv_tool_fail(LV_EXIT_USAGE, "a student and a teacher, not \"%s\" too",
-                                a.value);
+        if (!a.name[0] && c->makers == MAKERS)
+            return lv_tool_fail(LV_EXIT_USAGE, "more than %d students",
+                                MAKERS - STUDENTS - 1);
         if (!a.name[0])
-            c->model[nb++] = a.value;
+            c->model[c->makers++] = a.value;
     }
     c->json_only = c->json && !strcmp(c->json, "-");
-    return nb == 2 ? -1 : lv_tool_fail(LV_EXIT_USAGE, "which student and which teacher? "
-                                       "linvideo compare --help tells");
+    if (--c->makers <= STUDENTS)
+        return lv_tool_fail(LV_EXIT_USAGE, "which student and which teacher? linvideo "
+                            "compare --help tells");
+    c->model[TEACHER] = c->model[OTHER] = c->model[c->makers];
+    return -1;
 }
 
 static int compare(Compare *c)
@@ -313,7 +357,7 @@ static int compare(Compare *c)
         (ret = open_all(c)) < 0 || (ret = make_clips(c)) < 0)
         return ret;
     if (!c->json_only)
-        print_table(c);
+        print_tables(c);
     return c->json ? write_json(c) : 0;
 }
 
@@ -334,12 +378,13 @@ int lv_cmd_compare(int argc, char **argv)
     lv_bar_clear(&c.bar);
     for (int i = 0; i < MAKERS; i++) {
         linvideo_close(&c.context[i]);
-        lv_free(c.clip[i]);
+        lv_comparison_free(&c.comparison[i]);
     }
+    for (int i = 0; i <= STUDENTS; i++)
+        lv_free(c.clip[i]);
     for (int i = 0; i < c.clips && c.prompt; i++)
         free(c.prompt[i]);
     free(c.prompt);
-    lv_comparison_free(&c.comparison);
     lv_canvas_free(&c.canvas);
     return !ret ? LV_EXIT_OK : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
 }

@@ -35,6 +35,8 @@ typedef struct Memory {
     int64_t weights, work; ///< -1: not possible here
 } Memory;
 
+enum { NETWORKS = 5, MEMORIES = 3 };
+
 typedef struct Report {
     LvMsg msg;
     const char *name, *size, *graph, *device;
@@ -43,12 +45,10 @@ typedef struct Report {
     LvFiles files;
     LvSource *single;     ///< a network's file alone; NULL: a model
     LvModelConfig cfg;
-    Network network[5];
-    Memory memory[2];
+    Network network[NETWORKS];
+    Memory memory[MEMORIES];
     LinvideoInfo info;    ///< of the last precision that opened; no strings
 } Report;
-
-enum { NETWORKS = 5, MEMORIES = 2 };
 
 /* Gathering */
 
@@ -95,6 +95,7 @@ static void count_tensors(Report *r)
  * opens. */
 static int plan(Report *r)
 {
+    static const char *const names[MEMORIES] = { "f32", "bf16", "int8" };
     int ret = 0, opened = 0;
 
     for (int i = 0; i < MEMORIES; i++) {
@@ -102,8 +103,7 @@ static int plan(Report *r)
         LinvideoContext *c = NULL;
         LinvideoParams p;
 
-        *m = (Memory) { i ? "bf16" : "f32", i ? LINVIDEO_PRECISION_BF16 :
-                        LINVIDEO_PRECISION_F32, -1, -1 };
+        *m = (Memory) { names[i], LINVIDEO_PRECISION_F32 + i, -1, -1 };
         linvideo_params_default(&p);
         p.model        = r->path;
         p.prompt       = "a";

@@ -309,6 +309,7 @@ int lv_cpu_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
         return ret;
     }
     cpu->dev.bf16 = lv_dnn_has_bf16(cpu->dnn);
+    cpu->dev.i8   = lv_dnn_has_i8(cpu->dnn);
     snprintf(cpu->dev.about, sizeof(cpu->dev.about), "cpu (%s, %d thread%s)",
              cpu->dsp->name, cpu->dev.threads, cpu->dev.threads > 1 ? "s" : "");
     *dev = &cpu->dev;

@@ -118,6 +118,7 @@ struct LvPacked {
 enum LvPackKind {
     LV_PACK_LINEAR, ///< [N,K] for x w^T
     LV_PACK_ROWS,   ///< [N,K] for dy w
+    LV_PACK_I8,     ///< [N,K] for x w^T, 8-bit numbers, with scales and sums of rows
     LV_PACK_HEADS,  ///< [H,K,N]: one packed matrix after another
     LV_PACK_HEADS_TURNED, ///< the same of [H,N,K]
     LV_PACK_CONV,   ///< layout of oneDNN; plus LV_PACK_NB times the pictures' width
@@ -148,6 +149,10 @@ LV_OPS(LV_CPU_OP)
 
 LV_CPU_DECLARE(plan_linear, Linear)
 LV_CPU_DECLARE(build_linear, Linear)
+/* linear_i8.c: the same for products of 8-bit numbers */
+LV_CPU_DECLARE(plan_linear_i8, Linear)
+LV_CPU_DECLARE(build_linear_i8, Linear)
+LV_CPU_DECLARE(linear_i8, Linear)
 LV_CPU_DECLARE(plan_linear_dx, LinearDx)
 LV_CPU_DECLARE(build_linear_dx, LinearDx)
 LV_CPU_DECLARE(plan_linear_dw, LinearDw)

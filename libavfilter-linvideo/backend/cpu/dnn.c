@@ -84,14 +84,26 @@ struct LvDnn {
     size_t scratch_bytes;
     int threads;
     int blocked;           /* packed layouts are in use, else plain rows */
-    int bf16;
+    int bf16, i8;
     Primitive *made;       /* newest first */
     int error;             /* why the last one could not be made */
 };
 
 static dnnl_data_type_t type_of(int type)
 {
-    return type == LV_BF16 ? dnnl_bf16 : dnnl_f32;
+    switch (type) {
+    case LV_BF16: return dnnl_bf16;
+    case LV_I8:   return dnnl_s8;
+    case LV_U8:   return dnnl_u8;
+    case LV_I32:  return dnnl_s32;
+    }
+    return dnnl_f32;
+}
+
+/* Of A, which is multiplied with a B of some type. */
+static int type_beside(int type)
+{
+    return type == LV_I8 ? LV_U8 : type;
 }
 
 static int fail(const LvDnn *dnn, dnnl_status_t status, const char *what)
@@ -146,7 +158,7 @@ static dnnl_status_t desc_copy(Desc *d, DescRef src)
 
 /* Opening */
 
-static int is_fast(LvDnn *dnn, dnnl_data_type_t t, dnnl_format_tag_t tag);
+static int is_fast(LvDnn *dnn, int type, int c_type);
 
 static int open_threads(LvDnn *dnn)
 {
@@ -182,10 +194,12 @@ int lv_dnn_open(LvDnn **out, int threads, const LvDsp *dsp, const LvMsg *msg)
         lv_dnn_close(out);
         return ret;
     }
-    dnn->blocked = is_fast(dnn, dnnl_f32, dnnl_BA16a64b);
+    dnn->blocked = is_fast(dnn, LV_F32, LV_F32);
 #if HAVE_AVX512
     dnn->bf16    = dnn->blocked && __builtin_cpu_supports("avx512bf16") &&
-                   is_fast(dnn, dnnl_bf16, dnnl_BA16a64b2a);
+                   is_fast(dnn, LV_BF16, LV_F32);
+    dnn->i8      = dnn->blocked && __builtin_cpu_supports("avx512vnni") &&
+                   is_fast(dnn, LV_I8, LV_I32);
 #endif
     return 0;
 }
@@ -241,6 +255,11 @@ void lv_dnn_close(LvDnn **out)
 int lv_dnn_has_bf16(const LvDnn *dnn)
 {
     return dnn->bf16;
+}
+
+int lv_dnn_has_i8(const LvDnn *dnn)
+{
+    return dnn->i8;
 }
 
 int lv_dnn_error(const LvDnn *dnn)
@@ -359,7 +378,13 @@ static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, int sum, int relu)
 
 static int block_rows(int type)
 {
-    return type == LV_BF16 ? 32 : 16;
+    return type == LV_I8 ? 64 : type == LV_BF16 ? 32 : 16;
+}
+
+static dnnl_format_tag_t block_tag(int type)
+{
+    return type == LV_I8 ? dnnl_BA16a64b4a : type == LV_BF16 ? dnnl_BA16a64b2a :
+           dnnl_BA16a64b;
 }
 
 static dnnl_status_t weight_desc(const LvDnn *dnn, Desc *d, int type, int k, int n,
@@ -368,8 +393,7 @@ static dnnl_status_t weight_desc(const LvDnn *dnn, Desc *d, int type, int k, int
     const dnnl_dims_t dims = { k, n }, rows = { LV_ROUND_UP(ldb, PACK_N), 1 };
 
     if (dnn->blocked)
-        return desc_tag(d, 2, dims, type_of(type),
-                        type == LV_BF16 ? dnnl_BA16a64b2a : dnnl_BA16a64b);
+        return desc_tag(d, 2, dims, type_of(type), block_tag(type));
     return desc_strides(d, 2, dims, type_of(type), rows);
 }
 
@@ -395,7 +419,7 @@ static dnnl_status_t gemm_descs(const LvDnn *dnn, const LvGemmDesc *g, Desc md[A
     const dnnl_dims_t a = { g->m, g->k }, c = { g->m, g->n }, b = { 1, g->n };
     dnnl_status_t s;
 
-    s = desc_tag(&md[ARG_SRC], 2, a, type_of(g->type),
+    s = desc_tag(&md[ARG_SRC], 2, a, type_of(type_beside(g->type)),
                  g->transposed ? dnnl_ba : dnnl_ab);
     if (s == dnnl_success)
         s = weight_desc(dnn, &md[ARG_WEIGHTS], g->type, g->k, g->n, g->ldb);
@@ -438,7 +462,7 @@ static const char *impl_of(const_dnnl_primitive_desc_t pd)
     return name ? name : "";
 }
 
-static int is_fast(LvDnn *dnn, dnnl_data_type_t t, dnnl_format_tag_t tag)
+static int is_fast(LvDnn *dnn, int type, int c_type)
 {
     const dnnl_dims_t dims = { 64, 64 };
     dnnl_primitive_desc_t pd = NULL;
@@ -447,11 +471,11 @@ static int is_fast(LvDnn *dnn, dnnl_data_type_t t, dnnl_format_tag_t tag)
     int fast;
 
     memset(md, 0, sizeof(md));
-    s = desc_tag(&md[ARG_SRC], 2, dims, t, dnnl_ab);
+    s = desc_tag(&md[ARG_SRC], 2, dims, type_of(type_beside(type)), dnnl_ab);
     if (s == dnnl_success)
-        s = desc_tag(&md[ARG_WEIGHTS], 2, dims, t, tag);
+        s = desc_tag(&md[ARG_WEIGHTS], 2, dims, type_of(type), block_tag(type));
     if (s == dnnl_success)
-        s = desc_tag(&md[ARG_DST], 2, dims, dnnl_f32, dnnl_ab);
+        s = desc_tag(&md[ARG_DST], 2, dims, type_of(c_type), dnnl_ab);
     if (s == dnnl_success)
         s = matmul_pd(dnn, &pd, md, 0, NULL);
     for (int i = 0; i < ARG_NB; i++)
@@ -479,7 +503,13 @@ size_t lv_pack_offset(const LvDnn *dnn, int type, int k, int n0)
 }
 
 /* One block of 64 columns in the layout, made of units of 32 bits: one f32, or two bf16
- * of neighbouring rows. */
+ * or four bytes of neighbouring rows. */
+
+static void pack_cols8(const LvDsp *dsp, uint32_t *dst, const uint32_t *src, int k, int n,
+                       size_t ld)
+{
+    dsp->turn(dst, PACK_N, src, ld / 4, (size_t)n, (size_t)(k + 3) / 4);
+}
 
 static void pack_cols32(const LvDsp *dsp, uint32_t *dst, const uint32_t *src, int k,
                         int n, size_t ld)
@@ -529,7 +559,7 @@ static void *begin_block(const LvDnn *dnn, int type, void *dst, int k, int n, in
     size_t bytes = lv_pack_offset(dnn, type, k, PACK_N), whole = 0;
 
     if (n == PACK_N)
-        whole = (size_t)(k / 2 * 2) * PACK_N * lv_dtype_size((LvDtype)type);
+        whole = (size_t)(k / 4 * 4) * PACK_N * lv_dtype_size((LvDtype)type);
     memset(block + whole, 0, bytes - whole);
     return block;
 }
@@ -574,6 +604,9 @@ void lv_pack_cols(const LvDnn *dnn, int type, void *dst, const void *src, int k,
 
     if (!dnn->blocked)
         plain_block(type, dst, src, k, n, ld, n0, LV_ROUND_UP(n, PACK_N), 1);
+    else if (type == LV_I8)
+        pack_cols8(dnn->dsp, begin_block(dnn, type, dst, k, width, n0), src, k, width,
+                   (size_t)ld);
     else if (type == LV_BF16)
         pack_cols16(dnn->dsp, begin_block(dnn, type, dst, k, width, n0), src, k, width,
                     (size_t)ld);

@@ -32,16 +32,19 @@ void lv_dnn_close(LvDnn **dnn);
 /** Whether this CPU multiplies bf16 faster than f32. */
 int lv_dnn_has_bf16(const LvDnn *dnn);
 
+/** Whether it multiplies 8-bit numbers, faster still. */
+int lv_dnn_has_i8(const LvDnn *dnn);
+
 /**
  * C[m,n] = A[m,k] B[k,n] (+ bias[n]) (+ C)
- * A and B of one type, f32 or bf16; C f32, or bf16 when A and B are; B packed
- * (lv_pack_*). A and C are dense: oneDNN 2.6 has no fast product for rows that lie
+ * A and B of one type, f32 or bf16; C f32, or bf16 when A and B are; or A of unsigned
+ * bytes, B of signed ones and C of 32-bit integers. B packed (lv_pack_*). A and C are dense: oneDNN 2.6 has no fast product for rows that lie
  * further apart than they are long.
  */
 typedef struct LvGemmDesc {
     int m, n, k;
     int ldb;        ///< columns of the whole packed B, of which this uses a slice
-    int type;       ///< LvDtype of A and B
+    int type;       ///< LvDtype of B, and of A, whose bytes are unsigned
     int c_type;     ///< LvDtype of C
     int transposed; ///< A is stored as [k,m]
     int bias;       ///< 1: bias is added
@@ -77,7 +80,8 @@ size_t lv_pack_offset(const LvDnn *dnn, int type, int k, int n0);
 void lv_pack_rows(const LvDnn *dnn, int type, void *dst, const void *src, int k,
                   int n, int ld, int n0);
 
-/** The same for B given transposed, as [n,k]: columns are ld elements apart. */
+/** The same for B given transposed, as [n,k]: columns are ld elements apart; for bytes a
+ *  multiple of 4 that is not below k, and zeros behind k. */
 void lv_pack_cols(const LvDnn *dnn, int type, void *dst, const void *src, int k,
                   int n, int ld, int n0);
 

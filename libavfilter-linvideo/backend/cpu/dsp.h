@@ -73,6 +73,12 @@ typedef struct LvDsp {
     /** y = x gelu(g) */
     void (*glu)(float *y, const float *x, const float *g, size_t n);
 
+    /** y = a x to the nearest whole number, plus 128; |a x| <= 127 */
+    void (*to_u8)(uint8_t *restrict y, const float *restrict x, float a, size_t n);
+    /** y = a s (c - d) + b; b may be NULL (zeros). y may be c. */
+    void (*from_i32)(float *y, const int32_t *c, const int32_t *d, float a, const float *s,
+                     const float *b, size_t n);
+
     /** y[2i] = a[i], y[2i+1] = b[i] */
     void (*weave)(uint16_t *restrict y, const uint16_t *restrict a,
                   const uint16_t *restrict b, size_t n);

@@ -42,6 +42,12 @@ typedef __m256 V;
 #define TO_BF16(p, v) _mm_storeu_si128((__m128i *)(p), narrow(v))
 #define HALF TO_BF16
 #define HALFN TO_BF16N
+#define TO_U8(p, v) store8n(p, v, VL)
+#define TO_U8N(p, v, k) store8n(p, v, k)
+#define DIFF_I32(c, d)                                                            \
+    _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_loadu_si256((const __m256i *)(c)),  \
+                                        _mm256_loadu_si256((const __m256i *)(d))))
+#define DIFF_I32N(c, d, k) diff_i32n(c, d, k)
 #define WEAVE(y, a, b)                                                            \
     _mm256_storeu_si256((__m256i *)(y),                                           \
                         _mm256_or_si256(wide(a), _mm256_slli_epi32(wide(b), 16)))
@@ -78,6 +84,25 @@ static inline void store16n(uint16_t *p, __m128i v, size_t k)
 
     _mm_storeu_si128((__m128i *)t, v);
     memcpy(p, t, k * sizeof(*t));
+}
+
+static inline void store8n(uint8_t *p, V v, size_t k)
+{
+    __m256i i = _mm256_cvtps_epi32(v);
+    __m128i h = _mm_packus_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
+    uint8_t t[2 * VL];
+
+    _mm_storeu_si128((__m128i *)t, _mm_packus_epi16(h, h));
+    memcpy(p, t, k);
+}
+
+static inline V diff_i32n(const int32_t *c, const int32_t *d, size_t k)
+{
+    int32_t t[VL] = { 0 }, u[VL] = { 0 };
+
+    memcpy(t, c, k * sizeof(*t));
+    memcpy(u, d, k * sizeof(*u));
+    return DIFF_I32(t, u);
 }
 
 static inline __m256i wide(const uint16_t *p)

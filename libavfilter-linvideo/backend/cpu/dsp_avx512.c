@@ -43,6 +43,15 @@ typedef __m512 V;
 #define HALF(p, v) _mm256_storeu_si256((__m256i *)(p), (__m256i)_mm512_cvtneps_pbh(v))
 #define HALFN(p, v, k)                                                            \
     _mm256_mask_storeu_epi16(p, MASK(k), (__m256i)_mm512_cvtneps_pbh(v))
+#define TO_U8(p, v)                                                               \
+    _mm_storeu_si128((__m128i *)(p), _mm512_cvtusepi32_epi8(_mm512_cvtps_epu32(v)))
+#define TO_U8N(p, v, k)                                                           \
+    _mm512_mask_cvtusepi32_storeu_epi8(p, MASK(k), _mm512_cvtps_epu32(v))
+#define DIFF_I32(c, d)                                                            \
+    _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(c), _mm512_loadu_si512(d)))
+#define DIFF_I32N(c, d, k)                                                        \
+    _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_maskz_loadu_epi32(MASK(k), c),      \
+                                        _mm512_maskz_loadu_epi32(MASK(k), d)))
 #define WEAVE(y, a, b)                                                            \
     _mm512_storeu_si512(y, _mm512_or_si512(wide(a), _mm512_slli_epi32(wide(b), 16)))
 #define TURN turn_block

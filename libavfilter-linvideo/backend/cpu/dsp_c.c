@@ -38,6 +38,10 @@ typedef float V;
 #define TO_BF16N(p, v, k) (*(p) = lv_f32_bf16(v))
 #define HALF TO_BF16
 #define HALFN TO_BF16N
+#define TO_U8(p, v) (*(p) = (uint8_t)(v))
+#define TO_U8N(p, v, k) TO_U8(p, v)
+#define DIFF_I32(c, d) ((float)(*(c) - *(d)))
+#define DIFF_I32N(c, d, k) DIFF_I32(c, d)
 #define WEAVE(y, a, b) ((y)[0] = *(a), (y)[1] = *(b))
 #define TURN(y, ly, x, lx) (*(y) = *(x))
 

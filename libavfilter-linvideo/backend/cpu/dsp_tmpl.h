@@ -7,7 +7,8 @@
  * SQRT ROUND, POW2 (2^n of whole n in -126..127), LESS (a < b ? x : y), PAIRS (swap the
  * lanes of each pair), EVENS/ODDS (copy the even/odd lane of each pair over it),
  * SIGNS (-1, 1, -1, 1...), HSUM HMAX HMIN, FROM_BF16 TO_BF16 HALF (of to_operand) with
- * N forms, WEAVE (pairs of VL 16-bit numbers), TURN (transpose VL x VL 32-bit numbers),
+ * N forms, TO_U8 (of whole numbers), DIFF_I32 (of whole numbers, as floats) with N forms,
+ * WEAVE (pairs of VL 16-bit numbers), TURN (transpose VL x VL 32-bit numbers),
  * NAME.
  */
 
@@ -38,6 +39,14 @@ static void to_bf16(uint16_t *restrict y, const float *restrict x, size_t n)
 static void to_operand(uint16_t *restrict y, const float *restrict x, size_t n)
 {
     EACH(HALF(y + i, LOAD(x + i)), HALFN(y + i, LOADN(x + i, k, 0), k));
+}
+
+static void to_u8(uint8_t *restrict y, const float *restrict x, float a, size_t n)
+{
+    V m = SET1(a), half = SET1(128);
+
+    EACH(TO_U8(y + i, ADD(ROUND(MUL(LOAD(x + i), m)), half)),
+         TO_U8N(y + i, ADD(ROUND(MUL(LOADN(x + i, k, 0), m)), half), k));
 }
 
 static float sum(const float *x, size_t n)
@@ -102,6 +111,17 @@ static void madd(float *y, const float *r, const float *m, const float *x, size_
     else
         EACH(STORE(y + i, ADD(LOAD(x + i), LOAD(r + i))),
              STOREN(y + i, ADD(TAIL(x + i), TAIL(r + i)), k));
+}
+
+static void from_i32(float *y, const int32_t *c, const int32_t *d, float a, const float *s,
+                     const float *b, size_t n)
+{
+    V m = SET1(a), zero = SET1(0);
+
+    EACH(STORE(y + i, FMA(MUL(LOAD(s + i), m), DIFF_I32(c + i, d + i),
+                          b ? LOAD(b + i) : zero)),
+         STOREN(y + i, FMA(MUL(TAIL(s + i), m), DIFF_I32N(c + i, d + i, k),
+                           b ? TAIL(b + i) : zero), k));
 }
 
 static void axpby(float *y, float a, const float *x, float b, const float *z,
@@ -520,7 +540,7 @@ LOSS(abs_error)
 #define DSP_TABLE(about)                                                          \
     {                                                                             \
         .name = about, .from_bf16 = from_bf16, .to_bf16 = to_bf16, .sum = sum,    \
-        .to_operand = to_operand,                                                 \
+        .to_operand = to_operand, .to_u8 = to_u8, .from_i32 = from_i32,           \
         .sum_sq = sum_sq, .dot = dot, .max = max, .min = min, .norm = norm,       \
         .madd = madd, .axpby = axpby, .affine = affine, .exp_sum = exp_sum,       \
         .rope = rope, .glu = glu, .weave = weave, .turn = turn,                   \

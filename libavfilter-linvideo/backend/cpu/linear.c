@@ -245,21 +245,21 @@ int lv_cpu_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
     Product p = forward(a);
 
-    return plan(lv_cpu(dev), &p, call);
+    return a->i8 ? lv_cpu_plan_linear_i8(dev, a, call) : plan(lv_cpu(dev), &p, call);
 }
 
 int lv_cpu_build_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
     Product p = forward(a);
 
-    return build(lv_cpu(dev), &p, call);
+    return a->i8 ? lv_cpu_build_linear_i8(dev, a, call) : build(lv_cpu(dev), &p, call);
 }
 
 int lv_cpu_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
     Product p = forward(a);
 
-    return run(lv_cpu(dev), &p, call);
+    return a->i8 ? lv_cpu_linear_i8(dev, a, call) : run(lv_cpu(dev), &p, call);
 }
 
 int lv_cpu_plan_linear_dx(LvDevice *dev, const LvLinearDxArgs *a, LvCall *call)

@@ -34,7 +34,7 @@ static int lt_type(int type)
 static int describe_after(const LvDriver *d, const LvGemm *g)
 {
     uint32_t after = g->key.after;
-    int type = LT_TYPE_BF16;
+    int type = lt_type(g->key.out);
 
     return d->lt.desc_set(g->desc, LT_DESC_EPILOGUE, &after, sizeof(after)) |
            d->lt.desc_set(g->desc, LT_DESC_BIAS_TYPE, &type, sizeof(type));

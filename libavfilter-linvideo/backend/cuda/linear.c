@@ -21,8 +21,8 @@ static int is_fused(const LvLinearArgs *a)
     return !is_bare(a) && a->x.dtype == LV_BF16 && a->x.dim[1] % LV_PAD == 0;
 }
 
-/* What cuBLASLt shall do after the product; 0: it does not know how. Where bias is
- * f32, it is rounded to bf16 first. */
+/* What cuBLASLt shall do after the product; 0: it does not know how. It adds a bias of
+ * the type that it writes, so that one may be rounded to bf16 first. */
 static int after(const LvLinearArgs *a)
 {
     static const uint8_t known[LV_ACT_NB] = {
@@ -30,7 +30,7 @@ static int after(const LvLinearArgs *a)
     };
     int bias = lv_has(&a->b) ? LT_EPILOGUE_BIAS : 0;
 
-    if (is_bare(a) || a->x.dtype != LV_BF16 || a->y.dtype != LV_BF16 ||
+    if (is_bare(a) || a->x.dtype != LV_BF16 ||
         (a->act != LV_ACT_NONE && !known[a->act]))
         return 0;
     return known[a->act] | bias;
@@ -56,10 +56,12 @@ static LvGemmKey key_of(const LvLinearArgs *a)
 
 int lv_cuda_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
-    (void)dev;
+    if (a->i8)
+        return lv_fail(dev->msg, LV_ERR_UNSUPPORTED, "%s: no products of 8-bit numbers here",
+                       dev->about);
     lv_cuda_plan_form(&a->w, LV_FORM_PLAIN, a->x.dtype, call, &call->scratch_bytes);
     if (after(a) & LT_EPILOGUE_BIAS)
-        lv_cuda_plan_form(&a->b, LV_FORM_PLAIN, LV_BF16, call, &call->scratch_bytes);
+        lv_cuda_plan_form(&a->b, LV_FORM_PLAIN, a->y.dtype, call, &call->scratch_bytes);
     if (!is_bare(a) && !is_fused(a) && a->y.dtype != LV_F32)
         lv_cuda_carve(NULL, &call->scratch_bytes, 4 * lv_tensor_numel(&a->y));
     return 0;
@@ -72,7 +74,7 @@ int lv_cuda_build_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 
     (void)call;
     if (ret >= 0 && key.after & LT_EPILOGUE_BIAS)
-        ret = lv_cuda_build_form(lv_cuda(dev), &a->b, LV_FORM_PLAIN, LV_BF16);
+        ret = lv_cuda_build_form(lv_cuda(dev), &a->b, LV_FORM_PLAIN, a->y.dtype);
     if (ret < 0 || (is_fused(a) && !key.after))
         return ret;
     if (key.after && ((ret = lv_cuda_gemm_has(lv_cuda(dev), &key)) || is_fused(a)))
@@ -91,7 +93,7 @@ static int run_after(LvCuda *cu, const LvLinearArgs *a, const LvGemmKey *key,
     if (ret <= 0)
         return ret;
     if (key->after & LT_EPILOGUE_BIAS &&
-        !(bias = lv_cuda_form(cu, &a->b, LV_FORM_PLAIN, LV_BF16, scratch, at)))
+        !(bias = lv_cuda_form(cu, &a->b, LV_FORM_PLAIN, a->y.dtype, scratch, at)))
         return LV_ERR_DEVICE;
     ret = lv_cuda_gemm_after(cu, key, a->x.data, w, a->y.data, bias);
     return ret < 0 ? ret : 1;
