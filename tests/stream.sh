@@ -73,7 +73,7 @@ for late in 0 1 2; do
 done
 same "all: what is needed and what there is" 'all need 25\.7 MiB, 22\.0 are available' \
     make wan --precision bf16 --memory-limit 22M
-same "no more blocks than must" '4 of 7 blocks stay on the device, 3 stream' \
+same "no more blocks than must" '3 of 7 blocks stay on the device, 4 stream' \
     make wan --precision bf16 --memory-limit 24M
 # The stand-in has no byte more than this; 32 MiB of it are cuBLASLt's.
 same "bf16, as much as the device has" "$some" make wan EMU_MEMORY=55000000 --precision bf16

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/half.h"
 #include "model/lora.h"
@@ -145,7 +146,7 @@ static void free_block(LvWeights *w, Block *b)
 {
     if (b->host) {
         w->dev->fn->unpin(w->dev, b->data);
-        lv_free(b->data);
+        free(b->data);
     } else {
         w->dev->fn->free(w->dev, b->data);
     }
@@ -176,9 +177,12 @@ void lv_weights_drop(const LvWeights *w)
             lv_source_drop(w->from.src, lv_source_at(w->from.src, i));
 }
 
+/* Pages of its own, as two that share one can't both be pinned. */
 static int alloc_host(LvWeights *w, void **p, size_t bytes)
 {
-    if (!(*p = lv_alloc(bytes)))
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    if (!(*p = aligned_alloc(page, LV_ROUND_UP(bytes, page))))
         return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", bytes);
     w->dev->fn->pin(w->dev, *p, bytes);
     return 0;

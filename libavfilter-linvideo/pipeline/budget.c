@@ -52,12 +52,14 @@ static int guess(int layers, size_t all, size_t none, size_t slots, size_t have)
     return LV_MAX(layers - (int)LV_MIN(stay, (size_t)layers), LEAST);
 }
 
-/* all: what is needed when all stream, which fits. */
+/* all: what is needed when all stream, which fits. Where it can be, room is left for the
+ * text encoder, so that the prompt may change. */
 static int choose(LvSession *s, size_t all, size_t have, int *nb, LvSizes *m)
 {
     int layers   = s->cfg.dit.layers, ret;
     size_t slots = LV_SLOTS * m->slot, need;
 
+    have -= LV_MIN(s->text_bytes, have - all);
     *nb = 0;
     if ((ret = plan_with(s, 0, &need, m)) < 0 || need <= have)
         return ret;
@@ -81,17 +83,19 @@ static int check_host(const LvSession *s)
 /* need: without streaming. */
 static int stream(LvSession *s, size_t need, size_t have)
 {
-    int layers = s->cfg.dit.layers, nb, ret;
+    int layers = s->cfg.dit.layers, nb = 0, ret;
     size_t all;
     LvSizes m;
 
     if ((ret = plan_with(s, layers, &all, &m)) < 0)
         return ret;
-    if (all > have)
-        return fail(s, " with two blocks at a time", all, have);
-    if ((ret = choose(s, all, have, &nb, &m)) < 0 || (ret = check_host(s)) < 0)
+    if (all <= have && (ret = choose(s, all, have, &nb, &m)) < 0)
         return ret;
     tell_plan(s, &m);
+    if (all > have)
+        return fail(s, " with two blocks at a time", all, have);
+    if ((ret = check_host(s)) < 0)
+        return ret;
     if (nb)
         lv_msg(s->msg, LV_MSG_INFO, "memory: %d of %d blocks stay on the device, %d stream "
                "from %.1f MiB of the host: all need %.1f MiB, %.1f are available",
