@@ -1302,13 +1302,16 @@ static void build_chain(Chain *c, LvSlots *slots)
     }
 }
 
-static void free_chain(Chain *c)
+/* Programs, slots, weights, as copies read these until the slots are gone. */
+static void free_chains(Chain *c, int nb, LvSlots **slots)
 {
-    for (int i = 0; i < 2; i++) {
-        lv_program_free(&c->p[i]);
-        lv_free(c->arena[i]);
+    for (int i = 0; i < 2 * nb; i++) {
+        lv_program_free(&c[i / 2].p[i % 2]);
+        lv_free(c[i / 2].arena[i % 2]);
     }
-    free_weights(&c->w);
+    lv_slots_free(slots);
+    for (int i = 0; i < nb; i++)
+        free_weights(&c[i].w);
 }
 
 /* Both give the same bits. @return fetches of the run */
@@ -1364,9 +1367,7 @@ START_TEST(streaming)
             ck_assert_int_eq(nb, alone[c[turns[i]].streamed]);
         last = turns[i];
     }
-    for (int i = 0; i < 2; i++)
-        free_chain(&c[i]);
-    lv_slots_free(&slots);
+    free_chains(c, 2, &slots);
     lv_device_close(&dev);
 }
 END_TEST
@@ -1386,8 +1387,7 @@ START_TEST(streaming_fails)
     ck_assert_int_eq(lv_program_run(c.p[1], NULL, NULL), LV_ERR_DEVICE);
     for (int i = 0; i < 2; i++)
         run_chain(&c);
-    free_chain(&c);
-    lv_slots_free(&slots);
+    free_chains(&c, 1, &slots);
     lv_device_close(&dev);
 }
 END_TEST
@@ -1396,6 +1396,7 @@ START_TEST(streaming_refused)
 {
     LvDeviceFns fns;
     LvDevice *dev = open_late(&fns);
+    LvSlots *none = NULL;
     LvProgram *p;
     LvGraph *g;
     Chain c;
@@ -1416,7 +1417,7 @@ START_TEST(streaming_refused)
     ck_assert_int_eq(lv_program_new(&p, g, dev), LV_ERR_UNSUPPORTED);
     ck_assert(lines == 2 && strstr(last_line, "cpu does not stream weights") && !p);
     lv_graph_free(&g);
-    free_chain(&c);
+    free_chains(&c, 1, &none);
     lv_device_close(&dev);
 }
 END_TEST
