@@ -1,10 +1,10 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- *     faults DIR RECIPE [video|training]
+ *     faults DIR RECIPE [video|frames|training]
  *
  * Every call of the CUDA driver and of cuBLASLt fails once, in turn: while a video is
- * made, and while a training takes steps; of those of training, which takes long, every
+ * made, also one in memory of the device, and while a training takes steps; of those of training, which takes long, every
  * seventh, or every one with FAULTS_ALL=1 in the environment. DIR holds what `linvideo
  * train RECIPE` made.
  * Runs on the stand-in of tests/emu, which fails the calls. Each time the work has to
@@ -63,10 +63,8 @@ static double sum_of(const uint8_t *data, size_t n)
     return sum;
 }
 
-/* A clip of three steps: plain, recorded, replayed. */
-static int make_video(void)
+static int run_video(uint8_t *pixels, int steps, const LinvideoCuda *cuda)
 {
-    static uint8_t pixels[PIXELS];
     LinvideoFrame f = { .data = { pixels }, .stride = { 3 * SIZE } };
     LinvideoContext *c = NULL;
     LinvideoParams p;
@@ -74,14 +72,42 @@ static int make_video(void)
 
     linvideo_params_default(&p);
     p.model = model, p.prompt = "a large red circle", p.device = "cuda";
-    p.seed = 1, p.steps = 3, p.guidance = 1, p.format = LINVIDEO_RGB24;
+    p.seed = 1, p.steps = steps, p.cuda = cuda, p.guidance = 1, p.format = LINVIDEO_RGB24;
     p.clip_frames = FRAMES, p.log = keep_api_line;
     ret = linvideo_open(&c, &p);
     while (ret >= 0 && (ret = linvideo_next_frame(c, &f)) >= 0)
         f.data[0] += PIXELS / FRAMES;
     linvideo_close(&c);
-    result[0] = sum_of(pixels, PIXELS);
     return ret == LINVIDEO_EOF ? 0 : ret;
+}
+
+/* A clip of three steps: plain, recorded, replayed. */
+static int make_video(void)
+{
+    static uint8_t pixels[PIXELS];
+    int ret = run_video(pixels, 3, NULL);
+
+    result[0] = sum_of(pixels, PIXELS);
+    return ret;
+}
+
+/* A clip in memory of the caller's device. */
+static int make_frames(void)
+{
+    static uint8_t pixels[PIXELS];
+    const LinvideoCuda cuda = { NULL, NULL };
+    LvDevice *dev = NULL;
+    void *memory  = NULL;
+    int ret = lv_device_open(&dev, "cuda", NULL, &msg);
+
+    if (ret >= 0 && (ret = lv_device_alloc(dev, &memory, PIXELS, "frames")) >= 0 &&
+        (ret = run_video(memory, 1, &cuda)) >= 0)
+        ret = dev->fn->download(dev, pixels, memory, PIXELS);
+    if (dev)
+        dev->fn->free(dev, memory);
+    lv_device_close(&dev);
+    result[0] = sum_of(pixels, PIXELS);
+    return ret;
 }
 
 /* Three steps of training: plain, recorded, replayed. */
@@ -179,7 +205,7 @@ static int find_stand_in(void)
 int main(int argc, char **argv)
 {
     static const struct { const char *name; int (*run)(void); long stride; } works[] = {
-        { "video", make_video, 1 }, { "training", take_steps, 7 },
+        { "video", make_video, 1 }, { "frames", make_frames, 1 }, { "training", take_steps, 7 },
     };
     static const char *const names[] = { "flow", "latents", "tokenizer" };
     const char *only = argc == 4 ? argv[3] : "";

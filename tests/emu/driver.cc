@@ -167,6 +167,8 @@ int cuDeviceGetCount(int *count)
 
 int cuDeviceGet(int *device, int ordinal)
 {
+    if (ordinal >= emu_setting("EMU_DEVICES", 1))
+        return EMU_INVALID_DEVICE;
     return *device = ordinal, emu_fault("cuDeviceGet") ? EMU_FAULT : 0;
 }
 
