@@ -42,6 +42,7 @@
 #include "libavutil/error.h"
 #include "libavutil/frame.h"
 #include "libavutil/hwcontext.h"
+#include "libavutil/internal.h"
 #include "libavutil/log.h"
 #include "libavutil/macros.h"
 #include "libavutil/opt.h"
@@ -133,8 +134,9 @@ static const int gpu_formats[] = {
         .flags = FLAGS }
 #define FORMAT(name)                                                           \
     { name, "pixel format (none: the first of these that fits: yuv420p, "      \
-        "yuv444p, gbrp, rgb24, nv12; cuda: in GPU memory)", OFFSET(format), AV_OPT_TYPE_PIXEL_FMT,        \
-        { .i64 = AV_PIX_FMT_NONE }, AV_PIX_FMT_NONE, INT_MAX, .flags = FLAGS }
+        "yuv444p, gbrp, rgb24, nv12; cuda: in GPU memory)", OFFSET(format),    \
+        AV_OPT_TYPE_PIXEL_FMT, { .i64 = AV_PIX_FMT_NONE }, AV_PIX_FMT_NONE,    \
+        INT_MAX, .flags = FLAGS }
 #define CONST(name, help, value, group)                                        \
     { name, help, 0, AV_OPT_TYPE_CONST, { .i64 = value }, .flags = FLAGS,      \
         .unit = group }

@@ -4,9 +4,9 @@
  *     faults DIR RECIPE [video|frames|training]
  *
  * Every call of the CUDA driver and of cuBLASLt fails once, in turn: while a video is
- * made, also one in memory of the device, and while a training takes steps; of those of training, which takes long, every
- * seventh, or every one with FAULTS_ALL=1 in the environment. DIR holds what `linvideo
- * train RECIPE` made.
+ * made, also one in memory of the device, and while a training takes steps; of those of
+ * training, which takes long, every seventh, or every one with FAULTS_ALL=1 in the
+ * environment. DIR holds what `linvideo train RECIPE` made.
  * Runs on the stand-in of tests/emu, which fails the calls. Each time the work has to
  * end with one message, or with the result that it has without a fault (but for
  * rounding, where there is another way to it); nothing of the device may be left.

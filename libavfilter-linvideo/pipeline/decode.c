@@ -286,6 +286,8 @@ int lv_decode_run(LvSession *s)
     for (int ty = 0; ty < s->tiles[0].nb; ty++)
         for (int tx = 0; tx < s->tiles[1].nb && ret >= 0; tx++)
             ret = run_tile(s, d, ty, tx);
+    if (ret >= 0 && s->opt.on_device)
+        ret = s->dev->fn->sync(s->dev);
     if (ret < 0)
         return ret;
     s->rgb_frames = d->rgb.dim[0];

@@ -49,7 +49,8 @@ static void put_luma(uint8_t *restrict y, const Tile *t, int first, int n)
 }
 
 /* Samples of a plane lie step apart. */
-static inline void put_chroma(uint8_t *cb, uint8_t *cr, int step, const Tile *t, int n)
+static inline void put_chroma(uint8_t *restrict cb, uint8_t *restrict cr, int step,
+                              const Tile *t, int n)
 {
     for (int i = 0; i < n; i++) {
         float y = luma(t->r[i], t->g[i], t->b[i]);
