@@ -33,7 +33,7 @@ OBJS-backend = check.o device.o null.o ops.o $(OBJS-backend-$(CONFIG_CUDA))
 OBJS-backend-no = nocuda.o
 
 OBJS-backend/cuda-$(CONFIG_CUDA) = attention.o cast.o conv.o conv3.o cuda.o driver.o elements.o \
-                                   gemm.o layout.o linattn.o linear.o rows.o
+                                   frame.o gemm.o layout.o linattn.o linear.o rows.o
 OBJS-backend/cuda = $(OBJS-backend/cuda-yes)
 
 OBJS-backend/cpu = attention.o attention_grad.o conv.o conv3.o conv_grad.o cpu.o dnn.o dsp_c.o \
@@ -64,7 +64,7 @@ OBJS-tools = bench.o compare.o convert.o dataset.o devices.o distill.o eval.o ge
 # kernels: each file becomes a fatbin, and that an object that holds it as
 # lv_kernels_NAME; what they take of the device goes to NAME.log
 
-KERNELS = attention attention_any cast elements hedgehog hedgehog_dx layout linattn \
+KERNELS = attention attention_any cast elements frame hedgehog hedgehog_dx layout linattn \
           optim product rows
 
 KERNEL_OBJS-yes = $(KERNELS:%=$(BUILD)/kernels/%.o)

@@ -23,6 +23,9 @@
  * The library decides what a legal value is and says what is wrong; this file
  * hands it the options, the planes of each frame and FFmpeg's log. It compiles
  * against FFmpeg 5.1, 6.1, 7.1, 8.1 and 9.0.
+ *
+ * With format=cuda the planes are memory of a GPU: of the device that the filter
+ * was given, or one that it opens itself, where the library then works too.
  */
 
 #include <inttypes.h>
@@ -33,16 +36,26 @@
 #include <linvideo/linvideo.h>
 
 #include "libavutil/avutil.h"
+#include "libavutil/buffer.h"
 #include "libavutil/cpu.h"
 #include "libavutil/dict.h"
 #include "libavutil/error.h"
 #include "libavutil/frame.h"
+#include "libavutil/hwcontext.h"
+#include "libavutil/internal.h"
 #include "libavutil/log.h"
 #include "libavutil/macros.h"
 #include "libavutil/opt.h"
 #include "libavutil/parseutils.h"
 #include "libavutil/pixdesc.h"
 #include "libavutil/time.h"
+
+/* All that hwcontext_cuda.h wants of the driver's own header, which need not be
+ * here, nor FFmpeg be built with it: whether it was, is asked when it runs. */
+typedef struct CUctx_st *CUcontext;
+typedef struct CUstream_st *CUstream;
+#define CUDA_VERSION 0
+#include "libavutil/hwcontext_cuda.h"
 
 #include "avfilter.h"
 #include "filters.h"
@@ -66,6 +79,12 @@
 #define PUBLIC(field) .field
 #endif
 
+#ifdef AVFILTER_FLAG_HWDEVICE
+#define FILTER_FLAGS AVFILTER_FLAG_HWDEVICE
+#else
+#define FILTER_FLAGS 0
+#endif
+
 #define PROGRESS_INTERVAL 1000000 ///< microseconds between lines, at least
 
 typedef struct LinvideoSource {
@@ -75,6 +94,8 @@ typedef struct LinvideoSource {
     LinvideoParams params;
     char *rate;
     int format;                 ///< AVPixelFormat, AV_PIX_FMT_NONE: any of ours
+    int sw_format;              ///< AVPixelFormat within AV_PIX_FMT_CUDA
+    AVBufferRef *device;        ///< that frames of AV_PIX_FMT_CUDA are on
 
     LinvideoContext *lv;        ///< NULL until the output is configured
     LinvideoInfo info;
@@ -88,7 +109,13 @@ static const int pixel_formats[] = {
     [LINVIDEO_YUV444P]   = AV_PIX_FMT_YUV444P,
     [LINVIDEO_GBRP]      = AV_PIX_FMT_GBRP,
     [LINVIDEO_RGB24]     = AV_PIX_FMT_RGB24,
-    [LINVIDEO_RGB24 + 1] = AV_PIX_FMT_NONE
+    [LINVIDEO_NV12]      = AV_PIX_FMT_NV12,
+    [LINVIDEO_NV12 + 1]  = AV_PIX_FMT_NONE
+};
+
+/** Those of them that frames of a GPU may have. */
+static const int gpu_formats[] = {
+    AV_PIX_FMT_NV12, AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUV444P, AV_PIX_FMT_NONE
 };
 
 #define OFFSET(x) offsetof(LinvideoSource, x)
@@ -107,8 +134,9 @@ static const int pixel_formats[] = {
         .flags = FLAGS }
 #define FORMAT(name)                                                           \
     { name, "pixel format (none: the first of these that fits: yuv420p, "      \
-        "yuv444p, gbrp, rgb24)", OFFSET(format), AV_OPT_TYPE_PIXEL_FMT,        \
-        { .i64 = AV_PIX_FMT_NONE }, AV_PIX_FMT_NONE, INT_MAX, .flags = FLAGS }
+        "yuv444p, gbrp, rgb24, nv12; cuda: in GPU memory)", OFFSET(format),    \
+        AV_OPT_TYPE_PIXEL_FMT, { .i64 = AV_PIX_FMT_NONE }, AV_PIX_FMT_NONE,    \
+        INT_MAX, .flags = FLAGS }
 #define CONST(name, help, value, group)                                        \
     { name, help, 0, AV_OPT_TYPE_CONST, { .i64 = value }, .flags = FLAGS,      \
         .unit = group }
@@ -171,6 +199,9 @@ static const AVOption linvideo_options[] = {
           LINVIDEO_PRECISION_INT8, "precision"),
     FORMAT("format"),
     FORMAT("pixel_format"),
+    { "sw_format", "pixel format within cuda: nv12, yuv420p, yuv444p",
+        OFFSET(sw_format), AV_OPT_TYPE_PIXEL_FMT, { .i64 = AV_PIX_FMT_NV12 },
+        AV_PIX_FMT_NONE, INT_MAX, .flags = FLAGS },
     STRING("device", "where to compute: auto (default; a GPU if it can), cpu, cuda, cuda:N",
            PARAM(device), FLAGS),
     { "memory_limit", "bytes to stay within (0: what is free)",
@@ -263,6 +294,33 @@ static av_cold void uninit(AVFilterContext *ctx)
     if (s->lv)
         linvideo_cancel(s->lv);
     linvideo_close(&s->lv);
+    av_buffer_unref(&s->device);
+}
+
+static int has_format(const int *list, int format)
+{
+    while (*list != AV_PIX_FMT_NONE && *list != format)
+        list++;
+    return *list != AV_PIX_FMT_NONE;
+}
+
+static int check_formats(AVFilterContext *ctx)
+{
+    LinvideoSource *s = ctx->priv;
+    const char *name = av_get_pix_fmt_name(s->sw_format);
+
+    if (s->format == AV_PIX_FMT_CUDA) {
+        if (has_format(gpu_formats, s->sw_format))
+            return 0;
+        av_log(ctx, AV_LOG_ERROR, "sw_format %s is none of nv12, yuv420p, "
+               "yuv444p\n", name ? name : "none");
+        return AVERROR(EINVAL);
+    }
+    if (s->format == AV_PIX_FMT_NONE || has_format(pixel_formats, s->format))
+        return 0;
+    av_log(ctx, AV_LOG_ERROR, "Pixel format %s is none of yuv420p, yuv444p, gbrp, "
+           "rgb24, nv12, cuda\n", av_get_pix_fmt_name(s->format));
+    return AVERROR(EINVAL);
 }
 
 static int query_formats(AVFilterContext *ctx)
@@ -270,15 +328,10 @@ static int query_formats(AVFilterContext *ctx)
     LinvideoSource *s = ctx->priv;
     const int asked[] = { s->format, AV_PIX_FMT_NONE };
     const int *offered = s->format == AV_PIX_FMT_NONE ? pixel_formats : asked;
-    int i = 0;
+    int bad = check_formats(ctx);
 
-    while (pixel_formats[i] != AV_PIX_FMT_NONE && pixel_formats[i] != *offered)
-        i++;
-    if (pixel_formats[i] == AV_PIX_FMT_NONE) {
-        av_log(ctx, AV_LOG_ERROR, "Pixel format %s is none of yuv420p, "
-               "yuv444p, gbrp, rgb24\n", av_get_pix_fmt_name(s->format));
-        return AVERROR(EINVAL);
-    }
+    if (bad < 0)
+        return bad;
 
 #if LIBAVFILTER_VERSION_INT >= AV_VERSION_INT(9, 16, 100)
     {
@@ -295,6 +348,96 @@ static int query_formats(AVFilterContext *ctx)
     return ff_set_common_formats(ctx, ff_make_format_list(offered));
 }
 
+static int has_cuda(void)
+{
+    enum AVHWDeviceType type = AV_HWDEVICE_TYPE_NONE;
+
+    while ((type = av_hwdevice_iterate_types(type)) != AV_HWDEVICE_TYPE_NONE)
+        if (type == AV_HWDEVICE_TYPE_CUDA)
+            return 1;
+    return 0;
+}
+
+/* The GPU of option device. Its primary context is what others in this process
+ * most likely work in. */
+static av_cold int create_device(AVFilterContext *ctx)
+{
+    LinvideoSource *s = ctx->priv;
+    const char *number = s->params.device ? strchr(s->params.device, ':') : NULL;
+    AVDictionary *opts = NULL;
+    int ret = av_dict_set(&opts, "primary_ctx", "1", 0);
+
+    if (ret >= 0)
+        ret = av_hwdevice_ctx_create(&s->device, AV_HWDEVICE_TYPE_CUDA,
+                                     number ? number + 1 : NULL, opts, 0);
+    av_dict_free(&opts);
+    if (ret < 0)
+        av_log(ctx, AV_LOG_ERROR, "format=cuda: FFmpeg opens no CUDA device: "
+               "there is no GPU%s%s, or no driver (libcuda.so.1)\n",
+               number ? " " : "", number ? number + 1 : "");
+    return ret;
+}
+
+/* Where frames of format=cuda are made. */
+static av_cold int open_device(AVFilterContext *ctx, LinvideoCuda *cuda)
+{
+    LinvideoSource *s = ctx->priv;
+    const AVHWDeviceContext *device;
+    const AVCUDADeviceContext *hw;
+    int ret;
+
+    av_buffer_unref(&s->device);
+    if (s->params.device && !strcmp(s->params.device, "cpu")) {
+        av_log(ctx, AV_LOG_ERROR, "format=cuda wants a GPU, but device is cpu\n");
+        return AVERROR(EINVAL);
+    }
+    if (!has_cuda()) {
+        av_log(ctx, AV_LOG_ERROR, "format=cuda: this FFmpeg is built without CUDA "
+               "(ffmpeg -hwaccels lists what it has)\n");
+        return AVERROR(ENOSYS);
+    }
+    if (!ctx->hw_device_ctx && (ret = create_device(ctx)) < 0)
+        return ret;
+    if (ctx->hw_device_ctx && !(s->device = av_buffer_ref(ctx->hw_device_ctx)))
+        return AVERROR(ENOMEM);
+
+    device = (const AVHWDeviceContext *)s->device->data;
+    if (device->type != AV_HWDEVICE_TYPE_CUDA) {
+        av_log(ctx, AV_LOG_ERROR, "format=cuda: the hardware device of filters is "
+               "%s; name a cuda one with -filter_hw_device\n",
+               av_hwdevice_get_type_name(device->type));
+        return AVERROR(EINVAL);
+    }
+    hw = device->hwctx;
+    *cuda = (LinvideoCuda){ hw->cuda_ctx, hw->stream };
+    return 0;
+}
+
+static av_cold int init_frames(AVFilterLink *outlink)
+{
+    AVFilterContext *ctx = outlink->src;
+    LinvideoSource *s = ctx->priv;
+    AVBufferRef **ref = &LINK(outlink)->hw_frames_ctx;
+    AVHWFramesContext *frames;
+
+    /* FFmpeg before 9.0 rounds the rows of chroma down: its planes overlap then. */
+    if (s->sw_format == AV_PIX_FMT_YUV420P && outlink->h % 2) {
+        av_log(ctx, AV_LOG_ERROR, "sw_format yuv420p wants an even height, not %d; "
+               "nv12 takes any\n", outlink->h);
+        return AVERROR(EINVAL);
+    }
+    av_buffer_unref(ref);
+    *ref = av_hwframe_ctx_alloc(s->device);
+    if (!*ref)
+        return AVERROR(ENOMEM);
+    frames = (AVHWFramesContext *)(*ref)->data;
+    frames->format    = AV_PIX_FMT_CUDA;
+    frames->sw_format = s->sw_format;
+    frames->width     = outlink->w;
+    frames->height    = outlink->h;
+    return av_hwframe_ctx_init(*ref);
+}
+
 /* A graph may be built and thrown away before one runs, so the library is
  * opened here, when size and rate are needed. It loads the weights when the
  * first frame is asked for. */
@@ -303,8 +446,9 @@ static av_cold int config_output(AVFilterLink *outlink)
     AVFilterContext *ctx = outlink->src;
     LinvideoSource *s = ctx->priv;
     LinvideoParams p = s->params;
+    LinvideoCuda cuda;
     AVRational rate = { 0, 1 };
-    int ret;
+    int on_gpu = outlink->format == AV_PIX_FMT_CUDA, ret;
 
     if (s->rate && (ret = av_parse_video_rate(&rate, s->rate)) < 0) {
         av_log(ctx, AV_LOG_ERROR, "Invalid frame rate '%s'\n", s->rate);
@@ -313,7 +457,7 @@ static av_cold int config_output(AVFilterLink *outlink)
     p.rate_num = rate.num;
     p.rate_den = rate.den;
     p.format   = LINVIDEO_YUV420P;
-    while (pixel_formats[p.format] != outlink->format)
+    while (pixel_formats[p.format] != (on_gpu ? s->sw_format : outlink->format))
         p.format++;
     /* The graph's own default is one thread more than there are cores. */
     p.threads   = FFMIN(ff_filter_get_nb_threads(ctx), av_cpu_count());
@@ -323,6 +467,9 @@ static av_cold int config_output(AVFilterLink *outlink)
     p.opaque    = ctx;
 
     linvideo_close(&s->lv);
+    if (on_gpu && (ret = open_device(ctx, &cuda)) < 0)
+        return ret;
+    p.cuda = on_gpu ? &cuda : NULL;
     ret = linvideo_open(&s->lv, &p);
     if (ret < 0)
         return averror(ret);
@@ -338,12 +485,12 @@ static av_cold int config_output(AVFilterLink *outlink)
     av_log(ctx, AV_LOG_INFO, "model:%s size:%dx%d rate:%d/%d frames:%"PRId64
            " seed:%"PRId64"\n", s->info.model, outlink->w, outlink->h,
            rate.num, rate.den, s->info.frames, s->info.seed);
-    return 0;
+    return on_gpu ? init_frames(outlink) : 0;
 }
 
-static void set_colour(AVFrame *frame)
+static void set_colour(AVFrame *frame, int format)
 {
-    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(frame->format);
+    const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(format);
     int rgb = desc->flags & AV_PIX_FMT_FLAG_RGB;
 
     frame->color_range     = rgb ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
@@ -390,7 +537,8 @@ static int make_frame(AVFilterLink *outlink, AVFrame **out)
         return ret;
     }
 
-    set_colour(frame);
+    set_colour(frame, frame->format == AV_PIX_FMT_CUDA ? s->sw_format
+                                                       : frame->format);
     frame->sample_aspect_ratio = outlink->sample_aspect_ratio;
     frame->pts = s->next++;
 #if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100)
@@ -448,6 +596,8 @@ const FILTER_TYPE ff_vsrc_linvideo = {
     PUBLIC(description) = NULL_IF_CONFIG_SMALL("Make video from a text."),
     PUBLIC(priv_class)  = &linvideo_class,
     PUBLIC(inputs)      = NULL,
+    PUBLIC(flags)       = FILTER_FLAGS,
+    .flags_internal     = FF_FILTER_FLAG_HWFRAME_AWARE,
     .priv_size          = sizeof(LinvideoSource),
     .preinit            = preinit,
     .uninit             = uninit,

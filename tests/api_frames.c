@@ -160,6 +160,8 @@ END_TEST
 
 /* Formats and sizes */
 
+enum { FORMATS = LINVIDEO_NV12 + 1 };
+
 static const struct {
     int width, height;
 } sizes[] = {
@@ -167,7 +169,7 @@ static const struct {
 };
 
 /* Two frames of all formats in a size. */
-static void make_formats(Video v[4], int i)
+static void make_formats(Video v[FORMATS], int i)
 {
     Watch w;
     LinvideoParams p = kit_params(&w);
@@ -176,7 +178,7 @@ static void make_formats(Video v[4], int i)
     p.height = sizes[i].height;
     p.frames = 2;
     p.clip_frames = 5;
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < FORMATS; k++) {
         p.format = (enum LinvideoFormat)k;
         v[k] = kit_make(&p);
         ck_assert_int_eq(v[k].info.width, sizes[i].width);
@@ -218,9 +220,21 @@ static void check_chroma(const Video *half, const Video *full, int plane)
     }
 }
 
+/* nv12 is yuv420p with its chroma woven. */
+static void check_woven(const Video *nv12, const Video *half)
+{
+    int w = half->info.width, h = half->info.height, n = (w + 1) / 2 * ((h + 1) / 2);
+    const uint8_t *woven = kit_plane(nv12, 1, 1);
+
+    ck_assert_mem_eq(kit_plane(nv12, 1, 0), kit_plane(half, 1, 0), (size_t)(w * h));
+    for (int i = 0; i < n; i++)
+        ck_assert(woven[2 * i] == kit_plane(half, 1, 1)[i] &&
+                  woven[2 * i + 1] == kit_plane(half, 1, 2)[i]);
+}
+
 START_TEST(formats_agree)
 {
-    Video v[4];
+    Video v[FORMATS];
     size_t n = (size_t)sizes[_i].width * (size_t)sizes[_i].height;
     const uint8_t *rgb, *plane[3], *gbr[3];
 
@@ -238,7 +252,8 @@ START_TEST(formats_agree)
     ck_assert_mem_eq(kit_plane(&v[LINVIDEO_YUV420P], 1, 0), plane[0], n);
     check_chroma(&v[LINVIDEO_YUV420P], &v[LINVIDEO_YUV444P], 1);
     check_chroma(&v[LINVIDEO_YUV420P], &v[LINVIDEO_YUV444P], 2);
-    for (int k = 0; k < 4; k++)
+    check_woven(&v[LINVIDEO_NV12], &v[LINVIDEO_YUV420P]);
+    for (int k = 0; k < FORMATS; k++)
         kit_free(&v[k]);
 }
 END_TEST
@@ -739,7 +754,7 @@ void api_add_frames(Suite *suite)
     tcase_add_test(t, less_than_a_clip);
     tcase_add_loop_test(t, formats_agree, 0, LV_COUNT(sizes));
     tcase_add_test(t, cropped);
-    tcase_add_loop_test(t, negative_stride, LINVIDEO_YUV420P, LINVIDEO_RGB24 + 1);
+    tcase_add_loop_test(t, negative_stride, 0, FORMATS);
     t = add_case(suite, "same and different");
     tcase_add_test(t, repeatable);
     tcase_add_test(t, seeds);

@@ -181,19 +181,26 @@ char *kit_read(const char *path, size_t *size)
 
 int kit_planes(int format)
 {
-    return format == LINVIDEO_RGB24 ? 1 : 3;
+    return format == LINVIDEO_RGB24 ? 1 : format == LINVIDEO_NV12 ? 2 : 3;
+}
+
+static int halved(int format, int plane)
+{
+    return plane && (format == LINVIDEO_YUV420P || format == LINVIDEO_NV12);
 }
 
 int kit_cols(int format, int plane, int width)
 {
     if (format == LINVIDEO_RGB24)
         return 3 * width;
-    return format == LINVIDEO_YUV420P && plane ? (width + 1) / 2 : width;
+    if (halved(format, plane))
+        width = format == LINVIDEO_NV12 ? LV_ROUND_UP(width, 2) : (width + 1) / 2;
+    return width;
 }
 
 int kit_rows(int format, int plane, int height)
 {
-    return format == LINVIDEO_YUV420P && plane ? (height + 1) / 2 : height;
+    return halved(format, plane) ? (height + 1) / 2 : height;
 }
 
 static size_t plane_bytes(const Video *v, int plane)

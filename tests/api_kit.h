@@ -126,5 +126,6 @@ void api_add_open(Suite *suite);
 void api_add_frames(Suite *suite);
 void api_add_progress(Suite *suite);
 void api_add_memory(Suite *suite);
+void api_add_device(Suite *suite);
 
 #endif /* LINVIDEO_TESTS_API_KIT_H */

@@ -2,7 +2,8 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Tests of floor F5: samplers against the numbers of Wan's reference, delivery
- * against an f64 conversion written from the standard. Run from the top folder.
+ * against an f64 conversion written from the standard, and that of a device against
+ * the CPU's to the bit. Run from the top folder.
  */
 
 #include <check.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/device.h"
 #include "base/philox.h"
 #include "base/safetensors.h"
 #include "pipeline/deliver.h"
@@ -494,7 +496,17 @@ typedef struct Canvas {
 
 static int planes(int format)
 {
-    return format == LV_RGB24 ? 1 : 3;
+    return format == LV_RGB24 ? 1 : format == LV_NV12 ? 2 : 3;
+}
+
+static int halved(int format)
+{
+    return format == LV_YUV420P || format == LV_NV12;
+}
+
+static size_t canvas_bytes(const Canvas *c, int p)
+{
+    return (size_t)(c->pitch[p] * (c->rows[p] + 2 * MARGIN));
 }
 
 static void canvas_new(Canvas *c, int format, int w, int h, int upside_down)
@@ -502,13 +514,14 @@ static void canvas_new(Canvas *c, int format, int w, int h, int upside_down)
     memset(c, 0, sizeof(*c));
     c->pic = (LvPicture) { .width = w, .height = h, .format = format };
     for (int p = 0; p < planes(format); p++) {
-        int half = format == LV_YUV420P && p > 0;
+        int half = halved(format) && p > 0, cols = half ? (w + 1) / 2 : w;
         size_t bytes;
 
         c->rows[p]      = half ? (h + 1) / 2 : h;
-        c->row_bytes[p] = format == LV_RGB24 ? 3 * w : half ? (w + 1) / 2 : w;
+        c->row_bytes[p] = format == LV_RGB24 ? 3 * w :
+                          half && format == LV_NV12 ? 2 * cols : cols;
         c->pitch[p]     = c->row_bytes[p] + PAD;
-        bytes = (size_t)(c->pitch[p] * (c->rows[p] + 2 * MARGIN));
+        bytes = canvas_bytes(c, p);
         c->memory[p] = malloc(bytes);
         ck_assert_ptr_nonnull(c->memory[p]);
         memset(c->memory[p], 0xA5, bytes);
@@ -537,6 +550,14 @@ static void canvas_free(Canvas *c)
 static int pixel(const Canvas *c, int p, int y, int x)
 {
     return c->pic.data[p][y * c->pic.stride[p] + x];
+}
+
+/* Y, Cb or Cr, where each has a sample */
+static int yuv(const Canvas *c, int p, int y, int x)
+{
+    int woven = p && c->pic.format == LV_NV12;
+
+    return woven ? pixel(c, 1, y, 2 * x + p - 1) : pixel(c, p, y, x);
 }
 
 /* Nearest whole number, or either neighbour where f32 can't tell. */
@@ -591,15 +612,15 @@ static double chroma_colour(const Scene *s, int y, int x, int c)
 
 static void check_yuv(const Canvas *cv, const Scene *s)
 {
-    int half = cv->pic.format == LV_YUV420P;
+    int half = halved(cv->pic.format);
 
     for (int p = 0; p < 3; p++)
-        for (int y = 0; y < cv->rows[p]; y++)
-            for (int x = 0; x < cv->row_bytes[p]; x++) {
+        for (int y = 0; y < (half && p ? (s->h + 1) / 2 : s->h); y++)
+            for (int x = 0; x < (half && p ? (s->w + 1) / 2 : s->w); x++) {
                 double rgb[3];
                 for (int c = 0; c < 3; c++)
                     rgb[c] = half && p ? chroma_colour(s, y, x, c) : colour(s, y, x, c);
-                close_to(pixel(cv, p, y, x), bt709(rgb, p), p, y, x);
+                close_to(yuv(cv, p, y, x), bt709(rgb, p), p, y, x);
             }
 }
 
@@ -638,10 +659,10 @@ static void check_size(int format, int w, int h, int extra_rows, int extra_cols)
         Canvas c;
         canvas_new(&c, format, w, h, upside_down);
         lv_deliver(&c.pic, rgb, s.rows, s.cols);
-        if (format == LV_YUV420P || format == LV_YUV444P)
-            check_yuv(&c, &s);
-        else
+        if (format == LV_GBRP || format == LV_RGB24)
             check_rgb(&c, &s);
+        else
+            check_yuv(&c, &s);
         canvas_free(&c);
     }
     free(rgb);
@@ -685,18 +706,20 @@ static const struct {
 /* A flat picture has one value in each plane, wherever chroma is sited. */
 START_TEST(known_colours)
 {
+    static const int formats[] = { LV_YUV420P, LV_YUV444P, LV_NV12 };
     float rgb[5 * 7 * 3];
 
     for (int i = 0; i < 5 * 7 * 3; i++)
         rgb[i] = colours[_i].rgb[i % 3];
-    for (int format = LV_YUV420P; format <= LV_YUV444P; format++) {
+    for (int i = 0; i < LV_COUNT(formats); i++) {
+        int half = halved(formats[i]);
         Canvas c;
-        canvas_new(&c, format, 7, 5, 0);
+        canvas_new(&c, formats[i], 7, 5, 0);
         lv_deliver(&c.pic, rgb, 5, 7);
         for (int p = 0; p < 3; p++)
-            for (int y = 0; y < c.rows[p]; y++)
-                for (int x = 0; x < c.row_bytes[p]; x++)
-                    ck_assert_int_eq(pixel(&c, p, y, x), colours[_i].yuv[p]);
+            for (int y = 0; y < (half && p ? 3 : 5); y++)
+                for (int x = 0; x < (half && p ? 4 : 7); x++)
+                    ck_assert_int_eq(yuv(&c, p, y, x), colours[_i].yuv[p]);
         canvas_free(&c);
     }
 }
@@ -721,6 +744,150 @@ START_TEST(bytes_survive)
         ck_assert_int_eq(pixel(&c, 0, 0, 3 * i + 2), i ^ 85);
     }
     canvas_free(&c);
+}
+END_TEST
+
+/* The same on a device, which LV_TEST_DEVICE names */
+
+static LvDevice *dev; ///< NULL: none is named, or one that has no memory of its own
+
+static void open_device(void)
+{
+    const char *name = getenv("LV_TEST_DEVICE");
+
+    if (name)
+        ck_assert_msg(lv_device_open(&dev, name, NULL, &keep) == 0, "%s", last_line);
+    if (dev && !dev->fn->deliver)
+        lv_device_close(&dev);
+}
+
+static void close_device(void)
+{
+    lv_device_close(&dev);
+}
+
+static void *to_device(const void *data, size_t bytes)
+{
+    void *p;
+
+    ck_assert_int_eq(lv_device_alloc(dev, &p, bytes, "a test"), 0);
+    ck_assert_int_eq(dev->fn->upload(dev, p, data, bytes), 0);
+    return p;
+}
+
+/* Move planes to the device, let it deliver, and move them back. */
+static void deliver_there(Canvas *c, const float *rgb, int rows, int cols)
+{
+    LvPicture there = c->pic;
+    uint8_t *memory[3];
+
+    for (int p = 0; p < planes(c->pic.format); p++) {
+        memory[p]     = to_device(c->memory[p], canvas_bytes(c, p));
+        there.data[p] = memory[p] + (c->pic.data[p] - c->memory[p]);
+    }
+    ck_assert_int_eq(dev->fn->deliver(dev, &there, rgb, rows, cols), 0);
+    for (int p = 0; p < planes(c->pic.format); p++) {
+        ck_assert_int_eq(dev->fn->download(dev, c->memory[p], memory[p],
+                                           canvas_bytes(c, p)), 0);
+        dev->fn->free(dev, memory[p]);
+    }
+}
+
+/* Every value there is, and among them what rounds at the middle. */
+static float *wild_picture(int rows, int cols)
+{
+    static const float odd[] = { NAN, -NAN, INFINITY, -INFINITY, -0.0f, 0, 1, 2, 1e-40f,
+                                 0.5f / 255, 127.5f / 255, 0.5f, 0.99999994f };
+    float *rgb    = random_picture(rows, cols, (uint32_t)(rows * 1000 + cols));
+    uint32_t seed = 7;
+
+    for (int i = 0; i < rows * cols * 3; i++)
+        if (draw(&seed) < 0.1)
+            rgb[i] = odd[(int)(draw(&seed) * LV_COUNT(odd))];
+    return rgb;
+}
+
+static void check_device_size(int format, int w, int h, int extra_rows, int extra_cols)
+{
+    int rows = h + extra_rows, cols = w + extra_cols;
+    float *rgb = wild_picture(rows, cols);
+    float *there = to_device(rgb, (size_t)(rows * cols * 3) * sizeof(*rgb));
+
+    for (int upside_down = 0; upside_down < 2; upside_down++) {
+        Canvas host, device;
+        canvas_new(&host, format, w, h, upside_down);
+        canvas_new(&device, format, w, h, upside_down);
+        lv_deliver(&host.pic, rgb, rows, cols);
+        deliver_there(&device, there, rows, cols);
+        for (int p = 0; p < planes(format); p++)
+            ck_assert_mem_eq(device.memory[p], host.memory[p], canvas_bytes(&host, p));
+        canvas_free(&host);
+        canvas_free(&device);
+    }
+    dev->fn->free(dev, there);
+    free(rgb);
+}
+
+START_TEST(device_sizes)
+{
+    static const int widths[] = { 126, 127, 128, 129, 255, 256, 257, 258, MAX_SIDE };
+
+    for (int h = 1; h <= 9 && dev; h++)
+        for (int w = 1; w <= 17; w++)
+            check_device_size(_i, w, h, h % 4, w % 4);
+    for (int k = 0; k < LV_COUNT(widths) && dev; k++)
+        check_device_size(_i, widths[k], 3 + k % 2, k % 3, k % 5);
+}
+END_TEST
+
+enum { TILE_ROWS = 5, TILE_COLS = 7, WHOLE_ROWS = 8, WHOLE_COLS = 11, FRAMES = 2,
+       WHOLE = FRAMES * WHOLE_ROWS * WHOLE_COLS * 3, TILE = FRAMES * TILE_ROWS * TILE_COLS * 3 };
+
+/* What the header says, on the host. */
+static void paste_here(float *to, const LvPaste *p, const float *from, const float *wy,
+                       const float *wx)
+{
+    for (int f = 0; f < p->frames; f++)
+        for (int y = 0; y < p->rows; y++)
+            for (int x = 0; x < 3 * p->cols; x++) {
+                float *t = to + f * p->to_frame + y * p->to_row + x;
+                float v  = wy[y] * wx[x / 3] * (p->scale * *from++ + p->offset);
+                *t = y < p->old_rows || x / 3 < p->old_cols ? *t + v : v;
+            }
+}
+
+static void fill_random(float *x, int n, uint32_t *seed)
+{
+    for (int i = 0; i < n; i++)
+        x[i] = (float)(draw(seed) * 1.4 - 0.2);
+}
+
+START_TEST(device_pastes)
+{
+    const int start = 3 * (WHOLE_COLS * 2 + 3);
+    uint32_t seed = (uint32_t)_i + 1;
+    float whole[WHOLE], got[WHOLE], from[TILE], wy[TILE_ROWS], wx[TILE_COLS], *memory[4];
+    LvPaste p = { .frames = FRAMES, .rows = TILE_ROWS, .cols = TILE_COLS, .old_rows = _i % 6,
+                  .old_cols = _i / 6, .to_frame = WHOLE / FRAMES, .to_row = 3 * WHOLE_COLS,
+                  .scale = _i % 2 ? 0.5f : 1, .offset = _i % 2 ? 0.5f : 0 };
+
+    if (!dev)
+        return;
+    fill_random(whole, WHOLE, &seed);
+    fill_random(from, TILE, &seed);
+    fill_random(wy, TILE_ROWS, &seed);
+    fill_random(wx, TILE_COLS, &seed);
+    memory[0] = to_device(whole, sizeof(whole));
+    p.to   = memory[0] + start;
+    p.from = memory[1] = to_device(from, sizeof(from));
+    p.wy   = memory[2] = to_device(wy, sizeof(wy));
+    p.wx   = memory[3] = to_device(wx, sizeof(wx));
+    ck_assert_int_eq(dev->fn->paste(dev, &p), 0);
+    ck_assert_int_eq(dev->fn->download(dev, got, memory[0], sizeof(got)), 0);
+    paste_here(whole + start, &p, from, wy, wx);
+    ck_assert_mem_eq(got, whole, sizeof(got));
+    for (int i = 0; i < 4; i++)
+        dev->fn->free(dev, memory[i]);
 }
 END_TEST
 
@@ -760,6 +927,11 @@ static Suite *pipeline_suite(void)
     tcase_add_loop_test(t, wide_sizes, 0, LV_FORMAT_NB);
     tcase_add_loop_test(t, known_colours, 0, LV_COUNT(colours));
     tcase_add_test(t, bytes_survive);
+
+    t = tcase(suite, "device");
+    tcase_add_checked_fixture(t, open_device, close_device);
+    tcase_add_loop_test(t, device_sizes, 0, LV_FORMAT_NB);
+    tcase_add_loop_test(t, device_pastes, 0, 6 * (TILE_COLS + 1));
     return suite;
 }
 

@@ -184,7 +184,7 @@ guidance|0.5|guidance
 shift|-1|shift
 sampler|ddim|sampler
 precision|f8|precision
-format|nv12|format
+format|nv21|format
 device|tpu|device
 threads|-1|threads
 memory_limit|many|memory_limit

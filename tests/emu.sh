@@ -2,8 +2,8 @@
 # This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
 #
 # The CUDA device with its kernels on the CPU (tests/emu): that it finds errors of
-# kernels; what is said of a machine that won't do; every op of the list; a little of
-# post-training.
+# kernels; what is said of a machine that won't do; every op of the list; frames in its memory;
+# a little of post-training.
 
 . "$(dirname "$0")/report.sh"
 cd "$(dirname "$0")/.." || exit 1
@@ -110,5 +110,9 @@ shows "auto is the cpu with an old device" 'device: cpu \(.*\); .*8\.0 is needed
 
 export LV_TEST_DEVICE=cuda LV_TEST_GUARD=0 CK_FORK=no CK_DEFAULT_TIMEOUT=0
 succeeds "check_ops on the emulated GPU" "$build/tests/check_ops"
+for name in pipeline api; do
+    succeeds "frames in memory of the emulated GPU: check_$name" \
+        env CK_RUN_CASE=device "$build/tests/check_$name"
+done
 succeeds "check_post on the emulated GPU" env CK_RUN_CASE=device "$build/tests/check_post"
 finish

@@ -1,13 +1,13 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- *     faults DIR RECIPE [video|streamed|training]
+ *     faults DIR RECIPE [video|frames|streamed|training]
  *
  * Every call of the CUDA driver and of cuBLASLt fails once, in turn: while a video is
- * made, while one is made of weights that stream from the host, and while a training takes
- * steps; of those of the second every third, of those of training, which takes long, every
- * seventh, or every one with FAULTS_ALL=1 in the environment. DIR holds what `linvideo
- * train RECIPE` made, DIR/deep the same of more layers.
+ * made, also one in memory of the device and one of weights that stream from the host, and
+ * while a training takes steps; of those of the third every third, of those of training,
+ * which takes long, every seventh, or every one with FAULTS_ALL=1 in the environment. DIR
+ * holds what `linvideo train RECIPE` made, DIR/deep the same of more layers.
  * Runs on the stand-in of tests/emu, which fails the calls. Each time the work has to
  * end with one message, or with the result that it has without a fault (but for
  * rounding, where there is another way to it); nothing of the device may be left.
@@ -67,6 +67,8 @@ static double sum_of(const uint8_t *data, size_t n)
     return sum;
 }
 
+static uint8_t pixels[PIXELS];
+
 static LinvideoParams video(const char *path)
 {
     LinvideoParams p;
@@ -78,9 +80,8 @@ static LinvideoParams video(const char *path)
     return p;
 }
 
-static int make_clip(const LinvideoParams *p)
+static int make_clip(const LinvideoParams *p, uint8_t *pixels)
 {
-    static uint8_t pixels[PIXELS];
     LinvideoFrame f = { .data = { pixels }, .stride = { 3 * SIZE } };
     LinvideoContext *c = NULL;
     int ret = linvideo_open(&c, p);
@@ -88,7 +89,6 @@ static int make_clip(const LinvideoParams *p)
     while (ret >= 0 && (ret = linvideo_next_frame(c, &f)) >= 0)
         f.data[0] += PIXELS / FRAMES;
     linvideo_close(&c);
-    result[0] = sum_of(pixels, PIXELS);
     return ret == LINVIDEO_EOF ? 0 : ret;
 }
 
@@ -96,8 +96,31 @@ static int make_clip(const LinvideoParams *p)
 static int make_video(void)
 {
     const LinvideoParams p = video(model);
+    int ret = make_clip(&p, pixels);
 
-    return make_clip(&p);
+    result[0] = sum_of(pixels, PIXELS);
+    return ret;
+}
+
+/* A clip in memory of the caller's device. */
+static int make_frames(void)
+{
+    const LinvideoCuda cuda = { NULL, NULL };
+    LinvideoParams p = video(model);
+    LvDevice *dev = NULL;
+    void *memory  = NULL;
+    int ret = lv_device_open(&dev, "cuda", NULL, &msg);
+
+    p.cuda  = &cuda;
+    p.steps = 1;
+    if (ret >= 0 && (ret = lv_device_alloc(dev, &memory, PIXELS, "frames")) >= 0 &&
+        (ret = make_clip(&p, memory)) >= 0)
+        ret = dev->fn->download(dev, pixels, memory, PIXELS);
+    if (dev)
+        dev->fn->free(dev, memory);
+    lv_device_close(&dev);
+    result[0] = sum_of(pixels, PIXELS);
+    return ret;
 }
 
 /* The least memory with which a model opens. */
@@ -129,7 +152,8 @@ static int make_streamed(void)
     }
     p.memory_limit = (int64_t)limit;
     streams = 0;
-    ret     = make_clip(&p);
+    ret     = make_clip(&p, pixels);
+    result[0] = sum_of(pixels, PIXELS);
     if (ret < 0 || streams)
         return ret;
     snprintf(line, sizeof(line), "nothing streams");
@@ -231,8 +255,8 @@ static int find_stand_in(void)
 int main(int argc, char **argv)
 {
     static const struct { const char *name; int (*run)(void); long stride; } works[] = {
-        { "video", make_video, 1 }, { "streamed", make_streamed, 3 },
-        { "training", take_steps, 7 },
+        { "video", make_video, 1 }, { "frames", make_frames, 1 },
+        { "streamed", make_streamed, 3 }, { "training", take_steps, 7 },
     };
     static const char *const names[] = { "flow", "latents", "tokenizer" };
     const char *only = argc == 4 ? argv[3] : "";

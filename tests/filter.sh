@@ -8,6 +8,7 @@
 
 ffmpeg=$(absolute "${FFMPEG_LINVIDEO:-${BUILD:-build}/ffmpeg-linvideo}")
 models=$(absolute "$(dirname "$0")/model")
+emu=$(absolute "${BUILD:-build}/tests/emu")
 LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$models}
 export LINVIDEO_MODEL_PATH
 
@@ -87,7 +88,7 @@ matches "-filters lists it" "$(ff -filters)" ' linvideo +\|->V +Make'
 help=$(ff -h filter=linvideo)
 for name in model prompt prompt_file textfile negative_prompt size s rate r \
             duration d frames clip_frames seed steps guidance shift sampler \
-            precision format pixel_format device memory_limit lora tile prompt_cache; do
+            precision format pixel_format sw_format device memory_limit lora tile prompt_cache; do
     matches "help: $name" "$help" "^ +$name +<"
 done
 for name in auto euler unipc renoise 'dpm[+][+]' causvid rcm f32 bf16 off on; do
@@ -182,7 +183,7 @@ done <<END
 96 64
 END
 
-formats="yuv420p yuv444p gbrp rgb24"
+formats="yuv420p yuv444p gbrp rgb24 nv12"
 for format in $formats; do
     for option in format pixel_format; do
         equal "$option=$format" "$(level=info; ff -f lavfi \
@@ -233,6 +234,73 @@ equal "colour tags of yuv444p" "$(tags yuv444p ffv1 | grep . | sort -u)" \
     "tv,bt709,bt709,bt709"
 matches "colour of rgb24 is full range" "$(level=info; ff -filter_complex \
     "$tiny:frames=1:format=rgb24,showinfo" -f null - 2>&1)" 'color_range:pc'
+
+# frames in GPU memory, with tests/emu in place of the driver for FFmpeg and library
+
+refuses "format=cuda on the cpu" 'format=cuda wants a GPU, but device is cpu|convert' \
+    "prompt=$prompt:format=cuda:device=cpu"
+fails "format=cuda on the cpu, in a graph" 'format=cuda wants a GPU, but device is cpu' \
+    -filter_complex "$tiny:format=cuda:device=cpu,hwdownload,format=nv12"
+fails "sw_format we do not make" 'sw_format rgb24 is none of nv12, yuv420p, yuv444p' \
+    -filter_complex "$tiny:format=cuda:sw_format=rgb24,hwdownload,format=rgb24"
+
+# gpu FUNCTION ARGUMENT...: with the stand-in
+mkdir gpu
+ln -s "$emu/libcuda.so" gpu/libcuda.so.1
+gpu() (
+    LINVIDEO_LIBCUDA=$emu/libcuda.so LINVIDEO_LIBCUBLASLT=$emu/libcublasLt.so
+    LD_LIBRARY_PATH=$work/gpu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    export LINVIDEO_LIBCUDA LINVIDEO_LIBCUBLASLT LD_LIBRARY_PATH
+    "$@"
+)
+
+# made DEVICE FORMAT OPTIONS [OPTION...]: frames of the GPU, from where FORMAT keeps them
+made() {
+    made_graph="$tiny:frames=2:clip_frames=2:size=34x18:device=$1:$2"
+    shift 2
+    gpu ff "$@" -filter_complex "$made_graph" -f framemd5 - | grep -v '^#'
+}
+
+# no_frames NAME PATTERN SETTING OPTIONS [OPTION...]: the same, when it must fail
+no_frames() {
+    no_name=$1 no_pattern=$2 no_setting=$3 no_graph="$tiny:$4,hwdownload,format=nv12"
+    shift 4
+    said=$(export "$no_setting"; gpu ff "$@" -filter_complex "$no_graph" -f null - 2>&1) &&
+        said="status 0: $said"
+    matches "$no_name" "$(echo "$said" | grep linvideo)" "$no_pattern"
+}
+
+if ! ff -hwaccels | grep -q '^cuda$'; then
+    fails "no CUDA in this FFmpeg" 'this FFmpeg is built without CUDA' \
+        -filter_complex "$tiny:format=cuda,hwdownload,format=nv12"
+elif [ -f "$emu/libcuda.so" ]; then
+    for format in nv12 yuv420p yuv444p; do
+        there=$(made cuda format=$format)
+        differ "frames of the GPU: $format" "$there" "-"
+        equal "frames in GPU memory: $format" \
+            "$(made cuda "format=cuda:sw_format=$format,hwdownload,format=$format")" "$there"
+    done
+    there=$(made cuda format=nv12)
+    equal "frames in GPU memory: nv12 unless asked, auto is the GPU" \
+        "$(made auto "format=cuda,hwdownload,format=nv12")" "$there"
+    equal "frames in GPU memory: the device of filters" "$(made cuda \
+        "format=cuda,hwdownload,format=nv12" -init_hw_device cuda=cu:0 -filter_hw_device cu)" \
+        "$there"
+    equal "frames in GPU memory: the second GPU" "$(export EMU_DEVICES=2
+        made "'cuda\\:1'" "format=cuda,hwdownload,format=nv12")" "$there"
+    matches "frames in GPU memory: colour" "$(level=info; gpu ff -filter_complex \
+        "$tiny:frames=1:format=cuda,hwdownload,format=nv12,showinfo" -f null - 2>&1)" \
+        'color_range:tv color_space:bt709'
+    no_frames "no GPU" 'format=cuda: FFmpeg opens no CUDA device' EMU_DEVICES=0 format=cuda
+    no_frames "no second GPU" 'format=cuda: .* there is no GPU 1' EMU_DEVICES=1 \
+        "format=cuda:device='cuda\\:1'"
+    no_frames "another GPU than that of filters" 'device is cuda:1, .* is of cuda:0' \
+        EMU_DEVICES=2 "format=cuda:device='cuda\\:1'" -init_hw_device cuda=cu:0 \
+        -filter_hw_device cu
+    no_frames "a height that has no half" 'even height, not 17; nv12' EMU_DEVICES=1 \
+        size=32x17:format=cuda:sw_format=yuv420p
+    no_frames "a GPU that is too old" 'compute capability 8.0 is needed' EMU_ARCH=75 format=cuda
+fi
 
 # the prompt: file, metadata, command
 
@@ -321,7 +389,7 @@ refuses "unknown sampler" 'heun' "$p:sampler=heun"
 refuses "unknown precision" 'f12' "$p:precision=f12"
 refuses "unknown device" 'toaster' "$p:device=toaster"
 refuses "unknown pixel format" 'pink' "$p:format=pink"
-refuses "pixel format we do not make" 'nv12' "$p:format=nv12"
+refuses "pixel format we do not make" 'nv21' "$p:format=nv21"
 refuses "too many steps" 'steps' "$p:steps=5000"
 refuses "guidance below 1" 'guidance' "$p:guidance=0.5"
 refuses "shift too small" 'shift' "$p:shift=0.001"

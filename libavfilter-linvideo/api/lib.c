@@ -14,7 +14,6 @@
 #include "base/common.h"
 #include "base/map.h"
 #include "linvideo/linvideo.h"
-#include "pipeline/deliver.h"
 #include "pipeline/session.h"
 
 _Static_assert((int)LINVIDEO_EOF == LV_EOF &&
@@ -26,7 +25,7 @@ _Static_assert((int)LINVIDEO_SAMPLER_RENOISE == LV_SAMPLER_RENOISE &&
                (int)LINVIDEO_SAMPLER_DPMPP == LV_SAMPLER_DPMPP &&
                (int)LINVIDEO_SAMPLER_RCM == LV_SAMPLER_RCM &&
                (int)LINVIDEO_CACHE_ON == LV_CACHE_ON &&
-               (int)LINVIDEO_RGB24 == LV_RGB24 &&
+               (int)LINVIDEO_NV12 == LV_NV12 &&
                (int)LINVIDEO_STAGE_DECODE == LV_STAGE_DECODE &&
                (int)LINVIDEO_LOG_DEBUG == LV_MSG_DEBUG, "values differ");
 
@@ -189,6 +188,14 @@ static int split_loras(LinvideoContext *c, const LinvideoParams *p)
     return 0;
 }
 
+/* Who wants frames in CUDA memory has chosen. */
+static const char *device_name(const LinvideoParams *p)
+{
+    int chosen = p->device && *p->device && strcmp(p->device, "auto");
+
+    return p->cuda && !chosen ? "cuda" : p->device;
+}
+
 static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams *p)
 {
     static const int dtypes[] = { LV_NONE, LV_F32, LV_BF16, LV_I8 };
@@ -198,7 +205,9 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
         .width = p->width, .height = p->height, .clip_frames = p->clip_frames,
         .seed = (uint64_t)c->p.seed, .steps = p->steps, .guidance = p->guidance,
         .shift = p->shift, .sampler = (int)p->sampler,
-        .precision = dtypes[p->precision], .device = p->device,
+        .precision = dtypes[p->precision], .device = device_name(p),
+        .on_device = p->cuda != NULL, .context = p->cuda ? p->cuda->context : NULL,
+        .stream = p->cuda ? p->cuda->stream : NULL,
         .threads = p->threads, .memory_limit = (size_t)p->memory_limit,
         .tile = p->tile, .cache = (int)p->prompt_cache, .loras = c->lora,
         .nb_loras = c->nb_loras,
@@ -275,6 +284,7 @@ int linvideo_open(LinvideoContext **out, const LinvideoParams *p)
     ret    = open_context(c, p);
     kept->model = kept->prompt = kept->prompt_file = kept->negative_prompt = NULL;
     kept->device = kept->lora = NULL;
+    kept->cuda   = NULL;
     free(c->lora_text);
     c->lora_text = NULL;
     if (ret < 0)
@@ -366,7 +376,8 @@ int linvideo_next_frame(LinvideoContext *c, LinvideoFrame *f)
         return c->failed = ret;
     memcpy(picture.data, f->data, sizeof(picture.data));
     memcpy(picture.stride, f->stride, sizeof(picture.stride));
-    lv_deliver(&picture, rgb, c->session->rows, c->session->cols);
+    if ((ret = lv_session_deliver(c->session, &picture, rgb)) < 0)
+        return c->failed = ret;
     f->index  = c->next++;
     f->seed   = c->p.seed;
     f->prompt = c->prompt;

@@ -16,7 +16,8 @@ static const char *const samplers[] = { "auto", "euler", "unipc", "renoise", "dp
                                         "causvid", "rcm", NULL };
 static const char *const caches[] = { "auto", "off", "on", NULL };
 static const char *const precisions[] = { "auto", "f32", "bf16", "int8", NULL };
-static const char *const formats[] = { "yuv420p", "yuv444p", "gbrp", "rgb24", NULL };
+static const char *const formats[] = { "yuv420p", "yuv444p", "gbrp", "rgb24",
+                                       "nv12", NULL };
 static const char *const levels[] = { "error", "warning", "info", "verbose", "debug",
                                       NULL };
 
@@ -56,8 +57,8 @@ static const LvOption options[] = {
       "auto, euler, unipc, renoise, dpm++, causvid, rcm [auto: the model's]" },
     { "precision", LV_OPT_ENUM, AT(precision), 0, 3, NEVER, precisions, "NAME",
       "auto, f32, bf16, int8 [auto: bf16 where the CPU has it]" },
-    { "format", LV_OPT_ENUM, AT(format), 0, 3, NEVER, formats, "NAME",
-      "yuv420p, yuv444p, gbrp, rgb24 [yuv420p]" },
+    { "format", LV_OPT_ENUM, AT(format), 0, 4, NEVER, formats, "NAME",
+      "yuv420p, yuv444p, gbrp, rgb24, nv12 [yuv420p]" },
     { "device", LV_OPT_STRING, AT(device), 0, 0, NEVER, NULL, "NAME",
       "auto, cpu, cuda, cuda:N for another GPU than the first [auto: a GPU if it can]" },
     { "threads", LV_OPT_INT, AT(threads), 1, 1024, 0, NULL, "N",

@@ -42,14 +42,14 @@ static const struct {
     { "null", lv_null_open, 0 },
 };
 
-/* Whether name is that of device i; its number in *index, 0 when it has none. */
+/* Whether name is that of device i; its number in *index, -1 when it has none. */
 static int is_named(const char *name, int i, int *index)
 {
     size_t n = strlen(devices[i].name);
     char *end;
     long v;
 
-    *index = 0;
+    *index = -1;
     if (strncmp(name, devices[i].name, n))
         return 0;
     if (!name[n] || !devices[i].many)

@@ -12,6 +12,7 @@
 
 #include "backend/ops.h"
 #include "base/common.h"
+#include "base/picture.h"
 #include "base/msg.h"
 
 typedef struct LvDevice LvDevice;
@@ -92,6 +93,14 @@ typedef struct LvDeviceFns {
     void *(*recorded)(LvDevice *dev, int wanted);
     int (*replay)(LvDevice *dev, void *recording);
     void (*erase)(LvDevice *dev, void *recording);
+    /** Optional, both or none. to = wy wx (scale from + offset), and where a tile before
+     *  it was pasted to, that much more, in f32 with no operations fused. */
+    int (*paste)(LvDevice *dev, const LvPaste *p);
+    /** As lv_deliver() of pipeline/deliver.h, to the same bytes, all in memory of the
+     *  device: once the work before is done, in the order of the stream of
+     *  LvDeviceOptions, and done when this returns. */
+    int (*deliver)(LvDevice *dev, const LvPicture *out, const float *rgb, int rows,
+                   int cols);
     /** Free call->priv, which the build entry of op made. */
     void (*release)(LvDevice *dev, int op, LvCall *call);
     const LvOpTable *plan;  ///< set the sizes of call; optional entries (zero)
@@ -113,7 +122,11 @@ struct LvDevice {
 typedef struct LvDeviceOptions {
     int threads;     ///< 0: one for each core this process may use
     const char *isa; ///< leaves of the cpu: NULL (best), "c", "avx2", "avx512"
-    int index;       ///< of several of a kind; lv_device_open() takes it from the name
+    int index;       ///< of several of a kind; -1: the first, or that of the context.
+                     ///< lv_device_open() takes it from the name
+    void *context;   ///< CUcontext to work in, which outlives the device; NULL: the
+                     ///< primary one. The device then is that of the context
+    void *stream;    ///< CUstream of it for deliver(); NULL: the default one
 } LvDeviceOptions;
 
 /**

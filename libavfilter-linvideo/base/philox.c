@@ -24,7 +24,16 @@
 #error "f64 must be evaluated as f64 (on 32-bit x86: -msse2 -mfpmath=sse)"
 #endif
 
-void lv_philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2])
+/* Where a CPU has fma(), it is a call of the C library all the same unless the compiler
+ * may count on it: so what follows is compiled twice. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#define INLINE inline __attribute__((always_inline))
+#define WITH_FMA __attribute__((target("fma")))
+#else
+#define INLINE inline
+#endif
+
+static INLINE void philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2])
 {
     uint32_t c0 = ctr[0], c1 = ctr[1], c2 = ctr[2], c3 = ctr[3];
     uint32_t k0 = key[0], k1 = key[1];
@@ -46,7 +55,7 @@ void lv_philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2])
 }
 
 /* c[0] + x c[1] + x^2 c[2] ... */
-static double horner(const double *c, int n, double x)
+static INLINE double horner(const double *c, int n, double x)
 {
     double y = c[n - 1];
 
@@ -61,7 +70,7 @@ static double horner(const double *c, int n, double x)
  * to s^23 (the next term is below 2^-64 of the sum). Where e ln 2 and ln m have
  * opposite signs, ln m is at most half as large: at most a bit is lost.
  */
-static double log_unit(uint32_t w)
+static INLINE double log_unit(uint32_t w)
 {
     static const double series[] = {
         1.0, 1.0 / 3, 1.0 / 5, 1.0 / 7, 1.0 / 9, 1.0 / 11,
@@ -90,7 +99,7 @@ static double log_unit(uint32_t w)
  * 2^-33 turns: the quadrant and what is left of it (within an eighth of a turn)
  * are exact in integers; then Taylor series up to a^17 and a^18.
  */
-static void sincos_turn(double *sine, double *cosine, uint32_t w)
+static INLINE void sincos_turn(double *sine, double *cosine, uint32_t w)
 {
     static const double odd[] = {
         1.0, -1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800,
@@ -116,7 +125,7 @@ static void sincos_turn(double *sine, double *cosine, uint32_t w)
         *cosine = -*cosine;
 }
 
-static void normal_block(float out[4], const uint32_t word[4])
+static INLINE void normal_block(float out[4], const uint32_t word[4])
 {
     for (int i = 0; i < 4; i += 2) {
         double r = sqrt(-2 * log_unit(word[i])), s, c;
@@ -127,7 +136,7 @@ static void normal_block(float out[4], const uint32_t word[4])
     }
 }
 
-void lv_philox_normal(float *dst, size_t n, uint64_t seed, uint64_t stream)
+static INLINE void normal(float *dst, size_t n, uint64_t seed, uint64_t stream)
 {
     const uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
 
@@ -138,8 +147,31 @@ void lv_philox_normal(float *dst, size_t n, uint64_t seed, uint64_t stream)
         uint32_t word[4];
         float value[4];
 
-        lv_philox(word, ctr, key);
+        philox(word, ctr, key);
         normal_block(value, word);
         memcpy(dst + i, value, LV_MIN(n - i, 4) * sizeof(*dst));
     }
+}
+
+#ifdef WITH_FMA
+WITH_FMA static void normal_fma(float *dst, size_t n, uint64_t seed, uint64_t stream)
+{
+    normal(dst, n, seed, stream);
+}
+#endif
+
+void lv_philox(uint32_t out[4], const uint32_t ctr[4], const uint32_t key[2])
+{
+    philox(out, ctr, key);
+}
+
+void lv_philox_normal(float *dst, size_t n, uint64_t seed, uint64_t stream)
+{
+#ifdef WITH_FMA
+    if (__builtin_cpu_supports("fma")) {
+        normal_fma(dst, n, seed, stream);
+        return;
+    }
+#endif
+    normal(dst, n, seed, stream);
 }

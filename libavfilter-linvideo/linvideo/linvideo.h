@@ -97,6 +97,7 @@ enum LinvideoFormat {
     LINVIDEO_YUV444P, ///< 3 planes, BT.709, limited range
     LINVIDEO_GBRP,    ///< 3 planes, full range, in the order G, B, R
     LINVIDEO_RGB24,   ///< 1 plane, full range, R G B interleaved
+    LINVIDEO_NV12,    ///< 2 planes, as YUV420P, with Cb Cr interleaved
 };
 
 enum LinvideoSampler {
@@ -145,7 +146,19 @@ enum LinvideoCache {
 };
 
 /**
- * What to make. Fill with linvideo_params_default() first. Strings and callbacks
+ * Wishes of who takes frames in memory of a CUDA device; all zero is fine. The work is
+ * done on the device of the context, which must outlive what linvideo_open() gives; with
+ * none, in the primary context of LinvideoParams.device. Functions of this library leave
+ * the context that they work in current in the calling thread.
+ */
+typedef struct LinvideoCuda {
+    void *context; ///< CUcontext; NULL: the primary one
+    void *stream;  ///< CUstream of that context; NULL: its default stream. A frame is
+                   ///< written when the work before it on this stream is done
+} LinvideoCuda;
+
+/**
+ * What to make. Fill with linvideo_params_default() first. Strings, callbacks and cuda
  * are read by linvideo_open() only (strings are copied there); callbacks and
  * their opaque pointer must live as long as the context.
  */
@@ -187,6 +200,9 @@ typedef struct LinvideoParams {
     const char *device;          ///< "auto" (NULL), "cpu", "cuda", "cuda:N". auto:
                                  ///< the first GPU when driver, cuBLASLt and GPU
                                  ///< fit, else the CPU; the log says which
+    const LinvideoCuda *cuda;    ///< not NULL: the planes of frames are memory of the
+                                 ///< CUDA device; auto then is that device or an
+                                 ///< error, "cpu" is refused. NULL: of the host
     int threads;                 ///< 1 to 1024; 0: one for each core. Frames
                                  ///< are bitwise the same for any count
     int64_t memory_limit;        ///< bytes of the device; 0: what it has free. Where
@@ -232,7 +248,8 @@ typedef struct LinvideoInfo {
 
 /** One frame: the caller's planes, and what is in them. */
 typedef struct LinvideoFrame {
-    uint8_t *data[3];     ///< in: planes of the asked format and size
+    uint8_t *data[3];     ///< in: planes of the asked format and size; of the device
+                          ///< with LinvideoParams.cuda
     ptrdiff_t stride[3];  ///< in: bytes from row to row; may be negative
     int64_t index;        ///< out: number of this frame, from 0
     int64_t clip;         ///< out: number of its clip, from 0
@@ -254,7 +271,7 @@ LINVIDEO_API void linvideo_params_default(LinvideoParams *p);
 
 /**
  * Set one option from text, as a command line or a filter has it: every member
- * above by its name, but "size" (WxH) for width and height, and "rate" (24,
+ * above but cuda by its name, and "size" (WxH) for width and height, "rate" (24,
  * 24000/1001) for the two of the rate; "duration" is in seconds (fractions allowed)
  * or hh:mm:ss, "memory_limit" in bytes, or with K, M, G.
  * Strings are not copied: value must live until linvideo_open() has returned.
@@ -286,7 +303,8 @@ LINVIDEO_API int linvideo_set_prompt(LinvideoContext *c, const char *prompt);
 
 /**
  * Make the next frame and write it to frame->data. The first call of a clip
- * takes as long as sampling the clip; the others decode.
+ * takes as long as sampling the clip; the others decode. The frame is complete when
+ * this returns, in memory of a CUDA device too. The same bytes in either memory.
  *
  * @return 0; LINVIDEO_EOF when all were delivered; LINVIDEO_ERR_CANCELLED; an
  *         error, after which only linvideo_close() is of use

@@ -65,6 +65,13 @@ static int lay_out(LvTiles *t, int n, int size, int scale)
     return t->start && t->weight && sum ? 0 : LV_ERR(ENOMEM);
 }
 
+size_t lv_decode_weight_bytes(const LvSession *s, int i)
+{
+    const LvTiles *t = &s->tiles[i];
+
+    return (size_t)t->nb * (size_t)(t->size * scale_of(s)) * sizeof(*t->weight);
+}
+
 int lv_decode_tiles(LvSession *s)
 {
     int scale = scale_of(s), size = s->opt.tile ? s->opt.tile / scale : 1 << 20;
@@ -153,6 +160,16 @@ int lv_decode_build(LvSession *s)
 
 /* Running */
 
+static int upload_weights(LvSession *s)
+{
+    int ret = 0;
+
+    for (int i = 0; i < 2 && ret >= 0; i++)
+        ret = s->dev->fn->upload(s->dev, s->tiles[i].weight_dev, s->tiles[i].weight,
+                                 lv_decode_weight_bytes(s, i));
+    return ret;
+}
+
 int lv_decode_begin(LvSession *s)
 {
     int tiles = s->tiles[0].nb * s->tiles[1].nb, ret = 0;
@@ -162,7 +179,7 @@ int lv_decode_begin(LvSession *s)
     for (int i = 0; i < tiles && ret >= 0; i++)
         ret = s->dev->fn->upload(s->dev, s->memory_dev + (size_t)i * s->memory_bytes,
                                  s->memory_zero, s->memory_bytes);
-    return ret;
+    return ret < 0 || !s->opt.on_device ? ret : upload_weights(s);
 }
 
 static void bind_memory(LvSession *s, LvDecoder *d, int tile)
@@ -193,23 +210,43 @@ static void denormalise(LvSession *s, int y0, int x0)
     }
 }
 
-/* Add a tile's pictures to the whole ones, which Wan's decoder makes in -1 to 1. */
-static void paste(LvSession *s, int ty, int tx, int frames)
+/* Pixels at the front of tile i that the one before it has too. */
+static int shared(const LvTiles *t, int i, int scale)
 {
-    int scale = scale_of(s), rows = s->tiles[0].size * scale;
-    int cols  = s->tiles[1].size * scale;
-    const float *wy = s->tiles[0].weight + ty * rows, *wx = s->tiles[1].weight + tx * cols;
-    const float *p  = s->rgb_tile;
-    float half = s->wan ? 0.5f : 1, up = s->wan ? 0.5f : 0;
+    return i ? (t->start[i - 1] + t->size - t->start[i]) * scale : 0;
+}
 
-    for (int f = 0; f < frames; f++)
-        for (int i = 0; i < rows; i++) {
-            float *to = s->rgb + 3 * (((size_t)f * (size_t)s->rows +
-                        (size_t)(s->tiles[0].start[ty] * scale + i)) * (size_t)s->cols +
-                        (size_t)(s->tiles[1].start[tx] * scale));
-            for (int j = 0; j < cols; j++)
-                for (int c = 0; c < 3; c++)
-                    *to++ += wy[i] * wx[j] * (half * *p++ + up);
+/* Where a tile's pictures go in the whole ones, which Wan's decoder makes in -1 to 1. */
+static LvPaste place(const LvSession *s, int ty, int tx, int frames)
+{
+    const LvTiles *y = &s->tiles[0], *x = &s->tiles[1];
+    int scale   = scale_of(s), rows = y->size * scale, cols = x->size * scale;
+    int64_t row = 3 * (int64_t)s->cols;
+
+    return (LvPaste) {
+        .to = s->rgb + y->start[ty] * scale * row + 3 * (x->start[tx] * scale),
+        .from = s->opt.on_device ? s->rgb_dev : s->rgb_tile,
+        .wy = (s->opt.on_device ? y->weight_dev : y->weight) + ty * rows,
+        .wx = (s->opt.on_device ? x->weight_dev : x->weight) + tx * cols,
+        .frames = frames, .rows = rows, .cols = cols,
+        .old_rows = shared(y, ty, scale), .old_cols = shared(x, tx, scale),
+        .to_frame = row * s->rows, .to_row = row,
+        .scale = s->wan ? 0.5f : 1, .offset = s->wan ? 0.5f : 0,
+    };
+}
+
+/* LvDeviceFns.paste on the host. */
+static void paste(const LvPaste *p)
+{
+    const float *from = p->from;
+
+    for (int f = 0; f < p->frames; f++)
+        for (int i = 0; i < p->rows; i++) {
+            float *to = p->to + f * p->to_frame + i * p->to_row;
+            for (int j = 0; j < p->cols; j++)
+                for (int c = 0; c < 3; c++, to++, from++)
+                    *to = (i < p->old_rows || j < p->old_cols ? *to : 0) +
+                          p->wy[i] * p->wx[j] * (p->scale * *from + p->offset);
         }
 }
 
@@ -224,30 +261,33 @@ static int hook(void *opaque, const LvRecord *next, int index, int count)
 static int run_tile(LvSession *s, LvDecoder *d, int ty, int tx)
 {
     const LvDeviceFns *fn = s->dev->fn;
+    LvPaste to = place(s, ty, tx, d->rgb.dim[0]);
     int ret;
 
     denormalise(s, s->tiles[0].start[ty], s->tiles[1].start[tx]);
     bind_memory(s, d, ty * s->tiles[1].nb + tx);
     if ((ret = fn->upload(s->dev, s->z, s->z_host, lv_tensor_bytes(&d->z))) < 0 ||
-        (ret = lv_program_run(d->net.prog, hook, s)) < 0 ||
-        (ret = fn->download(s->dev, s->rgb_tile, s->rgb_dev,
-                            lv_tensor_bytes(&d->rgb))) < 0)
+        (ret = lv_program_run(d->net.prog, hook, s)) < 0)
         return ret;
-    paste(s, ty, tx, d->rgb.dim[0]);
+    if (s->opt.on_device)
+        return fn->paste(s->dev, &to);
+    if ((ret = fn->download(s->dev, s->rgb_tile, s->rgb_dev, lv_tensor_bytes(&d->rgb))) < 0)
+        return ret;
+    paste(&to);
     return 0;
 }
 
 int lv_decode_run(LvSession *s)
 {
     LvDecoder *d = &s->decoder[s->wan && !s->latent_frame ? LV_FIRST : LV_REST];
-    size_t values = 3 * (size_t)d->rgb.dim[0] * (size_t)s->rows * (size_t)s->cols;
     double start  = lv_seconds();
     int ret = lv_session_step(s, LV_STAGE_DECODE, s->latent_frame, s->size[0], 0, 0);
 
-    memset(s->rgb, 0, values * sizeof(*s->rgb));
     for (int ty = 0; ty < s->tiles[0].nb; ty++)
         for (int tx = 0; tx < s->tiles[1].nb && ret >= 0; tx++)
             ret = run_tile(s, d, ty, tx);
+    if (ret >= 0 && s->opt.on_device)
+        ret = s->dev->fn->sync(s->dev);
     if (ret < 0)
         return ret;
     s->rgb_frames = d->rgb.dim[0];

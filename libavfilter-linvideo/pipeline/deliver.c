@@ -9,13 +9,6 @@
 /* Columns handled at once. Even, so that 4:2:0 pairs never cross a border. */
 #define TILE 128
 
-/* BT.709: share of each colour in luma; differences are scaled to +-0.5. */
-#define KR 0.2126f
-#define KG 0.7152f
-#define KB 0.0722f
-#define CB_SCALE (0.5f / (1 - KB))
-#define CR_SCALE (0.5f / (1 - KR))
-
 /* One tile of one row, each colour apart; one more column at the left. */
 typedef struct Tile {
     float r[TILE + 1], g[TILE + 1], b[TILE + 1];
@@ -45,7 +38,7 @@ static inline uint8_t byte(float x)
 
 static inline float luma(float r, float g, float b)
 {
-    return KR * r + KG * g + KB * b;
+    return LV_KR * r + LV_KG * g + LV_KB * b;
 }
 
 static void put_luma(uint8_t *restrict y, const Tile *t, int first, int n)
@@ -55,14 +48,15 @@ static void put_luma(uint8_t *restrict y, const Tile *t, int first, int n)
                                     t->b[first + i]));
 }
 
-static void put_chroma(uint8_t *restrict cb, uint8_t *restrict cr, const Tile *t,
-                       int n)
+/* Samples of a plane lie step apart. */
+static inline void put_chroma(uint8_t *restrict cb, uint8_t *restrict cr, int step,
+                              const Tile *t, int n)
 {
     for (int i = 0; i < n; i++) {
         float y = luma(t->r[i], t->g[i], t->b[i]);
 
-        cb[i] = byte(128 + 224 * CB_SCALE * (t->b[i] - y));
-        cr[i] = byte(128 + 224 * CR_SCALE * (t->r[i] - y));
+        cb[i * step] = byte(128 + 224 * LV_CB_SCALE * (t->b[i] - y));
+        cr[i * step] = byte(128 + 224 * LV_CR_SCALE * (t->r[i] - y));
     }
 }
 
@@ -123,20 +117,37 @@ static void load_left(Tile *t, const Job *job, int y, int x, int w)
     t->b[0] = edge.b[0];
 }
 
-static void put_yuv420(const Job *job, int y, int x, int w)
+/* Luma of two rows, and colours of their chroma samples to s. */
+static void put_halves(const Job *job, int y, int x, int w, Tile *s)
 {
     int below = LV_MIN(y + 1, job->out->height - 1);
-    Tile a, b, s;
+    Tile a, b;
 
     load_left(&a, job, y, x, w);
     load_left(&b, job, below, x, w);
     put_luma(target(job, 0, y, x), &a, 1, w);
     put_luma(target(job, 0, below, x), &b, 1, w);
-    halve(s.r, a.r, b.r, w);
-    halve(s.g, a.g, b.g, w);
-    halve(s.b, a.b, b.b, w);
-    put_chroma(target(job, 1, y / 2, x / 2), target(job, 2, y / 2, x / 2), &s,
+    halve(s->r, a.r, b.r, w);
+    halve(s->g, a.g, b.g, w);
+    halve(s->b, a.b, b.b, w);
+}
+
+static void put_yuv420(const Job *job, int y, int x, int w)
+{
+    Tile s;
+
+    put_halves(job, y, x, w, &s);
+    put_chroma(target(job, 1, y / 2, x / 2), target(job, 2, y / 2, x / 2), 1, &s,
                (w + 1) / 2);
+}
+
+static void put_nv12(const Job *job, int y, int x, int w)
+{
+    uint8_t *cbcr = target(job, 1, y / 2, x);
+    Tile s;
+
+    put_halves(job, y, x, w, &s);
+    put_chroma(cbcr, cbcr + 1, 2, &s, (w + 1) / 2);
 }
 
 static void put_yuv444(const Job *job, int y, int x, int w)
@@ -145,7 +156,7 @@ static void put_yuv444(const Job *job, int y, int x, int w)
 
     load(&t, source(job, y, x), w);
     put_luma(target(job, 0, y, x), &t, 0, w);
-    put_chroma(target(job, 1, y, x), target(job, 2, y, x), &t, w);
+    put_chroma(target(job, 1, y, x), target(job, 2, y, x), 1, &t, w);
 }
 
 static void put_gbrp(const Job *job, int y, int x, int w)
@@ -175,6 +186,7 @@ static const struct {
     [LV_YUV444P] = { 1, put_yuv444 },
     [LV_GBRP]    = { 1, put_gbrp },
     [LV_RGB24]   = { 1, put_rgb24 },
+    [LV_NV12]    = { 2, put_nv12 },
 };
 
 void lv_deliver(const LvPicture *out, const float *rgb, int rows, int cols)

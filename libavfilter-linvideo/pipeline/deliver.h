@@ -9,6 +9,7 @@
 #define LINVIDEO_PIPELINE_DELIVER_H
 
 #include "base/common.h"
+#include "base/picture.h"
 
 /** What a stream of random numbers is for; makes streams of one seed disjoint. */
 enum LvNoiseUse {
@@ -19,19 +20,9 @@ enum LvNoiseUse {
 /** Stream number for clip (from 0), use and step (below 2^16). */
 uint64_t lv_noise_stream(int64_t clip, int use, int step);
 
-/** The same values as enum LinvideoFormat. */
-enum LvFormat { LV_YUV420P, LV_YUV444P, LV_GBRP, LV_RGB24, LV_FORMAT_NB };
-
-/** Where a picture goes. */
-typedef struct LvPicture {
-    uint8_t *data[3];
-    ptrdiff_t stride[3];  ///< bytes from row to row; may be negative
-    int width, height;    ///< of the picture delivered, >= 1, odd ones too
-    int format;           ///< LvFormat
-} LvPicture;
-
 /**
- * Convert a picture and cut out the middle.
+ * Convert a picture and cut out the middle. LvDeviceFns.deliver does the same on a
+ * device, to the same bytes.
  *
  * YUV is BT.709, limited range, 8 bits, rounded to nearest. 4:2:0 chroma is sited
  * left (MPEG-2): weights 1 2 1 across (edge repeated), 1 1 down; an odd last row

@@ -179,6 +179,13 @@ static int choose_sampler(LvSession *s)
     return 0;
 }
 
+static int check_delivery(const LvSession *s)
+{
+    return !s->opt.on_device || s->dev->fn->deliver ? 0 :
+           lv_fail(s->msg, LV_ERR(EINVAL), "frames in CUDA memory want a CUDA device, not %s",
+                   s->dev->about);
+}
+
 static int choose_precision(LvSession *s)
 {
     int i8 = s->opt.precision == LV_I8;
@@ -232,20 +239,34 @@ static void *take(Slab *slab, size_t bytes)
     return p;
 }
 
+/* Of the whole pictures that a latent frame gives. */
+static size_t picture_bytes(const LvSession *s)
+{
+    return 3 * sizeof(float) * (size_t)s->decoder[LV_REST].rgb.dim[0] * (size_t)s->rows *
+           (size_t)s->cols;
+}
+
 static void lay_out_host(LvSession *s, Slab *slab)
 {
     size_t latent = lv_tensor_bytes(&s->in.latent);
     const LvDecoder *d = &s->decoder[LV_REST];
-    size_t pictures = (size_t)d->rgb.dim[0] * 3 * sizeof(float) * (size_t)s->rows *
-                      (size_t)s->cols;
 
     s->x           = take(slab, latent);
     s->z_host      = take(slab, lv_tensor_bytes(&d->z));
-    s->rgb_tile    = take(slab, lv_tensor_bytes(&d->rgb));
-    s->rgb         = take(slab, pictures);
+    if (!s->opt.on_device) {
+        s->rgb_tile = take(slab, lv_tensor_bytes(&d->rgb));
+        s->rgb      = take(slab, picture_bytes(s));
+    }
     s->memory_zero = take(slab, s->memory_bytes);
     for (int i = 0; i < s->branches; i++)
         s->v[i] = take(slab, latent);
+}
+
+static void lay_out_pictures(LvSession *s, Slab *slab)
+{
+    s->rgb = take(slab, picture_bytes(s));
+    for (int i = 0; i < 2; i++)
+        s->tiles[i].weight_dev = take(slab, lv_decode_weight_bytes(s, i));
 }
 
 static void lay_out_device(LvSession *s, Slab *slab)
@@ -261,6 +282,8 @@ static void lay_out_device(LvSession *s, Slab *slab)
     s->rgb_dev      = take(slab, lv_tensor_bytes(&s->decoder[LV_REST].rgb));
     s->memory_dev   = take(slab, s->memory_bytes * (size_t)s->tiles[0].nb *
                                  (size_t)s->tiles[1].nb);
+    if (s->opt.on_device)
+        lay_out_pictures(s, slab);
     for (int i = 0; i < s->branches; i++) {
         s->prompt[i].context = take(slab, sizeof(float) * (size_t)c->text_len *
                                           (size_t)c->text_dim);
@@ -336,7 +359,8 @@ static int open_prompts(LvSession *s)
 
 static int open_all(LvSession *s)
 {
-    const LvDeviceOptions dev = { .threads = s->opt.threads, .isa = s->opt.isa };
+    const LvDeviceOptions dev = { .threads = s->opt.threads, .isa = s->opt.isa,
+                                  .context = s->opt.context, .stream = s->opt.stream };
     int ret;
 
     if ((ret = lv_files_open(&s->files, s->opt.model, s->opt.loras, s->opt.nb_loras,
@@ -344,6 +368,7 @@ static int open_all(LvSession *s)
         return ret;
     s->cfg = s->files.cfg;
     if ((ret = lv_device_open(&s->dev, s->opt.device, &dev, s->msg)) < 0 ||
+        (ret = check_delivery(s)) < 0 ||
         (ret = choose_precision(s)) < 0 || (ret = open_tokenizer(s)) < 0 ||
         (ret = bind_dit(s, 1)) < 0 || (ret = bind_vae(s, 1)) < 0 ||
         (ret = check_text(s)) < 0 || (ret = choose_sampler(s)) < 0 ||
@@ -365,6 +390,7 @@ int lv_session_open(LvSession **out, const LvSessionOptions *opt, const LvMsg *m
     ret    = open_all(s);
     s->opt.model = s->opt.prompt = s->opt.negative = s->opt.device = s->opt.isa = NULL;
     s->opt.loras = NULL;
+    s->opt.context = s->opt.stream = NULL;
     if (ret < 0)
         lv_session_close(out);
     return ret;
@@ -569,5 +595,13 @@ int lv_session_picture(LvSession *s, const float **rgb, int64_t *clip)
     *rgb  = s->rgb + (size_t)s->rgb_next++ * s->rows * s->cols * 3;
     *clip = s->clip;
     s->clip_next++;
+    return 0;
+}
+
+int lv_session_deliver(LvSession *s, const LvPicture *out, const float *rgb)
+{
+    if (s->opt.on_device)
+        return s->dev->fn->deliver(s->dev, out, rgb, s->rows, s->cols);
+    lv_deliver(out, rgb, s->rows, s->cols);
     return 0;
 }

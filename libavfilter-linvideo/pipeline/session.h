@@ -18,6 +18,7 @@
 
 #include <stdatomic.h>
 
+#include "base/picture.h"
 #include "graph/graph.h"
 #include "model/config.h"
 #include "model/dit.h"
@@ -56,6 +57,8 @@ typedef struct LvSessionOptions {
     int precision;       ///< LV_F32, LV_BF16; LV_I8: that in the network's blocks; LV_NONE:
                          ///< what is fast here
     const char *device;
+    int on_device;       ///< 1: pictures stay in memory of the device
+    void *context, *stream; ///< see LvDeviceOptions
     const char *isa;     ///< leaves of the CPU; NULL: the best
     int threads;
     size_t memory_limit; ///< bytes of the device; 0: what it has free
@@ -93,6 +96,7 @@ typedef struct LvTiles {
     int nb, size;   ///< size in latents
     int *start;     ///< [nb], in latents
     float *weight;  ///< [nb,pixels of a tile]: those of all tiles sum up to 1
+    float *weight_dev; ///< the same on the device, where pictures stay there
 } LvTiles;
 
 enum { LV_MEMORIES = 64 };
@@ -149,7 +153,8 @@ typedef struct LvSession {
     char *memory_dev;          ///< device: state of the decoder, for each tile
     char *memory_zero;         ///< host: what it begins with
     size_t memory_bytes;       ///< of one tile
-    float *z_host, *rgb_tile, *rgb; ///< host
+    float *z_host;             ///< host
+    float *rgb_tile, *rgb;     ///< of a tile, pasted: host; or NULL, and device
     LvPrompt prompt[LV_BRANCHES];
     LvSampler *sampler;
 
@@ -183,11 +188,16 @@ int lv_session_clip_frames(const LvSession *s);
 /**
  * Make the next picture.
  *
- * @param[out] rgb  [rows,cols,3], 0 to 1 when in range; until the next call
+ * @param[out] rgb  [rows,cols,3], 0 to 1 when in range; until the next call. Of the host,
+ *                  or with on_device of the device
  * @param[out] clip number of its clip
  * @return 0, LV_ERR_CANCELLED, or an error
  */
 int lv_session_picture(LvSession *s, const float **rgb, int64_t *clip);
+
+/** lv_deliver() of a picture that lv_session_picture() gave; out is where it is.
+ *  @return 0 or an error of the device */
+int lv_session_deliver(LvSession *s, const LvPicture *out, const float *rgb);
 
 /** Stop lv_session_picture() within a layer's time; from any thread. */
 void lv_session_cancel(LvSession *s);
@@ -239,7 +249,8 @@ int lv_denoise_plan(LvSession *s);
 int lv_denoise_run(LvSession *s);
 
 /** decode.c: lay out tiles; trace and plan the decoder; build and bind it; begin a clip;
- *  decode one latent frame. */
+ *  decode one latent frame. Bytes of tiles' weights along axis i. */
+size_t lv_decode_weight_bytes(const LvSession *s, int i);
 int lv_decode_tiles(LvSession *s);
 void lv_decode_free_tiles(LvSession *s);
 int lv_decode_plan(LvSession *s);

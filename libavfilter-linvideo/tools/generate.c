@@ -334,8 +334,9 @@ static int choose_format(Options *o, enum OutputKind kind)
     enum LinvideoFormat f = o->params.format;
 
     if (kind == OUT_Y4M && f != LINVIDEO_YUV420P && f != LINVIDEO_YUV444P)
-        return lv_tool_fail(LV_EXIT_USAGE, "%s: y4m holds no RGB; the format may be "
-                            "yuv420p or yuv444p", o->output);
+        return lv_tool_fail(LV_EXIT_USAGE, "%s: y4m holds no %s; the format may be "
+                            "yuv420p or yuv444p", o->output,
+                            f == LINVIDEO_NV12 ? "nv12" : "RGB");
     if (kind != OUT_Y4M && o->format_given && f != LINVIDEO_RGB24)
         return lv_tool_fail(LV_EXIT_USAGE, "%s: a PNG holds rgb24 only; leave the "
                             "option format out", o->output);

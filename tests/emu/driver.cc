@@ -21,15 +21,16 @@
 
 typedef unsigned long long Address;
 
-enum { MAX_ARGS = 32, MAX_GRID = 65535, MAX_BLOCK_BYTES = 227 << 10 };
+enum { MAX_ARGS = 32, MAX_GRID = 65535, MAX_BLOCK_BYTES = 227 << 10, MAX_DEVICES = 64 };
 
 /* What the driver gives out; a handle is its address. */
-struct Context { int retained; };
+struct Context { int retained, device; };
 struct Module { int loaded; };
 struct Event { double time; EmuStream *stream; long at; };
 
-static Context context;
+static Context primary[MAX_DEVICES];
 static thread_local Context *current;
+static thread_local std::vector<Context *> below; /* it, on the thread's stack */
 static std::set<void *> pinned;
 
 static std::unordered_map<std::string, EmuKernel *> &kernels(void)
@@ -91,6 +92,13 @@ static void flush_all(void)
 {
     for (EmuStream *s : streams)
         flush(s, s->submitted);
+}
+
+static EmuStream default_stream;
+
+static EmuStream *stream_of(void *handle)
+{
+    return handle ? (EmuStream *)handle : &default_stream;
 }
 
 void emu_submit(EmuStream *s, void (*run)(const void *data), const void *data, size_t size)
@@ -218,6 +226,8 @@ int cuDeviceGetCount(int *count)
 
 int cuDeviceGet(int *device, int ordinal)
 {
+    if (ordinal >= emu_setting("EMU_DEVICES", 1))
+        return EMU_INVALID_DEVICE;
     return *device = ordinal, emu_fault("cuDeviceGet") ? EMU_FAULT : 0;
 }
 
@@ -236,29 +246,36 @@ int cuDeviceGetAttribute(int *v, int attr, int)
 {
     int arch = (int)emu_setting("EMU_ARCH", 90);
 
-    *v = attr == 16 ? 16 : attr == 75 ? arch / 10 : attr == 76 ? arch % 10 :
+    *v = attr == 14 ? 32 : attr == 16 ? 16 : attr == 75 ? arch / 10 : attr == 76 ? arch % 10 :
          attr == 97 ? MAX_BLOCK_BYTES : 0;
     return 0;
 }
 
 /* Context */
 
-int cuDevicePrimaryCtxRetain(void **ctx, int)
+int cuDevicePrimaryCtxRetain(void **ctx, int device)
 {
     if (emu_fault("cuDevicePrimaryCtxRetain"))
         return EMU_FAULT;
-    context.retained++;
+    primary[device].retained++;
+    primary[device].device = device;
     emu_made(EMU_CONTEXT);
-    return *ctx = &context, 0;
+    return *ctx = &primary[device], 0;
 }
 
-int cuDevicePrimaryCtxRelease_v2(int)
+int cuDevicePrimaryCtxRelease_v2(int device)
 {
-    context.retained--;
+    primary[device].retained--;
     return emu_gone(EMU_CONTEXT), 0;
 }
 
 int cuCtxSetCurrent(void *ctx) { return current = (Context *)ctx, 0; }
+
+int cuCtxGetDevice(int *device)
+{
+    ENTER("cuCtxGetDevice");
+    return *device = current->device, 0;
+}
 
 /* Memory */
 
@@ -316,7 +333,7 @@ int cuMemsetD8Async(Address p, unsigned char byte, size_t bytes, void *stream)
     ENTER("cuMemsetD8Async");
     if (!emu_memory_has(set.at, bytes))
         return EMU_INVALID;
-    return emu_submit((EmuStream *)stream, run_set, &set, sizeof(set)), 0;
+    return emu_submit(stream_of(stream), run_set, &set, sizeof(set)), 0;
 }
 
 int cuMemcpyHtoDAsync_v2(Address dst, const void *src, size_t bytes, void *stream)
@@ -324,7 +341,7 @@ int cuMemcpyHtoDAsync_v2(Address dst, const void *src, size_t bytes, void *strea
     void *d = (void *)(uintptr_t)dst;
 
     ENTER("cuMemcpyHtoDAsync");
-    return copy((EmuStream *)stream, d, src, bytes, d);
+    return copy(stream_of(stream), d, src, bytes, d);
 }
 
 int cuMemcpyDtoHAsync_v2(void *dst, Address src, size_t bytes, void *stream)
@@ -332,7 +349,7 @@ int cuMemcpyDtoHAsync_v2(void *dst, Address src, size_t bytes, void *stream)
     const void *s = (const void *)(uintptr_t)src;
 
     ENTER("cuMemcpyDtoHAsync");
-    return copy((EmuStream *)stream, dst, s, bytes, s);
+    return copy(stream_of(stream), dst, s, bytes, s);
 }
 
 /* Streams and events */
@@ -359,7 +376,7 @@ int cuStreamDestroy_v2(void *stream)
 
 int cuStreamSynchronize(void *stream)
 {
-    EmuStream *s = (EmuStream *)stream;
+    EmuStream *s = stream_of(stream);
 
     ENTER("cuStreamSynchronize");
     flush(s, s->submitted);
@@ -382,7 +399,7 @@ int cuEventDestroy_v2(void *event)
 
 int cuEventRecord(void *event, void *stream)
 {
-    EmuStream *s = (EmuStream *)stream;
+    EmuStream *s = stream_of(stream);
     Event *e     = (Event *)event;
 
     ENTER("cuEventRecord");
@@ -395,7 +412,7 @@ int cuEventRecord(void *event, void *stream)
 /* Waits for what the event stands for now; nothing when it was never recorded. */
 int cuStreamWaitEvent(void *stream, void *event, unsigned)
 {
-    EmuStream *s = (EmuStream *)stream;
+    EmuStream *s = stream_of(stream);
 
     ENTER("cuStreamWaitEvent");
     if (s->capturing)
@@ -450,7 +467,7 @@ int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
 {
     Launch l = { (const EmuKernel *)f, { gx, gy, gz }, bx, bytes };
     std::vector<char> data(padded(sizeof(l)));
-    EmuStream *s = (EmuStream *)stream;
+    EmuStream *s = stream_of(stream);
 
     if (current && current->retained && emu_fault("cuLaunchKernel"))
         return s->broken = s->capturing, EMU_FAULT;
@@ -472,7 +489,7 @@ int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
 
 int cuStreamBeginCapture_v2(void *stream, int)
 {
-    EmuStream *s = (EmuStream *)stream;
+    EmuStream *s = stream_of(stream);
 
     ENTER("cuStreamBeginCapture");
     if (s->capturing)
@@ -485,7 +502,7 @@ int cuStreamBeginCapture_v2(void *stream, int)
 
 int cuStreamEndCapture(void *stream, void **graph)
 {
-    EmuStream *s = (EmuStream *)stream;
+    EmuStream *s = stream_of(stream);
     Graph *g     = s->captured;
     int bad      = s->broken || emu_fault("cuStreamEndCapture");
 
@@ -524,6 +541,105 @@ int cuGraphDestroy(void *graph)
     delete (Graph *)graph;
     return emu_gone(EMU_GRAPH), 0;
 }
+
+/* What FFmpeg's CUDA device takes besides */
+
+int cuDevicePrimaryCtxRelease(int device) { return cuDevicePrimaryCtxRelease_v2(device); }
+int cuDevicePrimaryCtxSetFlags(int, unsigned) { return 0; }
+
+int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active)
+{
+    *flags  = 4; /* wait without spinning, which FFmpeg asks for */
+    *active = primary[device].retained > 0;
+    return 0;
+}
+
+int cuCtxPushCurrent_v2(void *ctx)
+{
+    below.push_back(current);
+    return current = (Context *)ctx, 0;
+}
+
+int cuCtxPopCurrent_v2(void **ctx)
+{
+    if (below.empty())
+        return EMU_NO_CONTEXT;
+    *ctx    = current;
+    current = below.back();
+    return below.pop_back(), 0;
+}
+
+int cuCtxCreate_v2(void **ctx, unsigned, int device)
+{
+    emu_made(EMU_CONTEXT);
+    return *ctx = new Context { 1, device }, cuCtxPushCurrent_v2(*ctx);
+}
+
+int cuCtxDestroy_v2(void *ctx)
+{
+    delete (Context *)ctx;
+    return emu_gone(EMU_CONTEXT), 0;
+}
+
+/* As the driver's own header has it. */
+struct Side {
+    size_t x, y;
+    int type; /* 1: memory of the host, 2: of the device */
+    const void *host;
+    Address device;
+    void *array;
+    size_t pitch;
+
+    char *row(size_t i) const
+    {
+        return (char *)(uintptr_t)(type == 1 ? (Address)(uintptr_t)host : device) +
+               (y + i) * pitch + x;
+    }
+};
+
+struct Copy2 {
+    Side from, to;
+    size_t bytes, rows;
+};
+
+static int copy_row(EmuStream *s, const Copy2 *c, size_t i)
+{
+    const Side *there = c->from.type == 2 ? &c->from : &c->to;
+
+    if (c->from.type == 2 && c->to.type == 2 && !emu_memory_has(c->to.row(i), c->bytes))
+        return EMU_INVALID;
+    return copy(s, c->to.row(i), c->from.row(i), c->bytes, there->row(i));
+}
+
+int cuMemcpy2DAsync_v2(const Copy2 *c, void *stream)
+{
+    int ret = 0;
+
+    ENTER("cuMemcpy2DAsync");
+    for (size_t i = 0; i < c->rows && !ret; i++)
+        ret = copy_row(stream_of(stream), c, i);
+    return ret;
+}
+
+int cuGetErrorName(int, const char **text) { return *text = "EMULATED", 0; }
+
+/* Looked for when FFmpeg opens the library, not called here. */
+#define ABSENT(entry) int entry(void) { return EMU_NOT_FOUND; }
+ABSENT(cuDeviceComputeCapability) ABSENT(cuCtxSetLimit) ABSENT(cuMemAllocPitch_v2)
+ABSENT(cuMemAllocManaged) ABSENT(cuMemcpy) ABSENT(cuMemcpyAsync) ABSENT(cuMemcpy2D_v2)
+ABSENT(cuMemcpyHtoD_v2) ABSENT(cuMemcpyDtoH_v2) ABSENT(cuMemcpyDtoD_v2)
+ABSENT(cuMemcpyDtoDAsync_v2) ABSENT(cuDevicePrimaryCtxReset) ABSENT(cuStreamQuery)
+ABSENT(cuStreamAddCallback) ABSENT(cuStreamWaitEvent) ABSENT(cuCtxGetCurrent)
+ABSENT(cuEventSynchronize) ABSENT(cuEventQuery) ABSENT(cuLinkCreate) ABSENT(cuLinkAddData)
+ABSENT(cuLinkComplete) ABSENT(cuLinkDestroy) ABSENT(cuModuleGetGlobal)
+ABSENT(cuTexObjectCreate) ABSENT(cuTexObjectDestroy) ABSENT(cuGLGetDevices_v2)
+ABSENT(cuGraphicsGLRegisterImage) ABSENT(cuGraphicsUnregisterResource)
+ABSENT(cuGraphicsMapResources) ABSENT(cuGraphicsUnmapResources)
+ABSENT(cuGraphicsSubResourceGetMappedArray) ABSENT(cuGraphicsResourceGetMappedPointer_v2)
+ABSENT(cuArrayCreate_v2) ABSENT(cuArray3DCreate_v2) ABSENT(cuArrayDestroy)
+ABSENT(cuMemsetD32Async) ABSENT(cuDeviceGetUuid) ABSENT(cuEGLStreamProducerConnect)
+ABSENT(cuEGLStreamProducerDisconnect) ABSENT(cuEGLStreamConsumerDisconnect)
+ABSENT(cuEGLStreamProducerPresentFrame) ABSENT(cuEGLStreamProducerReturnFrame)
 
 int cuGetErrorString(int result, const char **text)
 {

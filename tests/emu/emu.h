@@ -122,6 +122,8 @@ static inline float __uint_as_float(uint32_t u)
 
 #define __expf expf
 static inline float __fdividef(float x, float y) { return x / y; }
+static inline float __fadd_rn(float x, float y) { return x + y; }
+static inline float __fmul_rn(float x, float y) { return x * y; }
 
 /* Half precision, by their bits. */
 

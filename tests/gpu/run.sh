@@ -3,10 +3,10 @@
 #
 # tests/gpu/run.sh [DIR [DEVICE]]: on a machine with a GPU, what there is to know of it:
 # which it is; every op of the list on it against the f64 reference, once more under
-# compute-sanitizer where that is installed; the time of ops at the shapes of training;
+# compute-sanitizer where that is installed; frames in its memory; the time of ops at the shapes of training;
 # that of whole networks, and of each of their ops. The table goes to standard output.
 #
-# Builds nothing: DIR holds check_ops and bench_ops as `make tests` left them
+# Builds nothing: DIR holds check_ops, check_pipeline and bench_ops as `make tests` left them
 # (build/tests), linvideo lies there or above, and DIR may hold libraries they need.
 # DEVICE is cuda, or cuda:N. LV_GPU_SMALL=1 cuts the shapes down, which is how it runs
 # on the emulated GPU. Status 0: all was right.
@@ -17,7 +17,7 @@ export LD_LIBRARY_PATH
 linvideo=$dir/linvideo
 [ -x "$linvideo" ] || linvideo=$dir/../linvideo
 
-for program in "$dir/check_ops" "$dir/bench_ops" "$linvideo"; do
+for program in "$dir/check_ops" "$dir/check_pipeline" "$dir/bench_ops" "$linvideo"; do
     test -x "$program" || {
         echo "run.sh: no $program; make all tests, or name the folder that has it" >&2
         exit 2
@@ -54,6 +54,7 @@ if [ -n "$sanitizer" ]; then
 else
     printf '\n== no compute-sanitizer here\n'
 fi
+CK_RUN_CASE=device step "frames in its memory" "$dir/check_pipeline"
 step "time of ops at the shapes of training" "$dir/bench_ops" "$device"
 step "time of networks" "$linvideo" bench --device "$device" --ops $small
 exit $result

@@ -91,7 +91,7 @@ static int allow_shared(LvCuda *cu, int kernel, size_t bytes)
     return lv_cuda_check(cu, ret, kernel_names[kernel]);
 }
 
-int lv_cuda_launch(LvCuda *cu, int kernel, LvGrid g, void **args)
+int lv_cuda_launch_on(LvCuda *cu, CuStream stream, int kernel, LvGrid g, void **args)
 {
     int ret = cu->kernel[kernel] ? 0 : load_kernel(cu, kernel);
 
@@ -100,9 +100,14 @@ int lv_cuda_launch(LvCuda *cu, int kernel, LvGrid g, void **args)
     if (!g.x || !g.y || !g.z)
         return 0;
     ret = cu->drv.launch(cu->kernel[kernel], (unsigned)g.x, (unsigned)g.y,
-                         (unsigned)g.z, g.threads, 1, 1, (unsigned)g.shared, cu->stream,
+                         (unsigned)g.z, g.threads, 1, 1, (unsigned)g.shared, stream,
                          args, NULL);
     return lv_cuda_check(cu, ret, kernel_names[kernel]);
+}
+
+int lv_cuda_launch(LvCuda *cu, int kernel, LvGrid g, void **args)
+{
+    return lv_cuda_launch_on(cu, cu->stream, kernel, g, args);
 }
 
 void *lv_cuda_carve(void *base, size_t *at, size_t bytes)
@@ -386,7 +391,8 @@ static void cuda_close(LvDevice *dev)
                 cu->drv.module_unload(cu->module[i]);
         if (cu->stream)
             cu->drv.stream_destroy(cu->stream);
-        cu->drv.context_release(cu->device);
+        if (!cu->foreign)
+            cu->drv.context_release(cu->device);
     }
     lv_driver_close(&cu->drv);
     free(cu);
@@ -417,7 +423,8 @@ static const LvDeviceFns fns = {
     .unpin = cuda_unpin, .sync = cuda_sync, .mark = cuda_mark, .between = cuda_between,
     .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
     .record = cuda_record, .recorded = cuda_recorded, .replay = cuda_replay,
-    .erase = cuda_erase, .release = cuda_release, .plan = &plan, .build = &build,
+    .erase = cuda_erase, .paste = lv_cuda_paste, .deliver = lv_cuda_deliver,
+    .release = cuda_release, .plan = &plan, .build = &build,
     .run = &run,
 };
 
@@ -440,16 +447,49 @@ static int start_driver(LvCuda *cu, int *version)
     return count;
 }
 
-static int find_device(LvCuda *cu, int index)
+/* The number of cu->device among `count`. */
+static int index_of(LvCuda *cu, int count)
 {
-    int version = 0, count = start_driver(cu, &version);
+    CuDevice d;
+
+    for (int i = 0; i < count; i++)
+        if (cu->drv.device_get(&d, i) == CU_SUCCESS && d == cu->device)
+            return i;
+    return 0;
+}
+
+/* Work in the caller's context, on the device that it is of. @return its number */
+static int take_context(LvCuda *cu, const LvDeviceOptions *opt, int count)
+{
+    int index, ret;
+
+    cu->ctx     = opt->context;
+    cu->foreign = 1;
+    if ((ret = lv_cuda_check(cu, cu->drv.context_set(cu->ctx), "the caller's context")) < 0 ||
+        (ret = lv_cuda_check(cu, cu->drv.context_device(&cu->device),
+                             "the caller's context")) < 0)
+        return ret;
+    index = index_of(cu, count);
+    if (opt->index < 0 || opt->index == index)
+        return index;
+    return lv_fail(cu->dev.msg, LV_ERR(EINVAL), "device is cuda:%d, but the caller's CUDA "
+                   "context is of cuda:%d", opt->index, index);
+}
+
+/* @return the device's number, or a code */
+static int find_device(LvCuda *cu, const LvDeviceOptions *opt)
+{
+    int version = 0, count = start_driver(cu, &version), index = LV_MAX(opt->index, 0), ret;
 
     if (count < 0)
         return count;
-    if (index < 0 || index >= count)
+    if (opt->context)
+        return take_context(cu, opt, count);
+    if (index >= count)
         return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: no device %d, there %s %d",
                        index, count == 1 ? "is" : "are", count);
-    return lv_cuda_check(cu, cu->drv.device_get(&cu->device, index), "the device");
+    ret = lv_cuda_check(cu, cu->drv.device_get(&cu->device, index), "the device");
+    return ret < 0 ? ret : index;
 }
 
 static void describe(LvCuda *cu, int index)
@@ -470,9 +510,11 @@ static void describe(LvCuda *cu, int index)
 
 static int start(LvCuda *cu)
 {
-    int ret = cu->drv.context_retain(&cu->ctx, cu->device);
+    int ret = 0;
 
-    if ((ret = lv_cuda_check(cu, ret, "a context")) < 0)
+    if (!cu->foreign)
+        ret = lv_cuda_check(cu, cu->drv.context_retain(&cu->ctx, cu->device), "a context");
+    if (ret < 0)
         return ret;
     cu->drv.context_set(cu->ctx);
     ret = lv_cuda_check(cu, cu->drv.stream_create(&cu->stream, CU_STREAM_FREE),
@@ -504,9 +546,10 @@ int lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
     *dev = NULL;
     if (!cu)
         return LV_ERR(ENOMEM);
+    cu->out_stream = opt->stream;
     ret = lv_driver_open(&cu->drv, msg);
-    if (ret >= 0 && (ret = find_device(cu, opt->index)) >= 0) {
-        describe(cu, opt->index);
+    if (ret >= 0 && (ret = find_device(cu, opt)) >= 0) {
+        describe(cu, ret);
         if (cu->arch < 80)
             ret = lv_fail(msg, LV_ERR_DEVICE, "%s: compute capability 8.0 is needed",
                           cu->dev.about);

@@ -36,9 +36,11 @@ typedef struct LvCuda {
     LvDriver drv;
     CuDevice device;
     CuContext ctx;
+    int foreign;                 ///< 1: ctx is the caller's
     CuStream stream;
     CuStream copies;             ///< of fetch(); NULL before the first
     CuEvent worked, came[LV_SLOTS]; ///< work before a fetch, the last copies of a slot
+    CuStream out_stream;         ///< the caller's, for deliver()
     int recording;               ///< 1: what fails is run once more, without recording
     CuModule module[LV_FILE_NB];
     CuFunction kernel[LV_KERNEL_NB];
@@ -74,6 +76,9 @@ typedef struct LvGrid {
 
 /** Start a kernel on the stream. args point at its arguments. @return 0 or a code */
 int lv_cuda_launch(LvCuda *cu, int kernel, LvGrid grid, void **args);
+
+/** The same on another stream. */
+int lv_cuda_launch_on(LvCuda *cu, CuStream stream, int kernel, LvGrid grid, void **args);
 
 #define LV_LAUNCH(cu, kernel, grid, ...) \
     lv_cuda_launch(cu, LV_K_##kernel, grid, (void *[]) { __VA_ARGS__ })
@@ -131,6 +136,12 @@ void lv_cuda_forget(LvCuda *cu, const void *data, size_t bytes);
 /** dst of another type from n elements of src. */
 int lv_cuda_cast(LvCuda *cu, void *dst, int dst_type, const void *src, int src_type,
                  size_t n);
+
+/* Pictures, for the entries of LvDeviceFns. frame.c */
+
+int lv_cuda_paste(LvDevice *dev, const LvPaste *p);
+int lv_cuda_deliver(LvDevice *dev, const LvPicture *out, const float *rgb, int rows,
+                    int cols);
 
 /* Products. gemm.c */
 

@@ -53,6 +53,7 @@ enum {
     X(context_retain, cuDevicePrimaryCtxRetain, (CuContext *ctx, CuDevice device))  \
     X(context_release, cuDevicePrimaryCtxRelease_v2, (CuDevice device))             \
     X(context_set, cuCtxSetCurrent, (CuContext ctx))                                \
+    X(context_device, cuCtxGetDevice, (CuDevice *device))                           \
     X(mem_info, cuMemGetInfo_v2, (size_t *free, size_t *total))                     \
     X(mem_alloc, cuMemAlloc_v2, (CuAddress *p, size_t bytes))                       \
     X(mem_free, cuMemFree_v2, (CuAddress p))                                        \

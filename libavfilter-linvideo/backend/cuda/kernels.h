@@ -39,13 +39,14 @@
     X(hedgehog_queries_d64_p64) X(hedgehog_queries_d64_p128)                        \
     X(hedgehog_queries_d128_p64) X(hedgehog_keys_d64_p64) X(hedgehog_keys_d64_p128) \
     X(hedgehog_keys_d128_p64)
+#define LV_KERNELS_FRAME(X)   X(paste) X(deliver)
 #define LV_KERNELS_PRODUCT(X) X(product_bf16_wide) X(product_bf16_slim)
 
 /** X(FILE, file): the files. */
 #define LV_KERNEL_FILES(X)                                                          \
     X(CAST, cast) X(ELEMENTS, elements) X(OPTIM, optim) X(ROWS, rows)               \
     X(LAYOUT, layout) X(ATTENTION, attention) X(ATTENTION_ANY, attention_any)       \
-    X(LINATTN, linattn) X(HEDGEHOG, hedgehog)                              \
+    X(LINATTN, linattn) X(HEDGEHOG, hedgehog) X(FRAME, frame)                       \
     X(HEDGEHOG_DX, hedgehog_dx) X(PRODUCT, product)
 
 #endif /* LINVIDEO_BACKEND_CUDA_KERNELS_H */
