@@ -526,7 +526,7 @@ int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long)
 int cuGraphLaunch(void *exec, void *stream)
 {
     ENTER("cuGraphLaunch");
-    return emu_submit((EmuStream *)stream, run_graph, &exec, sizeof(exec)), 0;
+    return emu_submit(stream_of(stream), run_graph, &exec, sizeof(exec)), 0;
 }
 
 int cuGraphExecDestroy(void *exec)
@@ -629,7 +629,7 @@ ABSENT(cuDeviceComputeCapability) ABSENT(cuCtxSetLimit) ABSENT(cuMemAllocPitch_v
 ABSENT(cuMemAllocManaged) ABSENT(cuMemcpy) ABSENT(cuMemcpyAsync) ABSENT(cuMemcpy2D_v2)
 ABSENT(cuMemcpyHtoD_v2) ABSENT(cuMemcpyDtoH_v2) ABSENT(cuMemcpyDtoD_v2)
 ABSENT(cuMemcpyDtoDAsync_v2) ABSENT(cuDevicePrimaryCtxReset) ABSENT(cuStreamQuery)
-ABSENT(cuStreamAddCallback) ABSENT(cuStreamWaitEvent) ABSENT(cuCtxGetCurrent)
+ABSENT(cuStreamAddCallback) ABSENT(cuCtxGetCurrent)
 ABSENT(cuEventSynchronize) ABSENT(cuEventQuery) ABSENT(cuLinkCreate) ABSENT(cuLinkAddData)
 ABSENT(cuLinkComplete) ABSENT(cuLinkDestroy) ABSENT(cuModuleGetGlobal)
 ABSENT(cuTexObjectCreate) ABSENT(cuTexObjectDestroy) ABSENT(cuGLGetDevices_v2)
