@@ -42,12 +42,12 @@ OBJS-backend/cpu = attention.o attention_grad.o conv.o conv3.o conv_grad.o cpu.o
 OBJS-backend/cpu-$(HAVE_AVX2)   += dsp_avx2.o
 OBJS-backend/cpu-$(HAVE_AVX512) += dsp_avx512.o
 
-OBJS-graph = dump.o grad.o plan.o run.o trace.o
+OBJS-graph = dump.o grad.o plan.o run.o stream.o trace.o
 
 OBJS-model = config.o dit.o entities.o files.o list.o lora.o params.o presets.o prompt.o recognise.o spm.o \
              spm_gguf.o stored.o tae.o tokenizer.o umt5.o wan_vae.o weights.o
 
-OBJS-pipeline = cache.o decode.o deliver.o denoise.o noise.o sample.o session.o text.o
+OBJS-pipeline = budget.o cache.o decode.o deliver.o denoise.o noise.o sample.o session.o text.o
 
 OBJS-api = lib.o model.o params.o
 

@@ -1202,6 +1202,225 @@ START_TEST(dump)
 }
 END_TEST
 
+/* Streamed weights, on a CPU that copies as late as may be: what was in a slot is lost when
+ * a fetch begins, what comes is there when something waits for it. */
+
+enum { CHAIN = 7, WIDE = 24 };
+
+static struct {
+    LvCopy copy[LV_SLOTS][4];
+    char *dst[LV_SLOTS];
+    int nb[LV_SLOTS];
+    int fetches, fail_at;
+} late;
+
+static int late_fetch(LvDevice *dev, int slot, void *dst, const LvCopy *copy, int nb)
+{
+    (void)dev;
+    if (++late.fetches == late.fail_at)
+        return LV_ERR_DEVICE;
+    ck_assert_int_le(nb, 4);
+    for (int i = 0; i < nb; i++) {
+        late.copy[slot][i] = copy[i];
+        memset((char *)dst + copy[i].at, 0xFF, copy[i].bytes);
+    }
+    late.dst[slot] = dst;
+    late.nb[slot]  = nb;
+    return 0;
+}
+
+static int late_fetched(LvDevice *dev, int slot)
+{
+    (void)dev;
+    for (int i = 0; i < late.nb[slot]; i++)
+        memcpy(late.dst[slot] + late.copy[slot][i].at, late.copy[slot][i].src,
+               late.copy[slot][i].bytes);
+    late.nb[slot] = 0;
+    return 0;
+}
+
+static void late_settle(LvDevice *dev)
+{
+    for (int i = 0; i < LV_SLOTS; i++)
+        late_fetched(dev, i);
+}
+
+/* A chain of layers, each of two products, a number of which have streamed weights; and the
+ * same with all weights there. */
+typedef struct Chain {
+    Weights w;
+    LvTensor x, y;
+    LvProgram *p[2];
+    void *arena[2];
+    float in[5 * WIDE], out[2][5 * WIDE];
+    int streamed;
+} Chain;
+
+static LvTensor trace_chain(LvGraph *g, Chain *c, int streams)
+{
+    LvTensor x = c->x;
+
+    for (int i = 0; i < CHAIN; i++) {
+        int is = (i + 1) * c->streamed / CHAIN > i * c->streamed / CHAIN;
+        lv_graph_layer(g, i + 1);
+        for (int k = 0; k < 2; k++) {
+            LvTensor w = { .id = LV_ID_WEIGHT - (2 * i + k), .dtype = LV_F32, .rank = 2,
+                           .dim = { WIDE, WIDE, 1, 1, 1 }, .data = c->w.data[2 * i + k],
+                           .streamed = streams && is };
+            x = lv_linear(g, x, w, NONE, k ? LV_ACT_NONE : LV_ACT_SILU, LV_F32);
+        }
+    }
+    return x;
+}
+
+static void new_chain(Chain *c, LvDevice *dev, int streamed, uint32_t seed)
+{
+    *c = (Chain) { .streamed = streamed };
+    for (int i = 0; i < 2 * CHAIN; i++)
+        fill(weight(&c->w, LV_F32, 2, DIMS(WIDE, WIDE)).data,
+             &(LvTensor) { .dtype = LV_F32, .rank = 2, .dim = { WIDE, WIDE, 1, 1, 1 } },
+             seed + (uint32_t)i, 0.5f);
+    for (int streams = 0; streams < 2; streams++) {
+        LvGraph *g = lv_graph_new(&keep);
+        c->x = input(g, "x", LV_F32, 5, WIDE);
+        c->y = trace_chain(g, c, streams);
+        lv_output(g, c->y, "y");
+        ck_assert_int_eq(lv_program_new(&c->p[streams], g, dev), 0);
+        lv_graph_free(&g);
+    }
+    fill(c->in, &c->x, seed + 100, 1);
+}
+
+static void build_chain(Chain *c, LvSlots *slots)
+{
+    for (int i = 0; i < 2; i++) {
+        c->arena[i] = lv_alloc(lv_program_sizes(c->p[i]).arena);
+        lv_program_stream(c->p[i], slots);
+        ck_assert_int_eq(lv_program_build(c->p[i], c->arena[i]), 0);
+        lv_program_bind(c->p[i], c->x, c->in);
+        lv_program_bind(c->p[i], c->y, c->out[i]);
+    }
+}
+
+static void free_chain(Chain *c)
+{
+    for (int i = 0; i < 2; i++) {
+        lv_program_free(&c->p[i]);
+        lv_free(c->arena[i]);
+    }
+    free_weights(&c->w);
+}
+
+/* Both give the same bits. @return fetches of the run */
+static int run_chain(Chain *c)
+{
+    int before = late.fetches;
+
+    memset(c->out, 0xFF, sizeof(c->out));
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(lv_program_run(c->p[i], NULL, NULL), 0);
+    ck_assert(!memcmp(c->out[0], c->out[1], sizeof(c->out[0])));
+    ck_assert(c->out[0][0] == c->out[0][0]);
+    return late.fetches - before;
+}
+
+static LvDevice *open_late(LvDeviceFns *fns)
+{
+    LvDevice *dev = open_device("cpu");
+
+    memset(&late, 0, sizeof(late));
+    *fns         = *dev->fn;
+    fns->fetch   = late_fetch;
+    fns->fetched = late_fetched;
+    fns->settle  = late_settle;
+    dev->fn      = fns;
+    return dev;
+}
+
+/* Loop: layers that stream; of two programs that run in turn. */
+START_TEST(streaming)
+{
+    static const int turns[] = { 0, 0, 0, 1, 0, 1, 1, 0 };
+    static const int alone[CHAIN + 1] = { 0, 0, 0, 2, 4, 5, 6, 7 };
+    LvDeviceFns fns;
+    LvDevice *dev = open_late(&fns);
+    size_t want   = _i ? 2 * WIDE * WIDE * sizeof(float) : 0, bytes;
+    LvSlots *slots;
+    Chain c[2];
+    int nb, last = -1;
+
+    new_chain(&c[0], dev, _i, 1);
+    new_chain(&c[1], dev, LV_MIN(_i, 3), 50);
+    bytes = lv_program_sizes(c[0].p[1]).slot;
+    ck_assert_uint_eq(bytes, want);
+    ck_assert_uint_eq(lv_program_sizes(c[0].p[0]).slot, 0);
+    ck_assert_int_eq(lv_slots_new(&slots, dev, bytes), 0);
+    for (int i = 0; i < 2; i++)
+        build_chain(&c[i], slots);
+    for (int i = 0; i < LV_COUNT(turns); i++) {
+        nb = run_chain(&c[turns[i]]);
+        /* One that has its slot for itself stays there; the others come once a run. */
+        if (turns[i] == last)
+            ck_assert_int_eq(nb, alone[c[turns[i]].streamed]);
+        last = turns[i];
+    }
+    for (int i = 0; i < 2; i++)
+        free_chain(&c[i]);
+    lv_slots_free(&slots);
+    lv_device_close(&dev);
+}
+END_TEST
+
+/* Loop: the fetch that fails. The next run is right. */
+START_TEST(streaming_fails)
+{
+    LvDeviceFns fns;
+    LvDevice *dev = open_late(&fns);
+    LvSlots *slots;
+    Chain c;
+
+    new_chain(&c, dev, 5, 1);
+    ck_assert_int_eq(lv_slots_new(&slots, dev, lv_program_sizes(c.p[1]).slot), 0);
+    build_chain(&c, slots);
+    late.fail_at = _i;
+    ck_assert_int_eq(lv_program_run(c.p[1], NULL, NULL), LV_ERR_DEVICE);
+    for (int i = 0; i < 2; i++)
+        run_chain(&c);
+    free_chain(&c);
+    lv_slots_free(&slots);
+    lv_device_close(&dev);
+}
+END_TEST
+
+START_TEST(streaming_refused)
+{
+    LvDeviceFns fns;
+    LvDevice *dev = open_late(&fns);
+    LvProgram *p;
+    LvGraph *g;
+    Chain c;
+
+    new_chain(&c, dev, 3, 1);
+    ck_assert_int_eq(lv_program_build(c.p[1], c.arena[1] =
+                                      lv_alloc(lv_program_sizes(c.p[1]).arena)), 0);
+    lv_program_bind(c.p[1], c.x, c.in);
+    lv_program_bind(c.p[1], c.y, c.out[1]);
+    lines = 0;
+    dev->msg = &keep;
+    ck_assert_int_eq(lv_program_run(c.p[1], NULL, NULL), LV_ERR(EINVAL));
+    ck_assert(lines == 1 && strstr(last_line, "have no slots"));
+    fns.fetch = NULL;
+    g   = lv_graph_new(&keep);
+    c.x = input(g, "x", LV_F32, 5, WIDE);
+    trace_chain(g, &c, 1);
+    ck_assert_int_eq(lv_program_new(&p, g, dev), LV_ERR_UNSUPPORTED);
+    ck_assert(lines == 2 && strstr(last_line, "cpu does not stream weights") && !p);
+    lv_graph_free(&g);
+    free_chain(&c);
+    lv_device_close(&dev);
+}
+END_TEST
+
 static TCase *tcase(Suite *s, const char *name)
 {
     TCase *t = tcase_create(name);
@@ -1240,6 +1459,9 @@ static Suite *suite(void)
     tcase_add_test(running, timing);
     tcase_add_test(running, null_counts);
     tcase_add_test(running, dump);
+    tcase_add_loop_test(running, streaming, 0, CHAIN + 1);
+    tcase_add_loop_test(running, streaming_fails, 1, 6);
+    tcase_add_test(running, streaming_refused);
     return s;
 }
 

@@ -13,6 +13,8 @@
 #include <string.h>
 
 #include "linvideo/linvideo.h"
+#include "model/files.h"
+#include "model/tokenizer.h"
 #include "tests/wan_kit.h"
 
 enum { WIDTH = 32, HEIGHT = 32, FRAMES = 5, BYTES = WIDTH * HEIGHT * 3 * FRAMES };
@@ -229,6 +231,99 @@ START_TEST(test_forms)
 }
 END_TEST
 
+/* --- the tokenizer of a GGUF file --- */
+
+static void put_line(void *opaque, int level, const char *line)
+{
+    (void)opaque, (void)level;
+    fprintf(stderr, "%s\n", line);
+}
+
+static const LvMsg loud = { put_line, NULL, LV_MSG_WARNING };
+
+static void open_pieces(LvTokenizer **t, const char *path)
+{
+    LvSource *src;
+    size_t size;
+    void *spm;
+
+    ck_assert_int_eq(lv_source_open(&src, path, NULL), 0);
+    spm = lv_files_spm_of_gguf(lv_source_gguf(src), &size);
+    ck_assert_ptr_nonnull(spm);
+    ck_assert_int_eq(lv_tokenizer_open(t, spm, size, &loud), 0);
+    free(spm);
+    lv_source_close(&src);
+}
+
+static void same_ids(const LvTokenizer *a, const LvTokenizer *b)
+{
+    static const char *const texts[] = {
+        "a red circle", "", " ", "  two  blanks ", "\xEF\xBC\xA1 wide letter", "caf\xC3\xA9",
+        "&amp; 123 <pad> </s>", "\xE4\xB8\xAD\xE6\x96\x87", "\xF0\x9F\x98\x80",
+    };
+    int32_t x[512], y[512];
+
+    for (int i = 0; i < LV_COUNT(texts); i++) {
+        int nb = lv_tokenizer_encode(a, texts[i], x, 512, NULL);
+        ck_assert_int_gt(nb, 0);
+        ck_assert_int_eq(lv_tokenizer_encode(b, texts[i], y, 512, NULL), nb);
+        ck_assert_mem_eq(x, y, (size_t)nb * sizeof(*x));
+    }
+}
+
+static const WanPieces pieces[] = {
+    { .kind_type = LV_GGUF_I32 }, { .kind_type = LV_GGUF_I32, .flags = 1 },
+    { .kind_type = LV_GGUF_U8 }, { .kind_type = LV_GGUF_F32, .flags = 1 },
+};
+
+START_TEST(test_pieces)
+{
+    static uint8_t want[BYTES], got[BYTES];
+    LvTokenizer *a, *b;
+    LvMap spm;
+
+    write_part(&model.text, "b.gguf", LV_LAYOUT_LLAMA, "");
+    wan_kit_add_pieces(path_of("b.gguf"), &pieces[_i]);
+    ck_assert_int_eq(lv_map_open(&spm, path_of("tokenizer.spm"), NULL), 0);
+    ck_assert_int_eq(lv_tokenizer_open(&a, spm.data, spm.size, NULL), 0);
+    open_pieces(&b, path_of("b.gguf"));
+    ck_assert_int_eq(lv_tokenizer_size(a), lv_tokenizer_size(b));
+    same_ids(a, b);
+    lv_tokenizer_close(&a);
+    lv_tokenizer_close(&b);
+    lv_map_close(&spm);
+    write_manifest("dit.safetensors", "text.safetensors", "vae.safetensors", "");
+    run_model(want, LINVIDEO_PRECISION_F32);
+    write_manifest("dit.safetensors", "b.gguf", "vae.safetensors", "");
+    run_model(got, LINVIDEO_PRECISION_F32);
+    ck_assert_mem_eq(want, got, BYTES);
+}
+END_TEST
+
+static const struct {
+    WanPieces w;
+    const char *part;
+} bad_pieces[] = {
+    { { .kind_type = LV_GGUF_I32, .fewer = 1 }, "tokenizer is missing" },
+    { { .kind_type = LV_GGUF_I32, .first_kind = 7 }, "has an unknown type" },
+    { { .kind_type = LV_GGUF_I32, .first_kind = -1 }, "has an unknown type" },
+    { { .kind_type = LV_GGUF_F32, .first_kind = -1 }, "has an unknown type" },
+    { { .kind_type = LV_GGUF_F32, .first_kind = 1e30 }, "has an unknown type" },
+    { { .kind_type = LV_GGUF_F32, .first_kind = NAN }, "has an unknown type" },
+    { { .kind_type = LV_GGUF_I32, .first_kind = 2 }, "unknown piece" },
+};
+
+START_TEST(test_bad_pieces)
+{
+    write_part(&model.text, "b.gguf", LV_LAYOUT_LLAMA, "");
+    if (_i < LV_COUNT(bad_pieces))
+        wan_kit_add_pieces(path_of("b.gguf"), &bad_pieces[_i].w);
+    write_manifest("dit.safetensors", "b.gguf", "vae.safetensors", "");
+    expect_error(LINVIDEO_ERR_MODEL, _i < LV_COUNT(bad_pieces) ? bad_pieces[_i].part
+                                                               : "tokenizer is missing");
+}
+END_TEST
+
 /* --- what is not understood --- */
 
 static const struct {
@@ -268,6 +363,40 @@ static const struct {
     { WAN_F32, "patch_embedding.weight", NULL, "patch_embedding.weight is missing",
       LINVIDEO_ERR_MODEL },
 };
+
+#define LAYER(text) "{\"layers\": {\"blocks.0.ffn.0\": " text "}}"
+
+/* Metadata of a file with scales, and a tensor that is left out. */
+static const struct {
+    const char *note, *drop, *part;
+} notes[] = {
+    { "{\"layers\"", NULL, "_quantization_metadata is no JSON" },
+    { "{\"layers\": {}, \"layers\": {}}", NULL, "_quantization_metadata is no JSON" },
+    { "{\"layer\": {}}", NULL, "_quantization_metadata does not tell of layers" },
+    { "{\"layers\": []}", NULL, "_quantization_metadata does not tell of layers" },
+    { "[]", NULL, "_quantization_metadata does not tell of layers" },
+    { LAYER("{\"format\": \"nvfp4\"}"), NULL, "blocks.0.ffn.0 is quantised as nvfp4" },
+    { LAYER("{\"format\": \"mxfp8\"}"), NULL, "blocks.0.ffn.0 is quantised as mxfp8" },
+    { LAYER("{\"format\": \"int8\", \"convrot\": true}"), NULL,
+      "blocks.0.ffn.0 is quantised as rotated int8" },
+    { LAYER("{\"format\": 8}"), NULL, "blocks.0.ffn.0 is quantised as an unnamed format" },
+    { LAYER("\"float8_e4m3fn\""), NULL,
+      "blocks.0.ffn.0 is quantised as an unnamed format" },
+    { NULL, "blocks.1.ffn.2.weight_scale", "blocks.1.ffn.2.weight has no scale, but its "
+      "file is one with scales" },
+};
+
+START_TEST(test_notes)
+{
+    const WanFile f = { .path = path_of("x.safetensors"), .prefix = "",
+                        .form = WAN_META_SCALE, .note = notes[_i].note,
+                        .drop = notes[_i].drop };
+
+    wan_kit_write(&model, &model.dit, &f);
+    write_manifest("x.safetensors", "text.safetensors", "vae.safetensors", "");
+    expect_error(LINVIDEO_ERR_MODEL, notes[_i].part);
+}
+END_TEST
 
 START_TEST(test_refused)
 {
@@ -575,6 +704,9 @@ static Suite *layouts_suite(void)
     tcase_add_unchecked_fixture(tc, start, end);
     tcase_add_loop_test(tc, test_layouts, 0, 2 * LV_COUNT(layouts));
     tcase_add_loop_test(tc, test_forms, 0, 2 * WAN_FORMS);
+    tcase_add_loop_test(tc, test_pieces, 0, LV_COUNT(pieces));
+    tcase_add_loop_test(tc, test_bad_pieces, 0, LV_COUNT(bad_pieces) + 1);
+    tcase_add_loop_test(tc, test_notes, 0, LV_COUNT(notes));
     tcase_add_loop_test(tc, test_refused, 0, LV_COUNT(refused));
     tcase_add_loop_test(tc, test_manifests, 0, LV_COUNT(manifests));
     tcase_add_loop_test(tc, test_lora, 0, LV_COUNT(spellings));

@@ -1,12 +1,13 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- *     faults DIR RECIPE [video|frames|training]
+ *     faults DIR RECIPE [video|frames|streamed|training]
  *
  * Every call of the CUDA driver and of cuBLASLt fails once, in turn: while a video is
- * made, also one in memory of the device, and while a training takes steps; of those of
- * training, which takes long, every seventh, or every one with FAULTS_ALL=1 in the
- * environment. DIR holds what `linvideo train RECIPE` made.
+ * made, also one in memory of the device and one of weights that stream from the host, and
+ * while a training takes steps; of those of the third every third, of those of training,
+ * which takes long, every seventh, or every one with FAULTS_ALL=1 in the environment. DIR
+ * holds what `linvideo train RECIPE` made, DIR/deep the same of more layers.
  * Runs on the stand-in of tests/emu, which fails the calls. Each time the work has to
  * end with one message, or with the result that it has without a fault (but for
  * rounding, where there is another way to it); nothing of the device may be left.
@@ -33,8 +34,10 @@ static struct {
     const char *(*alive)(void);
 } emu;
 
-static char model[4096], line[2048], files[3][4096];
-static int errors; ///< error lines
+static char model[4096], deep[4096], line[2048], files[3][4096];
+static int errors;  ///< error lines
+static int streams; ///< weights do, as was said
+static size_t limit; ///< of memory, with which they do; 0: not known yet
 static LvTrainConfig recipe;
 static double result[2];
 
@@ -45,6 +48,7 @@ static void keep_line(void *opaque, int level, const char *text)
         snprintf(line, sizeof(line), "%s", text);
         errors++;
     }
+    streams |= strstr(text, "stream from") != NULL;
 }
 
 static void keep_api_line(void *opaque, enum LinvideoLogLevel level, const char *text)
@@ -63,18 +67,25 @@ static double sum_of(const uint8_t *data, size_t n)
     return sum;
 }
 
-static int run_video(uint8_t *pixels, int steps, const LinvideoCuda *cuda)
+static uint8_t pixels[PIXELS];
+
+static LinvideoParams video(const char *path)
+{
+    LinvideoParams p;
+
+    linvideo_params_default(&p);
+    p.model = path, p.prompt = "a large red circle", p.device = "cuda";
+    p.seed = 1, p.steps = 3, p.guidance = 1, p.format = LINVIDEO_RGB24;
+    p.clip_frames = FRAMES, p.log = keep_api_line;
+    return p;
+}
+
+static int make_clip(const LinvideoParams *p, uint8_t *pixels)
 {
     LinvideoFrame f = { .data = { pixels }, .stride = { 3 * SIZE } };
     LinvideoContext *c = NULL;
-    LinvideoParams p;
-    int ret;
+    int ret = linvideo_open(&c, p);
 
-    linvideo_params_default(&p);
-    p.model = model, p.prompt = "a large red circle", p.device = "cuda";
-    p.seed = 1, p.steps = steps, p.cuda = cuda, p.guidance = 1, p.format = LINVIDEO_RGB24;
-    p.clip_frames = FRAMES, p.log = keep_api_line;
-    ret = linvideo_open(&c, &p);
     while (ret >= 0 && (ret = linvideo_next_frame(c, &f)) >= 0)
         f.data[0] += PIXELS / FRAMES;
     linvideo_close(&c);
@@ -84,8 +95,8 @@ static int run_video(uint8_t *pixels, int steps, const LinvideoCuda *cuda)
 /* A clip of three steps: plain, recorded, replayed. */
 static int make_video(void)
 {
-    static uint8_t pixels[PIXELS];
-    int ret = run_video(pixels, 3, NULL);
+    const LinvideoParams p = video(model);
+    int ret = make_clip(&p, pixels);
 
     result[0] = sum_of(pixels, PIXELS);
     return ret;
@@ -94,20 +105,59 @@ static int make_video(void)
 /* A clip in memory of the caller's device. */
 static int make_frames(void)
 {
-    static uint8_t pixels[PIXELS];
     const LinvideoCuda cuda = { NULL, NULL };
+    LinvideoParams p = video(model);
     LvDevice *dev = NULL;
     void *memory  = NULL;
     int ret = lv_device_open(&dev, "cuda", NULL, &msg);
 
+    p.cuda  = &cuda;
+    p.steps = 1;
     if (ret >= 0 && (ret = lv_device_alloc(dev, &memory, PIXELS, "frames")) >= 0 &&
-        (ret = run_video(memory, 1, &cuda)) >= 0)
+        (ret = make_clip(&p, memory)) >= 0)
         ret = dev->fn->download(dev, pixels, memory, PIXELS);
     if (dev)
         dev->fn->free(dev, memory);
     lv_device_close(&dev);
     result[0] = sum_of(pixels, PIXELS);
     return ret;
+}
+
+/* The least memory with which a model opens. */
+static void find_limit(LinvideoParams *p)
+{
+    LinvideoContext *c = NULL;
+    LinvideoInfo info  = { 0 };
+
+    if (linvideo_open(&c, p) >= 0)
+        linvideo_info(c, &info);
+    linvideo_close(&c);
+    p->memory_limit = info.memory_weights + info.memory_work;
+    do {
+        limit = (size_t)p->memory_limit;
+        p->memory_limit -= 256;
+    } while (p->memory_limit > 0 && linvideo_open(&c, p) >= 0 && (linvideo_close(&c), 1));
+    errors = 0;
+}
+
+/* The same with all blocks streaming. */
+static int make_streamed(void)
+{
+    LinvideoParams p = video(deep);
+    int ret;
+
+    if (!limit) {
+        find_limit(&p);
+        emu.fail_at(0);
+    }
+    p.memory_limit = (int64_t)limit;
+    streams = 0;
+    ret     = make_clip(&p, pixels);
+    result[0] = sum_of(pixels, PIXELS);
+    if (ret < 0 || streams)
+        return ret;
+    snprintf(line, sizeof(line), "nothing streams");
+    return -1;
 }
 
 /* Three steps of training: plain, recorded, replayed. */
@@ -205,7 +255,8 @@ static int find_stand_in(void)
 int main(int argc, char **argv)
 {
     static const struct { const char *name; int (*run)(void); long stride; } works[] = {
-        { "video", make_video, 1 }, { "frames", make_frames, 1 }, { "training", take_steps, 7 },
+        { "video", make_video, 1 }, { "frames", make_frames, 1 },
+        { "streamed", make_streamed, 3 }, { "training", take_steps, 7 },
     };
     static const char *const names[] = { "flow", "latents", "tokenizer" };
     const char *only = argc == 4 ? argv[3] : "";
@@ -217,6 +268,7 @@ int main(int argc, char **argv)
         return 2;
     }
     snprintf(model, sizeof(model), "%s/model.safetensors", argv[1]);
+    snprintf(deep, sizeof(deep), "%s/deep/model.safetensors", argv[1]);
     for (int i = 0; i < 3; i++)
         snprintf(files[i], sizeof(files[i]), "%s/%s.%s", argv[1], names[i],
                  i < 2 ? "safetensors" : "spm");

@@ -18,8 +18,19 @@ sed -e 's/"num_layers": 2, "text_dim": 32/"num_layers": 1, "text_dim": 16/' \
     -e 's/"dim": 48, "ffn_dim": 96/"dim": 16, "ffn_dim": 32/' \
     -e 's/"dim": 32, "dim_attn": 32, "dim_ffn": 48/"dim": 16, "dim_attn": 16, "dim_ffn": 32/' \
     tests/ref/tiny.json >"$work/small.json"
-"$build/linvideo" train --device cpu --dir "$work" "$work/small.json" >"$work/said" 2>&1 || {
-    not_ok "a small model" "$(cat "$work/said")"
-    finish
+# Streamed are three at least.
+mkdir "$work/deep"
+sed 's/"num_layers": 1, "text_dim": 16/"num_layers": 5, "text_dim": 16/' "$work/small.json" \
+    >"$work/deep.json"
+
+# train DIR RECIPE
+train() {
+    "$build/linvideo" train --device cpu --dir "$1" "$2" >"$work/said" 2>&1 || {
+        not_ok "a small model" "$(cat "$work/said")"
+        finish
+    }
 }
+
+train "$work" "$work/small.json"
+train "$work/deep" "$work/deep.json"
 "$build/tests/faults" "$work" "$work/small.json"

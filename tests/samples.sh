@@ -68,6 +68,23 @@ head -n 2 samples/prompts.txt >"$out/two.txt"
 succeeds "sheet runs" env PROMPTS="$out/two.txt" samples/sheet.sh "$out"
 equal "sheet.jpg: size" "$(probe "$out/sheet.jpg" width,height)" 1164,84
 
+# Ablations, cut down, of the small model: rows, a set that follows another row, a table;
+# and nothing twice.
+cat >"$out/recipe.json" <<'RECIPE'
+{ "maps": { "steps": 1, "batch": 1 }, "trajectories": { "prompts": 2, "clips": 2, "batch": 2 },
+  "linearize": { "r0": 0.9, "layers": 2 } }
+RECIPE
+ablations() {
+    RECIPE=$out/recipe.json STEPS=2 BATCH=1 CLIPS=2 WORDING=plain ROWS="base set" \
+        TEACHER=$PWD/tests/model/motion.safetensors samples/ablations.sh "$out/ablations" cpu 1
+}
+table=$(ablations 2>&1)
+equal "ablations: rows" "$(echo "$table" | grep -cE '^. (base|set) . 1 . [0-9.]+ .*[0-9],[0-9]+ .$')" 2
+before=$(ls -l --full-time "$out"/ablations/*/model.safetensors)
+ablations >/dev/null 2>&1
+equal "ablations: nothing twice" "$(ls -l --full-time "$out"/ablations/*/model.safetensors)" \
+    "$before"
+
 # The embedded model does what prompts say: of 16 never trained on, how many percent.
 linvideo eval --quiet --prompts 16 --json "$out/eval.json" motion >/dev/null
 for row in colour:90 shape:70 motion:70; do

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/gguf.h"
 #include "base/half.h"
 #include "base/map.h"
 #include "base/philox.h"
@@ -209,6 +210,8 @@ static void add_scales(Out *o, const char *name, const LvParam *t, const float *
         add(o, beside(buf, name, "scale_weight"), LV_F32, 0, one, scales);
     if (form == WAN_OLD_SCALE)
         add(o, beside(buf, name, "scale_input"), LV_F32, 1, one, scales);
+    if (form == WAN_META_SCALE)
+        add(o, beside(buf, name, "weight_scale"), LV_F32, 1, one, scales);
     if (form == WAN_NEW_SCALE) {
         add(o, beside(buf, name, "weight_scale"), LV_F32, 1, one, scales);
         add(o, beside(buf, name, "comfy_quant"), LV_U8, 1, len, note);
@@ -349,6 +352,36 @@ static void add_spm(Out *o)
     lv_map_close(&map);
 }
 
+/* {"layers": {NAME: {"format": ...}, ...}} of all quantised layers, malloc'ed. */
+static char *quantisation_of(const Out *o)
+{
+    size_t room = 64 + (size_t)o->nb * (NAME + 64), n;
+    char *text  = malloc(room);
+    const char *comma = "";
+
+    n = (size_t)snprintf(text, room, "{\"format_version\": \"1.0\", \"layers\": {");
+    for (int i = 0; i < o->nb; i++) {
+        if (o->t[i].dtype != LV_F8_E4M3)
+            continue;
+        n += (size_t)snprintf(text + n, room - n, "%s\"%.*s\": {\"format\": "
+                              "\"float8_e4m3fn\"}", comma,
+                              (int)(strlen(o->t[i].name) - strlen(".weight")), o->t[i].name);
+        comma = ", ";
+    }
+    snprintf(text + n, room - n, "}}");
+    return text;
+}
+
+static void write_tensors(const Out *o)
+{
+    char *made = o->f->form == WAN_META_SCALE ? quantisation_of(o) : NULL;
+    const char *meta[] = { "_quantization_metadata", o->f->note ? o->f->note : made, NULL };
+
+    ck_assert_int_eq(lv_safetensors_write(o->f->path, o->t, o->nb,
+                                          made && !o->f->exact ? meta : NULL, &loud), 0);
+    free(made);
+}
+
 void wan_kit_write(const WanModel *m, const WanPart *p, const WanFile *f)
 {
     static const float zero[2];
@@ -373,9 +406,207 @@ void wan_kit_write(const WanModel *m, const WanPart *p, const WanFile *f)
     else if (ends_with(f->path, ".json"))
         write_shards(&o);
     else
-        ck_assert_int_eq(lv_safetensors_write(f->path, o.t, o.nb, NULL, &loud), 0);
+        write_tensors(&o);
     lv_params_free(&names);
     free_out(&o);
+}
+
+/* The tokenizer of a GGUF file */
+
+/* Metadata that grow. */
+typedef struct Meta {
+    uint8_t *p;
+    size_t n, room;
+    int values;
+} Meta;
+
+static void put(Meta *m, const void *data, size_t n)
+{
+    if (m->n + n > m->room)
+        m->p = realloc(m->p, m->room = 2 * m->room + n);
+    ck_assert_ptr_nonnull(m->p);
+    memcpy(m->p + m->n, data, n);
+    m->n += n;
+}
+
+static void put_u32(Meta *m, uint32_t v) { put(m, &v, sizeof(v)); }
+
+static void put_u64(Meta *m, uint64_t v) { put(m, &v, sizeof(v)); }
+
+static void put_text(Meta *m, const void *s, size_t n)
+{
+    put_u64(m, n);
+    put(m, s, n);
+}
+
+static void put_key(Meta *m, const char *key, uint32_t type)
+{
+    put_text(m, key, strlen(key));
+    put_u32(m, type);
+    m->values++;
+}
+
+static void put_array(Meta *m, const char *key, uint32_t type, uint64_t nb)
+{
+    put_key(m, key, LV_GGUF_ARRAY);
+    put_u32(m, type);
+    put_u64(m, nb);
+}
+
+/* A field of a protocol buffer: bytes, or a number at p. */
+typedef struct Field {
+    uint64_t number, n;
+    const uint8_t *p;
+} Field;
+
+static uint64_t varint(const uint8_t **p)
+{
+    uint64_t v = 0;
+    int shift  = 0;
+
+    do
+        v |= (uint64_t)(**p & 127) << shift;
+    while (shift += 7, *(*p)++ & 128);
+    return v;
+}
+
+static Field next_field(const uint8_t **p)
+{
+    uint64_t tag = varint(p);
+    Field f = { .number = tag >> 3, .n = (tag & 7) == 5 ? 4 : (tag & 7) == 1 ? 8 : 0 };
+
+    if ((tag & 7) == 2)
+        f.n = varint(p);
+    f.p = *p;
+    if ((tag & 7) == 0)
+        varint(p);
+    *p += f.n;
+    return f;
+}
+
+/* Field `number` of a message; p is NULL when there is none. */
+static Field find_field(const uint8_t *p, const uint8_t *end, uint64_t number)
+{
+    while (p < end) {
+        Field f = next_field(&p);
+        if (f.number == number)
+            return f;
+    }
+    return (Field) { 0 };
+}
+
+static void put_number(Meta *m, int type, double v)
+{
+    const float f = (float)v;
+    const int64_t i = type == LV_GGUF_F32 ? 0 : (int64_t)v;
+
+    put(m, type == LV_GGUF_F32 ? (const void *)&f : &i, type == LV_GGUF_U8 ? 1 : 4);
+}
+
+/* What field `what` of every piece is worth: 1 text, 2 score, 3 kind. */
+static void put_pieces(Meta *m, const LvMap *spm, int what, const WanPieces *w)
+{
+    const uint8_t *p = spm->data, *end = p + spm->size;
+    int seen = 0;
+
+    while (p < end) {
+        Field piece = next_field(&p), f = find_field(piece.p, piece.p + piece.n,
+                                                     (uint64_t)what);
+        if (piece.number != 1)
+            continue;
+        if (what == 1)
+            put_text(m, f.p, f.n);
+        else if (what == 2)
+            put(m, f.p ? (const void *)f.p : &(float) { 0 }, 4);
+        else if (what == 3)
+            put_number(m, w->kind_type, !seen && w->first_kind ? w->first_kind
+                                        : f.p ? (double)varint(&f.p) : 1);
+        seen++;
+    }
+}
+
+static uint64_t count_pieces(const LvMap *spm)
+{
+    const uint8_t *p = spm->data, *end = p + spm->size;
+    uint64_t nb = 0;
+
+    while (p < end)
+        nb += next_field(&p).number == 1;
+    return nb;
+}
+
+/* What a file has beside the pieces. */
+static void put_settings(Meta *m, const LvMap *spm, const WanPieces *w)
+{
+    static const char *const flags[] = { "tokenizer.ggml.add_space_prefix",
+                                         "tokenizer.ggml.remove_extra_whitespaces" };
+    const uint8_t *end = spm->data + spm->size;
+    Field norm = find_field(spm->data, end, 3);
+    Field map  = find_field(norm.p, norm.p + norm.n, 2);
+
+    put_key(m, "tokenizer.ggml.model", LV_GGUF_STRING);
+    put_text(m, "t5", 2);
+    if (map.n) {
+        put_array(m, "tokenizer.ggml.precompiled_charsmap", LV_GGUF_U8, map.n);
+        put(m, map.p, map.n);
+    }
+    for (int i = 0; i < 2 && w->flags; i++) {
+        Field f = find_field(norm.p, norm.p + norm.n, (uint64_t)(3 + i));
+        put_key(m, flags[i], LV_GGUF_BOOL);
+        put(m, f.p ? f.p : (const uint8_t[]) { 1 }, 1);
+    }
+}
+
+static void put_tokenizer(Meta *m, const LvMap *spm, const WanPieces *w)
+{
+    uint64_t nb = count_pieces(spm);
+
+    put_array(m, "tokenizer.ggml.tokens", LV_GGUF_STRING, nb);
+    put_pieces(m, spm, 1, w);
+    put_array(m, "tokenizer.ggml.scores", LV_GGUF_F32, nb - (uint64_t)w->fewer);
+    put_pieces(m, spm, 2, w);
+    m->n -= 4 * (size_t)w->fewer;
+    put_array(m, "tokenizer.ggml.token_type", (uint32_t)w->kind_type, nb);
+    put_pieces(m, spm, 3, w);
+    put_settings(m, spm, w);
+}
+
+/* Values as many bytes long as keeps what follows them where it has to be. */
+static void align(Meta *m)
+{
+    static const char blank[64];
+
+    put_key(m, "blank", LV_GGUF_STRING);
+    put_text(m, blank, (64 - (m->n + 8) % 64) % 64);
+}
+
+void wan_kit_add_pieces(const char *path, const WanPieces *w)
+{
+    enum { HEAD = 24, VALUES = 16 };
+    Meta m = { 0 };
+    LvMap spm, old;
+    uint8_t head[HEAD];
+    uint64_t values;
+    char to[512];
+    FILE *f;
+
+    snprintf(to, sizeof(to), "%s.tmp", path);
+    ck_assert_int_eq(lv_map_open(&spm, SPM_FILE, &loud), 0);
+    ck_assert_int_eq(lv_map_open(&old, path, &loud), 0);
+    put_tokenizer(&m, &spm, w);
+    align(&m);
+    memcpy(head, old.data, HEAD);
+    memcpy(&values, head + VALUES, sizeof(values));
+    values += (uint64_t)m.values;
+    memcpy(head + VALUES, &values, sizeof(values));
+    f = fopen(to, "wb");
+    fwrite(head, 1, HEAD, f);
+    fwrite(m.p, 1, m.n, f);
+    fwrite(old.data + HEAD, 1, old.size - HEAD, f);
+    ck_assert_int_eq(fclose(f) | rename(to, path), 0);
+    lv_map_close(&spm);
+    lv_map_close(&old);
+    free(m.p);
 }
 
 void wan_kit_write_tae(const WanModel *m, const char *path)

@@ -19,6 +19,7 @@ enum WanForm {
     WAN_FP8_E5M2,
     WAN_OLD_SCALE,  ///< .scale_weight, with the marker
     WAN_NEW_SCALE,  ///< .weight_scale and .comfy_quant
+    WAN_META_SCALE, ///< .weight_scale and "_quantization_metadata"
     WAN_ROW_SCALE,  ///< .weight_scale [out,1]
     WAN_INT8,       ///< I8, .weight_scale [out]
     WAN_TURBO,      ///< .int8_weight, .scale
@@ -49,6 +50,7 @@ typedef struct WanFile {
     const char *drop;   ///< name of a tensor, as in the file, that is left out; or NULL
     const char *add;    ///< name of a tensor of one F32 more, or in the place
                         ///< of that left out; or NULL
+    const char *note;   ///< WAN_META_SCALE: the metadata, in place of one that is right
 } WanFile;
 
 /** Make a model: 2 layers each, 32 x 32 pixels are enough. Checks. */
@@ -57,6 +59,17 @@ void wan_kit_free(WanModel *m);
 
 /** Write a part. The tokenizer of the tests goes into text encoders as spiece_model. */
 void wan_kit_write(const WanModel *m, const WanPart *p, const WanFile *f);
+
+/** What a GGUF file of a text encoder says of its tokenizer. */
+typedef struct WanPieces {
+    int flags;          ///< 1: with those that may be left out, as they are in any case
+    int kind_type;      ///< of the array of kinds: LV_GGUF_I32 as files have it
+    double first_kind;  ///< in place of that of the first piece; 0: as it is
+    int fewer;          ///< of scores than of pieces
+} WanPieces;
+
+/** Put the tokenizer of the tests into the GGUF file at path. */
+void wan_kit_add_pieces(const char *path, const WanPieces *p);
 
 /** Write a TAEHV decoder in the published widths (taew2_1), with random weights. */
 void wan_kit_write_tae(const WanModel *m, const char *path);

@@ -64,7 +64,7 @@ static const LvOption options[] = {
     { "threads", LV_OPT_INT, AT(threads), 1, 1024, 0, NULL, "N",
       "threads; frames are the same for any number [one for each core]" },
     { "memory_limit", LV_OPT_BYTES, AT(memory_limit), 1, 1e18, 0, NULL, "BYTES",
-      "refuse to use more; K, M, G allowed [what is free]" },
+      "use no more: weights stream to a GPU, or refuse; K, M, G allowed [what is free]" },
     { "tile", LV_OPT_INT, AT(tile), 64, 8192, 0, NULL, "N",
       "decode in tiles of N pixels, which takes less memory [whole]" },
     { "prompt_cache", LV_OPT_ENUM, AT(prompt_cache), 0, 2, NEVER, caches, "NAME",

@@ -93,6 +93,33 @@ int lv_device_alloc(LvDevice *dev, void **p, size_t bytes, const char *what)
                    bytes / mib, dev->about, dev->fn->available(dev) / mib);
 }
 
+static size_t read_number(const char *path, const char *key)
+{
+    FILE *f = fopen(path, "r");
+    char line[256];
+    unsigned long long v = 0;
+    size_t len = strlen(key), found = SIZE_MAX;
+
+    while (f && fgets(line, sizeof(line), f))
+        if (!strncmp(line, key, len) && sscanf(line + len, "%llu", &v) == 1)
+            found = (size_t)v;
+    if (f)
+        fclose(f);
+    return found;
+}
+
+size_t lv_host_available(void)
+{
+    size_t kib   = read_number("/proc/meminfo", "MemAvailable:");
+    size_t limit = read_number("/sys/fs/cgroup/memory.max", "");
+    size_t used  = read_number("/sys/fs/cgroup/memory.current", "");
+    size_t free_bytes = kib > SIZE_MAX / 1024 ? SIZE_MAX : kib * 1024;
+
+    if (limit != SIZE_MAX && used != SIZE_MAX)
+        free_bytes = LV_MIN(free_bytes, limit > used ? limit - used : 0);
+    return free_bytes;
+}
+
 int lv_device_call(const LvOpTable *table, LvDevice *dev, int op,
                    const LvOpArgs *a, LvCall *call)
 {

@@ -38,6 +38,15 @@ typedef struct LvOpTable {
 #undef LV_OP_ENTRY
 } LvOpTable;
 
+/** Memory to copy. */
+typedef struct LvCopy {
+    const void *src;
+    size_t at;    ///< where it goes to, in bytes from where the copies go
+    size_t bytes;
+} LvCopy;
+
+enum { LV_SLOTS = 2 };
+
 /** The table that a device is. Entries marked optional may be NULL. */
 typedef struct LvDeviceFns {
     const char *name;
@@ -54,6 +63,14 @@ typedef struct LvDeviceFns {
     void (*unpin)(LvDevice *dev, void *host);
     /** Wait for all that was started. */
     int (*sync)(LvDevice *dev);
+    /** Optional, all three or none: copies from the host beside the work. fetch() starts
+     *  copying to dst, which is slot number 0 to LV_SLOTS - 1, as soon as all work started
+     *  before is done; src stays as it is meanwhile. What is started after fetched() waits
+     *  until the last fetch for that slot is through. sync() does not wait for copies,
+     *  settle() does, and says nothing. */
+    int (*fetch)(LvDevice *dev, int slot, void *dst, const LvCopy *copy, int nb);
+    int (*fetched)(LvDevice *dev, int slot);
+    void (*settle)(LvDevice *dev);
     /** Optional, both or none: note, as mark number n >= 0, when the device comes to this
      *  point of what was started; after sync() the seconds from one mark to another.
      *  @return of mark(): 0 or a code */
@@ -135,6 +152,10 @@ void lv_device_close(LvDevice **dev);
  * @return 0 or -ENOMEM with "... needs X MiB, the device has Y free"
  */
 int lv_device_alloc(LvDevice *dev, void **p, size_t bytes, const char *what);
+
+/** Bytes that the host has free: what the kernel counts as available, within the control
+ *  group's limit. SIZE_MAX where that is unknown. */
+size_t lv_host_available(void);
 
 /** Call the entry for op of a table; 0 when it is absent. */
 int lv_device_call(const LvOpTable *table, LvDevice *dev, int op,

@@ -54,7 +54,8 @@ typedef struct LvTensor {
     uint8_t dtype; ///< LvDtype
     uint8_t rank;  ///< 1 to LV_MAX_RANK; 0 when absent
     uint8_t fixed; ///< 1: contents never change (a packed copy may be kept)
-    uint8_t pad;
+    uint8_t streamed; ///< 1: a weight whose data lie on the host, and come to the device
+                   ///< while a program runs; see graph.h
     int32_t dim[LV_MAX_RANK]; ///< >= 1 each; 1 from rank on
 } LvTensor;
 

@@ -21,6 +21,7 @@
 
 typedef struct LvGraph LvGraph;
 typedef struct LvProgram LvProgram;
+typedef struct LvSlots LvSlots;
 
 /** One op of the list. */
 typedef struct LvRecord {
@@ -216,6 +217,7 @@ typedef struct LvSizes {
     size_t lower;   ///< largest sum of temporaries alive at once (the bound)
     size_t thread;  ///< for each thread of the device
     size_t weights; ///< packed copies of weights, each counted once
+    size_t slot;    ///< of each of the slots; 0: no weight is streamed
     double flops;   ///< of one run
 } LvSizes;
 
@@ -225,7 +227,7 @@ typedef struct LvSizes {
  * The records are copied; g may be freed.
  *
  * @param[out] p freed with lv_program_free(); NULL on error
- * @return 0, the graph's error, -ENOMEM, LV_ERR_UNSUPPORTED
+ * @return 0, the graph's error, -ENOMEM, LV_ERR_UNSUPPORTED (an op, or streamed weights)
  */
 int lv_program_new(LvProgram **p, const LvGraph *g, LvDevice *dev);
 
@@ -241,6 +243,31 @@ LvSizes lv_program_sizes(const LvProgram *p);
  * another arena.
  */
 int lv_program_build(LvProgram *p, void *arena);
+
+/*
+ * Weights that do not fit the device stay on the host (LvTensor.streamed) and come when
+ * they are needed: while the records of one layer run, those of the layer after it are
+ * copied. There are two slots for them on the device, taken in turn, so that addresses
+ * never change. Programs with streamed weights are not kept by the device
+ * (LvDeviceFns.record); their results are the same bits as with weights that are there.
+ */
+
+/**
+ * Make slots for programs that do not run at the same time.
+ *
+ * @param slot     bytes: the largest LvSizes.slot of the programs
+ * @param[out] st  freed with lv_slots_free() after the programs and before the weights;
+ *                 NULL on error
+ * @return 0 or -ENOMEM
+ */
+int lv_slots_new(LvSlots **st, LvDevice *dev, size_t slot);
+
+/** Wait for copies, free *st and set it to NULL. NULL is fine. */
+void lv_slots_free(LvSlots **st);
+
+/** Let p's streamed weights come to st. Before lv_program_build(); a program that has
+ *  some does not run without. */
+void lv_program_stream(LvProgram *p, LvSlots *st);
 
 /** Give an external tensor or an output its memory, on the device. Cheap; may be
  *  changed between runs. */

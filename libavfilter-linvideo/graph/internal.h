@@ -46,6 +46,13 @@ typedef struct LvRecording {
     void **bound;  ///< [nb_info], as LvTensorInfo.data
 } LvRecording;
 
+/** Records of one layer that read streamed weights, which come to a slot
+ *  together: group g to slot g % LV_SLOTS. */
+typedef struct LvGroup {
+    int first, last;  ///< records
+    int copy, nb;     ///< of its copies
+} LvGroup;
+
 struct LvProgram {
     LvDevice *dev;
     LvRecord *rec;
@@ -61,6 +68,11 @@ struct LvProgram {
     int nb_recordings;
     int has_run;       ///< since it was built
     int records_alone; ///< the device can't keep this program
+    LvGroup *group;
+    int nb_groups;
+    LvCopy *copy;      ///< of all groups
+    int *copy_id;      ///< of the tensors
+    LvSlots *slots;
 };
 
 /** A new tensor of the graph; absent after an error. */
@@ -72,5 +84,17 @@ void lv_graph_append(LvGraph *g, const LvRecord *r);
 
 /** Find live ranges and offsets of p's temporaries; sets sizes.arena and .lower. */
 int lv_plan_place(LvProgram *p);
+
+/** Find p's groups and their copies; sets sizes.slot. @return 0, -ENOMEM (no message),
+ *  LV_ERR_UNSUPPORTED */
+int lv_stream_plan(LvProgram *p);
+
+/** Let what runs from record i on have its weights; let weights come to the slot that
+ *  record i was the last to read. Nothing for other records. */
+int lv_stream_before(LvProgram *p, int i);
+int lv_stream_after(LvProgram *p, int i);
+
+/** Forget that p's weights are in its slots. */
+void lv_stream_leave(LvProgram *p);
 
 #endif /* LINVIDEO_GRAPH_INTERNAL_H */

@@ -88,7 +88,7 @@ int lv_program_new(LvProgram **out, const LvGraph *g, LvDevice *dev)
     p->call    = calloc((size_t)g->nb_rec + 1, sizeof(*p->call));
     ret        = LV_ERR(ENOMEM);
     if (!p->rec || !p->info || !p->call || (ret = lv_plan_place(p)) < 0 ||
-        (ret = plan_calls(p)) < 0) {
+        (ret = lv_stream_plan(p)) < 0 || (ret = plan_calls(p)) < 0) {
         if (ret == LV_ERR(ENOMEM))
             lv_msg(dev->msg, LV_MSG_ERROR, "graph: out of memory");
         lv_program_free(&p);
@@ -122,6 +122,10 @@ void lv_program_free(LvProgram **prog)
         return;
     erase_recordings(p);
     release_calls(p);
+    lv_stream_leave(p);
+    free(p->group);
+    free(p->copy);
+    free(p->copy_id);
     free(p->rec);
     free(p->info);
     free(p->call);
@@ -175,6 +179,8 @@ static int check_bound(const LvProgram *p)
         if (p->info[i].external && p->info[i].first >= 0 && !p->info[i].data)
             return lv_fail(p->dev->msg, LV_ERR(EINVAL),
                            "graph: tensor '%s' has no memory", p->info[i].name);
+    if (p->nb_groups && !p->slots)
+        return lv_fail(p->dev->msg, LV_ERR(EINVAL), "graph: streamed weights have no slots");
     return p->built ? 0 : lv_fail(p->dev->msg, LV_ERR(EINVAL),
                                   "graph: program is not built");
 }
@@ -192,10 +198,12 @@ static int run_records(LvProgram *p, LvRunHook hook, void *opaque)
     for (int i = 0; i < p->nb_rec && ret >= 0; i++) {
         double start = p->seconds ? lv_seconds() : 0;
 
-        if (hook && (ret = hook(opaque, &p->rec[i], i, p->nb_rec)) < 0)
+        if ((hook && (ret = hook(opaque, &p->rec[i], i, p->nb_rec)) < 0) ||
+            (ret = lv_stream_before(p, i)) < 0)
             return ret;
         ret = lv_device_call(p->dev->fn->run, p->dev, p->rec[i].op, &p->rec[i].u,
                              &p->call[i]);
+        ret = ret < 0 ? ret : lv_stream_after(p, i);
         if (has_marks(p))
             ret = ret < 0 ? ret : p->dev->fn->mark(p->dev, i + 1);
         else if (p->seconds)

@@ -205,7 +205,12 @@ typedef struct LinvideoParams {
                                  ///< error, "cpu" is refused. NULL: of the host
     int threads;                 ///< 1 to 1024; 0: one for each core. Frames
                                  ///< are bitwise the same for any count
-    int64_t memory_limit;        ///< bytes; 0: what the system has free
+    int64_t memory_limit;        ///< bytes of the device; 0: what it has free. Where
+                                 ///< a GPU has no room for all weights of the
+                                 ///< network, those of some blocks stay in the
+                                 ///< host's memory and are copied when needed:
+                                 ///< the same frames, slower; the log says so.
+                                 ///< -ENOMEM where even that does not fit
     int tile;                    ///< pixels, 64 to 8192: pictures are decoded in
                                  ///< tiles of this size, which takes less memory
                                  ///< and more time; 0: whole
@@ -236,7 +241,8 @@ typedef struct LinvideoInfo {
     const char *model_path;
     int layers, linear_layers; ///< of the DiT; with linear self-attention
     int tokens;                ///< of one clip
-    int64_t memory_weights, memory_work; ///< bytes planned
+    int64_t memory_weights, memory_work; ///< bytes planned, of the device where weights
+                               ///< stream
     double seconds[4];         ///< spent so far, by LinvideoStage
 } LinvideoInfo;
 

@@ -16,7 +16,7 @@ typedef struct Proto {
     int failed;
 } Proto;
 
-enum { VARINT, FIXED32 = 5, BYTES = 2, UNIGRAM = 1 };
+enum { VARINT, FIXED32 = 5, BYTES = 2, UNIGRAM = 1, BYTE_PIECE = 6 };
 
 static void put(Proto *o, const void *data, size_t n)
 {
@@ -82,22 +82,35 @@ static int flag(const LvGguf *g, const char *key)
     return lv_gguf_number(v, &at) != 0;
 }
 
-static void put_pieces(Proto *o, const LvGgufValue *tokens, const LvGgufValue *scores,
-                       const LvGgufValue *kinds)
+/* A kind of piece; what is none becomes one that nobody knows. */
+static uint64_t kind_of(double v)
+{
+    return v >= 0 && v < 256 ? (uint64_t)v : 255;
+}
+
+/* @return whether bytes have pieces */
+static int put_pieces(Proto *o, const LvGgufValue *tokens, const LvGgufValue *scores,
+                      const LvGgufValue *kinds)
 {
     const uint8_t *text = tokens->at, *score = scores->at, *kind = kinds->at;
     Proto piece = { 0 };
+    int bytes = 0;
 
     for (uint64_t i = 0; i < tokens->nb; i++) {
         LvGgufString s = lv_gguf_string(&text);
+        uint64_t k;
+
         piece.n = 0;
         put_bytes(&piece, 1, s.s, s.n);
         put_float(&piece, 2, (float)lv_gguf_number(scores, &score));
-        put_number(&piece, 3, (uint64_t)lv_gguf_number(kinds, &kind));
+        k = kind_of(lv_gguf_number(kinds, &kind));
+        put_number(&piece, 3, k);
+        bytes |= k == BYTE_PIECE;
         put_bytes(o, 1, piece.p, piece.failed ? 0 : piece.n);
         o->failed |= piece.failed;
     }
     free(piece.p);
+    return bytes;
 }
 
 static void put_normalizer(Proto *o, const LvGguf *g)
@@ -127,8 +140,8 @@ void *lv_files_spm_of_gguf(const LvGguf *g, size_t *size)
         scores->type == LV_GGUF_STRING || kinds->type == LV_GGUF_STRING ||
         scores->nb != tokens->nb || kinds->nb != tokens->nb)
         return NULL;
-    put_pieces(&o, tokens, scores, kinds);
     put_number(&trainer, 3, UNIGRAM);
+    put_number(&trainer, 35, (uint64_t)put_pieces(&o, tokens, scores, kinds));
     put_bytes(&o, 2, trainer.p, trainer.failed ? 0 : trainer.n);
     put_normalizer(&o, g);
     o.failed |= trainer.failed;

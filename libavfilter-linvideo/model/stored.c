@@ -76,12 +76,14 @@ static int check_note(LvWeights *w, const char *name, const LvFileTensor *note)
 static int check_metadata(LvWeights *w, const char *text)
 {
     json_error_t error;
-    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error), *layer;
+    json_t *root   = json_loads(text, JSON_REJECT_DUPLICATES, &error), *layer;
+    json_t *layers = json_object_get(root, "layers");
     const char *name;
-    int ret = root ? 0 : fail(w, META_KEY, "is no JSON");
+    int ret = !root ? fail(w, META_KEY, "is no JSON")
+            : !json_is_object(layers) ? fail(w, META_KEY, "does not tell of layers") : 0;
     char shown[LV_SHOW_SIZE];
 
-    json_object_foreach(json_object_get(root, "layers"), name, layer)
+    json_object_foreach(layers, name, layer)
         if (ret >= 0)
             ret = check_format(w, lv_text_show(shown, name, strlen(name)), layer);
     json_decref(root);
@@ -103,6 +105,8 @@ int lv_stored_check_file(LvWeights *w)
 
 static int is_marked(const LvSource *src)
 {
+    if (lv_source_meta(src, META_KEY))
+        return 1;
     for (int i = 0; i < lv_source_count(src); i++)
         if (ends_with(lv_source_at(src, i)->name, MARKER))
             return 1;

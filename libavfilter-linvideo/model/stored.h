@@ -9,7 +9,8 @@
  * them:
  *   none                          plain fp8
  *   <layer>.scale_weight          ComfyUI, older; marked by a tensor "scaled_fp8"
- *   <layer>.weight_scale          ComfyUI, newer, with <layer>.comfy_quant; LightX2V
+ *   <layer>.weight_scale          ComfyUI, newer, with <layer>.comfy_quant, or a JSON for
+ *                                 all layers in the metadata; LightX2V
  *   <layer>.int8_weight, .scale   TurboDiffusion: a scale for 128 x 128 elements
  * <layer>.scale_input and .input_scale are for products of small numbers, which are not
  * done here: they change nothing. Whatever else is told by a file is an error.

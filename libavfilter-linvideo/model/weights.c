@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/half.h"
 #include "model/lora.h"
@@ -21,6 +22,7 @@ enum { UNUSED, BOUND, SKIPPED };
 typedef struct Block {
     void *data;
     size_t bytes;
+    int host; /* of a device that is another's: for slots */
     struct Block *next;
 } Block;
 
@@ -43,6 +45,7 @@ struct LvWeights {
     uint8_t *used; /* UNUSED, BOUND or SKIPPED, of each tensor of the file */
     int bound;     /* weights so far, for their ids */
     size_t bytes;  /* of blocks, or what they would take */
+    size_t streamed; /* the same of those on the host */
 };
 
 static int count_of(const LvWeights *w)
@@ -139,6 +142,17 @@ void lv_weights_forget(LvWeights *w)
         w->dev->fn->forget(w->dev, b->data, b->bytes);
 }
 
+static void free_block(LvWeights *w, Block *b)
+{
+    if (b->host) {
+        w->dev->fn->unpin(w->dev, b->data);
+        free(b->data);
+    } else {
+        w->dev->fn->free(w->dev, b->data);
+    }
+    free(b);
+}
+
 void lv_weights_free(LvWeights **out)
 {
     LvWeights *w = *out;
@@ -148,8 +162,7 @@ void lv_weights_free(LvWeights **out)
     lv_weights_forget(w);
     for (Block *b = w->blocks, *next; b; b = next) {
         next = b->next;
-        w->dev->fn->free(w->dev, b->data);
-        free(b);
+        free_block(w, b);
     }
     lv_source_close(&w->view);
     free(w->used);
@@ -164,20 +177,40 @@ void lv_weights_drop(const LvWeights *w)
             lv_source_drop(w->from.src, lv_source_at(w->from.src, i));
 }
 
-static void *new_block(LvWeights *w, size_t bytes)
+/* Pages of its own, as two that share one can't both be pinned. */
+static int alloc_host(LvWeights *w, void **p, size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+    if (!(*p = aligned_alloc(page, LV_ROUND_UP(bytes, page))))
+        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", bytes);
+    w->dev->fn->pin(w->dev, *p, bytes);
+    return 0;
+}
+
+/* Data in memory of the device, or of the host. */
+static int put_block(LvWeights *w, int host, const void *src, size_t bytes, void **data)
 {
     Block *b = calloc(1, sizeof(*b));
+    int ret;
 
     if (!b)
-        lv_msg(w->msg, LV_MSG_ERROR, "weights: out of memory");
-    if (!b || lv_device_alloc(w->dev, &b->data, bytes, "weights") < 0) {
+        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
+    ret = host ? alloc_host(w, &b->data, bytes)
+               : lv_device_alloc(w->dev, &b->data, bytes, "weights");
+    if (ret < 0) {
         free(b);
-        return NULL;
+        return ret;
     }
     b->bytes  = bytes;
+    b->host   = host;
     b->next   = w->blocks;
     w->blocks = b;
-    return b->data;
+    *data     = b->data;
+    if (!host)
+        return w->dev->fn->upload(w->dev, b->data, src, bytes);
+    memcpy(b->data, src, bytes);
+    return 0;
 }
 
 static int rank_of(const LvWeightRow *row)
@@ -357,25 +390,21 @@ static int place_decoded(LvWeights *w, const Bind *b, const LvTensor *to, void *
     int ret;
     float *tmp = read_turned(w, b, to, &ret);
 
-    if (ret >= 0 && !(*data = new_block(w, bytes)))
-        ret = LV_ERR(ENOMEM);
     if (ret >= 0 && to->dtype == LV_BF16)
         narrow(tmp, n);
     if (ret >= 0)
-        ret = w->dev->fn->upload(w->dev, *data, tmp, bytes);
+        ret = put_block(w, to->streamed, tmp, bytes, data);
     lv_free(tmp);
     return ret;
 }
 
 /* Data on the device as they are: in the mapping where that is possible. */
-static int place_plain(LvWeights *w, const LvFileTensor *t, void **data)
+static int place_plain(LvWeights *w, const LvFileTensor *t, int host, void **data)
 {
     *data = (void *)(uintptr_t)t->data;
     if (w->dev->host && (uintptr_t)t->data % lv_dtype_size(t->dtype) == 0)
         return 0;
-    if (!(*data = new_block(w, t->size)))
-        return LV_ERR(ENOMEM);
-    return w->dev->fn->upload(w->dev, *data, t->data, t->size);
+    return put_block(w, host, t->data, t->size, data);
 }
 
 const LvFileTensor *lv_weights_take(LvWeights *w, const char *name)
@@ -412,11 +441,21 @@ static int bind_param(LvWeights *w, const Bind *b, LvTensor *to)
     return ret;
 }
 
+/* A matrix of a block that is only multiplied with: one that may be streamed. */
+static int is_of_block(const Bind *b)
+{
+    const unsigned others = LV_W_MAP | LV_W_EXACT | LV_W_FLAT | TURNED;
+
+    return b->row->flags & LV_W_MATRIX && !(b->row->flags & others) &&
+           strstr(b->row->name, "%d") != NULL;
+}
+
 /* A matrix of a plain type stays as it is, unless a LoRA changes it. */
 static int stays(const LvWeights *w, const Bind *b)
 {
     return b->row->flags & LV_W_MATRIX && !w->plain && !(b->row->flags & TURNED) &&
            lv_stored_is_plain(&b->t) &&
+           !(w->from.streamed && is_of_block(b) && b->t.t->dtype != w->from.wide) &&
            !(w->from.loras && lv_loras_has(w->from.loras, b->row, b->index));
 }
 
@@ -428,13 +467,19 @@ static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
                   ? w->from.wide : LV_F32;
 
     *to = describe(w, b->row, dtype, b->symbols, NULL);
-    if (!plain || !w->dev->host || (uintptr_t)b->t.t->data % lv_dtype_size(dtype))
+    to->streamed = w->from.streamed && is_of_block(b) && w->from.streamed[b->index];
+    to->fixed   &= !to->streamed;
+    if (to->streamed)
+        w->streamed += lv_tensor_bytes(to);
+    else if (!plain || !w->dev->host || (uintptr_t)b->t.t->data % lv_dtype_size(dtype))
         w->bytes += lv_tensor_bytes(to);
     if (w->from.described && w->from.loras)
         lv_loras_note(w->from.loras, b->row, b->index);
     if (!w->from.described)
-        ret = plain ? place_plain(w, b->t.t, &to->data)
+        ret = plain ? place_plain(w, b->t.t, to->streamed, &to->data)
                     : place_decoded(w, b, to, &to->data);
+    if (!w->from.described && !w->dev->host)
+        lv_source_drop(w->from.src, b->t.t);
     return ret;
 }
 
@@ -527,6 +572,11 @@ int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefi
 size_t lv_weights_bytes(const LvWeights *w)
 {
     return w->bytes;
+}
+
+size_t lv_weights_streamed(const LvWeights *w)
+{
+    return w->streamed;
 }
 
 LvTensor lv_weights_slice(LvWeights *w, LvTensor t, int first, int rows)

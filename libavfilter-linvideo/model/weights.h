@@ -61,6 +61,9 @@ typedef struct LvWeightsFrom {
     int described;       ///< 1: tensors are checked and described, without data
     LvLoras *loras;      ///< added to matrices and biases; NULL: none
     LvParams *params;    ///< tensors are listed here, see lv_weights_new_params(); NULL
+    const uint8_t *streamed; ///< [blocks]: 1 for those whose matrices stay on the host, of
+                         ///< type wide, for slots (see graph.h); those of other blocks
+                         ///< become wide too. NULL: no block's do
 } LvWeightsFrom;
 
 /**
@@ -118,6 +121,9 @@ int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefi
 
 /** Bytes that bound tensors take beside the files' mapping. */
 size_t lv_weights_bytes(const LvWeights *w);
+
+/** Bytes of those on the host, for slots. */
+size_t lv_weights_streamed(const LvWeights *w);
 
 /** Rows first to first + rows - 1 of a bound matrix, as a weight of its own. */
 LvTensor lv_weights_slice(LvWeights *w, LvTensor t, int first, int rows);

@@ -94,7 +94,8 @@ static int bind_dit(LvSession *s, int described)
     LvWeightsFrom from = from_part(s, part, described);
     int ret;
 
-    from.loras = s->files.loras;
+    from.loras    = s->files.loras;
+    from.streamed = s->streams ? s->streamed : NULL;
     lv_dit_free(&s->dit);
     lv_weights_free(&s->dit_weights);
     if ((ret = lv_weights_new_from(&s->dit_weights, &from, s->dev, s->msg)) < 0)
@@ -312,6 +313,7 @@ static LvSizes largest_sizes(const LvSession *s)
         m.arena   = LV_MAX(m.arena, all[i]->arena);
         m.lower   = LV_MAX(m.lower, all[i]->lower);
         m.thread  = LV_MAX(m.thread, all[i]->thread);
+        m.slot    = LV_MAX(m.slot, all[i]->slot);
     }
     /* Both decoders pack the same weights. */
     m.weights = s->net.sizes.weights + s->side.sizes.weights +
@@ -319,30 +321,24 @@ static LvSizes largest_sizes(const LvSession *s)
     return m;
 }
 
-static int check_memory(LvSession *s)
+size_t lv_session_need(LvSession *s, LvSizes *m)
 {
-    LvSizes m = largest_sizes(s);
-    size_t threads = m.thread * (size_t)s->dev->threads, need, have;
-    double mib     = 1024 * 1024;
-
-    s->arena_bytes  = m.arena;
+    *m = largest_sizes(s);
+    s->arena_bytes  = m->arena;
     size_state(s);
-    s->weight_bytes = m.weights + lv_weights_bytes(s->dit_weights) +
+    s->weight_bytes = m->weights + LV_SLOTS * m->slot + lv_weights_bytes(s->dit_weights) +
                       lv_weights_bytes(s->vae_weights);
-    s->work_bytes   = s->arena_bytes + s->state_bytes + s->host_bytes + threads;
-    need = LV_MAX(s->weight_bytes + s->work_bytes, s->text_bytes + s->state_bytes +
-                                                   s->host_bytes);
-    have = s->opt.memory_limit ? s->opt.memory_limit : s->dev->fn->available(s->dev);
-    lv_msg(s->msg, LV_MSG_VERBOSE, "memory: weights %.1f MiB, arena %.1f MiB (bound "
-           "%.1f), state %.1f MiB, threads %.1f MiB; text encoder, before them, %.1f MiB",
-           s->weight_bytes / mib, s->arena_bytes / mib, m.lower / mib,
-           (s->state_bytes + s->host_bytes) / mib, threads / mib, s->text_bytes / mib);
-    if (need <= have)
-        return 0;
-    return lv_fail(s->msg, LV_ERR(ENOMEM), "%dx%d, %d frames need %.1f MiB (weights "
-                   "%.1f, work %.1f), %.1f are available", s->cfg.video.width,
-                   s->cfg.video.height, s->cfg.video.frames, need / mib,
-                   s->weight_bytes / mib, s->work_bytes / mib, have / mib);
+    s->work_bytes   = s->arena_bytes + s->state_bytes + s->host_bytes +
+                      m->thread * (size_t)s->dev->threads;
+    return LV_MAX(s->weight_bytes + s->work_bytes,
+                  s->text_bytes + s->state_bytes + s->host_bytes);
+}
+
+int lv_session_plan(LvSession *s)
+{
+    int ret = bind_dit(s, 1);
+
+    return ret < 0 ? ret : plan_networks(s);
 }
 
 static int open_prompts(LvSession *s)
@@ -379,7 +375,7 @@ static int open_all(LvSession *s)
         (ret = choose_size(s)) < 0 || (ret = lv_decode_tiles(s)) < 0 ||
         (ret = open_prompts(s)) < 0 || (ret = plan_networks(s)) < 0)
         return ret;
-    return check_memory(s);
+    return lv_budget_check(s);
 }
 
 int lv_session_open(LvSession **out, const LvSessionOptions *opt, const LvMsg *msg)
@@ -410,6 +406,7 @@ void lv_session_close(LvSession **out)
     lv_program_free(&s->side.prog);
     for (int i = 0; i < LV_DECODERS; i++)
         lv_program_free(&s->decoder[i].net.prog);
+    lv_slots_free(&s->slots);
     lv_decode_free_tiles(s);
     lv_sampler_free(&s->sampler);
     lv_weights_free(&s->dit_weights);
@@ -512,13 +509,27 @@ static int fill_rope(LvSession *s)
     return ret;
 }
 
+static int stream_weights(LvSession *s)
+{
+    LvSizes m = largest_sizes(s);
+    int ret;
+
+    if (!m.slot)
+        return 0;
+    if ((ret = lv_slots_new(&s->slots, s->dev, m.slot)) < 0)
+        return ret;
+    lv_program_stream(s->side.prog, s->slots);
+    lv_program_stream(s->net.prog, s->slots);
+    return 0;
+}
+
 /* Bind the weights, and make all programs ready with them. */
 static int build(LvSession *s)
 {
     int ret;
 
     if ((ret = bind_dit(s, 0)) < 0 || (ret = bind_vae(s, 0)) < 0 ||
-        (ret = plan_networks(s)) < 0 ||
+        (ret = plan_networks(s)) < 0 || (ret = stream_weights(s)) < 0 ||
         (ret = lv_program_build(s->side.prog, s->arena)) < 0 ||
         (ret = lv_program_build(s->net.prog, s->arena)) < 0 ||
         (ret = lv_decode_build(s)) < 0)

@@ -9,7 +9,8 @@
  * Memory: weights (the model's), an arena (temporaries of the network and of the
  * decoder, which never run at the same time) and state (a slab each on host and
  * device). All sizes are known after opening; all is allocated by the first frame,
- * and no more after it until the prompt changes.
+ * and no more after it until the prompt changes. Where a device that is not the host has
+ * no room for all weights of the network, some of its blocks stay on the host (budget.c).
  */
 
 #ifndef LINVIDEO_PIPELINE_SESSION_H
@@ -60,7 +61,7 @@ typedef struct LvSessionOptions {
     void *context, *stream; ///< see LvDeviceOptions
     const char *isa;     ///< leaves of the CPU; NULL: the best
     int threads;
-    size_t memory_limit; ///< bytes; 0: what the device has free
+    size_t memory_limit; ///< bytes of the device; 0: what it has free
     int tile;            ///< pixels; 0: pictures are decoded whole
     int cache;           ///< LvCacheMode
     const LvLoraFile *loras; ///< [nb_loras]
@@ -137,6 +138,9 @@ typedef struct LvSession {
     LvDecoder decoder[LV_DECODERS]; ///< a TAE has but LV_REST
     LvTiles tiles[2];          ///< of rows, of columns
     size_t text_bytes;         ///< that encoding a prompt takes at most
+    int streams;               ///< 1: streamed counts
+    uint8_t streamed[LV_MAX_LAYERS]; ///< blocks whose matrices stay on the host
+    LvSlots *slots;          ///< NULL: none do
 
     int loaded;
     void *arena;
@@ -202,6 +206,17 @@ void lv_session_cancel(LvSession *s);
 
 /** Plan a traced graph, which is freed. */
 int lv_net_plan(LvNet *net, LvGraph **g, LvDevice *dev);
+
+/** Describe the network's weights and plan all again, with what streamed[] says; add up
+ *  what a run needs on the device: *sizes are the largest of all programs, but for
+ *  weights, which are a sum.
+ *  @return of the second: bytes */
+int lv_session_plan(LvSession *s);
+size_t lv_session_need(LvSession *s, LvSizes *sizes);
+
+/** budget.c: whether there is memory for a run; decides which blocks are streamed, and
+ *  tells of it. @return 0; -ENOMEM with "needs ..., ... available" */
+int lv_budget_check(LvSession *s);
 
 /** text.c: tokenize into p->ids. */
 int lv_text_tokenize(LvSession *s, LvPrompt *p, const char *text);

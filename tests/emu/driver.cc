@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <deque>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -25,7 +26,7 @@ enum { MAX_ARGS = 32, MAX_GRID = 65535, MAX_BLOCK_BYTES = 227 << 10, MAX_DEVICES
 /* What the driver gives out; a handle is its address. */
 struct Context { int retained, device; };
 struct Module { int loaded; };
-struct Event { double time; };
+struct Event { double time; EmuStream *stream; long at; };
 
 static Context primary[MAX_DEVICES];
 static thread_local Context *current;
@@ -67,7 +68,31 @@ struct Graph {
 struct EmuStream {
     int capturing, broken;
     Graph *captured;
+    int late;
+    std::deque<Kept> queue;
+    long submitted, done;
 };
+
+static std::set<EmuStream *> streams;
+
+/* Do the work of a stream up to a number of what was submitted. */
+static void flush(EmuStream *s, long until)
+{
+    while (s->done < until) {
+        Kept k = s->queue.front();
+        s->queue.pop_front();
+        s->done++;
+        emu_memory_open();
+        k.run(k.data.data());
+        emu_memory_close();
+    }
+}
+
+static void flush_all(void)
+{
+    for (EmuStream *s : streams)
+        flush(s, s->submitted);
+}
 
 static EmuStream default_stream;
 
@@ -84,9 +109,10 @@ void emu_submit(EmuStream *s, void (*run)(const void *data), const void *data, s
         s->captured->work.push_back({ run, std::vector<char>(bytes, bytes + size) });
         return;
     }
-    emu_memory_open();
-    run(data);
-    emu_memory_close();
+    s->queue.push_back({ run, std::vector<char>(bytes, bytes + size) });
+    s->submitted++;
+    if (!s->late)
+        flush(s, s->submitted);
 }
 
 /* A call that a stream can't capture spoils what is captured. */
@@ -132,16 +158,49 @@ static void run_launch(const void *data)
     emu_launch(l->kernel, l->grid, l->threads, l->shared, args);
 }
 
+struct Copy {
+    void *dst;
+    const void *src;
+    size_t bytes;
+};
+
+static void run_copy(const void *data)
+{
+    const Copy *c = (const Copy *)data;
+
+    memcpy(c->dst, c->src, c->bytes);
+}
+
 static int copy(EmuStream *s, void *dst, const void *src, size_t bytes, const void *there)
 {
+    Copy c = { dst, src, bytes };
+
     if (s->capturing)
         return spoil(s);
     if (!emu_memory_has(there, bytes))
         return EMU_INVALID;
-    emu_memory_open();
-    memcpy(dst, src, bytes);
-    emu_memory_close();
-    return 0;
+    return emu_submit(s, run_copy, &c, sizeof(c)), 0;
+}
+
+static void run_wait(const void *data)
+{
+    const Event *e = (const Event *)data;
+
+    flush(e->stream, e->at);
+}
+
+static void run_mark(const void *data)
+{
+    timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    (*(Event *const *)data)->time = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void run_graph(const void *data)
+{
+    for (const Kept &k : (*(Graph *const *)data)->work)
+        k.run(k.data.data());
 }
 
 extern "C" {
@@ -247,6 +306,7 @@ int cuMemFree_v2(Address p)
 {
     if (!current || !current->retained)
         return EMU_NO_CONTEXT;
+    flush_all();
     emu_memory_free((void *)(uintptr_t)p);
     return emu_gone(EMU_MEMORY), 0;
 }
@@ -296,13 +356,20 @@ int cuMemcpyDtoHAsync_v2(void *dst, Address src, size_t bytes, void *stream)
 
 int cuStreamCreate(void **stream, unsigned)
 {
+    EmuStream *s;
+
     ENTER("cuStreamCreate");
     emu_made(EMU_STREAM);
-    return *stream = new EmuStream { 0, 0, NULL }, 0;
+    s = new EmuStream {};
+    s->late = (int)emu_setting("EMU_LATE", 0) == (streams.empty() ? 1 : 2);
+    streams.insert(s);
+    return *stream = s, 0;
 }
 
 int cuStreamDestroy_v2(void *stream)
 {
+    flush_all();
+    streams.erase((EmuStream *)stream);
     delete (EmuStream *)stream;
     return emu_gone(EMU_STREAM), 0;
 }
@@ -312,6 +379,7 @@ int cuStreamSynchronize(void *stream)
     EmuStream *s = stream_of(stream);
 
     ENTER("cuStreamSynchronize");
+    flush(s, s->submitted);
     return s->capturing ? spoil(s) : 0;
 }
 
@@ -319,28 +387,45 @@ int cuEventCreate(void **event, unsigned)
 {
     ENTER("cuEventCreate");
     emu_made(EMU_EVENT);
-    return *event = new Event { 0 }, 0;
+    return *event = new Event {}, 0;
 }
 
 int cuEventDestroy_v2(void *event)
 {
+    flush_all();
     delete (Event *)event;
     return emu_gone(EMU_EVENT), 0;
 }
 
-int cuEventRecord(void *event, void *)
+int cuEventRecord(void *event, void *stream)
 {
-    timespec t;
+    EmuStream *s = stream_of(stream);
+    Event *e     = (Event *)event;
 
     ENTER("cuEventRecord");
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    ((Event *)event)->time = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    emu_submit(s, run_mark, &e, sizeof(e));
+    e->stream = s;
+    e->at     = s->submitted;
+    return 0;
+}
+
+/* Waits for what the event stands for now; nothing when it was never recorded. */
+int cuStreamWaitEvent(void *stream, void *event, unsigned)
+{
+    EmuStream *s = stream_of(stream);
+
+    ENTER("cuStreamWaitEvent");
+    if (s->capturing)
+        return spoil(s);
+    if (((Event *)event)->stream)
+        emu_submit(s, run_wait, event, sizeof(Event));
     return 0;
 }
 
 int cuEventElapsedTime(float *ms, void *from, void *to)
 {
     ENTER("cuEventElapsedTime");
+    flush_all();
     *ms = (float)(1e3 * (((Event *)to)->time - ((Event *)from)->time));
     return 0;
 }
@@ -409,7 +494,9 @@ int cuStreamBeginCapture_v2(void *stream, int)
     ENTER("cuStreamBeginCapture");
     if (s->capturing)
         return EMU_CAPTURE_BROKEN;
-    *s = { 1, 0, new Graph };
+    s->capturing = 1;
+    s->broken    = 0;
+    s->captured  = new Graph;
     return 0;
 }
 
@@ -419,7 +506,8 @@ int cuStreamEndCapture(void *stream, void **graph)
     Graph *g     = s->captured;
     int bad      = s->broken || emu_fault("cuStreamEndCapture");
 
-    *s = { 0, 0, NULL };
+    s->capturing = s->broken = 0;
+    s->captured  = NULL;
     if (bad) {
         delete g;
         return *graph = NULL, EMU_CAPTURE_BROKEN;
@@ -435,18 +523,15 @@ int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long)
     return *exec = new Graph(*(Graph *)graph), 0;
 }
 
-int cuGraphLaunch(void *exec, void *)
+int cuGraphLaunch(void *exec, void *stream)
 {
     ENTER("cuGraphLaunch");
-    emu_memory_open();
-    for (const Kept &k : ((Graph *)exec)->work)
-        k.run(k.data.data());
-    emu_memory_close();
-    return 0;
+    return emu_submit(stream_of(stream), run_graph, &exec, sizeof(exec)), 0;
 }
 
 int cuGraphExecDestroy(void *exec)
 {
+    flush_all();
     delete (Graph *)exec;
     return emu_gone(EMU_EXEC), 0;
 }
@@ -544,7 +629,7 @@ ABSENT(cuDeviceComputeCapability) ABSENT(cuCtxSetLimit) ABSENT(cuMemAllocPitch_v
 ABSENT(cuMemAllocManaged) ABSENT(cuMemcpy) ABSENT(cuMemcpyAsync) ABSENT(cuMemcpy2D_v2)
 ABSENT(cuMemcpyHtoD_v2) ABSENT(cuMemcpyDtoH_v2) ABSENT(cuMemcpyDtoD_v2)
 ABSENT(cuMemcpyDtoDAsync_v2) ABSENT(cuDevicePrimaryCtxReset) ABSENT(cuStreamQuery)
-ABSENT(cuStreamAddCallback) ABSENT(cuStreamWaitEvent) ABSENT(cuCtxGetCurrent)
+ABSENT(cuStreamAddCallback) ABSENT(cuCtxGetCurrent)
 ABSENT(cuEventSynchronize) ABSENT(cuEventQuery) ABSENT(cuLinkCreate) ABSENT(cuLinkAddData)
 ABSENT(cuLinkComplete) ABSENT(cuLinkDestroy) ABSENT(cuModuleGetGlobal)
 ABSENT(cuTexObjectCreate) ABSENT(cuTexObjectDestroy) ABSENT(cuGLGetDevices_v2)

@@ -12,6 +12,8 @@
  *   EMU_MEMORY     bytes of memory (4 GiB)
  *   EMU_NO_IMAGE   not 0: no kernel fits the device
  *   EMU_APART      not 0: the host's code faults at memory of the device (slow)
+ *   EMU_LATE       1: work of the first stream is done as late as may be, when something
+ *                  waits for it; 2: that of the others is; 0: all is done as it comes (0)
  *   EMU_FAIL_AT    the call of this number fails, counted from 1 (none)
  *
  * Tests find the functions of the last part by name.
@@ -75,7 +77,7 @@ size_t emu_memory_used(void);
 void emu_memory_open(void);
 void emu_memory_close(void);
 
-/** The stream: work is done as it comes, or kept while a graph is captured. */
+/** A stream: work is done as it comes, or late, or kept while a graph is captured. */
 typedef struct EmuStream EmuStream;
 
 /** Do run(data), or keep it with a copy of data. */

@@ -197,33 +197,10 @@ static int cpu_sync(LvDevice *dev)
     return 0;
 }
 
-static size_t read_number(const char *path, const char *key)
-{
-    FILE *f = fopen(path, "r");
-    char line[256];
-    unsigned long long v = 0;
-    size_t len = strlen(key), found = SIZE_MAX;
-
-    while (f && fgets(line, sizeof(line), f))
-        if (!strncmp(line, key, len) && sscanf(line + len, "%llu", &v) == 1)
-            found = (size_t)v;
-    if (f)
-        fclose(f);
-    return found;
-}
-
-/* What the kernel counts as available, within the control group's limit. */
 static size_t cpu_available(const LvDevice *dev)
 {
-    size_t kib   = read_number("/proc/meminfo", "MemAvailable:");
-    size_t limit = read_number("/sys/fs/cgroup/memory.max", "");
-    size_t used  = read_number("/sys/fs/cgroup/memory.current", "");
-    size_t free_bytes = kib > SIZE_MAX / 1024 ? SIZE_MAX : kib * 1024;
-
     (void)dev;
-    if (limit != SIZE_MAX && used != SIZE_MAX)
-        free_bytes = LV_MIN(free_bytes, limit > used ? limit - used : 0);
-    return free_bytes;
+    return lv_host_available();
 }
 
 static int cpu_reserve(LvDevice *dev, size_t bytes)

@@ -38,8 +38,9 @@ int lv_dnn_has_i8(const LvDnn *dnn);
 /**
  * C[m,n] = A[m,k] B[k,n] (+ bias[n]) (+ C)
  * A and B of one type, f32 or bf16; C f32, or bf16 when A and B are; or A of unsigned
- * bytes, B of signed ones and C of 32-bit integers. B packed (lv_pack_*). A and C are dense: oneDNN 2.6 has no fast product for rows that lie
- * further apart than they are long.
+ * bytes, B of signed ones and C of 32-bit integers. B packed (lv_pack_*). A and C are
+ * dense: oneDNN 2.6 has no fast product for rows that lie further apart than they are
+ * long.
  */
 typedef struct LvGemmDesc {
     int m, n, k;

@@ -188,6 +188,72 @@ static int cuda_download(LvDevice *dev, void *dst, const void *src, size_t bytes
     return ret ? lv_cuda_check(cu, ret, "download") : cuda_sync(dev);
 }
 
+/* Copies of weights */
+
+static int make_event(LvCuda *cu, CuEvent *e, unsigned flags)
+{
+    return lv_cuda_check(cu, cu->drv.event_create(e, flags), "an event");
+}
+
+static int start_copies(LvCuda *cu)
+{
+    int ret = cu->copies ? 0 : lv_cuda_check(cu, cu->drv.stream_create(&cu->copies,
+                                             CU_STREAM_FREE), "a stream");
+
+    if (ret >= 0 && !cu->worked)
+        ret = make_event(cu, &cu->worked, CU_EVENT_NO_TIME);
+    for (int i = 0; i < LV_SLOTS && ret >= 0; i++)
+        if (!cu->came[i])
+            ret = make_event(cu, &cu->came[i], CU_EVENT_NO_TIME);
+    return ret;
+}
+
+static int cuda_fetch(LvDevice *dev, int slot, void *dst, const LvCopy *copy, int nb)
+{
+    LvCuda *cu = lv_cuda(dev);
+    int ret    = 0, failed;
+
+    use(dev);
+    if (!cu->came[LV_SLOTS - 1] && (ret = start_copies(cu)) < 0)
+        return ret;
+    if (!(failed = cu->drv.event_record(cu->worked, cu->stream)))
+        failed = cu->drv.stream_wait(cu->copies, cu->worked, 0);
+    for (int i = 0; i < nb && !failed; i++)
+        failed = cu->drv.upload((CuAddress)(uintptr_t)dst + copy[i].at, copy[i].src,
+                                copy[i].bytes, cu->copies);
+    if (!failed)
+        failed = cu->drv.event_record(cu->came[slot], cu->copies);
+    return lv_cuda_check(cu, failed, "a copy of weights");
+}
+
+static int cuda_fetched(LvDevice *dev, int slot)
+{
+    LvCuda *cu = lv_cuda(dev);
+
+    use(dev);
+    return lv_cuda_check(cu, cu->drv.stream_wait(cu->stream, cu->came[slot], 0),
+                         "a copy of weights");
+}
+
+static void cuda_settle(LvDevice *dev)
+{
+    use(dev);
+    if (lv_cuda(dev)->copies)
+        lv_cuda(dev)->drv.stream_sync(lv_cuda(dev)->copies);
+}
+
+static void free_copies(LvCuda *cu)
+{
+    cuda_settle(&cu->dev);
+    for (int i = 0; i < LV_SLOTS; i++)
+        if (cu->came[i])
+            cu->drv.event_destroy(cu->came[i]);
+    if (cu->worked)
+        cu->drv.event_destroy(cu->worked);
+    if (cu->copies)
+        cu->drv.stream_destroy(cu->copies);
+}
+
 static void cuda_pin(LvDevice *dev, void *host, size_t bytes)
 {
     use(dev);
@@ -210,7 +276,7 @@ static int make_marks(LvCuda *cu, int n)
         return lv_fail(cu->dev.msg, LV_ERR(ENOMEM), "cuda: out of memory");
     cu->marks = more;
     while (cu->nb_marks <= n && ret >= 0) {
-        ret = lv_cuda_check(cu, cu->drv.event_create(&more[cu->nb_marks], 0), "an event");
+        ret = make_event(cu, &more[cu->nb_marks], 0);
         cu->nb_marks += ret >= 0;
     }
     return ret;
@@ -316,6 +382,7 @@ static void cuda_close(LvDevice *dev)
         lv_cuda_forget(cu, NULL, 0);
         lv_cuda_free_gemms(cu);
         free_marks(cu);
+        free_copies(cu);
         cuda_free(dev, cu->workspace);
         if (cu->lt)
             cu->drv.lt.destroy(cu->lt);
@@ -351,7 +418,8 @@ static const LvOpTable run = {
 
 static const LvDeviceFns fns = {
     .name = "cuda", .close = cuda_close, .alloc = cuda_alloc, .free = cuda_free,
-    .upload = cuda_upload, .download = cuda_download, .pin = cuda_pin,
+    .upload = cuda_upload, .download = cuda_download, .fetch = cuda_fetch,
+    .fetched = cuda_fetched, .settle = cuda_settle, .pin = cuda_pin,
     .unpin = cuda_unpin, .sync = cuda_sync, .mark = cuda_mark, .between = cuda_between,
     .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
     .record = cuda_record, .recorded = cuda_recorded, .replay = cuda_replay,

@@ -4,9 +4,9 @@
  * What the files of the CUDA device share.
  * Floor F2 (backend): knows ops, never graphs.
  *
- * All work goes to one stream, in order. Run entries neither allocate nor wait, so
- * that a whole program can be captured. Sums over blocks are made of partial sums in
- * scratch, in the order of blocks: the same bits every time.
+ * All work goes to one stream, in order; another one fetches weights. Run entries neither
+ * allocate nor wait, so that a whole program can be captured. Sums over blocks are made
+ * of partial sums in scratch, in the order of blocks: the same bits every time.
  */
 
 #ifndef LINVIDEO_BACKEND_CUDA_CUDA_H
@@ -38,6 +38,8 @@ typedef struct LvCuda {
     CuContext ctx;
     int foreign;                 ///< 1: ctx is the caller's
     CuStream stream;
+    CuStream copies;             ///< of fetch(); NULL before the first
+    CuEvent worked, came[LV_SLOTS]; ///< work before a fetch, the last copies of a slot
     CuStream out_stream;         ///< the caller's, for deliver()
     int recording;               ///< 1: what fails is run once more, without recording
     CuModule module[LV_FILE_NB];

@@ -38,6 +38,7 @@ enum {
     CU_ATTR_SHARED       = 97, ///< bytes a block may have
     CU_FUNC_SHARED       = 8,  ///< of a function: bytes of dynamic memory allowed
     CU_STREAM_FREE       = 1,  ///< not ordered with the default stream
+    CU_EVENT_NO_TIME     = 2,
     CU_CAPTURE_RELAXED   = 2,
 };
 
@@ -67,6 +68,8 @@ enum {
     X(stream_create, cuStreamCreate, (CuStream *stream, unsigned flags))            \
     X(stream_destroy, cuStreamDestroy_v2, (CuStream stream))                        \
     X(stream_sync, cuStreamSynchronize, (CuStream stream))                          \
+    X(stream_wait, cuStreamWaitEvent, (CuStream stream, CuEvent event,              \
+                                       unsigned flags))                             \
     X(event_create, cuEventCreate, (CuEvent *event, unsigned flags))                \
     X(event_destroy, cuEventDestroy_v2, (CuEvent event))                            \
     X(event_record, cuEventRecord, (CuEvent event, CuStream stream))                \
