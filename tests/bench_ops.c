@@ -5,7 +5,8 @@
  *
  *     bench_ops DEVICE [OP]
  *
- * LV_BENCH_SMALL=1 in the environment cuts the shapes down, to try the program.
+ * LV_BENCH_SMALL=1 in the environment cuts the shapes down, to try the program;
+ * LV_TEST_NEWEST=80 does without kernels that need more than compute capability 8.0.
  *
  * For each: microseconds, GB/s of tensors read and written once, TFLOP/s of products.
  * Runs follow one another without waiting between them; the shortest of three rounds
@@ -221,10 +222,11 @@ static int bench(LvDevice *dev, int row)
 int main(int argc, char **argv)
 {
     const LvMsg msg = { say, NULL, LV_MSG_WARNING };
+    const LvDeviceOptions opt = { .newest = ops_newest() };
     LvDevice *dev;
     int ret = 0;
 
-    if (argc < 2 || lv_device_open(&dev, argv[1], NULL, &msg) < 0) {
+    if (argc < 2 || lv_device_open(&dev, argv[1], &opt, &msg) < 0) {
         fprintf(stderr, "usage: bench_ops DEVICE [OP]\n");
         return 1;
     }

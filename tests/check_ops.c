@@ -9,6 +9,7 @@
  *
  * LV_TEST_DEVICE=cuda in the environment runs the list on that device instead. It
  * stays open from case to case, and does not survive a fork: CK_FORK=no.
+ * LV_TEST_NEWEST=80 does without kernels that need more than compute capability 8.0.
  * LV_TEST_GUARD=0 leaves no guard bytes behind tensors, for a device that finds itself
  * what is written or read there.
  */
@@ -69,7 +70,8 @@ static const char *other_name(void)
 
 static LvDevice *open_other(void)
 {
-    int ret = other ? 0 : lv_device_open(&other, other_name(), NULL, &keep);
+    const LvDeviceOptions opt = { .newest = ops_newest() };
+    int ret = other ? 0 : lv_device_open(&other, other_name(), &opt, &keep);
 
     ck_assert_msg(ret == 0, "device %s: %d, %s", other_name(), ret, last_line);
     return other;

@@ -207,6 +207,12 @@ static const Row rows[] = {
     { LV_OP_ATTN, KEYB | STATS,       "ff bb", "x", 0, 0, { 33, 40, 2, 12, 0, 0, 2 } },
     { LV_OP_ATTN, KEYB | STATS,       "ff bb", "nx", 0, 0, { 200, 130, 2, 64, 0, 0, 2 } },
     { LV_OP_ATTN, KEYB | STATS,       "ff bf", "nx", 0, 0, { 150, 70, 1, 128, 0, 0, 2 } },
+    { LV_OP_ATTN, STATS,              "ff bb", "n", 0, 0, { 1, 1, 1, 128, 0, 0, 2 } },
+    { LV_OP_ATTN, STATS,              "ff bb", "n", 0, 0, { 65, 881, 1, 128 } },
+    { LV_OP_ATTN, STATS,              "ff bb bf", "n", 0, 0, { 131, 145, 3, 64, 0, 0, 3 } },
+    { LV_OP_ATTN, 0,                  "ff bb", "nl", 200, 0, { 257, 353, 3, 128, 0, 0, 2 } },
+    { LV_OP_ATTN, KEYB | STATS,       "ff bb", "nmx", 0, 0, { 140, 400, 2, 128, 0, 0, 2 } },
+    { LV_OP_ATTN, STATS,              "ff bb", "n", 0, 0, { 420, 1153, 1, 64 } },
 
     /* L H D P map batch; types qkv w o */
     { LV_OP_LINATTN, FIX,         "fff bbb", "n", 0, 0, { 1, 1, 12, 5, HEDGE } },
@@ -1309,4 +1315,11 @@ const char *ops_case_text(char *buf, size_t size, const OpsCase *c)
                  c->n[0], c->n[1], c->n[2], c->n[3], c->n[4], c->n[5], c->n[6], c->n[7],
                  c->n[8]);
     return buf;
+}
+
+int ops_newest(void)
+{
+    const char *newest = getenv("LV_TEST_NEWEST");
+
+    return newest ? atoi(newest) : 0;
 }

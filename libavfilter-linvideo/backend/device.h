@@ -97,6 +97,8 @@ typedef struct LvDeviceOptions {
     int threads;     ///< 0: one for each core this process may use
     const char *isa; ///< leaves of the cpu: NULL (best), "c", "avx2", "avx512"
     int index;       ///< of several of a kind; lv_device_open() takes it from the name
+    int newest;      ///< cuda: kernels that need a later compute capability than this, 80
+                     ///< for 8.0, are not used; 0: all that run are. For measuring
 } LvDeviceOptions;
 
 /**
