@@ -417,17 +417,19 @@ static Pending *pending_of(float *c, int n)
     return &t->pending.back();
 }
 
-static void add_product(const Group *g, float *c)
+/* Take the running thread's part of a product; others may be at the next one, but not
+ * have made it. */
+static void add_product(const Group *g, uint32_t number, float *c, int n, int add)
 {
-    Pending *p = pending_of(c, g->n);
+    Pending *p = pending_of(c, n);
     int t = emu_now.thread % GROUP, row = t / 32 * 16 + t % 32 / 4, col = t % 4 * 2;
 
-    for (int i = 0; i < g->n / 2; i++) {
+    for (int i = 0; i < n / 2; i++) {
         double sum = g->sum[row + i % 4 / 2 * 8][i / 4 * 8 + col + i % 2];
-        p->value[(size_t)i] = (float)((g->add ? p->value[(size_t)i] : 0) + sum);
+        p->value[(size_t)i] = (float)((add ? p->value[(size_t)i] : 0) + sum);
     }
     p->group  = threads[emu_now.thread].open;
-    p->number = g->number;
+    p->number = number;
 }
 
 struct Made {
@@ -462,7 +464,7 @@ void emu_product(float *c, int n, const uint32_t *a, uint64_t a_at, uint64_t b_a
     } else {
         emu_wait_until(product_made, &made);
     }
-    add_product(g, c);
+    add_product(g, made.number + 1, c, n, add);
 }
 
 void products_commit(void)
