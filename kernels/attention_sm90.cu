@@ -38,6 +38,8 @@ typedef struct Maps {
     const LvTileMap *q, *k, *v;
 } Maps;
 
+#if LV_HOPPER
+
 /* Shared memory: queries, tiles of keys, tiles of values, then barriers. */
 template <int D, int NT, int STAGES> struct Room {
     enum { QUERIES = ROWS * D * 2, TILE = NT * D * 2 };
@@ -402,11 +404,14 @@ static __device__ void forward(const LvAttnArgs &a, const Maps &m)
     }
 }
 
-/* Other devices are never given these kernels. */
-#if LV_HOPPER
-#define FORWARD(...) forward<__VA_ARGS__>
-#else
-#define FORWARD(...) [](const LvAttnArgs &, const Maps &) { __trap(); }
+#else /* a device that is never given these kernels */
+
+template <int D, int NT, int STAGES>
+static __device__ void forward(const LvAttnArgs &, const Maps &)
+{
+    __trap();
+}
+
 #endif
 
 #define ATTENTION extern "C" __global__ void __launch_bounds__(THREADS, 1)
@@ -417,12 +422,12 @@ ATTENTION lv_attn_sm90_d64(ATTENTION_ARGS)
 {
     const Maps m = { &q, &k, &v };
 
-    FORWARD(64, 144, 4)(a, m);
+    forward<64, 144, 4>(a, m);
 }
 
 ATTENTION lv_attn_sm90_d128(ATTENTION_ARGS)
 {
     const Maps m = { &q, &k, &v };
 
-    FORWARD(128, 176, 2)(a, m);
+    forward<128, 176, 2>(a, m);
 }

@@ -21,7 +21,8 @@
 
 typedef unsigned long long Address;
 
-enum { MAX_ARGS = 32, ARG_ALIGN = 64, ARG_BYTES = 4096, MAX_GRID = 65535, MAX_BLOCK_BYTES = 227 << 10 };
+enum { MAX_ARGS = 32, ARG_ALIGN = 64, ARG_BYTES = 4096 };
+enum { MAX_GRID = 65535, MAX_BLOCK_BYTES = 227 << 10 };
 
 /* What the driver gives out; a handle is its address. */
 struct Context { int retained; };

@@ -60,8 +60,6 @@ static inline void product_held(float (*c)[4], const uint32_t *a, uint64_t b)
     emu_product(*c, N, a, 0, b, 1, 1);
 }
 
-static inline void __trap(void) { abort(); }
-
 /* For the emulator itself */
 
 /** Let the running fibre wait until ready(of) is not 0. */
