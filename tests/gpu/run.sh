@@ -55,5 +55,7 @@ else
     printf '\n== no compute-sanitizer here\n'
 fi
 step "time of ops at the shapes of training" "$dir/bench_ops" "$device"
+step "softmax attention without kernels for 9.0 alone" \
+    env LV_TEST_NEWEST=80 "$dir/bench_ops" "$device" attn
 step "time of networks" "$linvideo" bench --device "$device" --ops $small
 exit $result
