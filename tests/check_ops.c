@@ -9,7 +9,8 @@
  *
  * LV_TEST_DEVICE=cuda in the environment runs the list on that device instead. It
  * stays open from case to case, and does not survive a fork: CK_FORK=no.
- * LV_TEST_NEWEST=80 does without kernels that need more than compute capability 8.0.
+ * LV_TEST_NEWEST=80 does without kernels that need more than compute capability 8.0,
+ * LV_TEST_OP=attn without the cases of other ops.
  * LV_TEST_GUARD=0 leaves no guard bytes behind tensors, for a device that finds itself
  * what is written or read there.
  */
@@ -626,12 +627,19 @@ static int runs_here(const OpsCase *c)
     return here;
 }
 
+static int is_wanted(int op)
+{
+    const char *only = getenv("LV_TEST_OP");
+
+    return !only || !strcmp(only, lv_op_info(op)->name);
+}
+
 /* Test number: row. */
 START_TEST(cases)
 {
     for (int i = ops_row_start(_i); i < ops_row_start(_i + 1); i++) {
         OpsCase c = ops_case(i);
-        if (runs_here(&c))
+        if (is_wanted(c.op) && runs_here(&c))
             check_case(&c);
     }
 }

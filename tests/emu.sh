@@ -115,5 +115,7 @@ shows "auto is the cpu with an old device" 'device: cpu \(.*\); .*8\.0 is needed
 
 export LV_TEST_DEVICE=cuda LV_TEST_GUARD=0 CK_FORK=no CK_DEFAULT_TIMEOUT=0
 succeeds "check_ops on the emulated GPU" "$build/tests/check_ops"
+succeeds "softmax attention without kernels for 9.0 alone" \
+    env LV_TEST_NEWEST=80 LV_TEST_OP=attn CK_RUN_CASE=cases "$build/tests/check_ops"
 succeeds "check_post on the emulated GPU" env CK_RUN_CASE=device "$build/tests/check_post"
 finish

@@ -3,11 +3,11 @@
  *
  * The wrappers of lv_hopper.cuh on the CPU; part of emu.h.
  *
- * A box is there as soon as it is copied, but only who has waited for its barrier may
- * use it, and only who knows, by a barrier, that the products which read a place are over
- * may copy to it: each warp knows of others what barriers have told it, and every chunk of
- * a tile who wrote and read it last. Products land when they are waited for; until then
- * their accumulators hold NaNs.
+ * Products read only what boxes have brought. A box is there as soon as it is copied, but
+ * only who has waited for its barrier may use it, and only who knows, by a barrier, that
+ * the products which read a place are over may copy to it: each warp knows of others what
+ * barriers have told it, and every chunk of a tile who wrote and read it last. Products
+ * land when they are waited for; until then their accumulators hold NaNs.
  */
 
 #ifndef LINVIDEO_TESTS_EMU_HOPPER_H

@@ -56,6 +56,7 @@ else
 fi
 step "time of ops at the shapes of training" "$dir/bench_ops" "$device"
 step "softmax attention without kernels for 9.0 alone" \
-    env LV_TEST_NEWEST=80 "$dir/bench_ops" "$device" attn
+    env LV_TEST_NEWEST=80 LV_TEST_OP=attn CK_RUN_CASE="${CK_RUN_CASE:-cases}" "$dir/check_ops"
+step "its time" env LV_TEST_NEWEST=80 "$dir/bench_ops" "$device" attn
 step "time of networks" "$linvideo" bench --device "$device" --ops $small
 exit $result
