@@ -207,12 +207,6 @@ static const Row rows[] = {
     { LV_OP_ATTN, KEYB | STATS,       "ff bb", "x", 0, 0, { 33, 40, 2, 12, 0, 0, 2 } },
     { LV_OP_ATTN, KEYB | STATS,       "ff bb", "nx", 0, 0, { 200, 130, 2, 64, 0, 0, 2 } },
     { LV_OP_ATTN, KEYB | STATS,       "ff bf", "nx", 0, 0, { 150, 70, 1, 128, 0, 0, 2 } },
-    { LV_OP_ATTN, STATS,              "ff bb", "n", 0, 0, { 1, 1, 1, 128, 0, 0, 2 } },
-    { LV_OP_ATTN, STATS,              "ff bb", "n", 0, 0, { 65, 881, 1, 128 } },
-    { LV_OP_ATTN, STATS,              "ff bb bf", "n", 0, 0, { 131, 145, 3, 64, 0, 0, 3 } },
-    { LV_OP_ATTN, 0,                  "ff bb", "nl", 200, 0, { 257, 353, 3, 128, 0, 0, 2 } },
-    { LV_OP_ATTN, KEYB | STATS,       "ff bb", "nmx", 0, 0, { 140, 400, 2, 128, 0, 0, 2 } },
-    { LV_OP_ATTN, STATS,              "ff bb", "n", 0, 0, { 420, 1153, 1, 64 } },
 
     /* L H D P map batch; types qkv w o */
     { LV_OP_LINATTN, FIX,         "fff bbb", "n", 0, 0, { 1, 1, 12, 5, HEDGE } },
@@ -568,6 +562,14 @@ static const Row rows[] = {
     { LV_OP_CONV3, B | ON1 | FIX, "ffff bbbb", "n", 0, 0, { 1, 8, 9, 8, 16, 3, 1, 1, 2 } },
     { LV_OP_CONV3, B | FIX,       "ffff bbbb", "nl", 0, 0, { 4, 6, 5, 8, 8, 3, 1, 2, 1 } },
     { LV_OP_CONV3, B | ON1,       "ffff bbbb", "n", 0, 0, { 2, 6, 5, 24, 8, 3, 1, 2, 1 } },
+
+    /* ATTN once more, behind all others: the number of a case is its seed */
+    { LV_OP_ATTN, STATS,              "ff bb", "n", 0, 0, { 1, 1, 1, 128, 0, 0, 2 } },
+    { LV_OP_ATTN, STATS,              "ff bb", "n", 0, 0, { 65, 881, 1, 128 } },
+    { LV_OP_ATTN, STATS,              "ff bb bf", "n", 0, 0, { 131, 145, 3, 64, 0, 0, 3 } },
+    { LV_OP_ATTN, 0,                  "ff bb", "nl", 200, 0, { 257, 353, 3, 128, 0, 0, 2 } },
+    { LV_OP_ATTN, KEYB | STATS,       "ff bb", "nmx", 0, 0, { 140, 400, 2, 128, 0, 0, 2 } },
+    { LV_OP_ATTN, STATS,              "ff bb", "n", 0, 0, { 420, 1153, 1, 64 } },
 };
 
 char ops_role(int op, int t)
