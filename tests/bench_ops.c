@@ -5,7 +5,8 @@
  *
  *     bench_ops DEVICE [OP]
  *
- * LV_BENCH_SMALL=1 in the environment cuts the shapes down, to try the program.
+ * LV_BENCH_SMALL=1 in the environment cuts the shapes down, to try the program;
+ * LV_TEST_NEWEST=90 takes kernels for compute capability 9.0 that are not in use yet.
  *
  * For each: microseconds, GB/s of tensors read and written once, TFLOP/s of products.
  * Runs follow one another without waiting between them; the shortest of three rounds
@@ -63,6 +64,7 @@ static const struct {
     { LV_OP_ATTN_DX, KEYB, "bbbb", { 420, 32, 6, 64, 0, 0, N } },
     { LV_OP_ATTN, 0, "bb", { 8192, 8192, 12, 128, 0, 0, 1 } },
     { LV_OP_ATTN_DX, 0, "bbbb", { 8192, 8192, 12, 128, 0, 0, 1 } },
+    { LV_OP_ATTN, 0, "bb", { 32760, 32760, 12, 128, 0, 0, 1 } },
     { LV_OP_LINATTN, FULL, "bfb", { 420, 6, 64, 64, LV_MAP_HEDGEHOG, N } },
     { LV_OP_LINATTN_DX, 0, "bfbbb", { 420, 6, 64, 64, LV_MAP_HEDGEHOG, N } },
     { LV_OP_LINATTN, 0, "bbb", { 32760, 12, 128, 64, LV_MAP_HEDGEHOG, 1 } },
@@ -221,10 +223,11 @@ static int bench(LvDevice *dev, int row)
 int main(int argc, char **argv)
 {
     const LvMsg msg = { say, NULL, LV_MSG_WARNING };
+    const LvDeviceOptions opt = { .newest = ops_newest() };
     LvDevice *dev;
     int ret = 0;
 
-    if (argc < 2 || lv_device_open(&dev, argv[1], NULL, &msg) < 0) {
+    if (argc < 2 || lv_device_open(&dev, argv[1], &opt, &msg) < 0) {
         fprintf(stderr, "usage: bench_ops DEVICE [OP]\n");
         return 1;
     }

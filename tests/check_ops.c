@@ -9,6 +9,8 @@
  *
  * LV_TEST_DEVICE=cuda in the environment runs the list on that device instead. It
  * stays open from case to case, and does not survive a fork: CK_FORK=no.
+ * LV_TEST_NEWEST=90 takes kernels for compute capability 9.0 that are not in use yet,
+ * LV_TEST_OP=attn without the cases of other ops.
  * LV_TEST_GUARD=0 leaves no guard bytes behind tensors, for a device that finds itself
  * what is written or read there.
  */
@@ -69,7 +71,8 @@ static const char *other_name(void)
 
 static LvDevice *open_other(void)
 {
-    int ret = other ? 0 : lv_device_open(&other, other_name(), NULL, &keep);
+    const LvDeviceOptions opt = { .newest = ops_newest() };
+    int ret = other ? 0 : lv_device_open(&other, other_name(), &opt, &keep);
 
     ck_assert_msg(ret == 0, "device %s: %d, %s", other_name(), ret, last_line);
     return other;
@@ -624,12 +627,19 @@ static int runs_here(const OpsCase *c)
     return here;
 }
 
+static int is_wanted(int op)
+{
+    const char *only = getenv("LV_TEST_OP");
+
+    return !only || !strcmp(only, lv_op_info(op)->name);
+}
+
 /* Test number: row. */
 START_TEST(cases)
 {
     for (int i = ops_row_start(_i); i < ops_row_start(_i + 1); i++) {
         OpsCase c = ops_case(i);
-        if (runs_here(&c))
+        if (is_wanted(c.op) && runs_here(&c))
             check_case(&c);
     }
 }

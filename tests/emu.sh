@@ -23,7 +23,7 @@ planted() {
 
 # The emulator's own eyes
 
-for kernel in fine_turn fine_warp fine_async; do
+for kernel in fine_turn fine_warp fine_async fine_box; do
     succeeds "nothing in $kernel" "$build/tests/emu/planted" $kernel
 done
 planted read_behind 'read outside of memory of the device'
@@ -43,6 +43,11 @@ planted race_read 'shared memory is read while it is written'
 planted race_back 'shared memory is written while it is read'
 planted race_async 'shared memory is written while it is read'
 planted early_async 'shared memory is read while it is written'
+planted early_box 'shared memory is read while it is written'
+planted race_box 'shared memory is written while it is read'
+planted lost_box 'nobody waits for a product'
+planted other_box 'threads of a warpgroup are at different products'
+planted unmade_box 'a barrier that nobody made'
 
 # Machines that won't do
 
@@ -114,5 +119,7 @@ for name in pipeline api; do
     succeeds "frames in memory of the emulated GPU: check_$name" \
         env CK_RUN_CASE=device "$build/tests/check_$name"
 done
+succeeds "softmax attention for 9.0 alone" \
+    env LV_TEST_NEWEST=90 LV_TEST_OP=attn CK_RUN_CASE=cases "$build/tests/check_ops"
 succeeds "check_post on the emulated GPU" env CK_RUN_CASE=device "$build/tests/check_post"
 finish

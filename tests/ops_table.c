@@ -562,6 +562,14 @@ static const Row rows[] = {
     { LV_OP_CONV3, B | ON1 | FIX, "ffff bbbb", "n", 0, 0, { 1, 8, 9, 8, 16, 3, 1, 1, 2 } },
     { LV_OP_CONV3, B | FIX,       "ffff bbbb", "nl", 0, 0, { 4, 6, 5, 8, 8, 3, 1, 2, 1 } },
     { LV_OP_CONV3, B | ON1,       "ffff bbbb", "n", 0, 0, { 2, 6, 5, 24, 8, 3, 1, 2, 1 } },
+
+    /* ATTN on tensor cores once more, behind all others: the number of a case is its seed */
+    { LV_OP_ATTN, STATS,              "bb", "n", 0, 0, { 1, 1, 1, 128, 0, 0, 2 } },
+    { LV_OP_ATTN, STATS,              "bb", "n", 0, 0, { 65, 881, 1, 128 } },
+    { LV_OP_ATTN, STATS,              "bb bf", "n", 0, 0, { 131, 145, 3, 64, 0, 0, 3 } },
+    { LV_OP_ATTN, 0,                  "bb", "nl", 200, 0, { 257, 353, 3, 128, 0, 0, 2 } },
+    { LV_OP_ATTN, KEYB | STATS,       "bb", "nmx", 0, 0, { 140, 400, 2, 128, 0, 0, 2 } },
+    { LV_OP_ATTN, STATS,              "bb", "n", 0, 0, { 420, 1153, 1, 64 } },
 };
 
 char ops_role(int op, int t)
@@ -1309,4 +1317,11 @@ const char *ops_case_text(char *buf, size_t size, const OpsCase *c)
                  c->n[0], c->n[1], c->n[2], c->n[3], c->n[4], c->n[5], c->n[6], c->n[7],
                  c->n[8]);
     return buf;
+}
+
+int ops_newest(void)
+{
+    const char *newest = getenv("LV_TEST_NEWEST");
+
+    return newest ? atoi(newest) : 0;
 }

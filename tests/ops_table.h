@@ -96,4 +96,7 @@ int ops_type_index(int op, int t);
 /** Whether tensor t of an op may be absent. */
 int ops_optional(int op, int t);
 
+/** LvDeviceOptions.newest as LV_TEST_NEWEST in the environment has it, else 0. */
+int ops_newest(void);
+
 #endif /* LINVIDEO_TESTS_OPS_TABLE_H */

@@ -127,6 +127,8 @@ typedef struct LvDeviceOptions {
     void *context;   ///< CUcontext to work in, which outlives the device; NULL: the
                      ///< primary one. The device then is that of the context
     void *stream;    ///< CUstream of it for deliver(); NULL: the default one
+    int newest;      ///< cuda: 90 for kernels too that need compute capability 9.0 and have
+                     ///< not been measured yet; 0: without. For tests and measuring
 } LvDeviceOptions;
 
 /**

@@ -14,7 +14,7 @@ size_t emu_shared_bytes;
 extern "C" {
 
 /* Kernels call it by these two names. */
-alignas(256) unsigned char shared[EMU_SHARED];
+alignas(1024) unsigned char shared[EMU_SHARED];
 extern unsigned char mem[EMU_SHARED] __attribute__((alias("shared")));
 
 /* Shared memory of a size that the kernel says: emu.h puts it into this section. */

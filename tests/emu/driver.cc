@@ -18,10 +18,12 @@
 #include "tests/emu/launch.h"
 #include "tests/emu/memory.h"
 #include "tests/emu/standin.h"
+#include "tests/emu/tilemap.h"
 
 typedef unsigned long long Address;
 
-enum { MAX_ARGS = 32, MAX_GRID = 65535, MAX_BLOCK_BYTES = 227 << 10, MAX_DEVICES = 64 };
+enum { MAX_ARGS = 32, ARG_ALIGN = 64, ARG_BYTES = 4096 };
+enum { MAX_GRID = 65535, MAX_BLOCK_BYTES = 227 << 10, MAX_DEVICES = 64 };
 
 /* What the driver gives out; a handle is its address. */
 struct Context { int retained, device; };
@@ -144,17 +146,19 @@ struct Launch {
 
 static size_t padded(size_t bytes)
 {
-    return (bytes + 15) & ~(size_t)15;
+    return (bytes + ARG_ALIGN - 1) & ~(size_t)(ARG_ALIGN - 1);
 }
 
 static void run_launch(const void *data)
 {
     const Launch *l = (const Launch *)data;
-    char *at = (char *)data + padded(sizeof(*l));
+    const char *from = (const char *)data + padded(sizeof(*l));
+    alignas(ARG_ALIGN) char room[ARG_BYTES];
     void *args[MAX_ARGS];
+    size_t at = 0;
 
     for (int i = 0; l->kernel->sizes[i]; at += padded(l->kernel->sizes[i++]))
-        args[i] = at;
+        args[i] = memcpy(room + at, from + at, l->kernel->sizes[i]);
     emu_launch(l->kernel, l->grid, l->threads, l->shared, args);
 }
 
@@ -483,6 +487,33 @@ int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
         memcpy(data.data() + at, args[i], l.kernel->sizes[i]);
     }
     return emu_submit(s, run_launch, data.data(), data.size()), 0;
+}
+
+/* Maps of bf16 tensors of three dimensions, for boxes of rows of 128 bytes: all that the
+ * kernels take. */
+int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *data,
+                           const uint64_t *dim, const uint64_t *stride,
+                           const uint32_t *box, const uint32_t *step, int interleave,
+                           int swizzle, int, int fill)
+{
+    EmuTileMap m = { EMU_TILE_MAP, data, {}, {}, {} };
+
+    ENTER("cuTensorMapEncodeTiled");
+    if ((uintptr_t)map % 64 || (uintptr_t)data % 16 || type != 9 || rank != 3 ||
+        interleave || swizzle != 3 || fill || box[0] != 64 || box[2] != 1)
+        return EMU_INVALID;
+    for (int i = 0; i < 3; i++) {
+        if (!dim[i] || dim[i] >> 32 || !box[i] || box[i] > 256 || step[i] != 1)
+            return EMU_INVALID;
+        m.dim[i] = (int64_t)dim[i], m.box[i] = (int)box[i];
+    }
+    for (int i = 0; i < 2; i++) {
+        if (stride[i] % 16 || stride[i] >> 40)
+            return EMU_INVALID;
+        m.stride[i] = (int64_t)stride[i];
+    }
+    memcpy(map, &m, sizeof(m));
+    return 0;
 }
 
 /* Graphs */

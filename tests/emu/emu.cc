@@ -69,7 +69,7 @@ typedef struct Copy {
     int there;
 } Copy;
 
-enum State { READY, AT_BLOCK, AT_WARP, DONE };
+enum State { READY, AT_BLOCK, AT_WARP, AT_EVENT, DONE };
 
 typedef struct Fiber {
     void *sp;      /* where it was left */
@@ -78,6 +78,8 @@ typedef struct Fiber {
     int op;        /* of the warp */
     int ops;       /* made so far; tells which half of slot is in use */
     int line;      /* of the source, of the block's barrier it waits at */
+    int (*ready)(const void *of); /* what it waits for AT_EVENT */
+    const void *of;
     std::vector<std::vector<Copy>> groups; /* committed copies, and the open group */
 } Fiber;
 
@@ -102,6 +104,16 @@ int emu_block_barrier(int value, int line)
     all_brought |= value;
     pause_fiber(AT_BLOCK);
     return barrier_value;
+}
+
+void emu_wait_until(int (*ready)(const void *of), const void *of)
+{
+    Fiber *f = &fiber[emu_thread.x];
+
+    f->ready = ready;
+    f->of    = of;
+    if (!ready(of))
+        pause_fiber(AT_EVENT);
 }
 
 void emu_warp_barrier(int op, const void *bring, size_t size)
@@ -248,6 +260,7 @@ static void fiber_main(void)
 {
     running->run(running_args);
     emu_wait(0);
+    emu_hopper_leave();
     pause_fiber(DONE);
 }
 
@@ -300,12 +313,26 @@ static int release_warp(int first)
     return op >= 0;
 }
 
+/* Let those go on for whom what they wait for has come. */
+static int release_events(void)
+{
+    int any = 0;
+
+    for (int i = 0; i < threads; i++)
+        if (fiber[i].state == AT_EVENT && fiber[i].ready(fiber[i].of)) {
+            fiber[i].state = READY;
+            any = 1;
+        }
+    return any;
+}
+
 static int release_block(void)
 {
     int waiting = 0, line = 0;
 
     for (int i = 0; i < threads; i++) {
-        if (fiber[i].state == AT_WARP || fiber[i].state == READY)
+        if (fiber[i].state == AT_WARP || fiber[i].state == AT_EVENT ||
+            fiber[i].state == READY)
             return 0;
         if (fiber[i].state != AT_BLOCK)
             continue;
@@ -315,6 +342,7 @@ static int release_block(void)
         line = fiber[i].line;
     }
     emu_now.block++;
+    emu_hopper_meet();
     barrier_value = all_brought;
     all_brought   = 0;
     for (int i = 0; i < threads; i++)
@@ -350,17 +378,19 @@ static void run_block(void)
 {
     emu_now.first = ++emu_now.block;
     emu_shared_poison();
+    emu_hopper_begin(threads);
     for (int i = 0; i < threads; i += EMU_WARP)
         products[i / EMU_WARP].ops = 0;
     for (int i = 0; i < threads; i++)
         start_fiber(i);
     while (run_ready() < threads) {
-        int any = 0;
+        int any = release_events();
         for (int i = 0; i < threads; i += EMU_WARP)
             any |= release_warp(i);
         if (!any && !release_block())
             emu_fail("threads wait for each other", threads);
     }
+    emu_hopper_end();
 }
 
 void emu_launch(const EmuKernel *kernel, const unsigned grid[3], unsigned block,

@@ -169,6 +169,10 @@ static inline void copy_async(void *dst, const void *src, int there)
 static inline void copy_commit(void) { emu_commit(); }
 template <int n> static inline void copy_wait(void) { emu_wait(n); }
 
+/* Compute capability 9.0 */
+
+#include "tests/emu/hopper.h"
+
 /* Kernels by name */
 
 typedef struct EmuKernel {

@@ -10,20 +10,32 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/cuda/args.h"
 #include "backend/cuda/driver.h"
 
-enum { N = 64, ROOM = 4 * N };
+enum { N = 64, ROOM = 4 * N, BOX_BYTES = 128 * N };
+
+/* The floats as two rows of 64 channels in bf16, for boxes of 64 rows. */
+static int make_map(LvDriver *d, LvTileMap *map, CuAddress x)
+{
+    const uint64_t dim[3] = { N, 2, 1 }, stride[2] = { 2 * N, 4 * N };
+    const uint32_t box[3] = { N, N, 1 }, step[3] = { 1, 1, 1 };
+
+    return d->tile_map(map, CU_TILE_BF16, 3, (void *)(uintptr_t)x, dim, stride, box, step, 0,
+                       CU_TILE_SWIZZLE_128, CU_TILE_FETCH_256, 0);
+}
 
 static int run(LvDriver *d, const char *name)
 {
     char symbol[64];
-    int n = N, *host = &n;
+    int n = N, *host = &n, boxes = strstr(name, "box") != NULL;
     CuAddress x, freed[2];
     CuContext ctx;
     CuStream stream;
     CuModule module;
     CuFunction f;
-    void *args[] = { &x, &n };
+    LvTileMap map;
+    void *args[] = { &x, &n, &map };
     float zeros[N] = { 0 };
     int ret;
 
@@ -33,9 +45,10 @@ static int run(LvDriver *d, const char *name)
         d->module_function(&f, module, symbol) || d->mem_alloc(&x, ROOM) ||
         d->mem_alloc(&freed[0], 8 << 20) || d->mem_alloc(&freed[1], 8 << 20) ||
         d->mem_free(freed[0]) || d->upload(x, zeros, ROOM, stream) ||
-        d->upload(x, &host, sizeof(host), stream))
+        d->upload(x, &host, sizeof(host), stream) || make_map(d, &map, x))
         return -1;
-    ret = d->launch(f, 1, 1, 1, N, 1, 1, 8 * N, stream, args, NULL);
+    ret = d->launch(f, 1, 1, 1, boxes ? 2 * N : N, 1, 1, boxes ? BOX_BYTES + 8 : 8 * N,
+                    stream, args, NULL);
     return ret ? ret : d->stream_sync(stream);
 }
 

@@ -2,17 +2,19 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Kernels with one error each, that the emulated GPU has to find, and a few without.
- * All run in one block of 64 threads, with 512 bytes of shared memory, on n floats.
+ * All run in one block of 64 threads, with 512 bytes of shared memory, on n floats; those
+ * with boxes in one of 128 threads, with room for a box of 64 rows and a barrier.
  */
 
-#include "lv_device.cuh"
+#include "lv_hopper.cuh"
 
 #define LV_KERNELS_PLANTED(X)                                                       \
     X(fine_turn) X(fine_warp) X(fine_async)                                         \
     X(read_behind) X(write_behind) X(read_freed) X(write_host) X(shared_behind)     \
     X(shared_unset) X(shared_unset_fixed) X(misaligned) X(misaligned_shared)        \
     X(other_barriers) X(lost_barrier) X(other_shuffles) X(race_write) X(race_read)  \
-    X(race_back) X(race_async) X(early_async)
+    X(race_back) X(race_async) X(early_async)                                       \
+    X(fine_box) X(early_box) X(race_box) X(lost_box) X(other_box) X(unmade_box)
 
 /* Without errors */
 
@@ -218,4 +220,108 @@ LV_KERNEL lv_early_async(float *x, int n)
     copy_commit();
     __syncthreads();
     x[threadIdx.x % n] = ((float *)shared)[threadIdx.x];
+}
+
+/* Boxes and products of a warpgroup: x x^T, x being 64 rows in bf16 */
+
+enum { BOX = 64, BOX_BYTES = BOX * PANEL_BYTES };
+
+#define LV_BOX_KERNEL(name) LV_KERNEL name(float *x, int n, LV_ARG LvTileMap map)
+
+/* Copy the box, without waiting for it. */
+LV_INLINE uint64_t *start_box(uint4 *box, const LvTileMap *map)
+{
+    uint64_t *b = (uint64_t *)(box + BOX_BYTES / 16);
+
+    if (threadIdx.x == 0) {
+        barrier_make(b, 1);
+        barriers_made();
+        barrier_expect(b, BOX_BYTES);
+        copy_box(box, map, 0, 0, 0, b);
+    }
+    __syncthreads();
+    return b;
+}
+
+LV_INLINE void start_product(float c[BOX / 8][4], const uint4 *box)
+{
+    products_begin();
+    for (int k = 0; k < 4; k++)
+        product_shared<BOX>(c, operand(box, 16) + 2 * k, operand(box, 16) + 2 * k, k > 0);
+    products_commit();
+}
+
+LV_BOX_KERNEL(lv_fine_box)
+{
+    LV_DYNAMIC uint4 shared[];
+    float c[BOX / 8][4];
+
+    barrier_wait(start_box(shared, &map), 0);
+    start_product(c, shared);
+    products_wait<0>();
+    x[threadIdx.x % n] = c[0][0];
+}
+
+/* Nobody waits for the copy. */
+LV_BOX_KERNEL(lv_early_box)
+{
+    LV_DYNAMIC uint4 shared[];
+    float c[BOX / 8][4];
+
+    start_box(shared, &map);
+    start_product(c, shared);
+    products_wait<0>();
+    x[threadIdx.x % n] = c[0][0];
+}
+
+/* The next copy starts while the product may still read. */
+LV_BOX_KERNEL(lv_race_box)
+{
+    LV_DYNAMIC uint4 shared[];
+    float c[BOX / 8][4];
+    uint64_t *b = start_box(shared, &map);
+
+    barrier_wait(b, 0);
+    start_product(c, shared);
+    if (threadIdx.x == 0) {
+        barrier_expect(b, BOX_BYTES);
+        copy_box(shared, &map, 0, 1, 0, b);
+    }
+    products_wait<0>();
+    barrier_wait(b, 1);
+    x[threadIdx.x % n] = c[0][0];
+}
+
+/* Nobody waits for the product. */
+LV_BOX_KERNEL(lv_lost_box)
+{
+    LV_DYNAMIC uint4 shared[];
+    float c[BOX / 8][4];
+
+    barrier_wait(start_box(shared, &map), 0);
+    start_product(c, shared);
+    x[threadIdx.x % n] = c[0][0];
+}
+
+/* A warp takes another operand. */
+LV_BOX_KERNEL(lv_other_box)
+{
+    LV_DYNAMIC uint4 shared[];
+    float c[BOX / 8][4];
+
+    barrier_wait(start_box(shared, &map), 0);
+    products_begin();
+    product_shared<BOX>(c, operand(shared, 16), operand(shared, 16) + threadIdx.x / 96, 0);
+    products_commit();
+    products_wait<0>();
+    x[threadIdx.x % n] = c[0][0];
+}
+
+/* The barrier is not made yet. */
+LV_BOX_KERNEL(lv_unmade_box)
+{
+    LV_DYNAMIC uint4 shared[];
+
+    barrier_wait((uint64_t *)(shared + BOX_BYTES / 16), 0);
+    x[threadIdx.x % n] = map.data[0] > 0;
 }

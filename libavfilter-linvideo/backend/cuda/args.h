@@ -10,6 +10,12 @@
 
 #include <stdint.h>
 
+/** A tensor as the device copies boxes of it, written by the driver (its CUtensorMap).
+ *  Kernels get it by value. */
+typedef struct LvTileMap {
+    uint64_t data[16];
+} __attribute__((aligned(64))) LvTileMap;
+
 /** One operand of a batch of products: where element (row, col) of the matrix of a
  *  sample, head and chunk lies. Strides are in elements. */
 typedef struct LvView {

@@ -2,10 +2,12 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Softmax attention: on tensor cores for bf16 heads of 64 and 128 channels without
- * relative bias, else in f32.
+ * relative bias, else in f32. Forward with kernels of compute capability 9.0 where the
+ * device and this build have it.
  */
 
 #include "backend/cuda/cuda.h"
+#include "config.h"
 
 enum { ANY_ROWS = 32, ANY_WARPS = 8, MAX_HEAD = 256 };
 
@@ -72,6 +74,49 @@ static LvGrid any_grid(int n, int groups, int d, size_t ones)
                                            ones * ANY_WARPS * (size_t)d) };
 }
 
+/* As kernels/attention_sm90.cu has them: rows of an item, of a tile, tiles in each ring. */
+enum { SM90_ROWS = 128, SM90_THREADS = 384, SM90_BARRIERS = 18 };
+
+static const struct {
+    int kernel, tile, stages;
+} sm90[2] = { { LV_K_attn_sm90_d64, 144, 4 }, { LV_K_attn_sm90_d128, 176, 2 } };
+
+/* Scores are scaled after their maximum is known, which a scale below 0 turns round. */
+static int is_sm90(const LvCuda *cu, const LvAttnArgs *a, int d)
+{
+    return HAVE_SM90A && cu->arch == 90 && cu->newest >= 90 &&
+           is_fast(&a->q, &a->rel_bias, d) && a->scale > 0;
+}
+
+/* Map of t [B L,C] for boxes of `rows` rows of a sample by 64 channels. */
+static int make_map(LvCuda *cu, LvTileMap *map, const LvTensor *t, int batch, int rows)
+{
+    const uint64_t c = (uint64_t)t->dim[1], l = (uint64_t)(t->dim[0] / batch);
+    const uint64_t dim[3] = { c, l, (uint64_t)batch }, stride[2] = { 2 * c, 2 * c * l };
+    const uint32_t box[3] = { 64, (uint32_t)rows, 1 }, step[3] = { 1, 1, 1 };
+    int ret = cu->drv.tile_map(map, CU_TILE_BF16, 3, t->data, dim, stride, box, step, 0,
+                               CU_TILE_SWIZZLE_128, CU_TILE_FETCH_256, 0);
+
+    return lv_cuda_check(cu, ret, "a map of a tensor");
+}
+
+static int launch_sm90(LvCuda *cu, const LvAttnArgs *a, int d)
+{
+    int of = d == 128, tile = sm90[of].tile, ret;
+    size_t blocks = lv_cuda_split((size_t)(a->q.dim[0] / a->batch), SM90_ROWS);
+    size_t items  = blocks * (size_t)a->batch * (size_t)a->heads;
+    size_t rows   = (size_t)(SM90_ROWS + 2 * sm90[of].stages * tile);
+    LvGrid grid   = { LV_MIN(items, (size_t)cu->processors), 1, 1, SM90_THREADS,
+                      2 * rows * (size_t)d + 8 * SM90_BARRIERS };
+    LvTileMap q, k, v;
+
+    if ((ret = make_map(cu, &q, &a->q, a->batch, SM90_ROWS)) < 0 ||
+        (ret = make_map(cu, &k, &a->k, a->batch, tile)) < 0 ||
+        (ret = make_map(cu, &v, &a->v, a->batch, tile)) < 0)
+        return ret;
+    return lv_cuda_launch(cu, sm90[of].kernel, grid, (void *[]) { (void *)a, &q, &k, &v });
+}
+
 int lv_cuda_plan_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
 {
     call->scratch_bytes = bucket_bytes(&a->rel_bias, a->max_distance);
@@ -84,6 +129,8 @@ int lv_cuda_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
     int d = a->q.dim[1] / a->heads, lq = a->q.dim[0] / a->batch, ret;
     int groups = a->batch * a->heads;
 
+    if (is_sm90(cu, a, d))
+        return launch_sm90(cu, a, d);
     if (is_fast(&a->q, &a->rel_bias, d))
         return launch_tiles(cu, forward, lq, groups, d, 1, (void *[]) { (void *)a });
     ret = fill_buckets(cu, call->scratch, &a->rel_bias, a->max_distance);

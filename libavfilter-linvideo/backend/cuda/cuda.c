@@ -550,6 +550,7 @@ int lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
     ret = lv_driver_open(&cu->drv, msg);
     if (ret >= 0 && (ret = find_device(cu, opt)) >= 0) {
         describe(cu, ret);
+        cu->newest = opt->newest;
         if (cu->arch < 80)
             ret = lv_fail(msg, LV_ERR_DEVICE, "%s: compute capability 8.0 is needed",
                           cu->dev.about);

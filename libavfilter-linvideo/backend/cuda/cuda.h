@@ -50,6 +50,7 @@ typedef struct LvCuda {
     CuEvent *marks;              ///< see LvDeviceFns
     int nb_marks;
     int processors, arch;        ///< multiprocessors; 90 for compute capability 9.0
+    int newest;                  ///< see LvDeviceOptions
     size_t block_bytes;          ///< of shared memory that a block may have
     LvKept *kept[LV_CUDA_BUCKETS]; ///< weights in another form, by address
     LvGemm *gemms[LV_CUDA_BUCKETS]; ///< products with their algorithms, by shape

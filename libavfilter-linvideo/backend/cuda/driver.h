@@ -40,6 +40,9 @@ enum {
     CU_STREAM_FREE       = 1,  ///< not ordered with the default stream
     CU_EVENT_NO_TIME     = 2,
     CU_CAPTURE_RELAXED   = 2,
+    CU_TILE_BF16         = 9,  ///< of a map: type, swizzle, what goes to the cache at once
+    CU_TILE_SWIZZLE_128  = 3,
+    CU_TILE_FETCH_256    = 3,
 };
 
 /** X(member, symbol, arguments): entries of the driver, all returning a result. */
@@ -83,6 +86,10 @@ enum {
                                unsigned bx, unsigned by, unsigned bz,               \
                                unsigned shared, CuStream stream, void **args,       \
                                void **extra))                                       \
+    X(tile_map, cuTensorMapEncodeTiled, (void *map, int type, unsigned rank,        \
+                void *data, const uint64_t *dim, const uint64_t *stride,            \
+                const uint32_t *box, const uint32_t *step, int interleave,          \
+                int swizzle, int promotion, int fill))                              \
     X(capture_begin, cuStreamBeginCapture_v2, (CuStream stream, int mode))          \
     X(capture_end, cuStreamEndCapture, (CuStream stream, CuGraph *graph))           \
     X(graph_instantiate, cuGraphInstantiateWithFlags, (CuGraphExec *exec,           \

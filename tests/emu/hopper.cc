@@ -1,0 +1,490 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * What compute capability 9.0 adds: boxes, barriers in shared memory, products of a
+ * warpgroup. Who knows what is kept for warps, not for threads.
+ */
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "tests/emu/checks.h"
+#include "tests/emu/launch.h"
+#include "tests/emu/standin.h"
+#include "tests/emu/tilemap.h"
+
+enum {
+    WARPS = EMU_MAX_THREADS / EMU_WARP, GROUP = 4 * EMU_WARP, GROUPS = EMU_MAX_THREADS / GROUP,
+    CHUNK = 16, PANEL_ROW = 128, ATOM = 1024, MAX_COLUMNS = 256, MAX_BARRIERS = 64, NAMED = 16,
+};
+
+/* What a warp knows: of each other one how many products it has done, of each barrier how
+ * many phases are over. */
+struct Known {
+    uint32_t done[WARPS], phases[MAX_BARRIERS];
+};
+
+struct Barrier {
+    int threads, missing;
+    long long bytes;     /* still to come in this phase */
+    uint32_t phases;     /* that are over */
+    Known brought, told; /* by those who arrived; to those who wait */
+};
+
+struct Named {
+    int arrived;
+    uint32_t phases;
+    Known brought, told;
+};
+
+/* Who wrote a chunk: a copy that ends with a phase of a barrier. Number of the last product
+ * of each warpgroup that reads it. */
+struct Chunk {
+    int barrier; /* -1: nobody */
+    uint32_t phase, read[GROUPS];
+};
+
+struct Operand {
+    uint32_t a[4];
+};
+
+/* A product that a warpgroup comes together for. */
+struct Group {
+    int arrived, n, in_registers, across, add;
+    uint64_t a_at, b_at;
+    uint32_t number; /* products made so far */
+    Operand held[GROUP];
+    double sum[64][MAX_COLUMNS];
+};
+
+/* Accumulators of a thread that products under way will change. */
+struct Pending {
+    float *c;
+    int group;       /* of products, as committed */
+    uint32_t number; /* of the last of them */
+    std::vector<float> value;
+};
+
+struct Thread {
+    std::vector<Pending> pending;
+    int open; /* group that is not committed yet */
+};
+
+static Known known[WARPS];
+static std::vector<Barrier> barriers;
+static std::map<const void *, int> barrier_at;
+static Named named[NAMED];
+static Chunk chunks[EMU_SHARED / CHUNK];
+static Group groups[GROUPS];
+static Thread threads[EMU_MAX_THREADS];
+static int nb_threads, used; /* used: the block did something of what is here */
+
+static void learn(Known *to, const Known *from)
+{
+    for (int i = 0; i < WARPS; i++)
+        to->done[i] = std::max(to->done[i], from->done[i]);
+    for (int i = 0; i < MAX_BARRIERS; i++)
+        to->phases[i] = std::max(to->phases[i], from->phases[i]);
+}
+
+static Known *mine(void)
+{
+    return &known[emu_now.thread / EMU_WARP];
+}
+
+uint32_t shared_address(const void *p)
+{
+    size_t at = (size_t)((const unsigned char *)p - shared);
+
+    if (at >= emu_shared_bytes)
+        emu_fail("an address is not of shared memory, byte", (long long)at);
+    return (uint32_t)at;
+}
+
+/* Blocks */
+
+void emu_hopper_begin(int nb)
+{
+    nb_threads = nb;
+    if (!used)
+        return;
+    used = 0;
+    barriers.clear();
+    barrier_at.clear();
+    for (int i = 0; i < WARPS; i++)
+        known[i] = {};
+    for (int i = 0; i < NAMED; i++)
+        named[i] = {};
+    for (int i = 0; i < GROUPS; i++)
+        groups[i].arrived = groups[i].number = 0;
+    for (int i = 0; i < nb; i++)
+        threads[i].open = 0;
+}
+
+void emu_hopper_meet(void)
+{
+    Known all = {};
+
+    if (!used)
+        return;
+    for (int i = 0; i * EMU_WARP < nb_threads; i++)
+        learn(&all, &known[i]);
+    for (int i = 0; i * EMU_WARP < nb_threads; i++)
+        known[i] = all;
+}
+
+void emu_hopper_leave(void)
+{
+    if (!threads[emu_now.thread].pending.empty())
+        emu_fail("nobody waits for a product, columns",
+                 (long long)threads[emu_now.thread].pending[0].value.size() * 2);
+}
+
+void emu_hopper_end(void)
+{
+    for (const Barrier &b : barriers)
+        if (b.bytes)
+            emu_fail("a block ends before its copies, bytes", b.bytes);
+    for (int i = 0; i < NAMED; i++)
+        if (named[i].arrived)
+            emu_fail("a block ends with threads at barrier", i);
+}
+
+/* Barriers */
+
+static Barrier *find_barrier(const uint64_t *b)
+{
+    auto found = barrier_at.find(b);
+
+    if (found == barrier_at.end())
+        emu_fail("a barrier that nobody made, at byte", shared_address(b));
+    return &barriers[(size_t)found->second];
+}
+
+void barrier_make(uint64_t *b, int count)
+{
+    if (shared_address(b) % 8 || barrier_at.count(b) || barriers.size() == MAX_BARRIERS)
+        emu_fail("a barrier can't be made, at byte", shared_address(b));
+    if (barriers.empty()) { /* what blocks before have left does not count */
+        std::fill(chunks, chunks + EMU_SHARED / CHUNK, Chunk { -1, 0, {} });
+        barriers.reserve(MAX_BARRIERS);
+    }
+    used = 1;
+    barrier_at[b] = (int)barriers.size();
+    barriers.push_back({ count, count, 0, 0, {}, {} });
+    emu_write(b, sizeof(*b));
+}
+
+static void advance(Barrier *b)
+{
+    if (b->missing < 0)
+        emu_fail("more threads arrive than a barrier is for", b->threads);
+    if (b->missing || b->bytes)
+        return;
+    b->missing = b->threads;
+    b->told    = b->brought;
+    b->told.phases[b - barriers.data()] = ++b->phases;
+}
+
+void barrier_expect(uint64_t *at, int bytes)
+{
+    find_barrier(at)->bytes += bytes;
+    barrier_arrive(at);
+}
+
+void barrier_arrive(uint64_t *at)
+{
+    Barrier *b = find_barrier(at);
+
+    learn(&b->brought, mine());
+    b->missing--;
+    advance(b);
+}
+
+struct Wait {
+    const Barrier *barrier;
+    unsigned parity;
+};
+
+static int phase_over(const void *of)
+{
+    const Wait *w = (const Wait *)of;
+
+    return w->barrier->phases % 2 != w->parity;
+}
+
+void barrier_wait(uint64_t *at, int parity)
+{
+    Wait w = { find_barrier(at), (unsigned)parity };
+
+    emu_wait_until(phase_over, &w);
+    learn(mine(), &w.barrier->told);
+}
+
+struct Turn {
+    const Named *named;
+    uint32_t phases;
+};
+
+static int turn_over(const void *of)
+{
+    const Turn *t = (const Turn *)of;
+
+    return t->named->phases != t->phases;
+}
+
+void emu_turn(int id, int count, int wait)
+{
+    Named *n = &named[id];
+    Turn t   = { n, n->phases };
+
+    used = 1;
+    learn(&n->brought, mine());
+    if (++n->arrived == count) {
+        n->arrived = 0;
+        n->told    = n->brought;
+        n->phases++;
+    }
+    if (wait) {
+        emu_wait_until(turn_over, &t);
+        learn(mine(), &n->told);
+    }
+}
+
+/* Boxes */
+
+static Chunk *chunk_at(size_t at)
+{
+    if (at >= emu_shared_bytes)
+        emu_fail("access behind shared memory, at byte", (long long)at);
+    return &chunks[at / CHUNK];
+}
+
+/* The running warp overwrites a chunk, by a copy that ends with a phase of b. */
+static void claim(size_t at, int b)
+{
+    Chunk *c       = chunk_at(at);
+    const Known *k = mine();
+
+    if (c->barrier >= 0 && k->phases[c->barrier] < c->phase)
+        emu_fail("two copies write shared memory at once, at byte", (long long)at);
+    for (int g = 0; g < GROUPS; g++)
+        for (int w = 0; w < 4; w++)
+            if (c->read[g] > k->done[g * 4 + w])
+                emu_fail("shared memory is written while it is read, at byte",
+                         (long long)at);
+    c->barrier = b;
+    c->phase   = barriers[(size_t)b].phases + 1;
+}
+
+/* Where byte `at` of a tile lies, in the swizzle of 128 bytes. */
+static size_t swizzled(size_t at)
+{
+    return at ^ (at / PANEL_ROW % 8 * CHUNK);
+}
+
+static void copy_chunk(size_t at, const EmuTileMap *m, int64_t x, int64_t y, int64_t z)
+{
+    const int64_t pos[3] = { x, y, z };
+    const char *src = (const char *)m->data + 2 * x + y * m->stride[0] + z * m->stride[1];
+    int there = 1;
+
+    for (int d = 0; d < 3; d++)
+        there &= pos[d] >= 0 && pos[d] < m->dim[d];
+    if (!there) {
+        memset(shared + at, 0, CHUNK);
+        return;
+    }
+    emu_read(src, CHUNK);
+    memcpy(shared + at, src, CHUNK);
+}
+
+void copy_box(void *dst, const LvTileMap *map, int x, int y, int z, uint64_t *at)
+{
+    const EmuTileMap *m = (const EmuTileMap *)map;
+    Barrier *b   = find_barrier(at);
+    size_t first = shared_address(dst);
+
+    if (m->magic != EMU_TILE_MAP || first % ATOM || x % 8)
+        emu_fail("a box can't be copied to byte", (long long)first);
+    for (int row = 0; row < m->box[1]; row++)
+        for (int c = 0; c < PANEL_ROW / CHUNK; c++) {
+            size_t to = swizzled(first + (size_t)row * PANEL_ROW + (size_t)c * CHUNK);
+            claim(to, (int)(b - barriers.data()));
+            copy_chunk(to, m, x + c * 8, y + row, z);
+        }
+    b->bytes -= (long long)m->box[1] * PANEL_ROW;
+    advance(b);
+}
+
+/* Products */
+
+struct Descriptor {
+    size_t start, leading, stride;
+};
+
+static Descriptor descriptor_of(uint64_t at)
+{
+    Descriptor d = { (at & 0x3FFF) << 4, (at >> 16 & 0x3FFF) << 4, (at >> 32 & 0x3FFF) << 4 };
+
+    if (at >> 62 != 1 || at >> 46 & 0xFFFF)
+        emu_fail("an operand is not in the swizzle of 128 bytes", (long long)(at >> 46));
+    return d;
+}
+
+/* Place of element (i, k) of an operand, i being a row or column of the result. */
+static size_t place(const Descriptor &d, int i, int k, int across)
+{
+    int line = across ? k : i, along = across ? i : k;
+
+    return swizzled(d.start + (size_t)(line / 8) * d.stride + (size_t)(line % 8) * PANEL_ROW +
+                    (size_t)(along / 64) * d.leading + (size_t)(along % 64) * 2);
+}
+
+/* Product `number` of warpgroup g reads a place: all its warps have to know of the copy. */
+static double read_place(int g, uint32_t number, size_t at)
+{
+    Chunk *c = chunk_at(at);
+    uint16_t u;
+
+    if (c->barrier < 0)
+        emu_fail("shared memory is read that nobody wrote, at byte", (long long)at);
+    for (int w = 0; w < 4; w++)
+        if (known[g * 4 + w].phases[c->barrier] < c->phase)
+            emu_fail("shared memory is read while it is written, at byte", (long long)at);
+    c->read[g] = number;
+    memcpy(&u, shared + at, sizeof(u));
+    return __uint_as_float((uint32_t)u << 16);
+}
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
+#endif
+static void multiply(double (*sum)[MAX_COLUMNS], const double (*a)[16],
+                     const double (*b)[MAX_COLUMNS], int n)
+{
+    memset(sum, 0, 64 * sizeof(*sum));
+    for (int row = 0; row < 64; row++)
+        for (int k = 0; k < 16; k++)
+            for (int col = 0; col < n; col++)
+                sum[row][col] += a[row][k] * b[k][col];
+}
+
+static void gather(const Group *g, double (*a)[16])
+{
+    for (int t = 0; t < GROUP; t++)
+        for (int i = 0; i < 4; i++)
+            for (int e = 0; e < 2; e++) {
+                int row = t / 32 * 16 + t % 32 / 4 + i % 2 * 8;
+                uint32_t pair = g->held[t].a[i];
+                a[row][t % 4 * 2 + i / 2 * 8 + e] =
+                    __uint_as_float(e ? pair & 0xFFFF0000u : pair << 16);
+            }
+}
+
+/* The product of a warpgroup, made by the thread that comes last. */
+static void make_product(Group *g, int index)
+{
+    static double a[64][16], b[16][MAX_COLUMNS];
+    Descriptor from = descriptor_of(g->b_at);
+
+    g->number++;
+    for (int k = 0; k < 16; k++)
+        for (int i = 0; i < g->n; i++)
+            b[k][i] = read_place(index, g->number, place(from, i, k, g->across));
+    if (g->in_registers)
+        gather(g, a);
+    else
+        for (int i = 0; i < 64; i++)
+            for (int k = 0; k < 16; k++)
+                a[i][k] = read_place(index, g->number,
+                                     place(descriptor_of(g->a_at), i, k, 0));
+    multiply(g->sum, a, b, g->n);
+}
+
+/* The running thread's accumulators c under way, with what they will hold. */
+static Pending *pending_of(float *c, int n)
+{
+    Thread *t = &threads[emu_now.thread];
+
+    for (Pending &p : t->pending)
+        if (p.c == c)
+            return &p;
+    t->pending.push_back({ c, 0, 0, std::vector<float>(c, c + n / 2) });
+    for (int i = 0; i < n / 2; i++)
+        c[i] = NAN;
+    return &t->pending.back();
+}
+
+/* Take the running thread's part of a product; others may be at the next one, but not
+ * have made it. */
+static void add_product(const Group *g, uint32_t number, float *c, int n, int add)
+{
+    Pending *p = pending_of(c, n);
+    int t = emu_now.thread % GROUP, row = t / 32 * 16 + t % 32 / 4, col = t % 4 * 2;
+
+    for (int i = 0; i < n / 2; i++) {
+        double sum = g->sum[row + i % 4 / 2 * 8][i / 4 * 8 + col + i % 2];
+        p->value[(size_t)i] = (float)((add ? p->value[(size_t)i] : 0) + sum);
+    }
+    p->group  = threads[emu_now.thread].open;
+    p->number = number;
+}
+
+struct Made {
+    const Group *group;
+    uint32_t number;
+};
+
+static int product_made(const void *of)
+{
+    const Made *m = (const Made *)of;
+
+    return m->group->number > m->number;
+}
+
+void emu_product(float *c, int n, const uint32_t *a, uint64_t a_at, uint64_t b_at,
+                 int across, int add)
+{
+    int index = emu_now.thread / GROUP;
+    Group *g  = &groups[index];
+    Made made = { g, g->number };
+
+    if (g->arrived && (g->n != n || g->in_registers != !!a || g->a_at != a_at ||
+                       g->b_at != b_at || g->across != across || g->add != add))
+        emu_fail("threads of a warpgroup are at different products, columns", n);
+    g->n = n, g->in_registers = !!a, g->across = across, g->add = add;
+    g->a_at = a_at, g->b_at = b_at;
+    if (a)
+        memcpy(g->held[emu_now.thread % GROUP].a, a, sizeof(g->held[0].a));
+    if (++g->arrived == GROUP) {
+        g->arrived = 0;
+        make_product(g, index);
+    } else {
+        emu_wait_until(product_made, &made);
+    }
+    add_product(g, made.number + 1, c, n, add);
+}
+
+void products_commit(void)
+{
+    threads[emu_now.thread].open++;
+}
+
+void emu_products_wait(int keep)
+{
+    Thread *t      = &threads[emu_now.thread];
+    uint32_t *done = &mine()->done[emu_now.thread / EMU_WARP];
+
+    for (size_t i = 0; i < t->pending.size();) {
+        Pending &p = t->pending[i];
+        if (p.group >= t->open - keep) {
+            i++;
+            continue;
+        }
+        std::copy(p.value.begin(), p.value.end(), p.c);
+        *done = std::max(*done, p.number);
+        t->pending.erase(t->pending.begin() + (long)i);
+    }
+}

@@ -1,0 +1,74 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * The wrappers of lv_hopper.cuh on the CPU; part of emu.h.
+ *
+ * Products read only what boxes have brought. A box is there as soon as it is copied, but
+ * only who has waited for its barrier may use it, and only who knows, by a barrier, that
+ * the products which read a place are over may copy to it: each warp knows of others what
+ * barriers have told it, and every chunk of a tile who wrote and read it last. Products
+ * land when they are waited for; until then their accumulators hold NaNs.
+ */
+
+#ifndef LINVIDEO_TESTS_EMU_HOPPER_H
+#define LINVIDEO_TESTS_EMU_HOPPER_H
+
+struct LvTileMap;
+
+/** Offset of p in the shared memory that the launch sizes. */
+uint32_t shared_address(const void *p);
+
+void barrier_make(uint64_t *b, int threads);
+static inline void barriers_made(void) {}
+void barrier_expect(uint64_t *b, int bytes);
+void barrier_arrive(uint64_t *b);
+void barrier_wait(uint64_t *b, int parity);
+void copy_box(void *dst, const LvTileMap *map, int x, int y, int z, uint64_t *b);
+
+/** Named barriers: wait for so many threads, or arrive. */
+void emu_turn(int id, int threads, int wait);
+
+template <int threads> static inline void turn_wait(int id) { emu_turn(id, threads, 1); }
+template <int threads> static inline void turn_give(int id) { emu_turn(id, threads, 0); }
+
+template <int n> static inline void registers_up(void) {}
+template <int n> static inline void registers_down(void) {}
+static inline float fast_exp2(float x) { return exp2f(x); }
+template <int N> static inline void hold(float (*)[4]) {}
+static inline void stay_behind(float) {}
+
+/** A product of a warpgroup for n columns; a NULL: in shared memory, at a_at. Columns of
+ *  b along rows with `across`. */
+void emu_product(float *c, int n, const uint32_t *a, uint64_t a_at, uint64_t b_at,
+                 int across, int add);
+
+void products_commit(void);
+void emu_products_wait(int groups);
+
+static inline void products_begin(void) {}
+template <int n> static inline void products_wait(void) { emu_products_wait(n); }
+
+template <int N>
+static inline void product_shared(float (*c)[4], uint64_t a, uint64_t b, int add)
+{
+    emu_product(*c, N, NULL, a, b, 0, add);
+}
+
+template <int N>
+static inline void product_held(float (*c)[4], const uint32_t *a, uint64_t b)
+{
+    emu_product(*c, N, a, 0, b, 1, 1);
+}
+
+/* For the emulator itself */
+
+/** Let the running fibre wait until ready(of) is not 0. */
+void emu_wait_until(int (*ready)(const void *of), const void *of);
+
+/** A block begins; its threads have met; one of them ends; all have. */
+void emu_hopper_begin(int threads);
+void emu_hopper_meet(void);
+void emu_hopper_leave(void);
+void emu_hopper_end(void);
+
+#endif /* LINVIDEO_TESTS_EMU_HOPPER_H */

@@ -1,0 +1,22 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * What the emulated driver writes into a map of a tensor, in place of the real one's.
+ */
+
+#ifndef LINVIDEO_TESTS_EMU_TILEMAP_H
+#define LINVIDEO_TESTS_EMU_TILEMAP_H
+
+#include <stdint.h>
+
+#define EMU_TILE_MAP 0x5469E3A9C0FFEEULL
+
+/** Three dimensions of bf16, boxes of 64 elements of the first; strides in bytes. */
+typedef struct EmuTileMap {
+    uint64_t magic;
+    void *data;
+    int64_t dim[3], stride[2];
+    int box[3];
+} EmuTileMap;
+
+#endif /* LINVIDEO_TESTS_EMU_TILEMAP_H */
