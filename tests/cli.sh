@@ -292,6 +292,17 @@ equal "what is in it" "$(probe w.y4m $fields)" 32_32_yuv420p_tv_8/1_5
 sed 's/"steps": 6/"steps": 1000000/' "$recipe" >long.json
 status "train: stopped by SIGINT" 130 timeout --preserve-status -s INT 2 \
     "$linvideo" train --stage autoencoder long.json
+# two at once are one, a second later is another
+rm -rf long
+"$linvideo" train --stage autoencoder long.json >said 2>&1 &
+child=$!
+sleep 1.5
+kill -INT $child
+sleep 0.1
+kill -INT $child 2>/dev/null
+code=0
+wait $child || code=$?
+equal "train: SIGINT twice at once" $code 130
 steps=$(steps_of long/autoencoder.safetensors)
 [ "${steps#step=}" -gt 0 ] && ok "what was done is saved" ||
     not_ok "what was done is saved" "$steps"

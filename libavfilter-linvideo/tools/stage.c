@@ -17,14 +17,25 @@
 #define SAVE_EVERY 300
 #define LINE_EVERY 10
 
+/* timeout(1) and some shells send a signal to a command and to its group: two that come
+ * within so many seconds are one. */
+#define ONE_SIGNAL 0.5
+
 /* The first signal that came, or 0: what is being done is finished, then saved. */
 static volatile sig_atomic_t caught;
 
 /* A second one ends at once. */
 static void on_signal(int number)
 {
-    caught = number;
-    signal(number, SIG_DFL);
+    static double first;
+
+    if (!caught) {
+        first  = lv_seconds();
+        caught = number;
+    } else if (lv_seconds() - first > ONE_SIGNAL) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
 }
 
 static void put_message(void *opaque, int level, const char *line)
