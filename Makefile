@@ -14,7 +14,7 @@
 
 BUILD          ?= build
 FFMPEG_VERSION ?= 5.1
-MODEL           = samples/motion.safetensors
+MODELS          = samples/motion.safetensors samples/motion-teacher.safetensors
 
 # nothing is probed here: all that depends on the machine is in config.mak
 ifneq ($(wildcard $(BUILD)/config.mak),)
@@ -212,7 +212,7 @@ install-programs: all
 	install $(COMMAND) $(BIN)
 	install -m 644 $L/linvideo/linvideo.h $(INC)
 	install -m 644 $(BUILD)/liblinvideo.pc $(LIB)/pkgconfig
-	install -m 644 $(MODEL) $(DATA)
+	install -m 644 $(MODELS) $(DATA)
 	install -m 644 samples/linvideo.1 $(MAN)
 
 install-shared: install-programs

@@ -14,7 +14,7 @@ set -eu
 
 dir=${1:?folder} device=${2:-auto} seeds=${3:-"1 2 3"}
 here=$(dirname "$0")
-linvideo=${LINVIDEO:-linvideo} teacher=${TEACHER:-motion}
+linvideo=${LINVIDEO:-linvideo} teacher=${TEACHER:-motion-teacher}
 recipe=${RECIPE:-$here/configs/motion-linear.json}
 
 # name|options; SET: the layers that row `base` chose with this seed; OWN: other maps than
@@ -55,8 +55,9 @@ lambda-0.1|--set linearize.lambda=0.1
 soft-count|--set linearize.soft_count=1
 sigmoid|--set linearize.r_range=sigmoid
 relu|OWN --map relu
-taylor|OWN --map taylor
-half-width|OWN --set linearize.feature_dim=32
+taylor|OWN --map taylor --set linearize.feature_dim=16
+width-32|OWN --set linearize.feature_dim=32
+width-64|OWN --set linearize.feature_dim=64
 no-warm-up|OWN --set maps.steps=0
 ROWS
 }

@@ -6,7 +6,7 @@
  *     bench_ops DEVICE [OP]
  *
  * LV_BENCH_SMALL=1 in the environment cuts the shapes down, to try the program;
- * LV_TEST_NEWEST=90 takes kernels for compute capability 9.0 that are not in use yet.
+ * LV_TEST_NEWEST is LvDeviceOptions.newest: 80 for none of the kernels for 9.0.
  *
  * For each: microseconds, GB/s of tensors read and written once, TFLOP/s of products.
  * Runs follow one another without waiting between them; the shortest of three rounds

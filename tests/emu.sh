@@ -119,7 +119,7 @@ for name in pipeline api; do
     succeeds "frames in memory of the emulated GPU: check_$name" \
         env CK_RUN_CASE=device "$build/tests/check_$name"
 done
-succeeds "softmax attention for 9.0 alone" \
+succeeds "softmax attention for 9.0, few keys too" \
     env LV_TEST_NEWEST=90 LV_TEST_OP=attn CK_RUN_CASE=cases "$build/tests/check_ops"
 succeeds "check_post on the emulated GPU" env CK_RUN_CASE=device "$build/tests/check_post"
 finish

@@ -41,7 +41,9 @@ program() {
 succeeds "make install" make BUILD="$build" DESTDIR="$root" install
 equal "the command runs" "$("$root$(setting BINDIR)/linvideo" --version | head -n 1)" \
     "linvideo $(setting VERSION)"
-succeeds "the model is there" test -s "$data/motion.safetensors"
+for model in motion motion-teacher; do
+    succeeds "$model is there" test -s "$data/$model.safetensors"
+done
 succeeds "the man page is there" test -s "$root$(setting MANDIR)/man1/linvideo.1"
 empty "nothing points into the build folder" "$(grep -rlIF -e "$build" "$root")"
 

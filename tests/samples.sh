@@ -87,7 +87,7 @@ equal "ablations: nothing twice" "$(ls -l --full-time "$out"/ablations/*/model.s
 
 # The embedded model does what prompts say: of 16 never trained on, how many percent.
 linvideo eval --quiet --prompts 16 --json "$out/eval.json" motion >/dev/null
-for row in colour:90 shape:70 motion:70; do
+for row in colour:95 shape:85 motion:85; do
     right=$(sed -n "s/.*\"${row%:*}\": \([0-9]*\).*/\1/p" "$out/eval.json" | head -n 1)
     if [ "${right:-0}" -ge "${row#*:}" ]; then
         ok "embedded model: ${row%:*} is right in $right %"

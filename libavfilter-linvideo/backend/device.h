@@ -127,8 +127,9 @@ typedef struct LvDeviceOptions {
     void *context;   ///< CUcontext to work in, which outlives the device; NULL: the
                      ///< primary one. The device then is that of the context
     void *stream;    ///< CUstream of it for deliver(); NULL: the default one
-    int newest;      ///< cuda: 90 for kernels too that need compute capability 9.0 and have
-                     ///< not been measured yet; 0: without. For tests and measuring
+    int newest;      ///< cuda: kernels that need compute capability 9.0 are used where
+                     ///< they are faster (0), wherever they can be (90), nowhere (less
+                     ///< than 90). For tests and measuring
 } LvDeviceOptions;
 
 /**

@@ -19,7 +19,9 @@ static int describe(void *opaque, LvWeights *w)
     return lv_dit_bind(&k->dit, k->s->cfg, w, "dit.");
 }
 
-/* [heads,head_dim,map_dim]: the identity of each head, cut when maps are narrower. */
+/* [heads,head_dim,map_dim]: the identity of each head, cut when maps are narrower. Wider
+ * ones have it again, at twice the scale, three times..: columns that were alike would
+ * stay so. */
 static void fill_map(const LvParam *p, float *w, float scale)
 {
     size_t d = (size_t)p->dim[1], width = (size_t)p->dim[2];
@@ -28,8 +30,8 @@ static void fill_map(const LvParam *p, float *w, float scale)
         scale = powf((float)d, -0.25f);
     memset(w, 0, p->numel * sizeof(*w));
     for (size_t h = 0; h < (size_t)p->dim[0]; h++)
-        for (size_t i = 0; i < LV_MIN(d, width); i++)
-            w[(h * d + i) * width + i] = scale;
+        for (size_t i = 0; i < width; i++)
+            w[(h * d + i % d) * width + i] = scale * (float)(1 + i / d);
 }
 
 static int fill(void *opaque, const LvParams *p, float *values)
