@@ -1163,6 +1163,44 @@ START_TEST(learns)
 }
 END_TEST
 
+/* Columns of a map are never alike at the start, or they would stay so. */
+START_TEST(wide_maps)
+{
+    static const char *const more[] = { "linearize.feature_dim=20", NULL };
+    float *v;
+    LvMaps *m;
+    Job j;
+    int maps = 0;
+
+    begin(&j, more);
+    j.files.run = in_folder("maps");
+    SUCCEEDS(lv_linearize_create(&j.files));
+    SUCCEEDS(lv_maps_open(&m, &j.files, LV_F32));
+    v = malloc(m->trainer->params->size * sizeof(float));
+    SUCCEEDS(lv_params_download(m->trainer->params, LV_SLAB_VALUE, v));
+    for (int i = 0; i < m->trainer->params->nb; i++) {
+        const LvParam *p = &m->trainer->params->list[i];
+        int d = p->dim[1], width = p->dim[2];
+        if (!(p->flags & LV_W_MAP))
+            continue;
+        maps++;
+        ck_assert_int_eq(width, 20);
+        for (int a = 0; a < width; a++)
+            for (int b = 0; b < a; b++) {
+                int k = 0;
+                while (k < d && v[p->at + (size_t)(k * width + a)] ==
+                       v[p->at + (size_t)(k * width + b)])
+                    k++;
+                ck_assert_msg(k < d, "%s: columns %d and %d", p->name, b, a);
+            }
+    }
+    ck_assert_int_gt(maps, 0);
+    free(v);
+    lv_maps_close(&m);
+    end(&j);
+}
+END_TEST
+
 /* Maps learn to do what softmax does; all other weights stand still. */
 START_TEST(maps_alone)
 {
@@ -1428,6 +1466,7 @@ static Suite *post_suite(void)
     tcase_add_loop_test(t, round_trip, 0, LV_COUNT(ways));
     tcase_add_test(t, learns);
     tcase_add_test(t, maps_alone);
+    tcase_add_test(t, wide_maps);
     tcase_add_test(t, trajectories);
     tcase_add_test(t, prompts);
     tcase_add_test(t, distillation);
