@@ -1166,7 +1166,7 @@ END_TEST
 /* Columns of a map are never alike at the start, or they would stay so. */
 START_TEST(wide_maps)
 {
-    static const char *const more[] = { "linearize.feature_dim=20", NULL };
+    static const char *const more[] = { "linearize.feature_dim=80", NULL };
     float *v;
     LvMaps *m;
     Job j;
@@ -1184,7 +1184,7 @@ START_TEST(wide_maps)
         if (!(p->flags & LV_W_MAP))
             continue;
         maps++;
-        ck_assert_int_eq(width, 20);
+        ck_assert_int_gt(width, d);
         for (int a = 0; a < width; a++)
             for (int b = 0; b < a; b++) {
                 int k = 0;
