@@ -7,18 +7,19 @@
 # these may work in one DIR at once, each on its own device. DIR/stop ends them after the
 # run they are at.
 #
-# To change: STEPS, BATCH, LR of each run, CLIPS that are compared, RECIPE, TEACHER, ROWS
-# (names of the rows that are run; all), WORDING of the prompts that are compared (free),
-# LINVIDEO (the command).
+# To change: STEPS, BATCH, LR of each run, CLIPS that are compared (0: none yet), RECIPE, FEW
+# (the recipe of distillation), TEACHER, ROWS (names of the rows that are run; all), WORDING
+# of the prompts that are compared (free), LINVIDEO (the command).
 set -eu
 
 dir=${1:?folder} device=${2:-auto} seeds=${3:-"1 2 3"}
 here=$(dirname "$0")
 linvideo=${LINVIDEO:-linvideo} teacher=${TEACHER:-motion-teacher}
-recipe=${RECIPE:-$here/configs/motion-linear.json}
+recipe=${RECIPE:-$here/configs/motion-linear.json} few=${FEW:-$here/configs/motion-4step.json}
 
 # name|options; SET: the layers that row `base` chose with this seed; OWN: other maps than
-# the shared ones
+# the shared ones; FEW N: what comes out is distilled with N steps. After one step a model
+# is as it was, but samples in four steps without guidance, for which row one-stage learns.
 rows() {
     cat <<'ROWS'
 base|
@@ -43,6 +44,8 @@ mse|--select SET --objective mse --weight unit
 mse-online|--select SET --objective mse-online --weight unit
 mse-stream|--select SET --states stream --weight unit
 dmd|--select SET --objective dmd
+one-stage|FEW 1 --objective dmd --set fake.lr=2e-4 --set fake.beta1=0
+two-stage|FEW 200
 literal|--set linearize.r0=1 --set linearize.eta_end=1 --set linearize.anneal=1 --set linearize.freeze=1 --set linearize.r_end=round --objective step --weight literal
 no-reg|--set linearize.l_reg=0
 no-reg-round|--set linearize.l_reg=0 --set linearize.r_end=round
@@ -87,15 +90,30 @@ shared() {
         mv "$dir/shared/maps.safetensors" "$dir/maps.safetensors"
 }
 
-# run NAME SEED OPTIONS...
+# distil STEPS: what lies in $out
+distil() {
+    "$linvideo" distill --device "$device" --recipe "$few" --seed "$seed" --teacher "$teacher" \
+        --trajectories "$dir/trajectories.safetensors" --set "distill.steps=$1" \
+        --set "distill.warmup=$(($1 / 8))" --set "distill.ema_from=$(($1 / 2))" \
+        --dir "$out/few" "$out/model.safetensors" >"$out/few.log" 2>&1 || return 1
+    mv "$out/few/model.safetensors" "$out/model.safetensors"
+    rm -r "$out/few"
+}
+
+# run NAME SEED [FEW N] OPTIONS...
 run() {
-    out=$dir/$1-$2 seed=$2
+    out=$dir/$1-$2 seed=$2 distil=:
     shift 2
+    case "${1-}" in
+    FEW)
+        distil="distil $2"
+        shift 2 ;;
+    esac
     start=$(date +%s)
     if common --seed "$seed" --set "linearize.steps=${STEPS:-1200}" \
               --set linearize.warmup=60 --set "linearize.batch=${BATCH:-16}" \
               --set "linearize.micro=${BATCH:-16}" --set "linearize.lr=${LR:-5e-4}" \
-              --dir "$out" "$@" >"$out.log" 2>&1; then
+              --dir "$out" "$@" >"$out.log" 2>&1 && $distil; then
         sed -n 's/.*linear layers *//p' "$out.log" | tr ' ' , >"$out/layers"
         echo $(($(date +%s) - start)) >"$out/seconds"
         rm -f "$out/linearize.safetensors"* "$out/maps.safetensors"
@@ -117,7 +135,7 @@ row() {
     esac
     case " $* " in
     *" OWN "*) shift ;;
-    *) set -- --maps "$dir/maps.safetensors" "$@" ;;
+    *) set -- "$@" --maps "$dir/maps.safetensors" ;;
     esac
     claim "$out" run "$name" "$seed" "$@" || later=1
 }
@@ -135,25 +153,41 @@ all_rows() {
     done
 }
 
-# Students without numbers, up to 20 at a time.
+# Students that have none of these numbers yet, eight by eight: compare NUMBER_OF_EIGHT
 compare() {
+    last=$((8 * $1 + 8)) n=0 json=$dir/compare-$1.json
     set --
     for model in "$dir"/*/model.safetensors; do
-        [ -e "${model%/*}/numbers" ] || [ ! -e "${model%/*}/layers" ] || [ $# -ge 20 ] ||
+        [ -e "${model%/*}/layers" ] || continue
+        n=$((n + 1))
+        [ $n -le $((last - 8)) ] || [ $n -gt $last ] || [ -e "${model%/*}/numbers" ] ||
             set -- "$@" "$model"
     done
-    [ $# -gt 0 ] || return 1
+    [ $# -gt 0 ] || return 0
     [ $# -gt 1 ] || set -- "$1" "$1"
     "$linvideo" compare -q --device "$device" --clips "${CLIPS:-64}" \
-        --wording "${WORDING:-free}" --json "$dir/compare.json" "$@" "$teacher" \
-        >>"$dir/compare.log" || return 1
+        --wording "${WORDING:-free}" --json "$json" "$@" "$teacher" \
+        >>"${json%json}log" 2>&1 || return 1
     awk -F'"' '
         { gsub(/[ ,:]/, "", $3) }
         $2 == "student"        { file = $4; sub(/model.safetensors$/, "numbers", file) }
         $2 == "frechet_ratio"  { frechet = $3 }
         $2 == "flicker_ratio"  { flicker = $3 }
-        $2 == "distance_ratio" { print frechet, flicker, $3 > file; close(file) }
-    ' "$dir/compare.json"
+        $2 == "distance_ratio" { distance = $3 }
+        $2 == "median_ratio"   { print frechet, flicker, distance, $3 > file; close(file) }
+    ' "$json"
+}
+
+# What another of these scripts compares is waited for.
+compare_all() {
+    students=$(ls -d "$dir"/*/layers | wc -l) eight=0
+    while [ $((8 * eight)) -lt $students ]; do
+        claim "$dir/compare-$eight" compare $eight || :
+        eight=$((eight + 1))
+    done
+    while ls -d "$dir"/compare-*.claim >/dev/null 2>&1; do
+        sleep 1
+    done
 }
 
 # Relative squared error of velocities over the last 100 steps.
@@ -163,24 +197,28 @@ error() {
 }
 
 table() {
-    echo "| run | runs | error | squared distance | Frechet | flicker | seconds | layers |"
-    echo "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    echo "| run | runs | error | squared distance | its median | Frechet | flicker | seconds | layers |"
+    echo "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     rows | while IFS='|' read -r name options; do
         for out in "$dir/$name"-[0-9]*; do
-            [ ! -e "$out/numbers" ] || echo "$(error "$out") $(cat "$out/numbers" \
-                "$out/seconds" | tr '\n' ' ') $(grep . "$out/layers" || echo none)"
+            [ ! -e "$out/layers" ] || echo "$(error "$out") $(cat "$out/numbers" \
+                2>/dev/null || echo - - - -) $(cat "$out/seconds") $(grep . "$out/layers" ||
+                echo none)"
         done | awk -v name="$name" '
-            { v[1] = $1; v[2] = $4; v[3] = $2; v[4] = $3; v[5] = $5; n++
-              for (i = 1; i <= 5; i++) { s[i] += v[i]; q[i] += v[i] * v[i] }
-              sets = sets (sets == "" ? "" : "; ") $6 }
+            function add(i, x) { if (x != "-") { n[i]++; s[i] += x; q[i] += x * x } }
             function mean(i, form,   m, d) {
-                m = s[i] / n
-                d = n > 1 ? sqrt((q[i] - n * m * m > 0 ? q[i] - n * m * m : 0) / (n - 1)) : 0
-                return n > 1 ? sprintf(form " ± " form, m, d) : sprintf(form, m)
+                if (!n[i])
+                    return "-"
+                m = s[i] / n[i]
+                d = q[i] - n[i] * m * m
+                d = n[i] > 1 && d > 0 ? sqrt(d / (n[i] - 1)) : 0
+                return n[i] > 1 ? sprintf(form " ± " form, m, d) : sprintf(form, m)
             }
-            END { if (n) printf "| %s | %d | %s | %s | %s | %s | %.0f | %s |\n", name, n,
-                      mean(1, "%.4f"), mean(2, "%.3f"), mean(3, "%.2f"), mean(4, "%.4f"),
-                      s[5] / n, sets }'
+            { for (i = 1; i <= 6; i++) add(i, $i)
+              sets = sets (sets == "" ? "" : "; ") $7 }
+            END { if (NR) printf "| %s | %d | %s | %s | %s | %s | %s | %.0f | %s |\n", name,
+                      NR, mean(1, "%.4f"), mean(4, "%.3f"), mean(5, "%.3f"), mean(2, "%.2f"),
+                      mean(3, "%.4f"), s[6] / n[6], sets }'
     done
 }
 
@@ -198,6 +236,6 @@ while [ $later = 1 ] && [ ! -e "$dir/stop" ]; do
     all_rows
     [ $later = 0 ] || sleep 1
 done
-claim "$dir/compare" sh -c : && while compare; do :; done
+[ "${CLIPS:-64}" = 0 ] || compare_all
 table >"$dir/table.md"
 cat "$dir/table.md"

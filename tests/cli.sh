@@ -415,9 +415,12 @@ says "distill: an unknown stage" 2 'no stage "maps"' distill --stage maps x
 says "compare: the table" 0 '^Frechet distance +[0-9.e-]+ +[0-9.e-]+ +[0-9.]+$' \
     "$linvideo" compare -q --clips 2 --wording plain --json c.json ./lin2.safetensors \
     ./whole.safetensors
-for name in frechet_ratio flicker_ratio distance_ratio; do
+for name in frechet_ratio flicker_ratio distance_ratio distance_error median_ratio; do
     grep -q "\"$name\": [0-9]" c.json && ok "compare: $name" || not_ok "compare: $name"
 done
+equal "compare: of two clips the median is the mean" \
+    "$(sed -n 's/.*"median": \([0-9.e-]*\).*/\1/p' c.json)" \
+    "$(sed -n 's/.*"distance": \([0-9.e-]*\).*/\1/p' c.json)"
 says "compare: a model with itself" 0 '"distance": 0.0,' "$linvideo" compare -q --clips 2 \
     --json - ./whole.safetensors ./whole.safetensors
 "$linvideo" compare -q --clips 2 --wording plain --json two.json ./lin2.safetensors \

@@ -193,25 +193,37 @@ static void print_head(const Compare *c)
            t->steps, t->guidance, c->clips, c->seed, t->device);
 }
 
+/* A column that is below 0 stays empty. */
+static void print_row(const char *name, double student, double teacher, double ratio)
+{
+    const double column[] = { student, teacher, ratio };
+
+    printf("%-20s", name);
+    for (int i = 0; i < LV_COUNT(column); i++)
+        if (column[i] < 0)
+            printf("%14s", "");
+        else
+            printf(i == 2 ? "%14.4f" : "%14.6g", column[i]);
+    putchar('\n');
+}
+
 static void print_table(const Compare *c, int maker)
 {
     const LinvideoInfo *s = &c->info[maker];
     const LvCompared *r   = &c->result[maker];
-    const struct { const char *name; double student, teacher, ratio; } rows[] = {
-        { "Frechet distance", r->frechet, r->frechet_teacher, r->frechet_ratio },
-        { "flicker index", r->flicker, r->flicker_teacher, r->flicker_ratio },
-        { "squared distance", r->distance, r->distance_teacher, r->distance_ratio },
-        { "seconds a clip", c->seconds[maker] / c->clips, c->seconds[TEACHER] / c->clips,
-          c->seconds[maker] / LV_MAX(c->seconds[TEACHER], 1e-30) },
-    };
+    double student = c->seconds[maker] / c->clips, teacher = c->seconds[TEACHER] / c->clips;
 
     printf("%s (%d steps, guidance %g, %d of %d layers linear)\n\n", s->model_path,
            s->steps, s->guidance, s->linear_layers, s->layers);
     printf("%-20s%14s%14s%14s\n", "", "student", "teacher", "ratio");
-    for (int i = 0; i < LV_COUNT(rows); i++)
-        printf("%-20s%14.6g%14.6g%14.4f\n", rows[i].name, rows[i].student,
-               rows[i].teacher, rows[i].ratio);
-    printf("%-20s%14.6g\n\n", "  from same noise", r->frechet_same);
+    print_row("Frechet distance", r->frechet, r->frechet_teacher, r->frechet_ratio);
+    print_row("  from same noise", r->frechet_same, -1, -1);
+    print_row("flicker index", r->flicker, r->flicker_teacher, r->flicker_ratio);
+    print_row("squared distance", r->distance, r->distance_teacher, r->distance_ratio);
+    print_row("  standard error", -1, -1, r->distance_error);
+    print_row("  median of clips", r->median, r->median_teacher, r->median_ratio);
+    print_row("seconds a clip", student, teacher, student / LV_MAX(teacher, 1e-30));
+    putchar('\n');
 }
 
 static void print_tables(const Compare *c)
@@ -221,7 +233,8 @@ static void print_tables(const Compare *c)
         print_table(c, k);
     puts("Frechet distances are to the teacher's clips from other noise, \"from same noise\"\n"
          "is that to those from the student's own. Squared distances: of the student's to\n"
-         "the teacher's clip from the same noise, and between the teacher's from two.");
+         "the teacher's clip from the same noise, and between the teacher's from two; the\n"
+         "standard error is that of their ratio.");
 }
 
 static json_t *student_json(const Compare *c, int maker)
@@ -231,7 +244,8 @@ static json_t *student_json(const Compare *c, int maker)
 
     return json_pack(
         "{s:s, s:s, s:i, s:i, s:i, s:f, s:i, s:i, s:s,"
-        " s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",
+        " s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f,"
+        " s:f, s:f, s:f, s:f, s:f, s:f}",
         "student", s->model_path, "teacher", c->info[TEACHER].model_path,
         "clips", c->clips, "seed", c->seed, "steps", s->steps,
         "guidance", (double)s->guidance, "layers", s->layers,
@@ -241,6 +255,8 @@ static json_t *student_json(const Compare *c, int maker)
         "flicker", r->flicker, "flicker_teacher", r->flicker_teacher,
         "flicker_ratio", r->flicker_ratio, "distance", r->distance,
         "distance_teacher", r->distance_teacher, "distance_ratio", r->distance_ratio,
+        "distance_error", r->distance_error, "median", r->median,
+        "median_teacher", r->median_teacher, "median_ratio", r->median_ratio,
         "seconds", c->seconds[maker], "seconds_teacher", c->seconds[TEACHER]);
 }
 

@@ -21,6 +21,9 @@ typedef struct LvCompared {
     double flicker, flicker_teacher, flicker_ratio; ///< means of LvFlicker.index
     double distance, distance_teacher, distance_ratio; ///< mean squares per value: to the
                              ///< clip from the same noise; between two noises
+    double distance_error;   ///< standard error of distance_ratio, by that of distance
+    double median, median_teacher, median_ratio; ///< of the same mean squares: what a clip
+                             ///< in the middle has, few that went another way or not
 } LvCompared;
 
 typedef struct LvComparison LvComparison;

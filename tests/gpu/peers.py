@@ -81,6 +81,63 @@ def linear(count, tokens, width, columns):
         time(name + ", compiled", lambda: fast(q, k, v, *w))
 
 
+class Block(torch.nn.Module):
+    """A block of a video transformer as Wan 1.3B has: modulation, self-attention with
+    RMS norm and rotation of queries and keys, cross-attention, MLP."""
+
+    def __init__(self, dim, ffn, count):
+        super().__init__()
+        self.count = count
+        self.qkv = torch.nn.Linear(dim, 3 * dim)
+        self.out = torch.nn.Linear(dim, dim)
+        self.text_q = torch.nn.Linear(dim, dim)
+        self.text_out = torch.nn.Linear(dim, dim)
+        self.up = torch.nn.Linear(dim, ffn)
+        self.down = torch.nn.Linear(ffn, dim)
+        self.scale = torch.nn.Parameter(torch.ones(3, dim))
+        self.table = torch.nn.Parameter(torch.randn(6, dim) / dim**0.5)
+
+    def split(self, x):
+        return x.unflatten(-1, (self.count, -1)).transpose(1, 2)
+
+    def rms(self, x, i):
+        return F.rms_norm(x, x.shape[-1:], self.scale[i], 1e-6)
+
+    def rotate(self, x, cos, sin):
+        a, b = self.split(x).float().unflatten(-1, (-1, 2)).unbind(-1)
+        return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).to(x.dtype)
+
+    def norm(self, x, shift, scale):
+        y = F.layer_norm(x, x.shape[-1:], eps=1e-6)
+        return (y * (1 + scale) + shift).to(bf16)
+
+    def forward(self, x, text_k, text_v, cos, sin):
+        shift0, scale0, gate0, shift1, scale1, gate1 = self.table.float().unbind(0)
+        q, k, v = self.qkv(self.norm(x, shift0, scale0)).chunk(3, -1)
+        y = F.scaled_dot_product_attention(self.rotate(self.rms(q, 0), cos, sin),
+                                           self.rotate(self.rms(k, 1), cos, sin),
+                                           self.split(v))
+        x = x + gate0 * self.out(y.transpose(1, 2).flatten(2))
+        q = self.split(self.rms(self.text_q(F.layer_norm(x, x.shape[-1:]).to(bf16)), 2))
+        y = F.scaled_dot_product_attention(q, text_k, text_v)
+        x = x + self.text_out(y.transpose(1, 2).flatten(2))
+        y = F.gelu(self.up(self.norm(x, shift1, scale1)), approximate="tanh")
+        return x + gate1 * self.down(y)
+
+
+def block(tokens, dim, ffn, count):
+    net = Block(dim, ffn, count).to(device, bf16)
+    x = torch.randn(1, tokens, dim, device=device)
+    text = torch.randn(2, 1, count, 512, dim // count, device=device, dtype=bf16)
+    angle = torch.rand(tokens, dim // count // 2, device=device) * 6
+    args = x, text[0], text[1], angle.cos(), angle.sin()
+    name = f"softmax block, {tokens} tokens, width {dim}, MLP {ffn}"
+    fast = torch.compile(net)
+    with torch.no_grad():
+        time(name + ", eager", lambda: net(*args))
+        time(name + ", compiled", lambda: fast(*args))
+
+
 torch.manual_seed(0)
 torch.cuda.set_device(device)
 print(f"PyTorch {torch.__version__} on {torch.cuda.get_device_name(device)}")
@@ -89,3 +146,4 @@ softmax(64, 6, 420, 64)
 softmax(1, 12, 8192, 128)
 softmax(1, 12, 32760, 128)
 linear(12, 32760, 128, 64)
+block(32760, 1536, 8960, 12)
