@@ -5,9 +5,9 @@
  * text.safetensors (names of transformers, with a tokenizer) and vae.safetensors, for
  * tests of the command and for runs at true size.
  *
- *     make_wan FOLDER TOKENIZER [tiny|deep|net-1.3b|1.3b|14b]
+ *     make_wan FOLDER TOKENIZER [tiny|deep|wide|net-1.3b|1.3b|14b]
  *
- * net-1.3b: of true size is the network alone.
+ * wide: 200 MB of weights. net-1.3b: of true size is the network alone.
  */
 
 #include <math.h>
@@ -39,6 +39,7 @@ typedef struct Size {
 static const Size sizes[] = {
     { "tiny", DIT(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
     { "deep", DIT(256, 512, 7, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
+    { "wide", DIT(1024, 4096, 6, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
     { "net-1.3b", DIT(1536, 8960, 30, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
     { "1.3b", DIT(1536, 8960, 30, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96) },
     { "14b", DIT(5120, 13824, 40, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96) },
@@ -146,7 +147,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < LV_COUNT(sizes) && argc > 3; i++)
         size = strcmp(sizes[i].name, argv[3]) ? size : &sizes[i];
     if (argc < 3 || lv_map_open(&spm, argv[2], NULL) < 0) {
-        fprintf(stderr, "usage: %s FOLDER TOKENIZER [tiny|deep|net-1.3b|1.3b|14b]\n", argv[0]);
+        fprintf(stderr, "usage: %s FOLDER TOKENIZER [tiny|deep|wide|net-1.3b|1.3b|14b]\n", argv[0]);
         return 2;
     }
     ret = make(argv[1], size, &spm);

@@ -426,9 +426,9 @@ const LvFileTensor *lv_gguf_at(const LvGguf *g, int i)
     return &g->tensors[i];
 }
 
-void lv_gguf_drop(const LvGguf *g, const LvFileTensor *t)
+int lv_gguf_mapped(const LvGguf *g, const LvFileTensor *t)
 {
-    lv_map_drop(&g->map, t->data, t->size);
+    return lv_map_has(&g->map, t->data, t->size);
 }
 
 const char *lv_gguf_path(const LvGguf *g)

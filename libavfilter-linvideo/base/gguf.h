@@ -69,8 +69,8 @@ const LvGgufValue *lv_gguf_value(const LvGguf *g, const char *key);
 double lv_gguf_number(const LvGgufValue *v, const uint8_t **at);
 LvGgufString lv_gguf_string(const uint8_t **at);
 
-/** As lv_source_drop(). */
-void lv_gguf_drop(const LvGguf *g, const LvFileTensor *t);
+/** As lv_source_mapped(). */
+int lv_gguf_mapped(const LvGguf *g, const LvFileTensor *t);
 
 /**
  * Write a file of version 3, with "general.architecture" and "general.alignment" as only

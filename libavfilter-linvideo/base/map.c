@@ -55,15 +55,19 @@ void lv_map_close(LvMap *map)
     memset(map, 0, sizeof(*map));
 }
 
-void lv_map_drop(const LvMap *map, const void *data, size_t size)
+int lv_map_has(const LvMap *map, const void *data, size_t size)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)data;
-    uintptr_t base = (uintptr_t)map->data, to = from + size;
+    uintptr_t base = (uintptr_t)map->data, from = (uintptr_t)data;
 
-    if (!map->data || from < base || to > base + map->size)
-        return;
-    from = LV_ROUND_UP(from, page);
-    to   = to / page * page;
+    return map->data && from >= base && from + size <= base + map->size;
+}
+
+void lv_map_drop(const void *data, size_t size)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = LV_ROUND_UP((uintptr_t)data, page);
+    uintptr_t to   = ((uintptr_t)data + size) / page * page;
+
     if (from < to)
         madvise((void *)from, to - from, MADV_DONTNEED);
 }

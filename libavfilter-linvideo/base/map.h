@@ -29,8 +29,11 @@ int lv_map_open(LvMap *map, const char *path, const LvMsg *msg);
 /** Unmap; a zeroed map is fine. Pointers into it die. */
 void lv_map_close(LvMap *map);
 
-/** Let go of the pages that lie within [data, data + size), a part of the map: they are
- *  read from the file again when they are needed. Elsewhere it does nothing. */
-void lv_map_drop(const LvMap *map, const void *data, size_t size);
+/** Whether [data, data + size) is a part of the map. */
+int lv_map_has(const LvMap *map, const void *data, size_t size);
+
+/** Let go of the pages that lie within [data, data + size), which must be a part of a map:
+ *  they are read from the file again when they are needed. */
+void lv_map_drop(const void *data, size_t size);
 
 #endif /* LINVIDEO_BASE_MAP_H */

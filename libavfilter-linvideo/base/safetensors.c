@@ -369,9 +369,9 @@ const char *lv_safetensors_meta(const LvSafetensors *st, const char *key)
     return json_string_value(json_object_get(st->meta, key));
 }
 
-void lv_safetensors_drop(const LvSafetensors *st, const LvFileTensor *t)
+int lv_safetensors_mapped(const LvSafetensors *st, const LvFileTensor *t)
 {
-    lv_map_drop(&st->map, t->data, t->size);
+    return lv_map_has(&st->map, t->data, t->size);
 }
 
 size_t lv_safetensors_place(const LvSafetensors *st, const LvFileTensor *t)

@@ -70,8 +70,8 @@ size_t lv_safetensors_place(const LvSafetensors *st, const LvFileTensor *t);
 /** Path (or name) it was opened by. */
 const char *lv_safetensors_path(const LvSafetensors *st);
 
-/** As lv_source_drop(). */
-void lv_safetensors_drop(const LvSafetensors *st, const LvFileTensor *t);
+/** As lv_source_mapped(). */
+int lv_safetensors_mapped(const LvSafetensors *st, const LvFileTensor *t);
 
 /**
  * Write a file: tensors ordered by element size (largest first), then name, the

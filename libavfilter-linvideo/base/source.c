@@ -285,13 +285,19 @@ int lv_source_index(const LvSource *s, const LvFileTensor *t)
     return (int)(t - s->tensors);
 }
 
+int lv_source_mapped(const LvSource *s, const LvFileTensor *t)
+{
+    int mapped = s->gguf && lv_gguf_mapped(s->gguf, t);
+
+    for (int k = 0; k < s->nb_st && !mapped; k++)
+        mapped = s->own[k] && lv_safetensors_mapped(s->own[k], t);
+    return mapped;
+}
+
 void lv_source_drop(const LvSource *s, const LvFileTensor *t)
 {
-    for (int k = 0; k < s->nb_st; k++)
-        if (s->own[k])
-            lv_safetensors_drop(s->own[k], t);
-    if (s->gguf)
-        lv_gguf_drop(s->gguf, t);
+    if (lv_source_mapped(s, t))
+        lv_map_drop(t->data, t->size);
 }
 
 const char *lv_source_meta(const LvSource *s, const char *key)

@@ -38,6 +38,9 @@ const LvFileTensor *lv_source_find(const LvSource *src, const char *name);
 /** Number of a tensor that source gave, for lv_source_at(). */
 int lv_source_index(const LvSource *src, const LvFileTensor *t);
 
+/** Whether a tensor's data lie in a file that the source mapped. */
+int lv_source_mapped(const LvSource *src, const LvFileTensor *t);
+
 /** Let go of the pages that a tensor's data lie in, where the source mapped the file:
  *  they come back when they are read again. */
 void lv_source_drop(const LvSource *src, const LvFileTensor *t);

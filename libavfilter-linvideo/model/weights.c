@@ -480,6 +480,9 @@ static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
                     : place_decoded(w, b, to, &to->data);
     if (!w->from.described && !w->dev->host)
         lv_source_drop(w->from.src, b->t.t);
+    if (to->fixed && plain && to->data == b->t.t->data &&
+        lv_source_mapped(w->from.src, b->t.t))
+        to->fixed = LV_FIXED_MAPPED;
     return ret;
 }
 

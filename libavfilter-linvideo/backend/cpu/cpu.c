@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/map.h"
+
 int lv_cpu_jobs(LvCpu *cpu, LvJob fn, void *arg, int jobs)
 {
     int ret = lv_pool_run(cpu->pool, fn, arg, jobs);
@@ -120,6 +122,8 @@ const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
         free(p);
         return NULL;
     }
+    if (w->fixed == LV_FIXED_MAPPED)
+        lv_map_drop(w->data, lv_tensor_bytes(w));
     p->next     = cpu->packed;
     cpu->packed = p;
     return p->data;
