@@ -7,6 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "base/map.h"
 
 enum { LINE = 512 };
 
@@ -141,4 +144,45 @@ int lv_device_has(const LvDevice *dev, int op)
 #undef LV_OP_HAS
     default: return 0;
     }
+}
+
+/* Weights that are made later */
+
+void lv_later_add(LvDevice *dev, LvLater *l)
+{
+    l->next    = dev->later;
+    dev->later = l;
+}
+
+void lv_later_remove(LvDevice *dev, LvLater *l)
+{
+    for (LvLater **p = &dev->later; *p; p = &(*p)->next)
+        if (*p == l) {
+            *p = l->next;
+            return;
+        }
+}
+
+static LvLater *later_of(const LvDevice *dev, const LvTensor *w)
+{
+    LvLater *l = dev->later;
+
+    while (l && (uintptr_t)w->data - (uintptr_t)l->data >= l->bytes)
+        l = l->next;
+    return l;
+}
+
+int lv_later_make(const LvDevice *dev, const LvTensor *w)
+{
+    LvLater *l = later_of(dev, w);
+
+    return l ? l->make(l) : lv_fail(dev->msg, LV_ERR_DEVICE, "a weight is not there");
+}
+
+void lv_later_drop(const LvDevice *dev, const LvTensor *w)
+{
+    const LvLater *l = later_of(dev, w);
+
+    if (l)
+        lv_map_drop(l->data, LV_ROUND_UP(l->bytes, (size_t)sysconf(_SC_PAGESIZE)));
 }

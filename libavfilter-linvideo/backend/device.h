@@ -115,6 +115,9 @@ struct LvDevice {
     int bf16;         ///< 1: bf16 products are fast here
     int i8;           ///< 1: so are those of 8-bit numbers, and there are any
     int host;         ///< 1: its memory is the host's (weights may stay mapped)
+    int packs;        ///< 1: of fixed weights, products only read packed copies, which are
+                      ///< made when a call is built: they may be LV_FIXED_LATER
+    struct LvLater *later; ///< all that is made later
     char about[96];   ///< "cpu (AVX-512, 2 threads)"
 };
 
@@ -131,6 +134,24 @@ typedef struct LvDeviceOptions {
                      ///< they are faster (0), wherever they can be (90), nowhere (less
                      ///< than 90). For tests and measuring
 } LvDeviceOptions;
+
+/** Contents of weights that are made when they are wanted and are gone after it. */
+typedef struct LvLater {
+    void *data;      ///< of lv_pages_new(), for so many bytes
+    size_t bytes;
+    int (*make)(struct LvLater *l); ///< write them; 0 or a code, after a message
+    struct LvLater *next;
+} LvLater;
+
+/** Tell the device of weights that are made later; taken away by lv_later_remove(). */
+void lv_later_add(LvDevice *dev, LvLater *l);
+void lv_later_remove(LvDevice *dev, LvLater *l);
+
+/** Make what w, a tensor with LV_FIXED_LATER or rows of one, lies in. 0 or a code. */
+int lv_later_make(const LvDevice *dev, const LvTensor *w);
+
+/** Let what w lies in be gone again. */
+void lv_later_drop(const LvDevice *dev, const LvTensor *w);
 
 /**
  * Open a device by name: "cpu", "cuda" (the first), "cuda:1" (the second), "null",

@@ -71,3 +71,17 @@ void lv_map_drop(const void *data, size_t size)
     if (from < to)
         madvise((void *)from, to - from, MADV_DONTNEED);
 }
+
+void *lv_pages_new(size_t bytes)
+{
+    void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+void lv_pages_free(void *pages, size_t bytes)
+{
+    if (pages)
+        munmap(pages, bytes);
+}

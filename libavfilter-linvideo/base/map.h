@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * A regular file mapped read-only.
+ * A regular file mapped read-only, and pages that come and go.
  * Floor F1 (base).
  */
 
@@ -33,7 +33,18 @@ void lv_map_close(LvMap *map);
 int lv_map_has(const LvMap *map, const void *data, size_t size);
 
 /** Let go of the pages that lie within [data, data + size), which must be a part of a map:
- *  they are read from the file again when they are needed. */
+ *  they are read from the file again when they are needed. Or of lv_pages_new(). */
 void lv_map_drop(const void *data, size_t size);
+
+/**
+ * Zeroed pages that no file stands behind, for bytes > 0; they take memory once they are
+ * written, until lv_map_drop(), after which they are zero.
+ *
+ * @return NULL when out of memory; freed with lv_pages_free()
+ */
+void *lv_pages_new(size_t bytes);
+
+/** Free pages made for so many bytes. NULL is fine. */
+void lv_pages_free(void *pages, size_t bytes);
 
 #endif /* LINVIDEO_BASE_MAP_H */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/half.h"
+#include "base/map.h"
 #include "model/lora.h"
 #include "model/stored.h"
 
@@ -35,6 +36,15 @@ typedef struct Bind {
     LvStored t;
 } Bind;
 
+/* A matrix that is made when it is packed. */
+typedef struct Late {
+    LvLater later; /* first, so that an LvLater * is a Late * */
+    struct LvWeights *w;
+    Bind bind;
+    LvTensor to;
+    struct Late *next;
+} Late;
+
 struct LvWeights {
     LvWeightsFrom from; /* src: NULL when tensors are only described in params */
     LvSource *view;     /* src, when it is ours */
@@ -42,10 +52,12 @@ struct LvWeights {
     const LvMsg *msg;
     int plain;     /* all as f32, not fixed */
     Block *blocks;
+    Late *late;
     uint8_t *used; /* UNUSED, BOUND or SKIPPED, of each tensor of the file */
     int bound;     /* weights so far, for their ids */
     size_t bytes;  /* of blocks, or what they would take */
     size_t streamed; /* the same of those on the host */
+    size_t later;    /* what the largest of `late` takes while it is made */
 };
 
 static int count_of(const LvWeights *w)
@@ -140,6 +152,15 @@ void lv_weights_forget(LvWeights *w)
     }
     for (Block *b = w->blocks; b; b = b->next)
         w->dev->fn->forget(w->dev, b->data, b->bytes);
+    for (Late *l = w->late; l; l = l->next)
+        w->dev->fn->forget(w->dev, l->later.data, l->later.bytes);
+}
+
+static void free_late(LvWeights *w, Late *l)
+{
+    lv_later_remove(w->dev, &l->later);
+    lv_pages_free(l->later.data, l->later.bytes);
+    free(l);
 }
 
 static void free_block(LvWeights *w, Block *b)
@@ -163,6 +184,10 @@ void lv_weights_free(LvWeights **out)
     for (Block *b = w->blocks, *next; b; b = next) {
         next = b->next;
         free_block(w, b);
+    }
+    for (Late *l = w->late, *next; l; l = next) {
+        next = l->next;
+        free_late(w, l);
     }
     lv_source_close(&w->view);
     free(w->used);
@@ -383,19 +408,57 @@ static float *read_turned(LvWeights *w, const Bind *b, const LvTensor *to, int *
     return dst;
 }
 
-/* Data on the device, decoded to the type of `to`, f32 or bf16. */
+/* The row's values in the type of `to`, f32 or bf16. NULL after an error. */
+static float *decode(LvWeights *w, const Bind *b, const LvTensor *to, int *ret)
+{
+    float *tmp = read_turned(w, b, to, ret);
+
+    if (*ret >= 0 && to->dtype == LV_BF16)
+        narrow(tmp, lv_tensor_numel(to));
+    return tmp;
+}
+
 static int place_decoded(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
 {
-    size_t n = lv_tensor_numel(to), bytes = lv_tensor_bytes(to);
     int ret;
-    float *tmp = read_turned(w, b, to, &ret);
+    float *tmp = decode(w, b, to, &ret);
 
-    if (ret >= 0 && to->dtype == LV_BF16)
-        narrow(tmp, n);
     if (ret >= 0)
-        ret = put_block(w, to->streamed, tmp, bytes, data);
+        ret = put_block(w, to->streamed, tmp, lv_tensor_bytes(to), data);
     lv_free(tmp);
     return ret;
+}
+
+static int make_late(LvLater *later)
+{
+    Late *l = (void *)later;
+    int ret;
+    float *tmp = decode(l->w, &l->bind, &l->to, &ret);
+
+    if (ret >= 0)
+        memcpy(later->data, tmp, later->bytes);
+    lv_free(tmp);
+    lv_source_drop(l->w->from.src, l->bind.t.t);
+    return ret;
+}
+
+static int place_late(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
+{
+    Late *l = calloc(1, sizeof(*l));
+
+    if (!l)
+        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
+    *l = (Late) { .later = { .bytes = lv_tensor_bytes(to), .make = make_late }, .w = w,
+                  .bind = *b, .to = *to, .next = w->late };
+    l->later.data = *data = lv_pages_new(l->later.bytes);
+    if (!*data) {
+        free(l);
+        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes",
+                       lv_tensor_bytes(to));
+    }
+    lv_later_add(w->dev, &l->later);
+    w->late = l;
+    return 0;
 }
 
 /* Data on the device as they are: in the mapping where that is possible. */
@@ -459,6 +522,32 @@ static int stays(const LvWeights *w, const Bind *b)
            !(w->from.loras && lv_loras_has(w->from.loras, b->row, b->index));
 }
 
+/* Whether it may be made when it is packed, and only then. */
+static int may_wait(const LvWeights *w, const Bind *b, const LvTensor *to)
+{
+    return w->from.later && w->dev->packs && is_of_block(b) && to->fixed == LV_FIXED;
+}
+
+/* Note what memory a tensor takes that is not in the mapping. */
+static void count(LvWeights *w, const LvTensor *to)
+{
+    if (to->streamed)
+        w->streamed += lv_tensor_bytes(to);
+    else if (to->fixed == LV_FIXED_LATER)
+        w->later = LV_MAX(w->later, lv_tensor_bytes(to) +
+                          lv_tensor_numel(to) * sizeof(float));
+    else
+        w->bytes += lv_tensor_bytes(to);
+}
+
+static int place(LvWeights *w, const Bind *b, LvTensor *to)
+{
+    if (stays(w, b))
+        return place_plain(w, b->t.t, to->streamed, &to->data);
+    return to->fixed == LV_FIXED_LATER ? place_late(w, b, to, &to->data)
+                                       : place_decoded(w, b, to, &to->data);
+}
+
 static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
 {
     int plain     = stays(w, b), ret = 0;
@@ -469,15 +558,14 @@ static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
     *to = describe(w, b->row, dtype, b->symbols, NULL);
     to->streamed = w->from.streamed && is_of_block(b) && w->from.streamed[b->index];
     to->fixed   &= !to->streamed;
-    if (to->streamed)
-        w->streamed += lv_tensor_bytes(to);
-    else if (!plain || !w->dev->host || (uintptr_t)b->t.t->data % lv_dtype_size(dtype))
-        w->bytes += lv_tensor_bytes(to);
-    if (w->from.described && w->from.loras)
+    if (!plain && may_wait(w, b, to))
+        to->fixed = LV_FIXED_LATER;
+    if (!plain || !w->dev->host || (uintptr_t)b->t.t->data % lv_dtype_size(dtype))
+        count(w, to);
+    if (w->from.loras && (w->from.described || to->fixed == LV_FIXED_LATER))
         lv_loras_note(w->from.loras, b->row, b->index);
     if (!w->from.described)
-        ret = plain ? place_plain(w, b->t.t, to->streamed, &to->data)
-                    : place_decoded(w, b, to, &to->data);
+        ret = place(w, b, to);
     if (!w->from.described && !w->dev->host)
         lv_source_drop(w->from.src, b->t.t);
     if (to->fixed && plain && to->data == b->t.t->data &&
@@ -574,7 +662,7 @@ int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefi
 
 size_t lv_weights_bytes(const LvWeights *w)
 {
-    return w->bytes;
+    return w->bytes + w->later;
 }
 
 size_t lv_weights_streamed(const LvWeights *w)

@@ -61,6 +61,9 @@ typedef struct LvWeightsFrom {
     int described;       ///< 1: tensors are checked and described, without data
     LvLoras *loras;      ///< added to matrices and biases; NULL: none
     LvParams *params;    ///< tensors are listed here, see lv_weights_new_params(); NULL
+    int later;           ///< 1: where the device packs, matrices of blocks that can't stay
+                         ///< as they are stored are made only while they are packed, so
+                         ///< that src and loras have to outlive the weights
     const uint8_t *streamed; ///< [blocks]: 1 for those whose matrices stay on the host, of
                          ///< type wide, for slots (see graph.h); those of other blocks
                          ///< become wide too. NULL: no block's do
@@ -119,7 +122,8 @@ int lv_weights_bind(LvWeights *w, const LvWeightRow *rows, int nb,
 int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefix,
                          const int *symbols, const int32_t *ids, int nb, float *dst);
 
-/** Bytes that bound tensors take beside the files' mapping. */
+/** Bytes that bound tensors take beside the files' mapping, and the largest of those that
+ *  are made later while it is made. */
 size_t lv_weights_bytes(const LvWeights *w);
 
 /** Bytes of those on the host, for slots. */

@@ -95,6 +95,7 @@ static int bind_dit(LvSession *s, int described)
     int ret;
 
     from.loras    = s->files.loras;
+    from.later    = 1;
     from.streamed = s->streams ? s->streamed : NULL;
     lv_dit_free(&s->dit);
     lv_weights_free(&s->dit_weights);

@@ -97,6 +97,21 @@ void lv_cpu_store(const LvCpu *cpu, int type, void *dst, float *row, size_t n, i
 
 /* Kept forms of weights */
 
+/* A weight is packed, then nobody needs what it was packed from. */
+static int pack(LvCpu *cpu, const LvTensor *w, void *dst,
+                int (*fill)(LvCpu *cpu, void *dst, void *arg), void *arg)
+{
+    int ret = w->fixed == LV_FIXED_LATER ? lv_later_make(&cpu->dev, w) : 0;
+
+    if (ret >= 0)
+        ret = fill(cpu, dst, arg);
+    if (w->fixed == LV_FIXED_MAPPED)
+        lv_map_drop(w->data, lv_tensor_bytes(w));
+    else if (w->fixed == LV_FIXED_LATER)
+        lv_later_drop(&cpu->dev, w);
+    return ret;
+}
+
 const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
                           size_t bytes,
                           int (*fill)(LvCpu *cpu, void *dst, void *arg), void *arg)
@@ -117,13 +132,11 @@ const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
     p->kind  = kind;
     p->type  = type;
     p->bytes = bytes;
-    if (fill(cpu, p->data, arg) < 0) {
+    if (pack(cpu, w, p->data, fill, arg) < 0) {
         lv_free(p->data);
         free(p);
         return NULL;
     }
-    if (w->fixed == LV_FIXED_MAPPED)
-        lv_map_drop(w->data, lv_tensor_bytes(w));
     p->next     = cpu->packed;
     cpu->packed = p;
     return p->data;
@@ -295,7 +308,7 @@ int lv_cpu_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
     *dev = NULL;
     if (!cpu)
         return lv_fail(msg, LV_ERR(ENOMEM), "cpu: out of memory");
-    cpu->dev = (LvDevice) { .fn = &fns, .msg = msg, .host = 1,
+    cpu->dev = (LvDevice) { .fn = &fns, .msg = msg, .host = 1, .packs = 1,
                             .threads = opt->threads ? opt->threads : usable_cores() };
     cpu->dsp = lv_dsp_get(opt->isa);
     if (!cpu->dsp) {
