@@ -450,6 +450,7 @@ static int place_late(LvWeights *w, const Bind *b, const LvTensor *to, void **da
         return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
     *l = (Late) { .later = { .bytes = lv_tensor_bytes(to), .make = make_late }, .w = w,
                   .bind = *b, .to = *to, .next = w->late };
+    l->bind.symbols = NULL; /* the caller's */
     l->later.data = *data = lv_pages_new(l->later.bytes);
     if (!*data) {
         free(l);
