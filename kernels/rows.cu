@@ -7,11 +7,13 @@
  *   norm_dx  h = (x - mean) rstd, g = dy A: dx = rstd (g - mean(g) - h mean(g h)),
  *            mean(g) only for LAYER. For each sample P = sum dy and Q = sum dy h over
  *            its rows; dmod, dw and db follow from those
+ *   gate_norm  y = r + mod x, then its norm
  *   qknorm   u = x rstd w, then the pairs turn; _dx turns dy back to g = rope^T dy:
  *            dx = rstd (g w - h mean(g w h)), dw = sum g h
  *
- * Tiles: a warp for each row, a lane for eight columns in every 256; rows are read
- * again from the cache for each pass. Sums of columns: a block of 16 x 16 threads walks
+ * Tiles: a warp for each row, a lane for eight columns in every 256. Forward, rows of up to
+ * 2048 columns stay in registers; others, and those backward, are read again from the
+ * cache for each pass. Sums of columns: a block of 16 x 16 threads walks
  * a run of rows of one sample over 128 columns, adds its 16 partial sums in order and
  * leaves one row of partial sums; a second kernel adds those in order.
  * Bytes: 4 to 12 for an element, a few operations each: bound by memory.
@@ -78,48 +80,180 @@ LV_INLINE void fold8(const LvTensor &w, const LvTensor &b, const LvTensor &mod,
     }
 }
 
-LV_KERNEL lv_norm(LV_ARG LvNormArgs a)
+/* A row in the registers of its warp: chunk i of a lane is eight columns. */
+
+enum { HELD = 8, MOST_HELD = HELD * WARP * 8 };
+
+LV_INLINE int can_hold(int n)
+{
+    return n % 8 == 0 && n <= MOST_HELD;
+}
+
+LV_INLINE int column_of(int i)
+{
+    return (i * WARP + my_lane()) * 8;
+}
+
+template <int TYPE>
+LV_INLINE void hold_as(float v[HELD][8], const void *p, size_t row, int n)
+{
+#pragma unroll
+    for (int i = 0; i < HELD; i++)
+        if (column_of(i) < n)
+            get8(p, TYPE, row * n + column_of(i), (size_t)-1, v[i]);
+}
+
+LV_INLINE void hold_row(float v[HELD][8], const LvTensor &x, size_t row, int n)
+{
+    if (x.dtype == LV_F32)
+        hold_as<LV_F32>(v, x.data, row, n);
+    else
+        hold_as<LV_BF16>(v, x.data, row, n);
+}
+
+/* As row_sum() and row_sum_sq(), in their order. */
+LV_INLINE float held_sum(const float v[HELD][8], int n)
+{
+    float sum = 0;
+
+#pragma unroll
+    for (int i = 0; i < HELD; i++)
+        if (column_of(i) < n)
+            sum += sum8(v[i]);
+    return warp_sum(sum);
+}
+
+LV_INLINE float held_sum_sq(const float v[HELD][8], int n, float mean)
+{
+    float sum = 0;
+
+#pragma unroll
+    for (int i = 0; i < HELD; i++)
+        if (column_of(i) < n)
+#pragma unroll
+            for (int k = 0; k < 8; k++)
+                sum += (v[i][k] - mean) * (v[i][k] - mean);
+    return warp_sum(sum);
+}
+
+/* Eight columns of a norm from those of x. */
+LV_INLINE void norm8(const LvNormArgs &a, size_t row, int c, float mean, float rstd,
+                     float v[8])
 {
     int n = a.x.dim[1], r = has(a.mod) ? a.mod.dim[0] / a.batch : 0;
-    size_t row = my_row(), sample = row / (a.x.dim[0] / a.batch);
-    float mean = 0, rstd, v[8], w[8], b[8];
+    size_t sample = row / (a.x.dim[0] / a.batch);
+    float w[8], b[8];
 
-    if (row >= a.x.dim[0])
-        return;
-    if (a.kind == LV_NORM_LAYER)
-        mean = row_sum(a.x, row, n) / n;
-    rstd = 1 / sqrtf(row_sum_sq(a.x, row, n, mean) / n + a.eps);
-    for (int c = my_lane() * 8; c < n; c += WARP * 8) {
-        row_load8(a.x, row, c, n, v);
-        fold8(a.w, a.b, a.mod, sample * r + a.shift, sample * r + a.scale, c, n, w, b);
+    fold8(a.w, a.b, a.mod, sample * r + a.shift, sample * r + a.scale, c, n, w, b);
 #pragma unroll
-        for (int k = 0; k < 8; k++)
-            v[k] = (v[k] - mean) * rstd * w[k] + b[k];
-        row_put8(a.y.data, a.y.dtype, row, c, n, v);
-    }
+    for (int k = 0; k < 8; k++)
+        v[k] = (v[k] - mean) * rstd * w[k] + b[k];
+    row_put8(a.y.data, a.y.dtype, row, c, n, v);
+}
+
+LV_INLINE void put_stats(const LvNormArgs &a, size_t row, float mean, float rstd)
+{
     if (my_lane() == 0 && has(a.mean))
         ((float *)a.mean.data)[row] = mean;
     if (my_lane() == 0 && has(a.rstd))
         ((float *)a.rstd.data)[row] = rstd;
 }
 
-LV_KERNEL lv_gate(LV_ARG LvGateArgs a)
+LV_INLINE void norm_held(const LvNormArgs &a, size_t row, float v[HELD][8])
+{
+    int n = a.x.dim[1];
+    float mean = a.kind == LV_NORM_LAYER ? held_sum(v, n) / n : 0;
+    float rstd = 1 / sqrtf(held_sum_sq(v, n, mean) / n + a.eps);
+
+#pragma unroll
+    for (int i = 0; i < HELD; i++)
+        if (column_of(i) < n)
+            norm8(a, row, column_of(i), mean, rstd, v[i]);
+    put_stats(a, row, mean, rstd);
+}
+
+LV_INLINE void norm_read(const LvNormArgs &a, size_t row)
+{
+    int n = a.x.dim[1];
+    float mean = a.kind == LV_NORM_LAYER ? row_sum(a.x, row, n) / n : 0, v[8];
+    float rstd = 1 / sqrtf(row_sum_sq(a.x, row, n, mean) / n + a.eps);
+
+    for (int c = my_lane() * 8; c < n; c += WARP * 8) {
+        row_load8(a.x, row, c, n, v);
+        norm8(a, row, c, mean, rstd, v);
+    }
+    put_stats(a, row, mean, rstd);
+}
+
+LV_KERNEL lv_norm(LV_ARG LvNormArgs a)
+{
+    size_t row = my_row();
+    float v[HELD][8];
+
+    if (row >= a.x.dim[0])
+        return;
+    if (!can_hold(a.x.dim[1])) {
+        norm_read(a, row);
+        return;
+    }
+    hold_row(v, a.x, row, a.x.dim[1]);
+    norm_held(a, row, v);
+}
+
+/* r += mod x, eight columns, into y. */
+LV_INLINE void gate8(const LvGateArgs &a, size_t row, int c, float r[8])
 {
     int n = a.r.dim[1], rows = has(a.mod) ? a.mod.dim[0] / a.batch : 0;
-    size_t row = my_row(), sample = row / (a.r.dim[0] / a.batch);
-    float x[8], r[8], m[8];
+    size_t sample = row / (a.r.dim[0] / a.batch);
+    float x[8], m[8];
 
-    if (row >= a.r.dim[0])
-        return;
+    row_load8(a.x, row, c, n, x);
+    row_param8(a.mod, sample * rows + a.row, c, n, 1, m);
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+        r[k] += m[k] * x[k];
+    row_put8(a.y.data, a.y.dtype, row, c, n, r);
+}
+
+LV_INLINE void gate_read(const LvGateArgs &a, size_t row)
+{
+    int n = a.r.dim[1];
+    float r[8];
+
     for (int c = my_lane() * 8; c < n; c += WARP * 8) {
         row_load8(a.r, row, c, n, r);
-        row_load8(a.x, row, c, n, x);
-        row_param8(a.mod, sample * rows + a.row, c, n, 1, m);
-#pragma unroll
-        for (int k = 0; k < 8; k++)
-            r[k] += m[k] * x[k];
-        row_put8(a.y.data, a.y.dtype, row, c, n, r);
+        gate8(a, row, c, r);
     }
+}
+
+LV_KERNEL lv_gate(LV_ARG LvGateArgs a)
+{
+    size_t row = my_row();
+
+    if (row < a.r.dim[0])
+        gate_read(a, row);
+}
+
+/* A gate in f32 and the norm of what it made: a lane reads what itself has written. */
+LV_KERNEL lv_gate_norm(LV_ARG LvGateArgs g, LV_ARG LvNormArgs a)
+{
+    size_t row = my_row();
+    int n = a.x.dim[1];
+    float v[HELD][8];
+
+    if (row >= a.x.dim[0])
+        return;
+    if (!can_hold(n)) {
+        gate_read(g, row);
+        norm_read(a, row);
+        return;
+    }
+    hold_row(v, g.r, row, n);
+#pragma unroll
+    for (int i = 0; i < HELD; i++)
+        if (column_of(i) < n)
+            gate8(g, row, column_of(i), v[i]);
+    norm_held(a, row, v);
 }
 
 /* Turn the pairs of eight columns; back with sign -1. C is even when rope is there,
@@ -140,25 +274,55 @@ LV_INLINE void turn8(const LvTensor &rope, size_t row, int c, int n, int d, floa
     }
 }
 
+/* Eight columns of a qknorm from those of x. */
+LV_INLINE void qknorm8(const LvQknormArgs &a, size_t row, int c, float rstd, float v[8])
+{
+    int n = a.x.dim[1];
+    float w[8];
+
+    row_load8(a.w, 0, c, n, w);
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+        v[k] *= rstd * w[k];
+    if (has(a.rope))
+        turn8(a.rope, row, c, n, n / a.heads, 1, v);
+    row_put8(a.y.data, a.y.dtype, row, c, n, v);
+}
+
+LV_INLINE float qknorm_held(const LvQknormArgs &a, size_t row)
+{
+    int n = a.x.dim[1];
+    float v[HELD][8], rstd;
+
+    hold_row(v, a.x, row, n);
+    rstd = 1 / sqrtf(held_sum_sq(v, n, 0) / n + a.eps);
+#pragma unroll
+    for (int i = 0; i < HELD; i++)
+        if (column_of(i) < n)
+            qknorm8(a, row, column_of(i), rstd, v[i]);
+    return rstd;
+}
+
+LV_INLINE float qknorm_read(const LvQknormArgs &a, size_t row)
+{
+    int n = a.x.dim[1];
+    float rstd = 1 / sqrtf(row_sum_sq(a.x, row, n, 0) / n + a.eps), v[8];
+
+    for (int c = my_lane() * 8; c < n; c += WARP * 8) {
+        row_load8(a.x, row, c, n, v);
+        qknorm8(a, row, c, rstd, v);
+    }
+    return rstd;
+}
+
 LV_KERNEL lv_qknorm(LV_ARG LvQknormArgs a)
 {
-    int n = a.x.dim[1], d = n / a.heads;
     size_t row = my_row();
-    float rstd, v[8], w[8];
+    float rstd;
 
     if (row >= a.x.dim[0])
         return;
-    rstd = 1 / sqrtf(row_sum_sq(a.x, row, n, 0) / n + a.eps);
-    for (int c = my_lane() * 8; c < n; c += WARP * 8) {
-        row_load8(a.x, row, c, n, v);
-        row_load8(a.w, 0, c, n, w);
-#pragma unroll
-        for (int k = 0; k < 8; k++)
-            v[k] *= rstd * w[k];
-        if (has(a.rope))
-            turn8(a.rope, row, c, n, d, 1, v);
-        row_put8(a.y.data, a.y.dtype, row, c, n, v);
-    }
+    rstd = can_hold(a.x.dim[1]) ? qknorm_held(a, row) : qknorm_read(a, row);
     if (my_lane() == 0 && has(a.rstd))
         ((float *)a.rstd.data)[row] = rstd;
 }

@@ -24,6 +24,7 @@
 
 #include "backend/device.h"
 #include "base/common.h"
+#include "base/half.h"
 #include "base/philox.h"
 #include "graph/graph.h"
 #include "tests/ops_grad.h"
@@ -1554,6 +1555,120 @@ START_TEST(many_times)
 }
 END_TEST
 
+/* A gate and the norm of what it makes, which devices may run as one: the bits are those
+ * of one after the other. */
+
+static const struct {
+    int rows, cols, batch, flags; ///< OPS_MOD: of the gate; OPS_ROPE: of the norm
+    int kind;
+    LvDtype x, y;
+} pairs[] = {
+    { 1, 8, 1, 0, LV_NORM_LAYER, LV_F32, LV_F32 },
+    { 37, 5, 1, OPS_MOD | OPS_GAIN | OPS_BIAS, LV_NORM_LAYER, LV_BF16, LV_BF16 },
+    { 130, 40, 2, OPS_MOD | OPS_ROPE, LV_NORM_RMS, LV_BF16, LV_F32 },
+    { 60, 250, 3, OPS_MOD | OPS_ROPE | OPS_GAIN | OPS_BIAS, LV_NORM_LAYER, LV_F32, LV_BF16 },
+    { 66, 384, 6, OPS_MOD | OPS_ROPE, LV_NORM_LAYER, LV_BF16, LV_BF16 },
+    { 9, 1536, 1, OPS_GAIN | OPS_BIAS, LV_NORM_LAYER, LV_BF16, LV_BF16 },
+    { 6, 2048, 2, OPS_ROPE, LV_NORM_RMS, LV_F32, LV_BF16 },
+    { 6, 2056, 2, OPS_MOD | OPS_ROPE, LV_NORM_LAYER, LV_BF16, LV_BF16 },
+    { 4, 5120, 1, OPS_MOD | OPS_GAIN, LV_NORM_LAYER, LV_BF16, LV_F32 },
+};
+
+enum { PAIR_IN = 6, PAIR_OUT = 2, PAIR_MOD = 6 };
+
+static LvTensor pair_vector(LvGraph *g, int wanted, int rows, int cols)
+{
+    return wanted ? lv_external(g, "v", LV_F32, rows ? 2 : 1,
+                                rows ? (int[]) { rows, cols } : &cols) : LV_NO_TENSOR;
+}
+
+/* t: inputs, then outputs. */
+static void trace_pair(LvGraph *g, int i, LvTensor t[PAIR_IN + PAIR_OUT])
+{
+    int f = pairs[i].flags, n = pairs[i].cols, size[2] = { pairs[i].rows, n };
+    int mod = pairs[i].batch * PAIR_MOD;
+
+    lv_graph_batch(g, pairs[i].batch);
+    t[0] = lv_external(g, "r", LV_F32, 2, size);
+    t[1] = lv_external(g, "x", pairs[i].x, 2, size);
+    t[2] = pair_vector(g, f & OPS_MOD, mod, n);
+    t[3] = pair_vector(g, f & OPS_GAIN, 0, n);
+    t[4] = pair_vector(g, f & OPS_BIAS, 0, n);
+    t[5] = pair_vector(g, f & OPS_ROPE, mod, n);
+    t[6] = lv_gate(g, t[0], t[1], t[2], 2);
+    t[7] = lv_norm(g, t[6], t[3], t[4], t[5], pairs[i].kind, 3, 4, 1e-6f, pairs[i].y);
+    lv_output(g, t[6], "gated");
+    lv_output(g, t[7], "normed");
+}
+
+static void fill_pair(LvDevice *dev, const LvTensor *t, void *to, uint64_t stream)
+{
+    size_t n = lv_tensor_numel(t);
+    float *v = calloc(n, sizeof(*v));
+    uint16_t *half = (uint16_t *)v;
+
+    lv_philox_normal(v, n, 7, stream << 32);
+    for (size_t k = 0; k < n && t->dtype == LV_BF16; k++)
+        half[k] = lv_f32_bf16(v[k]);
+    ck_assert_int_eq(dev->fn->upload(dev, to, v, lv_tensor_bytes(t)), 0);
+    free(v);
+}
+
+/* What comes out, as one or one after the other. */
+static void run_pair(LvDevice *dev, int i, int apart, void *out[PAIR_OUT])
+{
+    const LvDeviceFns *fn = dev->fn;
+    LvDeviceFns without   = *fn;
+    LvGraph *g = lv_graph_new(&keep);
+    LvTensor t[PAIR_IN + PAIR_OUT];
+    void *data[PAIR_IN + PAIR_OUT] = { NULL }, *arena;
+    LvProgram *p;
+    size_t size;
+
+    without.gate_norm = NULL;
+    dev->fn = apart ? &without : fn;
+    trace_pair(g, i, t);
+    ck_assert_int_eq(lv_program_new(&p, g, dev), 0);
+    arena = take(dev, size = lv_program_sizes(p).arena);
+    ck_assert_int_eq(lv_program_build(p, arena), 0);
+    for (int k = 0; k < LV_COUNT(data); k++)
+        if (lv_has(&t[k])) {
+            data[k] = take(dev, lv_tensor_bytes(&t[k]));
+            if (k < PAIR_IN)
+                fill_pair(dev, &t[k], data[k], (uint64_t)k);
+            lv_program_bind(p, t[k], data[k]);
+        }
+    ck_assert_int_eq(lv_program_run(p, NULL, NULL), 0);
+    for (int k = 0; k < PAIR_OUT; k++)
+        out[k] = fetch(dev, data[PAIR_IN + k], lv_tensor_bytes(&t[PAIR_IN + k]), "a result");
+    lv_program_free(&p);
+    give(dev, arena, size, "the arena");
+    for (int k = 0; k < LV_COUNT(data); k++)
+        if (data[k])
+            give(dev, data[k], lv_tensor_bytes(&t[k]), "a tensor");
+    dev->fn = fn;
+    lv_graph_free(&g);
+}
+
+START_TEST(gate_with_norm)
+{
+    size_t n = (size_t)pairs[_i].rows * (size_t)pairs[_i].cols;
+    const size_t bytes[PAIR_OUT] = { 4 * n, lv_dtype_size(pairs[_i].y) * n };
+    LvDevice *dev = open_device(NULL, 2);
+    void *one[PAIR_OUT], *two[PAIR_OUT];
+
+    ck_assert(dev->fn->gate_norm);
+    run_pair(dev, _i, 0, one);
+    run_pair(dev, _i, 1, two);
+    for (int k = 0; k < PAIR_OUT; k++) {
+        ck_assert_msg(!memcmp(one[k], two[k], bytes[k]), "output %d differs", k);
+        free(one[k]);
+        free(two[k]);
+    }
+    close_device(&dev);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("ops");
@@ -1562,6 +1677,7 @@ static Suite *suite(void)
         add_plain(s);
     tcase_add_loop_test(tcase(s, "weights"), new_weights, 0, LV_OP_NB);
     tcase_add_test(tcase(s, "programs"), many_times);
+    tcase_add_loop_test(tcase(s, "pairs"), gate_with_norm, 0, LV_COUNT(pairs));
     tcase_add_loop_test(tcase(s, "cases"), cases, 0, ops_row_count());
     return s;
 }

@@ -93,6 +93,10 @@ typedef struct LvDeviceFns {
     void *(*recorded)(LvDevice *dev, int wanted);
     int (*replay)(LvDevice *dev, void *recording);
     void (*erase)(LvDevice *dev, void *recording);
+    /** Optional: g and then n, the norm of what g makes, as one; call is the norm's. What
+     *  they read and write does not overlap but as the two ops allow. The bits are those of
+     *  the two. */
+    int (*gate_norm)(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n, LvCall *call);
     /** Optional, both or none. to = wy wx (scale from + offset), and where a tile before
      *  it was pasted to, that much more, in f32 with no operations fused. */
     int (*paste)(LvDevice *dev, const LvPaste *p);

@@ -287,7 +287,8 @@ typedef int (*LvRunHook)(void *opaque, const LvRecord *next, int index, int coun
 int lv_program_run(LvProgram *p, LvRunHook hook, void *opaque);
 
 /** Seconds spent in each record by lv_program_run() are added up from now on in
- *  seconds[count of records] (cleared by the caller); NULL turns it off. */
+ *  seconds[count of records] (cleared by the caller); NULL turns it off. A GATE and the NORM
+ *  of what it makes may run as one, in the time of the first. */
 void lv_program_time(LvProgram *p, double *seconds);
 
 /** Records of the program, in the order of running. */

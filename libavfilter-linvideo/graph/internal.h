@@ -58,6 +58,7 @@ struct LvProgram {
     LvRecord *rec;
     LvCall *call; ///< of each record
     int nb_rec;
+    uint8_t *pair; ///< [nb_rec] 1: a GATE that may run as one with the NORM behind it
     LvTensorInfo *info;
     int nb_info;
     LvSizes sizes;
@@ -82,7 +83,11 @@ LvTensor lv_graph_tensor(LvGraph *g, LvDtype dtype, int rank, const int *dim);
  *  graph, so that absent inputs are not reported as errors of their own. */
 void lv_graph_append(LvGraph *g, const LvRecord *r);
 
-/** Find live ranges and offsets of p's temporaries; sets sizes.arena and .lower. */
+/** Find p's pairs. */
+void lv_plan_pairs(LvProgram *p);
+
+/** Find live ranges and offsets of p's temporaries; sets sizes.arena and .lower. What is
+ *  read by the first of a pair stays until the second has run. */
 int lv_plan_place(LvProgram *p);
 
 /** Find p's groups and their copies; sets sizes.slot. @return 0, -ENOMEM (no message),

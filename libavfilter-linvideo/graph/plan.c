@@ -7,6 +7,20 @@
 
 #include "graph/internal.h"
 
+static int is_pair(const LvRecord *a, const LvRecord *b)
+{
+    const LvTensor *y = &a->u.gate.y, *x = &b->u.norm.x;
+
+    return a->op == LV_OP_GATE && b->op == LV_OP_NORM && y->id == x->id &&
+           y->dtype == LV_F32 && y->dim[0] == x->dim[0] && y->dim[1] == x->dim[1];
+}
+
+void lv_plan_pairs(LvProgram *p)
+{
+    for (int r = 0; r + 1 < p->nb_rec; r++)
+        p->pair[r] = (uint8_t)is_pair(&p->rec[r], &p->rec[r + 1]);
+}
+
 static void find_ranges(LvProgram *p)
 {
     for (int i = 0; i < p->nb_info; i++)
@@ -19,7 +33,7 @@ static void find_ranges(LvProgram *p)
                 continue;
             if (p->info[id].first < 0)
                 p->info[id].first = r;
-            p->info[id].last = r;
+            p->info[id].last = LV_MAX(p->info[id].last, r + p->pair[r]);
         }
     }
 }

@@ -70,6 +70,18 @@ static int plan_calls(LvProgram *p)
     return 0;
 }
 
+static int plan(LvProgram *p)
+{
+    int ret;
+
+    if (!p->rec || !p->info || !p->call || !p->pair)
+        return LV_ERR(ENOMEM);
+    lv_plan_pairs(p);
+    if ((ret = lv_plan_place(p)) < 0 || (ret = lv_stream_plan(p)) < 0)
+        return ret;
+    return plan_calls(p);
+}
+
 int lv_program_new(LvProgram **out, const LvGraph *g, LvDevice *dev)
 {
     LvProgram *p;
@@ -86,9 +98,8 @@ int lv_program_new(LvProgram **out, const LvGraph *g, LvDevice *dev)
     p->rec     = copy_array(g->rec, g->nb_rec, sizeof(*p->rec));
     p->info    = copy_array(g->info, g->nb_info, sizeof(*p->info));
     p->call    = calloc((size_t)g->nb_rec + 1, sizeof(*p->call));
-    ret        = LV_ERR(ENOMEM);
-    if (!p->rec || !p->info || !p->call || (ret = lv_plan_place(p)) < 0 ||
-        (ret = lv_stream_plan(p)) < 0 || (ret = plan_calls(p)) < 0) {
+    p->pair    = calloc((size_t)g->nb_rec + 1, sizeof(*p->pair));
+    if ((ret = plan(p)) < 0) {
         if (ret == LV_ERR(ENOMEM))
             lv_msg(dev->msg, LV_MSG_ERROR, "graph: out of memory");
         lv_program_free(&p);
@@ -129,6 +140,7 @@ void lv_program_free(LvProgram **prog)
     free(p->rec);
     free(p->info);
     free(p->call);
+    free(p->pair);
     free(p);
     *prog = NULL;
 }
@@ -191,6 +203,19 @@ static int has_marks(const LvProgram *p)
     return p->seconds && p->dev->fn->mark;
 }
 
+/* Record i, or a pair at its first record. */
+static int run_record(LvProgram *p, int i)
+{
+    const LvDeviceFns *fn = p->dev->fn;
+    const LvRecord *r     = &p->rec[i];
+
+    if (fn->gate_norm && i > 0 && p->pair[i - 1])
+        return 0;
+    if (fn->gate_norm && p->pair[i])
+        return fn->gate_norm(p->dev, &r->u.gate, &r[1].u.norm, &p->call[i + 1]);
+    return lv_device_call(fn->run, p->dev, r->op, &r->u, &p->call[i]);
+}
+
 static int run_records(LvProgram *p, LvRunHook hook, void *opaque)
 {
     int ret = has_marks(p) ? p->dev->fn->mark(p->dev, 0) : 0;
@@ -201,8 +226,7 @@ static int run_records(LvProgram *p, LvRunHook hook, void *opaque)
         if ((hook && (ret = hook(opaque, &p->rec[i], i, p->nb_rec)) < 0) ||
             (ret = lv_stream_before(p, i)) < 0)
             return ret;
-        ret = lv_device_call(p->dev->fn->run, p->dev, p->rec[i].op, &p->rec[i].u,
-                             &p->call[i]);
+        ret = run_record(p, i);
         ret = ret < 0 ? ret : lv_stream_after(p, i);
         if (has_marks(p))
             ret = ret < 0 ? ret : p->dev->fn->mark(p->dev, i + 1);

@@ -126,8 +126,7 @@ void lv_dit_free(LvDit *m)
     m->block = NULL;
 }
 
-/* Trace. Products feed norms and gates, which round by themselves: only what goes
- * into another product is made in dtype. */
+/* Trace. What products, norms and attention make is of dtype; what adds up is f32. */
 
 static LvTensor affine(LvGraph *g, LvTensor x, LvAffine p, LvDtype dtype)
 {
@@ -144,7 +143,7 @@ static LvTensor layer_norm(LvGraph *g, const LvDit *m, LvTensor x, LvTensor mod,
 static LvTensor qk(LvGraph *g, const LvDit *m, LvTensor x, LvAffine p, LvTensor norm,
                    LvTensor rope, LvDtype dtype)
 {
-    x = affine(g, x, p, LV_F32);
+    x = affine(g, x, p, dtype);
     return lv_qknorm(g, x, norm, rope, m->cfg.heads, m->cfg.eps, dtype);
 }
 
@@ -199,11 +198,11 @@ static LvTensor ffn(LvGraph *g, const LvDitBlock *b, LvTensor y, LvDtype dtype)
 
 enum { SHIFT_SA, SCALE_SA, GATE_SA, SHIFT_FF, SCALE_FF, GATE_FF };
 
-static LvTensor block(LvGraph *g, const LvDit *m, int i, LvTensor x, LvTensor time,
+static LvTensor block(LvGraph *g, const LvDit *m, int i, LvTensor x, LvTensor mod,
                       const LvDitInputs *in, LvDtype dtype, LvDitWatch *watch)
 {
     const LvDitBlock *b = &m->block[i];
-    LvTensor mod = lv_add(g, time, b->mod), y, sa, ca;
+    LvTensor y, sa, ca;
 
     y  = layer_norm(g, m, x, mod, SHIFT_SA, SCALE_SA, dtype);
     sa = self_attn(g, m, i, y, in->rope, dtype, watch);
@@ -288,34 +287,45 @@ LvTensor lv_dit_trace_batch(LvGraph *g, const LvDit *m, LvTensor context,
     return lv_dit_trace(g, m, in, dtype, watch);
 }
 
-LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, LvDitInputs *in, LvDtype dtype,
-                      LvDitWatch *watch)
+/* Shifts, scales and gates of all blocks, and behind them those of the head. They are made
+ * first, so that nothing stands between a gate and the norm behind it. */
+static void modulations(LvGraph *g, const LvDit *m, LvTensor t, LvTensor *mod)
 {
     const LvDitConfig *c = &m->cfg;
-    LvTensor e, time, x, mod;
+    LvTensor e = lv_sinusoid(g, t, c->freq_dim), time;
 
-    lv_graph_batch(g, in->t.dim[0]);
-    e    = lv_sinusoid(g, in->t, c->freq_dim);
     e    = lv_linear(g, e, m->time0.w, m->time0.b, LV_ACT_SILU, LV_F32);
     e    = affine(g, e, m->time2, LV_F32);
     time = lv_act(g, e, LV_ACT_SILU, LV_F32);
     time = affine(g, time, m->proj, LV_F32);
-    time = lv_reshape(time, 2, (const int[]) { 6 * in->t.dim[0], c->dim });
-    x    = lv_patchify(g, in->latent, c->patch, LV_F32);
-    x    = affine(g, x, m->patch, LV_F32);
+    time = lv_reshape(time, 2, (const int[]) { 6 * t.dim[0], c->dim });
+    for (int i = 0; i < c->layers; i++)
+        mod[i] = lv_add(g, time, m->block[i].mod);
+    mod[c->layers] = lv_add(g, lv_expand(g, e, 2), m->head_mod);
+}
+
+LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, LvDitInputs *in, LvDtype dtype,
+                      LvDitWatch *watch)
+{
+    const LvDitConfig *c = &m->cfg;
+    LvTensor x, mod[LV_MAX_LAYERS + 1];
+
+    lv_graph_batch(g, in->t.dim[0]);
+    modulations(g, m, in->t, mod);
+    x = lv_patchify(g, in->latent, c->patch, LV_F32);
+    x = affine(g, x, m->patch, LV_F32);
     for (int i = 0; i < c->layers; i++) {
         lv_graph_layer(g, i + 1);
         lv_graph_checkpoint(g);
         if (in->text.rank)
             text_kv(g, m, i, in->text, dtype, in);
         lv_graph_i8(g, m->i8);
-        x = block(g, m, i, x, time, in, dtype, watch ? &watch[i] : NULL);
+        x = block(g, m, i, x, mod[i], in, dtype, watch ? &watch[i] : NULL);
         lv_graph_i8(g, 0);
     }
     lv_graph_layer(g, 0);
-    mod = lv_add(g, lv_expand(g, e, 2), m->head_mod);
-    x   = layer_norm(g, m, x, mod, 0, 1, LV_F32);
-    x   = affine(g, x, m->head, LV_F32);
+    x = layer_norm(g, m, x, mod[c->layers], 0, 1, LV_F32);
+    x = affine(g, x, m->head, LV_F32);
     return lv_unpatchify(g, x, c->patch, in->latent);
 }
 

@@ -288,7 +288,8 @@ static const LvDeviceFns fns = {
     .name = "cpu", .close = cpu_close, .alloc = cpu_alloc, .free = cpu_free,
     .upload = cpu_copy, .download = cpu_copy, .sync = cpu_sync,
     .available = cpu_available, .reserve = cpu_reserve, .forget = cpu_forget,
-    .release = cpu_release, .plan = &plan, .build = &build, .run = &run,
+    .gate_norm = lv_cpu_gate_norm, .release = cpu_release,
+    .plan = &plan, .build = &build, .run = &run,
 };
 
 static int usable_cores(void)

@@ -147,6 +147,9 @@ void lv_cpu_convert(const LvCpu *cpu, void *dst, int to, const void *src, int fr
 LV_OPS(LV_CPU_OP)
 #undef LV_CPU_OP
 
+/** For the entry of LvDeviceFns. rows.c */
+int lv_cpu_gate_norm(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n, LvCall *call);
+
 LV_CPU_DECLARE(plan_linear, Linear)
 LV_CPU_DECLARE(build_linear, Linear)
 /* linear_i8.c: the same for products of 8-bit numbers */

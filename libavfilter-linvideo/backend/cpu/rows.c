@@ -100,15 +100,21 @@ static void norm_row(const LvRowsJob *j, size_t i, float *tmp)
         ((float *)a->rstd.data)[i] = rstd;
 }
 
-int lv_cpu_norm(LvDevice *dev, const LvNormArgs *a, LvCall *call)
+static NormRun fold_all(const LvNormArgs *a, LvCall *call)
 {
     size_t c = (size_t)a->x.dim[1];
     float *fold = call->scratch;
-    NormRun r = { a, fold };
 
     for (int b = 0; b < a->batch; b++, fold += 2 * c)
         fold_modulation(a, b, fold, fold + c);
-    return lv_cpu_each_row(dev, &r, (size_t)a->x.dim[0], c, norm_row);
+    return (NormRun) { a, call->scratch };
+}
+
+int lv_cpu_norm(LvDevice *dev, const LvNormArgs *a, LvCall *call)
+{
+    NormRun r = fold_all(a, call);
+
+    return lv_cpu_each_row(dev, &r, (size_t)a->x.dim[0], (size_t)a->x.dim[1], norm_row);
 }
 
 /* gate */
@@ -136,6 +142,31 @@ int lv_cpu_gate(LvDevice *dev, const LvGateArgs *a, LvCall *call)
 {
     (void)call;
     return lv_cpu_each_row(dev, a, (size_t)a->r.dim[0], (size_t)a->r.dim[1], gate_row);
+}
+
+/* A gate and the norm of what it made, which is in the nearest cache then. */
+typedef struct GateNormRun {
+    const LvGateArgs *gate;
+    NormRun norm;
+} GateNormRun;
+
+static void gate_norm_row(const LvRowsJob *j, size_t i, float *tmp)
+{
+    const GateNormRun *r = j->args;
+    LvRowsJob gate = *j, norm = *j;
+
+    gate.args = r->gate;
+    norm.args = &r->norm;
+    gate_row(&gate, i, tmp);
+    norm_row(&norm, i, tmp);
+}
+
+int lv_cpu_gate_norm(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n, LvCall *call)
+{
+    GateNormRun r = { g, fold_all(n, call) };
+
+    return lv_cpu_each_row(dev, &r, (size_t)n->x.dim[0], (size_t)n->x.dim[1],
+                           gate_norm_row);
 }
 
 /* qknorm */

@@ -138,6 +138,10 @@ void lv_cuda_forget(LvCuda *cu, const void *data, size_t bytes);
 int lv_cuda_cast(LvCuda *cu, void *dst, int dst_type, const void *src, int src_type,
                  size_t n);
 
+/** For the entry of LvDeviceFns. rows.c */
+int lv_cuda_gate_norm(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n,
+                      LvCall *call);
+
 /* Pictures, for the entries of LvDeviceFns. frame.c */
 
 int lv_cuda_paste(LvDevice *dev, const LvPaste *p);

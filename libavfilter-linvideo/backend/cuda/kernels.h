@@ -15,7 +15,7 @@
 #define LV_KERNELS_OPTIM(X)                                                         \
     X(mix_dr) X(loss) X(loss_sum) X(sqsum) X(sum_f64) X(adamw)
 #define LV_KERNELS_ROWS(X)                                                          \
-    X(norm) X(gate) X(qknorm) X(norm_dx) X(gate_dx) X(qknorm_dx)                    \
+    X(norm) X(gate) X(gate_norm) X(qknorm) X(norm_dx) X(gate_dx) X(qknorm_dx)       \
     X(norm_cols) X(gate_cols) X(qknorm_cols) X(reduce_cols)                         \
     X(norm_fold) X(norm_params) X(cols_sum) X(reduce_few)
 #define LV_KERNELS_LAYOUT(X)                                                        \

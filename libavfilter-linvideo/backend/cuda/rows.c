@@ -39,6 +39,13 @@ int lv_cuda_gate(LvDevice *dev, const LvGateArgs *a, LvCall *call)
     return LV_LAUNCH(lv_cuda(dev), gate, row_grid(&a->r), (void *)a);
 }
 
+int lv_cuda_gate_norm(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n,
+                      LvCall *call)
+{
+    (void)call;
+    return LV_LAUNCH(lv_cuda(dev), gate_norm, row_grid(&n->x), (void *)g, (void *)n);
+}
+
 int lv_cuda_qknorm(LvDevice *dev, const LvQknormArgs *a, LvCall *call)
 {
     (void)call;
