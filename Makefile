@@ -65,7 +65,7 @@ OBJS-tools = bench.o compare.o convert.o dataset.o devices.o distill.o eval.o ge
 # lv_kernels_NAME; what they take of the device goes to NAME.log
 
 KERNELS = attention attention_any attention_sm90 cast elements frame hedgehog hedgehog_dx \
-          layout linattn optim product rows
+          hedgehog_sm90 layout linattn optim product rows
 
 KERNEL_OBJS-yes = $(KERNELS:%=$(BUILD)/kernels/%.o)
 

@@ -99,7 +99,7 @@ LV_INLINE void softmax_rows(float phi[P / 8][4], const float y[P / 8][4], float 
         for (int n = 0; n < P / 8; n++)
 #pragma unroll
             for (int e = 2 * h; e < 2 * h + 2; e++) {
-                phi[n][e] = exp2f(sign * LOG2E * y[n][e] - max);
+                phi[n][e] = fast_exp2(sign * LOG2E * y[n][e] - max);
                 sum += phi[n][e];
             }
         sum = there[h] / quad_sum(sum);

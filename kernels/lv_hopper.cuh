@@ -79,6 +79,21 @@ LV_INLINE void copy_box(void *dst, const LvTileMap *map, int x, int y, int z, ui
                  "r"(shared_address(b)) : "memory");
 }
 
+/* Start to copy such a box back; what lies outside is not written. Who started copies waits
+ * until they have read shared memory, before it changes and before the end. */
+LV_INLINE void store_box(const void *src, const LvTileMap *map, int x, int y, int z)
+{
+    asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.tile.bulk_group "
+                 "[%0, {%1, %2, %3}], [%4];"
+                 :: "l"(map), "r"(x), "r"(y), "r"(z), "r"(shared_address(src)) : "memory");
+}
+
+LV_INLINE void stores_read(void)
+{
+    asm volatile("cp.async.bulk.commit_group;\n"
+                 "cp.async.bulk.wait_group.read 0;" ::: "memory");
+}
+
 /* Barrier id (1 to 15) of so many threads: wait for them, or only arrive. */
 template <int threads> LV_INLINE void turn_wait(int id)
 {
@@ -101,13 +116,22 @@ template <int n> LV_INLINE void registers_down(void)
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" :: "n"(n));
 }
 
-/* 2^x, with 0 below 2^-126 */
-LV_INLINE float fast_exp2(float x)
-{
-    float y;
+/* Tiles that threads write: 4 or 16 bytes of one. Products, and boxes that go back, may read
+ * what stands before panels_put() once they are behind a barrier that is behind it. */
 
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
+LV_INLINE void panel_store4(void *at, uint32_t v)
+{
+    *(uint32_t *)at = v;
+}
+
+LV_INLINE void panel_store16(void *at, uint4 v)
+{
+    *(uint4 *)at = v;
+}
+
+LV_INLINE void panels_put(void)
+{
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
 /* Products */
@@ -149,6 +173,7 @@ LV_INLINE void stay_behind(float x)
 }
 
 /* Registers of an instruction and their operands. */
+#define R0_3   "%0, %1, %2, %3"
 #define R0_31  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
                "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, "  \
                "%30, %31"
@@ -173,6 +198,13 @@ template <int N>
 LV_INLINE void product_shared(float c[N / 8][4], uint64_t a, uint64_t b, int add);
 
 template <> __device__ __forceinline__
+void product_shared<64>(float c[8][4], uint64_t a, uint64_t b, int add)
+{
+    asm volatile(PRODUCT("m64n64k16", R0_31, "%34") "%32, %33, p, 1, 1, 0, 0;\n}"
+                 : C32(0) : "l"(a), "l"(b), "r"(add));
+}
+
+template <> __device__ __forceinline__
 void product_shared<144>(float c[18][4], uint64_t a, uint64_t b, int add)
 {
     asm volatile(PRODUCT("m64n144k16", R0_71, "%74") "%72, %73, p, 1, 1, 0, 0;\n}"
@@ -192,6 +224,14 @@ template <int N>
 LV_INLINE void product_held(float c[N / 8][4], const uint32_t a[4], uint64_t b);
 
 template <> __device__ __forceinline__
+void product_held<8>(float c[1][4], const uint32_t a[4], uint64_t b)
+{
+    asm volatile(PRODUCT("m64n8k16", R0_3, "%9") "{%4, %5, %6, %7}, %8, p, 1, 1, 1;\n}"
+                 : C4(0)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
+}
+
+template <> __device__ __forceinline__
 void product_held<64>(float c[8][4], const uint32_t a[4], uint64_t b)
 {
     asm volatile(PRODUCT("m64n64k16", R0_31, "%37")
@@ -209,6 +249,33 @@ void product_held<128>(float c[16][4], const uint32_t a[4], uint64_t b)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
 }
 
+/* c[64,N] += a[16,64]^T b[16,N], both in shared memory, rows and columns of the result along
+ * rows of theirs. */
+template <int N>
+LV_INLINE void product_turned(float c[N / 8][4], uint64_t a, uint64_t b);
+
+template <> __device__ __forceinline__
+void product_turned<8>(float c[1][4], uint64_t a, uint64_t b)
+{
+    asm volatile(PRODUCT("m64n8k16", R0_3, "%6") "%4, %5, p, 1, 1, 1, 1;\n}"
+                 : C4(0) : "l"(a), "l"(b), "r"(1));
+}
+
+template <> __device__ __forceinline__
+void product_turned<64>(float c[8][4], uint64_t a, uint64_t b)
+{
+    asm volatile(PRODUCT("m64n64k16", R0_31, "%34") "%32, %33, p, 1, 1, 1, 1;\n}"
+                 : C32(0) : "l"(a), "l"(b), "r"(1));
+}
+
+template <> __device__ __forceinline__
+void product_turned<128>(float c[16][4], uint64_t a, uint64_t b)
+{
+    asm volatile(PRODUCT("m64n128k16", R0_63, "%66") "%64, %65, p, 1, 1, 1, 1;\n}"
+                 : C32(0), C32(8) : "l"(a), "l"(b), "r"(1));
+}
+
+#undef R0_3
 #undef R0_31
 #undef R0_63
 #undef R0_71
@@ -219,6 +286,25 @@ void product_held<128>(float c[16][4], const uint32_t a[4], uint64_t b)
 #undef PRODUCT
 
 #endif /* LV_EMULATED */
+
+/* Chunk of 16 bytes of a row of a panel. */
+LV_INLINE unsigned char *panel_chunk(unsigned char *panel, int row, int chunk)
+{
+    return panel + row * PANEL_BYTES + (chunk ^ (row & 7)) * 16;
+}
+
+/* Eight elements; two of them, number `pair` of a chunk. */
+LV_INLINE void panel_put8(unsigned char *panel, int row, int chunk, const float v[8])
+{
+    panel_store16(panel_chunk(panel, row, chunk),
+                  make_uint4(pack2(v[0], v[1]), pack2(v[2], v[3]), pack2(v[4], v[5]),
+                             pack2(v[6], v[7])));
+}
+
+LV_INLINE void panel_put2(unsigned char *panel, int row, int chunk, int pair, uint32_t v)
+{
+    panel_store4(panel_chunk(panel, row, chunk) + pair * 4, v);
+}
 
 /* An operand in shared memory: panels `leading` bytes apart, rows of 128 bytes. Which of
  * its bytes a product takes first is said by adding bytes / 16. */

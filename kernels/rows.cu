@@ -11,9 +11,9 @@
  *   qknorm   u = x rstd w, then the pairs turn; _dx turns dy back to g = rope^T dy:
  *            dx = rstd (g w - h mean(g w h)), dw = sum g h
  *
- * Tiles: a warp for each row, a lane for eight columns in every 256. Forward, rows of up to
- * 2048 columns stay in registers; others, and those backward, are read again from the
- * cache for each pass. Sums of columns: a block of 16 x 16 threads walks
+ * Tiles: a warp for each row, a lane for eight columns in every 256; rows are read again
+ * from the cache for each pass. Forward, rows of up to 5120 columns in eights stay in
+ * registers, those of more than 512 in a block's. Sums of columns: a block of 16 x 16 threads walks
  * a run of rows of one sample over 128 columns, adds its 16 partial sums in order and
  * leaves one row of partial sums; a second kernel adds those in order.
  * Bytes: 4 to 12 for an element, a few operations each: bound by memory.
@@ -80,150 +80,263 @@ LV_INLINE void fold8(const LvTensor &w, const LvTensor &b, const LvTensor &mod,
     }
 }
 
-/* A row in the registers of its warp: chunk i of a lane is eight columns. */
+/* Rows that stay in registers: of LANES threads each, 32 or 128, one block; chunk i of HELD
+ * of a thread is eight columns. All of a row is read before any of it is written. */
 
-enum { HELD = 8, MOST_HELD = HELD * WARP * 8 };
-
-LV_INLINE int can_hold(int n)
+template <int LANES> LV_INLINE size_t held_row(void)
 {
-    return n % 8 == 0 && n <= MOST_HELD;
+    return LANES == WARP ? my_row() : blockIdx.x;
 }
 
-LV_INLINE int column_of(int i)
+template <int LANES> LV_INLINE int held_column(int i)
 {
-    return (i * WARP + my_lane()) * 8;
+    return (i * LANES + threadIdx.x % LANES) * 8;
 }
 
-template <int TYPE>
-LV_INLINE void hold_as(float v[HELD][8], const void *p, size_t row, int n)
+/* Sum of what the warps of a block of 128 have; turn: 0 or 1, another one for the next. */
+LV_INLINE float sum_warps(float x, int turn)
 {
-#pragma unroll
-    for (int i = 0; i < HELD; i++)
-        if (column_of(i) < n)
-            get8(p, TYPE, row * n + column_of(i), (size_t)-1, v[i]);
+    __shared__ float part[2][4];
+
+    if (my_lane() == 0)
+        part[turn][threadIdx.x / WARP] = x;
+    __syncthreads();
+    return (part[turn][0] + part[turn][1]) + (part[turn][2] + part[turn][3]);
 }
 
+/* Sum over a row's threads. */
+template <int LANES> LV_INLINE float held_total(float x, int turn)
+{
+    x = warp_sum(x);
+    return LANES == WARP ? x : sum_warps(x, turn);
+}
+
+template <int LANES, int HELD>
 LV_INLINE void hold_row(float v[HELD][8], const LvTensor &x, size_t row, int n)
 {
-    if (x.dtype == LV_F32)
-        hold_as<LV_F32>(v, x.data, row, n);
-    else
-        hold_as<LV_BF16>(v, x.data, row, n);
-}
-
-/* As row_sum() and row_sum_sq(), in their order. */
-LV_INLINE float held_sum(const float v[HELD][8], int n)
-{
-    float sum = 0;
-
 #pragma unroll
     for (int i = 0; i < HELD; i++)
-        if (column_of(i) < n)
-            sum += sum8(v[i]);
-    return warp_sum(sum);
+        if (held_column<LANES>(i) < n)
+            get8(x.data, x.dtype, row * n + held_column<LANES>(i), (size_t)-1, v[i]);
 }
 
-LV_INLINE float held_sum_sq(const float v[HELD][8], int n, float mean)
+/* Eight columns of a vector or a row of f32 that nobody writes; `none` when absent. */
+LV_INLINE void read_only8(const LvTensor &t, size_t row, int c, int n, float none,
+                          float v[8])
 {
-    float sum = 0;
+    const float4 *at = (const float4 *)((const float *)t.data + row * n + c);
+    float4 a = { none, none, none, none }, b = a;
 
-#pragma unroll
-    for (int i = 0; i < HELD; i++)
-        if (column_of(i) < n)
-#pragma unroll
-            for (int k = 0; k < 8; k++)
-                sum += (v[i][k] - mean) * (v[i][k] - mean);
-    return warp_sum(sum);
+    if (has(t)) {
+        a = __ldg(at);
+        b = __ldg(at + 1);
+    }
+    v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w;
+    v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
 }
 
-/* Eight columns of a norm from those of x. */
-LV_INLINE void norm8(const LvNormArgs &a, size_t row, int c, float mean, float rstd,
-                     float v[8])
+/* First row of mod that a sample's rows take. */
+LV_INLINE size_t first_mod(const LvTensor &mod, int batch, size_t row, int rows)
 {
-    int n = a.x.dim[1], r = has(a.mod) ? a.mod.dim[0] / a.batch : 0;
-    size_t sample = row / (a.x.dim[0] / a.batch);
-    float w[8], b[8];
-
-    fold8(a.w, a.b, a.mod, sample * r + a.shift, sample * r + a.scale, c, n, w, b);
-#pragma unroll
-    for (int k = 0; k < 8; k++)
-        v[k] = (v[k] - mean) * rstd * w[k] + b[k];
-    row_put8(a.y.data, a.y.dtype, row, c, n, v);
+    return has(mod) ? (uint32_t)row / (uint32_t)(rows / batch) *
+                      (uint32_t)(mod.dim[0] / batch) : 0;
 }
 
-LV_INLINE void put_stats(const LvNormArgs &a, size_t row, float mean, float rstd)
+LV_INLINE void put_stats(const LvNormArgs &a, size_t row, int first, float mean,
+                         float rstd)
 {
-    if (my_lane() == 0 && has(a.mean))
+    if (first && has(a.mean))
         ((float *)a.mean.data)[row] = mean;
-    if (my_lane() == 0 && has(a.rstd))
+    if (first && has(a.rstd))
         ((float *)a.rstd.data)[row] = rstd;
 }
 
-LV_INLINE void norm_held(const LvNormArgs &a, size_t row, float v[HELD][8])
+template <int LANES, int HELD>
+LV_INLINE float held_rstd(const float v[HELD][8], int n, float mean, float eps)
 {
-    int n = a.x.dim[1];
-    float mean = a.kind == LV_NORM_LAYER ? held_sum(v, n) / n : 0;
-    float rstd = 1 / sqrtf(held_sum_sq(v, n, mean) / n + a.eps);
+    float sum = 0;
 
 #pragma unroll
     for (int i = 0; i < HELD; i++)
-        if (column_of(i) < n)
-            norm8(a, row, column_of(i), mean, rstd, v[i]);
-    put_stats(a, row, mean, rstd);
+        if (held_column<LANES>(i) < n)
+#pragma unroll
+            for (int k = 0; k < 8; k++)
+                sum += (v[i][k] - mean) * (v[i][k] - mean);
+    return 1 / sqrtf(held_total<LANES>(sum, 1) / n + eps);
 }
+
+template <int LANES, int HELD>
+LV_INLINE void norm_held(const LvNormArgs &a, size_t row, float v[HELD][8])
+{
+    int n = a.x.dim[1];
+    size_t mod = first_mod(a.mod, a.batch, row, a.x.dim[0]);
+    float mean = 0, rstd, w[8], b[8], s[8], t[8];
+
+#pragma unroll
+    for (int i = 0; i < HELD; i++)
+        if (held_column<LANES>(i) < n)
+            mean += sum8(v[i]);
+    mean = a.kind == LV_NORM_LAYER ? held_total<LANES>(mean, 0) / n : 0;
+    rstd = held_rstd<LANES, HELD>(v, n, mean, a.eps);
+#pragma unroll
+    for (int i = 0; i < HELD; i++) {
+        int c = held_column<LANES>(i);
+        if (c >= n)
+            continue;
+        read_only8(a.w, 0, c, n, 1, w);
+        read_only8(a.b, 0, c, n, 0, b);
+        read_only8(a.mod, mod + a.scale, c, n, 0, s);
+        read_only8(a.mod, mod + a.shift, c, n, 0, t);
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            v[i][k] = (v[i][k] - mean) * rstd * (w[k] * (1 + s[k])) +
+                      (b[k] * (1 + s[k]) + t[k]);
+        put8(a.y.data, a.y.dtype, row * n + c, (size_t)-1, v[i]);
+    }
+    put_stats(a, row, threadIdx.x % LANES == 0, mean, rstd);
+}
+
+template <int LANES, int HELD> static __device__ void norm(const LvNormArgs &a)
+{
+    size_t row = held_row<LANES>();
+    float v[HELD][8];
+
+    if (row >= a.x.dim[0])
+        return;
+    hold_row<LANES, HELD>(v, a.x, row, a.x.dim[1]);
+    norm_held<LANES, HELD>(a, row, v);
+}
+
+/* A gate and the norm of what it made. */
+template <int LANES, int HELD>
+static __device__ void gate_norm(const LvGateArgs &g, const LvNormArgs &a)
+{
+    size_t row = held_row<LANES>(), mod;
+    int n = a.x.dim[1];
+    float v[HELD][8], x[HELD][8], m[8];
+
+    if (row >= a.x.dim[0])
+        return;
+    mod = first_mod(g.mod, g.batch, row, a.x.dim[0]);
+    hold_row<LANES, HELD>(v, g.r, row, n);
+    hold_row<LANES, HELD>(x, g.x, row, n);
+#pragma unroll
+    for (int i = 0; i < HELD; i++) {
+        int c = held_column<LANES>(i);
+        if (c >= n)
+            continue;
+        read_only8(g.mod, mod + g.row, c, n, 1, m);
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            v[i][k] += m[k] * x[i][k];
+        put8(g.y.data, g.y.dtype, row * n + c, (size_t)-1, v[i]);
+    }
+    norm_held<LANES, HELD>(a, row, v);
+}
+
+/* The angles of eight columns of a row, for heads of d channels, a multiple of 8. */
+LV_INLINE void turn_held(const LvTensor &rope, uint32_t row, int c, int d, float v[8])
+{
+    float cs[8];
+
+    read_only8(rope, row % (uint32_t)rope.dim[0], c % d, d, 0, cs);
+#pragma unroll
+    for (int k = 0; k < 8; k += 2) {
+        float e = v[k], o = v[k + 1];
+        v[k]     = e * cs[k] - o * cs[k + 1];
+        v[k + 1] = e * cs[k + 1] + o * cs[k];
+    }
+}
+
+template <int LANES, int HELD> static __device__ void qknorm(const LvQknormArgs &a)
+{
+    size_t row = held_row<LANES>();
+    int n = a.x.dim[1];
+    float v[HELD][8], w[8], rstd;
+
+    if (row >= a.x.dim[0])
+        return;
+    hold_row<LANES, HELD>(v, a.x, row, n);
+    rstd = held_rstd<LANES, HELD>(v, n, 0, a.eps);
+#pragma unroll
+    for (int i = 0; i < HELD; i++) {
+        int c = held_column<LANES>(i);
+        if (c >= n)
+            continue;
+        read_only8(a.w, 0, c, n, 1, w);
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            v[i][k] *= rstd * w[k];
+        if (has(a.rope))
+            turn_held(a.rope, (uint32_t)row, c, n / a.heads, v[i]);
+        put8(a.y.data, a.y.dtype, row * n + c, (size_t)-1, v[i]);
+    }
+    if (threadIdx.x % LANES == 0 && has(a.rstd))
+        ((float *)a.rstd.data)[row] = rstd;
+}
+
+/* By the columns that rows may have, in multiples of 8: heads of qknorm too. */
+#define HELD_ROWS(columns, LANES, HELD)                                             \
+    LV_KERNEL lv_norm_##columns(LV_ARG LvNormArgs a)                                \
+    {                                                                               \
+        norm<LANES, HELD>(a);                                                       \
+    }                                                                               \
+    LV_KERNEL lv_gate_norm_##columns(LV_ARG LvGateArgs g, LV_ARG LvNormArgs a)      \
+    {                                                                               \
+        gate_norm<LANES, HELD>(g, a);                                               \
+    }                                                                               \
+    LV_KERNEL lv_qknorm_##columns(LV_ARG LvQknormArgs a)                            \
+    {                                                                               \
+        qknorm<LANES, HELD>(a);                                                     \
+    }
+
+HELD_ROWS(512, 32, 2)
+HELD_ROWS(2048, 128, 2)
+HELD_ROWS(5120, 128, 5)
+
+/* Any rows, read again for each pass. */
 
 LV_INLINE void norm_read(const LvNormArgs &a, size_t row)
 {
-    int n = a.x.dim[1];
-    float mean = a.kind == LV_NORM_LAYER ? row_sum(a.x, row, n) / n : 0, v[8];
+    int n = a.x.dim[1], r = has(a.mod) ? a.mod.dim[0] / a.batch : 0;
+    size_t sample = row / (a.x.dim[0] / a.batch);
+    float mean = a.kind == LV_NORM_LAYER ? row_sum(a.x, row, n) / n : 0, v[8], w[8], b[8];
     float rstd = 1 / sqrtf(row_sum_sq(a.x, row, n, mean) / n + a.eps);
 
     for (int c = my_lane() * 8; c < n; c += WARP * 8) {
         row_load8(a.x, row, c, n, v);
-        norm8(a, row, c, mean, rstd, v);
+        fold8(a.w, a.b, a.mod, sample * r + a.shift, sample * r + a.scale, c, n, w, b);
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            v[k] = (v[k] - mean) * rstd * w[k] + b[k];
+        row_put8(a.y.data, a.y.dtype, row, c, n, v);
     }
-    put_stats(a, row, mean, rstd);
+    put_stats(a, row, my_lane() == 0, mean, rstd);
+}
+
+LV_INLINE void gate_read(const LvGateArgs &a, size_t row)
+{
+    int n = a.r.dim[1], rows = has(a.mod) ? a.mod.dim[0] / a.batch : 0;
+    size_t sample = row / (a.r.dim[0] / a.batch);
+    float x[8], r[8], m[8];
+
+    for (int c = my_lane() * 8; c < n; c += WARP * 8) {
+        row_load8(a.r, row, c, n, r);
+        row_load8(a.x, row, c, n, x);
+        row_param8(a.mod, sample * rows + a.row, c, n, 1, m);
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            r[k] += m[k] * x[k];
+        row_put8(a.y.data, a.y.dtype, row, c, n, r);
+    }
 }
 
 LV_KERNEL lv_norm(LV_ARG LvNormArgs a)
 {
     size_t row = my_row();
-    float v[HELD][8];
 
-    if (row >= a.x.dim[0])
-        return;
-    if (!can_hold(a.x.dim[1])) {
+    if (row < a.x.dim[0])
         norm_read(a, row);
-        return;
-    }
-    hold_row(v, a.x, row, a.x.dim[1]);
-    norm_held(a, row, v);
-}
-
-/* r += mod x, eight columns, into y. */
-LV_INLINE void gate8(const LvGateArgs &a, size_t row, int c, float r[8])
-{
-    int n = a.r.dim[1], rows = has(a.mod) ? a.mod.dim[0] / a.batch : 0;
-    size_t sample = row / (a.r.dim[0] / a.batch);
-    float x[8], m[8];
-
-    row_load8(a.x, row, c, n, x);
-    row_param8(a.mod, sample * rows + a.row, c, n, 1, m);
-#pragma unroll
-    for (int k = 0; k < 8; k++)
-        r[k] += m[k] * x[k];
-    row_put8(a.y.data, a.y.dtype, row, c, n, r);
-}
-
-LV_INLINE void gate_read(const LvGateArgs &a, size_t row)
-{
-    int n = a.r.dim[1];
-    float r[8];
-
-    for (int c = my_lane() * 8; c < n; c += WARP * 8) {
-        row_load8(a.r, row, c, n, r);
-        gate8(a, row, c, r);
-    }
 }
 
 LV_KERNEL lv_gate(LV_ARG LvGateArgs a)
@@ -234,26 +347,15 @@ LV_KERNEL lv_gate(LV_ARG LvGateArgs a)
         gate_read(a, row);
 }
 
-/* A gate in f32 and the norm of what it made: a lane reads what itself has written. */
+/* Here a lane reads what itself has written. */
 LV_KERNEL lv_gate_norm(LV_ARG LvGateArgs g, LV_ARG LvNormArgs a)
 {
     size_t row = my_row();
-    int n = a.x.dim[1];
-    float v[HELD][8];
 
     if (row >= a.x.dim[0])
         return;
-    if (!can_hold(n)) {
-        gate_read(g, row);
-        norm_read(a, row);
-        return;
-    }
-    hold_row(v, g.r, row, n);
-#pragma unroll
-    for (int i = 0; i < HELD; i++)
-        if (column_of(i) < n)
-            gate8(g, row, column_of(i), v[i]);
-    norm_held(a, row, v);
+    gate_read(g, row);
+    norm_read(a, row);
 }
 
 /* Turn the pairs of eight columns; back with sign -1. C is even when rope is there,
@@ -274,55 +376,25 @@ LV_INLINE void turn8(const LvTensor &rope, size_t row, int c, int n, int d, floa
     }
 }
 
-/* Eight columns of a qknorm from those of x. */
-LV_INLINE void qknorm8(const LvQknormArgs &a, size_t row, int c, float rstd, float v[8])
-{
-    int n = a.x.dim[1];
-    float w[8];
-
-    row_load8(a.w, 0, c, n, w);
-#pragma unroll
-    for (int k = 0; k < 8; k++)
-        v[k] *= rstd * w[k];
-    if (has(a.rope))
-        turn8(a.rope, row, c, n, n / a.heads, 1, v);
-    row_put8(a.y.data, a.y.dtype, row, c, n, v);
-}
-
-LV_INLINE float qknorm_held(const LvQknormArgs &a, size_t row)
-{
-    int n = a.x.dim[1];
-    float v[HELD][8], rstd;
-
-    hold_row(v, a.x, row, n);
-    rstd = 1 / sqrtf(held_sum_sq(v, n, 0) / n + a.eps);
-#pragma unroll
-    for (int i = 0; i < HELD; i++)
-        if (column_of(i) < n)
-            qknorm8(a, row, column_of(i), rstd, v[i]);
-    return rstd;
-}
-
-LV_INLINE float qknorm_read(const LvQknormArgs &a, size_t row)
-{
-    int n = a.x.dim[1];
-    float rstd = 1 / sqrtf(row_sum_sq(a.x, row, n, 0) / n + a.eps), v[8];
-
-    for (int c = my_lane() * 8; c < n; c += WARP * 8) {
-        row_load8(a.x, row, c, n, v);
-        qknorm8(a, row, c, rstd, v);
-    }
-    return rstd;
-}
-
 LV_KERNEL lv_qknorm(LV_ARG LvQknormArgs a)
 {
+    int n = a.x.dim[1], d = n / a.heads;
     size_t row = my_row();
-    float rstd;
+    float rstd, v[8], w[8];
 
     if (row >= a.x.dim[0])
         return;
-    rstd = can_hold(a.x.dim[1]) ? qknorm_held(a, row) : qknorm_read(a, row);
+    rstd = 1 / sqrtf(row_sum_sq(a.x, row, n, 0) / n + a.eps);
+    for (int c = my_lane() * 8; c < n; c += WARP * 8) {
+        row_load8(a.x, row, c, n, v);
+        row_load8(a.w, 0, c, n, w);
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            v[k] *= rstd * w[k];
+        if (has(a.rope))
+            turn8(a.rope, row, c, n, d, 1, v);
+        row_put8(a.y.data, a.y.dtype, row, c, n, v);
+    }
     if (my_lane() == 0 && has(a.rstd))
         ((float *)a.rstd.data)[row] = rstd;
 }

@@ -23,7 +23,8 @@ planted() {
 
 # The emulator's own eyes
 
-for kernel in fine_turn fine_warp fine_async fine_box; do
+for kernel in fine_turn fine_warp fine_async fine_box fine_panel_box \
+    fine_back_box; do
     succeeds "nothing in $kernel" "$build/tests/emu/planted" $kernel
 done
 planted read_behind 'read outside of memory of the device'
@@ -45,6 +46,11 @@ planted race_async 'shared memory is written while it is read'
 planted early_async 'shared memory is read while it is written'
 planted early_box 'shared memory is read while it is written'
 planted race_box 'shared memory is written while it is read'
+planted early_panel_box 'shared memory is read while it is written'
+planted race_panel_box 'shared memory is written while it is read'
+planted early_back_box 'shared memory is read while it is written'
+planted race_back_box 'shared memory is written while it is read'
+planted lost_back_box 'nobody waits for a box that goes back'
 planted lost_box 'nobody waits for a product'
 planted other_box 'threads of a warpgroup are at different products'
 planted unmade_box 'a barrier that nobody made'

@@ -570,6 +570,20 @@ static const Row rows[] = {
     { LV_OP_ATTN, 0,                  "bb", "nl", 200, 0, { 257, 353, 3, 128, 0, 0, 2 } },
     { LV_OP_ATTN, KEYB | STATS,       "bb", "nmx", 0, 0, { 140, 400, 2, 128, 0, 0, 2 } },
     { LV_OP_ATTN, STATS,              "bb", "n", 0, 0, { 420, 1153, 1, 64 } },
+
+    /* Behind all others, which so keep their numbers: what has kernels of its own. */
+    { LV_OP_LINATTN, STATS,       "bbb", "nzc", 0, 0, { 1, 2, 128, 64, HEDGE, 2 } },
+    { LV_OP_LINATTN, FIX,         "bfb bbf", "nd", 0, 0, { 64, 3, 128, 64, HEDGE } },
+    { LV_OP_LINATTN, STATS,       "bbb bfb", "n", 0, 0, { 193, 1, 64, 64, HEDGE, 3 } },
+    { LV_OP_LINATTN, FIX,         "bbb", "l", 20, 0, { 190, 2, 128, 64, HEDGE } },
+    { LV_OP_LINATTN, STATS,       "bbb", "n", 0, 0, { 1600, 2, 128, 64, HEDGE } },
+    { LV_OP_NORM, MOD | ON0,          "ff bb", "n", 0, 1e-6f, { 6, 2048, LAYER, 6, 3, 4, 3 } },
+    { LV_OP_NORM, G | B | MOD | STATS, "ff fb", "n", 0, 1e-6f, { 3, 2056, LAYER, 2, 1, 0 } },
+    { LV_OP_NORM, G | STATS,          "ff bb", "nl", 2, 1e-6f, { 2, 5120, RMS } },
+    { LV_OP_NORM, B,                  "ff fb", "n", 0, 1e-6f, { 2, 5128, LAYER } },
+    { LV_OP_QKNORM, ROPE | STATS,       "ff bb", "n", 2, 1e-6f, { 6, 12, 128, 2 } },
+    { LV_OP_QKNORM, ROPE | ON0,         "bb", "n", 0, 1e-6f, { 2, 40, 128 } },
+    { LV_OP_QKNORM, ROPE,               "fb", "n", 0, 1e-6f, { 2, 300, 12 } },
 };
 
 char ops_role(int op, int t)

@@ -121,6 +121,8 @@ static inline float __uint_as_float(uint32_t u)
 }
 
 #define __expf expf
+template <typename T> static inline T __ldg(const T *p) { return *p; }
+static inline float fast_exp2(float x) { return exp2f(x); }
 static inline float __fdividef(float x, float y) { return x / y; }
 static inline float __fadd_rn(float x, float y) { return x + y; }
 static inline float __fmul_rn(float x, float y) { return x * y; }

@@ -19,10 +19,10 @@ enum {
     CHUNK = 16, PANEL_ROW = 128, ATOM = 1024, MAX_COLUMNS = 256, MAX_BARRIERS = 64, NAMED = 16,
 };
 
-/* What a warp knows: of each other one how many products it has done, of each barrier how
- * many phases are over. */
+/* What a warp knows: of each other one how many products it has done and how often it has
+ * made known what it put, of each barrier how many phases are over. */
 struct Known {
-    uint32_t done[WARPS], phases[MAX_BARRIERS];
+    uint32_t done[WARPS], put[WARPS], phases[MAX_BARRIERS];
 };
 
 struct Barrier {
@@ -38,11 +38,12 @@ struct Named {
     Known brought, told;
 };
 
-/* Who wrote a chunk: a copy that ends with a phase of a barrier. Number of the last product
- * of each warpgroup that reads it. */
+/* Who wrote a chunk: a copy that ends with a phase of a barrier, or a warp that makes it
+ * known the put-th time. Number of the last product of each warpgroup that reads it. */
 struct Chunk {
-    int barrier; /* -1: nobody */
-    uint32_t phase, read[GROUPS];
+    int barrier, warp; /* -1: not by one */
+    uint32_t phase, put, read[GROUPS];
+    int leaving;       /* boxes that take it back, not yet waited for */
 };
 
 struct Operand {
@@ -51,11 +52,18 @@ struct Operand {
 
 /* A product that a warpgroup comes together for. */
 struct Group {
-    int arrived, n, in_registers, across, add;
-    uint64_t a_at, b_at;
+    int arrived, n, add;
+    EmuOperands of;      /* held: of the thread that came last */
     uint32_t number; /* products made so far */
     Operand held[GROUP];
     double sum[64][MAX_COLUMNS];
+};
+
+/* A box on its way back. */
+struct Leaving {
+    size_t first;
+    const EmuTileMap *map;
+    int64_t x, y, z;
 };
 
 /* Accumulators of a thread that products under way will change. */
@@ -68,6 +76,7 @@ struct Pending {
 
 struct Thread {
     std::vector<Pending> pending;
+    std::vector<Leaving> leaving;
     int open; /* group that is not committed yet */
 };
 
@@ -82,8 +91,10 @@ static int nb_threads, used; /* used: the block did something of what is here */
 
 static void learn(Known *to, const Known *from)
 {
-    for (int i = 0; i < WARPS; i++)
+    for (int i = 0; i < WARPS; i++) {
         to->done[i] = std::max(to->done[i], from->done[i]);
+        to->put[i]  = std::max(to->put[i], from->put[i]);
+    }
     for (int i = 0; i < MAX_BARRIERS; i++)
         to->phases[i] = std::max(to->phases[i], from->phases[i]);
 }
@@ -139,6 +150,9 @@ void emu_hopper_leave(void)
     if (!threads[emu_now.thread].pending.empty())
         emu_fail("nobody waits for a product, columns",
                  (long long)threads[emu_now.thread].pending[0].value.size() * 2);
+    if (!threads[emu_now.thread].leaving.empty())
+        emu_fail("nobody waits for a box that goes back, from byte",
+                 (long long)threads[emu_now.thread].leaving[0].first);
 }
 
 void emu_hopper_end(void)
@@ -167,7 +181,7 @@ void barrier_make(uint64_t *b, int count)
     if (shared_address(b) % 8 || barrier_at.count(b) || barriers.size() == MAX_BARRIERS)
         emu_fail("a barrier can't be made, at byte", shared_address(b));
     if (barriers.empty()) { /* what blocks before have left does not count */
-        std::fill(chunks, chunks + EMU_SHARED / CHUNK, Chunk { -1, 0, {} });
+        std::fill(chunks, chunks + EMU_SHARED / CHUNK, Chunk { -1, -1, 0, 0, {}, 0 });
         barriers.reserve(MAX_BARRIERS);
     }
     used = 1;
@@ -261,21 +275,55 @@ static Chunk *chunk_at(size_t at)
     return &chunks[at / CHUNK];
 }
 
-/* The running warp overwrites a chunk, by a copy that ends with a phase of b. */
-static void claim(size_t at, int b)
+/* Whether k knows that what was written last is there. */
+static int knows(const Known *k, const Chunk *c)
+{
+    return (c->barrier < 0 || k->phases[c->barrier] >= c->phase) &&
+           (c->warp < 0 || k->put[c->warp] >= c->put);
+}
+
+/* The running warp overwrites a chunk. */
+static Chunk *claim(size_t at)
 {
     Chunk *c       = chunk_at(at);
     const Known *k = mine();
 
-    if (c->barrier >= 0 && k->phases[c->barrier] < c->phase)
-        emu_fail("two copies write shared memory at once, at byte", (long long)at);
+    if (c->warp != emu_now.thread / EMU_WARP && !knows(k, c))
+        emu_fail("two write shared memory at once, at byte", (long long)at);
     for (int g = 0; g < GROUPS; g++)
         for (int w = 0; w < 4; w++)
-            if (c->read[g] > k->done[g * 4 + w])
+            if (c->read[g] > k->done[g * 4 + w] || c->leaving)
                 emu_fail("shared memory is written while it is read, at byte",
                          (long long)at);
+    c->barrier = c->warp = -1;
+    return c;
+}
+
+/* By a copy that ends with a phase of b. */
+static void claim_copy(size_t at, int b)
+{
+    Chunk *c = claim(at);
+
     c->barrier = b;
     c->phase   = barriers[(size_t)b].phases + 1;
+}
+
+void emu_put(const void *to, int bytes)
+{
+    size_t at = shared_address(to);
+    int warp  = emu_now.thread / EMU_WARP;
+    Chunk *c;
+
+    if (at % (size_t)bytes)
+        emu_fail("an access is misaligned, at byte", (long long)at);
+    c       = claim(at);
+    c->warp = warp;
+    c->put  = known[warp].put[warp] + 1;
+}
+
+void panels_put(void)
+{
+    mine()->put[emu_now.thread / EMU_WARP]++;
 }
 
 /* Where byte `at` of a tile lies, in the swizzle of 128 bytes. */
@@ -284,20 +332,39 @@ static size_t swizzled(size_t at)
     return at ^ (at / PANEL_ROW % 8 * CHUNK);
 }
 
-static void copy_chunk(size_t at, const EmuTileMap *m, int64_t x, int64_t y, int64_t z)
+/* Element of a map; NULL: outside. */
+static char *element(const EmuTileMap *m, int64_t x, int64_t y, int64_t z)
 {
     const int64_t pos[3] = { x, y, z };
-    const char *src = (const char *)m->data + 2 * x + y * m->stride[0] + z * m->stride[1];
-    int there = 1;
 
     for (int d = 0; d < 3; d++)
-        there &= pos[d] >= 0 && pos[d] < m->dim[d];
-    if (!there) {
+        if (pos[d] < 0 || pos[d] >= m->dim[d])
+            return NULL;
+    return (char *)m->data + 2 * x + y * m->stride[0] + z * m->stride[1];
+}
+
+static void copy_chunk(size_t at, const EmuTileMap *m, int64_t x, int64_t y, int64_t z)
+{
+    const char *src = element(m, x, y, z);
+
+    if (!src) {
         memset(shared + at, 0, CHUNK);
         return;
     }
     emu_read(src, CHUNK);
     memcpy(shared + at, src, CHUNK);
+}
+
+static void check_box(const EmuTileMap *m, size_t first, int x)
+{
+    if (m->magic != EMU_TILE_MAP || first % ATOM || x % 8)
+        emu_fail("a box can't be copied, at byte", (long long)first);
+}
+
+/* Where chunk c of a row of a box lies. */
+static size_t box_chunk(size_t first, int row, int c)
+{
+    return swizzled(first + (size_t)row * PANEL_ROW + (size_t)c * CHUNK);
 }
 
 void copy_box(void *dst, const LvTileMap *map, int x, int y, int z, uint64_t *at)
@@ -306,16 +373,54 @@ void copy_box(void *dst, const LvTileMap *map, int x, int y, int z, uint64_t *at
     Barrier *b   = find_barrier(at);
     size_t first = shared_address(dst);
 
-    if (m->magic != EMU_TILE_MAP || first % ATOM || x % 8)
-        emu_fail("a box can't be copied to byte", (long long)first);
+    check_box(m, first, x);
     for (int row = 0; row < m->box[1]; row++)
         for (int c = 0; c < PANEL_ROW / CHUNK; c++) {
-            size_t to = swizzled(first + (size_t)row * PANEL_ROW + (size_t)c * CHUNK);
-            claim(to, (int)(b - barriers.data()));
+            size_t to = box_chunk(first, row, c);
+            claim_copy(to, (int)(b - barriers.data()));
             copy_chunk(to, m, x + c * 8, y + row, z);
         }
     b->bytes -= (long long)m->box[1] * PANEL_ROW;
     advance(b);
+}
+
+void store_box(const void *src, const LvTileMap *map, int x, int y, int z)
+{
+    Leaving l = { shared_address(src), (const EmuTileMap *)map, x, y, z };
+
+    check_box(l.map, l.first, x);
+    for (int row = 0; row < l.map->box[1]; row++)
+        for (int c = 0; c < PANEL_ROW / CHUNK; c++) {
+            size_t at = box_chunk(l.first, row, c);
+            if (!knows(mine(), chunk_at(at)))
+                emu_fail("shared memory is read while it is written, at byte",
+                         (long long)at);
+            chunk_at(at)->leaving++;
+        }
+    threads[emu_now.thread].leaving.push_back(l);
+}
+
+static void land(const Leaving *l)
+{
+    for (int row = 0; row < l->map->box[1]; row++)
+        for (int c = 0; c < PANEL_ROW / CHUNK; c++) {
+            size_t at = box_chunk(l->first, row, c);
+            char *to  = element(l->map, l->x + c * 8, l->y + row, l->z);
+            chunk_at(at)->leaving--;
+            if (to) {
+                emu_write(to, CHUNK);
+                memcpy(to, shared + at, CHUNK);
+            }
+        }
+}
+
+void stores_read(void)
+{
+    std::vector<Leaving> *all = &threads[emu_now.thread].leaving;
+
+    for (const Leaving &l : *all)
+        land(&l);
+    all->clear();
 }
 
 /* Products */
@@ -342,16 +447,17 @@ static size_t place(const Descriptor &d, int i, int k, int across)
                     (size_t)(along / 64) * d.leading + (size_t)(along % 64) * 2);
 }
 
-/* Product `number` of warpgroup g reads a place: all its warps have to know of the copy. */
+/* Product `number` of warpgroup g reads a place: all its warps have to know that it was
+ * written. */
 static double read_place(int g, uint32_t number, size_t at)
 {
     Chunk *c = chunk_at(at);
     uint16_t u;
 
-    if (c->barrier < 0)
+    if (c->barrier < 0 && c->warp < 0)
         emu_fail("shared memory is read that nobody wrote, at byte", (long long)at);
     for (int w = 0; w < 4; w++)
-        if (known[g * 4 + w].phases[c->barrier] < c->phase)
+        if (!knows(&known[g * 4 + w], c))
             emu_fail("shared memory is read while it is written, at byte", (long long)at);
     c->read[g] = number;
     memcpy(&u, shared + at, sizeof(u));
@@ -387,19 +493,19 @@ static void gather(const Group *g, double (*a)[16])
 static void make_product(Group *g, int index)
 {
     static double a[64][16], b[16][MAX_COLUMNS];
-    Descriptor from = descriptor_of(g->b_at);
+    Descriptor from = descriptor_of(g->of.b);
 
     g->number++;
     for (int k = 0; k < 16; k++)
         for (int i = 0; i < g->n; i++)
-            b[k][i] = read_place(index, g->number, place(from, i, k, g->across));
-    if (g->in_registers)
+            b[k][i] = read_place(index, g->number, place(from, i, k, g->of.across));
+    if (g->of.held)
         gather(g, a);
     else
         for (int i = 0; i < 64; i++)
             for (int k = 0; k < 16; k++)
                 a[i][k] = read_place(index, g->number,
-                                     place(descriptor_of(g->a_at), i, k, 0));
+                                     place(descriptor_of(g->of.a), i, k, g->of.turned));
     multiply(g->sum, a, b, g->n);
 }
 
@@ -444,20 +550,23 @@ static int product_made(const void *of)
     return m->group->number > m->number;
 }
 
-void emu_product(float *c, int n, const uint32_t *a, uint64_t a_at, uint64_t b_at,
-                 int across, int add)
+static int same_product(const Group *g, int n, const EmuOperands *of, int add)
+{
+    return g->n == n && !g->of.held == !of->held && g->of.a == of->a && g->of.b == of->b &&
+           g->of.turned == of->turned && g->of.across == of->across && g->add == add;
+}
+
+void emu_product(float *c, int n, EmuOperands of, int add)
 {
     int index = emu_now.thread / GROUP;
     Group *g  = &groups[index];
     Made made = { g, g->number };
 
-    if (g->arrived && (g->n != n || g->in_registers != !!a || g->a_at != a_at ||
-                       g->b_at != b_at || g->across != across || g->add != add))
+    if (g->arrived && !same_product(g, n, &of, add))
         emu_fail("threads of a warpgroup are at different products, columns", n);
-    g->n = n, g->in_registers = !!a, g->across = across, g->add = add;
-    g->a_at = a_at, g->b_at = b_at;
-    if (a)
-        memcpy(g->held[emu_now.thread % GROUP].a, a, sizeof(g->held[0].a));
+    g->n = n, g->of = of, g->add = add;
+    if (of.held)
+        memcpy(g->held[emu_now.thread % GROUP].a, of.held, sizeof(g->held[0].a));
     if (++g->arrived == GROUP) {
         g->arrived = 0;
         make_product(g, index);

@@ -14,7 +14,9 @@
     X(shared_unset) X(shared_unset_fixed) X(misaligned) X(misaligned_shared)        \
     X(other_barriers) X(lost_barrier) X(other_shuffles) X(race_write) X(race_read)  \
     X(race_back) X(race_async) X(early_async)                                       \
-    X(fine_box) X(early_box) X(race_box) X(lost_box) X(other_box) X(unmade_box)
+    X(fine_box) X(early_box) X(race_box) X(lost_box) X(other_box) X(unmade_box) \
+    X(fine_panel_box) X(early_panel_box) X(race_panel_box) \
+    X(fine_back_box) X(early_back_box) X(race_back_box) X(lost_back_box)
 
 /* Without errors */
 
@@ -290,6 +292,113 @@ LV_BOX_KERNEL(lv_race_box)
     products_wait<0>();
     barrier_wait(b, 1);
     x[threadIdx.x % n] = c[0][0];
+}
+
+/* Every thread puts four chunks of a row in the place of the box. */
+LV_INLINE void put_rows(uint4 *box, float v)
+{
+    const float eight[8] = { v, v, v, v, v, v, v, v };
+
+    for (int i = 0; i < 4; i++)
+        panel_put8((unsigned char *)box, threadIdx.x / 2, threadIdx.x % 2 * 4 + i, eight);
+}
+
+LV_BOX_KERNEL(lv_fine_panel_box)
+{
+    LV_DYNAMIC uint4 shared[];
+    float c[BOX / 8][4];
+
+    barrier_wait(start_box(shared, &map), 0);
+    put_rows(shared, 2);
+    panels_put();
+    __syncthreads();
+    start_product(c, shared);
+    products_wait<0>();
+    __syncthreads();
+    put_rows(shared, c[0][0]);
+    x[threadIdx.x % n] = c[0][0];
+}
+
+/* Nobody says that the rows are put. */
+LV_BOX_KERNEL(lv_early_panel_box)
+{
+    LV_DYNAMIC uint4 shared[];
+    float c[BOX / 8][4];
+
+    barrier_wait(start_box(shared, &map), 0);
+    put_rows(shared, 2);
+    __syncthreads();
+    start_product(c, shared);
+    products_wait<0>();
+    x[threadIdx.x % n] = c[0][0];
+}
+
+/* Rows are put while the product may still read. */
+LV_BOX_KERNEL(lv_race_panel_box)
+{
+    LV_DYNAMIC uint4 shared[];
+    float c[BOX / 8][4];
+
+    barrier_wait(start_box(shared, &map), 0);
+    start_product(c, shared);
+    put_rows(shared, 2);
+    products_wait<0>();
+    x[threadIdx.x % n] = c[0][0];
+}
+
+/* Rows are put, and go to where the box came from. */
+LV_INLINE void put_back(uint4 *box, const LvTileMap *map, int say)
+{
+    barrier_wait(start_box(box, map), 0);
+    put_rows(box, 2);
+    if (say)
+        panels_put();
+    __syncthreads();
+    if (threadIdx.x == 0)
+        store_box(box, map, 0, 0, 0);
+}
+
+LV_BOX_KERNEL(lv_fine_back_box)
+{
+    LV_DYNAMIC uint4 shared[];
+
+    put_back(shared, &map, 1);
+    if (threadIdx.x == 0)
+        stores_read();
+    __syncthreads();
+    put_rows(shared, x[n - 1]);
+}
+
+/* Nobody says that the rows are put. */
+LV_BOX_KERNEL(lv_early_back_box)
+{
+    LV_DYNAMIC uint4 shared[];
+
+    put_back(shared, &map, n == 0);
+    if (threadIdx.x == 0)
+        stores_read();
+    x[threadIdx.x % n] = 1;
+}
+
+/* Rows are put while the box goes back. */
+LV_BOX_KERNEL(lv_race_back_box)
+{
+    LV_DYNAMIC uint4 shared[];
+
+    put_back(shared, &map, 1);
+    __syncthreads();
+    put_rows(shared, x[n - 1]);
+    if (threadIdx.x == 0)
+        stores_read();
+}
+
+/* Nobody waits for the box that goes back. */
+LV_BOX_KERNEL(lv_lost_back_box)
+{
+    LV_DYNAMIC uint4 shared[];
+
+    put_back(shared, &map, n > 0);
+    x[threadIdx.x % n] = 1;
 }
 
 /* Nobody waits for the product. */

@@ -93,18 +93,6 @@ static int is_sm90(const LvCuda *cu, const LvAttnArgs *a, int d)
            a->scale > 0;
 }
 
-/* Map of t [B L,C] for boxes of `rows` rows of a sample by 64 channels. */
-static int make_map(LvCuda *cu, LvTileMap *map, const LvTensor *t, int batch, int rows)
-{
-    const uint64_t c = (uint64_t)t->dim[1], l = (uint64_t)(t->dim[0] / batch);
-    const uint64_t dim[3] = { c, l, (uint64_t)batch }, stride[2] = { 2 * c, 2 * c * l };
-    const uint32_t box[3] = { 64, (uint32_t)rows, 1 }, step[3] = { 1, 1, 1 };
-    int ret = cu->drv.tile_map(map, CU_TILE_BF16, 3, t->data, dim, stride, box, step, 0,
-                               CU_TILE_SWIZZLE_128, CU_TILE_FETCH_256, 0);
-
-    return lv_cuda_check(cu, ret, "a map of a tensor");
-}
-
 static int launch_sm90(LvCuda *cu, const LvAttnArgs *a, int d)
 {
     int of = d == 128, tile = sm90[of].tile, ret;
@@ -115,9 +103,9 @@ static int launch_sm90(LvCuda *cu, const LvAttnArgs *a, int d)
                       2 * rows * (size_t)d + 8 * SM90_BARRIERS };
     LvTileMap q, k, v;
 
-    if ((ret = make_map(cu, &q, &a->q, a->batch, SM90_ROWS)) < 0 ||
-        (ret = make_map(cu, &k, &a->k, a->batch, tile)) < 0 ||
-        (ret = make_map(cu, &v, &a->v, a->batch, tile)) < 0)
+    if ((ret = lv_cuda_tile_map(cu, &q, &a->q, a->batch, SM90_ROWS)) < 0 ||
+        (ret = lv_cuda_tile_map(cu, &k, &a->k, a->batch, tile)) < 0 ||
+        (ret = lv_cuda_tile_map(cu, &v, &a->v, a->batch, tile)) < 0)
         return ret;
     return lv_cuda_launch(cu, sm90[of].kernel, grid, (void *[]) { (void *)a, &q, &k, &v });
 }

@@ -398,6 +398,17 @@ static void cuda_close(LvDevice *dev)
     free(cu);
 }
 
+int lv_cuda_tile_map(LvCuda *cu, LvTileMap *map, const LvTensor *t, int batch, int rows)
+{
+    const uint64_t c = (uint64_t)t->dim[1], l = (uint64_t)(t->dim[0] / batch);
+    const uint64_t dim[3] = { c, l, (uint64_t)batch }, stride[2] = { 2 * c, 2 * c * l };
+    const uint32_t box[3] = { 64, (uint32_t)rows, 1 }, step[3] = { 1, 1, 1 };
+    int ret = cu->drv.tile_map(map, CU_TILE_BF16, 3, t->data, dim, stride, box, step, 0,
+                               CU_TILE_SWIZZLE_128, CU_TILE_FETCH_256, 0);
+
+    return lv_cuda_check(cu, ret, "a map of a tensor");
+}
+
 static const LvOpTable plan = {
 #define PLAN_ROW(name, Type) .name = lv_cuda_plan_##name,
     LV_CUDA_PLANS(PLAN_ROW)

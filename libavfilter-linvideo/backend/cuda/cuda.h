@@ -138,6 +138,10 @@ void lv_cuda_forget(LvCuda *cu, const void *data, size_t bytes);
 int lv_cuda_cast(LvCuda *cu, void *dst, int dst_type, const void *src, int src_type,
                  size_t n);
 
+/** Map of t [B L,C] in bf16 for boxes of `rows` rows of a sample by 64 channels. 0 or a
+ *  code */
+int lv_cuda_tile_map(LvCuda *cu, LvTileMap *map, const LvTensor *t, int batch, int rows);
+
 /** For the entry of LvDeviceFns. rows.c */
 int lv_cuda_gate_norm(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n,
                       LvCall *call);

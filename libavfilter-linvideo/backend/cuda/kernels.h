@@ -15,7 +15,9 @@
 #define LV_KERNELS_OPTIM(X)                                                         \
     X(mix_dr) X(loss) X(loss_sum) X(sqsum) X(sum_f64) X(adamw)
 #define LV_KERNELS_ROWS(X)                                                          \
-    X(norm) X(gate) X(gate_norm) X(qknorm) X(norm_dx) X(gate_dx) X(qknorm_dx)       \
+    X(norm) X(norm_512) X(norm_2048) X(norm_5120) X(gate) X(gate_norm)              \
+    X(gate_norm_512) X(gate_norm_2048) X(gate_norm_5120) X(qknorm) X(qknorm_512)    \
+    X(qknorm_2048) X(qknorm_5120) X(norm_dx) X(gate_dx) X(qknorm_dx)                \
     X(norm_cols) X(gate_cols) X(qknorm_cols) X(reduce_cols)                         \
     X(norm_fold) X(norm_params) X(cols_sum) X(reduce_few)
 #define LV_KERNELS_LAYOUT(X)                                                        \
@@ -36,6 +38,9 @@
     X(hedgehog_state_d64_p64) X(hedgehog_state_d64_p128) X(hedgehog_state_d128_p64) \
     X(hedgehog_state_d128_p128) X(hedgehog_apply_d64_p64) X(hedgehog_apply_d64_p128) \
     X(hedgehog_apply_d128_p64) X(hedgehog_apply_d128_p128)
+#define LV_KERNELS_HEDGEHOG_SM90(X)                                                 \
+    X(hedgehog_sm90_state_d64) X(hedgehog_sm90_state_d128)                          \
+    X(hedgehog_sm90_apply_d64) X(hedgehog_sm90_apply_d128)
 #define LV_KERNELS_HEDGEHOG_DX(X)                                                   \
     X(hedgehog_queries_d64_p64) X(hedgehog_queries_d64_p128)                        \
     X(hedgehog_queries_d128_p64) X(hedgehog_keys_d64_p64) X(hedgehog_keys_d64_p128) \
@@ -48,7 +53,7 @@
     X(CAST, cast) X(ELEMENTS, elements) X(OPTIM, optim) X(ROWS, rows)               \
     X(LAYOUT, layout) X(ATTENTION, attention) X(ATTENTION_ANY, attention_any)       \
     X(ATTENTION_SM90, attention_sm90) X(LINATTN, linattn) X(HEDGEHOG, hedgehog)     \
-    X(FRAME, frame)                                                                 \
+    X(FRAME, frame) X(HEDGEHOG_SM90, hedgehog_sm90)                                 \
     X(HEDGEHOG_DX, hedgehog_dx) X(PRODUCT, product)
 
 #endif /* LINVIDEO_BACKEND_CUDA_KERNELS_H */

@@ -2,13 +2,19 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Linear attention, forward and backward: two fused passes each (kernels/hedgehog.cu,
- * hedgehog_dx.cu) for the shapes they know, else the products of kernels/linattn.cu,
+ * hedgehog_dx.cu; hedgehog_sm90.cu where the device and this build have it) for the shapes
+ * they know, else the products of kernels/linattn.cu,
  * one after the other.
  */
 
 #include "backend/cuda/cuda.h"
+#include "config.h"
 
 enum { MIN_CHUNK = 512, TILE = 64, FUSED_TOKENS = 128 };
+
+/* As kernels/hedgehog_sm90.cu has them; it is used from so many tokens on. */
+enum { SM90_TOKENS = 2048, SM90_ROWS = 64, SM90_TEAMS = 2, SM90_PANEL_ROW = 128,
+       SM90_STATE_STAGES = 2, SM90_APPLY_STAGES = 3 };
 
 /* Sizes, and the memory that both directions use. */
 typedef struct Linattn {
@@ -18,12 +24,31 @@ typedef struct Linattn {
     int pitch;               /* of rows of sums */
     int type;                /* LvDtype of the products */
     int map;
+    int sm90;                /* the kernels for compute capability 9.0 */
     size_t rows;             /* B H L */
     float *y, *part, *state, *sums; /* [rows,P]; partial sums; S or dS; [rows,pitch] */
     void *phi;               /* [rows,F], of type */
     float *dphi, *dy;        /* [rows,F], [rows,P] */
     size_t bytes;
 } Linattn;
+
+/* A pair of kernels for it is in the list: maps of 64 columns, heads of 64 and 128. */
+static int is_sm90(const LvCuda *cu, const Linattn *s, const LvTensor *o)
+{
+    int wanted = cu->newest ? cu->newest >= 90 : s->l >= SM90_TOKENS;
+
+    return HAVE_SM90A && cu->arch == 90 && wanted && s->type == LV_BF16 &&
+           o->dtype == LV_BF16 && s->map == LV_MAP_HEDGEHOG && s->p == 64 && (s->d == 64 || s->d == 128);
+}
+
+/* Cut tokens into chunks for so many blocks a multiprocessor. */
+static void cut(Linattn *s, int blocks)
+{
+    s->chunks = LV_MAX(blocks * s->cu->processors / (s->b * s->h), 1);
+    s->chunk  = LV_ROUND_UP((s->l + s->chunks - 1) / s->chunks, FUSED_TOKENS);
+    s->chunk  = LV_MAX(s->chunk, MIN_CHUNK);
+    s->chunks = (s->l + s->chunk - 1) / s->chunk;
+}
 
 static Linattn sizes_of(LvCuda *cu, const LvTensor *q, const LvTensor *w, int map,
                         int batch)
@@ -34,13 +59,19 @@ static Linattn sizes_of(LvCuda *cu, const LvTensor *q, const LvTensor *w, int ma
 
     if (s.d % LV_PAD || s.p % LV_PAD)
         s.type = LV_F32; /* the tensor cores have no advantage there */
-    s.f      = lv_map_features(map, s.p);
-    s.pitch  = LV_ROUND_UP(s.d + 1, LV_PAD);
-    s.chunks = LV_MAX(2 * cu->processors / (s.b * s.h), 1);
-    s.chunk  = LV_ROUND_UP((s.l + s.chunks - 1) / s.chunks, FUSED_TOKENS);
-    s.chunk  = LV_MAX(s.chunk, MIN_CHUNK);
-    s.chunks = (s.l + s.chunk - 1) / s.chunk;
-    s.rows   = (size_t)s.b * (size_t)s.h * (size_t)s.l;
+    s.f     = lv_map_features(map, s.p);
+    s.pitch = LV_ROUND_UP(s.d + 1, LV_PAD);
+    s.rows  = (size_t)s.b * (size_t)s.h * (size_t)s.l;
+    cut(&s, 2);
+    return s;
+}
+
+static Linattn forward_sizes(LvCuda *cu, const LvLinattnArgs *a)
+{
+    Linattn s = sizes_of(cu, &a->q, &a->wq, a->map, a->batch);
+
+    if ((s.sm90 = is_sm90(cu, &s, &a->o)))
+        cut(&s, 1);
     return s;
 }
 
@@ -223,9 +254,46 @@ static int run_fused(const Linattn *s, const LvLinattnArgs *a)
                           (void *[]) { (void *)a, &chunk, (void *)&s->state });
 }
 
+/* A block for each chunk of each head, as the kernels for 9.0 lay out its memory. */
+static LvGrid sm90_grid(const Linattn *s, int pass)
+{
+    size_t map = 2 * (size_t)(s->d * s->p), f = (size_t)s->f;
+    size_t tile = 2 * SM90_ROWS * (size_t)s->d, panel = SM90_ROWS * SM90_PANEL_ROW;
+    size_t state = 16 * SM90_PANEL_ROW +
+                   SM90_TEAMS * (SM90_STATE_STAGES * (2 * tile + 8) + 2 * panel);
+    size_t apply = f * (2 * (size_t)s->d + SM90_PANEL_ROW) +
+                   SM90_TEAMS * SM90_APPLY_STAGES * (tile + 8);
+
+    return (LvGrid) { (size_t)s->chunks, (size_t)(s->b * s->h), 1, 256,
+                      map + (pass == STATE ? state : apply) };
+}
+
+static int run_sm90(const Linattn *s, const LvLinattnArgs *a)
+{
+    static const int kernel[PASSES][2] = {
+        [STATE] = { LV_K_hedgehog_sm90_state_d64, LV_K_hedgehog_sm90_state_d128 },
+        [APPLY] = { LV_K_hedgehog_sm90_apply_d64, LV_K_hedgehog_sm90_apply_d128 },
+    };
+    int chunk = s->chunk, wide = s->d == 128, ret;
+    LvTileMap q, k, v, o;
+
+    if ((ret = lv_cuda_tile_map(s->cu, &o, &a->o, s->b, SM90_ROWS)) < 0 ||
+        (ret = lv_cuda_tile_map(s->cu, &q, &a->q, s->b, SM90_ROWS)) < 0 ||
+        (ret = lv_cuda_tile_map(s->cu, &k, &a->k, s->b, SM90_ROWS)) < 0 ||
+        (ret = lv_cuda_tile_map(s->cu, &v, &a->v, s->b, SM90_ROWS)) < 0 ||
+        (ret = lv_cuda_launch(s->cu, kernel[STATE][wide], sm90_grid(s, STATE),
+                              (void *[]) { (void *)a, &k, &v, &chunk,
+                                           (void *)&s->part })) < 0 ||
+        (ret = add_chunks(s, s->part, s->state, (size_t)(s->b * s->h),
+                          (size_t)s->f * (size_t)(s->d + 1), 1, 0)) < 0)
+        return ret;
+    return lv_cuda_launch(s->cu, kernel[APPLY][wide], sm90_grid(s, APPLY),
+                          (void *[]) { (void *)a, &q, &o, &chunk, (void *)&s->state });
+}
+
 int lv_cuda_plan_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
 {
-    Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
+    Linattn s = forward_sizes(lv_cuda(dev), a);
 
     lay_out(&s, NULL, has_fused(&s, STATE) ? FUSED : FORWARD);
     call->scratch_bytes = s.bytes;
@@ -253,12 +321,14 @@ static int run_products(Linattn *s, const LvLinattnArgs *a)
 
 int lv_cuda_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
 {
-    Linattn s = sizes_of(lv_cuda(dev), &a->q, &a->wq, a->map, a->batch);
+    Linattn s = forward_sizes(lv_cuda(dev), a);
     int fused = has_fused(&s, STATE);
 
     lay_out(&s, call->scratch, fused ? FUSED : FORWARD);
     if (lv_has(&a->state))
         s.state = a->state.data;
+    if (s.sm90)
+        return run_sm90(&s, a);
     return fused ? run_fused(&s, a) : run_products(&s, a);
 }
 

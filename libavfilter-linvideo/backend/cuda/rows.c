@@ -15,6 +15,35 @@ static LvGrid row_grid(const LvTensor *x)
     return (LvGrid) { lv_cuda_split(lv_tensor_rows(x), 4), 1, 1, 128, 0 };
 }
 
+/* Kernels whose rows stay in registers, by what rows may have, in eights; then any. */
+typedef struct Held {
+    int columns;     /* 0: any */
+    unsigned rows;   /* of a block of 128 threads */
+    int norm, gate_norm, qknorm;
+} Held;
+
+static const Held held[] = {
+    { 512, 4, LV_K_norm_512, LV_K_gate_norm_512, LV_K_qknorm_512 },
+    { 2048, 1, LV_K_norm_2048, LV_K_gate_norm_2048, LV_K_qknorm_2048 },
+    { 5120, 1, LV_K_norm_5120, LV_K_gate_norm_5120, LV_K_qknorm_5120 },
+    { 0, 4, LV_K_norm, LV_K_gate_norm, LV_K_qknorm },
+};
+
+/* Rows of n columns in parts that `unit` divides. */
+static const Held *held_of(int n, int unit)
+{
+    const Held *h = held;
+
+    while (h->columns && (unit % 8 || n > h->columns))
+        h++;
+    return h;
+}
+
+static LvGrid held_grid(const Held *h, const LvTensor *x)
+{
+    return (LvGrid) { lv_cuda_split(lv_tensor_rows(x), h->rows), 1, 1, 128, 0 };
+}
+
 /* Runs that the rows of one sample are cut into. */
 static int runs_of(size_t rows)
 {
@@ -29,8 +58,11 @@ static LvGrid col_grid(size_t samples, int runs, int cols)
 
 int lv_cuda_norm(LvDevice *dev, const LvNormArgs *a, LvCall *call)
 {
+    const Held *h = held_of(a->x.dim[1], a->x.dim[1]);
+
     (void)call;
-    return LV_LAUNCH(lv_cuda(dev), norm, row_grid(&a->x), (void *)a);
+    return lv_cuda_launch(lv_cuda(dev), h->norm, held_grid(h, &a->x),
+                          (void *[]) { (void *)a });
 }
 
 int lv_cuda_gate(LvDevice *dev, const LvGateArgs *a, LvCall *call)
@@ -42,14 +74,20 @@ int lv_cuda_gate(LvDevice *dev, const LvGateArgs *a, LvCall *call)
 int lv_cuda_gate_norm(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n,
                       LvCall *call)
 {
+    const Held *h = held_of(n->x.dim[1], n->x.dim[1]);
+
     (void)call;
-    return LV_LAUNCH(lv_cuda(dev), gate_norm, row_grid(&n->x), (void *)g, (void *)n);
+    return lv_cuda_launch(lv_cuda(dev), h->gate_norm, held_grid(h, &n->x),
+                          (void *[]) { (void *)g, (void *)n });
 }
 
 int lv_cuda_qknorm(LvDevice *dev, const LvQknormArgs *a, LvCall *call)
 {
+    const Held *h = held_of(a->x.dim[1], a->x.dim[1] / a->heads);
+
     (void)call;
-    return LV_LAUNCH(lv_cuda(dev), qknorm, row_grid(&a->x), (void *)a);
+    return lv_cuda_launch(lv_cuda(dev), h->qknorm, held_grid(h, &a->x),
+                          (void *[]) { (void *)a });
 }
 
 /* A block for 32 columns of each sample. */
