@@ -9,12 +9,13 @@
  *   apply  y = q w; phi; [num, den] = phi S; o = num / (den + eps)
  *
  * Tiles: a block owns a chunk of the tokens of one head, and walks it in tiles of 64; its two
- * teams, a warpgroup each, take tiles in turn and know nothing of each other till the end.
+ * or three teams, a warpgroup each, take tiles in turn and know nothing of each other till the
+ * end.
  * One thread of a team lets tiles come into its ring, the next one as soon as the team has
  * done with a place of it. Of y a thread has two rows with three others, so that softmaxes
  * need two shuffles a sum. For the state, features pass through shared memory, as the turned
- * first operand of their product; S stays in registers, and in the end the second team's is
- * added to the first's. Chunks are added in order by linattn_sum. To apply, features are the
+ * first operand of their product; S stays in registers, and in the end each team adds half of
+ * the other's to its own. Chunks are added in order by linattn_sum. To apply, features are the
  * first operand from where they are, S and z stay in shared memory, and outputs leave as boxes
  * from the place of their queries, which is let fill again a tile later: threads that store
  * before a barrier wait for it, 1.7 times as long as all else takes.
@@ -25,21 +26,22 @@
 #include "hedgehog.cuh"
 #include "lv_hopper.cuh"
 
-enum { P = 64, TEAMS = 2, ROWS = 64, STATE_STAGES = 2, APPLY_STAGES = 3 };
+enum { P = 64, ROWS = 64, STATE_TEAMS = 2, STATE_STAGES = 2, APPLY_TEAMS = 3,
+       APPLY_STAGES = 3 };
 
 #if LV_HOPPER
 
-/* The tiles of a team: i of `count` begins at token first + i TEAMS ROWS of the sample. */
+/* The tiles of a team: i of `count` begins at token first + i step of the sample. */
 typedef struct Walk {
-    int first, count, channel, sample;
+    int first, step, count, channel, sample;
 } Walk;
 
 LV_INLINE Walk walk_of(const LvLinattnArgs &a, const Chunk &me, int d)
 {
-    int team = threadIdx.x / WARPGROUP;
+    int team = threadIdx.x / WARPGROUP, teams = blockDim.x / WARPGROUP;
     int tiles = max(me.to - me.from + ROWS - 1, 0) / ROWS;
-    Walk w = { me.from + team * ROWS, (tiles - team + TEAMS - 1) / TEAMS, me.head * d,
-               (int)(blockIdx.y / a.heads) };
+    Walk w = { me.from + team * ROWS, teams * ROWS, (tiles - team + teams - 1) / teams,
+               me.head * d, (int)(blockIdx.y / a.heads) };
 
     return w;
 }
@@ -52,7 +54,7 @@ LV_INLINE void copy_tile(unsigned char *to, const LvTileMap *map, const Walk &w,
 #pragma unroll
     for (int p = 0; p < D / PANEL; p++)
         copy_box(to + p * ROWS * PANEL_BYTES, map, w.channel + p * PANEL,
-                 w.first + i * TEAMS * ROWS, w.sample, full);
+                 w.first + i * w.step, w.sample, full);
 }
 
 LV_INLINE int leads(void)
@@ -65,16 +67,29 @@ LV_INLINE void team_meets(void)
     turn_wait<WARPGROUP>(1 + threadIdx.x / WARPGROUP);
 }
 
-/* w [D,P] as rows of its columns, in panels of 64 of its D. */
-template <int D>
+/* Element i of a map, which nobody writes. */
+LV_INLINE float map_get(const LvTensor &w, size_t i)
+{
+    if (w.dtype == LV_F32)
+        return __ldg((const float *)w.data + i);
+    if (w.dtype == LV_BF16)
+        return from_bf16(__ldg((const uint16_t *)w.data + i));
+    return get1(w, i);
+}
+
+/* w [D,P] as rows of its columns, in panels of 64 of its D; for THREADS of them. */
+template <int D, int THREADS>
 LV_INLINE void keep_map(unsigned char *to, const LvTensor &w, int head)
 {
-    for (int i = threadIdx.x; i < P * D / 8; i += THREADS) {
-        int p = i % P, chunk = i / P;
+#pragma unroll
+    for (int n = 0; n < (P * D / 8 + THREADS - 1) / THREADS; n++) {
+        int i = threadIdx.x + n * THREADS, p = i % P, chunk = i / P;
         float v[8];
+        if (i >= P * D / 8)
+            continue;
 #pragma unroll
         for (int k = 0; k < 8; k++)
-            v[k] = get(w.data, w.dtype, ((size_t)head * D + chunk * 8 + k) * P + p);
+            v[k] = map_get(w, ((size_t)head * D + chunk * 8 + k) * P + p);
         panel_put8(to + chunk / 8 * P * PANEL_BYTES, p, chunk % 8, v);
     }
 }
@@ -135,38 +150,42 @@ LV_INLINE void add_tile(Half<D> half[2], uint64_t phi, uint64_t v, uint64_t ones
     }
 }
 
-/* The second team's sums are added to the first's, through shared memory. */
+/* Sum e of number n of a half, z behind s. */
+template <int D> LV_INLINE float *sum_of(Half<D> &half, int n, int e)
+{
+    return n < D / 8 ? &half.s[n][e] : &half.z[0][e];
+}
+
+/* Each team's half, the first's of softmax(y), gets what the other one has of it. */
 template <int D>
 LV_INLINE void add_teams(Half<D> half[2], float *room)
 {
-    int i = threadIdx.x % WARPGROUP;
+    int mine = threadIdx.x / WARPGROUP, i = threadIdx.x % WARPGROUP;
 
 #pragma unroll
-    for (int turn = 0; turn < TEAMS; turn++) {
+    for (int turn = 0; turn < 2; turn++) {
         __syncthreads();
-        if ((int)threadIdx.x / WARPGROUP == turn)
-            continue;
 #pragma unroll
         for (int h = 0; h < 2; h++)
 #pragma unroll
             for (int n = 0; n <= D / 8; n++)
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
-                    float *x  = n < D / 8 ? &half[h].s[n][e] : &half[h].z[0][e];
                     float *at = room + ((h * (D / 8 + 1) + n) * 4 + e) * WARPGROUP + i;
-                    if (turn == 0)
-                        *at = *x;
-                    else
-                        *x += *at;
+                    if (turn == 0 && h != mine)
+                        *at = *sum_of<D>(half[h], n, e);
+                    else if (turn == 1 && h == mine)
+                        *sum_of<D>(half[h], n, e) += *at;
                 }
     }
 }
 
-/* Store the first team's sums times f as part [F,D + 1]. */
+/* Store the teams' halves times f as part [F,D + 1], by way of shared memory. */
 template <int D>
-LV_INLINE void store_state(float *part, const Half<D> half[2], float f)
+LV_INLINE void store_state(float *part, Half<D> half[2], float *room, float f)
 {
-    int l = threadIdx.x % WARP, row = threadIdx.x / WARP * 16 + l / 4;
+    int l = threadIdx.x % WARP, mine = threadIdx.x / WARPGROUP;
+    int row = threadIdx.x % WARPGROUP / WARP * 16 + l / 4;
 
 #pragma unroll
     for (int h = 0; h < 2; h++)
@@ -175,10 +194,13 @@ LV_INLINE void store_state(float *part, const Half<D> half[2], float f)
 #pragma unroll
             for (int e = 0; e < 4; e++) {
                 int col = n * 8 + l % 4 * 2 + e % 2;
-                float x = n < D / 8 ? half[h].s[n][e] : half[h].z[0][e];
-                if (col <= D)
-                    part[(h * P + row + e / 2 * 8) * (D + 1) + col] = x * f;
+                if (h == mine && col <= D)
+                    room[(h * P + row + e / 2 * 8) * (D + 1) + col] =
+                        *sum_of<D>(half[h], n, e) * f;
             }
+    __syncthreads();
+    for (int i = threadIdx.x; i < 2 * P * (D + 1) / 4; i += blockDim.x)
+        ((float4 *)part)[i] = ((const float4 *)room)[i];
 }
 
 /* part [B H,chunks,F,D + 1].
@@ -188,7 +210,8 @@ static __device__ void state(const LvLinattnArgs &a, const LvTileMap *k, const L
                              int size, float *part)
 {
     enum { MAP = D * P * 2, ONES = 16 * PANEL_BYTES, TILE = ROWS * D * 2,
-           PHI = 2 * ROWS * PANEL_BYTES, TEAM = 2 * STATE_STAGES * TILE + PHI };
+           PHI = 2 * ROWS * PANEL_BYTES, TEAM = 2 * STATE_STAGES * TILE + PHI,
+           BOTH = 2 * (D / 8 + 1) * 4 * WARPGROUP };
     LV_DYNAMIC __align__(1024) unsigned char shared[];
     Chunk me = my_chunk(a.q, a.heads, a.batch, size);
     Walk walk = walk_of(a, me, D);
@@ -196,7 +219,8 @@ static __device__ void state(const LvLinattnArgs &a, const LvTileMap *k, const L
                threadIdx.x % WARP / 4;
     unsigned char *ones = shared + MAP, *tiles = ones + ONES + team * TEAM;
     unsigned char *phi = tiles + 2 * STATE_STAGES * TILE;
-    uint64_t *full = (uint64_t *)(ones + ONES + TEAMS * TEAM) + team * STATE_STAGES;
+    uint64_t *full = (uint64_t *)(ones + ONES + STATE_TEAMS * TEAM) + team * STATE_STAGES;
+    float *room = (float *)(ones + ONES);
     const float all_ones[8] = { 1, 1, 1, 1, 1, 1, 1, 1 };
     Half<D> half[2] = {};
 
@@ -210,13 +234,13 @@ static __device__ void state(const LvLinattnArgs &a, const LvTileMap *k, const L
             copy_tile<D>(tiles + (2 * i + 1) * TILE, v, walk, i, full + i);
         }
     }
-    keep_map<D>(shared, a.wk, me.head);
+    keep_map<D, STATE_TEAMS * WARPGROUP>(shared, a.wk, me.head);
     if (threadIdx.x < 16)
         panel_put8(ones, threadIdx.x, 0, all_ones);
     panels_put();
     __syncthreads();
     for (int i = 0; i < walk.count; i++) {
-        int at = i % STATE_STAGES, token = walk.first + i * TEAMS * ROWS + row;
+        int at = i % STATE_STAGES, token = walk.first + i * walk.step + row;
         const float there[2] = { token < me.to ? 1.0f : 0, token + 8 < me.to ? 1.0f : 0 };
         unsigned char *tile = tiles + 2 * at * TILE;
         float y[P / 8][4], f[P / 8][4];
@@ -238,23 +262,25 @@ static __device__ void state(const LvLinattnArgs &a, const LvTileMap *k, const L
             copy_tile<D>(tile + TILE, v, walk, i + STATE_STAGES, full + at);
         }
     }
-    add_teams<D>(half, (float *)(ones + ONES));
-    if (team == 0)
-        store_state<D>(part + ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * 2 * P * (D + 1),
-                       half, 1.0f / (a.q.dim[0] / a.batch));
+    add_teams<D>(half, room);
+    part += ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * 2 * P * (D + 1);
+    store_state<D>(part, half, room + BOTH, 1.0f / (a.q.dim[0] / a.batch));
 }
 
 /* S [2 P,D + 1] as panels of 64 of its D, and z in the first column of one more. */
-template <int D>
+template <int D, int THREADS>
 LV_INLINE void keep_state(unsigned char *s, unsigned char *z, const float *state)
 {
-    for (int i = threadIdx.x; i < 2 * P * (D / 8 + 1); i += THREADS) {
-        int row = i % (2 * P), chunk = i / (2 * P);
+#pragma unroll
+    for (int n = 0; n < (2 * P * (D / 8 + 1) + THREADS - 1) / THREADS; n++) {
+        int i = threadIdx.x + n * THREADS, row = i % (2 * P), chunk = i / (2 * P);
         unsigned char *panel = chunk < D / 8 ? s + chunk / 8 * 2 * P * PANEL_BYTES : z;
         float v[8];
+        if (chunk > D / 8)
+            continue;
 #pragma unroll
         for (int k = 0; k < 8; k++)
-            v[k] = chunk * 8 + k <= D ? state[row * (D + 1) + chunk * 8 + k] : 0;
+            v[k] = chunk * 8 + k <= D ? __ldg(state + row * (D + 1) + chunk * 8 + k) : 0;
         panel_put8(panel, row, chunk < D / 8 ? chunk % 8 : 0, v);
     }
 }
@@ -312,7 +338,7 @@ LV_INLINE void store_tile(const unsigned char *tile, const LvTileMap *map, const
 #pragma unroll
     for (int p = 0; p < D / PANEL; p++)
         store_box(tile + p * ROWS * PANEL_BYTES, map, w.channel + p * PANEL,
-                  w.first + i * TEAMS * ROWS, w.sample);
+                  w.first + i * w.step, w.sample);
 }
 
 /* shared: w; S; z; tiles of q for each team, which become those of o; barriers. */
@@ -327,7 +353,7 @@ static __device__ void apply(const LvLinattnArgs &a, const LvTileMap *q, const L
     Walk walk = walk_of(a, me, D);
     int team = threadIdx.x / WARPGROUP;
     unsigned char *s = shared + MAP, *z = s + S, *tiles = z + Z + team * TEAM;
-    uint64_t *full = (uint64_t *)(z + Z + TEAMS * TEAM) + team * APPLY_STAGES;
+    uint64_t *full = (uint64_t *)(z + Z + APPLY_TEAMS * TEAM) + team * APPLY_STAGES;
     const uint64_t so = operand(s, 2 * P * PANEL_BYTES), zo = operand(z, 16);
     const float there[2] = { 1, 1 };
 
@@ -340,8 +366,8 @@ static __device__ void apply(const LvLinattnArgs &a, const LvTileMap *q, const L
             copy_tile<D>(tiles + i * TILE, q, walk, i, full + i);
         }
     }
-    keep_map<D>(shared, a.wq, me.head);
-    keep_state<D>(s, z, state + (size_t)blockIdx.y * 2 * P * (D + 1));
+    keep_map<D, APPLY_TEAMS * WARPGROUP>(shared, a.wq, me.head);
+    keep_state<D, APPLY_TEAMS * WARPGROUP>(s, z, state + (size_t)blockIdx.y * 2 * P * (D + 1));
     panels_put();
     __syncthreads();
     for (int i = 0; i < walk.count; i++) {
@@ -370,7 +396,7 @@ static __device__ void apply(const LvLinattnArgs &a, const LvTileMap *q, const L
         products_wait<0>();
         hold<D / 8>(num);
         hold<1>(den);
-        keep_rows<D>(tile, a, me, walk.first + i * TEAMS * ROWS, num, den[0]);
+        keep_rows<D>(tile, a, me, walk.first + i * walk.step, num, den[0]);
         panels_put();
         team_meets();
         if (leads())
@@ -399,13 +425,13 @@ static __device__ void apply(const LvLinattnArgs &, const LvTileMap *, const LvT
 #endif
 
 #define HEDGEHOG(D)                                                                 \
-    extern "C" __global__ void __launch_bounds__(THREADS, 1)                        \
+    extern "C" __global__ void __launch_bounds__(STATE_TEAMS * WARPGROUP, 1)        \
     lv_hedgehog_sm90_state_d##D(LV_ARG LvLinattnArgs a, LV_ARG LvTileMap k,         \
                                 LV_ARG LvTileMap v, int size, float *part)          \
     {                                                                               \
         state<D>(a, &k, &v, size, part);                                            \
     }                                                                               \
-    extern "C" __global__ void __launch_bounds__(THREADS, 1)                        \
+    extern "C" __global__ void __launch_bounds__(APPLY_TEAMS * WARPGROUP, 1)        \
     lv_hedgehog_sm90_apply_d##D(LV_ARG LvLinattnArgs a, LV_ARG LvTileMap q,         \
                                 LV_ARG LvTileMap o, int size, const float *s)       \
     {                                                                               \

@@ -13,8 +13,8 @@
 enum { MIN_CHUNK = 512, TILE = 64, FUSED_TOKENS = 128 };
 
 /* As kernels/hedgehog_sm90.cu has them; it is used from so many tokens on. */
-enum { SM90_TOKENS = 2048, SM90_ROWS = 64, SM90_TEAMS = 2, SM90_PANEL_ROW = 128,
-       SM90_STATE_STAGES = 2, SM90_APPLY_STAGES = 3 };
+enum { SM90_TOKENS = 256, SM90_ROWS = 64, SM90_PANEL_ROW = 128, SM90_STATE_TEAMS = 2,
+       SM90_STATE_STAGES = 2, SM90_APPLY_TEAMS = 3, SM90_APPLY_STAGES = 3 };
 
 /* Sizes, and the memory that both directions use. */
 typedef struct Linattn {
@@ -260,12 +260,17 @@ static LvGrid sm90_grid(const Linattn *s, int pass)
     size_t map = 2 * (size_t)(s->d * s->p), f = (size_t)s->f;
     size_t tile = 2 * SM90_ROWS * (size_t)s->d, panel = SM90_ROWS * SM90_PANEL_ROW;
     size_t state = 16 * SM90_PANEL_ROW +
-                   SM90_TEAMS * (SM90_STATE_STAGES * (2 * tile + 8) + 2 * panel);
+                   SM90_STATE_TEAMS * (SM90_STATE_STAGES * (2 * tile + 8) + 2 * panel);
     size_t apply = f * (2 * (size_t)s->d + SM90_PANEL_ROW) +
-                   SM90_TEAMS * SM90_APPLY_STAGES * (tile + 8);
+                   SM90_APPLY_TEAMS * SM90_APPLY_STAGES * (tile + 8);
+    LvGrid grid  = { (size_t)s->chunks, (size_t)(s->b * s->h), 1, 128 * SM90_STATE_TEAMS,
+                     map + state };
 
-    return (LvGrid) { (size_t)s->chunks, (size_t)(s->b * s->h), 1, 256,
-                      map + (pass == STATE ? state : apply) };
+    if (pass == APPLY) {
+        grid.threads = 128 * SM90_APPLY_TEAMS;
+        grid.shared  = map + apply;
+    }
+    return grid;
 }
 
 static int run_sm90(const Linattn *s, const LvLinattnArgs *a)
