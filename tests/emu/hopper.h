@@ -3,13 +3,13 @@
  *
  * The wrappers of lv_hopper.cuh on the CPU; part of emu.h.
  *
- * Products read only what boxes have brought and what threads put there. A box is there as soon as it is copied, but
- * only who has waited for its barrier may use it, and only who knows, by a barrier, that
- * the products which read a place are over may copy to it: each warp knows of others what
- * barriers have told it, and every chunk of a tile who wrote and read it last. What
- * threads put is there for those who know of their panels_put() behind it. Boxes that go
- * back land when they are waited for, and so do products. Products
- * land when they are waited for; until then their accumulators hold NaNs.
+ * Products read only what boxes have brought and what threads put there. A box is there as
+ * soon as it is copied, but only who has waited for its barrier may use it, and only who
+ * knows, by a barrier, that the products which read a place are over may copy to it: each
+ * warp knows of others what barriers have told it, and every chunk of a tile who wrote and
+ * read it last. What threads put is there for those who know of their panels_put() behind
+ * it. Boxes that go back land when they are waited for, and so do products; until then the
+ * accumulators of those hold NaNs.
  */
 
 #ifndef LINVIDEO_TESTS_EMU_HOPPER_H
