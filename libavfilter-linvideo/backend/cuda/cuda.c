@@ -434,7 +434,8 @@ static const LvDeviceFns fns = {
     .unpin = cuda_unpin, .sync = cuda_sync, .mark = cuda_mark, .between = cuda_between,
     .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
     .record = cuda_record, .recorded = cuda_recorded, .replay = cuda_replay,
-    .erase = cuda_erase, .gate_norm = lv_cuda_gate_norm, .paste = lv_cuda_paste, .deliver = lv_cuda_deliver,
+    .erase = cuda_erase, .gate_norm = lv_cuda_gate_norm, .paste = lv_cuda_paste,
+    .deliver = lv_cuda_deliver,
     .release = cuda_release, .plan = &plan, .build = &build,
     .run = &run,
 };

@@ -38,7 +38,8 @@ static int is_sm90(const LvCuda *cu, const Linattn *s, const LvTensor *o)
     int wanted = cu->newest ? cu->newest >= 90 : s->l >= SM90_TOKENS;
 
     return HAVE_SM90A && cu->arch == 90 && wanted && s->type == LV_BF16 &&
-           o->dtype == LV_BF16 && s->map == LV_MAP_HEDGEHOG && s->p == 64 && (s->d == 64 || s->d == 128);
+           o->dtype == LV_BF16 && s->map == LV_MAP_HEDGEHOG && s->p == 64 &&
+           (s->d == 64 || s->d == 128);
 }
 
 /* Cut tokens into chunks for so many blocks a multiprocessor. */
