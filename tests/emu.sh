@@ -125,7 +125,9 @@ for name in pipeline api; do
     succeeds "frames in memory of the emulated GPU: check_$name" \
         env CK_RUN_CASE=device "$build/tests/check_$name"
 done
-succeeds "softmax attention for 9.0, few keys too" \
-    env LV_TEST_NEWEST=90 LV_TEST_OP=attn CK_RUN_CASE=cases "$build/tests/check_ops"
+for op in attn linattn; do
+    succeeds "$op for 9.0, few tokens too" \
+        env LV_TEST_NEWEST=90 LV_TEST_OP=$op CK_RUN_CASE=cases "$build/tests/check_ops"
+done
 succeeds "check_post on the emulated GPU" env CK_RUN_CASE=device "$build/tests/check_post"
 finish
