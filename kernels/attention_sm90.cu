@@ -227,18 +227,6 @@ LV_INLINE void softmax_tile(float s[NT / 8][4], float factor, float max[2], floa
     }
 }
 
-/* Weights as first operand of a product. */
-template <int NT>
-LV_INLINE void pack_weights(uint32_t p[NT / 16][4], const float s[NT / 8][4])
-{
-#pragma unroll
-    for (int kk = 0; kk < NT / 16; kk++)
-#pragma unroll
-        for (int e = 0; e < 4; e++)
-            p[kk][e] = pack2(s[2 * kk + e / 2][e % 2 * 2],
-                             s[2 * kk + e / 2][e % 2 * 2 + 1]);
-}
-
 template <int D> LV_INLINE void scale_outputs(float o[D / 8][4], const float f[2])
 {
 #pragma unroll
@@ -275,7 +263,7 @@ LV_INLINE void attend(Rows<D> &x, const Room<D, NT, STAGES> &r, const Work &w, i
         done_with(r.q_empty);
     factor = mask_keys<NT>(s, scale, bias, j, w.lk);
     softmax_tile<NT>(s, factor, x.max, x.sum, corr);
-    pack_weights<NT>(p, s);
+    pack_operands<NT>(p, s);
     for (j -= NT; j >= 0; j -= NT) {
         const uint64_t v  = vs + at * R::TILE / 16;
         uint64_t *v_empty = r.v_empty + at;
@@ -301,7 +289,7 @@ LV_INLINE void attend(Rows<D> &x, const Room<D, NT, STAGES> &r, const Work &w, i
         hold<NT / 8>(s);
         done_with(v_empty);
         scale_outputs<D>(x.o, corr);
-        pack_weights<NT>(p, s);
+        pack_operands<NT>(p, s);
     }
     barrier_wait(r.v_full + at, turn_of<STAGES>(n));
     products_begin();

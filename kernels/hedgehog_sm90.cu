@@ -298,16 +298,6 @@ LV_INLINE void start_sums(float num[D / 8][4], float den[1][4],
     products_commit();
 }
 
-LV_INLINE void pack_features(uint32_t p[P / 16][4], const float phi[P / 8][4])
-{
-#pragma unroll
-    for (int kk = 0; kk < P / 16; kk++)
-#pragma unroll
-        for (int e = 0; e < 4; e++)
-            p[kk][e] = pack2(phi[2 * kk + e / 2][e % 2 * 2],
-                             phi[2 * kk + e / 2][e % 2 * 2 + 1]);
-}
-
 /* Divide, and put the rows of a tile that begins at token `first` of the sample in panels. */
 template <int D>
 LV_INLINE void keep_rows(unsigned char *tile, const LvLinattnArgs &a, const Chunk &me,
@@ -386,11 +376,11 @@ static __device__ void apply(const LvLinattnArgs &a, const LvTileMap *q, const L
             copy_tile<D>(tiles + to * TILE, q, walk, next, full + to);
         }
         softmax_rows<P>(f, y, 1, there);
-        pack_features(phi[0], f);
+        pack_operands<P>(phi[0], f);
         products_begin();
         start_sums<D>(num, den, phi[0], so, zo);
         softmax_rows<P>(f, y, -1, there);
-        pack_features(phi[1], f);
+        pack_operands<P>(phi[1], f);
         products_begin();
         start_sums<D>(num, den, phi[1], so + P * PANEL_BYTES / 16, zo + P * PANEL_BYTES / 16);
         products_wait<0>();

@@ -287,6 +287,18 @@ void product_turned<128>(float c[16][4], uint64_t a, uint64_t b)
 
 #endif /* LV_EMULATED */
 
+/* Accumulators [64,N] as first operands of products. */
+template <int N>
+LV_INLINE void pack_operands(uint32_t p[N / 16][4], const float c[N / 8][4])
+{
+#pragma unroll
+    for (int kk = 0; kk < N / 16; kk++)
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            p[kk][e] = pack2(c[2 * kk + e / 2][e % 2 * 2],
+                             c[2 * kk + e / 2][e % 2 * 2 + 1]);
+}
+
 /* Chunk of 16 bytes of a row of a panel. */
 LV_INLINE unsigned char *panel_chunk(unsigned char *panel, int row, int chunk)
 {

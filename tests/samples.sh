@@ -85,9 +85,10 @@ ablations >/dev/null 2>&1
 equal "ablations: nothing twice" "$(ls -l --full-time "$out"/ablations/*/model.safetensors)" \
     "$before"
 
-# The embedded model does what prompts say: of 16 never trained on, how many percent.
-linvideo eval --quiet --prompts 16 --json "$out/eval.json" motion >/dev/null
-for row in colour:95 shape:85 motion:85; do
+# The embedded model does what prompts say: of 64 never trained on, how many percent; its
+# teacher has 100, 86 and 92 of a thousand, five points less are fine.
+linvideo eval --quiet --prompts 64 --json "$out/eval.json" motion >/dev/null
+for row in colour:95 shape:81 motion:86; do
     right=$(sed -n "s/.*\"${row%:*}\": \([0-9]*\).*/\1/p" "$out/eval.json" | head -n 1)
     if [ "${right:-0}" -ge "${row#*:}" ]; then
         ok "embedded model: ${row%:*} is right in $right %"
