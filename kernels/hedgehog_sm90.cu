@@ -10,15 +10,14 @@
  *
  * Tiles: a block owns a chunk of the tokens of one head, and walks it in tiles of 64; its two
  * or three teams, a warpgroup each, take tiles in turn and know nothing of each other till the
- * end.
- * One thread of a team lets tiles come into its ring, the next one as soon as the team has
- * done with a place of it. Of y a thread has two rows with three others, so that softmaxes
- * need two shuffles a sum. For the state, features pass through shared memory, as the turned
- * first operand of their product; S stays in registers, and in the end each team adds half of
- * the other's to its own. Chunks are added in order by linattn_sum. To apply, features are the
- * first operand from where they are, S and z stay in shared memory, and outputs leave as boxes
- * from the place of their queries, which is let fill again a tile later: threads that store
- * before a barrier wait for it, 1.7 times as long as all else takes.
+ * end. One thread of a team lets tiles come into its ring, the next one as soon as the team
+ * has done with a place of it. Of y a thread has two rows with three others, so that
+ * softmaxes need two shuffles a sum. For the state, features pass through shared memory, as
+ * the turned first operand of their product; S stays in registers, and in the end each team
+ * adds half of the other's to its own. Chunks are added in order by linattn_sum. To apply,
+ * features are the first operand from where they are, S and z stay in shared memory, and
+ * outputs leave as boxes from the place of their queries, which is let fill again a tile
+ * later: threads that store before a barrier wait for it, 1.7 times as long as all else takes.
  *
  * FLOPs: 4 L D P + 4 L F (D + 1) a head; bytes: k, v, q and o once: bound by memory.
  */
@@ -46,20 +45,41 @@ LV_INLINE Walk walk_of(const LvLinattnArgs &a, const Chunk &me, int d)
     return w;
 }
 
-/* Let tile i of one tensor come to `to`. */
-template <int D>
-LV_INLINE void copy_tile(unsigned char *to, const LvTileMap *map, const Walk &w, int i,
-                         uint64_t *full)
-{
-#pragma unroll
-    for (int p = 0; p < D / PANEL; p++)
-        copy_box(to + p * ROWS * PANEL_BYTES, map, w.channel + p * PANEL,
-                 w.first + i * w.step, w.sample, full);
-}
-
 LV_INLINE int leads(void)
 {
     return threadIdx.x % WARPGROUP == 0;
+}
+
+/* The first of the thread's two rows of a tile; the other one is 8 on. */
+LV_INLINE int first_row(void)
+{
+    return threadIdx.x % WARPGROUP / WARP * 16 + threadIdx.x % WARP / 4;
+}
+
+/* Let tile i of NB tensors come to `to`, one behind the other. */
+template <int D, int NB>
+LV_INLINE void copy_tiles(unsigned char *to, const LvTileMap *const map[NB], const Walk &w,
+                          int i, uint64_t *full)
+{
+    barrier_expect(full, NB * ROWS * D * 2);
+#pragma unroll
+    for (int t = 0; t < NB; t++)
+#pragma unroll
+        for (int p = 0; p < D / PANEL; p++)
+            copy_box(to + (t * (D / PANEL) + p) * ROWS * PANEL_BYTES, map[t],
+                     w.channel + p * PANEL, w.first + i * w.step, w.sample, full);
+}
+
+/* Make the barriers of a team's ring, and let its first tiles come. */
+template <int D, int NB, int STAGES>
+LV_INLINE void start_ring(unsigned char *ring, const LvTileMap *const map[NB], const Walk &w,
+                          uint64_t *full)
+{
+    for (int i = 0; i < STAGES; i++)
+        barrier_make(full + i, 1);
+    barriers_made();
+    for (int i = 0; i < STAGES && i < w.count; i++)
+        copy_tiles<D, NB>(ring + i * NB * ROWS * D * 2, map, w, i, full + i);
 }
 
 LV_INLINE void team_meets(void)
@@ -113,7 +133,7 @@ LV_INLINE void project_tile(float y[P / 8][4], uint64_t tile, uint64_t w)
 /* Features of the team's tile as a panel of 64 rows. */
 LV_INLINE void keep_panel(unsigned char *panel, const float phi[P / 8][4])
 {
-    int row = threadIdx.x % WARPGROUP / WARP * 16 + threadIdx.x % WARP / 4;
+    int row = first_row();
 
 #pragma unroll
     for (int n = 0; n < P / 8; n++)
@@ -156,36 +176,28 @@ template <int D> LV_INLINE float *sum_of(Half<D> &half, int n, int e)
     return n < D / 8 ? &half.s[n][e] : &half.z[0][e];
 }
 
-/* Each team's half, the first's of softmax(y), gets what the other one has of it. */
+/* Give the other team what this one has of its half: the first's is that of softmax(y). */
 template <int D>
-LV_INLINE void add_teams(Half<D> half[2], float *room)
+LV_INLINE void give_half(float *room, Half<D> half[2])
 {
     int mine = threadIdx.x / WARPGROUP, i = threadIdx.x % WARPGROUP;
 
 #pragma unroll
-    for (int turn = 0; turn < 2; turn++) {
-        __syncthreads();
+    for (int h = 0; h < 2; h++)
 #pragma unroll
-        for (int h = 0; h < 2; h++)
+        for (int n = 0; n <= D / 8; n++)
 #pragma unroll
-            for (int n = 0; n <= D / 8; n++)
-#pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    float *at = room + ((h * (D / 8 + 1) + n) * 4 + e) * WARPGROUP + i;
-                    if (turn == 0 && h != mine)
-                        *at = *sum_of<D>(half[h], n, e);
-                    else if (turn == 1 && h == mine)
-                        *sum_of<D>(half[h], n, e) += *at;
-                }
-    }
+            for (int e = 0; e < 4; e++)
+                if (h != mine)
+                    room[((h * (D / 8 + 1) + n) * 4 + e) * WARPGROUP + i] =
+                        *sum_of<D>(half[h], n, e);
 }
 
-/* Store the teams' halves times f as part [F,D + 1], by way of shared memory. */
+/* Add what was given to the team's own half; that times f goes to its place of [F,D + 1]. */
 template <int D>
-LV_INLINE void store_state(float *part, Half<D> half[2], float *room, float f)
+LV_INLINE void keep_half(float *all, const float *room, Half<D> half[2], float f)
 {
-    int l = threadIdx.x % WARP, mine = threadIdx.x / WARPGROUP;
-    int row = threadIdx.x % WARPGROUP / WARP * 16 + l / 4;
+    int mine = threadIdx.x / WARPGROUP, i = threadIdx.x % WARPGROUP, row = first_row();
 
 #pragma unroll
     for (int h = 0; h < 2; h++)
@@ -193,14 +205,27 @@ LV_INLINE void store_state(float *part, Half<D> half[2], float *room, float f)
         for (int n = 0; n <= D / 8; n++)
 #pragma unroll
             for (int e = 0; e < 4; e++) {
-                int col = n * 8 + l % 4 * 2 + e % 2;
+                int col = n * 8 + threadIdx.x % 4 * 2 + e % 2;
                 if (h == mine && col <= D)
-                    room[(h * P + row + e / 2 * 8) * (D + 1) + col] =
-                        *sum_of<D>(half[h], n, e) * f;
+                    all[(h * P + row + e / 2 * 8) * (D + 1) + col] = f *
+                        (*sum_of<D>(half[h], n, e) +
+                         room[((h * (D / 8 + 1) + n) * 4 + e) * WARPGROUP + i]);
             }
+}
+
+/* Store the sum of both teams times f as part [F,D + 1], by way of shared memory. */
+template <int D>
+LV_INLINE void store_state(float *part, float *room, Half<D> half[2], float f)
+{
+    float *all = room + 2 * (D / 8 + 1) * 4 * WARPGROUP;
+
+    __syncthreads();
+    give_half<D>(room, half);
+    __syncthreads();
+    keep_half<D>(all, room, half, f);
     __syncthreads();
     for (int i = threadIdx.x; i < 2 * P * (D + 1) / 4; i += blockDim.x)
-        ((float4 *)part)[i] = ((const float4 *)room)[i];
+        ((float4 *)part)[i] = ((const float4 *)all)[i];
 }
 
 /* part [B H,chunks,F,D + 1].
@@ -210,30 +235,20 @@ static __device__ void state(const LvLinattnArgs &a, const LvTileMap *k, const L
                              int size, float *part)
 {
     enum { MAP = D * P * 2, ONES = 16 * PANEL_BYTES, TILE = ROWS * D * 2,
-           PHI = 2 * ROWS * PANEL_BYTES, TEAM = 2 * STATE_STAGES * TILE + PHI,
-           BOTH = 2 * (D / 8 + 1) * 4 * WARPGROUP };
+           PHI = 2 * ROWS * PANEL_BYTES, TEAM = 2 * STATE_STAGES * TILE + PHI };
     LV_DYNAMIC __align__(1024) unsigned char shared[];
     Chunk me = my_chunk(a.q, a.heads, a.batch, size);
     Walk walk = walk_of(a, me, D);
-    int team = threadIdx.x / WARPGROUP, row = threadIdx.x % WARPGROUP / WARP * 16 +
-               threadIdx.x % WARP / 4;
+    int team = threadIdx.x / WARPGROUP, row = first_row();
+    const LvTileMap *const maps[] = { k, v };
     unsigned char *ones = shared + MAP, *tiles = ones + ONES + team * TEAM;
     unsigned char *phi = tiles + 2 * STATE_STAGES * TILE;
     uint64_t *full = (uint64_t *)(ones + ONES + STATE_TEAMS * TEAM) + team * STATE_STAGES;
-    float *room = (float *)(ones + ONES);
     const float all_ones[8] = { 1, 1, 1, 1, 1, 1, 1, 1 };
     Half<D> half[2] = {};
 
-    if (leads()) {
-        for (int s = 0; s < STATE_STAGES; s++)
-            barrier_make(full + s, 1);
-        barriers_made();
-        for (int i = 0; i < STATE_STAGES && i < walk.count; i++) {
-            barrier_expect(full + i, 2 * TILE);
-            copy_tile<D>(tiles + 2 * i * TILE, k, walk, i, full + i);
-            copy_tile<D>(tiles + (2 * i + 1) * TILE, v, walk, i, full + i);
-        }
-    }
+    if (leads())
+        start_ring<D, 2, STATE_STAGES>(tiles, maps, walk, full);
     keep_map<D, STATE_TEAMS * WARPGROUP>(shared, a.wk, me.head);
     if (threadIdx.x < 16)
         panel_put8(ones, threadIdx.x, 0, all_ones);
@@ -256,15 +271,11 @@ static __device__ void state(const LvLinattnArgs &a, const LvTileMap *k, const L
         add_tile<D>(half, operand(phi, 16), operand(tile + TILE, ROWS * PANEL_BYTES),
                     operand(ones, 16));
         team_meets();
-        if (leads() && i + STATE_STAGES < walk.count) {
-            barrier_expect(full + at, 2 * TILE);
-            copy_tile<D>(tile, k, walk, i + STATE_STAGES, full + at);
-            copy_tile<D>(tile + TILE, v, walk, i + STATE_STAGES, full + at);
-        }
+        if (leads() && i + STATE_STAGES < walk.count)
+            copy_tiles<D, 2>(tile, maps, walk, i + STATE_STAGES, full + at);
     }
-    add_teams<D>(half, room);
     part += ((size_t)blockIdx.y * gridDim.x + blockIdx.x) * 2 * P * (D + 1);
-    store_state<D>(part, half, room + BOTH, 1.0f / (a.q.dim[0] / a.batch));
+    store_state<D>(part, (float *)(ones + ONES), half, 1.0f / (a.q.dim[0] / a.batch));
 }
 
 /* S [2 P,D + 1] as panels of 64 of its D, and z in the first column of one more. */
@@ -304,7 +315,7 @@ LV_INLINE void keep_rows(unsigned char *tile, const LvLinattnArgs &a, const Chun
                          int first, const float num[D / 8][4], const float den[4])
 {
     size_t dens = (size_t)blockIdx.y * (a.q.dim[0] / a.batch);
-    int l = threadIdx.x % WARP, row = threadIdx.x % WARPGROUP / WARP * 16 + l / 4;
+    int l = threadIdx.x % WARP, row = first_row();
 
 #pragma unroll
     for (int h = 0; h < 2; h++, row += 8) {
@@ -347,15 +358,8 @@ static __device__ void apply(const LvLinattnArgs &a, const LvTileMap *q, const L
     const uint64_t so = operand(s, 2 * P * PANEL_BYTES), zo = operand(z, 16);
     const float there[2] = { 1, 1 };
 
-    if (leads()) {
-        for (int i = 0; i < APPLY_STAGES; i++)
-            barrier_make(full + i, 1);
-        barriers_made();
-        for (int i = 0; i < APPLY_STAGES && i < walk.count; i++) {
-            barrier_expect(full + i, TILE);
-            copy_tile<D>(tiles + i * TILE, q, walk, i, full + i);
-        }
-    }
+    if (leads())
+        start_ring<D, 1, APPLY_STAGES>(tiles, &q, walk, full);
     keep_map<D, APPLY_TEAMS * WARPGROUP>(shared, a.wq, me.head);
     keep_state<D, APPLY_TEAMS * WARPGROUP>(s, z, state + (size_t)blockIdx.y * 2 * P * (D + 1));
     panels_put();
@@ -372,8 +376,7 @@ static __device__ void apply(const LvLinattnArgs &a, const LvTileMap *q, const L
         if (leads() && back >= 0 && next < walk.count) {
             int to = back % APPLY_STAGES;
             stores_read();
-            barrier_expect(full + to, TILE);
-            copy_tile<D>(tiles + to * TILE, q, walk, next, full + to);
+            copy_tiles<D, 1>(tiles + to * TILE, &q, walk, next, full + to);
         }
         softmax_rows<P>(f, y, 1, there);
         pack_operands<P>(phi[0], f);

@@ -63,7 +63,17 @@ LV_INLINE float row_sum_sq(const LvTensor &x, size_t row, int n, float mean)
     return warp_sum(sum);
 }
 
-/* A and B of eight columns of a norm. */
+/* A and B of eight columns, in the place of w and b. */
+LV_INLINE void fold(float w[8], float b[8], const float scale[8], const float shift[8])
+{
+#pragma unroll
+    for (int k = 0; k < 8; k++) {
+        w[k] *= 1 + scale[k];
+        b[k] = b[k] * (1 + scale[k]) + shift[k];
+    }
+}
+
+/* The same of a norm. */
 LV_INLINE void fold8(const LvTensor &w, const LvTensor &b, const LvTensor &mod,
                      size_t shift, size_t scale, int c, int n, float wa[8], float ba[8])
 {
@@ -73,11 +83,14 @@ LV_INLINE void fold8(const LvTensor &w, const LvTensor &b, const LvTensor &mod,
     row_param8(b, 0, c, n, 0, ba);
     row_param8(mod, scale, c, n, 0, s);
     row_param8(mod, shift, c, n, 0, t);
-#pragma unroll
-    for (int k = 0; k < 8; k++) {
-        wa[k] *= 1 + s[k];
-        ba[k] = ba[k] * (1 + s[k]) + t[k];
-    }
+    fold(wa, ba, s, t);
+}
+
+/* First row of mod that the rows of a row's sample take, of so many rows in all. */
+LV_INLINE size_t first_mod(const LvTensor &mod, int batch, size_t row, int rows)
+{
+    return has(mod) ? (uint32_t)row / (uint32_t)(rows / batch) *
+                      (uint32_t)(mod.dim[0] / batch) : 0;
 }
 
 /* Rows that stay in registers: of LANES threads each, 32 or 128, one block; chunk i of HELD
@@ -135,13 +148,6 @@ LV_INLINE void read_only8(const LvTensor &t, size_t row, int c, int n, float non
     v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
 }
 
-/* First row of mod that a sample's rows take. */
-LV_INLINE size_t first_mod(const LvTensor &mod, int batch, size_t row, int rows)
-{
-    return has(mod) ? (uint32_t)row / (uint32_t)(rows / batch) *
-                      (uint32_t)(mod.dim[0] / batch) : 0;
-}
-
 LV_INLINE void put_stats(const LvNormArgs &a, size_t row, int first, float mean,
                          float rstd)
 {
@@ -187,10 +193,10 @@ LV_INLINE void norm_held(const LvNormArgs &a, size_t row, float v[HELD][8])
         read_only8(a.b, 0, c, n, 0, b);
         read_only8(a.mod, mod + a.scale, c, n, 0, s);
         read_only8(a.mod, mod + a.shift, c, n, 0, t);
+        fold(w, b, s, t);
 #pragma unroll
         for (int k = 0; k < 8; k++)
-            v[i][k] = (v[i][k] - mean) * rstd * (w[k] * (1 + s[k])) +
-                      (b[k] * (1 + s[k]) + t[k]);
+            v[i][k] = (v[i][k] - mean) * rstd * w[k] + b[k];
         put8(a.y.data, a.y.dtype, row * n + c, (size_t)-1, v[i]);
     }
     put_stats(a, row, threadIdx.x % LANES == 0, mean, rstd);
@@ -298,14 +304,14 @@ HELD_ROWS(5120, 128, 5)
 
 LV_INLINE void norm_read(const LvNormArgs &a, size_t row)
 {
-    int n = a.x.dim[1], r = has(a.mod) ? a.mod.dim[0] / a.batch : 0;
-    size_t sample = row / (a.x.dim[0] / a.batch);
+    int n = a.x.dim[1];
+    size_t mod = first_mod(a.mod, a.batch, row, a.x.dim[0]);
     float mean = a.kind == LV_NORM_LAYER ? row_sum(a.x, row, n) / n : 0, v[8], w[8], b[8];
     float rstd = 1 / sqrtf(row_sum_sq(a.x, row, n, mean) / n + a.eps);
 
     for (int c = my_lane() * 8; c < n; c += WARP * 8) {
         row_load8(a.x, row, c, n, v);
-        fold8(a.w, a.b, a.mod, sample * r + a.shift, sample * r + a.scale, c, n, w, b);
+        fold8(a.w, a.b, a.mod, mod + a.shift, mod + a.scale, c, n, w, b);
 #pragma unroll
         for (int k = 0; k < 8; k++)
             v[k] = (v[k] - mean) * rstd * w[k] + b[k];
@@ -316,14 +322,14 @@ LV_INLINE void norm_read(const LvNormArgs &a, size_t row)
 
 LV_INLINE void gate_read(const LvGateArgs &a, size_t row)
 {
-    int n = a.r.dim[1], rows = has(a.mod) ? a.mod.dim[0] / a.batch : 0;
-    size_t sample = row / (a.r.dim[0] / a.batch);
+    int n = a.r.dim[1];
+    size_t mod = first_mod(a.mod, a.batch, row, a.r.dim[0]);
     float x[8], r[8], m[8];
 
     for (int c = my_lane() * 8; c < n; c += WARP * 8) {
         row_load8(a.r, row, c, n, r);
         row_load8(a.x, row, c, n, x);
-        row_param8(a.mod, sample * rows + a.row, c, n, 1, m);
+        row_param8(a.mod, mod + a.row, c, n, 1, m);
 #pragma unroll
         for (int k = 0; k < 8; k++)
             r[k] += m[k] * x[k];

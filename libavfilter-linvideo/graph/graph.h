@@ -279,7 +279,8 @@ typedef int (*LvRunHook)(void *opaque, const LvRecord *next, int index, int coun
 /**
  * Run all records. Every external tensor and output must be bound. Where the device
  * can keep a run (LvDeviceFns.record), later runs with the same addresses are started
- * as a whole, after hook was called for every record.
+ * as a whole, after hook was called for every record. A GATE and the NORM of what it makes
+ * may run as one, before hook is called for the second.
  *
  * @param hook may be NULL
  * @return 0, what hook returned, LV_ERR_DEVICE

@@ -287,14 +287,15 @@ static Chunk *claim(size_t at)
 {
     Chunk *c       = chunk_at(at);
     const Known *k = mine();
+    int reads      = c->leaving;
 
     if (c->warp != emu_now.thread / EMU_WARP && !knows(k, c))
         emu_fail("two write shared memory at once, at byte", (long long)at);
     for (int g = 0; g < GROUPS; g++)
         for (int w = 0; w < 4; w++)
-            if (c->read[g] > k->done[g * 4 + w] || c->leaving)
-                emu_fail("shared memory is written while it is read, at byte",
-                         (long long)at);
+            reads |= c->read[g] > k->done[g * 4 + w];
+    if (reads)
+        emu_fail("shared memory is written while it is read, at byte", (long long)at);
     c->barrier = c->warp = -1;
     return c;
 }

@@ -14,8 +14,8 @@
     X(shared_unset) X(shared_unset_fixed) X(misaligned) X(misaligned_shared)        \
     X(other_barriers) X(lost_barrier) X(other_shuffles) X(race_write) X(race_read)  \
     X(race_back) X(race_async) X(early_async)                                       \
-    X(fine_box) X(early_box) X(race_box) X(lost_box) X(other_box) X(unmade_box) \
-    X(fine_panel_box) X(early_panel_box) X(race_panel_box) \
+    X(fine_box) X(early_box) X(race_box) X(lost_box) X(other_box) X(unmade_box)     \
+    X(fine_panel_box) X(early_panel_box) X(race_panel_box)                          \
     X(fine_back_box) X(early_back_box) X(race_back_box) X(lost_back_box)
 
 /* Without errors */
@@ -374,7 +374,7 @@ LV_BOX_KERNEL(lv_early_back_box)
 {
     LV_DYNAMIC uint4 shared[];
 
-    put_back(shared, &map, n == 0);
+    put_back(shared, &map, 0);
     if (threadIdx.x == 0)
         stores_read();
     x[threadIdx.x % n] = 1;
@@ -397,7 +397,7 @@ LV_BOX_KERNEL(lv_lost_back_box)
 {
     LV_DYNAMIC uint4 shared[];
 
-    put_back(shared, &map, n > 0);
+    put_back(shared, &map, 1);
     x[threadIdx.x % n] = 1;
 }
 
