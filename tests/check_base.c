@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -434,6 +435,16 @@ END_TEST
 
 /* --- map.h --- */
 
+/* Whether a sanitiser, which takes memory of its own, is in the program. */
+static int is_sanitised(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return 1;
+#else
+    return 0;
+#endif
+}
+
 START_TEST(test_map)
 {
     LvMap map = { NULL, 0 };
@@ -598,6 +609,12 @@ static const struct {
     { "{\"\\", 0, "does not end with '}'" },
     { "{} {}", 0, "end of file expected" },
     { "{}}", 0, "end of file expected" },
+    { "{\"a\":1}{}", 0, "end of file expected" },
+    { "{\"a\":1,}", 0, "ends in a comma" },
+    { "{,}", 0, "does not begin with a name" },
+    { "{1:2}", 0, "does not begin with a name" },
+    { "{\"a\" 1}", 0, "header: " },
+    { "{\"a\":{}", 0, "is not closed" },
     { "{'a':1}", 0, "header: " },
     { "{\"a\":{}\x01}", 0, "header: '}' expected near '\\x01'" },
     { "{\"a\":[[[[[[[[]]]]]]]]}", 0, "nested too deep" },
@@ -627,6 +644,9 @@ static const struct {
     { "{\"__metadata__\":null}", 0, "__metadata__ is not an object" },
     { "{\"__metadata__\":{\"k\":1}}", 0, "value of k is not a string" },
     { "{\"__metadata__\":{\"k\":{}}}", 0, "value of k is not a string" },
+    { "{\"__metadata__\":{\"k\":\"1\",}}", 0, "ends in a comma" },
+    { "{\"__metadata__\":{\"k\":\"1\" \"2\"}}", 0, "header: " },
+    { "{\"__metadata__\":{1}}", 0, "header: " },
     /* entries */
     { "{\"a\":null}", 0, "tensor a: entry is not an object" },
     { "{\"a\":{}}", 0, "tensor a: dtype is missing" },
@@ -660,9 +680,9 @@ static const struct {
     { ONE("\"U8\"", "[1]", "[0,1.5]"), 1, "data_offsets are not two integers" },
     { ONE("\"U8\"", "[0]", "[-0,0]"), 0, "a negative number" },
     { ONE("\"U8\"", "[1]", "[1,0]"), 1, "[1, 0] run backwards" },
-    { ONE("\"F32\"", "[1]", "[0,4]"), 3, "ends at byte 4, the file has 3 bytes" },
+    { ONE("\"F32\"", "[1]", "[0,4]"), 3, "cut off: expected 66 bytes, got 65; download it again" },
     { ONE("\"U8\"", "[1]", "[9223372036854775806,9223372036854775807]"), 1,
-      "ends at byte 9223372036854775807, the file has 1 bytes" },
+      "data begins at byte 9223372036854775806, leaving a hole after byte 0" },
     { ONE("\"F32\"", "[2]", "[0,4]"), 4, "span 4 bytes, dtype and shape need 8" },
     { ONE("\"F32\"", "[0]", "[0,4]"), 4, "span 4 bytes, dtype and shape need 0" },
     /* tiling */
@@ -738,6 +758,39 @@ START_TEST(test_safetensors_length)
 
         expect_refused(p, size, wrong[i].message);
     }
+}
+END_TEST
+
+/* Headers of one entry, of many that are no tensors, of many keys: what they cost is no
+ * more than their size allows. The limit is of this process; sanitisers need more. */
+static const struct {
+    const char *begin, *again, *end, *message;
+} amplified[] = {
+    { "{\"a\":[", "{},", "{}]}", "tensor a: entry of" },
+    { "{", "\"\":1,", "\"a\":1}", "entries do not fit" },
+    { "{\"__metadata__\":{\"k\":[", "[],", "1]}}", "value of k is not a string" },
+    { "{\"__metadata__\":{", "\"\":\"\",", "\"\":\"\"}}", "more than 65536 keys" },
+};
+
+START_TEST(test_safetensors_amplified)
+{
+    enum { BYTES = 20000000 };
+    size_t again = strlen(amplified[_i].again), n = strlen(amplified[_i].begin), size;
+    struct rlimit limit;
+    char *json = malloc(BYTES + 64);
+    uint8_t *p;
+
+    memcpy(json, amplified[_i].begin, n);
+    for (; n < BYTES; n += again)
+        memcpy(json + n, amplified[_i].again, again);
+    strcpy(json + n, amplified[_i].end);
+    n += strlen(amplified[_i].end);
+    p  = build(&size, n, json, n, 0);
+    free(json);
+    if (!getrlimit(RLIMIT_DATA, &limit) && !is_sanitised())
+        ck_assert_int_eq(setrlimit(RLIMIT_DATA, &(struct rlimit) { 6 * BYTES,
+                                                                   limit.rlim_max }), 0);
+    expect_refused(p, size, amplified[_i].message);
 }
 END_TEST
 
@@ -1361,6 +1414,7 @@ static void add_safetensors(Suite *suite)
     tcase_add_loop_test(tc, test_safetensors_hostile, 0, LV_COUNT(hostile));
     tcase_add_test(tc, test_safetensors_nul);
     tcase_add_test(tc, test_safetensors_length);
+    tcase_add_loop_test(tc, test_safetensors_amplified, 0, LV_COUNT(amplified));
     tcase_add_test(tc, test_safetensors_truncated);
     tcase_add_test(tc, test_safetensors_open_errors);
     tcase_add_test(tc, test_write);

@@ -532,6 +532,7 @@ static const struct {
     { "{\"weight_map\":{\"b\":\"s-3.safetensors\",\"c\":\"s-2.safetensors\"}}",
       "in two of its files" },
     { "PK\3\4 and so on", "PyTorch file" },
+    { "{\"dit\": \"x\"}", "no weight_map" },
 };
 
 START_TEST(test_shards_hostile)
@@ -545,6 +546,204 @@ START_TEST(test_shards_hostile)
     ck_assert_int_lt(open_index(&s, indexes[_i].json), 0);
     ck_assert_ptr_null(s);
     expect(indexes[_i].part);
+}
+END_TEST
+
+/* --- files that are no models --- */
+
+static const struct {
+    const char *bytes, *part;
+    size_t n; /* 0: of the text */
+} no_models[] = {
+    { "", "an empty file; download it again", 0 },
+    { "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+      "a git-lfs pointer", 0 },
+    { "<!DOCTYPE html><html>Access denied", "a page of the web (HTML)", 0 },
+    { "\xEF\xBB\xBF \n<HTML lang=\"en\">", "a page of the web (HTML)", 0 },
+    { "<?xml version=\"1.0\"?><Error>", "a page of the web (HTML)", 0 },
+    { "\x80\2\x8A\nl\xFC\x9C\x46\xF9 j\xA8P\x19.", "a PyTorch file (pickle)", 0 },
+    { "PK\3\4\0\0\0\0\0\0", "a PyTorch file", 10 },
+    { "FUGG\0\0\0\3", "big-endian", 8 },
+    { "tjgg\3\0\0\0", "an old GGML file", 8 },
+    { "\x1F\x8B\x08", "gzip archive; unpack it", 0 },
+    { "A readme in some words.", "no safetensors or GGUF file", 0 },
+    { "GGUF\3\0\0\0", "8 bytes that do not begin", 8 },
+    { "\x40\0\0\0\0\0\0\0{\"a\":", "cut off: header of 64 bytes", 13 },
+};
+
+/* Whatever it is called. */
+START_TEST(test_no_models)
+{
+    static const char *const names[] = { "x.safetensors", "x.gguf", "x.sft", "x" };
+    size_t n = no_models[_i].n ? no_models[_i].n : strlen(no_models[_i].bytes);
+    LvSource *s;
+
+    for (int i = 0; i < LV_COUNT(names); i++) {
+        write_bytes(path_of(names[i]), no_models[_i].bytes, n);
+        ck_assert_int_eq(lv_source_open(&s, path_of(names[i]), &catcher), LV_ERR_MODEL);
+        ck_assert_ptr_null(s);
+        expect(no_models[_i].part);
+    }
+}
+END_TEST
+
+/* A file that is cut says what it should have, and has. */
+START_TEST(test_cut)
+{
+    static const float x[6] = { 1, 2, 3, 4, 5, 6 };
+    LvFileTensor t[2] = { tensor("a", x, 2, 3), tensor("b", x, 3, 2) };
+    const char *path = path_of("cut");
+    char part[128];
+    LvSource *s;
+    LvMap map;
+    size_t n;
+    uint8_t *p;
+
+    if (_i)
+        lv_gguf_write(path, "wan", t, 2, NULL, NULL);
+    else
+        lv_safetensors_write(path, t, 2, NULL, NULL);
+    ck_assert_int_eq(lv_map_open(&map, path, NULL), 0);
+    n = map.size - (_i ? 8 : 0); /* GGUF: padding */
+    p = malloc(n);
+    memcpy(p, map.data, n);
+    lv_map_close(&map);
+    write_bytes(path, p, n - 30);
+    free(p);
+    ck_assert_int_eq(lv_source_open(&s, path, &catcher), LV_ERR_MODEL);
+    snprintf(part, sizeof(part), "cut off: expected %zu bytes, got %zu; download it again",
+             n, n - 30);
+    expect(part);
+}
+END_TEST
+
+/* --- files in parts --- */
+
+static void write_part(const char *name, const LvFileTensor *t)
+{
+    ck_assert_int_eq(lv_safetensors_write(path_of(name), t, 1, NULL, NULL), 0);
+}
+
+START_TEST(test_parts)
+{
+    static const float x[6] = { 1, 2, 3, 4, 5, 6 };
+    LvFileTensor a = tensor("a", x, 2, 3), b = tensor("b", x, 3, 2), c = tensor("c", x, 1, 6);
+    static const char *const names[] = { "p-00001-of-00003.safetensors",
+                                         "p-00002-of-00003.safetensors",
+                                         "p-00003-of-00003.safetensors" };
+    LvSource *s;
+
+    write_part(names[0], &c);
+    write_part(names[1], &a);
+    write_part(names[2], &b);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(lv_source_open(&s, path_of(names[i]), &catcher), 0);
+        ck_assert_int_eq(lv_source_count(s), 3);
+        ck_assert_int_eq(lv_source_find(s, "b")->dim[0], 3);
+        lv_source_close(&s);
+        ck_assert_int_eq(lv_source_first_part(path_of(names[i])), i == 0);
+    }
+    unlink(path_of(names[1]));
+    ck_assert_int_eq(lv_source_open(&s, path_of(names[0]), &catcher), -ENOENT);
+    expect("part 2 of 3 is missing: expected it at ");
+    write_part(names[1], &b);
+    ck_assert_int_eq(lv_source_open(&s, path_of(names[0]), &catcher), LV_ERR_MODEL);
+    expect("tensor b is in two of its files");
+    write_part("p-00002-of-00001.safetensors", &a); /* names that count nothing */
+    ck_assert_int_eq(lv_source_open(&s, path_of("p-00002-of-00001.safetensors"), &catcher),
+                     0);
+    lv_source_close(&s);
+    ck_assert_int_eq(messages, 0);
+}
+END_TEST
+
+/* Part no (from 0) of a GGUF file of `count`, `nb` tensors in all: one tensor. */
+static void write_split(const char *name, uint64_t no, uint64_t count, uint64_t nb)
+{
+    Bytes b;
+
+    put_head(&b, 3, 1, 3);
+    put_text(&b, "split.no");
+    put(&b, LV_GGUF_U16, 4);
+    put(&b, no, 2);
+    put_text(&b, "split.count");
+    put(&b, LV_GGUF_U16, 4);
+    put(&b, count, 2);
+    put_text(&b, "split.tensors.count");
+    put(&b, LV_GGUF_I32, 4);
+    put(&b, nb, 4);
+    put_tensor(&b, no ? "b" : "a", 2, (const uint64_t[]) { 4, 2 }, 0, 0);
+    pad(&b, 32);
+    for (int i = 0; i < 8; i++)
+        put(&b, lv_f32_bits((float)i + (float)no), 4);
+    write_bytes(path_of(name), b.p, b.n);
+}
+
+static const struct {
+    const char *name;
+    uint64_t no, count, nb;
+    const char *part; /* NULL: it opens */
+} splits[] = {
+    { "g-00002-of-00002.gguf", 1, 2, 2, NULL },
+    { "g-00002-of-00002.gguf", 0, 2, 2, "in two of its files" },
+    { "g-00002-of-00002.gguf", 2, 2, 2, "holds part 3 by what it says, expected part 2" },
+    { "g-00002-of-00002.gguf", 1, 3, 2, "part 2 of 3 of a split GGUF file, but its name" },
+    { "g-00002-of-00002.gguf", 1, 2, 9, NULL },
+    { "other.gguf", 1, 2, 2, "missing" },
+};
+
+START_TEST(test_splits)
+{
+    LvSource *s;
+
+    write_split("g-00001-of-00002.gguf", 0, 2, 2);
+    unlink(path_of("g-00002-of-00002.gguf"));
+    write_split(splits[_i].name, splits[_i].no, splits[_i].count, splits[_i].nb);
+    if (splits[_i].part) {
+        ck_assert_int_lt(lv_source_open(&s, path_of("g-00001-of-00002.gguf"), &catcher), 0);
+        expect(splits[_i].part);
+        return;
+    }
+    ck_assert_int_eq(lv_source_open(&s, path_of(splits[_i].name), &catcher), 0);
+    ck_assert_int_eq(lv_source_count(s), 2);
+    ck_assert(((const float *)lv_source_find(s, "b")->data)[7] == 8);
+    ck_assert_ptr_nonnull(lv_gguf_value(lv_source_gguf(s), "split.count"));
+    ck_assert(lv_source_mapped(s, lv_source_find(s, "b")));
+    lv_source_close(&s);
+    write_split("alone.gguf", 0, 2, 2);
+    ck_assert_int_eq(lv_source_open(&s, path_of("alone.gguf"), &catcher), LV_ERR_MODEL);
+    expect("part 1 of 2 of a split GGUF file");
+    write_split("g-00001-of-00002.gguf", 0, 2, 3);
+    ck_assert_int_eq(lv_source_open(&s, path_of(splits[_i].name), &catcher), LV_ERR_MODEL);
+    expect("expected 3 tensors in all its parts, got 2");
+}
+END_TEST
+
+/* --- wrappers of torch.compile, DDP, FSDP --- */
+
+START_TEST(test_wrappers)
+{
+    static const float x[6] = { 1, 2, 3, 4, 5, 6 };
+    LvFileTensor t[] = {
+        tensor("blocks.0._orig_mod.q.weight", x, 2, 3), tensor("module.head.bias", x, 1, 6),
+        tensor("module._orig_mod._fsdp_wrapped_module.a.module.b", x, 3, 2),
+        tensor("submodule.c", x, 3, 2),
+    };
+    static const char *const names[] = { "a.b", "blocks.0.q.weight", "head.bias",
+                                         "submodule.c" };
+    LvSource *s;
+
+    lv_safetensors_write(path_of("w"), t, LV_COUNT(t), NULL, NULL);
+    ck_assert_int_eq(lv_source_open(&s, path_of("w"), &catcher), 0);
+    for (int i = 0; i < LV_COUNT(names); i++) {
+        ck_assert_str_eq(lv_source_at(s, i)->name, names[i]);
+        ck_assert_ptr_eq(lv_source_find(s, names[i]), lv_source_at(s, i));
+    }
+    lv_source_close(&s);
+    t[1].name = "blocks.0.q.weight";
+    lv_safetensors_write(path_of("w"), t, LV_COUNT(t), NULL, NULL);
+    ck_assert_int_eq(lv_source_open(&s, path_of("w"), &catcher), LV_ERR_MODEL);
+    expect("tensor blocks.0.q.weight is there twice");
 }
 END_TEST
 
@@ -581,6 +780,11 @@ int main(void)
     tcase_add_unchecked_fixture(tc, make_folder, remove_folder);
     tcase_add_test(tc, test_shards);
     tcase_add_loop_test(tc, test_shards_hostile, 0, LV_COUNT(indexes));
+    tcase_add_loop_test(tc, test_no_models, 0, LV_COUNT(no_models));
+    tcase_add_loop_test(tc, test_cut, 0, 2);
+    tcase_add_test(tc, test_parts);
+    tcase_add_loop_test(tc, test_splits, 0, LV_COUNT(splits));
+    tcase_add_test(tc, test_wrappers);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);
     srunner_free(runner);

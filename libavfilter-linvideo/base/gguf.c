@@ -96,7 +96,8 @@ static int get(Reader *rd, uint64_t *v, int bytes)
 {
     *v = 0;
     if (left(rd) < (size_t)bytes)
-        return bad(rd, "cut off at byte %zu", (size_t)(rd->p - rd->base));
+        return bad(rd, "cut off at byte %zu; download it again",
+                   (size_t)(rd->p - rd->base));
     *v = load(rd->p, bytes);
     rd->p += bytes;
     return 0;
@@ -268,15 +269,24 @@ static int by_offset(const void *a, const void *b)
                               : (x->numel > y->numel) - (x->numel < y->numel);
 }
 
+static void place_data(LvGguf *g, const uint8_t *at, size_t alignment)
+{
+    for (int i = 0; i < g->nb_tensors; i++) {
+        g->tensors[i].data = at;
+        at += LV_ROUND_UP(g->tensors[i].size, alignment);
+    }
+}
+
 /* Tensors lie one after the other, with padding only between them. */
 static int place_tensors(Reader *rd, size_t alignment)
 {
     LvGguf *g = rd->g;
-    size_t at = 0, bytes, begin = (size_t)(rd->p - rd->base), room;
+    size_t at = 0, end = 0, bytes, begin = (size_t)(rd->p - rd->base), room;
 
     begin = LV_ROUND_UP(begin, alignment);
     if (g->nb_tensors && begin > (size_t)(rd->end - rd->base))
-        return bad(rd, "no data: they begin at byte %zu", begin);
+        return bad(rd, "cut off: data begin at byte %zu, the file has %zu; download it "
+                   "again", begin, (size_t)(rd->end - rd->base));
     room = g->nb_tensors ? (size_t)(rd->end - rd->base) - begin : 0;
     qsort(g->tensors, (size_t)g->nb_tensors, sizeof(*g->tensors), by_offset);
     for (int i = 0; i < g->nb_tensors; i++) {
@@ -288,13 +298,16 @@ static int place_tensors(Reader *rd, size_t alignment)
         if (t->size != at)
             return bad(rd, "tensor %s: data begin at %zu, expected is %zu", t->name,
                        t->size, at);
-        if (at > room || bytes > room - at)
-            return bad(rd, "tensor %s: %zu bytes at %zu, the file has %zu of data",
-                       t->name, bytes, at, room);
-        t->data = rd->base + begin + at;
+        if (bytes > SIZE_MAX - alignment - at)
+            return bad(rd, "tensor %s: its size overflows", t->name);
         t->size = bytes;
+        end     = at + bytes;
         at     += LV_ROUND_UP(bytes, alignment);
     }
+    if (end > room)
+        return bad(rd, "cut off: expected %zu bytes, got %zu; download it again",
+                   begin + end, (size_t)(rd->end - rd->base));
+    place_data(g, rd->base + begin, alignment);
     if (at < room)
         return bad(rd, "%zu bytes of data, the tensors cover %zu", room, at);
     return 0;

@@ -19,14 +19,32 @@
 #define NAME_BYTES_MAX 256
 #define META_KEY "__metadata__"
 
+enum {
+    ENTRY_MIN = 49,      ///< bytes of the shortest entry of a tensor
+    ENTRY_MAX = 1 << 14, ///< of one that is read
+    META_MAX = 1 << 16, META_VALUE_MAX = 32 << 20,
+};
+
+/* A pair of the metadata. */
+typedef struct Pair {
+    const char *key, *value;
+} Pair;
+
 struct LvSafetensors {
     char *path;
     LvMap map;     ///< empty when the bytes are the caller's
-    json_t *root;  ///< owns names and metadata
-    json_t *meta;  ///< borrowed from root; NULL when absent
+    char *text;    ///< names, keys and values, each ended by a NUL
+    Pair *meta;    ///< by key
+    int nb_meta;
     LvFileTensor *tensors; ///< by name
     int count;
 };
+
+/* A part of the header: "name": value. */
+typedef struct Piece {
+    const char *s;
+    size_t n;
+} Piece;
 
 /* What reading needs besides the result. */
 typedef struct Reader {
@@ -34,6 +52,9 @@ typedef struct Reader {
     const LvMsg *msg;
     const uint8_t *data; ///< of the tensors
     size_t size;
+    char *text;          ///< room left in st->text
+    Piece *entry;        ///< of each tensor, while it is looked at
+    Piece meta;          ///< of the metadata; s is NULL when there are none
 } Reader;
 
 static int bad(const LvSafetensors *st, const LvMsg *msg, const char *what)
@@ -42,12 +63,35 @@ static int bad(const LvSafetensors *st, const LvMsg *msg, const char *what)
 }
 
 /*
- * What the JSON parser lets pass and must not: deep nesting, signs (-0 is an
- * integer to it), white space other than blanks after the object.
+ * The header is cut into pieces, and the JSON parser sees one at a time: its memory is
+ * that of one entry, not of the header.
  */
-static int scan_header(const Reader *rd, const char *s, size_t n)
+
+/* A step over one character, outside and within strings. */
+typedef struct Scan {
+    int depth, in_string, escaped;
+} Scan;
+
+static void step(Scan *s, char c)
 {
-    int depth = 0, in_string = 0;
+    if (s->escaped) {
+        s->escaped = 0;
+    } else if (s->in_string) {
+        s->escaped   = c == '\\';
+        s->in_string = c != '"';
+    } else {
+        s->in_string = c == '"';
+        s->depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+    }
+}
+
+/*
+ * What the pieces do not show, and what the JSON parser lets pass and must not: deep
+ * nesting, signs (-0 is an integer to it), white space other than blanks after the object.
+ */
+static int scan_header(const Reader *rd, const char *s, size_t n, size_t *entries)
+{
+    Scan scan = { 0 };
 
     while (n && s[n - 1] == ' ')
         n--;
@@ -55,63 +99,211 @@ static int scan_header(const Reader *rd, const char *s, size_t n)
         return bad(rd->st, rd->msg, "does not begin with '{'");
     if (s[n - 1] != '}')
         return bad(rd->st, rd->msg, "does not end with '}' and blanks");
+    *entries = 1;
     for (size_t i = 0; i < n; i++) {
-        if (in_string) {
-            if (s[i] == '\\')
-                i++;
-            else if (s[i] == '"')
-                in_string = 0;
-            continue;
-        }
-        in_string = s[i] == '"';
-        depth += s[i] == '{' || s[i] == '[';
-        depth -= s[i] == '}' || s[i] == ']';
-        if (depth > DEPTH_MAX)
+        int inside = scan.in_string;
+
+        step(&scan, s[i]);
+        if (scan.depth > DEPTH_MAX)
             return bad(rd->st, rd->msg, "nested too deep");
-        if (s[i] == '-')
+        if (!inside && s[i] == '-')
             return bad(rd->st, rd->msg, "a negative number");
+        if (scan.depth < 1 && i < n - 1)
+            return bad(rd->st, rd->msg, "end of file expected after the object");
+        *entries += !inside && scan.depth == 1 && s[i] == ',';
     }
-    return 0;
+    return scan.in_string || scan.depth ? bad(rd->st, rd->msg, "is not closed") : 0;
 }
 
-static int load_header(Reader *rd, const char *s, size_t n)
+static int is_blank(char c)
 {
-    json_error_t error;
-    char shown[LV_SHOW_SIZE];
-    int ret = scan_header(rd, s, n);
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
 
-    if (ret < 0)
-        return ret;
-    rd->st->root = json_loadb(s, n, JSON_REJECT_DUPLICATES, &error);
-    if (rd->st->root)
-        return 0;
-    if (json_error_code(&error) == json_error_out_of_memory)
+static Piece trim(Piece p)
+{
+    while (p.n && is_blank(p.s[0]))
+        p.s++, p.n--;
+    while (p.n && is_blank(p.s[p.n - 1]))
+        p.n--;
+    return p;
+}
+
+/* Cut the next piece off what is within an object, up to a comma. Its end is marked by a
+ * rest whose s is NULL. */
+static Piece next_piece(Piece *rest)
+{
+    Piece p = { rest->s, 0 };
+    Scan scan = { 0 };
+
+    while (p.n < rest->n && (scan.in_string || scan.depth || p.s[p.n] != ','))
+        step(&scan, p.s[p.n++]);
+    *rest = p.n < rest->n ? (Piece) { p.s + p.n + 1, rest->n - p.n - 1 } : (Piece) { 0 };
+    return trim(p);
+}
+
+/* The string that a piece begins with, quotes and all; n is 0 when it begins with none. */
+static Piece leading_string(Piece p)
+{
+    Piece s = { p.s, 0 };
+    Scan scan = { 0 };
+
+    if (!p.n || p.s[0] != '"')
+        return s;
+    do
+        step(&scan, p.s[s.n++]);
+    while (s.n < p.n && scan.in_string);
+    return s;
+}
+
+/* What stands behind the string and the colon. */
+static Piece value_of(Piece p)
+{
+    size_t n = leading_string(p).n;
+    Piece v  = trim((Piece) { p.s + n, p.n - n });
+
+    return v.n && v.s[0] == ':' ? trim((Piece) { v.s + 1, v.n - 1 }) : (Piece) { v.s, 0 };
+}
+
+static int parse_fail(const Reader *rd, json_error_t *error)
+{
+    char shown[LV_SHOW_SIZE];
+
+    if (json_error_code(error) == json_error_out_of_memory)
         return lv_fail(rd->msg, LV_ERR(ENOMEM), "%s: no memory for the header",
                        rd->st->path);
     /* The text quotes the file. */
-    return bad(rd->st, rd->msg, lv_text_show(shown, error.text, strlen(error.text)));
+    return bad(rd->st, rd->msg, lv_text_show(shown, error->text, strlen(error->text)));
+}
+
+/* A piece as an object of one member. */
+static int parse_piece(const Reader *rd, Piece p, json_t **object)
+{
+    char *text = malloc(p.n + 2);
+    json_error_t error;
+
+    *object = NULL;
+    if (!text)
+        return lv_fail(rd->msg, LV_ERR(ENOMEM), "%s: no memory for the header",
+                       rd->st->path);
+    text[0] = '{';
+    memcpy(text + 1, p.s, p.n);
+    text[p.n + 1] = '}';
+    *object = json_loadb(text, p.n + 2, JSON_REJECT_DUPLICATES, &error);
+    free(text);
+    if (!*object)
+        return parse_fail(rd, &error);
+    return json_object_size(*object) == 1 ? 0 : bad(rd->st, rd->msg, "an entry is empty");
+}
+
+/* A copy of s in the text of the file: no longer than it is in the header. */
+static const char *keep(Reader *rd, const char *s)
+{
+    char *at = rd->text;
+    size_t n = strlen(s) + 1;
+
+    memcpy(at, s, n);
+    rd->text += n;
+    return at;
+}
+
+/* The name that a piece begins with. NULL, and *ret, when there is none. */
+static const char *read_name(Reader *rd, Piece p, int *ret)
+{
+    Piece raw = leading_string(p);
+    json_error_t error;
+    const char *name = NULL;
+    json_t *s;
+
+    *ret = 0;
+    if (raw.n > 6 * NAME_BYTES_MAX + 2)
+        *ret = lv_fail(rd->msg, LV_ERR_MODEL, "%s: header: name of %zu bytes, at most %d",
+                       rd->st->path, raw.n, NAME_BYTES_MAX);
+    else if (!raw.n)
+        *ret = bad(rd->st, rd->msg, "an entry does not begin with a name in quotes");
+    if (*ret < 0)
+        return NULL;
+    if (!(s = json_loadb(raw.s, raw.n, JSON_DECODE_ANY, &error)))
+        *ret = parse_fail(rd, &error);
+    else
+        name = keep(rd, json_string_value(s));
+    json_decref(s);
+    return name;
+}
+
+/* Metadata */
+
+static int by_pair(const void *a, const void *b)
+{
+    return strcmp(((const Pair *)a)->key, ((const Pair *)b)->key);
+}
+
+static int load_pair(Reader *rd, Piece p)
+{
+    Piece value = value_of(p);
+    Pair *pair  = &rd->st->meta[rd->st->nb_meta];
+    char shown[LV_SHOW_SIZE];
+    json_t *object, *v;
+    const char *key;
+    int ret;
+
+    if (p.n > META_VALUE_MAX)
+        return lv_fail(rd->msg, LV_ERR_MODEL, "%s: header: " META_KEY " holds an entry of "
+                       "%zu bytes, at most %d", rd->st->path, p.n, META_VALUE_MAX);
+    if (value.n && value.s[0] != '"') {
+        Piece raw = leading_string(p);
+        return lv_fail(rd->msg, LV_ERR_MODEL, "%s: header: " META_KEY ": value of %s is "
+                       "not a string", rd->st->path,
+                       lv_text_show(shown, raw.s + 1, raw.n > 2 ? raw.n - 2 : 0));
+    }
+    if ((ret = parse_piece(rd, p, &object)) >= 0) {
+        json_object_foreach(object, key, v)
+            *pair = (Pair) { keep(rd, key), keep(rd, json_string_value(v)) };
+        rd->st->nb_meta++;
+    }
+    json_decref(object);
+    return ret;
+}
+
+static int count_pieces(Piece rest)
+{
+    int nb = 0;
+
+    for (; rest.s && nb <= META_MAX; nb++)
+        next_piece(&rest);
+    return nb;
 }
 
 static int load_meta(Reader *rd)
 {
-    json_t *meta = json_object_get(rd->st->root, META_KEY), *value;
-    const char *key;
+    LvSafetensors *st = rd->st;
+    Piece rest = value_of(rd->meta);
+    int nb, ret = 0;
 
-    if (!meta)
+    if (!rd->meta.s)
         return 0;
-    if (!json_is_object(meta))
-        return bad(rd->st, rd->msg, META_KEY " is not an object");
-    json_object_foreach(meta, key, value) {
-        char shown[LV_SHOW_SIZE];
-
-        if (!json_is_string(value))
-            return lv_fail(rd->msg, LV_ERR_MODEL,
-                           "%s: header: " META_KEY ": value of %s is not a string",
-                           rd->st->path, lv_text_show(shown, key, strlen(key)));
-    }
-    rd->st->meta = meta;
+    if (rest.n < 2 || rest.s[0] != '{' || rest.s[rest.n - 1] != '}')
+        return bad(st, rd->msg, META_KEY " is not an object");
+    rest = trim((Piece) { rest.s + 1, rest.n - 2 });
+    if ((nb = count_pieces(rest)) > META_MAX)
+        return lv_fail(rd->msg, LV_ERR_MODEL, "%s: header: " META_KEY " has more than %d "
+                       "keys", st->path, META_MAX);
+    if (!(st->meta = calloc((size_t)nb, sizeof(*st->meta))))
+        return lv_fail(rd->msg, LV_ERR(ENOMEM), "%s: no memory for the header", st->path);
+    while (rest.n && ret >= 0)
+        ret = load_pair(rd, next_piece(&rest));
+    if (ret < 0)
+        return ret;
+    if (rest.s && st->nb_meta)
+        return bad(st, rd->msg, META_KEY " ends in a comma");
+    qsort(st->meta, (size_t)st->nb_meta, sizeof(*st->meta), by_pair);
+    for (int i = 1; i < st->nb_meta; i++)
+        if (!by_pair(&st->meta[i - 1], &st->meta[i]))
+            return bad(st, rd->msg, META_KEY ": duplicate object key");
     return 0;
 }
+
+/* Tensors */
 
 static int tensor_fail(const Reader *rd, const char *name, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -182,13 +374,10 @@ static int load_offsets(const Reader *rd, LvFileTensor *t, const json_t *v)
     if (begin < 0 || end < begin)
         return tensor_fail(rd, t->name, "data_offsets [%" PRId64 ", %" PRId64
                            "] run backwards", begin, end);
-    if ((uint64_t)end > rd->size)
-        return tensor_fail(rd, t->name, "data ends at byte %" PRId64
-                           ", the file has %zu bytes of data", end, rd->size);
     if ((uint64_t)(end - begin) != t->size)
         return tensor_fail(rd, t->name, "data_offsets span %" PRId64
                            " bytes, dtype and shape need %zu", end - begin, t->size);
-    t->data = rd->data + begin;
+    t->data = (const void *)(uintptr_t)begin; /* until all are known */
     return 0;
 }
 
@@ -213,29 +402,94 @@ static int load_tensor(const Reader *rd, LvFileTensor *t, const json_t *entry)
     return 0;
 }
 
-static int load_tensors(Reader *rd)
+/* An entry of the header, without what it holds. */
+static int add_entry(Reader *rd, Piece p)
 {
     LvSafetensors *st = rd->st;
-    size_t n = json_object_size(st->root) - !!st->meta;
-    const char *name;
-    json_t *entry;
+    int ret;
+    const char *name = read_name(rd, p, &ret);
+
+    if (!name)
+        return ret;
+    if (strcmp(name, META_KEY)) {
+        /* Its piece is found by the number in size, however the names are ordered. */
+        st->tensors[st->count] = (LvFileTensor) { .name = name,
+                                                  .size = (size_t)st->count };
+        rd->entry[st->count++] = p;
+        return 0;
+    }
+    if (rd->meta.s)
+        return bad(st, rd->msg, "duplicate object key near '" META_KEY "'");
+    rd->meta = p;
+    return 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const LvFileTensor *)a)->name, ((const LvFileTensor *)b)->name);
+}
+
+static int load_names(Reader *rd, Piece rest)
+{
+    LvSafetensors *st = rd->st;
+    int ret = 0;
+
+    rest = trim(rest);
+    while (rest.n && ret >= 0)
+        ret = add_entry(rd, next_piece(&rest));
+    if (ret < 0)
+        return ret;
+    if (rest.s && (st->count || rd->meta.s))
+        return bad(st, rd->msg, "ends in a comma");
+    qsort(st->tensors, (size_t)st->count, sizeof(*st->tensors), by_name);
+    for (int i = 1; i < st->count; i++)
+        if (!by_name(&st->tensors[i - 1], &st->tensors[i])) {
+            char shown[LV_SHOW_SIZE];
+            const char *name = st->tensors[i].name;
+            return lv_fail(rd->msg, LV_ERR_MODEL, "%s: header: duplicate object key %s",
+                           st->path, lv_text_show(shown, name, strlen(name)));
+        }
+    return 0;
+}
+
+static int load_entry(Reader *rd, LvFileTensor *t)
+{
+    Piece p = rd->entry[t->size];
+    json_t *object;
     int ret;
 
-    st->tensors = calloc(LV_MAX(n, 1), sizeof(*st->tensors));
-    if (!st->tensors)
-        return lv_fail(rd->msg, LV_ERR(ENOMEM), "%s: no memory for %zu tensors",
-                       st->path, n);
-    json_object_foreach(st->root, name, entry) {
-        LvFileTensor *t = &st->tensors[st->count];
+    if (p.n > ENTRY_MAX)
+        return tensor_fail(rd, t->name, "entry of %zu bytes, at most %d", p.n, ENTRY_MAX);
+    if ((ret = parse_piece(rd, p, &object)) >= 0)
+        ret = load_tensor(rd, t, json_object_get(object, t->name));
+    json_decref(object);
+    return ret;
+}
 
-        if (entry == st->meta)
-            continue;
-        t->name = name;
-        if ((ret = load_tensor(rd, t, entry)) < 0)
-            return ret;
-        st->count++;
-    }
-    return 0;
+static int load_tensors(Reader *rd, const char *s, size_t n)
+{
+    LvSafetensors *st = rd->st;
+    size_t nb = 0;
+    int ret = scan_header(rd, s, n, &nb);
+
+    if (ret < 0)
+        return ret;
+    if (nb > n / ENTRY_MIN + 16)
+        return lv_fail(rd->msg, LV_ERR_MODEL, "%s: header: %zu entries do not fit %zu "
+                       "bytes", st->path, nb, n);
+    st->tensors = calloc(nb, sizeof(*st->tensors));
+    rd->entry   = calloc(nb, sizeof(*rd->entry));
+    rd->text    = st->text = malloc(n);
+    if (!st->tensors || !rd->entry || !st->text)
+        return lv_fail(rd->msg, LV_ERR(ENOMEM), "%s: no memory for %zu tensors",
+                       st->path, nb);
+    while (s[n - 1] == ' ')
+        n--;
+    if ((ret = load_names(rd, (Piece) { s + 1, n - 2 })) < 0)
+        return ret;
+    for (int i = 0; i < st->count && ret >= 0; i++)
+        ret = load_entry(rd, &st->tensors[i]);
+    return ret < 0 ? ret : load_meta(rd);
 }
 
 static int by_place(const void *a, const void *b)
@@ -246,21 +500,16 @@ static int by_place(const void *a, const void *b)
     return p != q ? (p > q) - (p < q) : (x->size > y->size) - (x->size < y->size);
 }
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const LvFileTensor *)a)->name, ((const LvFileTensor *)b)->name);
-}
-
-/* The tensors must tile the data exactly. Leaves them ordered by name. */
-static int check_tiling(const Reader *rd)
+/* The tensors must tile the data exactly, behind head bytes. Leaves them ordered by name. */
+static int check_tiling(const Reader *rd, size_t head)
 {
     LvSafetensors *st = rd->st;
     size_t at = 0;
 
     qsort(st->tensors, (size_t)st->count, sizeof(*st->tensors), by_place);
     for (int i = 0; i < st->count; i++) {
-        const LvFileTensor *t = &st->tensors[i];
-        size_t begin = (size_t)((const uint8_t *)t->data - rd->data);
+        LvFileTensor *t = &st->tensors[i];
+        size_t begin = (uintptr_t)t->data;
 
         if (begin != at)
             return tensor_fail(rd, t->name, "data begins at byte %zu, %s %zu", begin,
@@ -268,6 +517,11 @@ static int check_tiling(const Reader *rd)
                                           : "leaving a hole after byte", at);
         at = begin + t->size;
     }
+    if (at > rd->size)
+        return lv_fail(rd->msg, LV_ERR_MODEL, "%s: cut off: expected %zu bytes, got %zu; "
+                       "download it again", st->path, at + head, rd->size + head);
+    for (int i = 0; i < st->count; i++)
+        st->tensors[i].data = rd->data + (uintptr_t)st->tensors[i].data;
     if (at != rd->size)
         return lv_fail(rd->msg, LV_ERR_MODEL,
                        "%s: %zu bytes of data, the tensors cover %zu",
@@ -292,15 +546,14 @@ static int read_file(LvSafetensors *st, const uint8_t *p, size_t size, const LvM
                        " bytes, at most %d (no safetensors file?)",
                        st->path, n, HEADER_MAX);
     if (n > size - 8)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: header of %" PRIu64
-                       " bytes, the file has %zu left", st->path, n, size - 8);
+        return lv_fail(msg, LV_ERR_MODEL, "%s: cut off: header of %" PRIu64
+                       " bytes, the file has %zu left; download it again", st->path, n,
+                       size - 8);
     rd.data = p + 8 + n;
     rd.size = size - 8 - (size_t)n;
-    if ((ret = load_header(&rd, (const char *)p + 8, (size_t)n)) < 0 ||
-        (ret = load_meta(&rd)) < 0 ||
-        (ret = load_tensors(&rd)) < 0)
-        return ret;
-    return check_tiling(&rd);
+    ret = load_tensors(&rd, (const char *)p + 8, (size_t)n);
+    free(rd.entry);
+    return ret < 0 ? ret : check_tiling(&rd, 8 + (size_t)n);
 }
 
 static int create(LvSafetensors **out, const char *path, const LvMsg *msg)
@@ -339,8 +592,9 @@ void lv_safetensors_close(LvSafetensors **st)
 {
     if (!st || !*st)
         return;
-    json_decref((*st)->root);
     lv_map_close(&(*st)->map);
+    free((*st)->text);
+    free((*st)->meta);
     free((*st)->tensors);
     free((*st)->path);
     free(*st);
@@ -366,7 +620,11 @@ const LvFileTensor *lv_safetensors_find(const LvSafetensors *st, const char *nam
 
 const char *lv_safetensors_meta(const LvSafetensors *st, const char *key)
 {
-    return json_string_value(json_object_get(st->meta, key));
+    const Pair wanted = { key, NULL };
+    const Pair *pair  = st->nb_meta ? bsearch(&wanted, st->meta, (size_t)st->nb_meta,
+                                              sizeof(wanted), by_pair) : NULL;
+
+    return pair ? pair->value : NULL;
 }
 
 int lv_safetensors_mapped(const LvSafetensors *st, const LvFileTensor *t)

@@ -14,15 +14,34 @@
 
 typedef struct LvSource LvSource;
 
+/** What a file is, by its first bytes. */
+enum LvSourceForm {
+    LV_SOURCE_UNKNOWN,
+    LV_SOURCE_SAFETENSORS, LV_SOURCE_GGUF,
+    LV_SOURCE_JSON,  ///< an index of shards, or a manifest
+    LV_SOURCE_OTHER, ///< known, and refused by name: empty, a pickle, a git-lfs pointer...
+};
+
+enum LvSourceForm lv_source_form(const LvMap *map);
+
 /**
- * Open a file by what it holds: GGUF, safetensors, or the index of shards (JSON with
- * "weight_map": name of tensor -> plain name of a file beside it).
+ * Open a file by what it holds, whatever its name: GGUF, safetensors, or the index of
+ * shards (JSON with "weight_map": name of tensor -> plain name of a file beside it). A name
+ * that ends in -00001-of-00003.END, any number, opens all of these parts.
+ *
+ * Names of modules that only wrap others ("_orig_mod.", "module."...) are left out of the
+ * names of tensors.
  *
  * @param[out] src freed with lv_source_close(); NULL on error
- * @return as lv_safetensors_open(); LV_ERR_MODEL for an index that leaves its folder or
- *         does not agree with its shards, and for PyTorch's own files
+ * @return as lv_safetensors_open(); -ENOENT: a part is missing; LV_ERR_MODEL for an index
+ *         that leaves its folder or does not agree with its shards, and for what is no
+ *         model: the message says what it is, and what to do
  */
 int lv_source_open(LvSource **src, const char *path, const LvMsg *msg);
+
+/** Whether a path is the first part there is of its file, or no part: opening the others
+ *  would open the same again. */
+int lv_source_first_part(const char *path);
 
 /** See a file that is open, and outlives the source. 0 or -ENOMEM. */
 int lv_source_view(LvSource **src, const LvSafetensors *st, const LvMsg *msg);
@@ -49,7 +68,7 @@ void lv_source_drop(const LvSource *src, const LvFileTensor *t);
  *  when absent. */
 const char *lv_source_meta(const LvSource *src, const char *key);
 
-/** The GGUF file that it is, or NULL. */
+/** The GGUF file that it is, the first where it is in parts; or NULL. */
 const LvGguf *lv_source_gguf(const LvSource *src);
 
 /** Path it was opened by. */
