@@ -24,18 +24,25 @@ enum { PARTS = 3, NAME_SIZE = LV_PARAM_NAME };
 static const struct Type {
     const char *name;
     LvDtype dtype;   ///< of matrices
-    int gguf;        ///< only in GGUF files
+    enum { ANY, SAFETENSORS, GGUF } container; ///< the only one that has it
+    const char *scale; ///< the end of the name of its scales; NULL: none
+    int rows;          ///< 1: a scale for each row, 0: one for the matrix
 } types[] = {
-    { "f32", LV_F32, 0 },   { "bf16", LV_BF16, 0 }, { "f16", LV_F16, 0 },
-    { "fp8", LV_F8_E4M3, 0 }, { "q8_0", LV_Q8_0, 1 }, { "q4_k", LV_Q4_K, 1 },
-    { "q6_k", LV_Q6_K, 1 },
+    { "f32",  LV_F32,     ANY,         NULL,           0 },
+    { "bf16", LV_BF16,    ANY,         NULL,           0 },
+    { "f16",  LV_F16,     ANY,         NULL,           0 },
+    { "fp8",  LV_F8_E4M3, SAFETENSORS, "scale_weight", 0 },
+    { "int8", LV_I8,      SAFETENSORS, "weight_scale", 1 },
+    { "q8_0", LV_Q8_0,    GGUF,        NULL,           0 },
+    { "q4_k", LV_Q4_K,    GGUF,        NULL,           0 },
+    { "q6_k", LV_Q6_K,    GGUF,        NULL,           0 },
 };
 
 /* Where a tensor that is written comes from. */
 typedef struct Item {
     LvStored from;
     const LvWeights *w;  ///< NULL: the bytes are as they are to be
-    int is_scale;        ///< it is the scale of the tensor before
+    int is_scale;        ///< it holds the scales of the tensor before
     char name[NAME_SIZE];
 } Item;
 
@@ -55,7 +62,7 @@ typedef struct Convert {
     int nb, room;
     float *values;       ///< of the tensor at hand
     void *bytes;
-    float scale;
+    float *scales;       ///< of its rows, or one
 } Convert;
 
 /* Gathering */
@@ -81,12 +88,14 @@ static LvFileTensor *new_item(Convert *c, const char *name, Item **item)
     return &c->tensor[c->nb++];
 }
 
-/* Products within the layers are quantised, and in GGUF the table of a text encoder; what
- * stands around them is small. */
+/* Matrices of layers are quantised, kernels of convolutions as int8, and in GGUF the
+ * embedding table of a text encoder; the rest is small. */
 static int is_large(const Convert *c, const LvParam *p)
 {
     unsigned what = p->flags & (LV_W_MATRIX | LV_W_DECAY | LV_W_EXACT);
 
+    if (c->type->dtype == LV_I8 && p->rank > 2)
+        return 1;
     return p->rank == 2 && (what == (LV_W_MATRIX | LV_W_DECAY) ||
                             (c->gguf && what == LV_W_MATRIX && p->dim[0] > 1 << 16));
 }
@@ -94,7 +103,7 @@ static int is_large(const Convert *c, const LvParam *p)
 static LvDtype type_of(const Convert *c, const LvParam *p)
 {
     LvDtype dtype = c->type->dtype;
-    int quantised = dtype == LV_F8_E4M3 || lv_dtype_block(dtype) > 1;
+    int quantised = c->type->scale || lv_dtype_block(dtype) > 1;
 
     if (!(p->flags & LV_W_MATRIX) || p->rank == 1 || (c->gguf && p->numel <= 1024))
         return LV_F32;
@@ -103,19 +112,26 @@ static LvDtype type_of(const Convert *c, const LvParam *p)
     return is_large(c, p) && (size_t)p->dim[1] % lv_dtype_block(dtype) == 0 ? dtype : LV_BF16;
 }
 
+static int64_t nb_scales(const Convert *c, const LvFileTensor *t)
+{
+    return c->type->rows ? t->dim[0] : 1;
+}
+
+/* The scales of the tensor that was added last: F32 [rows,1], or one of rank 0. */
 static int add_scale(Convert *c, const char *name)
 {
     char other[NAME_SIZE];
-    int stem = (int)(strlen(name) - strlen("weight"));
+    int stem  = (int)(strlen(name) - strlen("weight"));
+    int64_t n = nb_scales(c, &c->tensor[c->nb - 1]);
     LvFileTensor *t;
     Item *item;
 
-    if (snprintf(other, sizeof(other), "%.*sscale_weight", stem, name) >= NAME_SIZE ||
+    if (snprintf(other, sizeof(other), "%.*s%s", stem, name, c->type->scale) >= NAME_SIZE ||
         !(t = new_item(c, other, &item)))
         return -ENOMEM;
     item->is_scale = 1;
-    t->dtype = LV_F32;
-    t->size  = sizeof(float);
+    *t = (LvFileTensor) { .dtype = LV_F32, .rank = c->type->rows ? 2 : 0, .dim = { n, 1 },
+                          .numel = (size_t)n, .size = sizeof(float) * (size_t)n };
     return 0;
 }
 
@@ -144,7 +160,7 @@ static int add_row(Convert *c, LvWeights *w, const LvParam *from, const LvParam 
     }
     if (lv_dtype_bytes(&t->size, t->dtype, t->numel) < 0)
         return lv_fail(&c->msg, LV_ERR_MODEL, "%s: %s is too large", c->in, from->name);
-    return t->dtype == LV_F8_E4M3 ? add_scale(c, to->name) : 0;
+    return c->type->scale && t->dtype == c->type->dtype ? add_scale(c, to->name) : 0;
 }
 
 /* Bytes that are taken over, as the tokenizer's. */
@@ -235,16 +251,34 @@ static int add_part(Convert *c, const LvPart *part, const char *prefix)
 
 /* Writing */
 
-static void encode_fp8(Convert *c, size_t n)
+static float scale_of(const float *x, size_t n, float largest)
 {
     float top = 0;
-    uint8_t *to = c->bytes;
 
     for (size_t i = 0; i < n; i++)
-        top = fmaxf(top, fabsf(c->values[i]));
-    c->scale = top > 0 ? top / 448 : 1;
+        top = fmaxf(top, fabsf(x[i]));
+    return top > 0 ? top / largest : 1;
+}
+
+static void encode_fp8(Convert *c, size_t n)
+{
+    uint8_t *to = c->bytes;
+
+    c->scales[0] = scale_of(c->values, n, 448);
     for (size_t i = 0; i < n; i++)
-        to[i] = lv_f32_e4m3(c->values[i] / c->scale);
+        to[i] = lv_f32_e4m3(c->values[i] / c->scales[0]);
+}
+
+static void encode_int8(Convert *c, size_t rows, size_t cols)
+{
+    int8_t *to = c->bytes;
+
+    for (size_t r = 0; r < rows; r++) {
+        const float *x = c->values + r * cols;
+        c->scales[r]   = scale_of(x, cols, 127);
+        for (size_t i = 0; i < cols; i++)
+            to[r * cols + i] = (int8_t)lrintf(x[i] / c->scales[r]);
+    }
 }
 
 static void encode_half(Convert *c, size_t n, int bf16)
@@ -268,6 +302,9 @@ static int encode(Convert *c, const LvFileTensor *t)
     case LV_F8_E4M3:
         encode_fp8(c, t->numel);
         return 0;
+    case LV_I8:
+        encode_int8(c, (size_t)t->dim[0], t->numel / (size_t)t->dim[0]);
+        return 0;
     default:
         return lv_block_encode(c->bytes, c->values, t->dtype, t->numel);
     }
@@ -277,13 +314,15 @@ static int read_item(Convert *c, int i)
 {
     const LvFileTensor *t = &c->tensor[i];
     Item *item   = &c->item[i];
-    float *again = realloc(c->values, t->numel * sizeof(*again) + 1);
-    void *more   = realloc(c->bytes, t->size + 1);
+    float *again  = realloc(c->values, t->numel * sizeof(*again) + 1);
+    void *more    = realloc(c->bytes, t->size + 1);
+    float *scales = realloc(c->scales, sizeof(*scales) * (size_t)nb_scales(c, t) + 1);
     int ret;
 
     c->values = again ? again : c->values;
     c->bytes  = more ? more : c->bytes;
-    if (!again || !more)
+    c->scales = scales ? scales : c->scales;
+    if (!again || !more || !scales)
         return lv_tool_fail(-ENOMEM, "out of memory");
     if ((ret = lv_stored_read(c->values, &item->from, c->in, &c->msg)) < 0)
         return ret;
@@ -296,7 +335,7 @@ static int get(void *opaque, int i, const void **data)
     Convert *c = opaque;
     int ret = read_item(c, c->item[i].is_scale ? i - 1 : i);
 
-    *data = c->item[i].is_scale ? (const void *)&c->scale : c->bytes;
+    *data = c->item[i].is_scale ? (const void *)c->scales : c->bytes;
     return ret;
 }
 
@@ -396,10 +435,9 @@ static int convert(Convert *c)
     int ret;
 
     c->gguf = n > 5 && !strcmp(c->out + n - 5, ".gguf");
-    if (c->type->gguf && !c->gguf)
-        return lv_tool_fail(-EINVAL, "type %s is for .gguf files", c->type->name);
-    if (c->type->dtype == LV_F8_E4M3 && c->gguf)
-        return lv_tool_fail(-EINVAL, "type fp8 is for .safetensors files");
+    if (c->type->container == (c->gguf ? SAFETENSORS : GGUF))
+        return lv_tool_fail(-EINVAL, "type %s is for %s files", c->type->name,
+                            c->gguf ? ".safetensors" : ".gguf");
     if ((ret = lv_device_open(&c->dev, "null", &(LvDeviceOptions) { 0 }, &c->msg)) < 0 ||
         (ret = is_model(c->in) ? open_model(c) : open_single(c)) < 0)
         return ret;
@@ -424,6 +462,7 @@ static void close_all(Convert *c)
     free(c->item);
     free(c->values);
     free(c->bytes);
+    free(c->scales);
 }
 
 /* Command line */
@@ -435,8 +474,8 @@ static void help(void)
          "manifest, to OUT: a .safetensors or a .gguf file. Of a bundle or a manifest all\n"
          "is written, as a bundle, unless one network is asked for.\n\n"
          "  --type NAME           how the matrices of layers are stored: f32, bf16 [bf16],\n"
-         "                        f16; fp8 with scales (.safetensors); q8_0, q6_k, q4_k\n"
-         "                        (.gguf)\n"
+         "                        f16; fp8 with a scale, int8 with a scale for each row\n"
+         "                        (.safetensors); q8_0, q6_k, q4_k (.gguf)\n"
          "  --part NAME           one network of a bundle or manifest: dit, text or vae");
 }
 
@@ -446,7 +485,7 @@ static int set_type(Convert *c, const char *name)
         if (!strcmp(types[i].name, name))
             return c->type = &types[i], 0;
     return name ? lv_tool_fail(-1, "option type: \"%s\" is none of f32, bf16, f16, fp8, "
-                               "q8_0, q6_k, q4_k", name) : -1;
+                               "int8, q8_0, q6_k, q4_k", name) : -1;
 }
 
 static int set_part(Convert *c, const char *name)
