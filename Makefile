@@ -27,7 +27,7 @@ all: lib tools
 
 L := libavfilter-linvideo
 
-OBJS-base = common.o file.o gguf.o map.o msg.o philox.o quant.o safetensors.o source.o text.o
+OBJS-base = common.o convert.o dtype.o file.o gguf.o map.o msg.o philox.o quant.o safetensors.o source.o text.o
 
 OBJS-backend = check.o device.o null.o ops.o $(OBJS-backend-$(CONFIG_CUDA))
 OBJS-backend-no = nocuda.o

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/common.h"
+#include "base/convert.h"
 #include "base/half.h"
 #include "base/map.h"
 #include "base/msg.h"

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/convert.h"
 #include "base/half.h"
 #include "base/philox.h"
 #include "base/quant.h"
@@ -177,27 +178,30 @@ static void tame(LvDtype t, uint8_t *p)
 START_TEST(test_blocks)
 {
     LvDtype t = (LvDtype)(LV_Q4_0 + _i);
-    const LvBlock *b = lv_block(t);
+    int elements = (int)lv_dtype_block(t), bytes;
     uint8_t p[1024];
     float x[512];
+    size_t n;
 
-    ck_assert_int_eq(b->dtype, t);
+    ck_assert_int_eq(lv_block(t)->dtype, t);
+    ck_assert_int_eq(lv_dtype_bytes(&n, t, (size_t)elements), 0);
+    bytes = (int)n;
     for (uint32_t round = 0; round < 200; round++) {
-        for (int i = 0; i < 2 * b->bytes; i++)
+        for (int i = 0; i < 2 * bytes; i++)
             p[i] = (uint8_t)roll(round * 1000 + (uint32_t)i);
         tame(t, p);
-        tame(t, p + b->bytes);
-        ck_assert_int_eq(lv_to_f32(x, p, t, 2 * (size_t)b->elements), 0);
-        for (int e = 0; e < 2 * b->elements; e++) {
-            const uint8_t *at = p + e / b->elements * b->bytes;
-            double want = block_value(t, at, e % b->elements);
+        tame(t, p + bytes);
+        ck_assert_int_eq(lv_to_f32(x, p, t, 2 * (size_t)elements), 0);
+        for (int e = 0; e < 2 * elements; e++) {
+            const uint8_t *at = p + e / elements * bytes;
+            double want = block_value(t, at, e % elements);
             double size = fabs(want) + 64 * fabs(f16_at(at + 2)) + fabs(f16_at(at));
             if (fabs(x[e] - want) > 1e-6 * size)
                 ck_abort_msg("%s, element %d is %g, expected %g", lv_dtype_name(t), e,
                              x[e], want);
         }
     }
-    ck_assert_int_eq(lv_to_f32(x, p, t, (size_t)b->elements - 1), LV_ERR_UNSUPPORTED);
+    ck_assert_int_eq(lv_to_f32(x, p, t, (size_t)elements - 1), LV_ERR_UNSUPPORTED);
 }
 END_TEST
 

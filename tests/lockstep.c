@@ -20,6 +20,7 @@
 
 #include "backend/device.h"
 #include "base/common.h"
+#include "base/convert.h"
 
 enum { TENSORS = LV_OP_MAX_TENSORS, WIDTH = 32, PIXELS = WIDTH * WIDTH * 3 };
 

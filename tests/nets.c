@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/convert.h"
 #include "graph/graph.h"
 #include "model/dit.h"
 #include "model/tae.h"

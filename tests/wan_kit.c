@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/convert.h"
 #include "base/gguf.h"
 #include "base/half.h"
 #include "base/map.h"

@@ -294,16 +294,16 @@ static void encode_q6_k(uint8_t *p, const float *x)
 /* The types */
 
 static const LvBlock blocks[] = {
-    { LV_Q4_0, SMALL, 18,  decode_q4_0, NULL },
-    { LV_Q4_1, SMALL, 20,  decode_q4_1, NULL },
-    { LV_Q5_0, SMALL, 22,  decode_q5_0, NULL },
-    { LV_Q5_1, SMALL, 24,  decode_q5_1, NULL },
-    { LV_Q8_0, SMALL, 34,  decode_q8_0, encode_q8_0 },
-    { LV_Q2_K, LARGE, 84,  decode_q2_k, NULL },
-    { LV_Q3_K, LARGE, 110, decode_q3_k, NULL },
-    { LV_Q4_K, LARGE, 144, decode_q4_k, encode_q4_k },
-    { LV_Q5_K, LARGE, 176, decode_q5_k, NULL },
-    { LV_Q6_K, LARGE, 210, decode_q6_k, encode_q6_k },
+    { LV_Q4_0, decode_q4_0, NULL },
+    { LV_Q4_1, decode_q4_1, NULL },
+    { LV_Q5_0, decode_q5_0, NULL },
+    { LV_Q5_1, decode_q5_1, NULL },
+    { LV_Q8_0, decode_q8_0, encode_q8_0 },
+    { LV_Q2_K, decode_q2_k, NULL },
+    { LV_Q3_K, decode_q3_k, NULL },
+    { LV_Q4_K, decode_q4_k, encode_q4_k },
+    { LV_Q5_K, decode_q5_k, NULL },
+    { LV_Q6_K, decode_q6_k, encode_q6_k },
 };
 
 const LvBlock *lv_block(LvDtype dtype)
@@ -318,10 +318,11 @@ int lv_block_decode(float *dst, const void *src, LvDtype dtype, size_t n)
 {
     const LvBlock *b = lv_block(dtype);
     const uint8_t *p = src;
+    size_t step = lv_dtype_block(dtype), bytes;
 
-    if (!b || n % (size_t)b->elements)
+    if (!b || lv_dtype_bytes(&bytes, dtype, step) < 0 || n % step)
         return LV_ERR_UNSUPPORTED;
-    for (size_t i = 0; i < n; i += (size_t)b->elements, p += b->bytes)
+    for (size_t i = 0; i < n; i += step, p += bytes)
         b->decode(dst + i, p);
     return 0;
 }
@@ -330,10 +331,11 @@ int lv_block_encode(void *dst, const float *src, LvDtype dtype, size_t n)
 {
     const LvBlock *b = lv_block(dtype);
     uint8_t *p = dst;
+    size_t step = lv_dtype_block(dtype), bytes;
 
-    if (!b || !b->encode || n % (size_t)b->elements)
+    if (!b || !b->encode || lv_dtype_bytes(&bytes, dtype, step) < 0 || n % step)
         return LV_ERR_UNSUPPORTED;
-    for (size_t i = 0; i < n; i += (size_t)b->elements, p += b->bytes)
+    for (size_t i = 0; i < n; i += step, p += bytes)
         b->encode(p, src + i);
     return 0;
 }

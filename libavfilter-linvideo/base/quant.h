@@ -14,8 +14,7 @@
 
 /** A type of block. */
 typedef struct LvBlock {
-    LvDtype dtype;
-    int elements, bytes;
+    LvDtype dtype; ///< says how many elements and bytes
     void (*decode)(float *dst, const uint8_t *src);
     void (*encode)(uint8_t *dst, const float *src); ///< NULL: is only read
 } LvBlock;

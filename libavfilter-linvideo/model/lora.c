@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/convert.h"
 #include "model/stored.h"
 
 enum { STEM_SIZE = LV_PARAM_NAME };

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/convert.h"
 #include "base/text.h"
 
 #define META_KEY "_quantization_metadata"

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "pipeline/session.h"
+#include "base/convert.h"
 
 enum { PATH_SIZE = 1024, SAMPLE = 64 };
 

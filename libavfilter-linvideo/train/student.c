@@ -3,6 +3,7 @@
  */
 
 #include "train/student.h"
+#include "base/convert.h"
 
 #include <math.h>
 #include <string.h>

@@ -11,6 +11,7 @@
 #include "base/gguf.h"
 
 #define FUZZ_EDGE 1024 ///< where the header of small files lies
+#include "base/convert.h"
 #include "mutate.h"
 
 static void count_line(void *opaque, int level, const char *line)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "backend/cpu/conv.h"
+#include "base/convert.h"
 
 enum { ROWS = 16 };
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "backend/cpu/conv.h"
+#include "base/convert.h"
 
 enum { ROWS_MAX = 16, BAND_BYTES = 1 << 19 };
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/convert.h"
 #include "base/map.h"
 
 int lv_cpu_jobs(LvCpu *cpu, LvJob fn, void *arg, int jobs)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "backend/cpu/rows.h"
+#include "base/convert.h"
 
 static int rows_job(void *arg, int job, int thread)
 {

@@ -1,0 +1,22 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Elements of any type as f32.
+ * Floor F1 (base).
+ */
+
+#ifndef LINVIDEO_BASE_CONVERT_H
+#define LINVIDEO_BASE_CONVERT_H
+
+#include "base/common.h"
+
+/**
+ * Read n elements of a float type (F32, F64, F16, BF16, F8), of I8, or n in whole blocks,
+ * as f32.
+ *
+ * @param src need not be aligned
+ * @return 0 or LV_ERR_UNSUPPORTED when dtype is none of them; says nothing
+ */
+int lv_to_f32(float *dst, const void *src, LvDtype dtype, size_t n);
+
+#endif /* LINVIDEO_BASE_CONVERT_H */
