@@ -90,11 +90,37 @@ fails "setup: no tokenizer" 'no tokenizer' "$linvideo" setup b
 cp "$spm" b
 succeeds "setup: a tokenizer beside" "$linvideo" setup b
 same "text encoder in GGUF" b/wan.json
-succeeds "convert: fp8 with scales" \
-    "$linvideo" convert --type fp8 a/dit.safetensors a/dit-8.safetensors
-only dit-8.safetensors text.safetensors vae.safetensors
-succeeds "setup: fp8" "$linvideo" setup b
-matches "inspect: fp8" "$("$linvideo" inspect b/wan.json)" 'dit .*F8_E4M3'
+
+# 8 bits with scales, decoded when the weights are packed: the clip stays close to that of 16
+
+video() {
+    "$linvideo" generate -q --device cpu --precision f32 --model "$1" --size 64x64 --frames 5 \
+        --clip-frames 5 --steps 2 --guidance 1 --seed 1 -y -o "$2" cat
+}
+
+# psnr ONE OTHER: dB, the average over frames and planes
+psnr() {
+    ffmpeg -v info -i "$1" -i "$2" -lavfi psnr -f null - 2>&1 |
+        sed -n 's/.*average:\([0-9.]*\|inf\) .*/\1/p'
+}
+
+only dit.safetensors text.safetensors vae.safetensors
+"$linvideo" setup b >/dev/null 2>&1
+video b/wan.json 16.y4m
+for type in fp8:F8_E4M3:45 int8:I8:55; do
+    IFS=: read -r name dtype least <<END
+$type
+END
+    succeeds "convert: $name with scales" \
+        "$linvideo" convert --type $name a/dit.safetensors a/dit-8.safetensors
+    only dit-8.safetensors text.safetensors vae.safetensors
+    succeeds "setup: $name" "$linvideo" setup b
+    matches "inspect: $name" "$("$linvideo" inspect b/wan.json)" "dit .*$dtype"
+    video b/wan.json 8.y4m
+    matches "$name is close to 16 bits: $(psnr 16.y4m 8.y4m) dB" \
+        "$(psnr 16.y4m 8.y4m | awk -v least=$least '{ print ($1 == $1 + 0 && $1 > least) }')" 1
+    rm a/dit-8.safetensors
+done
 
 # setup
 

@@ -88,19 +88,18 @@ static LvFileTensor *new_item(Convert *c, const char *name, Item **item)
     return &c->tensor[c->nb++];
 }
 
-/* Matrices of layers are quantised, kernels of convolutions as int8, and in GGUF the
- * embedding table of a text encoder; the rest is small. */
+/* Matrices of layers are quantised, and in GGUF the embedding table of a text encoder; the
+ * rest is small. */
 static int is_large(const Convert *c, const LvParam *p)
 {
     unsigned what = p->flags & (LV_W_MATRIX | LV_W_DECAY | LV_W_EXACT);
 
-    if (c->type->dtype == LV_I8 && p->rank > 2)
-        return 1;
     return p->rank == 2 && (what == (LV_W_MATRIX | LV_W_DECAY) ||
                             (c->gguf && what == LV_W_MATRIX && p->dim[0] > 1 << 16));
 }
 
-static LvDtype type_of(const Convert *c, const LvParam *p)
+/* from: the type in the file; what is not quantised stays f16 where it is. */
+static LvDtype type_of(const Convert *c, const LvParam *p, LvDtype from)
 {
     LvDtype dtype = c->type->dtype;
     int quantised = c->type->scale || lv_dtype_block(dtype) > 1;
@@ -109,7 +108,8 @@ static LvDtype type_of(const Convert *c, const LvParam *p)
         return LV_F32;
     if (!quantised)
         return dtype;
-    return is_large(c, p) && (size_t)p->dim[1] % lv_dtype_block(dtype) == 0 ? dtype : LV_BF16;
+    return is_large(c, p) && (size_t)p->dim[1] % lv_dtype_block(dtype) == 0 ? dtype :
+           from == LV_F16 ? LV_F16 : LV_BF16;
 }
 
 static int64_t nb_scales(const Convert *c, const LvFileTensor *t)
@@ -152,7 +152,7 @@ static int add_row(Convert *c, LvWeights *w, const LvParam *from, const LvParam 
         return -ENOMEM;
     item->from = stored;
     item->w    = w;
-    t->dtype   = type_of(c, from);
+    t->dtype   = type_of(c, from, stored.t->dtype);
     t->rank    = to->rank;
     for (int i = 0; i < to->rank; i++) {
         t->dim[i] = to->dim[i];
