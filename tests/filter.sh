@@ -398,4 +398,19 @@ refuses "too little memory" 'memory|MiB|bytes' "$p:memory_limit=1000"
 refuses "unknown option" 'colour' "$p:colour=red"
 fails "an error in -filter_complex" 'nosuchmodel' \
     -filter_complex "linvideo=$p:model=nosuchmodel"
+
+# numbers that are not finite: no black frames; -xerror and -abort_on make it an exit code
+
+header=$(od -An -tu8 -N8 "$models/motion.safetensors" | tr -d ' ')
+cp "$models/motion.safetensors" nan.safetensors
+printf '\000\000\300\177' |
+    dd of=nan.safetensors bs=1 seek=$((header + 8)) conv=notrunc 2> /dev/null
+fails "NaN in a weight, -xerror" 'nan.safetensors: .* not finite' \
+    -xerror -f lavfi -i "$tiny:model=nan.safetensors"
+fails "NaN in a weight, -abort_on" 'nan.safetensors: .* not finite' \
+    -abort_on empty_output -f lavfi -i "$tiny:model=nan.safetensors"
+fails "NaN in a weight, in a graph" 'nan.safetensors: .* not finite' \
+    -abort_on empty_output -filter_complex "$tiny:model=nan.safetensors"
+equal "NaN in a weight: no frames" \
+    "$(md5 "$tiny:model=nan.safetensors" 2> /dev/null | grep -v '^#' | count)" 0
 finish

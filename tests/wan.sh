@@ -139,6 +139,17 @@ fails "convert: not a network" 'no network|no safetensors' "$linvideo" convert "
 matches "inspect: a network alone" "$("$linvideo" inspect a/vae.safetensors)" \
     'vae .*names of the reference'
 
+# numbers that are not finite
+
+cp a/dit.safetensors a/nan.safetensors
+printf '\300\177' | dd of=a/nan.safetensors bs=1 conv=notrunc \
+    seek=$(($(wc -c < a/nan.safetensors) - 2)) 2> said
+only nan.safetensors text.safetensors vae.safetensors
+succeeds "setup: reads no values" "$linvideo" setup b
+fails "generate: NaN in a weight" 'nan.safetensors: .* not finite' \
+    "$linvideo" generate --model b/wan.json --size 64x64 --frames 1 --clip-frames 1 \
+    --steps 1 -y -o nan.y4m cat
+
 # features of prompts on disk
 
 succeeds "prompt_cache" "$linvideo" generate --model a/wan.json --prompt-cache on \

@@ -139,11 +139,12 @@ typedef struct LvDeviceOptions {
                      ///< than 90). For tests and measuring
 } LvDeviceOptions;
 
-/** Contents of weights that are made when they are wanted and are gone after it. */
+/** Contents of weights that are made when they are wanted and are gone after it; or lie in
+ *  a mapped file and are looked at then. */
 typedef struct LvLater {
-    void *data;      ///< of lv_pages_new(), for so many bytes
+    void *data;      ///< of lv_pages_new(), for so many bytes; or in the mapping
     size_t bytes;
-    int (*make)(struct LvLater *l); ///< write them; 0 or a code, after a message
+    int (*make)(struct LvLater *l); ///< write, or look; 0 or a code, after a message
     struct LvLater *next;
 } LvLater;
 
@@ -151,7 +152,8 @@ typedef struct LvLater {
 void lv_later_add(LvDevice *dev, LvLater *l);
 void lv_later_remove(LvDevice *dev, LvLater *l);
 
-/** Make what w, a tensor with LV_FIXED_LATER or rows of one, lies in. 0 or a code. */
+/** Make what w, a tensor with LV_FIXED_LATER or rows of one, lies in, or look at what w, one
+ *  with LV_FIXED_MAPPED, lies in. 0 or a code, after a message. */
 int lv_later_make(const LvDevice *dev, const LvTensor *w);
 
 /** Let what w lies in be gone again. */

@@ -55,3 +55,49 @@ int lv_to_f32(float *dst, const void *src, LvDtype dtype, size_t n)
         return lv_block_decode(dst, src, dtype, n);
     }
 }
+
+/* Magnitudes from `limit` on are looked for in pieces, so that the inner loops have no
+ * branch. */
+enum { PIECE = 4096 };
+
+static int has_beyond32(const uint8_t *p, uint32_t limit, size_t n)
+{
+    uint32_t found = 0, v;
+
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&v, p + 4 * i, sizeof(v));
+        found |= (v & 0x7FFFFFFF) >= limit;
+    }
+    return found != 0;
+}
+
+static int has_beyond16(const uint8_t *p, uint32_t limit, size_t n)
+{
+    uint16_t found = 0, most = (uint16_t)limit, v;
+
+    for (size_t i = 0; i < n; i++) {
+        memcpy(&v, p + 2 * i, sizeof(v));
+        found |= (v & 0x7FFF) >= most;
+    }
+    return found != 0;
+}
+
+size_t lv_find_nonfinite(const void *src, LvDtype dtype, LvDtype as, size_t n)
+{
+    const uint8_t *p = src;
+    size_t size = lv_dtype_size(dtype), end, i;
+    int (*has)(const uint8_t *p, uint32_t limit, size_t n) = has_beyond32;
+    uint32_t limit = as == LV_BF16 ? 0x7F7F8000 : 0x7F800000;
+
+    if (dtype != LV_F32 && dtype != LV_F16 && dtype != LV_BF16)
+        return n;
+    if (dtype != LV_F32) {
+        has   = has_beyond16;
+        limit = dtype == LV_F16 ? 0x7C00 : 0x7F80;
+    }
+    for (i = 0; i < n && !has(p + i * size, limit, LV_MIN(PIECE, n - i)); i += PIECE)
+        ;
+    for (end = LV_MIN(n, i + PIECE); i < end && !has(p + i * size, limit, 1); i++)
+        ;
+    return LV_MIN(i, n);
+}

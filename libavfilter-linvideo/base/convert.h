@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Elements of any type as f32.
+ * Elements of any type as f32, and those that are no finite numbers.
  * Floor F1 (base).
  */
 
@@ -18,5 +18,14 @@
  * @return 0 or LV_ERR_UNSUPPORTED when dtype is none of them; says nothing
  */
 int lv_to_f32(float *dst, const void *src, LvDtype dtype, size_t n);
+
+/**
+ * Index of the first of n elements that is NaN or infinite, or, with `as` LV_BF16, would
+ * be once it is rounded to bf16; n when there is none.
+ *
+ * @param dtype F32, F16 or BF16; for all others the answer is n
+ * @param src   need not be aligned
+ */
+size_t lv_find_nonfinite(const void *src, LvDtype dtype, LvDtype as, size_t n);
 
 #endif /* LINVIDEO_BASE_CONVERT_H */

@@ -164,15 +164,40 @@ static int place_blocks(LvWeights *w, LvStored *s, const char *name)
     return 0;
 }
 
+/* The largest number that a type of small numbers has. */
+static float largest(LvDtype dtype)
+{
+    return dtype == LV_F8_E4M3 ? 448 : dtype == LV_F8_E5M2 ? 57344 : 128;
+}
+
+/* Whether all that scale number i is for are zeros, of either sign. */
+static int are_zeros(const LvStored *s, size_t i)
+{
+    size_t rows = (size_t)rows_of(s->t), cols = (size_t)cols_of(s->t);
+    size_t per_row = (cols + (size_t)s->cols - 1) / (size_t)s->cols;
+    size_t top = i / per_row * (size_t)s->rows, left = i % per_row * (size_t)s->cols;
+    const uint8_t *p = s->t->data, mask = s->t->dtype == LV_I8 ? 0xFF : 0x7F;
+
+    for (size_t y = top; y < LV_MIN(rows, top + (size_t)s->rows); y++)
+        for (size_t x = left; x < LV_MIN(cols, left + (size_t)s->cols); x++)
+            if (p[y * cols + x] & mask)
+                return 0;
+    return 1;
+}
+
 static int check_scales(LvWeights *w, const LvStored *s)
 {
+    size_t size = lv_dtype_size(s->scale->dtype);
     float x;
 
     for (size_t i = 0; i < s->scale->numel; i++) {
-        size_t size = lv_dtype_size(s->scale->dtype);
         lv_to_f32(&x, (const char *)s->scale->data + i * size, s->scale->dtype, 1);
         if (!isfinite(x))
             return fail(w, s->scale->name, "is not finite");
+        if (!isfinite(x * largest(s->t->dtype)))
+            return fail(w, s->scale->name, "is so large that scaled values overflow");
+        if (x == 0 && !are_zeros(s, i))
+            return fail(w, s->scale->name, "is 0 where its tensor holds values");
     }
     return 0;
 }
@@ -251,16 +276,26 @@ static void multiply(float *dst, const LvStored *s)
         }
 }
 
+int lv_stored_fail(const LvFileTensor *t, size_t i, const char *file, const LvMsg *msg)
+{
+    size_t cols = (size_t)LV_MAX(cols_of(t), 1);
+
+    if (t->rank < 2)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s: element %zu is not finite, or too large",
+                       file, t->name, i);
+    return lv_fail(msg, LV_ERR_MODEL, "%s: %s: row %zu holds a value that is not finite, or "
+                   "too large", file, t->name, i / cols);
+}
+
 int lv_stored_read(float *dst, const LvStored *s, const char *file, const LvMsg *msg)
 {
-    float sum = 0;
+    size_t n = s->t->numel, i;
 
-    lv_to_f32(dst, s->t->data, s->t->dtype, s->t->numel);
+    lv_to_f32(dst, s->t->data, s->t->dtype, n);
     if (s->scale)
         multiply(dst, s);
-    /* Times 0: infinities and NaN stay NaN, all else is 0. */
-    for (size_t i = 0; i < s->t->numel; i++)
-        sum += 0 * dst[i];
-    return sum == 0 ? 0 : lv_fail(msg, LV_ERR_MODEL, "%s: %s holds a value that is not "
-                                  "finite", file, s->t->name);
+    i = lv_find_nonfinite(dst, LV_F32, LV_F32, n);
+    if (i < n)
+        return lv_stored_fail(s->t, i + (size_t)s->first * (size_t)cols_of(s->t), file, msg);
+    return 0;
 }

@@ -25,6 +25,7 @@ typedef struct LvStored {
     const LvFileTensor *t;     ///< NULL: absent
     const LvFileTensor *scale; ///< NULL: none. One, or [out / rows, in / cols] of them
     int rows, cols;            ///< elements of t that a scale is for, either way
+    int64_t first;             ///< number of the row that t begins with
 } LvStored;
 
 /**
@@ -41,6 +42,9 @@ int lv_stored_has_type(const LvFileTensor *t);
 
 /** Whether its data are elements of a type that products read. */
 int lv_stored_is_plain(const LvStored *s);
+
+/** Element i of t is not finite: say so, with its row. @return LV_ERR_MODEL */
+int lv_stored_fail(const LvFileTensor *t, size_t i, const char *file, const LvMsg *msg);
 
 /** All elements, scaled. 0; LV_ERR_MODEL, after a message: one is not finite. */
 int lv_stored_read(float *dst, const LvStored *s, const char *file, const LvMsg *msg);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/convert.h"
 #include "base/half.h"
 #include "base/map.h"
 #include "model/lora.h"
@@ -36,12 +37,14 @@ typedef struct Bind {
     LvStored t;
 } Bind;
 
-/* A matrix that is made when it is packed. */
+/* A matrix that is made when it is packed, or one in the mapping that is looked at then. */
 typedef struct Late {
     LvLater later; /* first, so that an LvLater * is a Late * */
     struct LvWeights *w;
     Bind bind;
     LvTensor to;
+    int mapped;    /* 1: is only looked at */
+    int seen;      /* it was */
     struct Late *next;
 } Late;
 
@@ -159,7 +162,8 @@ void lv_weights_forget(LvWeights *w)
 static void free_late(LvWeights *w, Late *l)
 {
     lv_later_remove(w->dev, &l->later);
-    lv_pages_free(l->later.data, l->later.bytes);
+    if (!l->mapped)
+        lv_pages_free(l->later.data, l->later.bytes);
     free(l);
 }
 
@@ -213,8 +217,40 @@ static int alloc_host(LvWeights *w, void **p, size_t bytes)
     return 0;
 }
 
-/* Data in memory of the device, or of the host. */
-static int put_block(LvWeights *w, int host, const void *src, size_t bytes, void **data)
+/* The type that elements of a stored matrix are rounded to. */
+static LvDtype rounded(const LvWeights *w, const LvWeightRow *row)
+{
+    return row->flags & LV_W_EXACT || w->plain || w->from.params ? LV_F32 : w->from.wide;
+}
+
+/* Whether n elements of t from number `first` on, which lie at data, are finite. */
+static int check_finite(const LvWeights *w, const LvFileTensor *t, LvDtype as,
+                        const void *data, size_t first, size_t n)
+{
+    size_t i = lv_find_nonfinite(data, t->dtype, as, n);
+
+    return i == n ? 0 : lv_stored_fail(t, first + i, path_of(w), w->msg);
+}
+
+enum { PIECE = 16 << 20 };
+
+/* To the device piece by piece, each looked at while it is on its way. */
+static int upload_plain(LvWeights *w, void *dst, const LvFileTensor *t, LvDtype as)
+{
+    size_t size = lv_dtype_size(t->dtype), n;
+    int ret = 0;
+
+    for (size_t i = 0; i < t->size && ret >= 0; i += n) {
+        const char *src = (const char *)t->data + i;
+        n = LV_MIN(t->size - i, (size_t)PIECE);
+        if ((ret = check_finite(w, t, as, src, i / size, n / size)) >= 0)
+            ret = w->dev->fn->upload(w->dev, (char *)dst + i, src, n);
+    }
+    return ret;
+}
+
+/* Memory of the device, or of the host, that is freed with w. */
+static int new_block(LvWeights *w, int host, size_t bytes, void **data)
 {
     Block *b = calloc(1, sizeof(*b));
     int ret;
@@ -232,9 +268,19 @@ static int put_block(LvWeights *w, int host, const void *src, size_t bytes, void
     b->next   = w->blocks;
     w->blocks = b;
     *data     = b->data;
+    return 0;
+}
+
+/* Data in memory of the device, or of the host. */
+static int put_block(LvWeights *w, int host, const void *src, size_t bytes, void **data)
+{
+    int ret = new_block(w, host, bytes, data);
+
+    if (ret < 0)
+        return ret;
     if (!host)
-        return w->dev->fn->upload(w->dev, b->data, src, bytes);
-    memcpy(b->data, src, bytes);
+        return w->dev->fn->upload(w->dev, *data, src, bytes);
+    memcpy(*data, src, bytes);
     return 0;
 }
 
@@ -412,9 +458,15 @@ static float *read_turned(LvWeights *w, const Bind *b, const LvTensor *to, int *
 static float *decode(LvWeights *w, const Bind *b, const LvTensor *to, int *ret)
 {
     float *tmp = read_turned(w, b, to, ret);
+    size_t n   = lv_tensor_numel(to);
 
-    if (*ret >= 0 && to->dtype == LV_BF16)
-        narrow(tmp, lv_tensor_numel(to));
+    if (*ret < 0 || to->dtype != LV_BF16)
+        return tmp;
+    if (lv_find_nonfinite(tmp, LV_F32, LV_BF16, n) < n)
+        *ret = lv_fail(w->msg, LV_ERR_MODEL, "%s: %s holds a value that is too large for "
+                       "bf16; use precision f32", path_of(w), b->t.t->name);
+    else
+        narrow(tmp, n);
     return tmp;
 }
 
@@ -442,33 +494,72 @@ static int make_late(LvLater *later)
     return ret;
 }
 
-static int place_late(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
+/* Let the device call make() when it packs `bytes` at data. */
+static int add_late(LvWeights *w, const Bind *b, const LvTensor *to, void *data,
+                    int (*make)(LvLater *later))
 {
     Late *l = calloc(1, sizeof(*l));
 
     if (!l)
         return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
-    *l = (Late) { .later = { .bytes = lv_tensor_bytes(to), .make = make_late }, .w = w,
-                  .bind = *b, .to = *to, .next = w->late };
+    *l = (Late) { .later = { data, lv_tensor_bytes(to), make, NULL }, .w = w, .bind = *b,
+                  .to = *to, .mapped = make != make_late, .next = w->late };
     l->bind.symbols = NULL; /* the caller's */
-    l->later.data = *data = lv_pages_new(l->later.bytes);
-    if (!*data) {
-        free(l);
-        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes",
-                       lv_tensor_bytes(to));
-    }
     lv_later_add(w->dev, &l->later);
     w->late = l;
     return 0;
 }
 
-/* Data on the device as they are: in the mapping where that is possible. */
-static int place_plain(LvWeights *w, const LvFileTensor *t, int host, void **data)
+static int place_late(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
 {
+    size_t bytes = lv_tensor_bytes(to);
+    int ret;
+
+    if (!(*data = lv_pages_new(bytes)))
+        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", bytes);
+    if ((ret = add_late(w, b, to, *data, make_late)) < 0)
+        lv_pages_free(*data, bytes);
+    return ret;
+}
+
+/* A matrix in the mapping: just before it is packed its pages are read anyhow. */
+static int look(LvLater *later)
+{
+    Late *l = (void *)later;
+    const LvFileTensor *t = l->bind.t.t;
+
+    if (l->seen)
+        return 0;
+    l->seen = 1;
+    return check_finite(l->w, t, rounded(l->w, l->bind.row), t->data, 0, t->numel);
+}
+
+int lv_weights_check(const LvWeights *w)
+{
+    int ret = 0;
+
+    for (Late *l = w->late; l && ret >= 0; l = l->next)
+        if (l->mapped)
+            ret = look(&l->later);
+    return ret;
+}
+
+/* Data on the device as they are: in the mapping where that is possible. */
+static int place_plain(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
+{
+    const LvFileTensor *t = b->t.t;
+    LvDtype as = rounded(w, b->row);
+    int ret;
+
     *data = (void *)(uintptr_t)t->data;
     if (w->dev->host && (uintptr_t)t->data % lv_dtype_size(t->dtype) == 0)
-        return 0;
-    return put_block(w, host, t->data, t->size, data);
+        return add_late(w, b, to, *data, look);
+    if ((ret = new_block(w, to->streamed, t->size, data)) < 0)
+        return ret;
+    if (!to->streamed)
+        return upload_plain(w, *data, t, as);
+    memcpy(*data, t->data, t->size);
+    return check_finite(w, t, as, *data, 0, t->numel);
 }
 
 const LvFileTensor *lv_weights_take(LvWeights *w, const char *name)
@@ -544,7 +635,7 @@ static void count(LvWeights *w, const LvTensor *to)
 static int place(LvWeights *w, const Bind *b, LvTensor *to)
 {
     if (stays(w, b))
-        return place_plain(w, b->t.t, to->streamed, &to->data);
+        return place_plain(w, b, to, &to->data);
     return to->fixed == LV_FIXED_LATER ? place_late(w, b, to, &to->data)
                                        : place_decoded(w, b, to, &to->data);
 }
@@ -625,7 +716,7 @@ static int read_row(LvWeights *w, const LvStored *t, int32_t i, float *dst)
     size_t cols = (size_t)t->t->dim[1], bytes = t->t->size / (size_t)t->t->dim[0];
     size_t scale = t->scale ? lv_dtype_size(t->scale->dtype) : 0;
     LvFileTensor one = *t->t, at = { 0 };
-    LvStored row = { .t = &one, .rows = 1, .cols = (int)cols };
+    LvStored row = { .t = &one, .rows = 1, .cols = (int)cols, .first = i };
 
     if (i < 0 || i >= t->t->dim[0])
         return lv_fail(w->msg, LV_ERR(EINVAL), "%s: %s has no row %d", path_of(w),

@@ -151,6 +151,16 @@ void lv_weights_forget(LvWeights *w);
  *  not, and how many there are. */
 int lv_weights_finish(const LvWeights *w);
 
+/**
+ * Check that bound matrices which stay in the file's mapping are finite. Devices that pack
+ * have looked at what they packed: for all others this reads them.
+ *
+ * Everything else is checked as it is bound.
+ *
+ * @return 0; LV_ERR_MODEL, after a message that names file, tensor and row
+ */
+int lv_weights_check(const LvWeights *w);
+
 /** Let go of the pages of the files that bound tensors lie in; they come back when they
  *  are read again. */
 void lv_weights_drop(const LvWeights *w);

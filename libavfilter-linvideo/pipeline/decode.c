@@ -7,9 +7,11 @@
  * other.
  */
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/convert.h"
 #include "pipeline/session.h"
 
 /* A tile shares this part of its size with the next one. */
@@ -119,6 +121,9 @@ static int plan(LvSession *s, LvDecoder *d, int first)
     d->z   = lv_external(g, "z", LV_F32, 4, shape);
     d->rgb = trace(s, d, g, first);
     lv_output(g, d->rgb, "rgb");
+    d->energy = lv_external(g, "energy", LV_F32, 1, (const int[]) { 1 });
+    if (s->opt.on_device)
+        lv_sqsum(g, d->rgb, d->energy, 0);
     return lv_net_plan(&d->net, &g, s->dev);
 }
 
@@ -154,6 +159,7 @@ int lv_decode_build(LvSession *s)
             continue;
         lv_program_bind(d->net.prog, d->z, s->z);
         lv_program_bind(d->net.prog, d->rgb, s->rgb_dev);
+        lv_program_bind(d->net.prog, d->energy, s->energy_dev);
     }
     return ret;
 }
@@ -258,6 +264,42 @@ static int hook(void *opaque, const LvRecord *next, int index, int count)
     return atomic_load(&s->cancelled) ? LV_ERR_CANCELLED : 0;
 }
 
+/* Number within the clip of the first picture that comes next, and of those in rgb the one
+ * that it is: of the first latent frame only the last is taken. */
+static int first_picture(const LvSession *s, const LvDecoder *d, int *at)
+{
+    *at = s->latent_frame ? 0 : d->rgb.dim[0] - 1;
+    return s->latent_frame ? 1 + (s->latent_frame - 1) * s->decoder[LV_REST].rgb.dim[0] : 0;
+}
+
+static int fail_frame(const LvSession *s, const char *which, int frame)
+{
+    return lv_fail(s->msg, LV_ERR_MODEL, "%s: decoder: frame %d%s is not finite%s",
+                   s->files.path, frame, which,
+                   s->dtype == LV_F32 ? "" : "; precision f32 may keep it finite");
+}
+
+static int check_pictures(const LvSession *s, const LvDecoder *d)
+{
+    size_t n = 3 * (size_t)s->rows * (size_t)s->cols;
+    int at, frame = first_picture(s, d, &at);
+
+    for (; at < d->rgb.dim[0] && frame < s->cfg.video.frames; at++, frame++)
+        if (lv_find_nonfinite(s->rgb + (size_t)at * n, LV_F32, LV_F32, n) < n)
+            return fail_frame(s, "", frame);
+    return 0;
+}
+
+/* The same of pictures that stay on the device: their sum of squares tells. */
+static int check_energy(const LvSession *s, const LvDecoder *d)
+{
+    int at, frame = first_picture(s, d, &at);
+    float sum = 0;
+    int ret = s->dev->fn->download(s->dev, &sum, s->energy_dev, sizeof(sum));
+
+    return ret < 0 || isfinite(sum) ? ret : fail_frame(s, ", or one soon after it,", frame);
+}
+
 static int run_tile(LvSession *s, LvDecoder *d, int ty, int tx)
 {
     const LvDeviceFns *fn = s->dev->fn;
@@ -270,7 +312,7 @@ static int run_tile(LvSession *s, LvDecoder *d, int ty, int tx)
         (ret = lv_program_run(d->net.prog, hook, s)) < 0)
         return ret;
     if (s->opt.on_device)
-        return fn->paste(s->dev, &to);
+        return (ret = check_energy(s, d)) < 0 ? ret : fn->paste(s->dev, &to);
     if ((ret = fn->download(s->dev, s->rgb_tile, s->rgb_dev, lv_tensor_bytes(&d->rgb))) < 0)
         return ret;
     paste(&to);
@@ -286,8 +328,8 @@ int lv_decode_run(LvSession *s)
     for (int ty = 0; ty < s->tiles[0].nb; ty++)
         for (int tx = 0; tx < s->tiles[1].nb && ret >= 0; tx++)
             ret = run_tile(s, d, ty, tx);
-    if (ret >= 0 && s->opt.on_device)
-        ret = s->dev->fn->sync(s->dev);
+    if (ret >= 0)
+        ret = s->opt.on_device ? s->dev->fn->sync(s->dev) : check_pictures(s, d);
     if (ret < 0)
         return ret;
     s->rgb_frames = d->rgb.dim[0];

@@ -7,6 +7,8 @@
 
 #include "pipeline/session.h"
 
+#include "base/convert.h"
+
 int lv_denoise_plan(LvSession *s)
 {
     LvGraph *g = lv_graph_new(s->msg);
@@ -40,16 +42,32 @@ static int hook(void *opaque, const LvRecord *next, int index, int count)
                            p->branch * layers + p->layer, s->branches * layers);
 }
 
+/* Whether all values of a step are finite. */
+static int check_step(const LvSession *s, int step, const float *x, const char *what)
+{
+    size_t n = lv_tensor_numel(&s->velocity);
+    const char *hint = s->dtype == LV_F32 ? "" : "; precision f32 may keep them finite";
+
+    return lv_find_nonfinite(x, LV_F32, LV_F32, n) == n ? 0 :
+           lv_fail(s->msg, LV_ERR_MODEL, "%s: step %d of %d: %s are not finite%s",
+                   s->files.path, step + 1, s->cfg.video.steps, what, hint);
+}
+
 static int run_branch(LvSession *s, int step, int branch)
 {
+    static const char *const what[LV_BRANCHES] = {
+        "values of the network", "values of the network for the negative prompt",
+    };
     const LvDeviceFns *fn = s->dev->fn;
     size_t bytes = lv_tensor_bytes(&s->velocity);
     Position p = { s, step, branch, 0 };
     int ret;
 
     lv_text_bind(s, branch);
-    ret = lv_program_run(s->net.prog, hook, &p);
-    return ret < 0 ? ret : fn->download(s->dev, s->v[branch], s->velocity_dev, bytes);
+    if ((ret = lv_program_run(s->net.prog, hook, &p)) < 0 ||
+        (ret = fn->download(s->dev, s->v[branch], s->velocity_dev, bytes)) < 0)
+        return ret;
+    return check_step(s, step, s->v[branch], what[branch]);
 }
 
 static int run_step(LvSession *s, int step)
@@ -68,7 +86,7 @@ static int run_step(LvSession *s, int step)
     if (s->branches > 1)
         lv_guide(s->v[LV_COND], s->v[LV_UNCOND], n, s->cfg.video.guidance);
     lv_sampler_step(s->sampler, step, s->x, s->v[LV_COND]);
-    return 0;
+    return check_step(s, step, s->x, "latents");
 }
 
 int lv_denoise_run(LvSession *s)

@@ -281,6 +281,7 @@ static void lay_out_device(LvSession *s, Slab *slab)
     s->rope         = take(slab, lv_tensor_bytes(&s->in.rope));
     s->z            = take(slab, lv_tensor_bytes(&s->decoder[LV_REST].z));
     s->rgb_dev      = take(slab, lv_tensor_bytes(&s->decoder[LV_REST].rgb));
+    s->energy_dev   = take(slab, sizeof(*s->energy_dev));
     s->memory_dev   = take(slab, s->memory_bytes * (size_t)s->tiles[0].nb *
                                  (size_t)s->tiles[1].nb);
     if (s->opt.on_device)
@@ -533,7 +534,9 @@ static int build(LvSession *s)
         (ret = plan_networks(s)) < 0 || (ret = stream_weights(s)) < 0 ||
         (ret = lv_program_build(s->side.prog, s->arena)) < 0 ||
         (ret = lv_program_build(s->net.prog, s->arena)) < 0 ||
-        (ret = lv_decode_build(s)) < 0)
+        (ret = lv_decode_build(s)) < 0 ||
+        (ret = lv_weights_check(s->dit_weights)) < 0 ||
+        (ret = lv_weights_check(s->vae_weights)) < 0)
         return ret;
     lv_weights_drop(s->dit_weights);
     lv_weights_drop(s->vae_weights);

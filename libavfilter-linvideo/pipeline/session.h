@@ -105,6 +105,7 @@ enum { LV_MEMORIES = 64 };
 typedef struct LvDecoder {
     LvNet net;
     LvTensor z, rgb;               ///< of a tile
+    LvTensor energy;               ///< sum of squares of rgb, where that stays on the device
     LvTensor memory[LV_MEMORIES];  ///< state, of id LV_ID_NONE where it is not touched
     int nb;
 } LvDecoder;
@@ -150,6 +151,7 @@ typedef struct LvSession {
     float *x, *v[LV_BRANCHES]; ///< latents and velocities, host
     float *latent, *velocity_dev, *t, *rope; ///< device
     float *z, *rgb_dev;        ///< device
+    float *energy_dev;         ///< device; see LvDecoder
     char *memory_dev;          ///< device: state of the decoder, for each tile
     char *memory_zero;         ///< host: what it begins with
     size_t memory_bytes;       ///< of one tile

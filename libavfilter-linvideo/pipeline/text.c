@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/convert.h"
 #include "pipeline/session.h"
 
 enum { MAX_IDS = 4096 };
@@ -106,6 +107,8 @@ static int run_layer(LvSession *s, int layer, int nb, void *x_dev, void *y_dev)
                                           : lv_umt5_bind_block(&s->text, layer, w, prefix);
     if (ret >= 0)
         ret = run_bound(s, layer, nb, x_dev, y_dev);
+    if (ret >= 0)
+        ret = lv_weights_check(w);
     if (w)
         lv_weights_drop(w);
     lv_weights_free(&w);
@@ -140,6 +143,18 @@ static int run_encoder(LvSession *s, const LvPrompt *p, float *x, void *dev[2])
     return ret < 0 ? ret : s->dev->fn->download(s->dev, x, dev[(layers + 1) % 2], bytes);
 }
 
+static int check_features(const LvSession *s, const LvPrompt *p, const float *x)
+{
+    size_t cols = (size_t)s->cfg.text.dim, n = (size_t)p->nb * cols;
+    size_t i    = lv_find_nonfinite(x, LV_F32, LV_F32, n);
+
+    return i == n ? 0 :
+           lv_fail(s->msg, LV_ERR_MODEL, "%s: text encoder: features of piece %zu of the "
+                   "%sprompt are not finite%s", s->files.path, i / cols,
+                   p == &s->prompt[LV_UNCOND] ? "negative " : "",
+                   s->dtype == LV_F32 ? "" : "; precision f32 may keep them finite");
+}
+
 /* ids to features x[nb,dim]: from the cache, or by the encoder. */
 static int features(LvSession *s, const LvPrompt *p, float *x)
 {
@@ -154,6 +169,8 @@ static int features(LvSession *s, const LvPrompt *p, float *x)
         ret = lv_device_alloc(s->dev, &dev[i], bytes, "text");
     if (ret >= 0)
         ret = run_encoder(s, p, x, dev);
+    if (ret >= 0)
+        ret = check_features(s, p, x);
     for (int i = 0; i < 2; i++)
         fn->free(s->dev, dev[i]);
     if (ret >= 0)

@@ -213,7 +213,7 @@ int lv_cpu_build_conv(LvDevice *dev, const LvConvArgs *a, LvCall *call)
     if (ret < 0 || !a->w.fixed)
         return ret;
     p->packed = lv_conv_weight(cpu, &s, p->conv[0], LV_PACK_CONV, NULL);
-    return p->packed ? 0 : LV_ERR(ENOMEM);
+    return p->packed ? 0 : cpu->pack_error;
 }
 
 static int band_job(void *arg, int job, int thread)

@@ -140,7 +140,7 @@ int lv_cpu_build_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
         return ret;
     p->packed = lv_cpu_packed(cpu, &a->w, LV_PACK_CONV + LV_PACK_NB * a->x.dim[2], s.type,
                               (size_t)a->w.dim[0] * p->tap_bytes, pack_taps, &arg);
-    return p->packed ? 0 : LV_ERR(ENOMEM);
+    return p->packed ? 0 : cpu->pack_error;
 }
 
 /* Running */

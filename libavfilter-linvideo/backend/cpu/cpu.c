@@ -102,7 +102,7 @@ void lv_cpu_store(const LvCpu *cpu, int type, void *dst, float *row, size_t n, i
 static int pack(LvCpu *cpu, const LvTensor *w, void *dst,
                 int (*fill)(LvCpu *cpu, void *dst, void *arg), void *arg)
 {
-    int ret = w->fixed == LV_FIXED_LATER ? lv_later_make(&cpu->dev, w) : 0;
+    int ret = w->fixed == LV_FIXED ? 0 : lv_later_make(&cpu->dev, w);
 
     if (ret >= 0)
         ret = fill(cpu, dst, arg);
@@ -126,14 +126,15 @@ const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
     p = calloc(1, sizeof(*p));
     if (!p || !(p->data = lv_alloc(bytes))) {
         free(p);
-        lv_msg(cpu->dev.msg, LV_MSG_ERROR, "cpu: no %zu bytes for a weight", bytes);
+        cpu->pack_error = lv_fail(cpu->dev.msg, LV_ERR(ENOMEM),
+                                  "cpu: no %zu bytes for a weight", bytes);
         return NULL;
     }
     p->src   = w->data;
     p->kind  = kind;
     p->type  = type;
     p->bytes = bytes;
-    if (pack(cpu, w, p->data, fill, arg) < 0) {
+    if ((cpu->pack_error = pack(cpu, w, p->data, fill, arg)) < 0) {
         lv_free(p->data);
         free(p);
         return NULL;

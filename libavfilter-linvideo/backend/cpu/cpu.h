@@ -28,6 +28,7 @@ typedef struct LvCpu {
     char **slab;        ///< thread_bytes of each thread, LV_ALIGN-aligned
     size_t slab_bytes;
     LvPacked *packed;   ///< weights kept in another form, by address
+    int pack_error;     ///< code of the last lv_cpu_packed()
 } LvCpu;
 
 static inline LvCpu *lv_cpu(LvDevice *dev)
@@ -128,7 +129,8 @@ enum LvPackKind {
 
 /**
  * The kept form of weight w, made by the first call: a slab of `bytes` that fill()
- * writes. NULL when out of memory or when fill() failed (a message was put).
+ * writes. NULL, and the code in cpu->pack_error after a message, when out of memory, when
+ * the weight is not finite or when fill() failed.
  */
 const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
                           size_t bytes,

@@ -279,9 +279,9 @@ int lv_cpu_build_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
     if ((ret = build_products(cpu, p)) < 0)
         return ret;
     if (a->wq.fixed && !(p->wq = lv_maps_pack(&p->f, &a->wq, 0, NULL)))
-        return LV_ERR(ENOMEM);
+        return cpu->pack_error;
     if (a->wk.fixed && !(p->wk = lv_maps_pack(&p->f, &a->wk, 0, NULL)))
-        return LV_ERR(ENOMEM);
+        return cpu->pack_error;
     return 0;
 }
 

@@ -169,7 +169,7 @@ int lv_cpu_build_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *cal
     for (int i = 0; i < SIDES; i++)
         if (w[i]->fixed && (!(p->map[i] = lv_maps_pack(&p->f, w[i], 0, NULL)) ||
                             !(p->turned[i] = lv_maps_pack(&p->f, w[i], 1, NULL))))
-            return LV_ERR(ENOMEM);
+            return cpu->pack_error;
     return 0;
 }
 

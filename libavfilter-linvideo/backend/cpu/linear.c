@@ -184,7 +184,7 @@ static int build(LvCpu *cpu, const Product *p, LvCall *call)
     if (p->w->fixed && !(priv->packed = lv_cpu_packed(cpu, p->w, p->pack, p->x->dtype,
                                                       pack_size(cpu, p), pack_weight,
                                                       (void *)p)))
-        return LV_ERR(ENOMEM);
+        return cpu->pack_error;
     return 0;
 }
 

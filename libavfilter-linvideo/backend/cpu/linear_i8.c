@@ -220,7 +220,7 @@ int lv_cpu_build_linear_i8(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
     if (a->w.fixed && !(priv->packed = lv_cpu_packed(cpu, &a->w, LV_PACK_I8, LV_I8,
                                                      pack_of(cpu, a).bytes, pack_weight,
                                                      (void *)(uintptr_t)a)))
-        return LV_ERR(ENOMEM);
+        return cpu->pack_error;
     return 0;
 }
 
