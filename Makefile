@@ -49,7 +49,7 @@ OBJS-model = config.o dit.o entities.o files.o list.o lora.o params.o presets.o 
 
 OBJS-pipeline = budget.o cache.o decode.o deliver.o denoise.o noise.o sample.o session.o text.o
 
-OBJS-api = lib.o model.o params.o
+OBJS-api = lib.o model.o params.o prompt.o
 
 OBJS-train = autoencoder.o blob.o bundle.o caption.o codec.o color.o compare.o config.o distill.o evaluate.o \
              export.o feeder.o fake.o flow.o gates.o learn.o linearize.o maps.o prompts.o recipe.o states.o student.o trajectory.o   \

@@ -493,7 +493,7 @@ START_TEST(bad_prompt_files)
     const char *path = kit_path("prompt.txt");
 
     refused_prompt_file(path, -ENOENT, "prompt.txt: No such file");
-    refused_prompt_file(kit_folder(), -EINVAL, "not a regular file");
+    refused_prompt_file(kit_folder(), -EISDIR, "Is a directory");
     kit_write(path, "", 0);
     refused_prompt_file(path, -EINVAL, "the prompt is empty");
     kit_write(path, "\n", 1);

@@ -14,6 +14,7 @@
 
 #include "base/common.h"
 #include "base/philox.h"
+#include "model/config.h"
 #include "model/tokenizer.h"
 #include "train/caption.h"
 #include "train/codec.h"
@@ -203,6 +204,29 @@ static int has_word(const char *text, const char *word)
             return 1;
     return 0;
 }
+
+/* The list of words has all that captions have, each once, and fits into a model. */
+START_TEST(test_words_of_captions)
+{
+    char words[LV_MAX_WORDS] = " ", caption[LV_CAPTION_SIZE], word[64];
+    LvScene s;
+
+    ck_assert_int_gt(lv_caption_words(words + 1, sizeof(words) - 2), 0);
+    ck_assert_int_eq(lv_caption_words(caption, 10), -1);
+    strcat(words, " ");
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        lv_scene_draw(&s, 3, i, 0);
+        lv_caption_write(caption, sizeof(caption), &s, 3, i);
+        for (char *c = caption; *c; c++)
+            *c = isalpha((unsigned char)*c) ? (char)tolower((unsigned char)*c) : ' ';
+        for (char *c = strtok(caption, " "); c; c = strtok(NULL, " ")) {
+            snprintf(word, sizeof(word), " %s ", c);
+            ck_assert_msg(strstr(words, word), "no '%s' in: %s", word, words);
+            ck_assert_ptr_null(strstr(strstr(words, word) + 1, word));
+        }
+    }
+}
+END_TEST
 
 /* What people were told to type is made of words that captions have. */
 START_TEST(test_prompts)
@@ -676,6 +700,7 @@ static void add_making(Suite *suite)
     tcase_add_test(tc, test_palette);
     tc = add_case(suite, "captions");
     tcase_add_test(tc, test_captions);
+    tcase_add_test(tc, test_words_of_captions);
     tcase_add_test(tc, test_prompts);
     tc = add_case(suite, "pictures");
     tcase_add_loop_test(tc, test_antialiasing, 0, LV_SHAPE_NB);

@@ -8,6 +8,7 @@
 
 linvideo=$(absolute "${LINVIDEO:-build/linvideo}")
 models=$(absolute "$(dirname "$0")/model")
+samples=$(absolute "$(dirname "$0")/../samples")
 recipe=$(absolute "$(dirname "$0")/ref/tiny.json")
 LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$models}
 export LINVIDEO_MODEL_PATH
@@ -108,6 +109,15 @@ equal "y4m's first line" "$(head -n 1 c.y4m)" \
 printf '%s\n' "$prompt" >prompt.txt
 generate -q --prompt_file prompt.txt -o file.y4m
 equal "prompt from a file" "$(md5sum <file.y4m)" "$(md5sum <a.y4m)"
+equal "prompt from standard input" \
+    "$(echo "$prompt" | generate -q --prompt_file - -o - | md5sum)" "$(md5sum <a.y4m)"
+mkfifo fifo
+echo "$prompt" >fifo &
+equal "prompt from a named pipe" \
+    "$(generate -q --prompt_file=fifo -o - | md5sum)" "$(md5sum <a.y4m)"
+code=0
+timeout -s INT 2 "$linvideo" generate --prompt_file fifo -o never.y4m 2>/dev/null || code=$?
+equal "waiting for a pipe can be stopped" "$code" 124
 
 # Pipes
 
@@ -145,6 +155,35 @@ says "a frame that is not there" 2 '99 asked for, the video has 17' \
     generate --frame 99 -o b.png "$prompt"
 says "a pattern with two numbers" 2 'one %d' generate -o 'a%d%d.png' "$prompt"
 says "a pattern that is none" 2 'one %d' generate -o 'a%s.png' "$prompt"
+
+# What has no effect is said, once, and not where all is well
+
+warned() {
+    warned_name=$1 warned_lines=$2
+    shift 2
+    run generate -y --steps 4 --frames 1 -o warned.y4m --model "$samples/motion.safetensors" "$@"
+    said=$(echo "$said" | grep warning:)
+    equal "$warned_name" "$said" "$warned_lines"
+}
+warned "words the model does not know" \
+    "linvideo: warning: prompt: the model does not know: dragon, castle" \
+    "a red dragon over a castle, a dragon"
+warned "guidance 0" "linvideo: warning: guidance: 0 means the model's own; 1 turns guidance off" \
+    --guidance 0 "a red circle"
+warned "a negative prompt for nothing" \
+    "linvideo: warning: negative_prompt: it is not used with guidance 1, which is off" \
+    --negative_prompt "blue" "a red circle"
+warned "guidance of a few-step model" "$(printf '%s' 'linvideo: warning: guidance: 7; the model ' \
+    'is a few-step one, made for guidance 1: colours burn out, and it takes twice the time')" \
+    --guidance 7 "a red circle"
+warned "steps of a few-step model" \
+    "linvideo: warning: steps: 50; the model is a few-step one, made for 4" \
+    --steps 50 "a red circle"
+head -n 5 "$samples/prompts.txt" >known.txt
+while read -r line; do
+    warned "all known: $line" "" "$line"
+done <known.txt
+rm -f warned.y4m known.txt fifo
 
 # Wrong use
 

@@ -11,8 +11,9 @@
 
 #include "api/model.h"
 #include "api/params.h"
+#include "api/prompt.h"
 #include "base/common.h"
-#include "base/map.h"
+#include "base/locale.h"
 #include "linvideo/linvideo.h"
 #include "pipeline/session.h"
 
@@ -29,10 +30,11 @@ _Static_assert((int)LINVIDEO_SAMPLER_RENOISE == LV_SAMPLER_RENOISE &&
                (int)LINVIDEO_STAGE_DECODE == LV_STAGE_DECODE &&
                (int)LINVIDEO_LOG_DEBUG == LV_MSG_DEBUG, "values differ");
 
-enum { MAX_PROMPT = 64 * 1024, MAX_LORAS = 32 };
+enum { MAX_LORAS = 32 };
 
 struct LinvideoContext {
     LinvideoParams p;       /* callbacks and numbers; strings are not kept */
+    LvRelay relay;
     LvMsg msg;
     LvSession *session;
     char *prompt, *next_prompt; /* of the clip being made; of the next one */
@@ -45,6 +47,7 @@ struct LinvideoContext {
     char *lora_text;        /* while it is opened */
     LvLoraFile lora[MAX_LORAS];
     int nb_loras;
+    LvPromptSaid said;
 };
 
 unsigned linvideo_version(void)
@@ -79,55 +82,6 @@ const char *linvideo_strerror(int code)
 
 /* Opening */
 
-static int read_prompt(char **text, const char *path, const LvMsg *msg)
-{
-    LvMap map = { 0 };
-    int ret   = lv_map_open(&map, path, msg);
-    const char *data = map.size ? (const char *)map.data : "";
-
-    if (ret < 0)
-        return ret;
-    if (map.size > MAX_PROMPT)
-        ret = lv_fail(msg, LV_ERR(EINVAL), "prompt_file %s has %zu bytes, allowed is %d",
-                      path, map.size, MAX_PROMPT);
-    else if (memchr(data, 0, map.size))
-        ret = lv_fail(msg, LV_ERR(EINVAL), "prompt_file %s is no text: it holds a NUL "
-                      "byte", path);
-    else if (!(*text = strndup(data, map.size)))
-        ret = lv_fail(msg, LV_ERR(ENOMEM), "out of memory");
-    else if (map.size && (*text)[map.size - 1] == '\n')
-        (*text)[map.size - 1] = 0;
-    lv_map_close(&map);
-    return ret;
-}
-
-static int check_prompt(const char *prompt, const LvMsg *msg)
-{
-    if (!prompt[strspn(prompt, " \t\r\n\f\v")])
-        return lv_fail(msg, LV_ERR(EINVAL), "the prompt is empty; say what to show");
-    if (strlen(prompt) > MAX_PROMPT)
-        return lv_fail(msg, LV_ERR(EINVAL), "the prompt has %zu bytes, allowed is %d",
-                       strlen(prompt), MAX_PROMPT);
-    return 0;
-}
-
-static int get_prompt(LinvideoContext *c, const LinvideoParams *p)
-{
-    int has_file = p->prompt_file && *p->prompt_file, ret;
-
-    if (p->prompt && has_file)
-        return lv_fail(&c->msg, LV_ERR(EINVAL),
-                       "both prompt and prompt_file are given; give one of them");
-    if (!p->prompt && !has_file)
-        return lv_fail(&c->msg, LV_ERR(EINVAL),
-                       "no prompt; give prompt or prompt_file");
-    if (!has_file && !(c->prompt = strdup(p->prompt)))
-        return lv_fail(&c->msg, LV_ERR(ENOMEM), "out of memory");
-    if (has_file && (ret = read_prompt(&c->prompt, p->prompt_file, &c->msg)) < 0)
-        return ret;
-    return check_prompt(c->prompt, &c->msg);
-}
-
 static int draw_seed(LinvideoContext *c)
 {
     uint32_t seed;
@@ -151,8 +105,10 @@ static void relay_progress(void *opaque, const LvProgress *p)
         .step = p->step, .steps = p->steps, .layer = p->layer, .layers = p->layers,
         .fraction = p->fraction, .elapsed = lv_seconds() - c->clip_begun,
     };
+    locale_t ours = uselocale(c->relay.locale);
 
     c->p.progress(c->p.opaque, &out);
+    uselocale(ours);
 }
 
 /* "FILE[@WEIGHT]|..."; the text is cut up in place. */
@@ -224,11 +180,22 @@ static void set_name(LinvideoContext *c)
         *strrchr(c->name, '.') = 0;
 }
 
+enum { MAX_FRAMES = 1000000000 };
+
+/* Of a duration in microseconds, rounded up. Both products fit: params.c bounds the
+ * duration by 10^13 and the parts of the rate by 2^20. */
+static uint64_t frames_of(int64_t duration, int num, int den)
+{
+    uint64_t unit = 1000000 * (uint64_t)den;
+
+    return ((uint64_t)duration * (uint64_t)num + unit - 1) / unit;
+}
+
 /* Frames to deliver, once size and rate of the model are known. */
 static int count_frames(LinvideoContext *c)
 {
     const LvVideoConfig *v = &c->session->cfg.video;
-    double exact;
+    uint64_t frames;
 
     if (!c->p.rate_num) {
         c->p.rate_num = v->rate_num;
@@ -237,13 +204,25 @@ static int count_frames(LinvideoContext *c)
     c->frames = c->p.frames > 0 ? c->p.frames : v->frames;
     if (c->p.duration < 0)
         return 0;
-    exact = (double)c->p.duration * c->p.rate_num / (1e6 * c->p.rate_den);
-    if (exact > 1e9)
-        return lv_fail(&c->msg, LV_ERR(EINVAL), "duration of %.0f s at %d/%d is more "
-                       "than 1000000000 frames", c->p.duration / 1e6, c->p.rate_num,
-                       c->p.rate_den);
-    c->frames = (c->p.duration * c->p.rate_num + 1000000LL * c->p.rate_den - 1) /
-                (1000000LL * c->p.rate_den);
+    frames = frames_of(c->p.duration, c->p.rate_num, c->p.rate_den);
+    if (frames > MAX_FRAMES)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "duration: %.0f s at %d/%d are more "
+                       "than %d frames", c->p.duration / 1e6, c->p.rate_num,
+                       c->p.rate_den, MAX_FRAMES);
+    c->frames = (int64_t)frames;
+    return 0;
+}
+
+/* Say what of a text has no effect. 0, -EINVAL, -ENOMEM */
+static int warn(LinvideoContext *c, const char *option, const char *text)
+{
+    char *clean = text ? lv_prompt_clean(text, &c->msg) : NULL;
+
+    if (text && !clean)
+        return LV_ERR(errno);
+    if (clean)
+        lv_prompt_warn(&c->said, option, clean, c->session->cfg.text.words, &c->msg);
+    free(clean);
     return 0;
 }
 
@@ -257,31 +236,34 @@ static int open_context(LinvideoContext *c, const LinvideoParams *p)
     if (p->frames > 0 && p->duration > 0)
         return lv_fail(&c->msg, LV_ERR(EINVAL),
                        "both frames and duration are given; give one of them");
-    if ((ret = get_prompt(c, p)) < 0 || (ret = draw_seed(c)) < 0 ||
+    if ((ret = lv_prompt_read(&c->prompt, p, &c->msg)) < 0 || (ret = draw_seed(c)) < 0 ||
         (ret = lv_model_find(c->path, p->model, &c->msg)) < 0)
         return ret;
     set_name(c);
     if ((ret = split_loras(c, p)) < 0)
         return ret;
     opt = session_options(c, p);
-    if ((ret = lv_session_open(&c->session, &opt, &c->msg)) < 0)
+    if ((ret = lv_session_open(&c->session, &opt, &c->msg)) < 0 ||
+        (ret = count_frames(c)) < 0 || (ret = warn(c, "prompt", c->prompt)) < 0)
         return ret;
-    return count_frames(c);
+    return c->session->branches > 1 ? warn(c, "negative_prompt", p->negative_prompt) : 0;
 }
 
-int linvideo_open(LinvideoContext **out, const LinvideoParams *p)
+static int create(LinvideoContext **out, const LinvideoParams *p, locale_t callers)
 {
     LinvideoContext *c = *out = calloc(1, sizeof(*c));
-    const LvMsg msg = lv_params_msg(p, (void *)(uintptr_t)p);
+    const LvRelay relay = { p, callers };
+    const LvMsg msg = lv_params_msg(&relay);
     LinvideoParams *kept;
     int ret;
 
     if (!c)
         return lv_fail(&msg, LV_ERR(ENOMEM), "out of memory");
-    kept   = &c->p;
-    *kept  = *p;
-    c->msg = lv_params_msg(kept, kept);
-    ret    = open_context(c, p);
+    kept     = &c->p;
+    *kept    = *p;
+    c->relay = (LvRelay) { kept, callers };
+    c->msg   = lv_params_msg(&c->relay);
+    ret      = open_context(c, p);
     kept->model = kept->prompt = kept->prompt_file = kept->negative_prompt = NULL;
     kept->device = kept->lora = NULL;
     kept->cuda   = NULL;
@@ -289,6 +271,21 @@ int linvideo_open(LinvideoContext **out, const LinvideoParams *p)
     c->lora_text = NULL;
     if (ret < 0)
         linvideo_close(out);
+    return ret;
+}
+
+int linvideo_open(LinvideoContext **out, const LinvideoParams *p)
+{
+    LvLocale l;
+    int ret;
+
+    if (out)
+        *out = NULL;
+    if (!out || !p)
+        return LV_ERR(EINVAL);
+    lv_locale_enter(&l);
+    ret = create(out, p, l.before);
+    lv_locale_leave(&l);
     return ret;
 }
 
@@ -307,9 +304,13 @@ void linvideo_close(LinvideoContext **out)
 
 void linvideo_info(const LinvideoContext *c, LinvideoInfo *info)
 {
-    const LvSession *s = c->session;
-    const LvVideoConfig *v = &s->cfg.video;
+    const LvSession *s = c ? c->session : NULL;
+    const LvVideoConfig *v = s ? &s->cfg.video : NULL;
 
+    if (info)
+        *info = (LinvideoInfo) { .frames = 0 };
+    if (!info || !c)
+        return;
     *info = (LinvideoInfo) {
         .width = v->width, .height = v->height, .model_width = s->cols,
         .model_height = s->rows, .rate_num = c->p.rate_num, .rate_den = c->p.rate_den,
@@ -327,18 +328,19 @@ void linvideo_info(const LinvideoContext *c, LinvideoInfo *info)
     memcpy(info->seconds, s->seconds, sizeof(info->seconds));
 }
 
-int linvideo_set_prompt(LinvideoContext *c, const char *prompt)
+static int set_prompt(LinvideoContext *c, const char *prompt)
 {
     char *copy;
     int ret;
 
     if (!prompt)
         return lv_fail(&c->msg, LV_ERR(EINVAL), "no prompt");
-    if ((ret = check_prompt(prompt, &c->msg)) < 0)
+    if ((ret = lv_prompt_check(prompt, &c->msg)) < 0)
         return ret;
     if (!(copy = strdup(prompt)))
         return lv_fail(&c->msg, LV_ERR(ENOMEM), "out of memory");
-    if ((ret = lv_session_set_prompt(c->session, prompt)) < 0) {
+    if ((ret = warn(c, "prompt", prompt)) < 0 ||
+        (ret = lv_session_set_prompt(c->session, prompt)) < 0) {
         free(copy);
         return ret;
     }
@@ -347,7 +349,58 @@ int linvideo_set_prompt(LinvideoContext *c, const char *prompt)
     return 0;
 }
 
+/* Work in the C locale; callbacks have the caller's. */
+static void enter(LinvideoContext *c, LvLocale *l)
+{
+    lv_locale_enter(l);
+    c->relay.locale = l->before;
+}
+
+int linvideo_set_prompt(LinvideoContext *c, const char *prompt)
+{
+    LvLocale l;
+    int ret;
+
+    if (!c)
+        return LV_ERR(EINVAL);
+    enter(c, &l);
+    ret = set_prompt(c, prompt);
+    lv_locale_leave(&l);
+    return ret;
+}
+
 /* Frames */
+
+/* Bytes of a row; 0: the format has no such plane. */
+static ptrdiff_t row_bytes(enum LinvideoFormat format, int plane, int width)
+{
+    int pairs = (width + 1) / 2;
+
+    switch (format) {
+    case LINVIDEO_YUV420P: return plane ? pairs : width;
+    case LINVIDEO_NV12:    return plane == 0 ? width : plane == 1 ? 2 * pairs : 0;
+    case LINVIDEO_RGB24:   return plane ? 0 : 3 * width;
+    default:               return width;
+    }
+}
+
+static int check_planes(const LinvideoContext *c, const LinvideoFrame *f)
+{
+    int width = c->session->cfg.video.width;
+
+    if (!f)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "no frame");
+    for (int i = 0; i < LV_COUNT(f->data); i++) {
+        ptrdiff_t bytes = row_bytes(c->p.format, i, width), stride = f->stride[i];
+
+        if (bytes && !f->data[i])
+            return lv_fail(&c->msg, LV_ERR(EINVAL), "frame: plane %d is NULL", i);
+        if (stride < bytes && stride > -bytes)
+            return lv_fail(&c->msg, LV_ERR(EINVAL), "frame: stride of plane %d is %td, "
+                           "expected at least %td", i, stride, bytes);
+    }
+    return 0;
+}
 
 /* A clip begins: from here on it is the new prompt's. */
 static void begin_clip(LinvideoContext *c)
@@ -360,7 +413,7 @@ static void begin_clip(LinvideoContext *c)
     c->next_prompt = NULL;
 }
 
-int linvideo_next_frame(LinvideoContext *c, LinvideoFrame *f)
+static int next_frame(LinvideoContext *c, LinvideoFrame *f)
 {
     const LvVideoConfig *v = &c->session->cfg.video;
     LvPicture picture = { .width = v->width, .height = v->height,
@@ -370,6 +423,8 @@ int linvideo_next_frame(LinvideoContext *c, LinvideoFrame *f)
 
     if (c->failed < 0 || c->next == c->frames)
         return c->failed < 0 ? c->failed : LINVIDEO_EOF;
+    if ((ret = check_planes(c, f)) < 0)
+        return ret;
     if (c->next % v->frames == 0)
         begin_clip(c);
     if ((ret = lv_session_picture(c->session, &rgb, &f->clip)) < 0)
@@ -384,7 +439,21 @@ int linvideo_next_frame(LinvideoContext *c, LinvideoFrame *f)
     return 0;
 }
 
+int linvideo_next_frame(LinvideoContext *c, LinvideoFrame *f)
+{
+    LvLocale l;
+    int ret;
+
+    if (!c)
+        return LV_ERR(EINVAL);
+    enter(c, &l);
+    ret = next_frame(c, f);
+    lv_locale_leave(&l);
+    return ret;
+}
+
 void linvideo_cancel(LinvideoContext *c)
 {
-    lv_session_cancel(c->session);
+    if (c)
+        lv_session_cancel(c->session);
 }

@@ -30,7 +30,7 @@ static const LvOption options[] = {
     { "prompt", LV_OPT_STRING, AT(prompt), 0, 0, NEVER, NULL, "TEXT",
       "what to show" },
     { "prompt_file", LV_OPT_STRING, AT(prompt_file), 0, 0, NEVER, NULL, "FILE",
-      "file with the prompt" },
+      "file with the prompt, or a pipe; in the command - is standard input" },
     { "negative_prompt", LV_OPT_STRING, AT(negative_prompt), 0, 0, NEVER, NULL, "TEXT",
       "what not to show [the model's]" },
     { "lora", LV_OPT_STRING, AT(lora), 0, 0, NEVER, NULL, "FILE[@W]|...",
@@ -88,19 +88,23 @@ static const LvOption *find(const char *name)
 
 static void put(void *opaque, int level, const char *line)
 {
-    const LinvideoParams *p = opaque;
+    const LvRelay *r = opaque;
+    locale_t ours    = uselocale(r->locale);
 
-    p->log(p->opaque, (enum LinvideoLogLevel)level, line);
+    r->p->log(r->p->opaque, (enum LinvideoLogLevel)level, line);
+    uselocale(ours);
 }
 
-LvMsg lv_params_msg(const LinvideoParams *p, void *relay)
+LvMsg lv_params_msg(const LvRelay *r)
 {
-    return (LvMsg) { .put = p->log ? put : NULL, .opaque = relay,
-                     .level = LV_MAX((int)p->log_level, LV_MSG_ERROR) };
+    return (LvMsg) { .put = r->p->log ? put : NULL, .opaque = (void *)(uintptr_t)r,
+                     .level = LV_MAX((int)r->p->log_level, LV_MSG_ERROR) };
 }
 
 void linvideo_params_default(LinvideoParams *p)
 {
+    if (!p)
+        return;
     memset(p, 0, sizeof(*p));
     p->frames    = -1;
     p->duration  = -1;
@@ -123,7 +127,10 @@ static int out_of_range(const LvOption *o, double v, const LvMsg *msg)
 
 static int in_range(const LvOption *o, double v)
 {
-    return v == o->unset || (v >= o->min && v <= o->max);
+    /* the end of a range, as a float holds it, is in the range */
+    double min = o->kind == LV_OPT_FLOAT ? (float)o->min : o->min;
+
+    return v == o->unset || (v >= min && v <= o->max);
 }
 
 static int check_size(const LvOption *o, const int *wh, const LvMsg *msg)
@@ -203,21 +210,29 @@ static int parse_bytes(double *v, const char *text)
     return *end ? -1 : 0;
 }
 
+/* Microseconds in the unit that ends a duration; 0: it is none. */
+static double time_unit(const char *text)
+{
+    return !*text || !strcmp(text, "s") ? 1e6 : !strcmp(text, "ms") ? 1e3 :
+           !strcmp(text, "us") ? 1 : 0;
+}
+
 /* To microseconds; -1 stays what it is. */
 static int parse_duration(double *v, const char *text)
 {
-    double part;
+    double part, unit;
     const char *p = text;
     char *end;
 
     *v = 0;
     for (int i = 0; i < 3; i++) {
         part = strtod(p, &end);
+        unit = i && *end ? 0 : time_unit(end);
         if (end == p || !isfinite(part) || (i && part < 0))
             return -1;
         *v = *v * 60 + part;
-        if (!*end)
-            return (*v = *v == -1 ? -1 : rint(*v * 1e6), 0);
+        if (unit > 0)
+            return (*v = *v == -1 && !*end ? -1 : rint(*v * unit), 0);
         if (*end != ':')
             return -1;
         p = end + 1;
@@ -257,8 +272,11 @@ static int parse_rate(int *r, const char *text)
 {
     double v;
     char rest;
+    int parts = sscanf(text, "%9d/%9d%c", &r[0], &r[1], &rest);
 
-    if (sscanf(text, "%9d/%9d%c", &r[0], &r[1], &rest) == 2)
+    if (parts == 1 && sscanf(text, "%9d%c", &r[0], &rest) == 1)
+        r[1] = 1, parts = 2;
+    if (parts == 2)
         return r[0] > 0 && r[1] > 0 ? 0 : -1;
     if (parse_number(&v, text) < 0 || v < 0.001 || v > 1000)
         return -1;
@@ -318,6 +336,9 @@ static int set_scalar(const LvOption *o, void *field, const char *value,
         return bad_value(o, value, msg);
     if (!in_range(o, v))
         return out_of_range(o, v, msg);
+    if (!strcmp(o->name, "guidance") && v == o->unset)
+        lv_msg(msg, LV_MSG_WARNING, "guidance: 0 means the model's own; 1 turns "
+               "guidance off");
     store(o, field, v);
     return 0;
 }
@@ -339,14 +360,29 @@ static int set(const LvOption *o, void *field, const char *value, const LvMsg *m
     }
 }
 
-int linvideo_params_set(LinvideoParams *p, const char *name, const char *value)
+static int set_option(LinvideoParams *p, const char *name, const char *value,
+                      const LvMsg *msg)
 {
-    LvMsg msg = lv_params_msg(p, p);
     const LvOption *o;
 
     if (!name || !value)
-        return lv_fail(&msg, LV_ERR(EINVAL), "an option needs a name and a value");
+        return lv_fail(msg, LV_ERR(EINVAL), "an option needs a name and a value");
     if (!(o = find(name)))
-        return lv_fail(&msg, LV_ERR(EINVAL), "unknown option '%s'", name);
-    return set(o, (char *)p + o->offset, value, &msg);
+        return lv_fail(msg, LV_ERR(EINVAL), "unknown option '%s'", name);
+    return set(o, (char *)p + o->offset, value, msg);
+}
+
+int linvideo_params_set(LinvideoParams *p, const char *name, const char *value)
+{
+    LvLocale l;
+    LvMsg msg;
+    int ret;
+
+    if (!p)
+        return LV_ERR(EINVAL);
+    lv_locale_enter(&l);
+    msg = lv_params_msg(&(LvRelay) { p, l.before });
+    ret = set_option(p, name, value, &msg);
+    lv_locale_leave(&l);
+    return ret;
 }

@@ -9,6 +9,7 @@
 #ifndef LINVIDEO_API_PARAMS_H
 #define LINVIDEO_API_PARAMS_H
 
+#include "base/locale.h"
 #include "base/msg.h"
 #include "linvideo/linvideo.h"
 
@@ -41,7 +42,13 @@ const LvOption *lv_option_at(int i);
 /** Check every number of p against its row. 0 or -EINVAL with one message. */
 int lv_params_check(const LinvideoParams *p, const LvMsg *msg);
 
-/** Messages to p's callback. */
-LvMsg lv_params_msg(const LinvideoParams *p, void *relay);
+/** Whose callback messages go to, and the locale that it is called in. */
+typedef struct LvRelay {
+    const LinvideoParams *p;
+    locale_t locale;
+} LvRelay;
+
+/** Messages to the callback of r->p. */
+LvMsg lv_params_msg(const LvRelay *r);
 
 #endif /* LINVIDEO_API_PARAMS_H */

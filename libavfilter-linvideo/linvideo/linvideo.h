@@ -42,9 +42,18 @@
  * may be called from another. Different contexts are independent of each other.
  * The library has no global state, never exits, aborts or prints.
  *
+ * fork(): a child can go on with a context that computes on the CPU, with one thread
+ * and to the same frames, and can close it. With one of a GPU it can do no more than
+ * close it.
+ *
+ * Locale: numbers are read and printed with a point, whatever setlocale() was told.
+ * Callbacks are called in the locale of the function's caller.
+ *
  * Errors: every function that can fail returns 0 or a negative code, after
  * exactly one message of level LINVIDEO_LOG_ERROR to the log callback; the end of
- * the video and a cancelled call put none.
+ * the video and a cancelled call put none. NULL for an argument gives -EINVAL (with no
+ * message where there is no context and no callback); functions without a result
+ * ignore it.
  */
 
 #ifndef LINVIDEO_LINVIDEO_H
@@ -272,8 +281,8 @@ LINVIDEO_API void linvideo_params_default(LinvideoParams *p);
 /**
  * Set one option from text, as a command line or a filter has it: every member
  * above but cuda by its name, and "size" (WxH) for width and height, "rate" (24,
- * 24000/1001) for the two of the rate; "duration" is in seconds (fractions allowed)
- * or hh:mm:ss, "memory_limit" in bytes, or with K, M, G.
+ * 24000/1001) for the two of the rate; "duration" is in seconds (fractions allowed),
+ * with ms or us after it in these, or hh:mm:ss, "memory_limit" in bytes, or with K, M, G.
  * Strings are not copied: value must live until linvideo_open() has returned.
  * The log callback in p tells what is wrong.
  *
@@ -291,7 +300,8 @@ LINVIDEO_API int linvideo_params_set(LinvideoParams *p, const char *name,
  */
 LINVIDEO_API int linvideo_open(LinvideoContext **out, const LinvideoParams *p);
 
-/** Tell what c makes. Cheap; legal at any time after opening. */
+/** Tell what c makes. Cheap; legal at any time after opening. All zero for a c of
+ *  NULL. */
 LINVIDEO_API void linvideo_info(const LinvideoContext *c, LinvideoInfo *info);
 
 /**
@@ -306,8 +316,9 @@ LINVIDEO_API int linvideo_set_prompt(LinvideoContext *c, const char *prompt);
  * takes as long as sampling the clip; the others decode. The frame is complete when
  * this returns, in memory of a CUDA device too. The same bytes in either memory.
  *
- * @return 0; LINVIDEO_EOF when all were delivered; LINVIDEO_ERR_CANCELLED; an
- *         error, after which only linvideo_close() is of use
+ * @return 0; LINVIDEO_EOF when all were delivered; LINVIDEO_ERR_CANCELLED; -EINVAL
+ *         for a plane that is NULL or a stride shorter than a row, before anything is
+ *         made; another error, after which only linvideo_close() is of use
  */
 LINVIDEO_API int linvideo_next_frame(LinvideoContext *c, LinvideoFrame *frame);
 

@@ -39,6 +39,7 @@ static const LvConfigRow rows[] = {
     { "text",  "num_buckets",  INT,  AT(text.buckets),      4, 1024,    32 },
     { "text",  "max_distance", INT,  AT(text.max_distance), 2, 4096,    128 },
     { "text",  "eps",          REAL, AT(text.eps),          1e-12, 0.1, 1e-6 },
+    { "text",  "words",        NAME, AT(text.words),        0, LV_MAX_WORDS, 0 },
     { "vae",   "latent_channels", INT, AT(vae.channels),    1, LV_MAX_CHANNELS, NAN },
     { "vae",   "kind",         INT,  AT(vae.kind),          0, LV_VAE_WAN, 0 },
     { "vae",   "width",        INT,  AT(vae.width),         0, 4096,    0 },

@@ -15,7 +15,7 @@
 
 #include "base/safetensors.h"
 
-enum { LV_MAX_LAYERS = 128, LV_MAX_CHANNELS = 64 };
+enum { LV_MAX_LAYERS = 128, LV_MAX_CHANNELS = 64, LV_MAX_WORDS = 4096 };
 
 /** Kinds of self-attention. MIXED: r softmax + (1 - r) linear. */
 enum LvAttnKind { LV_ATTN_SOFTMAX, LV_ATTN_LINEAR, LV_ATTN_MIXED, LV_ATTN_NB };
@@ -40,6 +40,8 @@ typedef struct LvUmt5Config {
     int vocab, dim, dim_attn, dim_ffn, heads, layers;
     int buckets, max_distance; ///< of the relative position bias
     float eps;
+    char words[LV_MAX_WORDS];  ///< all that its captions had, in lower case, with spaces
+                               ///< between; "": not told
 } LvUmt5Config;
 
 /** Kinds of autoencoders. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/philox.h"
 #include "pipeline/deliver.h"
@@ -22,6 +23,9 @@ int lv_net_plan(LvNet *net, LvGraph **g, LvDevice *dev)
 }
 
 /* Opening */
+
+/** Steps of the slowest models that count as few-step ones. */
+enum { FEW_STEPS = 16 };
 
 static const char *path_of(const LvSession *s)
 {
@@ -164,9 +168,27 @@ static int plan_networks(LvSession *s)
     return lv_decode_plan(s);
 }
 
+/* What is given and has no effect, or is far from what a few-step model was made for. */
+static void warn_settings(const LvSession *s, const LvVideoConfig *own)
+{
+    const LvVideoConfig *v = &s->cfg.video;
+    int few_steps = own->guidance <= 1 && own->steps <= FEW_STEPS;
+
+    if (v->guidance <= 1 && s->opt.negative && *s->opt.negative)
+        lv_msg(s->msg, LV_MSG_WARNING, "negative_prompt: it is not used with guidance 1, "
+               "which is off");
+    if (few_steps && v->guidance > 1)
+        lv_msg(s->msg, LV_MSG_WARNING, "guidance: %g; the model is a few-step one, made for "
+               "guidance 1: colours burn out, and it takes twice the time", v->guidance);
+    if (few_steps && (v->steps > 2 * own->steps || 2 * v->steps < own->steps))
+        lv_msg(s->msg, LV_MSG_WARNING, "steps: %d; the model is a few-step one, made for %d",
+               v->steps, own->steps);
+}
+
 static int choose_sampler(LvSession *s)
 {
     LvVideoConfig *v = &s->cfg.video;
+    LvVideoConfig own = *v;
     int named = lv_sampler_by_name(v->sampler);
 
     if (named <= LV_SAMPLER_AUTO)
@@ -177,6 +199,7 @@ static int choose_sampler(LvSession *s)
     v->shift        = s->opt.shift ? s->opt.shift : v->shift;
     v->guidance     = s->opt.guidance ? s->opt.guidance : v->guidance;
     s->branches     = v->guidance > 1 ? 2 : 1;
+    warn_settings(s, &own);
     return 0;
 }
 
@@ -389,6 +412,7 @@ int lv_session_open(LvSession **out, const LvSessionOptions *opt, const LvMsg *m
         return lv_fail(msg, LV_ERR(ENOMEM), "out of memory");
     s->msg = msg;
     s->opt = *opt;
+    s->process = getpid();
     ret    = open_all(s);
     s->opt.model = s->opt.prompt = s->opt.negative = s->opt.device = s->opt.isa = NULL;
     s->opt.loras = NULL;
@@ -398,10 +422,18 @@ int lv_session_open(LvSession **out, const LvSessionOptions *opt, const LvMsg *m
     return ret;
 }
 
+/* A child of fork() has the host's memory, but nothing of a GPU. */
+static int is_lost(const LvSession *s)
+{
+    return s->dev && strcmp(s->dev->fn->name, "cpu") && s->process != getpid();
+}
+
 void lv_session_close(LvSession **out)
 {
     LvSession *s = *out;
 
+    if (s && is_lost(s))
+        *out = s = NULL;
     if (!s)
         return;
     lv_program_free(&s->net.prog);
@@ -587,6 +619,9 @@ int lv_session_picture(LvSession *s, const float **rgb, int64_t *clip)
 
     if (atomic_load(&s->cancelled))
         return LV_ERR_CANCELLED;
+    if (is_lost(s))
+        return lv_fail(s->msg, LV_ERR_DEVICE, "%s: a child of fork() cannot use a GPU that "
+                       "its parent opened; open the context in the child", s->dev->about);
     if (s->in_clip && s->clip_next == s->cfg.video.frames) {
         s->in_clip = 0;
         s->clip++;

@@ -17,6 +17,7 @@
 #define LINVIDEO_PIPELINE_SESSION_H
 
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "base/picture.h"
 #include "graph/graph.h"
@@ -114,6 +115,7 @@ enum { LV_FIRST, LV_REST, LV_DECODERS };
 
 typedef struct LvSession {
     const LvMsg *msg;
+    pid_t process;             ///< that opened it: memory of a GPU is not a child's
     LvSessionOptions opt;      ///< strings are not kept
     LvFiles files;
     LvModelConfig cfg;         ///< video.* as chosen

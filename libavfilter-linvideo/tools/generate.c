@@ -226,6 +226,8 @@ static int set_option(Options *o, LvArgs *a)
         return -1;
     if (!strcmp(a->name, "format"))
         o->format_given = 1;
+    if (!strcmp(a->name, "prompt_file") && !strcmp(value, "-"))
+        value = "/dev/stdin";
     return linvideo_params_set(&o->params, a->name, value);
 }
 
@@ -479,7 +481,7 @@ static int output_frame(Output *out, const LvCanvas *p)
  * code runs inside a handler. */
 
 typedef struct Watch {
-    LinvideoContext *context;
+    _Atomic(LinvideoContext *) context; ///< NULL while it is opened
     sigset_t set, before;
     pthread_t thread;
     int running;
@@ -511,13 +513,14 @@ static void *wait_signal(void *opaque)
     w->caught = n;
     linvideo_cancel(w->context);
     pthread_sigmask(SIG_SETMASK, &w->before, NULL); /* the next one kills */
+    if (!w->context)
+        raise(n); /* nothing is written yet */
     for (;;)
         pause();
 }
 
-static void start_watch(Watch *w, LinvideoContext *context)
+static void start_watch(Watch *w)
 {
-    w->context = context;
     w->running = !pthread_create(&w->thread, NULL, wait_signal, w);
     if (!w->running)
         pthread_sigmask(SIG_SETMASK, &w->before, NULL);
@@ -643,10 +646,11 @@ int lv_cmd_generate(int argc, char **argv)
         return ret;
 
     block_signals(&watch);
+    start_watch(&watch);
     ret = linvideo_open(&c, &o.params);
+    watch.context = c;
     if (ret < 0)
         return exit_code(ret);
-    start_watch(&watch, c);
     ret = run(c, &o, &out, &progress);
     stop_watch(&watch);
     linvideo_close(&c);

@@ -9,6 +9,8 @@
 #include "train/caption.h"
 
 #include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/common.h"
@@ -329,4 +331,96 @@ void lv_caption_plain(char *buf, size_t size, const LvScene *s)
     Writer w = { .buf = buf, .room = size, .scene = s, .used = 4, .plain = 1 };
 
     write_caption(&w);
+}
+
+/* All words */
+
+enum { MAX_WORDS = 512 };
+
+typedef struct Words {
+    struct { const char *s; int n; } list[MAX_WORDS];
+    int nb;
+} Words;
+
+static int is_letter(char c)
+{
+    return c >= 'a' && c <= 'z';
+}
+
+static void add_word(Words *w, const char *s, int n)
+{
+    for (int i = 0; i < w->nb; i++)
+        if (w->list[i].n == n && !memcmp(w->list[i].s, s, (size_t)n))
+            return;
+    if (w->nb < MAX_WORDS) {
+        w->list[w->nb].s   = s;
+        w->list[w->nb++].n = n;
+    }
+}
+
+static void add_rule(Words *w, const char *rule)
+{
+    for (int n; rule && *rule; rule += n) {
+        n = *rule == '$' ? 2 : 1;
+        if (!is_letter(*rule))
+            continue;
+        for (n = 1; is_letter(rule[n]);)
+            n++;
+        add_word(w, rule, n);
+    }
+}
+
+static void add_rules(Words *w, const char *const *rules, int nb)
+{
+    for (int i = 0; i < nb; i++)
+        add_rule(w, rules[i]);
+}
+
+static void add_all(Words *w)
+{
+    add_rule(w, "a|an");
+    for (int i = 0; i < LV_COLOR_NB; i++)
+        add_rule(w, lv_color_name(i));
+    for (int i = 0; i < LV_SHAPE_NB; i++)
+        add_rule(w, lv_shape_name(i));
+#define ADD(table) add_rules(w, table, LV_COUNT(table))
+    ADD(more_shapes);
+    ADD(more_colors);
+    ADD(sizes);
+    ADD(moving);
+    ADD(moves);
+    ADD(adjectives);
+    ADD(backs);
+    ADD(sides);
+    ADD(material_rules);
+#undef ADD
+    add_rule(w, object_rule);
+    add_rule(w, adjective_rule);
+    add_rule(w, still_rule);
+    add_rule(w, short_rule);
+    add_rule(w, title_rule);
+}
+
+static int by_letters(const void *a, const void *b)
+{
+    const char *x = *(const char *const *)a, *y = *(const char *const *)b;
+
+    while (is_letter(*x) && *x == *y) {
+        x++;
+        y++;
+    }
+    return (is_letter(*x) ? *x : 0) - (is_letter(*y) ? *y : 0);
+}
+
+int lv_caption_words(char *buf, size_t size)
+{
+    Words w = { .nb = 0 };
+    size_t at = 0;
+
+    add_all(&w);
+    qsort(w.list, (size_t)w.nb, sizeof(*w.list), by_letters);
+    for (int i = 0; i < w.nb && at < size; i++)
+        at += (size_t)snprintf(buf + at, size - at, "%s%.*s", i ? " " : "", w.list[i].n,
+                               w.list[i].s);
+    return at < size ? (int)at : -1;
 }

@@ -33,4 +33,8 @@ void lv_caption_write(char *buf, size_t size, const LvScene *s, uint64_t seed,
  *  "a large red circle moving right on a blue background". */
 void lv_caption_plain(char *buf, size_t size, const LvScene *s);
 
+/** All words that captions have, in lower case, sorted, with spaces between.
+ *  @return bytes, or -1 when buf is too small */
+int lv_caption_words(char *buf, size_t size);
+
 #endif /* LINVIDEO_TRAIN_CAPTION_H */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/caption.h"
 #include "train/optimrows.h"
 
 #define AT(member) offsetof(LvTrainConfig, member)
@@ -169,10 +170,12 @@ static void put_floats(json_t *object, const char *key, const float *x, int n)
 char *lv_train_config_text(const LvTrainConfig *c, const float *mean, const float *std)
 {
     json_t *root = json_loads(c->text, 0, NULL), *vae = json_object_get(root, "vae");
-    char *text;
+    char *text, words[LV_MAX_WORDS];
 
     put_floats(vae, "latent_mean", mean, c->model.vae.channels);
     put_floats(vae, "latent_std", std, c->model.vae.channels);
+    if (lv_caption_words(words, sizeof(words)) >= 0)
+        json_object_set_new(json_object_get(root, "text"), "words", json_string(words));
     text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     json_decref(root);
     return text;

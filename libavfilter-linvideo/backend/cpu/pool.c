@@ -10,6 +10,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+#include "base/locale.h"
 
 /* Looks at the batch number before a thread goes to sleep: some 50 microseconds,
  * longer than the gap between two operations. */
@@ -24,6 +27,7 @@ typedef struct Worker {
 struct LvPool {
     Worker *worker;
     int workers;            /* threads besides the caller */
+    pid_t process;          /* that has them: a child of fork() has none */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     atomic_int sleepers, quit;
@@ -88,7 +92,9 @@ static void *work(void *arg)
     const Worker *w = arg;
     LvPool *p = w->pool;
     unsigned seen = 0;
+    LvLocale locale;
 
+    lv_locale_enter(&locale);
     /* oneDNN must not start threads of its own under ours. */
     omp_set_num_threads(1);
     while (!atomic_load(&p->quit)) {
@@ -99,6 +105,7 @@ static void *work(void *arg)
         seen = atomic_load(&p->batch);
         join_batch(p, w->number);
     }
+    lv_locale_leave(&locale);
     return NULL;
 }
 
@@ -123,6 +130,7 @@ LvPool *lv_pool_new(int threads)
 
     if (!p)
         return NULL;
+    p->process = getpid();
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
     p->worker = calloc((size_t)threads, sizeof(*p->worker));
@@ -132,12 +140,9 @@ LvPool *lv_pool_new(int threads)
     return p;
 }
 
-void lv_pool_free(LvPool **pool)
+/* Lock and threads; in a child of fork() they are of the parent. */
+static void stop(LvPool *p)
 {
-    LvPool *p = *pool;
-
-    if (!p)
-        return;
     atomic_store(&p->quit, 1);
     atomic_fetch_add(&p->batch, 1);
     wake_all(p);
@@ -145,6 +150,16 @@ void lv_pool_free(LvPool **pool)
         pthread_join(p->worker[i].id, NULL);
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->lock);
+}
+
+void lv_pool_free(LvPool **pool)
+{
+    LvPool *p = *pool;
+
+    if (!p)
+        return;
+    if (p->process == getpid())
+        stop(p);
     free(p->worker);
     free(p);
     *pool = NULL;
@@ -171,7 +186,7 @@ int lv_pool_run(LvPool *p, int (*fn)(void *arg, int job, int thread), void *arg,
                 int jobs)
 {
     int threads = omp_get_max_threads();
-    int alone   = jobs < 2 || !p->workers;
+    int alone   = jobs < 2 || !p->workers || p->process != getpid();
 
     p->fn   = fn;
     p->arg  = arg;
