@@ -139,6 +139,41 @@ fails "convert: not a network" 'no network|no safetensors' "$linvideo" convert "
 matches "inspect: a network alone" "$("$linvideo" inspect a/vae.safetensors)" \
     'vae .*names of the reference'
 
+# what names tell: a half of Wan2.2, distilled models, folders
+
+cp a/dit.safetensors a/wan2.2_t2v_low_noise_14B.safetensors
+only wan2.2_t2v_low_noise_14B.safetensors text.safetensors vae.safetensors
+fails "setup: a half of Wan2.2" 'low_noise_14B.safetensors: "wan2.2" in its name .*Wan2.2 A14B' \
+    "$linvideo" setup b
+fails "setup: a half that is named" 'one half of a Wan2.2' "$linvideo" setup \
+    --dit wan2.2_t2v_low_noise_14B.safetensors --preset wan2.1 b
+cp a/wan.json b/half.json
+sed -i 's/dit.safetensors/wan2.2_t2v_low_noise_14B.safetensors/' b/half.json
+fails "generate: a half in a manifest" 'one half of a Wan2.2' \
+    "$linvideo" generate --model b/half.json -y -o half.y4m cat
+fails "inspect: a half" 'one half of a Wan2.2' \
+    "$linvideo" inspect b/wan2.2_t2v_low_noise_14B.safetensors
+matches "convert: a half keeps its name" "$("$linvideo" convert \
+    a/wan2.2_t2v_low_noise_14B.safetensors b/half.safetensors 2>&1)" 'put high_noise or low_noise'
+rm -r b && mkdir -p b/lightx2v
+for file in supercmix.safetensors LongLive.safetensors my_rCM.safetensors; do
+    ln -s "$work/a/dit.safetensors" "b/$file"
+done
+ln -s "$work/a/text.safetensors" b
+ln -s "$work/a/vae.safetensors" b/lightx2v
+matches "setup: parts of words and folders tell nothing" \
+    "$("$linvideo" setup --dit supercmix.safetensors b)" 'unipc, 50 steps'
+matches "setup: what was guessed, and from what" \
+    "$("$linvideo" setup --dit my_rCM.safetensors b | tr '\n' ' ')" \
+    "my_rCM.safetensors: sampler rcm, 4 steps.*guessed from the word 'rCM' in its name; --preset none"
+matches "setup: --preset none" \
+    "$("$linvideo" setup --preset none --dit my_rCM.safetensors b)" 'unipc, 50 steps'
+fails "setup: a causal model" '"LongLive" in its name says .*causal' \
+    "$linvideo" setup --dit LongLive.safetensors b
+succeeds "setup: a causal model, a preset chosen" \
+    "$linvideo" setup --preset self-forcing --dit LongLive.safetensors b
+rm -r b && mkdir b
+
 # numbers that are not finite
 
 cp a/dit.safetensors a/nan.safetensors

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "model/names.h"
 #include "model/presets.h"
 
 enum { PATH_SIZE = 4096, LORAS_MAX = 32, MANIFEST_MAX = 1 << 20 };
@@ -143,6 +144,29 @@ static int open_part(const Manifest *m, const char *key, LvPart *part)
                               path, key);
 }
 
+/* The network is one that can be run as Wan2.1 is. */
+static int check_dit(const Manifest *m)
+{
+    const LvSource *src = m->f->dit.src;
+    LvHint h;
+
+    lv_hint(&h, src, lv_source_path(src), 0);
+    return lv_hint_check(&h, lv_source_path(src), json_object_get(m->root, "preset") != NULL,
+                         m->msg);
+}
+
+static int check_loras(const LvLoraFile *lora, int nb, const LvMsg *msg)
+{
+    int ret = 0;
+    LvHint h;
+
+    for (int i = 0; i < nb && ret >= 0; i++) {
+        lv_hint(&h, NULL, lora[i].path, 1);
+        ret = lv_hint_check(&h, lora[i].path, 1, msg);
+    }
+    return ret;
+}
+
 static int open_tokenizer(const Manifest *m)
 {
     const json_t *name = json_object_get(m->root, "tokenizer");
@@ -194,7 +218,8 @@ static int open_loras(const Manifest *m, const LvLoraFile *more, int nb_more)
         ret = read_lora(m, json_array_get(list, i), path[i], &all[i]);
     if (ret >= 0) {
         memcpy(all + nb, more, (size_t)nb_more * sizeof(*all));
-        if (nb + (size_t)nb_more)
+        ret = check_loras(all, (int)nb + nb_more, m->msg);
+        if (ret >= 0 && nb + (size_t)nb_more)
             ret = lv_loras_open(&m->f->loras, all, (int)nb + nb_more, m->msg);
     }
     free(path);
@@ -261,7 +286,7 @@ static int open_manifest(const Manifest *m, const LvLoraFile *loras, int nb_lora
 
     if ((ret = check_keys(m, NULL)) < 0 || (ret = check_keys(m, "video")) < 0 ||
         (ret = check_keys(m, "sampler")) < 0 || (ret = read_settings(m)) < 0 ||
-        (ret = open_part(m, "dit", &f->dit)) < 0 ||
+        (ret = open_part(m, "dit", &f->dit)) < 0 || (ret = check_dit(m)) < 0 ||
         (ret = open_part(m, "text", &f->text)) < 0 ||
         (ret = open_part(m, "vae", &f->vae)) < 0 ||
         (ret = open_tokenizer(m)) < 0 || (ret = read_sizes(m)) < 0 ||

@@ -12,7 +12,6 @@
 
 typedef struct LvPreset {
     const char *name;
-    const char *words[4];  ///< parts of names of files that tell it, in lower case
     const char *solver;    ///< see pipeline/sample.h
     int steps;
     float shift, guidance; ///< guidance 1: off
@@ -25,11 +24,8 @@ extern const char LV_WAN_NEGATIVE[];
 /** Row i of the table; NULL after the last. */
 const LvPreset *lv_preset_at(int i);
 
-/** By name; NULL when unknown. */
+/** By name; NULL when unknown. "none" is Wan2.1's own. */
 const LvPreset *lv_preset_find(const char *name);
-
-/** The preset that the name of a file tells; that of Wan2.1 itself when none. */
-const LvPreset *lv_preset_guess(const char *file);
 
 /** Set sampler, steps, shift, guidance; and size and rate, to those of Wan2.1. */
 void lv_preset_apply(LvVideoConfig *v, const LvPreset *p);

@@ -16,6 +16,7 @@
 #include "base/half.h"
 #include "base/quant.h"
 #include "model/files.h"
+#include "model/names.h"
 #include "model/list.h"
 #include "model/stored.h"
 
@@ -358,6 +359,18 @@ static int write_out(Convert *c)
 
 /* What is converted */
 
+/* What only names tell has to stay in the name. */
+static void warn_of_name(const Convert *c)
+{
+    LvHint in, out;
+
+    lv_hint(&in, c->src, c->in, 0);
+    lv_hint(&out, NULL, c->out, 0);
+    if (in.use == LV_USE_NONE && out.use != LV_USE_NONE)
+        lv_msg(&c->msg, LV_MSG_WARNING, "%s is %s; nothing in %s tells it: put high_noise or "
+               "low_noise in its name", c->in, in.what, c->out);
+}
+
 static int open_single(Convert *c)
 {
     int ret = lv_source_open(&c->src, c->in, &c->msg);
@@ -366,6 +379,8 @@ static int open_single(Convert *c)
     if (ret < 0)
         return ret;
     part = lv_part_find(c->src);
+    if (part.kind == LV_PART_DIT)
+        warn_of_name(c);
     ret  = part.kind == LV_PART_DIT ? lv_part_dit(&c->cfg.dit, &part, &c->msg)
          : part.kind == LV_PART_TEXT ? lv_part_text(&c->cfg.text, &part, &c->msg)
          : part.kind == LV_PART_WAN_VAE || part.kind == LV_PART_TAE

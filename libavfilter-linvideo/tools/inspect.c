@@ -15,6 +15,7 @@
 #include "api/model.h"
 #include "base/common.h"
 #include "model/files.h"
+#include "model/names.h"
 #include "pipeline/session.h"
 
 /* More than any machine has: planning is to succeed here. */
@@ -500,6 +501,17 @@ static void put_message(void *opaque, int level, const char *line)
     lv_tool_log(NULL, level, line);
 }
 
+/* What the name or the metadata tell of a network or LoRA that can't be run. */
+static int check_hint(const Report *r, const LvPart *part)
+{
+    LvHint h;
+
+    if (part->kind != LV_PART_DIT && part->kind != LV_PART_LORA)
+        return 0;
+    lv_hint(&h, r->single, r->path, part->kind == LV_PART_LORA);
+    return lv_hint_check(&h, r->path, 1, &r->msg);
+}
+
 static int print(Report *r)
 {
     if (r->graph)
@@ -513,7 +525,7 @@ static int print(Report *r)
         print_networks(r);
         if (r->tensors)
             print_tensors(r);
-        return 0;
+        return check_hint(r, &part);
     }
     print_config(r);
     print_files(r);

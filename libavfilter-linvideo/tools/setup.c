@@ -16,6 +16,7 @@
 
 #include "base/map.h"
 #include "model/files.h"
+#include "model/names.h"
 #include "model/presets.h"
 #include "model/spm.h"
 
@@ -32,6 +33,7 @@ typedef struct Found {
     int kind;        ///< Kind
     double bytes;
     int has_spm;     ///< a text encoder with its tokenizer
+    LvHint hint;     ///< DIT, LORA
     char why[256];   ///< BROKEN
     char about[96];
 } Found;
@@ -99,6 +101,8 @@ static void look_at_source(Setup *s, Found *f, const char *path)
                   lv_gguf_value(lv_source_gguf(src), "tokenizer.ggml.tokens"));
     if (part.kind != LV_PART_NONE && part.kind != LV_PART_LORA)
         describe(f, &part);
+    if (part.kind == LV_PART_DIT || part.kind == LV_PART_LORA)
+        lv_hint(&f->hint, src, path, part.kind == LV_PART_LORA);
     lv_source_close(&src);
 }
 
@@ -216,19 +220,37 @@ static const Found *pick_named(const Setup *s, const char *name)
     return NULL;
 }
 
-/* The only file of a kind; NULL after a message. */
+static void put_message(void *opaque, int level, const char *line)
+{
+    lv_tool_log(opaque, level, line);
+}
+
+static const LvMsg to_user = { put_message, NULL, LV_MSG_WARNING };
+
+/* Whether a network or LoRA can be run, with a message where not. */
+static int is_usable(const Setup *s, const Found *f)
+{
+    return lv_hint_check(&f->hint, f->path, s->preset != NULL, &to_user) >= 0;
+}
+
+/* The only file of a kind that can be run; NULL after a message. */
 static const Found *pick(const Setup *s, int kind, const char *option, const char *what)
 {
-    const Found *found = NULL;
+    const Found *found = NULL, *other = NULL;
     int nb = 0;
 
     for (int i = 0; i < s->nb; i++) {
-        nb   += s->file[i].kind == kind;
-        found = s->file[i].kind == kind ? &s->file[i] : found;
+        const Found *f = &s->file[i];
+        if (f->kind == kind && f->hint.use == LV_USE_NONE)
+            other = f;
+        nb   += f->kind == kind && f != other;
+        found = f->kind == kind && f != other ? f : found;
     }
     if (nb == 1)
         return found;
-    if (!nb)
+    if (!nb && other)
+        is_usable(s, other);
+    else if (!nb)
         lv_tool_fail(0, "no %s in %s", what, s->folder);
     else
         lv_tool_fail(0, "%d files hold a %s; say which with --%s NAME", nb, what, option);
@@ -251,16 +273,20 @@ static const Found *choose(const Setup *s, int part)
                                         "decoder" };
     int kind = part == 0 ? KIND_DIT : part == 1 ? KIND_TEXT
              : count(s, KIND_WAN_VAE) ? KIND_WAN_VAE : KIND_TAE;
+    const Found *found;
 
-    return s->chosen[part] ? pick_named(s, s->chosen[part])
-                           : pick(s, kind, options[part], what[part]);
+    found = s->chosen[part] ? pick_named(s, s->chosen[part])
+                            : pick(s, kind, options[part], what[part]);
+    return found && is_usable(s, found) ? found : NULL;
 }
 
 /* Writing */
 
-static json_t *loras_json(const Setup *s)
+/* The LoRAs, and the last of them that tells how to sample, or NULL. */
+static json_t *loras_json(const Setup *s, const Found **few_steps)
 {
     json_t *list = json_array();
+    const Found *hinted = NULL;
 
     for (int i = 0; i < s->loras; i++) {
         char name[PATH_SIZE];
@@ -270,31 +296,50 @@ static json_t *loras_json(const Setup *s)
 
         snprintf(name, sizeof(name), "%.*s", at ? (int)(at - s->lora[i]) : PATH_SIZE - 1,
                  s->lora[i]);
-        if (!(f = pick_named(s, name))) {
+        if (!(f = pick_named(s, name)) || !is_usable(s, f)) {
             json_decref(list);
             return NULL;
         }
+        hinted = f->hint.preset ? f : hinted;
         json_array_append_new(list, json_pack("{s:s, s:f}", "file", f->path, "weight",
                                               weight));
     }
+    *few_steps = hinted;
     return list;
 }
 
-/* Few-step LoRAs say more of how to sample than the network they change. */
-static const char *preset_for(const Setup *s, const Found *dit)
+/* What a file tells of how to sample, said to the user. */
+static const char *preset_of(const Setup *s, const Found *f)
 {
-    const LvPreset *p = lv_preset_guess(dit->path);
+    const LvPreset *p = f->hint.preset;
 
-    for (int i = 0; i < s->loras; i++)
-        if (lv_preset_guess(s->lora[i]) != lv_preset_at(0))
-            p = lv_preset_guess(s->lora[i]);
-    return s->preset ? s->preset : p->name;
+    if (s->preset)
+        return lv_preset_find(s->preset)->name;
+    if (!p)
+        return lv_preset_at(0)->name;
+    printf("\n%s: sampler %s, %d steps, shift %g, guidance %g:\n"
+           "guessed from the word '%s' in %s; --preset none turns it off\n", f->path, p->solver,
+           p->steps, (double)p->shift, (double)p->guidance, f->hint.word, f->hint.from);
+    return p->name;
+}
+
+/* Latents of tiny decoders: lighttaew2_1 takes plain ones. */
+static const char *latents_of(const Found *f)
+{
+    const char *slash = strrchr(f->path, '/'), *name = slash ? slash + 1 : f->path;
+    size_t n;
+    int plain = lv_find_word(name, "light", &n) || !strncmp(name, "lighttae", 8);
+
+    if (plain)
+        printf("\n%s: latents plain: guessed from the word 'light' in its name\n", f->path);
+    return plain ? "plain" : "normalised";
 }
 
 static json_t *manifest(const Setup *s)
 {
     const Found *part[3], *spm = NULL;
-    json_t *root, *loras = loras_json(s);
+    const Found *few_steps = NULL;
+    json_t *root, *loras = loras_json(s, &few_steps);
 
     for (int i = 0; i < 3; i++)
         if (!loras || !(part[i] = choose(s, i))) {
@@ -307,14 +352,14 @@ static json_t *manifest(const Setup *s)
         return NULL;
     }
     root = json_pack("{s:s, s:s, s:s, s:s}", "dit", part[0]->path, "text", part[1]->path,
-                     "vae", part[2]->path, "preset", preset_for(s, part[0]));
+                     "vae", part[2]->path, "preset",
+                     preset_of(s, few_steps ? few_steps : part[0]));
     if (spm)
         json_object_set_new(root, "tokenizer", json_string(spm->path));
     if (json_array_size(loras))
         json_object_set(root, "loras", loras);
     if (part[2]->kind == KIND_TAE)
-        json_object_set_new(root, "latents", json_string(strstr(part[2]->path, "light")
-                                                         ? "plain" : "normalised"));
+        json_object_set_new(root, "latents", json_string(latents_of(part[2])));
     json_decref(loras);
     return root;
 }
@@ -379,7 +424,8 @@ static void help(void)
          "  --dit, --text, --vae NAME\n"
          "                        which file to take, where there are several\n"
          "  --lora NAME[@WEIGHT]  a LoRA to add; may be given again\n"
-         "  --preset NAME         how to sample [as the files' names tell]:");
+         "  --preset NAME         how to sample [as metadata or names of the files tell];\n"
+         "                        none: as Wan2.1:");
     for (int i = 0; lv_preset_at(i); i++)
         printf("                          %-13s %s\n", lv_preset_at(i)->name,
                lv_preset_at(i)->about);

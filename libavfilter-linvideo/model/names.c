@@ -1,0 +1,239 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "model/names.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/map.h"
+#include "base/text.h"
+
+enum { NAME_SIZE = 256, PATH_SIZE = 4096, INDEX_MAX = 1 << 20 };
+
+#define HALF   "one half of a Wan2.2 A14B pair (high or low noise): the pair is not supported, " \
+               "and a half alone makes no whole clip"
+#define CAUSAL "attends over blocks of frames one after the other (causal), which is not done here"
+#define SPARSE "attends to parts of the tokens (sparse), which is not done here"
+
+/* The first row whose word is there counts. */
+static const struct {
+    const char *word;
+    const char *preset; /* name, or NULL */
+    int use;            /* of a network; LoRAs: only LV_USE_NONE counts */
+    const char *what;
+} words[] = {
+    { "wan22", NULL, LV_USE_NONE, HALF },
+    { "a14b", NULL, LV_USE_NONE, HALF },
+    { "highnoise", NULL, LV_USE_NONE, HALF },
+    { "lownoise", NULL, LV_USE_NONE, HALF },
+    { "longlive", "self-forcing", LV_USE_CHOSEN, CAUSAL },
+    { "krea", "self-forcing", LV_USE_CHOSEN, CAUSAL },
+    { "rollingforcing", "self-forcing", LV_USE_CHOSEN, CAUSAL },
+    { "rewardforcing", "self-forcing", LV_USE_CHOSEN, CAUSAL },
+    { "causalforcing", "self-forcing", LV_USE_CHOSEN, CAUSAL },
+    { "selfforcing", "self-forcing", LV_USE_CHOSEN, CAUSAL },
+    { "causvid", "causvid", LV_USE_CHOSEN, CAUSAL },
+    { "autoregressive", NULL, LV_USE_CHOSEN, CAUSAL },
+    { "causal", NULL, LV_USE_CHOSEN, CAUSAL },
+    { "fastwan", "fastwan", LV_USE_ANY, NULL },
+    { "vsa", NULL, LV_USE_CHOSEN, SPARSE },
+    { "sla", NULL, LV_USE_CHOSEN, SPARSE },
+    { "accvideo", "accvideo", LV_USE_ANY, NULL },
+    { "accvid", "accvideo", LV_USE_ANY, NULL },
+    { "fusionx", "fusionx", LV_USE_ANY, NULL },
+    { "rcm", "rcm", LV_USE_ANY, NULL },
+    { "turbowan", "rcm", LV_USE_ANY, NULL },
+    { "turbodiffusion", "rcm", LV_USE_ANY, NULL },
+    { "lightx2v", "lightx2v", LV_USE_ANY, NULL },
+    { "stepdistill", "lightx2v", LV_USE_ANY, NULL },
+    { "lightning", "lightx2v", LV_USE_ANY, NULL },
+    { "4step", "lightx2v", LV_USE_ANY, NULL },
+    { "4steps", "lightx2v", LV_USE_ANY, NULL },
+};
+
+/* Metadata that tell which model it is. */
+static const char *const keys[] = {
+    "modelspec.architecture", "modelspec.title", "ss_base_model_version", "base_model",
+    "general.name", "general.basename", "general.finetune",
+};
+
+/* Words */
+
+static int kind_of(char c)
+{
+    return isdigit((unsigned char)c) ? 1 : isupper((unsigned char)c) ? 2 :
+           islower((unsigned char)c) ? 3 : 0;
+}
+
+/* Whether a word may begin or end before text[i]. */
+static int is_edge(const char *text, size_t i)
+{
+    int before = i ? kind_of(text[i - 1]) : 0, at = kind_of(text[i]);
+
+    if (before == 2 && at == 3) /* "Ab"; but "WANFusion" is cut before the F */
+        return 0;
+    if (before == 2 && at == 2)
+        return kind_of(text[i + 1]) == 3;
+    return before != at || !at;
+}
+
+/* Length of the word at the beginning of text, or 0. */
+static size_t match(const char *text, size_t at, const char *word)
+{
+    size_t i = at;
+
+    for (; *word; i++) {
+        if (!text[i] || (i == at && !kind_of(text[i])))
+            return 0;
+        if (!kind_of(text[i]))
+            continue;
+        if (tolower((unsigned char)text[i]) != *word++)
+            return 0;
+    }
+    return is_edge(text, i) ? i - at : 0;
+}
+
+const char *lv_find_word(const char *text, const char *word, size_t *n)
+{
+    for (size_t i = 0; text[i]; i++)
+        if (is_edge(text, i) && (*n = match(text, i, word)))
+            return text + i;
+    return NULL;
+}
+
+/* Looking */
+
+static void note(LvHint *h, int row, const char *word, size_t n, const char *from, int lora)
+{
+    int none = words[row].use == LV_USE_NONE;
+
+    h->preset = words[row].preset ? lv_preset_find(words[row].preset) : NULL;
+    h->use    = none || !lora ? words[row].use : LV_USE_ANY;
+    h->what   = words[row].what;
+    snprintf(h->word, sizeof(h->word), "%.*s", (int)n, word);
+    snprintf(h->from, sizeof(h->from), "%s", from);
+}
+
+/* Whether a text tells anything. */
+static int look(LvHint *h, const char *text, const char *from, int lora)
+{
+    const char *at;
+    size_t n;
+
+    for (int i = 0; i < LV_COUNT(words); i++)
+        if ((at = lv_find_word(text, words[i].word, &n))) {
+            note(h, i, at, n, from, lora);
+            return 1;
+        }
+    return 0;
+}
+
+static int value_of(char text[NAME_SIZE], const LvSource *src, const char *key)
+{
+    const LvGguf *g      = lv_source_gguf(src);
+    const char *plain    = lv_source_meta(src, key);
+    const LvGgufValue *v = g ? lv_gguf_value(g, key) : NULL;
+
+    if (plain) {
+        snprintf(text, NAME_SIZE, "%s", plain);
+        return 1;
+    }
+    if (v && v->type == LV_GGUF_STRING && !v->is_array) {
+        const uint8_t *at = v->at;
+        LvGgufString s    = lv_gguf_string(&at);
+        snprintf(text, NAME_SIZE, "%.*s", (int)LV_MIN(s.n, (size_t)NAME_SIZE - 1), s.s);
+        return 1;
+    }
+    return 0;
+}
+
+/* Metadata beat names: those that say Wan2.1 end the search. */
+static int look_at_metadata(LvHint *h, const LvSource *src, int lora)
+{
+    char text[NAME_SIZE], from[64];
+    int plain = 0;
+    size_t n;
+
+    for (int i = 0; i < LV_COUNT(keys); i++) {
+        if (!value_of(text, src, keys[i]))
+            continue;
+        snprintf(from, sizeof(from), "its metadata %s", keys[i]);
+        if (look(h, text, from, lora))
+            return 1;
+        plain = plain || lv_find_word(text, "wan21", &n);
+    }
+    return plain;
+}
+
+/* Names that tools give to any network. */
+static int says_nothing(const char *name)
+{
+    return !strncmp(name, "diffusion_pytorch_model", 23) || !strncmp(name, "model.", 6) ||
+           !strncmp(name, "model-", 6) || !strncmp(name, "pytorch_model", 13) ||
+           !strncmp(name, "causal_model", 12);
+}
+
+/* Names of folders that Wan2.2 is kept in, and what diffusers' index says of it. */
+static void look_at_folder(LvHint *h, const char *path, size_t n, int lora)
+{
+    static const char *const signs[] = { "boundary_ratio", "transformer_2" };
+    char folder[PATH_SIZE], index[PATH_SIZE + 32];
+    const char *slash;
+    json_t *root;
+    LvMap map;
+
+    snprintf(folder, sizeof(folder), "%.*s", (int)LV_MIN(n, (size_t)PATH_SIZE - 1), path);
+    slash = strrchr(folder, '/');
+    look(h, slash ? slash + 1 : folder, "the name of its folder", lora);
+    if (!strcmp(slash ? slash + 1 : folder, "transformer_2"))
+        note(h, 0, "transformer_2", 13, "the name of its folder", lora);
+    if (h->use == LV_USE_NONE)
+        return;
+    *h = (LvHint) { .word = "" };
+    snprintf(index, sizeof(index), "%.*s/model_index.json",
+             slash ? (int)(slash - folder) : 1, slash ? folder : ".");
+    if (lv_map_open(&map, index, NULL) < 0)
+        return;
+    root = map.size <= INDEX_MAX ? json_loadb((const char *)map.data, map.size, 0, NULL) : NULL;
+    for (int i = 0; i < LV_COUNT(signs); i++) {
+        const json_t *v = json_object_get(root, signs[i]), *first = json_array_get(v, 0);
+        if (v && !json_is_null(v) && !(json_is_array(v) && json_is_null(first)))
+            note(h, 0, signs[i], strlen(signs[i]), "model_index.json beside it", lora);
+    }
+    json_decref(root);
+    lv_map_close(&map);
+}
+
+void lv_hint(LvHint *h, const LvSource *src, const char *path, int lora)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+
+    *h = (LvHint) { .word = "" };
+    if (src && look_at_metadata(h, src, lora))
+        return;
+    if (look(h, name, "its name", lora))
+        return;
+    if (slash && says_nothing(name))
+        look_at_folder(h, path, (size_t)(slash - path), lora);
+}
+
+int lv_hint_check(const LvHint *h, const char *path, int chosen, const LvMsg *msg)
+{
+    char shown[LV_SHOW_SIZE];
+
+    lv_text_show(shown, h->word, strlen(h->word));
+    if (h->use == LV_USE_NONE)
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: \"%s\" in %s says: %s", path, shown,
+                       h->from, h->what);
+    if (h->use == LV_USE_CHOSEN && !chosen)
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: \"%s\" in %s says that it %s; naming a "
+                       "preset runs it all the same", path, shown, h->from, h->what);
+    if (h->use == LV_USE_CHOSEN)
+        lv_msg(msg, LV_MSG_WARNING, "%s: \"%s\" in %s says that it %s", path, shown, h->from,
+               h->what);
+    return 0;
+}
