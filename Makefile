@@ -44,8 +44,8 @@ OBJS-backend/cpu-$(HAVE_AVX512) += dsp_avx512.o
 
 OBJS-graph = dump.o grad.o plan.o run.o stream.o trace.o
 
-OBJS-model = config.o dit.o entities.o files.o list.o lora.o names.o params.o presets.o \
-             prompt.o recognise.o spm.o \
+OBJS-model = config.o dit.o entities.o files.o list.o lora.o lora_change.o names.o params.o \
+             presets.o prompt.o recognise.o spm.o \
              spm_gguf.o stored.o tae.o tokenizer.o umt5.o wan_vae.o weights.o
 
 OBJS-pipeline = budget.o cache.o decode.o deliver.o denoise.o noise.o sample.o session.o text.o

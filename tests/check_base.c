@@ -240,7 +240,7 @@ START_TEST(test_to_f32)
         ck_assert_msg(!memcmp(got, want, sizeof(want)), "from %s",
                       lv_dtype_name(source[i].dtype));
     }
-    ck_assert_int_eq(lv_to_f32(got, odd, LV_I32, 3), LV_ERR_UNSUPPORTED);
+    ck_assert_int_eq(lv_to_f32(got, odd, LV_BOOL, 3), LV_ERR_UNSUPPORTED);
     ck_assert_int_eq(lv_to_f32(got, odd, LV_Q8_0, 3), LV_ERR_UNSUPPORTED);
 }
 END_TEST

@@ -470,6 +470,15 @@ static const struct {
     { "lycoris_blocks_1_self_attn_q.lora_down.weight",
       "lycoris_blocks_1_self_attn_q.lora_up.weight",
       "lycoris_blocks_1_self_attn_q.alpha", "lycoris_blocks_1_self_attn_q.diff_b" },
+    { "lora_unet__blocks_1_self_attn_q.lora_down.weight",
+      "lora_unet__blocks_1_self_attn_q.lora_up.weight",
+      "lora_unet__blocks_1_self_attn_q.alpha", "lora_unet__blocks_1_self_attn_q.diff_b" },
+    { "base_model.model.diffusion_model.blocks.1.self_attn.q.lora_A.default.weight",
+      "base_model.model.diffusion_model.blocks.1.self_attn.q.lora_B.default.weight", NULL,
+      "model.blocks.1.self_attn.q.diff_b" },
+    { "pipe.dit.blocks.1.self_attn.q.lora.down.weight",
+      "transformer.blocks.1.self_attn.q.lora.up.weight", NULL,
+      "blocks.1._orig_mod.self_attn.q.diff_b" },
 };
 
 static LvFileTensor file_tensor(const char *name, const float *x, int64_t rows, int64_t cols)
@@ -577,6 +586,388 @@ START_TEST(test_lora_refused)
     write_manifest("dit.safetensors", "text.safetensors", "vae.safetensors",
                    ", \"loras\": [{\"file\": \"bad.safetensors\"}]");
     expect_error(LINVIDEO_ERR_MODEL, bad_loras[_i].part);
+}
+END_TEST
+
+/* --- kinds of changes: each element by the formula of its kind --- */
+
+enum { OUT = 6, IN = 4, PLACES = 2, COLS = IN * PLACES, R = 3 };
+
+/* Values of a tensor: by its number and place, small and of both signs. */
+static float value_of(int tensor, int i)
+{
+    return sinf(1.3f * (float)i + 7 * (float)tensor) / 2;
+}
+
+/* Tensors of a layer "blocks.1.x", as they are put into a file. */
+typedef struct Layer {
+    LvFileTensor t[8];
+    char name[8][64];
+    float x[8][256];
+    int nb;
+} Layer;
+
+static const float *put_part(Layer *l, const char *end, int rank, int a, int b, int c)
+{
+    LvFileTensor *t = &l->t[l->nb];
+    int n = a * b * (rank > 2 ? c : 1);
+
+    snprintf(l->name[l->nb], sizeof(l->name[0]), "lycoris_blocks_1_x.%s", end);
+    *t = (LvFileTensor) { .name = l->name[l->nb], .dtype = LV_F32, .rank = rank,
+                          .dim = { a, b, c }, .numel = (size_t)n, .data = l->x[l->nb],
+                          .size = (size_t)n * 4 };
+    for (int i = 0; i < n; i++)
+        l->x[l->nb][i] = value_of(l->nb, i);
+    return l->x[l->nb++];
+}
+
+static double dot(const float *a, const float *b, int i, int c, int r, int cols)
+{
+    double sum = 0;
+
+    for (int k = 0; k < r; k++)
+        sum += (double)a[i * r + k] * b[k * cols + c];
+    return sum;
+}
+
+/* sum t[i,j,x] a[i,p] b[j,q] */
+static double tucker(const float *t, const float *a, const float *b, int p, int q, int x,
+                     int rows, int cols, int places)
+{
+    double sum = 0;
+
+    for (int i = 0; i < R; i++)
+        for (int j = 0; j < R; j++)
+            sum += (double)t[(i * R + j) * places + x] * a[i * rows + p] * b[j * cols + q];
+    return sum;
+}
+
+static void loha(Layer *l, double *d)
+{
+    const float *a1 = put_part(l, "hada_w1_a", 2, OUT, R, 0);
+    const float *b1 = put_part(l, "hada_w1_b", 2, R, COLS, 0);
+    const float *a2 = put_part(l, "hada_w2_a", 2, OUT, R, 0);
+    const float *b2 = put_part(l, "hada_w2_b", 2, R, COLS, 0);
+
+    for (int i = 0; i < OUT * COLS; i++)
+        d[i] = dot(a1, b1, i / COLS, i % COLS, R, COLS) *
+               dot(a2, b2, i / COLS, i % COLS, R, COLS);
+}
+
+static void loha_kernel(Layer *l, double *d)
+{
+    const float *a1 = put_part(l, "hada_w1_a", 2, R, OUT, 0);
+    const float *b1 = put_part(l, "hada_w1_b", 2, R, IN, 0);
+    const float *a2 = put_part(l, "hada_w2_a", 2, R, OUT, 0);
+    const float *b2 = put_part(l, "hada_w2_b", 2, R, IN, 0);
+    const float *t1 = put_part(l, "hada_t1", 3, R, R, PLACES);
+    const float *t2 = put_part(l, "hada_t2", 3, R, R, PLACES);
+
+    for (int i = 0; i < OUT * COLS; i++) {
+        int q = i % COLS / PLACES, x = i % PLACES;
+        d[i] = tucker(t1, a1, b1, i / COLS, q, x, OUT, IN, PLACES) *
+               tucker(t2, a2, b2, i / COLS, q, x, OUT, IN, PLACES);
+    }
+}
+
+/* w1 [2,2] and w2 [3,4], each whole or in two. */
+static void lokr(Layer *l, double *d, int factors)
+{
+    const float *w1 = put_part(l, factors & 1 ? "lokr_w1_a" : "lokr_w1", 2, 2,
+                               factors & 1 ? R : 2, 0);
+    const float *b1 = factors & 1 ? put_part(l, "lokr_w1_b", 2, R, 2, 0) : NULL;
+    const float *w2 = put_part(l, factors & 2 ? "lokr_w2_a" : "lokr_w2", 2, 3,
+                               factors & 2 ? R : 4, 0);
+    const float *b2 = factors & 2 ? put_part(l, "lokr_w2_b", 2, R, 4, 0) : NULL;
+
+    for (int i = 0; i < OUT * COLS; i++) {
+        int r = i / COLS, c = i % COLS;
+        d[i] = (b1 ? dot(w1, b1, r / 3, c / 4, R, 2) : w1[r / 3 * 2 + c / 4]) *
+               (b2 ? dot(w2, b2, r % 3, c % 4, R, 4) : w2[r % 3 * 4 + c % 4]);
+    }
+}
+
+static void lokr_whole(Layer *l, double *d) { lokr(l, d, 0); }
+static void lokr_first(Layer *l, double *d) { lokr(l, d, 1); }
+static void lokr_second(Layer *l, double *d) { lokr(l, d, 2); }
+static void lokr_both(Layer *l, double *d) { lokr(l, d, 3); }
+
+/* w2 [3,2,PLACES] from a kernel. */
+static void lokr_kernel(Layer *l, double *d)
+{
+    const float *w1 = put_part(l, "lokr_w1", 2, 2, 2, 0);
+    const float *a = put_part(l, "lokr_w2_a", 2, R, 3, 0);
+    const float *b = put_part(l, "lokr_w2_b", 2, R, 2, 0);
+    const float *t = put_part(l, "lokr_t2", 3, R, R, PLACES);
+
+    for (int i = 0; i < OUT * COLS; i++) {
+        int r = i / COLS, c = i % COLS, inner = c % (2 * PLACES);
+        d[i] = w1[r / 3 * 2 + c / (2 * PLACES)] *
+               tucker(t, a, b, r % 3, inner / PLACES, inner % PLACES, 3, 2, PLACES);
+    }
+}
+
+static void pair(Layer *l, double *d)
+{
+    const float *up   = put_part(l, "lora_up.weight", 2, OUT, R, 0);
+    const float *down = put_part(l, "lora_down.weight", 2, R, COLS, 0);
+
+    for (int i = 0; i < OUT * COLS; i++)
+        d[i] = dot(up, down, i / COLS, i % COLS, R, COLS);
+}
+
+static void full(Layer *l, double *d)
+{
+    const float *diff = put_part(l, "diff", 2, OUT, COLS, 0);
+
+    for (int i = 0; i < OUT * COLS; i++)
+        d[i] = diff[i];
+}
+
+static const struct {
+    void (*make)(Layer *l, double *d);
+    int rank;      /* alpha is over it; 0: it has none, and alpha does nothing */
+    int dora;      /* 1: of rows, 2: of columns */
+    LvDtype alpha; /* LV_NONE: there is none */
+} kinds[] = {
+    { pair, R, 0, LV_F32 }, { pair, R, 0, LV_I64 }, { pair, R, 0, LV_F64 },
+    { pair, R, 0, LV_F16 }, { pair, R, 0, LV_I32 }, { pair, R, 1, LV_NONE },
+    { pair, R, 2, LV_F32 }, { loha, R, 0, LV_NONE }, { loha, R, 1, LV_F64 },
+    { loha_kernel, R, 0, LV_F32 }, { lokr_whole, 0, 0, LV_F32 },
+    { lokr_whole, 0, 1, LV_NONE }, { lokr_first, R, 0, LV_F32 },
+    { lokr_second, R, 0, LV_I64 }, { lokr_both, R, 2, LV_F32 },
+    { lokr_kernel, R, 0, LV_F32 }, { full, 0, 0, LV_NONE },
+};
+
+enum { ALPHA = 2 };
+#define WEIGHT 0.75
+
+static void put_alpha(Layer *l, LvDtype dtype)
+{
+    const double f64 = ALPHA;
+    const float f32  = ALPHA;
+    const int64_t i64 = ALPHA;
+    const uint16_t f16 = 0x4000; /* 2 */
+    LvFileTensor *t;
+
+    if (dtype == LV_NONE)
+        return;
+    put_part(l, "alpha", 1, 1, 1, 0);
+    t = &l->t[l->nb - 1];
+    t->rank  = 0;
+    t->dtype = dtype;
+    t->size  = lv_dtype_size(dtype);
+    memcpy(l->x[l->nb - 1], dtype == LV_F64 ? (const void *)&f64 : dtype == LV_F16 ?
+           (const void *)&f16 : dtype == LV_F32 ? (const void *)&f32 : &i64, t->size);
+}
+
+/* W += weight s D; or with magnitudes m: W += weight (m V / |V| - W), V = W + s D. */
+static void merge(double *w, const double *d, double s, int dora, const float *m)
+{
+    double v[OUT * COLS], sum[OUT + IN] = { 0 };
+
+    for (int i = 0; i < OUT * COLS; i++) {
+        v[i] = w[i] + s * d[i];
+        sum[dora == 2 ? OUT + i % COLS / PLACES : i / COLS] += v[i] * v[i];
+    }
+    for (int i = 0; i < OUT * COLS; i++) {
+        int by = dora == 2 ? i % COLS / PLACES : i / COLS;
+        double to = dora ? m[by] * v[i] / sqrt(sum[dora == 2 ? OUT + by : by]) : v[i];
+        w[i] += WEIGHT * (to - w[i]);
+    }
+}
+
+START_TEST(test_lora_kinds)
+{
+    static const LvWeightRow row = { .name = "blocks.%d.x.weight" };
+    LvFileTensor t = { .name = "blocks.1.x.weight", .dtype = LV_F32, .rank = 3,
+                       .dim = { OUT, IN, PLACES }, .numel = OUT * COLS };
+    const LvLoraFile file = { path_of("kind"), (float)WEIGHT, 0 };
+    static Layer l;
+    double d[OUT * COLS], w[OUT * COLS];
+    float x[OUT * COLS];
+    const float *m = NULL;
+    LvLoras *loras;
+
+    l.nb = 0;
+    kinds[_i].make(&l, d);
+    put_alpha(&l, kinds[_i].alpha);
+    if (kinds[_i].dora)
+        m = kinds[_i].dora == 1 ? put_part(&l, "dora_scale", 2, OUT, 1, 0)
+                                : put_part(&l, "dora_scale", 2, 1, IN, 0);
+    ck_assert_int_eq(lv_safetensors_write(file.path, l.t, l.nb, NULL, &loud), 0);
+    for (int i = 0; i < OUT * COLS; i++)
+        w[i] = x[i] = value_of(9, i);
+    merge(w, d, kinds[_i].alpha && kinds[_i].rank ? ALPHA / (double)R : 1, kinds[_i].dora, m);
+    ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &loud), 0);
+    ck_assert(lv_loras_has(loras, &row, 1) && !lv_loras_has(loras, &row, 0));
+    ck_assert_int_eq(lv_loras_note(loras, &row, 1, &t, &loud), 0);
+    ck_assert_int_eq(lv_loras_add(loras, &row, 1, x, &t, &loud), 0);
+    for (int i = 0; i < OUT * COLS; i++)
+        ck_assert_msg(fabs(x[i] - w[i]) < 1e-5, "element %d is %g, expected %g", i, x[i], w[i]);
+    ck_assert_int_eq(lv_loras_finish(loras, &loud), 0);
+    t.dim[1] = 2 * IN;
+    t.numel *= 2;
+    ck_assert_int_eq(lv_loras_note(loras, &row, 1, &t, NULL), LV_ERR_MODEL);
+    lv_loras_close(&loras);
+}
+END_TEST
+
+/* --- keys of other parts --- */
+
+static int warnings;
+
+static void catch_all(void *opaque, int level, const char *line)
+{
+    (void)opaque;
+    snprintf(message, sizeof(message), "%s", line);
+    *(level == LV_MSG_ERROR ? &errors : &warnings) += 1;
+}
+
+static const LvMsg all = { catch_all, NULL, LV_MSG_WARNING };
+
+static const struct {
+    const char *name, *what;
+} other_keys[] = {
+    { "diffusion_model.blocks.0.cross_attn.k_img.lora_A.weight", "image to video" },
+    { "lora_unet_blocks_0_cross_attn_v_img.lora_down.weight", "image to video" },
+    { "diffusion_model.img_emb.proj.1.diff_b", "image to video" },
+    { "transformer.blocks.0.attn2.add_k_proj.lora_A.weight", "image to video" },
+    { "blocks.0.diff_m", "modulation (diff_m)" },
+    { "transformer_2.blocks.0.attn1.to_q.lora_A.weight", "the second network of Wan2.2" },
+    { "lora_te_encoder_block_0.lora_down.weight", "a text encoder" },
+    { "lora_te1_text_model_q.alpha", "a text encoder" },
+    { "text_encoder.encoder.block.0.lora_A.weight", "a text encoder" },
+    { "base_model.model.text_encoder.q.lora_A.weight", "a text encoder" },
+    { "vace_blocks.0.q.lora_A.weight", "VACE" },
+    { "vae.decoder.conv1.lora_A.weight", "a decoder" },
+};
+
+START_TEST(test_lora_others)
+{
+    static float x[16];
+    LvFileTensor t[3] = { file_tensor(other_keys[_i].name, x, 4, 4),
+                          file_tensor("blocks.1.x.lora_A.weight", x, 4, 4),
+                          file_tensor("blocks.1.x.lora_B.weight", x, 4, 4) };
+    LvLoraFile file = { path_of("others"), 1, 0 };
+    char part[256];
+    LvLoras *loras;
+
+    errors = warnings = 0;
+    lv_safetensors_write(file.path, t, 3, NULL, NULL);
+    ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &all), 0);
+    snprintf(part, sizeof(part), "skipped: 1 of 3 keys are of other parts: 1 of %s (the first "
+             "is %s)", other_keys[_i].what, other_keys[_i].name);
+    ck_assert_msg(warnings == 1 && !errors && strstr(message, part), "%d, %d: %s; expected: %s",
+                  warnings, errors, message, part);
+    lv_loras_close(&loras);
+    file.strict = 1;
+    ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &all), LV_ERR_MODEL);
+    ck_assert_msg(errors == 1 && strstr(message, "1 of 3 keys are of other parts"), "%s",
+                  message);
+    lv_safetensors_write(file.path, t, 1, NULL, NULL);
+    file.strict = 0;
+    ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &all), LV_ERR_MODEL);
+    ck_assert_msg(errors == 2 && strstr(message, "changes nothing here: all its 1 keys"), "%s",
+                  message);
+    ck_assert_int_eq(warnings, 1);
+}
+END_TEST
+
+/* Halves that stand alone, ranks that differ. */
+static const struct {
+    const char *end[3];
+    int rows[3], cols[3];
+    const char *part;
+} halves[] = {
+    { { "lora_A.weight" }, { 4 }, { 4 }, "lora_A.weight stands without its other half" },
+    { { "lora_A.weight", "lora_B.weight" }, { 4, 4 }, { 4, 3 }, "have different ranks" },
+    { { "hada_w1_a", "hada_w1_b" }, { 4, 4 }, { 4, 4 }, "LoHa has hada_w1_a" },
+    { { "lokr_w1" }, { 2 }, { 2 }, "LoKr has lokr_w1 and lokr_w2" },
+    { { "lokr_w1", "lokr_w2_a" }, { 2, 2 }, { 2, 2 }, "without its other half" },
+    { { "lokr_w1", "lokr_w2", "lokr_w1_a" }, { 2, 2, 2 }, { 2, 2, 2 }, "other half" },
+    { { "dora_scale" }, { 4 }, { 1 }, "dora_scale stands without" },
+    { { "lora_A.weight", "lora_B.weight", "alpha" }, { 4, 4, 1 }, { 4, 4, 2 },
+      "is not one number" },
+    { { "lora_A.weight", "lora_B.weight", "lora_down.weight" }, { 4, 4, 4 }, { 4, 4, 4 },
+      "duplicates" },
+    { { "oft_blocks" }, { 4 }, { 4 }, "no key of a LoRA that is known" },
+};
+
+START_TEST(test_lora_halves)
+{
+    static float x[16];
+    const LvLoraFile file = { path_of("halves"), 1, 0 };
+    char name[3][64];
+    LvFileTensor t[3];
+    LvLoras *loras;
+    int nb = 0;
+
+    for (; nb < 3 && halves[_i].end[nb]; nb++) {
+        snprintf(name[nb], sizeof(name[nb]), "blocks.1.x.%s", halves[_i].end[nb]);
+        t[nb] = file_tensor(name[nb], x, halves[_i].rows[nb], halves[_i].cols[nb]);
+    }
+    lv_safetensors_write(file.path, t, nb, NULL, NULL);
+    errors = 0;
+    ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &all), LV_ERR_MODEL);
+    ck_assert_msg(errors == 1 && strstr(message, halves[_i].part), "%s", message);
+}
+END_TEST
+
+/* Many layers are found, each by its name. */
+START_TEST(test_lora_many)
+{
+    enum { MANY = 20000 };
+    static char name[MANY][32];
+    static const LvWeightRow row = { .name = "%d.x.bias" };
+    const LvLoraFile file = { path_of("many"), 1, 0 };
+    LvFileTensor *t = calloc(MANY, sizeof(*t));
+    float x = 0.5f, y = 1;
+    LvLoras *loras;
+
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name[i], sizeof(name[i]), "%d.x.diff_b", i);
+        t[i] = file_tensor(name[i], &x, 1, 1);
+    }
+    ck_assert_int_eq(lv_safetensors_write(file.path, t, MANY, NULL, &loud), 0);
+    ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &loud), 0);
+    ck_assert_int_eq(lv_loras_add(loras, &row, MANY - 1, &y, t, &loud), 0);
+    ck_assert(y == 1.5f);
+    errors = 0;
+    ck_assert_int_eq(lv_loras_finish(loras, &all), LV_ERR_MODEL);
+    ck_assert_msg(strstr(message, "19999 layers the model does not have"), "%s", message);
+    lv_loras_close(&loras);
+    free(t);
+}
+END_TEST
+
+/* --- weights of LoRAs --- */
+
+static const struct {
+    const char *text;
+    double weight; /* NAN: refused */
+} lora_weights[] = {
+    { "a.safetensors", 1 }, { "a.safetensors@0.5", 0.5 }, { "a@-2", -2 }, { "a@1e1", 10 },
+    { "at@home/a", 1 }, { "a@", NAN }, { "a@0,5", NAN }, { "a@abc", NAN },
+    { "a@nan", NAN }, { "a@inf", NAN }, { "a@101", NAN }, { "a@0.5x", NAN },
+    { "a@0.5 ", NAN },
+};
+
+START_TEST(test_lora_weights)
+{
+    char text[64];
+    LvLoraFile l;
+    int ret;
+
+    errors = 0;
+    snprintf(text, sizeof(text), "%s", lora_weights[_i].text);
+    ret = lv_lora_split(&l, text, &all);
+    if (isnan(lora_weights[_i].weight)) {
+        ck_assert(ret == LV_ERR(EINVAL) && errors == 1 && strstr(message, "expected a number"));
+        return;
+    }
+    ck_assert(ret == 0 && !errors && l.weight == (float)lora_weights[_i].weight);
+    ck_assert(strchr(lora_weights[_i].text, '/') || !strchr(l.path, '@'));
 }
 END_TEST
 
@@ -711,6 +1102,11 @@ static Suite *layouts_suite(void)
     tcase_add_loop_test(tc, test_manifests, 0, LV_COUNT(manifests));
     tcase_add_loop_test(tc, test_lora, 0, LV_COUNT(spellings));
     tcase_add_loop_test(tc, test_lora_refused, 0, LV_COUNT(bad_loras));
+    tcase_add_loop_test(tc, test_lora_kinds, 0, LV_COUNT(kinds));
+    tcase_add_loop_test(tc, test_lora_others, 0, LV_COUNT(other_keys));
+    tcase_add_loop_test(tc, test_lora_halves, 0, LV_COUNT(halves));
+    tcase_add_test(tc, test_lora_many);
+    tcase_add_loop_test(tc, test_lora_weights, 0, LV_COUNT(lora_weights));
     tcase_add_test(tc, test_tiles);
     tcase_add_test(tc, test_tae);
     tcase_add_test(tc, test_cache);

@@ -114,7 +114,8 @@ static void relay_progress(void *opaque, const LvProgress *p)
 /* "FILE[@WEIGHT]|..."; the text is cut up in place. */
 static int split_loras(LinvideoContext *c, const LinvideoParams *p)
 {
-    char *next, *at, *end;
+    char *next;
+    int ret;
 
     if (!p->lora || !*p->lora)
         return 0;
@@ -128,18 +129,8 @@ static int split_loras(LinvideoContext *c, const LinvideoParams *p)
         if (c->nb_loras++ == MAX_LORAS || !*file)
             return lv_fail(&c->msg, LV_ERR(EINVAL), "lora: '%s' is not 1 to %d names of "
                            "files", p->lora, MAX_LORAS);
-        *l = (LvLoraFile) { file, 1 };
-        at = strrchr(file, '@');
-        if (at && at[1]) {
-            l->weight = strtof(at + 1, &end);
-            if (!*end)
-                *at = 0;
-            else
-                l->weight = 1;
-        }
-        if (!(l->weight >= -100 && l->weight <= 100))
-            return lv_fail(&c->msg, LV_ERR(EINVAL), "lora: weight %g of '%s', allowed is "
-                           "-100 to 100", l->weight, file);
+        if ((ret = lv_lora_split(l, file, &c->msg)) < 0)
+            return ret;
     }
     return 0;
 }

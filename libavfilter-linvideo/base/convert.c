@@ -9,12 +9,14 @@
 #include "base/half.h"
 #include "base/quant.h"
 
-static uint16_t load16(const uint8_t *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof(v));
-    return v;
-}
+/* n elements of a type, one after the other, as f32. */
+#define READ_EACH(type, value)                                                            \
+    for (size_t i = 0; i < n; i++) {                                                      \
+        type v;                                                                           \
+        memcpy(&v, p + sizeof(v) * i, sizeof(v));                                         \
+        dst[i] = (float)(value);                                                          \
+    }                                                                                     \
+    return 0
 
 int lv_to_f32(float *dst, const void *src, LvDtype dtype, size_t n)
 {
@@ -24,33 +26,19 @@ int lv_to_f32(float *dst, const void *src, LvDtype dtype, size_t n)
     case LV_F32:
         memcpy(dst, p, n * sizeof(*dst));
         return 0;
-    case LV_F64:
-        for (size_t i = 0; i < n; i++) {
-            double v;
-            memcpy(&v, p + 8 * i, sizeof(v));
-            dst[i] = (float)v;
-        }
-        return 0;
-    case LV_F16:
-        for (size_t i = 0; i < n; i++)
-            dst[i] = lv_f16_f32(load16(p + 2 * i));
-        return 0;
-    case LV_BF16:
-        for (size_t i = 0; i < n; i++)
-            dst[i] = lv_bf16_f32(load16(p + 2 * i));
-        return 0;
-    case LV_F8_E4M3:
-        for (size_t i = 0; i < n; i++)
-            dst[i] = lv_e4m3_f32(p[i]);
-        return 0;
-    case LV_F8_E5M2:
-        for (size_t i = 0; i < n; i++)
-            dst[i] = lv_f16_f32((uint16_t)(p[i] << 8));
-        return 0;
-    case LV_I8:
-        for (size_t i = 0; i < n; i++)
-            dst[i] = (int8_t)p[i];
-        return 0;
+    case LV_F64:     READ_EACH(double, v);
+    case LV_F16:     READ_EACH(uint16_t, lv_f16_f32(v));
+    case LV_BF16:    READ_EACH(uint16_t, lv_bf16_f32(v));
+    case LV_F8_E4M3: READ_EACH(uint8_t, lv_e4m3_f32(v));
+    case LV_F8_E5M2: READ_EACH(uint8_t, lv_f16_f32((uint16_t)(v << 8)));
+    case LV_I8:      READ_EACH(int8_t, v);
+    case LV_I16:     READ_EACH(int16_t, v);
+    case LV_I32:     READ_EACH(int32_t, v);
+    case LV_I64:     READ_EACH(int64_t, v);
+    case LV_U8:      READ_EACH(uint8_t, v);
+    case LV_U16:     READ_EACH(uint16_t, v);
+    case LV_U32:     READ_EACH(uint32_t, v);
+    case LV_U64:     READ_EACH(uint64_t, v);
     default:
         return lv_block_decode(dst, src, dtype, n);
     }

@@ -11,8 +11,8 @@
 #include "base/common.h"
 
 /**
- * Read n elements of a float type (F32, F64, F16, BF16, F8), of I8, or n in whole blocks,
- * as f32.
+ * Read n elements of a float type (F32, F64, F16, BF16, F8), of integers, or n in whole
+ * blocks, as f32.
  *
  * @param src need not be aligned
  * @return 0 or LV_ERR_UNSUPPORTED when dtype is none of them; says nothing

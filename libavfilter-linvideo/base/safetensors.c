@@ -25,6 +25,18 @@ enum {
     META_MAX = 1 << 16, META_VALUE_MAX = 32 << 20,
 };
 
+const char *lv_shape_text(char buf[LV_SHAPE_SIZE], int rank, const int64_t *dim)
+{
+    size_t n = (size_t)snprintf(buf, LV_SHAPE_SIZE, "[");
+
+    for (int i = 0; i < rank && n < LV_SHAPE_SIZE; i++)
+        n += (size_t)snprintf(buf + n, LV_SHAPE_SIZE - n, "%s%lld", i ? "," : "",
+                              (long long)dim[i]);
+    if (n < LV_SHAPE_SIZE)
+        snprintf(buf + n, LV_SHAPE_SIZE - n, "]");
+    return buf;
+}
+
 /* A pair of the metadata. */
 typedef struct Pair {
     const char *key, *value;

@@ -31,6 +31,12 @@ typedef struct LvFileTensor {
     size_t size;        ///< bytes
 } LvFileTensor;
 
+/** Size of the buffer that lv_shape_text() fills at most. */
+#define LV_SHAPE_SIZE 192
+
+/** "[2,3]". @return buf */
+const char *lv_shape_text(char buf[LV_SHAPE_SIZE], int rank, const int64_t *dim);
+
 typedef struct LvSafetensors LvSafetensors;
 
 /**

@@ -198,9 +198,9 @@ static int read_lora(const Manifest *m, const json_t *v, char *path, LvLoraFile 
     double w = weight ? json_number_value(weight) : 1;
 
     if (!json_is_object(v) || (weight && !json_is_number(weight)) || !isfinite(w) ||
-        fabs(w) > 100)
+        fabs(w) > LV_LORA_WEIGHT_MAX)
         return fail(m, "loras", "holds something that is no {\"file\", \"weight\"}");
-    *lora = (LvLoraFile) { path, (float)w };
+    *lora = (LvLoraFile) { path, (float)w, 0 };
     return path_of(path, m, "loras", json_object_get(v, "file"));
 }
 

@@ -5,47 +5,138 @@
 #include "model/lora.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/convert.h"
+#include "model/lora_change.h"
 #include "model/stored.h"
 
-enum { STEM_SIZE = LV_PARAM_NAME };
+enum { STEM_SIZE = LV_PARAM_NAME, SKIPPED_TEXT = 512 };
 
-/* What a key holds. */
-enum { DOWN, UP, ALPHA, DIFF, DIFF_BIAS, NB_PARTS };
-
+/* How keys end. */
 static const struct {
     const char *end;
     int part;
 } ends[] = {
-    { ".lora_A.weight", DOWN },  { ".lora_B.weight", UP },
-    { ".lora_A.default.weight", DOWN }, { ".lora_B.default.weight", UP },
-    { ".lora_down.weight", DOWN }, { ".lora_up.weight", UP },
-    { ".alpha", ALPHA },         { ".diff", DIFF },   { ".diff_b", DIFF_BIAS },
+    { ".lora_A.weight", LV_LORA_DOWN },  { ".lora_B.weight", LV_LORA_UP },
+    { ".lora_A.default.weight", LV_LORA_DOWN }, { ".lora_B.default.weight", LV_LORA_UP },
+    { ".lora_down.weight", LV_LORA_DOWN }, { ".lora_up.weight", LV_LORA_UP },
+    { ".lora.down.weight", LV_LORA_DOWN }, { ".lora.up.weight", LV_LORA_UP },
+    { ".lora_A", LV_LORA_DOWN },         { ".lora_B", LV_LORA_UP },
+    { ".alpha", LV_LORA_ALPHA },         { ".diff", LV_LORA_DIFF },
+    { ".diff_b", LV_LORA_DIFF_BIAS },    { ".w_norm", LV_LORA_DIFF },
+    { ".b_norm", LV_LORA_DIFF_BIAS },    { ".dora_scale", LV_LORA_DORA },
+    { ".lora_magnitude_vector", LV_LORA_DORA },
+    { ".lora_magnitude_vector.weight", LV_LORA_DORA },
+    { ".lora_magnitude_vector.default.weight", LV_LORA_DORA },
+    { ".hada_w1_a", LV_LORA_HADA_1A },   { ".hada_w1_b", LV_LORA_HADA_1B },
+    { ".hada_w2_a", LV_LORA_HADA_2A },   { ".hada_w2_b", LV_LORA_HADA_2B },
+    { ".hada_t1", LV_LORA_HADA_T1 },     { ".hada_t2", LV_LORA_HADA_T2 },
+    { ".lokr_w1", LV_LORA_KRON_1 },      { ".lokr_w2", LV_LORA_KRON_2 },
+    { ".lokr_w1_a", LV_LORA_KRON_1A },   { ".lokr_w1_b", LV_LORA_KRON_1B },
+    { ".lokr_w2_a", LV_LORA_KRON_2A },   { ".lokr_w2_b", LV_LORA_KRON_2B },
+    { ".lokr_t2", LV_LORA_KRON_T2 },
 };
 
+/* What may stand before the name of a layer, in any number. */
 static const char *const prefixes[] = {
     "base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.",
-    "lora_unet_", "lycoris_",
+    "model.", "pipe.dit.", "dit.", "generator.", "unet.", "lora_unet__", "lora_unet_",
+    "lora_transformer_", "lycoris_",
+};
+
+/* Parts that this network does not have. */
+enum Where { BEGINS, WITHIN, ENDS };
+
+static const struct {
+    const char *text, *what;
+    int where;       /* within: in the name of a layer with _ for dots and around it */
+} others[] = {
+    { "lora_te", "a text encoder", BEGINS }, { "text_encoder", "a text encoder", BEGINS },
+    { "te_", "a text encoder", BEGINS },     { "te.", "a text encoder", BEGINS },
+    { "te1", "a text encoder", BEGINS },     { "te2", "a text encoder", BEGINS },
+    { "cond_stage_model.", "a text encoder", BEGINS },
+    { "conditioner.", "a text encoder", BEGINS },
+    { "clip.", "a text encoder", BEGINS },
+    { "vae.", "a decoder", BEGINS },         { "first_stage_model.", "a decoder", BEGINS },
+    { "transformer_2.", "the second network of Wan2.2", BEGINS },
+    { "lora_unet_2_", "the second network of Wan2.2", BEGINS },
+    { "image_encoder.", "image to video", BEGINS },
+    { "_k_img_", "image to video", WITHIN }, { "_v_img_", "image to video", WITHIN },
+    { "_norm_k_img_", "image to video", WITHIN }, { "_img_emb_", "image to video", WITHIN },
+    { "_image_embedder_", "image to video", WITHIN },
+    { "_add_k_proj_", "image to video", WITHIN },
+    { "_add_v_proj_", "image to video", WITHIN },
+    { "_norm_added_k_", "image to video", WITHIN },
+    { "_norm_added_q_", "image to video", WITHIN },
+    { "_vace_", "VACE", WITHIN },            { "_vace_blocks_", "VACE", WITHIN },
+    { "_vace_patch_embedding_", "VACE", WITHIN },
+    { "_motion_encoder_", "animation", WITHIN }, { "_face_adapter_", "animation", WITHIN },
+    { "_face_encoder_", "animation", WITHIN },
+    { "_pose_patch_embedding_", "animation", WITHIN },
+    { "_control_adapter_", "control of a camera", WITHIN },
+    { "_cam_encoder_", "control of a camera", WITHIN },
+    { "_ref_conv_", "reference pictures", WITHIN },
+    { "_audio_proj_", "speech to video", WITHIN },
+    { ".diff_m", "modulation (diff_m)", ENDS },
 };
 
 /* All that one file holds for a layer. */
 typedef struct Entry {
-    char stem[STEM_SIZE]; /* name of the layer with _ for dots */
-    const LvFileTensor *part[NB_PARTS];
+    const char *stem;     /* name of the layer with _ for dots */
+    LvLoraParts part;
     int file;
     int matrix, bias;     /* were they used */
 } Entry;
 
+/* A key, while a file is sorted out. */
+typedef struct Key {
+    const char *stem;
+    const LvFileTensor *t;
+    int part;
+} Key;
+
 struct LvLoras {
     LvSource **src;
+    char **stems;         /* of each file, one after the other */
     float *weight;
     int files;
-    Entry *entry;
+    Entry *entry;         /* in order of stem, then file */
     int nb;
 };
+
+/* Weights */
+
+static int weight_fail(const char *text, const char *weight, const LvMsg *msg)
+{
+    return lv_fail(msg, LV_ERR(EINVAL), "lora: weight '%s' of '%s', expected a number from "
+                   "-%d to %d behind the @, with a point as in 0.5", weight, text,
+                   LV_LORA_WEIGHT_MAX, LV_LORA_WEIGHT_MAX);
+}
+
+int lv_lora_split(LvLoraFile *l, char *text, const LvMsg *msg)
+{
+    char *at = strrchr(text, '@'), *end;
+    float weight;
+
+    *l = (LvLoraFile) { text, 1, 0 };
+    if (!at)
+        return 0;
+    weight = strtof(at + 1, &end);
+    if (end == at + 1 || *end || !(fabsf(weight) <= LV_LORA_WEIGHT_MAX)) {
+        if (strchr(at, '/') || !access(text, F_OK))
+            return 0; /* the @ is of the name */
+        return weight_fail(text, at + 1, msg);
+    }
+    *at = 0;
+    l->weight = weight;
+    return 0;
+}
+
+/* Keys */
 
 static void dots_to_bars(char *s)
 {
@@ -67,84 +158,215 @@ static int part_of(const char *key, size_t *stem)
     return -1;
 }
 
-static const char *without_prefix(const char *key)
+static int begins_with(const char *s, const char *begin)
 {
-    for (int i = 0; i < LV_COUNT(prefixes); i++) {
-        size_t n = strlen(prefixes[i]);
-        if (!strncmp(key, prefixes[i], n))
-            return key + n;
+    return !strncmp(s, begin, strlen(begin));
+}
+
+/* Row of others[] that a name begins as; -1 when there is none. */
+static int other_beginning(const char *name)
+{
+    for (int i = 0; i < LV_COUNT(others); i++)
+        if (others[i].where == BEGINS && begins_with(name, others[i].text))
+            return i;
+    return -1;
+}
+
+/* A key without what stands before the layer; in *other, a row of others[], or -1. */
+static const char *without_prefix(const char *key, int *other)
+{
+    int found = 1;
+
+    while ((*other = other_beginning(key)) < 0 && found) {
+        found = 0;
+        for (int i = 0; i < LV_COUNT(prefixes) && !found; i++)
+            if (begins_with(key, prefixes[i])) {
+                key  += strlen(prefixes[i]);
+                found = 1;
+            }
     }
     return key;
 }
 
-static Entry *entry_of(LvLoras *l, const char *stem, int file)
+/* Row of others[] that a key belongs to, behind its prefixes; -1 when there is none. */
+static int other_of(const char *name)
 {
-    for (int i = l->nb - 1; i >= 0 && l->entry[i].file == file; i--)
-        if (!strcmp(l->entry[i].stem, stem))
-            return &l->entry[i];
-    strcpy(l->entry[l->nb].stem, stem);
-    l->entry[l->nb].file = file;
-    return &l->entry[l->nb++];
+    size_t n = strlen(name);
+    char bars[STEM_SIZE + 8];
+
+    snprintf(bars, sizeof(bars), "_%.*s_", STEM_SIZE, name);
+    dots_to_bars(bars);
+    for (int i = 0; i < LV_COUNT(others); i++) {
+        size_t k = strlen(others[i].text);
+        if ((others[i].where == WITHIN && strstr(bars, others[i].text)) ||
+            (others[i].where == ENDS && n > k && !strcmp(name + n - k, others[i].text)))
+            return i;
+    }
+    return -1;
 }
 
-static int sort_key(LvLoras *l, int file, const LvFileTensor *t, const LvMsg *msg)
-{
-    const char *path = lv_source_path(l->src[file]), *name = without_prefix(t->name);
-    char stem[STEM_SIZE];
-    size_t n;
-    int part = part_of(t->name, &n);
-    Entry *e;
+/* What is skipped of a file. */
+typedef struct Skipped {
+    int nb[LV_COUNT(others)];
+    const char *first[LV_COUNT(others)];
+    int all;
+} Skipped;
 
-    if (part < 0)
+/* Whether a row before says the same. */
+static int is_told(int i)
+{
+    for (int k = 0; k < i; k++)
+        if (!strcmp(others[k].what, others[i].what))
+            return 1;
+    return 0;
+}
+
+/* "2 of image to video (the first is NAME), 1 of ..." */
+static void skipped_text(char *text, const Skipped *s)
+{
+    size_t n = 0;
+
+    text[0] = 0;
+    for (int i = 0; i < LV_COUNT(others) && n < SKIPPED_TEXT; i++) {
+        const char *first = NULL;
+        int nb = 0;
+        for (int k = i; k < LV_COUNT(others) && !is_told(i); k++)
+            if (!strcmp(others[k].what, others[i].what)) {
+                nb   += s->nb[k];
+                first = first ? first : s->first[k];
+            }
+        if (nb)
+            n += (size_t)snprintf(text + n, SKIPPED_TEXT - n, "%s%d of %s (the first is %s)",
+                                  n ? ", " : "", nb, others[i].what, first);
+    }
+}
+
+/* Say what is skipped. 0; LV_ERR_MODEL: it is all, or it may not be. */
+static int tell_skipped(const Skipped *s, int keys, const char *path, int strict,
+                        const LvMsg *msg)
+{
+    char text[SKIPPED_TEXT];
+
+    if (!s->all)
+        return 0;
+    skipped_text(text, s);
+    if (s->all == keys)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: changes nothing here: all its %d keys are of "
+                       "other parts, %s", path, keys, text);
+    if (strict)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %d of %d keys are of other parts: %s "
+                       "(strict=0 skips them)", path, s->all, keys, text);
+    lv_msg(msg, LV_MSG_WARNING, "%s: skipped: %d of %d keys are of other parts: %s", path,
+           s->all, keys, text);
+    return 0;
+}
+
+/* One key of a file: to be skipped, or *key; stems are put at *at. */
+static int sort_key(Key *key, const LvFileTensor *t, char **at, Skipped *skipped,
+                    const char *path, const LvMsg *msg)
+{
+    int other, part;
+    const char *name = without_prefix(t->name, &other);
+    size_t n;
+
+    if (other >= 0 || (other = other_of(name)) >= 0) {
+        if (!skipped->nb[other]++)
+            skipped->first[other] = t->name;
+        skipped->all++;
+        return 0;
+    }
+    if ((part = part_of(t->name, &n)) < 0 || t->name + n < name)
         return lv_fail(msg, LV_ERR_MODEL, "%s: %s is no key of a LoRA that is known", path,
                        t->name);
     n -= (size_t)(name - t->name);
-    if (n >= STEM_SIZE || !lv_stored_has_type(t))
-        return lv_fail(msg, LV_ERR_MODEL, "%s: %s is of no float type", path, t->name);
-    memcpy(stem, name, n);
-    stem[n] = 0;
-    dots_to_bars(stem);
-    e = entry_of(l, stem, file);
-    if (e->part[part])
-        return lv_fail(msg, LV_ERR_MODEL, "%s: %s stands for the same as %s", path, t->name,
-                       e->part[part]->name);
-    e->part[part] = t;
-    return 0;
+    if (n >= STEM_SIZE || (part != LV_LORA_ALPHA && !lv_stored_has_type(t)))
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s is of no float type, but %s", path, t->name,
+                       lv_dtype_name(t->dtype));
+    *key = (Key) { *at, t, part };
+    memcpy(*at, name, n);
+    (*at)[n] = 0;
+    dots_to_bars(*at);
+    *at += n + 1;
+    return 1;
 }
 
-/* Both of DOWN and UP or none; ALPHA only with them. */
-static int check_entry(const LvLoras *l, const Entry *e, const LvMsg *msg)
+static int by_stem(const void *a, const void *b)
 {
-    const LvFileTensor *down = e->part[DOWN], *up = e->part[UP], *alpha = e->part[ALPHA];
-    const char *path = lv_source_path(l->src[e->file]);
+    const Key *x = a, *y = b;
+    int d = strcmp(x->stem, y->stem);
 
-    if (!down != !up || (alpha && !down))
-        return lv_fail(msg, LV_ERR_MODEL, "%s: %s stands without its other half", path,
-                       (down ? down : up ? up : alpha)->name);
-    if (down && (down->rank < 2 || up->rank < 2 || down->dim[0] != up->dim[1]))
-        return lv_fail(msg, LV_ERR_MODEL, "%s: %s and %s have different ranks", path,
-                       down->name, up->name);
-    if (alpha && alpha->numel != 1)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: %s is not one number", path, alpha->name);
-    return 0;
+    return d ? d : x->part != y->part ? x->part - y->part : strcmp(x->t->name, y->t->name);
 }
 
-static int open_file(LvLoras *l, int i, const char *path, const LvMsg *msg)
+/* Keys in order of their stems become entries. */
+static int add_entries(LvLoras *l, int file, const Key *key, int nb, const LvMsg *msg)
 {
-    int ret = lv_source_open(&l->src[i], path, msg), n;
+    const char *path = lv_source_path(l->src[file]);
+    Entry *e = NULL;
+    int ret  = 0, first = l->nb;
+
+    for (int i = 0; i < nb; i++) {
+        if (!i || strcmp(key[i].stem, key[i - 1].stem)) {
+            e  = &l->entry[l->nb++];
+            *e = (Entry) { .stem = key[i].stem, .file = file };
+        }
+        if (e->part[key[i].part])
+            return lv_fail(msg, LV_ERR_MODEL, "%s: %s duplicates %s", path, key[i].t->name,
+                           e->part[key[i].part]->name);
+        e->part[key[i].part] = key[i].t;
+    }
+    for (int i = first; i < l->nb && ret >= 0; i++)
+        ret = lv_lora_check_parts(l->entry[i].part, path, msg);
+    return ret;
+}
+
+static int sort_keys(LvLoras *l, int file, Key *key, int strict, const LvMsg *msg)
+{
+    const LvSource *src = l->src[file];
+    const char *path = lv_source_path(src);
+    Skipped skipped  = { 0 };
+    char *at = l->stems[file];
+    int nb = 0, ret = 0;
+
+    for (int i = 0; i < lv_source_count(src) && ret >= 0; i++)
+        nb += (ret = sort_key(&key[nb], lv_source_at(src, i), &at, &skipped, path, msg)) > 0;
+    if (ret < 0 || (ret = tell_skipped(&skipped, lv_source_count(src), path, strict,
+                                       msg)) < 0)
+        return ret;
+    if (!nb)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: holds no keys: this is no LoRA", path);
+    qsort(key, (size_t)nb, sizeof(*key), by_stem);
+    return add_entries(l, file, key, nb, msg);
+}
+
+static int open_file(LvLoras *l, int i, const LvLoraFile *f, const LvMsg *msg)
+{
+    int ret = lv_source_open(&l->src[i], f->path, msg), n;
+    size_t room = 0;
     Entry *more;
+    Key *key;
 
     if (ret < 0)
         return ret;
-    n    = lv_source_count(l->src[i]);
+    n = lv_source_count(l->src[i]);
+    for (int k = 0; k < n; k++)
+        room += strlen(lv_source_at(l->src[i], k)->name) + 1;
+    l->stems[i] = malloc(room + 1);
+    key  = calloc((size_t)n + 1, sizeof(*key));
     more = realloc(l->entry, (size_t)(l->nb + n + 1) * sizeof(*more));
-    if (!more)
-        return lv_fail(msg, LV_ERR(ENOMEM), "LoRA: out of memory");
-    l->entry = more;
-    memset(more + l->nb, 0, (size_t)(n + 1) * sizeof(*more));
-    for (int k = 0; k < n && ret >= 0; k++)
-        ret = sort_key(l, i, lv_source_at(l->src[i], k), msg);
+    l->entry = more ? more : l->entry;
+    ret = more && key && l->stems[i] ? sort_keys(l, i, key, f->strict, msg)
+                                     : lv_fail(msg, LV_ERR(ENOMEM), "LoRA: out of memory");
+    free(key);
     return ret;
+}
+
+static int by_entry(const void *a, const void *b)
+{
+    const Entry *x = a, *y = b;
+    int d = strcmp(x->stem, y->stem);
+
+    return d ? d : x->file - y->file;
 }
 
 int lv_loras_open(LvLoras **out, const LvLoraFile *files, int nb, const LvMsg *msg)
@@ -154,21 +376,22 @@ int lv_loras_open(LvLoras **out, const LvLoraFile *files, int nb, const LvMsg *m
 
     if (l) {
         l->src    = calloc((size_t)nb + 1, sizeof(*l->src));
+        l->stems  = calloc((size_t)nb + 1, sizeof(*l->stems));
         l->weight = calloc((size_t)nb + 1, sizeof(*l->weight));
     }
-    if (!l || !l->src || !l->weight) {
+    if (!l || !l->src || !l->stems || !l->weight) {
         lv_loras_close(out);
         return lv_fail(msg, LV_ERR(ENOMEM), "LoRA: out of memory");
     }
     l->files = nb;
     for (int i = 0; i < nb && ret >= 0; i++) {
         l->weight[i] = files[i].weight;
-        ret = open_file(l, i, files[i].path, msg);
+        ret = open_file(l, i, &files[i], msg);
     }
-    for (int i = 0; i < l->nb && ret >= 0; i++)
-        ret = check_entry(l, &l->entry[i], msg);
     if (ret < 0)
         lv_loras_close(out);
+    else
+        qsort(l->entry, (size_t)l->nb, sizeof(*l->entry), by_entry);
     return ret;
 }
 
@@ -178,9 +401,12 @@ void lv_loras_close(LvLoras **out)
 
     if (!l)
         return;
-    for (int i = 0; l->src && i < l->files; i++)
+    for (int i = 0; i < l->files; i++) {
         lv_source_close(&l->src[i]);
+        free(l->stems[i]);
+    }
     free(l->src);
+    free(l->stems);
     free(l->weight);
     free(l->entry);
     free(l);
@@ -189,7 +415,13 @@ void lv_loras_close(LvLoras **out)
 
 /* Rows */
 
-/* Stem of a row in a layout, as entries have it; whether it is a bias. */
+/* Names of a row in all layouts, as entries have them. */
+typedef struct Stems {
+    char name[LV_LAYOUT_NB][STEM_SIZE];
+    int nb, bias;
+} Stems;
+
+/* Stem of a row in a layout; whether it is a bias. */
 static int row_stem(char *stem, const LvWeightRow *row, int layout, int index)
 {
     size_t n;
@@ -206,133 +438,106 @@ static int row_stem(char *stem, const LvWeightRow *row, int layout, int index)
     return bias;
 }
 
-static int holds(const Entry *e, int bias)
+static void row_stems(Stems *s, const LvWeightRow *row, int index)
 {
-    return bias ? e->part[DIFF_BIAS] != NULL : e->part[DOWN] || e->part[DIFF];
+    s->nb = 0;
+    for (int k = 0; k < LV_LAYOUT_NB; k++) {
+        int known = 0;
+        s->bias = row_stem(s->name[s->nb], row, k, index);
+        for (int i = 0; i < s->nb; i++)
+            known |= !strcmp(s->name[i], s->name[s->nb]);
+        s->nb += !known;
+    }
 }
 
-/* Next entry from i on that changes the row's tensor; nb when there is none. */
-static int next_entry(const LvLoras *l, const LvWeightRow *row, int index, int i,
-                      int *bias)
+static int holds(const Entry *e, int bias)
 {
-    char stem[LV_LAYOUT_NB][STEM_SIZE];
+    if (bias)
+        return e->part[LV_LORA_DIFF_BIAS] != NULL;
+    for (int i = 0; i < LV_LORA_PARTS; i++)
+        if (e->part[i] && i != LV_LORA_DIFF_BIAS && i != LV_LORA_ALPHA)
+            return 1;
+    return 0;
+}
 
-    for (int k = 0; k < LV_LAYOUT_NB; k++)
-        *bias = row_stem(stem[k], row, k, index);
-    for (; i < l->nb; i++)
-        for (int k = 0; k < LV_LAYOUT_NB; k++)
-            if (!strcmp(l->entry[i].stem, stem[k]) && holds(&l->entry[i], *bias))
-                return i;
-    return i;
+/* What file f changes of a row under its k-th name; NULL: nothing. */
+static Entry *entry_of(const LvLoras *l, const Stems *s, int f, int k)
+{
+    const Entry wanted = { .stem = s->name[k], .file = f };
+    Entry *e = l->nb ? bsearch(&wanted, l->entry, (size_t)l->nb, sizeof(*e), by_entry) : NULL;
+
+    return e && holds(e, s->bias) ? e : NULL;
 }
 
 int lv_loras_has(const LvLoras *l, const LvWeightRow *row, int index)
 {
-    int bias;
+    Stems s;
 
-    return next_entry(l, row, index, 0, &bias) < l->nb;
-}
-
-void lv_loras_note(LvLoras *l, const LvWeightRow *row, int index)
-{
-    int bias;
-
-    for (int i = next_entry(l, row, index, 0, &bias); i < l->nb;
-         i = next_entry(l, row, index, i + 1, &bias))
-        *(bias ? &l->entry[i].bias : &l->entry[i].matrix) = 1;
-}
-
-static int misfit(const LvFileTensor *part, const LvFileTensor *t, const LvMsg *msg)
-{
-    return lv_fail(msg, LV_ERR_MODEL, "LoRA: %s, of %zu values, does not fit %s", part->name,
-                   part->numel, t->name);
-}
-
-static int add_diff(float *data, const LvFileTensor *diff, float scale,
-                    const LvFileTensor *t, const LvMsg *msg)
-{
-    float *x;
-
-    if (diff->numel != t->numel)
-        return misfit(diff, t, msg);
-    if (!(x = lv_alloc(diff->numel * sizeof(*x))))
-        return lv_fail(msg, LV_ERR(ENOMEM), "LoRA: out of memory");
-    lv_to_f32(x, diff->data, diff->dtype, diff->numel);
-    for (size_t i = 0; i < diff->numel; i++)
-        data[i] += scale * x[i];
-    lv_free(x);
+    row_stems(&s, row, index);
+    for (int f = 0; f < l->files; f++)
+        for (int k = 0; k < s.nb; k++)
+            if (entry_of(l, &s, f, k))
+                return 1;
     return 0;
 }
 
-/* data[rows,cols] += scale up[rows,rank] down[rank,cols], each sum made before it is
- * added. */
-static void add_product(float *data, const float *up, const float *down, size_t rows,
-                        size_t rank, size_t cols, float scale, float *sum)
+static int note_entry(const LvLoras *l, Entry *e, int bias, const LvFileTensor *t,
+                      const LvMsg *msg)
 {
-    for (size_t i = 0; i < rows; i++, data += cols) {
-        memset(sum, 0, cols * sizeof(*sum));
-        for (size_t k = 0; k < rank; k++) {
-            float a = up[i * rank + k];
-            const float *row = down + k * cols;
-            for (size_t c = 0; c < cols; c++)
-                sum[c] += a * row[c];
-        }
-        for (size_t c = 0; c < cols; c++)
-            data[c] += scale * sum[c];
-    }
-}
+    const char *path = lv_source_path(l->src[e->file]);
+    LvLoraParts only = { 0 };
 
-static int add_pair(float *data, const Entry *e, float weight, const LvFileTensor *t,
-                    const LvMsg *msg)
-{
-    const LvFileTensor *down = e->part[DOWN], *up = e->part[UP];
-    size_t rank = (size_t)down->dim[0], rows = (size_t)up->dim[0], cols;
-    float *x, alpha = (float)rank;
-
-    if (!rank || !rows || up->numel != rows * rank || t->numel % rows ||
-        down->numel != rank * (t->numel / rows) || (size_t)t->dim[0] != rows)
-        return misfit(down, t, msg);
-    cols = t->numel / rows;
-    if (!(x = lv_alloc((up->numel + down->numel + cols) * sizeof(*x))))
-        return lv_fail(msg, LV_ERR(ENOMEM), "LoRA: out of memory");
-    lv_to_f32(x, up->data, up->dtype, up->numel);
-    lv_to_f32(x + up->numel, down->data, down->dtype, down->numel);
-    if (e->part[ALPHA])
-        lv_to_f32(&alpha, e->part[ALPHA]->data, e->part[ALPHA]->dtype, 1);
-    add_product(data, x, x + up->numel, rows, rank, cols, weight * alpha / (float)rank,
-                x + up->numel + down->numel);
-    lv_free(x);
-    return 0;
+    *(bias ? &e->bias : &e->matrix) = 1;
+    if (!bias)
+        return lv_lora_check_shape(e->part, t, path, msg);
+    only[LV_LORA_DIFF] = e->part[LV_LORA_DIFF_BIAS];
+    return lv_lora_check_shape(only, t, path, msg);
 }
 
 static int add_entry(const LvLoras *l, Entry *e, int bias, float *data,
                      const LvFileTensor *t, const LvMsg *msg)
 {
-    float weight = l->weight[e->file];
-    int ret = 0;
+    int ret = note_entry(l, e, bias, t, msg);
+    LvLoraParts only = { 0 };
 
-    *(bias ? &e->bias : &e->matrix) = 1;
-    if (bias)
-        return add_diff(data, e->part[DIFF_BIAS], weight, t, msg);
-    if (e->part[DOWN])
-        ret = add_pair(data, e, weight, t, msg);
-    return ret < 0 || !e->part[DIFF] ? ret : add_diff(data, e->part[DIFF], weight, t, msg);
+    if (ret < 0)
+        return ret;
+    only[LV_LORA_DIFF] = e->part[LV_LORA_DIFF_BIAS];
+    return lv_lora_change(bias ? only : e->part, l->weight[e->file], data, msg);
+}
+
+/* data NULL: changes are only checked. */
+static int each_entry(const LvLoras *l, const LvWeightRow *row, int index, float *data,
+                      const LvFileTensor *t, const LvMsg *msg)
+{
+    int ret = 0;
+    Stems s;
+
+    row_stems(&s, row, index);
+    for (int f = 0; f < l->files; f++)
+        for (int k = 0; k < s.nb && ret >= 0; k++) {
+            Entry *e = entry_of(l, &s, f, k);
+            if (e)
+                ret = data ? add_entry(l, e, s.bias, data, t, msg)
+                           : note_entry(l, e, s.bias, t, msg);
+        }
+    return ret;
+}
+
+int lv_loras_note(LvLoras *l, const LvWeightRow *row, int index, const LvFileTensor *t,
+                  const LvMsg *msg)
+{
+    return each_entry(l, row, index, NULL, t, msg);
 }
 
 int lv_loras_add(LvLoras *l, const LvWeightRow *row, int index, float *data,
                  const LvFileTensor *t, const LvMsg *msg)
 {
-    int bias, ret = 0;
+    int ret = each_entry(l, row, index, data, t, msg);
 
-    for (int i = 0; i < l->nb && ret >= 0; i++) {
-        i = next_entry(l, row, index, i, &bias);
-        if (i < l->nb)
-            ret = add_entry(l, &l->entry[i], bias, data, t, msg);
-    }
-    if (ret >= 0)
-        for (size_t i = 0; i < t->numel; i++)
-            if (!isfinite(data[i]))
-                return lv_fail(msg, LV_ERR_MODEL, "LoRA: makes %s infinite", t->name);
+    for (size_t i = 0; i < t->numel && ret >= 0; i++)
+        if (!isfinite(data[i]))
+            return lv_fail(msg, LV_ERR_MODEL, "LoRA: makes %s infinite", t->name);
     return ret;
 }
 
@@ -347,7 +552,7 @@ int lv_loras_finish(const LvLoras *l, const LvMsg *msg)
         first = left && !nb ? e : first;
         nb   += left;
     }
-    for (int k = 0; first && k < NB_PARTS; k++)
+    for (int k = 0; first && k < LV_LORA_PARTS; k++)
         if (first->part[k])
             return lv_fail(msg, LV_ERR_MODEL, "%s: %d layer%s the model does not have, the "
                            "first by %s", lv_source_path(l->src[first->file]), nb,

@@ -1,13 +1,19 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * LoRAs: small changes of weights, added when they are bound.
- *   W += weight (alpha / rank) up down    alpha / rank is 1 where there is no alpha
- *   W += weight diff, b += weight diff_b
+ * LoRAs and their kin: changes of weights, added when they are bound. What a change is
+ * worth: lora_change.h.
  * Floor F4 (model): knows names of rows in files of LoRAs, not networks.
  *
- * Keys: [PREFIX]LAYER.{lora_A,lora_B}.weight, .{lora_down,lora_up}.weight, .alpha, .diff,
- * .diff_b; LAYER as in any layout of the rows, or with _ for each dot (kohya, lycoris).
+ * Keys: [PREFIX...]LAYER.END; LAYER as in any layout of the rows, or with _ for each dot
+ * (kohya, lycoris).
+ *   LoRA  .lora_A.weight .lora_B.weight, .lora_A.default.weight..., .lora_down.weight
+ *         .lora_up.weight, .lora.down.weight .lora.up.weight; .alpha
+ *   LoHa  .hada_w1_a .hada_w1_b .hada_w2_a .hada_w2_b, .hada_t1 .hada_t2; .alpha
+ *   LoKr  .lokr_w1 or .lokr_w1_a .lokr_w1_b, the same for w2, .lokr_t2; .alpha
+ *   DoRA  .dora_scale or .lora_magnitude_vector, beside one of these
+ *   full  .diff of weights, .diff_b of biases (.w_norm and .b_norm of norms)
+ * Keys of other parts (image to video, text encoders...) are skipped with a warning.
  */
 
 #ifndef LINVIDEO_MODEL_LORA_H
@@ -19,13 +25,26 @@
 typedef struct LvLoraFile {
     const char *path;
     float weight; ///< usually 1
+    int strict;   ///< 1: keys of other parts are an error
 } LvLoraFile;
 
+/** Bounds of weights. */
+#define LV_LORA_WEIGHT_MAX 100
+
 /**
- * Open files and sort out their keys.
+ * Cut "FILE[@WEIGHT]" in two, in place; the weight is 1 where there is none.
+ *
+ * @return 0; -EINVAL: what stands behind the last @ is no number, or out of range, and
+ *         there is no file of the whole name
+ */
+int lv_lora_split(LvLoraFile *l, char *text, const LvMsg *msg);
+
+/**
+ * Open files and sort out their keys. One warning a file tells of what is skipped.
  *
  * @param[out] loras freed with lv_loras_close(); NULL on error
- * @return as lv_source_open(); LV_ERR_MODEL names a key of no known kind
+ * @return as lv_source_open(); LV_ERR_MODEL names a key of no known kind, or says that
+ *         nothing would be changed
  */
 int lv_loras_open(LvLoras **loras, const LvLoraFile *files, int nb, const LvMsg *msg);
 
@@ -35,14 +54,17 @@ void lv_loras_close(LvLoras **loras);
 /** Whether a row's tensor is changed. */
 int lv_loras_has(const LvLoras *loras, const LvWeightRow *row, int index);
 
-/** Count a row's changes as used, without making them. */
-void lv_loras_note(LvLoras *loras, const LvWeightRow *row, int index);
+/** Count a row's changes as used and check their shapes, without making them.
+ *
+ *  @return 0; LV_ERR_MODEL names tensors and shapes that do not fit */
+int lv_loras_note(LvLoras *loras, const LvWeightRow *row, int index, const LvFileTensor *t,
+                  const LvMsg *msg);
 
 /**
  * Change a row's tensor.
  *
  * @param data all elements of t, f32
- * @return 0; LV_ERR_MODEL: shapes do not fit; -ENOMEM
+ * @return 0; as lv_loras_note(); -ENOMEM
  */
 int lv_loras_add(LvLoras *loras, const LvWeightRow *row, int index, float *data,
                  const LvFileTensor *t, const LvMsg *msg);

@@ -139,7 +139,7 @@ static int place_scale(LvWeights *w, LvStored *s)
     if (!is_small(s->t->dtype))
         return fail(w, s->scale->name, "is a scale of a tensor that is not quantised");
     if (s->scale->dtype != LV_F32 && s->scale->dtype != LV_BF16 &&
-        s->scale->dtype != LV_F16)
+        s->scale->dtype != LV_F16 && s->scale->dtype != LV_F64)
         return fail(w, s->scale->name, "is a scale of no float type");
     if (n != 1 && (n != rows || rows_of(s->scale) != rows))
         return fail(w, s->scale->name, "has neither one scale nor one for each row");
@@ -248,7 +248,7 @@ int lv_stored_find(LvStored *s, LvWeights *w, const char *name)
 int lv_stored_has_type(const LvFileTensor *t)
 {
     return t->dtype == LV_F32 || t->dtype == LV_BF16 || t->dtype == LV_F16 ||
-           is_small(t->dtype) || lv_dtype_block(t->dtype) > 1;
+           t->dtype == LV_F64 || is_small(t->dtype) || lv_dtype_block(t->dtype) > 1;
 }
 
 int lv_stored_is_plain(const LvStored *s)

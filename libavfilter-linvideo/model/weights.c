@@ -298,17 +298,6 @@ static int size_of(const LvWeightRow *row, int i, const int *symbols)
     return row->dim[i] < 0 ? symbols[-row->dim[i] - 1] : row->dim[i];
 }
 
-static void shape_text(char *buf, size_t size, int rank, const int64_t *dim)
-{
-    size_t n = (size_t)snprintf(buf, size, "[");
-
-    for (int i = 0; i < rank && n < size; i++)
-        n += (size_t)snprintf(buf + n, size - n, "%s%lld", i ? "," : "",
-                              (long long)dim[i]);
-    if (n < size)
-        snprintf(buf + n, size - n, "]");
-}
-
 /* Shapes are the same but for dimensions of 1. */
 static int same_shape(const LvFileTensor *t, int rank, const int64_t *want)
 {
@@ -350,7 +339,7 @@ static int check(const LvWeights *w, const LvWeightRow *row, const LvFileTensor 
 {
     int64_t want[LV_MAX_RANK];
     int rank = rank_of(row);
-    char has[128], wants[128];
+    char has[LV_SHAPE_SIZE], wants[LV_SHAPE_SIZE];
 
     for (int i = 0; i < rank; i++)
         want[i] = size_of(row, i, symbols);
@@ -360,10 +349,9 @@ static int check(const LvWeights *w, const LvWeightRow *row, const LvFileTensor 
                        lv_dtype_name(t->dtype));
     if (same_shape(t, rank, want) || (row->flags & LV_W_FLAT && is_folded(t, rank, want)))
         return 0;
-    shape_text(has, sizeof(has), t->rank, t->dim);
-    shape_text(wants, sizeof(wants), rank, want);
     return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s: file has %s, model wants %s", path_of(w),
-                   t->name, has, wants);
+                   t->name, lv_shape_text(has, t->rank, t->dim),
+                   lv_shape_text(wants, rank, want));
 }
 
 static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
@@ -655,8 +643,8 @@ static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
     if (!plain || !w->dev->host || (uintptr_t)b->t.t->data % lv_dtype_size(dtype))
         count(w, to);
     if (w->from.loras && (w->from.described || to->fixed == LV_FIXED_LATER))
-        lv_loras_note(w->from.loras, b->row, b->index);
-    if (!w->from.described)
+        ret = lv_loras_note(w->from.loras, b->row, b->index, b->t.t, w->msg);
+    if (!w->from.described && ret >= 0)
         ret = place(w, b, to);
     if (!w->from.described && !w->dev->host)
         lv_source_drop(w->from.src, b->t.t);

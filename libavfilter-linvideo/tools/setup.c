@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -282,27 +283,41 @@ static const Found *choose(const Setup *s, int part)
 
 /* Writing */
 
+static void put_line(void *opaque, int level, const char *line)
+{
+    lv_tool_log(opaque, (enum LinvideoLogLevel)level, line);
+}
+
+/* {"file", "weight"} of NAME[@WEIGHT], and the file; NULL after a message. */
+static json_t *lora_json(const Setup *s, const char *text, const Found **f)
+{
+    const LvMsg msg = { put_line, NULL, LV_MSG_ERROR };
+    char name[PATH_SIZE];
+    LvLoraFile lora;
+
+    snprintf(name, sizeof(name), "%s", text);
+    if (lv_lora_split(&lora, name, &msg) < 0 || !(*f = pick_named(s, lora.path)) ||
+        !is_usable(s, *f))
+        return NULL;
+    return json_pack("{s:s, s:f}", "file", (*f)->path, "weight",
+                     rint(1e6 * lora.weight) / 1e6);
+}
+
 /* The LoRAs, and the last of them that tells how to sample, or NULL. */
 static json_t *loras_json(const Setup *s, const Found **few_steps)
 {
     json_t *list = json_array();
-    const Found *hinted = NULL;
+    const Found *hinted = NULL, *f;
 
     for (int i = 0; i < s->loras; i++) {
-        char name[PATH_SIZE];
-        const char *at = strrchr(s->lora[i], '@');
-        double weight  = at ? strtod(at + 1, NULL) : 1;
-        const Found *f;
+        json_t *lora = lora_json(s, s->lora[i], &f);
 
-        snprintf(name, sizeof(name), "%.*s", at ? (int)(at - s->lora[i]) : PATH_SIZE - 1,
-                 s->lora[i]);
-        if (!(f = pick_named(s, name)) || !is_usable(s, f)) {
+        if (!lora) {
             json_decref(list);
             return NULL;
         }
         hinted = f->hint.preset ? f : hinted;
-        json_array_append_new(list, json_pack("{s:s, s:f}", "file", f->path, "weight",
-                                              weight));
+        json_array_append_new(list, lora);
     }
     *few_steps = hinted;
     return list;

@@ -1,0 +1,497 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "model/lora_change.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/convert.h"
+
+#define EACH(...) (const int[]) { __VA_ARGS__, -1 }
+
+static int missing(const LvFileTensor *has, const char *what, const char *file,
+                   const LvMsg *msg)
+{
+    return lv_fail(msg, LV_ERR_MODEL, "%s: %s stands without its other half%s", file,
+                   has->name, what);
+}
+
+/* Sizes */
+
+static size_t rows_of(const LvFileTensor *t)
+{
+    return t->rank ? (size_t)t->dim[0] : 1;
+}
+
+static size_t cols_of(const LvFileTensor *t)
+{
+    return rows_of(t) ? t->numel / rows_of(t) : 0;
+}
+
+/* Elements of a kernel's place: of all dimensions behind the second. */
+static size_t places_of(const LvFileTensor *t)
+{
+    size_t n = 1;
+
+    for (int i = 2; i < t->rank; i++)
+        n *= (size_t)t->dim[i];
+    return n;
+}
+
+/* Factors a b of a matrix, with a kernel between them or without. */
+typedef struct Factors {
+    const LvFileTensor *whole, *a, *b, *t; /* whole, or a and b */
+} Factors;
+
+static size_t factor_rank(const Factors *f)
+{
+    return f->whole ? 0 : rows_of(f->b);
+}
+
+/* Size of the product; 0 rows when the factors do not agree. */
+static void factor_size(const Factors *f, size_t *rows, size_t *cols)
+{
+    size_t r = factor_rank(f), inner;
+
+    if (f->whole) {
+        *rows = rows_of(f->whole);
+        *cols = cols_of(f->whole);
+        return;
+    }
+    *rows = f->t ? cols_of(f->a) : rows_of(f->a);
+    *cols = cols_of(f->b) * (f->t ? places_of(f->t) : 1);
+    inner = f->t ? rows_of(f->a) : cols_of(f->a);
+    if (!r || (f->t ? f->t->rank < 2 || rows_of(f->t) != inner || (size_t)f->t->dim[1] != r
+                    : inner != r))
+        *rows = 0;
+}
+
+/* Kinds */
+
+enum { NONE, PAIR, HADA, KRON };
+
+static int kind_of(const LvLoraParts p)
+{
+    return p[LV_LORA_DOWN] || p[LV_LORA_UP] ? PAIR
+         : p[LV_LORA_HADA_1A] || p[LV_LORA_HADA_1B] ? HADA
+         : p[LV_LORA_KRON_1] || p[LV_LORA_KRON_1A] ? KRON : NONE;
+}
+
+/* The factors that D is made of: one of PAIR, two of the others. */
+static int factors_of(Factors f[2], const LvLoraParts p)
+{
+    int kind = kind_of(p);
+
+    f[0] = f[1] = (Factors) { 0 };
+    if (kind == PAIR) {
+        f[0] = (Factors) { NULL, p[LV_LORA_UP], p[LV_LORA_DOWN], NULL };
+    } else if (kind == HADA) {
+        f[0] = (Factors) { NULL, p[LV_LORA_HADA_1A], p[LV_LORA_HADA_1B], p[LV_LORA_HADA_T1] };
+        f[1] = (Factors) { NULL, p[LV_LORA_HADA_2A], p[LV_LORA_HADA_2B], p[LV_LORA_HADA_T2] };
+    } else if (kind == KRON) {
+        f[0] = (Factors) { p[LV_LORA_KRON_1], p[LV_LORA_KRON_1A], p[LV_LORA_KRON_1B], NULL };
+        f[1] = (Factors) { p[LV_LORA_KRON_2], p[LV_LORA_KRON_2A], p[LV_LORA_KRON_2B],
+                           p[LV_LORA_KRON_T2] };
+    }
+    return kind;
+}
+
+/* Which tensors go together: where one is, all are. */
+static const struct {
+    const int *parts;
+    const char *what;
+} halves[] = {
+    { EACH(LV_LORA_DOWN, LV_LORA_UP), "" },
+    { EACH(LV_LORA_HADA_1A, LV_LORA_HADA_1B, LV_LORA_HADA_2A, LV_LORA_HADA_2B),
+      ": LoHa has hada_w1_a, hada_w1_b, hada_w2_a and hada_w2_b" },
+    { EACH(LV_LORA_HADA_T1, LV_LORA_HADA_T2), "" },
+    { EACH(LV_LORA_KRON_1A, LV_LORA_KRON_1B), "" },
+    { EACH(LV_LORA_KRON_2A, LV_LORA_KRON_2B), "" },
+};
+
+static const LvFileTensor *first_of(const LvLoraParts p, const int *parts)
+{
+    for (; *parts >= 0; parts++)
+        if (p[*parts])
+            return p[*parts];
+    return NULL;
+}
+
+static int check_halves(const LvLoraParts p, const char *file, const LvMsg *msg)
+{
+    for (int i = 0; i < LV_COUNT(halves); i++) {
+        const LvFileTensor *has = first_of(p, halves[i].parts);
+        for (const int *k = halves[i].parts; has && *k >= 0; k++)
+            if (!p[*k])
+                return missing(has, halves[i].what, file, msg);
+    }
+    return 0;
+}
+
+/* Tensors that change nothing without others. */
+static int check_needs(const LvLoraParts p, const char *file, const LvMsg *msg)
+{
+    const int *kron[2] = { EACH(LV_LORA_KRON_1, LV_LORA_KRON_1A),
+                           EACH(LV_LORA_KRON_2, LV_LORA_KRON_2A, LV_LORA_KRON_T2) };
+    const LvFileTensor *k1 = first_of(p, kron[0]), *k2 = first_of(p, kron[1]);
+    const LvFileTensor *more = p[LV_LORA_ALPHA] ? p[LV_LORA_ALPHA] : p[LV_LORA_DORA];
+
+    if (!k1 != !k2)
+        return missing(k1 ? k1 : k2, ": LoKr has lokr_w1 and lokr_w2", file, msg);
+    if ((p[LV_LORA_KRON_1] && p[LV_LORA_KRON_1A]) || (p[LV_LORA_KRON_2] && p[LV_LORA_KRON_2A]))
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s is there whole and in two factors", file,
+                       p[LV_LORA_KRON_1A] ? k1->name : k2->name);
+    if (p[LV_LORA_HADA_T1] && !p[LV_LORA_HADA_1A])
+        return missing(p[LV_LORA_HADA_T1], "", file, msg);
+    if (p[LV_LORA_KRON_T2] && !p[LV_LORA_KRON_2A])
+        return missing(p[LV_LORA_KRON_T2], "", file, msg);
+    if (more && !kind_of(p) && (more == p[LV_LORA_ALPHA] ? !p[LV_LORA_DIFF] : 1))
+        return missing(more, ": there is no lora_A, hada_ or lokr_ beside it", file, msg);
+    return 0;
+}
+
+int lv_lora_check_parts(const LvLoraParts p, const char *file, const LvMsg *msg)
+{
+    const LvFileTensor *alpha = p[LV_LORA_ALPHA];
+    size_t rows, cols;
+    Factors f[2];
+    int kinds = (p[LV_LORA_DOWN] != NULL) + (p[LV_LORA_HADA_1A] != NULL) +
+                (p[LV_LORA_KRON_1] || p[LV_LORA_KRON_1A]);
+    int ret;
+
+    if ((ret = check_halves(p, file, msg)) < 0 || (ret = check_needs(p, file, msg)) < 0)
+        return ret;
+    if (alpha && alpha->numel != 1)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s is not one number", file, alpha->name);
+    factors_of(f, p);
+    for (int i = 0; i < 2; i++) {
+        if (!f[i].whole && !f[i].a)
+            continue;
+        factor_size(&f[i], &rows, &cols);
+        if (!rows || !cols || (!f[i].whole && (f[i].a->rank < 2 || f[i].b->rank < 2)))
+            return lv_fail(msg, LV_ERR_MODEL, "%s: %s and %s have different ranks", file,
+                           (f[i].whole ? f[i].whole : f[i].b)->name,
+                           (f[i].whole ? f[i].whole : f[i].a)->name);
+    }
+    if (kinds > 1)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s: the layer is changed in two ways, LoRA, LoHa "
+                       "or LoKr", file, (f[0].a ? f[0].a : f[0].whole)->name);
+    return 0;
+}
+
+/* Shapes */
+
+static int misfit(const LvFileTensor *a, const LvFileTensor *b, const LvFileTensor *t,
+                  const char *file, const LvMsg *msg)
+{
+    char sa[LV_SHAPE_SIZE], sb[LV_SHAPE_SIZE], st[LV_SHAPE_SIZE];
+
+    lv_shape_text(sa, a->rank, a->dim);
+    lv_shape_text(st, t->rank, t->dim);
+    if (a == b)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s, %s, does not fit %s of the model, %s "
+                       "(made for a model of another size?)", file, a->name, sa, t->name, st);
+    return lv_fail(msg, LV_ERR_MODEL, "%s: %s, %s, and %s, %s, do not fit %s of the model, %s "
+                   "(made for a model of another size?)", file, a->name, sa, b->name,
+                   lv_shape_text(sb, b->rank, b->dim), t->name, st);
+}
+
+/* Size of D. */
+static void change_size(const LvLoraParts p, size_t *rows, size_t *cols)
+{
+    Factors f[2];
+    int kind = factors_of(f, p);
+    size_t r, c;
+
+    factor_size(&f[0], rows, cols);
+    if (kind == PAIR)
+        return;
+    factor_size(&f[1], &r, &c);
+    if (kind == KRON) {
+        *rows *= r;
+        *cols *= c;
+    } else if (r != *rows || c != *cols) {
+        *rows = 0;
+    }
+}
+
+/* Magnitudes are [out,1] or [out], one a row, or [1,in], one a column, which stands for all
+ * places of a kernel. */
+static int is_by_column(const LvFileTensor *m)
+{
+    return m->rank > 1 && rows_of(m) == 1 && m->numel > 1;
+}
+
+static int magnitudes_fit(const LvFileTensor *m, size_t rows, size_t cols)
+{
+    return m->numel && (is_by_column(m) ? cols % m->numel == 0 : m->numel == rows);
+}
+
+int lv_lora_check_shape(const LvLoraParts p, const LvFileTensor *t, const char *file,
+                        const LvMsg *msg)
+{
+    size_t rows, cols;
+    Factors f[2];
+    int kind = factors_of(f, p);
+    const LvFileTensor *diff = p[LV_LORA_DIFF], *dora = p[LV_LORA_DORA];
+
+    if (diff && diff->numel != t->numel)
+        return misfit(diff, diff, t, file, msg);
+    if (kind == NONE)
+        return 0;
+    change_size(p, &rows, &cols);
+    if (!rows || rows != rows_of(t) || cols != cols_of(t))
+        return misfit(f[0].b ? f[0].b : f[0].whole,
+                      kind == PAIR ? f[0].a : f[1].a ? f[1].a : f[1].whole, t, file, msg);
+    return !dora || magnitudes_fit(dora, rows, cols) ? 0 : misfit(dora, dora, t, file, msg);
+}
+
+/* Sums */
+
+/* Factors as numbers. */
+typedef struct Matrix {
+    float *a, *b;      /* [rows, r] and [r, cols]; a NULL: b is the matrix */
+    size_t rows, cols, r;
+} Matrix;
+
+static int out_of_memory(const LvMsg *msg)
+{
+    return lv_fail(msg, LV_ERR(ENOMEM), "LoRA: out of memory");
+}
+
+static float *numbers(const LvFileTensor *t)
+{
+    float *x = lv_alloc(t->numel * sizeof(*x));
+
+    if (x)
+        lv_to_f32(x, t->data, t->dtype, t->numel);
+    return x;
+}
+
+static void free_matrix(Matrix *m)
+{
+    lv_freep(&m->a);
+    lv_freep(&m->b);
+}
+
+/* dst[q,x] += a sum_j t[j,x] b[j,q], t being one slice of the kernel. */
+static void add_places(float *dst, const float *t, const float *b, float a, size_t r,
+                       size_t cols, size_t places)
+{
+    for (size_t j = 0; j < r; j++)
+        for (size_t q = 0; q < cols; q++)
+            for (size_t x = 0; x < places; x++)
+                dst[q * places + x] += a * t[j * places + x] * b[j * cols + q];
+}
+
+/* All of w[p,q,x] = sum t[i,j,x] a[i,p] b[j,q]. */
+static int read_kernel(Matrix *m, const Factors *f)
+{
+    size_t inner = rows_of(f->a), r = rows_of(f->b), places = places_of(f->t);
+    float *a = numbers(f->a), *b = numbers(f->b), *t = numbers(f->t);
+
+    m->b = lv_alloc(m->rows * m->cols * sizeof(*m->b));
+    for (size_t p = 0; a && b && t && m->b && p < m->rows; p++)
+        for (size_t i = 0; i < inner; i++)
+            add_places(m->b + p * m->cols, t + i * r * places, b, a[i * m->rows + p], r,
+                       cols_of(f->b), places);
+    lv_free(a);
+    lv_free(b);
+    lv_free(t);
+    return a && b && t && m->b ? 0 : -1;
+}
+
+static int read_matrix(Matrix *m, const Factors *f)
+{
+    factor_size(f, &m->rows, &m->cols);
+    m->r = factor_rank(f);
+    if (f->t)
+        return read_kernel(m, f);
+    if (f->a && !(m->a = numbers(f->a)))
+        return -1;
+    return (m->b = numbers(f->a ? f->b : f->whole)) ? 0 : -1;
+}
+
+/* Row i of a matrix in dst. */
+static void read_row(float *dst, const Matrix *m, size_t i)
+{
+    if (!m->a) {
+        memcpy(dst, m->b + i * m->cols, m->cols * sizeof(*dst));
+        return;
+    }
+    memset(dst, 0, m->cols * sizeof(*dst));
+    for (size_t k = 0; k < m->r; k++) {
+        float a = m->a[i * m->r + k];
+        const float *row = m->b + k * m->cols;
+        for (size_t c = 0; c < m->cols; c++)
+            dst[c] += a * row[c];
+    }
+}
+
+/* D, without its scale. */
+typedef struct Change {
+    int kind;
+    Matrix m[2];
+    size_t rows, cols;
+    float *row, *more; /* [cols] each */
+} Change;
+
+static void free_change(Change *c)
+{
+    free_matrix(&c->m[0]);
+    free_matrix(&c->m[1]);
+    lv_free(c->row);
+    lv_free(c->more);
+}
+
+static int new_change(Change *c, const LvLoraParts p, const LvMsg *msg)
+{
+    Factors f[2];
+    int bad;
+
+    *c = (Change) { .kind = factors_of(f, p) };
+    change_size(p, &c->rows, &c->cols);
+    c->row  = lv_alloc(c->cols * sizeof(*c->row));
+    c->more = lv_alloc(c->cols * sizeof(*c->more));
+    bad = !c->row || !c->more || read_matrix(&c->m[0], &f[0]) < 0 ||
+          (c->kind != PAIR && read_matrix(&c->m[1], &f[1]) < 0);
+    if (!bad)
+        return 0;
+    free_change(c);
+    return out_of_memory(msg);
+}
+
+/* Row i of D in c->row. */
+static void make_row(Change *c, size_t i)
+{
+    const Matrix *m = &c->m[1];
+    size_t n = m->cols;
+
+    if (c->kind == KRON) {
+        const Matrix *outer = &c->m[0];
+
+        read_row(c->more, outer, i / m->rows);
+        /* The inner row is made in the last place, which is used last. */
+        read_row(c->row + c->cols - n, m, i % m->rows);
+        for (size_t k = 0; k < outer->cols; k++)
+            for (size_t j = 0; j < n; j++)
+                c->row[k * n + j] = c->more[k] * c->row[c->cols - n + j];
+        return;
+    }
+    read_row(c->row, &c->m[0], i);
+    if (c->kind == PAIR)
+        return;
+    read_row(c->more, m, i);
+    for (size_t k = 0; k < c->cols; k++)
+        c->row[k] *= c->more[k];
+}
+
+/* Scale of D but for the weight: alpha over rank. */
+typedef struct Scale {
+    float alpha, rank;
+} Scale;
+
+static Scale scale_of(const LvLoraParts p)
+{
+    const LvFileTensor *t = p[LV_LORA_ALPHA];
+    Factors f[2];
+    float rank, alpha;
+    int kind = factors_of(f, p);
+    size_t r = factor_rank(&f[0]);
+
+    if (kind == KRON && !r)
+        r = factor_rank(&f[1]);
+    rank = alpha = r ? (float)r : 1;
+    if (t && r)
+        lv_to_f32(&alpha, t->data, t->dtype, 1);
+    return (Scale) { alpha, rank };
+}
+
+static void add_change(Change *c, Scale s, float weight, float *data)
+{
+    float scale = weight * s.alpha / s.rank;
+
+    for (size_t i = 0; i < c->rows; i++, data += c->cols) {
+        make_row(c, i);
+        for (size_t k = 0; k < c->cols; k++)
+            data[k] += scale * c->row[k];
+    }
+}
+
+/* DoRA */
+
+/* Squares of V = W + s D by row, or by column of so many places each. */
+static void sum_squares(Change *c, float scale, const float *data, double *sum, size_t places)
+{
+    for (size_t i = 0; i < c->rows; i++, data += c->cols) {
+        make_row(c, i);
+        for (size_t k = 0; k < c->cols; k++) {
+            double v = (double)data[k] + (double)scale * c->row[k];
+            sum[places ? k / places : i] += v * v;
+        }
+    }
+}
+
+/* W += weight (m V / |V| - W), places as above. */
+static void turn(Change *c, float scale, float weight, float *data, const float *gain,
+                 size_t places)
+{
+    for (size_t i = 0; i < c->rows; i++, data += c->cols) {
+        make_row(c, i);
+        for (size_t k = 0; k < c->cols; k++) {
+            float v = data[k] + scale * c->row[k];
+            data[k] += weight * (gain[places ? k / places : i] * v - data[k]);
+        }
+    }
+}
+
+static int add_dora(Change *c, Scale s, float weight, float *data, const LvFileTensor *m,
+                    const LvMsg *msg)
+{
+    size_t places = is_by_column(m) ? c->cols / m->numel : 0;
+    float scale   = s.alpha / s.rank, *gain = numbers(m);
+    double *sum   = lv_alloc(m->numel * sizeof(*sum));
+    int ret = gain && sum ? 0 : out_of_memory(msg);
+
+    if (ret >= 0) {
+        sum_squares(c, scale, data, sum, places);
+        for (size_t i = 0; i < m->numel; i++)
+            gain[i] /= (float)sqrt(sum[i]) + FLT_EPSILON;
+        turn(c, scale, weight, data, gain, places);
+    }
+    lv_free(gain);
+    lv_free(sum);
+    return ret;
+}
+
+static int add_diff(float *data, const LvFileTensor *diff, float weight, const LvMsg *msg)
+{
+    float *x = numbers(diff);
+
+    if (!x)
+        return out_of_memory(msg);
+    for (size_t i = 0; i < diff->numel; i++)
+        data[i] += weight * x[i];
+    lv_free(x);
+    return 0;
+}
+
+int lv_lora_change(const LvLoraParts p, float weight, float *data, const LvMsg *msg)
+{
+    Change c;
+    int ret = 0;
+
+    if (kind_of(p) != NONE) {
+        if ((ret = new_change(&c, p, msg)) < 0)
+            return ret;
+        if (p[LV_LORA_DORA])
+            ret = add_dora(&c, scale_of(p), weight, data, p[LV_LORA_DORA], msg);
+        else
+            add_change(&c, scale_of(p), weight, data);
+        free_change(&c);
+    }
+    return ret < 0 || !p[LV_LORA_DIFF] ? ret : add_diff(data, p[LV_LORA_DIFF], weight, msg);
+}

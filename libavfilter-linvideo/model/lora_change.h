@@ -1,0 +1,56 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * What a LoRA's tensors for one layer are worth: the change of a matrix, row by row.
+ * Floor F4 (model): knows shapes and sums, not names of keys.
+ *
+ * D, the change of a matrix W [out, in] (a kernel is [out, channels k]):
+ *   LoRA   D = up down                            up [out,r], down [r,in]
+ *   LoHa   D = (w1_a w1_b) * (w2_a w2_b)          element by element; a [out,r], b [r,in]
+ *   LoKr   D = w1 (x) w2, of Kronecker            w1 = w1_a w1_b, w2 = w2_a w2_b where they
+ *                                                 are in two
+ *   t [r,r,k] of a kernel: w[p,q,x] = sum t[i,j,x] a[i,p] b[j,q], for w1 and w2 of LoHa and
+ *   w2 of LoKr
+ *   full   D = diff
+ * W becomes W + weight s D, where s = alpha / r (1 without alpha, without r, for full).
+ * With DoRA's magnitudes m, V = W + s D becomes V' = m V / |V|, norms being those of rows
+ * (m [out,1]) or of columns (m [1,in]), and W becomes W + weight (V' - W).
+ */
+
+#ifndef LINVIDEO_MODEL_LORA_CHANGE_H
+#define LINVIDEO_MODEL_LORA_CHANGE_H
+
+#include "base/msg.h"
+#include "base/safetensors.h"
+
+/** Tensors that a layer may have. */
+enum LvLoraPart {
+    LV_LORA_DOWN, LV_LORA_UP, LV_LORA_ALPHA, LV_LORA_DIFF, LV_LORA_DIFF_BIAS,
+    LV_LORA_DORA,
+    LV_LORA_HADA_1A, LV_LORA_HADA_1B, LV_LORA_HADA_2A, LV_LORA_HADA_2B,
+    LV_LORA_HADA_T1, LV_LORA_HADA_T2,
+    LV_LORA_KRON_1, LV_LORA_KRON_1A, LV_LORA_KRON_1B,
+    LV_LORA_KRON_2, LV_LORA_KRON_2A, LV_LORA_KRON_2B, LV_LORA_KRON_T2,
+    LV_LORA_PARTS
+};
+
+/** Tensors of a layer by part; NULL: absent. */
+typedef const LvFileTensor *LvLoraParts[LV_LORA_PARTS];
+
+/**
+ * Check that the parts are whole: both halves of all that is in halves, one kind of change
+ * beside a full one, ranks that agree.
+ *
+ * @return 0; LV_ERR_MODEL after "FILE: NAME ..."
+ */
+int lv_lora_check_parts(const LvLoraParts part, const char *file, const LvMsg *msg);
+
+/** Check that the matrix's change has the shape of t. 0, or LV_ERR_MODEL after a message
+ *  that names tensors and shapes. */
+int lv_lora_check_shape(const LvLoraParts part, const LvFileTensor *t, const char *file,
+                        const LvMsg *msg);
+
+/** Change data, all elements of a matrix whose shape fits. 0 or -ENOMEM. */
+int lv_lora_change(const LvLoraParts part, float weight, float *data, const LvMsg *msg);
+
+#endif /* LINVIDEO_MODEL_LORA_CHANGE_H */
