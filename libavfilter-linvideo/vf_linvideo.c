@@ -48,6 +48,7 @@
 #include "libavutil/opt.h"
 #include "libavutil/parseutils.h"
 #include "libavutil/pixdesc.h"
+#include "libavutil/thread.h"
 #include "libavutil/time.h"
 
 /* All that hwcontext_cuda.h wants of the driver's own header, which need not be
@@ -87,15 +88,37 @@ typedef struct CUstream_st *CUstream;
 
 #define PROGRESS_INTERVAL 1000000 ///< microseconds between lines, at least
 
+/** Options that are handed on as text: their default is the model's own, where FFmpeg
+ *  would show a number as the default of all but texts. */
+enum {
+    TEXT_DURATION, TEXT_FRAMES, TEXT_CLIP_FRAMES, TEXT_SEED, TEXT_STEPS, TEXT_GUIDANCE,
+    TEXT_SHIFT, TEXT_MEMORY_LIMIT, TEXT_TILE, NB_TEXTS
+};
+
+static const char *const text_names[NB_TEXTS] = {
+    [TEXT_DURATION]     = "duration",
+    [TEXT_FRAMES]       = "frames",
+    [TEXT_CLIP_FRAMES]  = "clip_frames",
+    [TEXT_SEED]         = "seed",
+    [TEXT_STEPS]        = "steps",
+    [TEXT_GUIDANCE]     = "guidance",
+    [TEXT_SHIFT]        = "shift",
+    [TEXT_MEMORY_LIMIT] = "memory_limit",
+    [TEXT_TILE]         = "tile",
+};
+
 typedef struct LinvideoSource {
     const AVClass *class;
 
     /** Most options are members of the library's own parameters. */
     LinvideoParams params;
+    char *text[NB_TEXTS];       ///< options that the library reads itself
     char *rate;
     int format;                 ///< AVPixelFormat, AV_PIX_FMT_NONE: any of ours
     int sw_format;              ///< AVPixelFormat within AV_PIX_FMT_CUDA
     AVBufferRef *device;        ///< that frames of AV_PIX_FMT_CUDA are on
+
+    uint64_t seed_key;          ///< see SeedDrawn; 0: the seed was given
 
     LinvideoContext *lv;        ///< NULL until the output is configured
     LinvideoInfo info;
@@ -128,10 +151,8 @@ static const int gpu_formats[] = {
 #define SIZE(name)                                                             \
     { name, "video size (default: the model's)", PARAM(width),                 \
         AV_OPT_TYPE_IMAGE_SIZE, { .str = NULL }, .flags = FLAGS }
-#define DURATION(name)                                                         \
-    { name, "video duration (default: one clip of the model)",                 \
-        PARAM(duration), AV_OPT_TYPE_DURATION, { .i64 = -1 }, -1, INT64_MAX,   \
-        .flags = FLAGS }
+#define TEXT(name, help, number)                                               \
+    STRING(name, help, OFFSET(text[number]), FLAGS)
 #define FORMAT(name)                                                           \
     { name, "pixel format (none: the first of these that fits: yuv420p, "      \
         "yuv444p, gbrp, rgb24, nv12; cuda: in GPU memory)", OFFSET(format),    \
@@ -142,36 +163,33 @@ static const int gpu_formats[] = {
         .unit = group }
 
 static const AVOption linvideo_options[] = {
-    STRING("model", "name or path of the model (default: the one that is installed)",
-           PARAM(model), FLAGS),
+    /* the first is that of a value without a name; what a colon in a prompt cuts off
+     * becomes the second, see check_prompt() */
     STRING("prompt", "what the video shows", PARAM(prompt), RFLAGS),
-    STRING("prompt_file", "file with the prompt", PARAM(prompt_file), FLAGS),
-    STRING("textfile", "file with the prompt", PARAM(prompt_file), FLAGS),
+    STRING("prompt_file", "file or pipe with the prompt", PARAM(prompt_file), FLAGS),
+    STRING("textfile", "file or pipe with the prompt", PARAM(prompt_file), FLAGS),
     STRING("negative_prompt", "what it does not show (with guidance above 1)",
            PARAM(negative_prompt), FLAGS),
+    STRING("model", "name or path of the model (default: the one that is installed)",
+           PARAM(model), FLAGS),
     STRING("lora", "LoRA files, FILE[@WEIGHT]|FILE[@WEIGHT]...", PARAM(lora), FLAGS),
     SIZE("size"),
     SIZE("s"),
     STRING("rate", "video rate (default: the model's)", OFFSET(rate), FLAGS),
     STRING("r", "video rate (default: the model's)", OFFSET(rate), FLAGS),
-    DURATION("duration"),
-    DURATION("d"),
-    { "frames", "number of frames, instead of a duration",
-        PARAM(frames), AV_OPT_TYPE_INT64, { .i64 = -1 }, -1, INT64_MAX,
-        .flags = FLAGS },
-    { "clip_frames", "frames made at once (0: the model's)",
-        PARAM(clip_frames), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, 1021,
-        .flags = FLAGS },
-    { "seed", "seed of the noise (-1: random)",
-        PARAM(seed), AV_OPT_TYPE_INT64, { .i64 = -1 }, -1, UINT32_MAX,
-        .flags = FLAGS },
-    { "steps", "steps of the sampler (0: the model's)",
-        PARAM(steps), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, 1000, .flags = FLAGS },
-    { "guidance", "guidance scale, 1 is off (0: the model's)",
-        PARAM(guidance), AV_OPT_TYPE_FLOAT, { .dbl = 0 }, 0, 100,
-        .flags = FLAGS },
-    { "shift", "shift of the time schedule (0: the model's)",
-        PARAM(shift), AV_OPT_TYPE_FLOAT, { .dbl = 0 }, 0, 100, .flags = FLAGS },
+    TEXT("duration", "video duration (default: one clip of the model)", TEXT_DURATION),
+    TEXT("d", "video duration (default: one clip of the model)", TEXT_DURATION),
+    TEXT("frames", "number of frames, 1 to 1000000000, instead of a duration",
+         TEXT_FRAMES),
+    TEXT("clip_frames", "frames made at once, 1 to 1021 (default: the model's)",
+         TEXT_CLIP_FRAMES),
+    TEXT("seed", "seed of the noise, 0 to 4294967295 (default: -1, one is drawn)",
+         TEXT_SEED),
+    TEXT("steps", "steps of the sampler, 1 to 1000 (default: the model's)", TEXT_STEPS),
+    TEXT("guidance", "guidance scale, 1 (off) to 100 (default: the model's)",
+         TEXT_GUIDANCE),
+    TEXT("shift", "shift of the time schedule, 0.01 to 100 (default: the model's)",
+         TEXT_SHIFT),
     { "sampler", "how noise becomes video",
         PARAM(sampler), AV_OPT_TYPE_INT, { .i64 = LINVIDEO_SAMPLER_AUTO },
         LINVIDEO_SAMPLER_AUTO, LINVIDEO_SAMPLER_RCM, .flags = FLAGS,
@@ -204,11 +222,10 @@ static const AVOption linvideo_options[] = {
         AV_PIX_FMT_NONE, INT_MAX, .flags = FLAGS },
     STRING("device", "where to compute: auto (default; a GPU if it can), cpu, cuda, cuda:N",
            PARAM(device), FLAGS),
-    { "memory_limit", "bytes to stay within (0: what is free)",
-        PARAM(memory_limit), AV_OPT_TYPE_INT64, { .i64 = 0 }, 0, INT64_MAX,
-        .flags = FLAGS },
-    { "tile", "decode in tiles of so many pixels, which takes less memory (0: whole)",
-        PARAM(tile), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, 8192, .flags = FLAGS },
+    TEXT("memory_limit", "bytes to stay within, K, M, G allowed (default: what is free)",
+         TEXT_MEMORY_LIMIT),
+    TEXT("tile", "decode in tiles of so many pixels, 64 to 8192, which takes less memory "
+         "(default: whole)", TEXT_TILE),
     { "prompt_cache", "keep on disk what the text encoder makes of prompts",
         PARAM(prompt_cache), AV_OPT_TYPE_INT, { .i64 = LINVIDEO_CACHE_AUTO },
         LINVIDEO_CACHE_AUTO, LINVIDEO_CACHE_ON, .flags = FLAGS, .unit = "cache" },
@@ -278,6 +295,79 @@ static void log_progress(void *opaque, const LinvideoProgress *p)
            100 * p->fraction, eta);
 }
 
+/* Seeds that were drawn. ffmpeg frees a graph and builds it anew when its input changes
+ * (another size in the middle of a file), and tells filters nothing of it. So a filter
+ * whose seed is not given takes that of an earlier one of this process that had the same
+ * name and options and is gone: the same video goes on, as overlay and others take its
+ * frames by their timestamps. */
+
+typedef struct SeedDrawn {
+    uint64_t key;               ///< of name and options; 0: none
+    int64_t seed;
+    int used;                   ///< by a filter that lives
+} SeedDrawn;
+
+static SeedDrawn seeds[64];     ///< the oldest goes first
+static unsigned next_seed;
+static AVMutex seeds_lock = AV_MUTEX_INITIALIZER;
+
+/* FNV-1a of name and options. */
+static uint64_t seed_key(AVFilterContext *ctx)
+{
+    uint64_t key = 0xCBF29CE484222325;
+    char *options = NULL;
+    const char *parts[] = { ctx->name, NULL };
+
+    if (av_opt_serialize(ctx->priv, 0, AV_OPT_SERIALIZE_SKIP_DEFAULTS, &options, '=',
+                         ':') >= 0)
+        parts[1] = options;
+    for (int i = 0; i < FF_ARRAY_ELEMS(parts); i++)
+        for (const char *c = parts[i]; c && *c; c++)
+            key = (key ^ (uint8_t)*c) * 0x100000001B3;
+    av_free(options);
+    return key ? key : 1;
+}
+
+/* -1: there is none. */
+static int64_t take_seed(uint64_t key)
+{
+    int64_t seed = -1;
+
+    ff_mutex_lock(&seeds_lock);
+    for (int i = 0; i < FF_ARRAY_ELEMS(seeds) && seed < 0; i++)
+        if (seeds[i].key == key && !seeds[i].used) {
+            seeds[i].used = 1;
+            seed = seeds[i].seed;
+        }
+    ff_mutex_unlock(&seeds_lock);
+    return seed;
+}
+
+static void keep_seed(uint64_t key, int64_t seed)
+{
+    ff_mutex_lock(&seeds_lock);
+    for (int i = 0; i < FF_ARRAY_ELEMS(seeds); i++) {
+        SeedDrawn *d = &seeds[next_seed++ % FF_ARRAY_ELEMS(seeds)];
+
+        if (!d->used) {
+            *d = (SeedDrawn){ key, seed, 1 };
+            break;
+        }
+    }
+    ff_mutex_unlock(&seeds_lock);
+}
+
+static void hand_on_seed(uint64_t key)
+{
+    ff_mutex_lock(&seeds_lock);
+    for (int i = 0; i < FF_ARRAY_ELEMS(seeds) && key; i++)
+        if (seeds[i].key == key && seeds[i].used) {
+            seeds[i].used = 0;
+            break;
+        }
+    ff_mutex_unlock(&seeds_lock);
+}
+
 /* Runs before the options get their values. */
 static av_cold int preinit(AVFilterContext *ctx)
 {
@@ -287,10 +377,42 @@ static av_cold int preinit(AVFilterContext *ctx)
     return 0;
 }
 
+static av_cold int check_prompt(AVFilterContext *ctx)
+{
+    LinvideoSource *s = ctx->priv;
+    LinvideoParams *p = &s->params;
+
+    if (!p->prompt || !p->prompt_file)
+        return 0;
+    av_log(ctx, AV_LOG_ERROR, "prompt is '%s', prompt_file is '%s'; give one of them. A "
+           "colon ends an option: within a prompt in single quotes write \\:, or put the "
+           "prompt into a file\n", p->prompt, p->prompt_file);
+    return AVERROR(EINVAL);
+}
+
+/* Runs once the options have their values. */
+static av_cold int init(AVFilterContext *ctx)
+{
+    LinvideoSource *s = ctx->priv;
+    LinvideoParams *p = &s->params;
+    int ret;
+
+    p->log_level = log_level();
+    p->log       = log_message;
+    p->opaque    = ctx;
+    if ((ret = check_prompt(ctx)) < 0)
+        return ret;
+    for (int i = 0; i < NB_TEXTS; i++)
+        if (s->text[i] && (ret = linvideo_params_set(p, text_names[i], s->text[i])) < 0)
+            return averror(ret);
+    return 0;
+}
+
 static av_cold void uninit(AVFilterContext *ctx)
 {
     LinvideoSource *s = ctx->priv;
 
+    hand_on_seed(s->seed_key);
     if (s->lv)
         linvideo_cancel(s->lv);
     linvideo_close(&s->lv);
@@ -438,6 +560,24 @@ static av_cold int init_frames(AVFilterLink *outlink)
     return av_hwframe_ctx_init(*ref);
 }
 
+static av_cold int open_library(AVFilterContext *ctx, LinvideoParams *p)
+{
+    LinvideoSource *s = ctx->priv;
+    int draws = p->seed < 0, ret;
+
+    if (draws && s->seed_key)
+        p->seed = s->info.seed;
+    else if (draws)
+        p->seed = take_seed(s->seed_key = seed_key(ctx));
+    draws = p->seed < 0;
+    if ((ret = linvideo_open(&s->lv, p)) < 0)
+        return averror(ret);
+    linvideo_info(s->lv, &s->info);
+    if (draws)
+        keep_seed(s->seed_key, s->info.seed);
+    return 0;
+}
+
 /* A graph may be built and thrown away before one runs, so the library is
  * opened here, when size and rate are needed. It loads the weights when the
  * first frame is asked for. */
@@ -461,19 +601,14 @@ static av_cold int config_output(AVFilterLink *outlink)
         p.format++;
     /* The graph's own default is one thread more than there are cores. */
     p.threads   = FFMIN(ff_filter_get_nb_threads(ctx), av_cpu_count());
-    p.log_level = log_level();
-    p.log       = log_message;
     p.progress  = log_progress;
-    p.opaque    = ctx;
 
     linvideo_close(&s->lv);
     if (on_gpu && (ret = open_device(ctx, &cuda)) < 0)
         return ret;
     p.cuda = on_gpu ? &cuda : NULL;
-    ret = linvideo_open(&s->lv, &p);
-    if (ret < 0)
-        return averror(ret);
-    linvideo_info(s->lv, &s->info);
+    if ((ret = open_library(ctx, &p)) < 0)
+        return ret;
 
     outlink->w                   = s->info.width;
     outlink->h                   = s->info.height;
@@ -600,6 +735,7 @@ const FILTER_TYPE ff_vsrc_linvideo = {
     .flags_internal     = FF_FILTER_FLAG_HWFRAME_AWARE,
     .priv_size          = sizeof(LinvideoSource),
     .preinit            = preinit,
+    .init               = init,
     .uninit             = uninit,
     .activate           = activate,
     .process_command    = process_command,

@@ -8,6 +8,7 @@
 
 ffmpeg=$(absolute "${FFMPEG_LINVIDEO:-${BUILD:-build}/ffmpeg-linvideo}")
 models=$(absolute "$(dirname "$0")/model")
+samples=$(absolute "$(dirname "$0")/../samples")
 emu=$(absolute "${BUILD:-build}/tests/emu")
 LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$models}
 export LINVIDEO_MODEL_PATH
@@ -94,6 +95,8 @@ done
 for name in auto euler unipc renoise 'dpm[+][+]' causvid rcm f32 bf16 off on; do
     matches "help: value $name" "$help" "^ +$name +[0-9]"
 done
+equal "help: no number where the model decides" \
+    "$(printf '%s\n' "$help" | grep -E 'model.s|drawn|free|whole' | grep -c '(default [-0-9]')" 0
 matches "help: the prompt alone can change" \
     "$(printf '%s\n' "$help" | grep '\.T\.')" '^ +prompt +<'
 
@@ -141,6 +144,20 @@ equal "seed -1: the seed makes the video again" \
     "$(hashes "$plain:seed=${seed:-0}:frames=2")" "$drawn"
 said=$(level=info; ff -f lavfi -i "$tiny:seed=-1:frames=1" -f null - 2>&1)
 differ "seed -1: another one each time" "$(told seed)" "$seed"
+
+# ffmpeg builds the graph anew when its input changes: the same seeds, the same frames
+
+for size in 64x64 96x96; do
+    ffmpeg -v error -y -f lavfi -i "testsrc=size=$size:rate=25:duration=0.2" -c:v mpeg2video \
+        -f mpegts -
+done >sizes.ts
+both="[0:v]scale=32:32,fps=8[v];$tiny:seed=-1[a];$tiny:seed=-1[b];[v][a][b]hstack=inputs=3"
+said=$(level=info; ff -i sizes.ts -filter_complex "$both" -f null - 2>&1 |
+       sed -n 's/.*_\([0-9]*\) @.* seed:\([0-9]*\).*/\1 \2/p')
+equal "a rebuilt graph: its filters are there twice" "$(echo "$said" | count)" 4
+equal "a rebuilt graph: each keeps the seed it drew" "$(echo "$said" | sort -u | count)" 2
+equal "two filters of a graph: two seeds" \
+    "$(echo "$said" | cut -d ' ' -f 2 | sort -u | count)" 2
 
 # frame counts and timestamps
 
@@ -302,6 +319,15 @@ elif [ -f "$emu/libcuda.so" ]; then
     no_frames "a GPU that is too old" 'compute capability 8.0 is needed' EMU_ARCH=75 format=cuda
 fi
 
+# what has no effect
+
+warned=$(level=warning; ff -f lavfi -i "linvideo=a red dragon over a castle:frames=1:guidance=0:\
+negative_prompt=blue:model=$samples/motion.safetensors" -f null - 2>&1 | sed 's/^[^]]*\] //')
+equal "what has no effect is said, in the library's words" "$warned" \
+"guidance: 0 means the model's own; 1 turns guidance off
+negative_prompt: it is not used with guidance 1, which is off
+prompt: the model does not know: dragon, castle"
+
 # the prompt: file, metadata, command
 
 text="it's 2:30, a \"red\" circle; [b] %d \\n"
@@ -311,6 +337,11 @@ printed() {
     ff -f lavfi -i "$1,metadata=print:file=-" -f null - |
         sed -n "s/^lavfi\.linvideo\.$2=//p"
 }
+equal "a value without a name is the prompt" "$(hashes "linvideo=$prompt:steps=2:seed=1")" \
+    "$first"
+mkfifo fifo
+echo "$prompt" >fifo &
+equal "a named pipe gives the prompt" "$(hashes "$quick:prompt_file=fifo")" "$first"
 equal "prompt_file and prompt are the same" \
     "$(hashes "$quick:prompt_file=plain.txt")" "$first"
 equal "textfile and prompt are the same" \
@@ -372,7 +403,45 @@ refuses "empty model" 'empty\.safetensors' "$p:model=./empty.safetensors"
 refuses "model is a text" 'prompt\.txt' "$p:model=./prompt.txt"
 refuses "no prompt" 'prompt' "seed=1"
 refuses "empty prompt" 'prompt' "prompt=:seed=1"
-refuses "both prompt and prompt_file" 'prompt_file' "$p:prompt_file=plain.txt"
+refuses "both prompt and prompt_file" 'prompt_file is .plain.txt.; give one' "$p:prompt_file=plain.txt"
+while read -r options; do
+    refuses "a colon in a prompt: $options" 'prompt_file is .30 red.; give one of them. A colon' "$options"
+done <<'END'
+'a clock 10:30 red'
+prompt='a clock 10:30 red'
+seed=1:prompt='a clock 10:30 red'
+seed=1:steps=2:prompt='a clock 10:30 red'
+seed=1:steps=2:frames=1:prompt='a clock 10:30 red'
+END
+# both ends of every range: the model is what is missing then
+while read -r option; do
+    refuses "the end of a range: $option" "no model 'none'" "$p:$option:model=none"
+done <<'END'
+size=16x16
+size=8192x8192
+rate=1/1048576
+rate=1048576
+duration=0.000001
+duration=10000000
+frames=1
+frames=1000000000
+clip_frames=1
+clip_frames=1021
+seed=0
+seed=4294967295
+steps=1
+steps=1000
+guidance=1
+guidance=100
+shift=0.01
+shift=100
+memory_limit=1
+memory_limit=1e18
+tile=64
+tile=8192
+END
+refuses "a duration that overflows" 'duration is 1e\+?300, allowed' "$p:duration=1e300"
+refuses "bytes that overflow" 'memory_limit is .*allowed' "$p:memory_limit=1e300G"
 refuses "missing prompt_file" 'nosuch\.txt' "prompt_file=nosuch.txt"
 refuses "empty prompt_file" 'prompt' "prompt_file=nothing.txt"
 refuses "a prompt that is too long" 'token' "prompt_file=long.txt"
