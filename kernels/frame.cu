@@ -70,22 +70,22 @@ LV_INLINE uint8_t to_byte(float x)
     return (uint8_t)(int)sum(x, 0.5f);
 }
 
-LV_INLINE float luma(Color c)
+LV_INLINE float luma(const LvMatrix &m, Color c)
 {
-    return sum(sum(times(LV_KR, c.r), times(LV_KG, c.g)), times(LV_KB, c.b));
+    return sum(sum(times(m.r, c.r), times(m.g, c.g)), times(m.b, c.b));
 }
 
-LV_INLINE uint8_t luma_byte(Color c)
+LV_INLINE uint8_t luma_byte(const LvMatrix &m, Color c)
 {
-    return to_byte(sum(16, times(219, luma(c))));
+    return to_byte(sum(16, times(219, luma(m, c))));
 }
 
-LV_INLINE void put_chroma(uint8_t *cb, uint8_t *cr, Color c)
+LV_INLINE void put_chroma(uint8_t *cb, uint8_t *cr, const LvMatrix &m, Color c)
 {
-    float y = luma(c);
+    float y = luma(m, c);
 
-    *cb = to_byte(sum(128, times(224 * LV_CB_SCALE, sum(c.b, -y))));
-    *cr = to_byte(sum(128, times(224 * LV_CR_SCALE, sum(c.r, -y))));
+    *cb = to_byte(sum(128, times(times(224, m.cb), sum(c.b, -y))));
+    *cr = to_byte(sum(128, times(times(224, m.cr), sum(c.r, -y))));
 }
 
 LV_INLINE uint8_t full_byte(float x)
@@ -118,22 +118,22 @@ LV_INLINE void put_halved(const LvPicture &out, const float *rgb, size_t pitch, 
     int below = min(y + 1, out.height - 1), left = max(x - 1, 0);
     Color a = load(rgb, pitch, y, x), b = load(rgb, pitch, below, x), m = add(a, b), c;
 
-    *at(out, 0, y, x)     = luma_byte(a);
-    *at(out, 0, below, x) = luma_byte(b);
+    *at(out, 0, y, x)     = luma_byte(out.matrix, a);
+    *at(out, 0, below, x) = luma_byte(out.matrix, b);
     if (x + 1 < out.width) {
         Color l = add(load(rgb, pitch, y, left), load(rgb, pitch, below, left));
         a = load(rgb, pitch, y, x + 1);
         b = load(rgb, pitch, below, x + 1);
-        *at(out, 0, y, x + 1)     = luma_byte(a);
-        *at(out, 0, below, x + 1) = luma_byte(b);
+        *at(out, 0, y, x + 1)     = luma_byte(out.matrix, a);
+        *at(out, 0, below, x + 1) = luma_byte(out.matrix, b);
         c = scale(0.125f, add(add(l, scale(2, m)), add(a, b)));
     } else {
         c = scale(0.5f, m);
     }
     if (out.format == LV_NV12)
-        put_chroma(at(out, 1, y / 2, x), at(out, 1, y / 2, x + 1), c);
+        put_chroma(at(out, 1, y / 2, x), at(out, 1, y / 2, x + 1), out.matrix, c);
     else
-        put_chroma(at(out, 1, y / 2, x / 2), at(out, 2, y / 2, x / 2), c);
+        put_chroma(at(out, 1, y / 2, x / 2), at(out, 2, y / 2, x / 2), out.matrix, c);
 }
 
 LV_INLINE void put_pixel(const LvPicture &out, Color c, int y, int x)
@@ -142,8 +142,8 @@ LV_INLINE void put_pixel(const LvPicture &out, Color c, int y, int x)
 
     switch (out.format) {
     case LV_YUV444P:
-        *at(out, 0, y, x) = luma_byte(c);
-        put_chroma(at(out, 1, y, x), at(out, 2, y, x), c);
+        *at(out, 0, y, x) = luma_byte(out.matrix, c);
+        put_chroma(at(out, 1, y, x), at(out, 2, y, x), out.matrix, c);
         break;
     case LV_GBRP:
         *at(out, 0, y, x) = full_byte(c.g);

@@ -122,6 +122,7 @@ typedef struct LinvideoSource {
 
     LinvideoContext *lv;        ///< NULL until the output is configured
     LinvideoInfo info;
+    enum LinvideoMatrix matrix; ///< chosen
     int64_t next;               ///< number and timestamp of the next frame
     int64_t progress_time;      ///< when the last line of progress was logged
 } LinvideoSource;
@@ -217,6 +218,14 @@ static const AVOption linvideo_options[] = {
           LINVIDEO_PRECISION_INT8, "precision"),
     FORMAT("format"),
     FORMAT("pixel_format"),
+    { "matrix", "how RGB becomes YUV",
+        PARAM(matrix), AV_OPT_TYPE_INT, { .i64 = LINVIDEO_MATRIX_AUTO },
+        LINVIDEO_MATRIX_AUTO, LINVIDEO_MATRIX_BT601, .flags = FLAGS,
+        .unit = "matrix" },
+    CONST("auto", "bt709; bt601 where -f lavfi of FFmpeg before 6.1 drops the tag",
+          LINVIDEO_MATRIX_AUTO, "matrix"),
+    CONST("bt709", "", LINVIDEO_MATRIX_BT709, "matrix"),
+    CONST("bt601", "", LINVIDEO_MATRIX_BT601, "matrix"),
     { "sw_format", "pixel format within cuda: nv12, yuv420p, yuv444p",
         OFFSET(sw_format), AV_OPT_TYPE_PIXEL_FMT, { .i64 = AV_PIX_FMT_NV12 },
         AV_PIX_FMT_NONE, INT_MAX, .flags = FLAGS },
@@ -445,6 +454,50 @@ static int check_formats(AVFilterContext *ctx)
     return AVERROR(EINVAL);
 }
 
+/* The device lavfi names its sinks after the labels of the graph, out, out0 and so on;
+ * before FFmpeg 6.1 it hands on their pictures without what the frames say of colour. */
+static int tags_are_lost(const AVFilterContext *ctx)
+{
+#if LIBAVFILTER_VERSION_INT < AV_VERSION_INT(9, 12, 100)
+    for (unsigned i = 0; i < ctx->graph->nb_filters; i++) {
+        const AVFilterContext *f = ctx->graph->filters[i];
+
+        if (!strcmp(f->filter->name, "buffersink") && f->name &&
+            !strncmp(f->name, "out", 3) && !f->name[3 + strspn(f->name + 3, "0123456789")])
+            return 1;
+    }
+#endif
+    return 0;
+}
+
+static enum LinvideoMatrix choose_matrix(const AVFilterContext *ctx)
+{
+    const LinvideoSource *s = ctx->priv;
+
+    if (s->params.matrix != LINVIDEO_MATRIX_AUTO)
+        return s->params.matrix;
+    return tags_are_lost(ctx) ? LINVIDEO_MATRIX_BT601 : LINVIDEO_MATRIX_BT709;
+}
+
+static enum AVColorSpace colour_space(enum LinvideoMatrix matrix)
+{
+    return matrix == LINVIDEO_MATRIX_BT601 ? AVCOL_SPC_SMPTE170M : AVCOL_SPC_BT709;
+}
+
+/* A reader that has no tag to go by may also take a large picture for BT.709. */
+static void warn_of_lost_tags(AVFilterContext *ctx, const LinvideoSource *s, int format)
+{
+    int rgb = av_pix_fmt_desc_get(format)->flags & AV_PIX_FMT_FLAG_RGB;
+    int large = s->info.width >= 1280 || s->info.height > 576;
+
+    if (!rgb && tags_are_lost(ctx) && (large || s->matrix == LINVIDEO_MATRIX_BT709))
+        av_log(ctx, AV_LOG_WARNING, "-f lavfi of this FFmpeg drops the tag that colours "
+               "are %s, and not all players will guess it: use -filter_complex, or give "
+               "-colorspace %s before -i too\n",
+               s->matrix == LINVIDEO_MATRIX_BT601 ? "BT.601" : "BT.709",
+               av_color_space_name(colour_space(s->matrix)));
+}
+
 static int query_formats(AVFilterContext *ctx)
 {
     LinvideoSource *s = ctx->priv;
@@ -457,7 +510,7 @@ static int query_formats(AVFilterContext *ctx)
 
 #if LIBAVFILTER_VERSION_INT >= AV_VERSION_INT(9, 16, 100)
     {
-        static const int spaces[] = { AVCOL_SPC_BT709, -1 };
+        const int spaces[] = { colour_space(choose_matrix(ctx)), -1 };
         static const int ranges[] = { AVCOL_RANGE_MPEG, -1 };
         int ret;
 
@@ -599,6 +652,7 @@ static av_cold int config_output(AVFilterLink *outlink)
     p.format   = LINVIDEO_YUV420P;
     while (pixel_formats[p.format] != (on_gpu ? s->sw_format : outlink->format))
         p.format++;
+    p.matrix = s->matrix = choose_matrix(ctx);
     /* The graph's own default is one thread more than there are cores. */
     p.threads   = FFMIN(ff_filter_get_nb_threads(ctx), av_cpu_count());
     p.progress  = log_progress;
@@ -620,16 +674,17 @@ static av_cold int config_output(AVFilterLink *outlink)
     av_log(ctx, AV_LOG_INFO, "model:%s size:%dx%d rate:%d/%d frames:%"PRId64
            " seed:%"PRId64"\n", s->info.model, outlink->w, outlink->h,
            rate.num, rate.den, s->info.frames, s->info.seed);
+    warn_of_lost_tags(ctx, s, on_gpu ? s->sw_format : outlink->format);
     return on_gpu ? init_frames(outlink) : 0;
 }
 
-static void set_colour(AVFrame *frame, int format)
+static void set_colour(AVFrame *frame, int format, enum LinvideoMatrix matrix)
 {
     const AVPixFmtDescriptor *desc = av_pix_fmt_desc_get(format);
     int rgb = desc->flags & AV_PIX_FMT_FLAG_RGB;
 
     frame->color_range     = rgb ? AVCOL_RANGE_JPEG : AVCOL_RANGE_MPEG;
-    frame->colorspace      = rgb ? AVCOL_SPC_RGB : AVCOL_SPC_BT709;
+    frame->colorspace      = rgb ? AVCOL_SPC_RGB : colour_space(matrix);
     frame->color_primaries = AVCOL_PRI_BT709;
     frame->color_trc       = AVCOL_TRC_BT709;
     if (desc->log2_chroma_w)
@@ -673,7 +728,7 @@ static int make_frame(AVFilterLink *outlink, AVFrame **out)
     }
 
     set_colour(frame, frame->format == AV_PIX_FMT_CUDA ? s->sw_format
-                                                       : frame->format);
+                                                       : frame->format, s->matrix);
     frame->sample_aspect_ratio = outlink->sample_aspect_ratio;
     frame->pts = s->next++;
 #if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100)

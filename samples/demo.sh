@@ -46,7 +46,8 @@ video() {
             -c:v libx264 -crf 18 "$OUT"
     else
         "$build/linvideo" generate --seed "$SEED" -o - "$PROMPT" |
-            ffmpeg -hide_banner -y -i - -vf "$scale" -c:v libx264 -crf 18 "$OUT"
+            ffmpeg -hide_banner -y -colorspace smpte170m -i - -vf "$scale" \
+                -c:v libx264 -crf 18 "$OUT"
     fi
 }
 

@@ -258,6 +258,36 @@ START_TEST(formats_agree)
 }
 END_TEST
 
+/* The same colours by either matrix; by default it is BT.709. */
+START_TEST(matrices)
+{
+    static const double share[][2] = { { 0.2126, 0.0722 }, { 0.2126, 0.0722 },
+                                       { 0.299, 0.114 } };
+    Watch w;
+    LinvideoParams p = kit_params(&w);
+    double kr = share[_i][0], kb = share[_i][1];
+    Video rgb, yuv;
+
+    p.frames = 1;
+    p.format = LINVIDEO_RGB24;
+    rgb      = kit_make(&p);
+    p.format = LINVIDEO_YUV444P;
+    p.matrix = (enum LinvideoMatrix)_i;
+    yuv      = kit_make(&p);
+    for (int i = 0; i < 64 * 64; i++) {
+        const uint8_t *c = kit_plane(&rgb, 0, 0) + 3 * i;
+        double y = (kr * c[0] + (1 - kr - kb) * c[1] + kb * c[2]) / 255;
+        ck_assert_double_le(fabs(kit_plane(&yuv, 0, 0)[i] - (16 + 219 * y)), 1.1);
+        ck_assert_double_le(fabs(kit_plane(&yuv, 0, 1)[i] -
+                                 (128 + 112 * (c[2] / 255. - y) / (1 - kb))), 1.1);
+        ck_assert_double_le(fabs(kit_plane(&yuv, 0, 2)[i] -
+                                 (128 + 112 * (c[0] / 255. - y) / (1 - kr))), 1.1);
+    }
+    kit_free(&rgb);
+    kit_free(&yuv);
+}
+END_TEST
+
 /* Sizes that the model makes alike are cut from its middle. */
 START_TEST(cropped)
 {
@@ -753,6 +783,7 @@ void api_add_frames(Suite *suite)
     tcase_add_loop_test(t, odd_clip, 0, LV_COUNT(odd_clips));
     tcase_add_test(t, less_than_a_clip);
     tcase_add_loop_test(t, formats_agree, 0, LV_COUNT(sizes));
+    tcase_add_loop_test(t, matrices, 0, LINVIDEO_MATRIX_BT601 + 1);
     tcase_add_test(t, cropped);
     tcase_add_loop_test(t, negative_stride, 0, FORMATS);
     t = add_case(suite, "same and different");

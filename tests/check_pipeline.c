@@ -581,15 +581,22 @@ static double colour(const Scene *s, int y, int x, int c)
     return v > 1 ? 1 : v > 0 ? v : 0;
 }
 
-/* Plane p of BT.709, limited range, of a colour: 0 Y, 1 Cb, 2 Cr */
-static double bt709(const double rgb[3], int p)
+enum { BT709, BT601, MATRICES };
+
+static const LvMatrix matrices[MATRICES] = { LV_MATRIX_BT709, LV_MATRIX_BT601 };
+
+/* Plane p of a matrix, limited range, of a colour: 0 Y, 1 Cb, 2 Cr */
+static double plane_of(int matrix, const double rgb[3], int p)
 {
-    double y = 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2];
+    static const double share[MATRICES][3] = { { 0.2126, 0.7152, 0.0722 },
+                                               { 0.299, 0.587, 0.114 } };
+    const double *k = share[matrix];
+    double y = k[0] * rgb[0] + k[1] * rgb[1] + k[2] * rgb[2];
 
     if (p == 0)
         return 16 + 219 * y;
-    return p == 1 ? 128 + 224 * (rgb[2] - y) / 1.8556
-                  : 128 + 224 * (rgb[0] - y) / 1.5748;
+    return p == 1 ? 128 + 224 * (rgb[2] - y) / (2 - 2 * k[2])
+                  : 128 + 224 * (rgb[0] - y) / (2 - 2 * k[0]);
 }
 
 /* What a chroma sample at (y, x) of 4:2:0 sees of colour c. */
@@ -610,7 +617,7 @@ static double chroma_colour(const Scene *s, int y, int x, int c)
     return sum / weights;
 }
 
-static void check_yuv(const Canvas *cv, const Scene *s)
+static void check_yuv(const Canvas *cv, const Scene *s, int matrix)
 {
     int half = halved(cv->pic.format);
 
@@ -620,7 +627,7 @@ static void check_yuv(const Canvas *cv, const Scene *s)
                 double rgb[3];
                 for (int c = 0; c < 3; c++)
                     rgb[c] = half && p ? chroma_colour(s, y, x, c) : colour(s, y, x, c);
-                close_to(yuv(cv, p, y, x), bt709(rgb, p), p, y, x);
+                close_to(yuv(cv, p, y, x), plane_of(matrix, rgb, p), p, y, x);
             }
 }
 
@@ -655,14 +662,16 @@ static void check_size(int format, int w, int h, int extra_rows, int extra_cols)
     float *rgb = random_picture(s.rows, s.cols, (uint32_t)(w * 100 + h));
 
     s.rgb = rgb;
-    for (int upside_down = 0; upside_down < 2; upside_down++) {
+    for (int i = 0; i < 2 * MATRICES; i++) {
+        int upside_down = i % 2, matrix = i / 2;
         Canvas c;
         canvas_new(&c, format, w, h, upside_down);
+        c.pic.matrix = matrices[matrix];
         lv_deliver(&c.pic, rgb, s.rows, s.cols);
         if (format == LV_GBRP || format == LV_RGB24)
             check_rgb(&c, &s);
         else
-            check_yuv(&c, &s);
+            check_yuv(&c, &s, matrix);
         canvas_free(&c);
     }
     free(rgb);
@@ -689,18 +698,18 @@ END_TEST
 
 static const struct {
     float rgb[3];
-    int yuv[3];
+    int yuv[MATRICES][3];
 } colours[] = {
-    { { 0, 0, 0 }, { 16, 128, 128 } },
-    { { 1, 1, 1 }, { 235, 128, 128 } },
-    { { 1, 0, 0 }, { 63, 102, 240 } },
-    { { 0, 1, 0 }, { 173, 42, 26 } },
-    { { 0, 0, 1 }, { 32, 240, 118 } },
-    { { 1, 1, 0 }, { 219, 16, 138 } },
-    { { 2, -1, -INFINITY }, { 63, 102, 240 } },
-    { { INFINITY, 7, 1e30f }, { 235, 128, 128 } },
-    { { NAN, NAN, NAN }, { 16, 128, 128 } },
-    { { 1, NAN, -NAN }, { 63, 102, 240 } },
+    { { 0, 0, 0 }, { { 16, 128, 128 }, { 16, 128, 128 } } },
+    { { 1, 1, 1 }, { { 235, 128, 128 }, { 235, 128, 128 } } },
+    { { 1, 0, 0 }, { { 63, 102, 240 }, { 81, 90, 240 } } },
+    { { 0, 1, 0 }, { { 173, 42, 26 }, { 145, 54, 34 } } },
+    { { 0, 0, 1 }, { { 32, 240, 118 }, { 41, 240, 110 } } },
+    { { 1, 1, 0 }, { { 219, 16, 138 }, { 210, 16, 146 } } },
+    { { 2, -1, -INFINITY }, { { 63, 102, 240 }, { 81, 90, 240 } } },
+    { { INFINITY, 7, 1e30f }, { { 235, 128, 128 }, { 235, 128, 128 } } },
+    { { NAN, NAN, NAN }, { { 16, 128, 128 }, { 16, 128, 128 } } },
+    { { 1, NAN, -NAN }, { { 63, 102, 240 }, { 81, 90, 240 } } },
 };
 
 /* A flat picture has one value in each plane, wherever chroma is sited. */
@@ -711,15 +720,17 @@ START_TEST(known_colours)
 
     for (int i = 0; i < 5 * 7 * 3; i++)
         rgb[i] = colours[_i].rgb[i % 3];
-    for (int i = 0; i < LV_COUNT(formats); i++) {
-        int half = halved(formats[i]);
+    for (int i = 0; i < MATRICES * LV_COUNT(formats); i++) {
+        int format = formats[i % LV_COUNT(formats)], matrix = i / LV_COUNT(formats);
+        int half = halved(format);
         Canvas c;
-        canvas_new(&c, formats[i], 7, 5, 0);
+        canvas_new(&c, format, 7, 5, 0);
+        c.pic.matrix = matrices[matrix];
         lv_deliver(&c.pic, rgb, 5, 7);
         for (int p = 0; p < 3; p++)
             for (int y = 0; y < (half && p ? 3 : 5); y++)
                 for (int x = 0; x < (half && p ? 4 : 7); x++)
-                    ck_assert_int_eq(yuv(&c, p, y, x), colours[_i].yuv[p]);
+                    ck_assert_int_eq(yuv(&c, p, y, x), colours[_i].yuv[matrix][p]);
         canvas_free(&c);
     }
 }
@@ -813,10 +824,11 @@ static void check_device_size(int format, int w, int h, int extra_rows, int extr
     float *rgb = wild_picture(rows, cols);
     float *there = to_device(rgb, (size_t)(rows * cols * 3) * sizeof(*rgb));
 
-    for (int upside_down = 0; upside_down < 2; upside_down++) {
+    for (int i = 0; i < 2 * MATRICES; i++) {
         Canvas host, device;
-        canvas_new(&host, format, w, h, upside_down);
-        canvas_new(&device, format, w, h, upside_down);
+        canvas_new(&host, format, w, h, i % 2);
+        canvas_new(&device, format, w, h, i % 2);
+        host.pic.matrix = device.pic.matrix = matrices[i / 2];
         lv_deliver(&host.pic, rgb, rows, cols);
         deliver_there(&device, there, rows, cols);
         for (int p = 0; p < planes(format); p++)

@@ -145,7 +145,7 @@ cmp -s f5.png all005.png && ok "one of them is that frame" ||
 says "no overwriting of any" 1 'all000.png exists' generate -o 'all%03d.png' "$prompt"
 generate -q --format yuv444p -o 444.y4m "$prompt"
 psnr=$(ffmpeg -hide_banner -nostats -i 444.y4m -i f5.png -lavfi "
-        [0:v]select='eq(n,5)',scale=in_color_matrix=bt709:in_range=tv:flags=accurate_rnd+full_chroma_int,format=gbrp[a];
+        [0:v]select='eq(n,5)',scale=in_color_matrix=bt601:in_range=tv:flags=accurate_rnd+full_chroma_int,format=gbrp[a];
         [1:v]format=gbrp[b];[a][b]psnr" -frames:v 1 -f null - 2>&1 |
     sed -n 's/.*average:\([0-9a-z.]*\).*/\1/p')
 [ "${psnr%.*}" = inf ] || [ "${psnr%.*}" -ge 38 ] && ok "it shows what the video shows" ||

@@ -19,8 +19,8 @@ trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 
 prompt="a large red circle moving left on a blue background"
-# Quick, and the same each time.
-quick="linvideo=steps=2:seed=1"
+# Quick, and the same each time and by either way.
+quick="linvideo=steps=2:seed=1:matrix=bt709"
 plain="$quick:prompt=$prompt"
 tiny="$plain:size=32x32:steps=1"
 
@@ -89,7 +89,7 @@ matches "-filters lists it" "$(ff -filters)" ' linvideo +\|->V +Make'
 help=$(ff -h filter=linvideo)
 for name in model prompt prompt_file textfile negative_prompt size s rate r \
             duration d frames clip_frames seed steps guidance shift sampler \
-            precision format pixel_format sw_format device memory_limit lora tile prompt_cache; do
+            precision format pixel_format matrix sw_format device memory_limit lora tile prompt_cache; do
     matches "help: $name" "$help" "^ +$name +<"
 done
 for name in auto euler unipc renoise 'dpm[+][+]' causvid rcm f32 bf16 off on; do
@@ -119,7 +119,8 @@ if [ "$lines" -le $(($(date +%s) - begun + 2)) ]; then
 else
     not_ok "progress: $lines lines"
 fi
-equal "quiet when asked" "$(level=warning; ff -f lavfi -i "$tiny" -f null - 2>&1)" ""
+equal "quiet when asked" \
+    "$(level=warning; ff -f lavfi -i "$tiny:matrix=auto" -f null - 2>&1)" ""
 
 # the same bits
 

@@ -404,11 +404,17 @@ static void begin_clip(LinvideoContext *c)
     c->next_prompt = NULL;
 }
 
+static const LvMatrix matrices[] = {
+    [LINVIDEO_MATRIX_AUTO]  = LV_MATRIX_BT709,
+    [LINVIDEO_MATRIX_BT709] = LV_MATRIX_BT709,
+    [LINVIDEO_MATRIX_BT601] = LV_MATRIX_BT601,
+};
+
 static int next_frame(LinvideoContext *c, LinvideoFrame *f)
 {
     const LvVideoConfig *v = &c->session->cfg.video;
     LvPicture picture = { .width = v->width, .height = v->height,
-                          .format = (int)c->p.format };
+                          .format = (int)c->p.format, .matrix = matrices[c->p.matrix] };
     const float *rgb;
     int ret;
 

@@ -18,6 +18,7 @@ static const char *const caches[] = { "auto", "off", "on", NULL };
 static const char *const precisions[] = { "auto", "f32", "bf16", "int8", NULL };
 static const char *const formats[] = { "yuv420p", "yuv444p", "gbrp", "rgb24",
                                        "nv12", NULL };
+static const char *const matrices[] = { "auto", "bt709", "bt601", NULL };
 static const char *const levels[] = { "error", "warning", "info", "verbose", "debug",
                                       NULL };
 
@@ -59,6 +60,9 @@ static const LvOption options[] = {
       "auto, f32, bf16, int8 [auto: bf16 where the CPU has it]" },
     { "format", LV_OPT_ENUM, AT(format), 0, 4, NEVER, formats, "NAME",
       "yuv420p, yuv444p, gbrp, rgb24, nv12 [yuv420p]" },
+    { "matrix", LV_OPT_ENUM, AT(matrix), 0, 2, NEVER, matrices, "NAME",
+      "auto, bt709, bt601: how RGB becomes YUV [auto: what readers of untagged y4m "
+      "assume, bt601]" },
     { "device", LV_OPT_STRING, AT(device), 0, 0, NEVER, NULL, "NAME",
       "auto, cpu, cuda, cuda:N for another GPU than the first [auto: a GPU if it can]" },
     { "threads", LV_OPT_INT, AT(threads), 1, 1024, 0, NULL, "N",

@@ -14,12 +14,23 @@
 /** The same values as enum LinvideoFormat. */
 enum LvFormat { LV_YUV420P, LV_YUV444P, LV_GBRP, LV_RGB24, LV_NV12, LV_FORMAT_NB };
 
+/** How RGB becomes YUV: each colour's share in luma, and what scales the differences of
+ *  blue and red from it to +-0.5. */
+typedef struct LvMatrix {
+    float r, g, b, cb, cr;
+} LvMatrix;
+
+#define LV_MATRIX(r, g, b) { r, g, b, 0.5f / (1 - (b)), 0.5f / (1 - (r)) }
+#define LV_MATRIX_BT709 LV_MATRIX(0.2126f, 0.7152f, 0.0722f)
+#define LV_MATRIX_BT601 LV_MATRIX(0.299f, 0.587f, 0.114f)
+
 /** Where a picture goes. */
 typedef struct LvPicture {
     uint8_t *data[3];     ///< memory of the host, or of a device
     ptrdiff_t stride[3];  ///< bytes from row to row; may be negative
     int width, height;    ///< of the picture delivered, >= 1, odd ones too
     int format;           ///< LvFormat
+    LvMatrix matrix;      ///< of the formats that are YUV
 } LvPicture;
 
 /** Pictures of a tile on their way into whole ones (LvDeviceFns.paste); all memory is
@@ -33,12 +44,5 @@ typedef struct LvPaste {
     int64_t to_frame, to_row; ///< values from one whole picture, or row, to the next
     float scale, offset;
 } LvPaste;
-
-/** BT.709: share of each colour in luma; differences are scaled to +-0.5. */
-#define LV_KR 0.2126f
-#define LV_KG 0.7152f
-#define LV_KB 0.0722f
-#define LV_CB_SCALE (0.5f / (1 - LV_KB))
-#define LV_CR_SCALE (0.5f / (1 - LV_KR))
 
 #endif /* LINVIDEO_BASE_PICTURE_H */

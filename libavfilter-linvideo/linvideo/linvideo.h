@@ -102,11 +102,20 @@ enum LinvideoLogLevel {
 };
 
 enum LinvideoFormat {
-    LINVIDEO_YUV420P, ///< 3 planes, BT.709, limited range, centre-left chroma
-    LINVIDEO_YUV444P, ///< 3 planes, BT.709, limited range
+    LINVIDEO_YUV420P, ///< 3 planes, limited range, centre-left chroma
+    LINVIDEO_YUV444P, ///< 3 planes, limited range
     LINVIDEO_GBRP,    ///< 3 planes, full range, in the order G, B, R
     LINVIDEO_RGB24,   ///< 1 plane, full range, R G B interleaved
     LINVIDEO_NV12,    ///< 2 planes, as YUV420P, with Cb Cr interleaved
+};
+
+/** How RGB becomes YUV; of no meaning for GBRP and RGB24. Colours are right only where
+ *  the reader assumes the same: tag the frames, or choose what an untagged one is taken
+ *  for, which is BT.601 in most programs. */
+enum LinvideoMatrix {
+    LINVIDEO_MATRIX_AUTO,  ///< BT.709
+    LINVIDEO_MATRIX_BT709,
+    LINVIDEO_MATRIX_BT601, ///< SMPTE 170M in the terms of FFmpeg
 };
 
 enum LinvideoSampler {
@@ -206,6 +215,7 @@ typedef struct LinvideoParams {
     enum LinvideoSampler sampler;
     enum LinvideoPrecision precision;
     enum LinvideoFormat format;
+    enum LinvideoMatrix matrix;
     const char *device;          ///< "auto" (NULL), "cpu", "cuda", "cuda:N". auto:
                                  ///< the first GPU when driver, cuBLASLt and GPU
                                  ///< fit, else the CPU; the log says which

@@ -36,27 +36,32 @@ static inline uint8_t byte(float x)
     return (uint8_t)(int)(x + 0.5f);
 }
 
-static inline float luma(float r, float g, float b)
+static inline float luma(const LvMatrix *m, float r, float g, float b)
 {
-    return LV_KR * r + LV_KG * g + LV_KB * b;
+    return m->r * r + m->g * g + m->b * b;
 }
 
-static void put_luma(uint8_t *restrict y, const Tile *t, int first, int n)
+static void put_luma(uint8_t *restrict y, const LvMatrix *of, const Tile *t, int first,
+                     int n)
 {
+    const LvMatrix m = *of;
+
     for (int i = 0; i < n; i++)
-        y[i] = byte(16 + 219 * luma(t->r[first + i], t->g[first + i],
+        y[i] = byte(16 + 219 * luma(&m, t->r[first + i], t->g[first + i],
                                     t->b[first + i]));
 }
 
 /* Samples of a plane lie step apart. */
 static inline void put_chroma(uint8_t *restrict cb, uint8_t *restrict cr, int step,
-                              const Tile *t, int n)
+                              const LvMatrix *of, const Tile *t, int n)
 {
-    for (int i = 0; i < n; i++) {
-        float y = luma(t->r[i], t->g[i], t->b[i]);
+    const LvMatrix m = *of;
 
-        cb[i * step] = byte(128 + 224 * LV_CB_SCALE * (t->b[i] - y));
-        cr[i * step] = byte(128 + 224 * LV_CR_SCALE * (t->r[i] - y));
+    for (int i = 0; i < n; i++) {
+        float y = luma(&m, t->r[i], t->g[i], t->b[i]);
+
+        cb[i * step] = byte(128 + 224 * m.cb * (t->b[i] - y));
+        cr[i * step] = byte(128 + 224 * m.cr * (t->r[i] - y));
     }
 }
 
@@ -125,8 +130,8 @@ static void put_halves(const Job *job, int y, int x, int w, Tile *s)
 
     load_left(&a, job, y, x, w);
     load_left(&b, job, below, x, w);
-    put_luma(target(job, 0, y, x), &a, 1, w);
-    put_luma(target(job, 0, below, x), &b, 1, w);
+    put_luma(target(job, 0, y, x), &job->out->matrix, &a, 1, w);
+    put_luma(target(job, 0, below, x), &job->out->matrix, &b, 1, w);
     halve(s->r, a.r, b.r, w);
     halve(s->g, a.g, b.g, w);
     halve(s->b, a.b, b.b, w);
@@ -137,8 +142,8 @@ static void put_yuv420(const Job *job, int y, int x, int w)
     Tile s;
 
     put_halves(job, y, x, w, &s);
-    put_chroma(target(job, 1, y / 2, x / 2), target(job, 2, y / 2, x / 2), 1, &s,
-               (w + 1) / 2);
+    put_chroma(target(job, 1, y / 2, x / 2), target(job, 2, y / 2, x / 2), 1,
+               &job->out->matrix, &s, (w + 1) / 2);
 }
 
 static void put_nv12(const Job *job, int y, int x, int w)
@@ -147,7 +152,7 @@ static void put_nv12(const Job *job, int y, int x, int w)
     Tile s;
 
     put_halves(job, y, x, w, &s);
-    put_chroma(cbcr, cbcr + 1, 2, &s, (w + 1) / 2);
+    put_chroma(cbcr, cbcr + 1, 2, &job->out->matrix, &s, (w + 1) / 2);
 }
 
 static void put_yuv444(const Job *job, int y, int x, int w)
@@ -155,8 +160,8 @@ static void put_yuv444(const Job *job, int y, int x, int w)
     Tile t;
 
     load(&t, source(job, y, x), w);
-    put_luma(target(job, 0, y, x), &t, 0, w);
-    put_chroma(target(job, 1, y, x), target(job, 2, y, x), 1, &t, w);
+    put_luma(target(job, 0, y, x), &job->out->matrix, &t, 0, w);
+    put_chroma(target(job, 1, y, x), target(job, 2, y, x), 1, &job->out->matrix, &t, w);
 }
 
 static void put_gbrp(const Job *job, int y, int x, int w)

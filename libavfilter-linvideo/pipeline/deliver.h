@@ -24,7 +24,7 @@ uint64_t lv_noise_stream(int64_t clip, int use, int step);
  * Convert a picture and cut out the middle. LvDeviceFns.deliver does the same on a
  * device, to the same bytes.
  *
- * YUV is BT.709, limited range, 8 bits, rounded to nearest. 4:2:0 chroma is sited
+ * YUV is of out->matrix, limited range, 8 bits, rounded to nearest. 4:2:0 chroma is sited
  * left (MPEG-2): weights 1 2 1 across (edge repeated), 1 1 down; an odd last row
  * or column stands alone. Values are clamped to 0..1 first; NaN becomes 0.
  *

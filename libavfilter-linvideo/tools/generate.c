@@ -344,6 +344,9 @@ static int choose_format(Options *o, enum OutputKind kind)
                             "option format out", o->output);
     if (kind != OUT_Y4M)
         o->params.format = LINVIDEO_RGB24;
+    /* y4m carries no tag, and ffmpeg takes YUV without one for BT.601 in any size. */
+    if (o->params.matrix == LINVIDEO_MATRIX_AUTO)
+        o->params.matrix = LINVIDEO_MATRIX_BT601;
     if (kind != OUT_PNG && o->frame >= 0)
         return lv_tool_fail(LV_EXIT_USAGE, "option frame goes with a single PNG, "
                             "not with %s", o->output);
