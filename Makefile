@@ -59,7 +59,7 @@ OBJS-train = autoencoder.o blob.o bundle.o caption.o codec.o color.o compare.o c
              trainer.o traits.o
 
 OBJS-tools = bench.o compare.o convert.o dataset.o devices.o distill.o eval.o generate.o \
-             inspect.o linearize.o linvideo.o plot.o png.o post.o probe.o progress.o report.o \
+             inspect.o linearize.o linvideo.o output.o plot.o png.o post.o probe.o progress.o report.o \
              setup.o sheet.o stage.o train.o y4m.o
 
 # kernels: each file becomes a fatbin, and that an object that holds it as

@@ -93,7 +93,7 @@ static int write_part(const char *path, const LvParams *list, const LvMap *spm)
 {
     LvFileTensor *t = calloc((size_t)list->nb + 1, sizeof(*t));
     Values v = { list, spm, NULL, 88172645463325252u };
-    const LvFeed feed = { get, &v };
+    const LvFeed feed = { .get = get, .opaque = &v };
     int n = list->nb, ret;
 
     if (!t)

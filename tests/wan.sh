@@ -86,10 +86,36 @@ done
 succeeds "convert: text encoder to GGUF" \
     "$linvideo" convert a/text.safetensors a/text.gguf
 only dit.safetensors text.gguf vae.safetensors
+succeeds "setup: its tokenizer is in it" "$linvideo" setup b
+same "text encoder in GGUF" b/wan.json
+succeeds "convert: and back" "$linvideo" convert --type f32 a/text.gguf a/text-32.safetensors
+only dit.safetensors text-32.safetensors vae.safetensors
+succeeds "setup: the tokenizer is in it too" "$linvideo" setup b
+same "text encoder out of GGUF" b/wan.json
+keys=$(tr '\0' '\n' <a/text.gguf | grep -aoE '(general|t5encoder|tokenizer\.ggml)\.[a-z_.]+' |
+    sort -u | tr '\n' ' ')
+for key in t5encoder.block_count t5encoder.context_length t5encoder.embedding_length \
+    t5encoder.feed_forward_length t5encoder.attention.head_count \
+    t5encoder.attention.layer_norm_rms_epsilon t5encoder.attention.relative_buckets_count \
+    tokenizer.ggml.model tokenizer.ggml.tokens tokenizer.ggml.scores \
+    tokenizer.ggml.token_type tokenizer.ggml.eos_token_id; do
+    matches "convert: $key" "$keys" "$key"
+done
+equal "convert: whose architecture is" \
+    "$(head -c 100 a/text.gguf | grep -ac 'general.architecture.*t5encoder')" 1
+only dit.safetensors vae.safetensors
+LC_ALL=C sed 's/tokenizer.ggml.tokens/tokenizer.ggml.nobody/' a/text.gguf >b/bare.gguf
 fails "setup: no tokenizer" 'no tokenizer' "$linvideo" setup b
+matches "convert: no tokenizer" "$("$linvideo" convert b/bare.gguf bare.gguf 2>&1)" \
+    'bare.gguf will hold none; --tokenizer'
+succeeds "convert: a tokenizer put in" \
+    "$linvideo" convert --tokenizer "$spm" --type f32 b/bare.gguf a/full.gguf
 cp "$spm" b
 succeeds "setup: a tokenizer beside" "$linvideo" setup b
-same "text encoder in GGUF" b/wan.json
+same "text encoder without one" b/wan.json
+only dit.safetensors full.gguf vae.safetensors
+succeeds "setup: the one put in" "$linvideo" setup b
+same "text encoder with another's tokenizer" b/wan.json
 
 # 8 bits with scales, decoded when the weights are packed: the clip stays close to that of 16
 
@@ -121,6 +147,30 @@ END
         "$(psnr 16.y4m 8.y4m | awk -v least=$least '{ print ($1 == $1 + 0 && $1 > least) }')" 1
     rm a/dit-8.safetensors
 done
+
+# A bundle keeps all settings of a manifest. With guidance the negative prompt matters.
+mkdir c
+for file in dit text vae; do ln -s "$work/a/$file.safetensors" c; done
+cat >c/wan.json <<'END'
+{ "dit": "dit.safetensors", "text": "text.safetensors", "vae": "vae.safetensors",
+  "negative_prompt": "green waves", "video": { "width": 48, "height": 32, "frames": 5 },
+  "sampler": { "solver": "euler", "steps": 3, "shift": 2, "guidance": 4 } }
+END
+succeeds "convert: a manifest with settings" \
+    "$linvideo" convert --type f32 c/wan.json set.safetensors
+succeeds "convert: its bundle again" \
+    "$linvideo" convert --type f32 set.safetensors again.safetensors
+for model in c/wan.json set.safetensors again.safetensors; do
+    "$linvideo" generate -q --precision f32 --seed 1 --model ./$model -y -o out.y4m cat
+    cksum <out.y4m
+done >sums
+equal "settings of a manifest are in its bundle" "$(sort -u sums | wc -l)" 1
+"$linvideo" generate -q --precision f32 --seed 1 --model ./set.safetensors \
+    --negative_prompt red -y -o out.y4m cat
+equal "the negative prompt is one of them" "$(cksum <out.y4m | grep -cFf - sums)" 0
+equal "bundle of a bundle has the same configuration" \
+    "$(head -c 4000 again.safetensors | grep -ao '"linvideo.config":"[^}]*')" \
+    "$(head -c 4000 set.safetensors | grep -ao '"linvideo.config":"[^}]*')"
 
 # setup
 

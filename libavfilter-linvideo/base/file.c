@@ -19,8 +19,8 @@
 
 #define PART ".part-"
 
-enum { PART_SIZE = sizeof(PART) - 1, HEX = 12, HEAD = PART_SIZE + HEX + 1, TAIL = 200, BUFFER = 1 << 16, LINK_SIZE = 4096,
-       LINKS = 40, TRIES = 100, MODE = 0777 };
+enum { PART_SIZE = sizeof(PART) - 1, HEX = 12, HEAD = PART_SIZE + HEX + 1, TAIL = 200,
+       BUFFER = 1 << 16, LINK_SIZE = 4096, LINKS = 40, TRIES = 100, MODE = 0777 };
 
 /* Paths */
 
@@ -217,7 +217,7 @@ static int open_stream(LvFile *f)
     return f->fd < 0 ? LV_ERR(errno) : 0;
 }
 
-static int is_stream(const char *path)
+int lv_file_is_stream(const char *path)
 {
     struct stat st;
 
@@ -231,7 +231,7 @@ static int begin(LvFile *f, const char *path, int streams, const LvMsg *msg)
 
     *f = (LvFile) { .path = strdup(path), .buffer = malloc(BUFFER), .fd = -1, .folder = -1 };
     if (f->path && f->buffer)
-        ret = streams && is_stream(path) ? open_stream(f) : open_regular(f);
+        ret = streams && lv_file_is_stream(path) ? open_stream(f) : open_regular(f);
     if (ret == LV_ERR(EINVAL))
         lv_fail(msg, ret, "%s: expected a regular file, got a pipe or a device", path);
     else if (ret < 0)
@@ -380,6 +380,17 @@ void lv_file_abandon(LvFile *f)
         unlinkat(f->folder, name_of(f->tmp), 0);
     close(f->fd);
     forget(f);
+}
+
+int lv_file_end(LvFile *f, int ret, int (*check)(void *opaque, const char *part),
+                void *opaque, const LvMsg *msg)
+{
+    if (ret >= 0 && check && f->tmp && lv_file_sync(f) >= 0)
+        ret = check(opaque, f->tmp);
+    if (ret >= 0)
+        return lv_file_finish(f, msg);
+    lv_file_abandon(f);
+    return ret;
 }
 
 int lv_file_write(const char *path, const void *data, size_t size, const LvMsg *msg)

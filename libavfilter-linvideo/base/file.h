@@ -44,6 +44,9 @@ int lv_file_create(LvFile *f, const char *path, const LvMsg *msg);
  *  output is written directly. Opening a pipe waits for its reader. */
 int lv_file_output(LvFile *f, const char *path, const LvMsg *msg);
 
+/** Whether lv_file_output() would write directly. */
+int lv_file_is_stream(const char *path);
+
 /** Append bytes; an error is kept for lv_file_finish(). */
 void lv_file_put(LvFile *f, const void *data, size_t size);
 
@@ -65,6 +68,14 @@ int lv_file_finish(LvFile *f, const LvMsg *msg);
 
 /** End without a file: nothing is left, a file that was there stays. */
 void lv_file_abandon(LvFile *f);
+
+/**
+ * End as lv_file_finish(), or without a file when ret, the result of what was to fill it,
+ * is an error; or when check (NULL: none), which is given the path of the synced part,
+ * returns one. @return that error, or that of lv_file_finish()
+ */
+int lv_file_end(LvFile *f, int ret, int (*check)(void *opaque, const char *part),
+                void *opaque, const LvMsg *msg);
 
 /** Write a whole file of so many bytes. 0, or -errno after a message. */
 int lv_file_write(const char *path, const void *data, size_t size, const LvMsg *msg);

@@ -484,6 +484,82 @@ LvGgufString lv_gguf_string(const uint8_t **at)
     return s;
 }
 
+/* Metadata to be written */
+
+void lv_gguf_meta_bytes(LvGgufMeta *m, const void *data, size_t n)
+{
+    if (!m->failed && m->room - m->n < n) {
+        size_t room = 2 * m->room + n;
+        uint8_t *p  = realloc(m->p, room);
+        m->failed = !p;
+        m->p      = p ? p : m->p;
+        m->room   = p ? room : m->room;
+    }
+    if (m->failed || !n)
+        return;
+    memcpy(m->p + m->n, data, n);
+    m->n += n;
+}
+
+static void meta_number(LvGgufMeta *m, uint64_t v, int bytes)
+{
+    uint8_t p[8];
+
+    for (int i = 0; i < bytes; i++)
+        p[i] = (uint8_t)(v >> 8 * i);
+    lv_gguf_meta_bytes(m, p, (size_t)bytes);
+}
+
+void lv_gguf_meta_string(LvGgufMeta *m, const char *s, size_t n)
+{
+    meta_number(m, n, 8);
+    lv_gguf_meta_bytes(m, s, n);
+}
+
+static void meta_key(LvGgufMeta *m, const char *key, int type)
+{
+    lv_gguf_meta_string(m, key, strlen(key));
+    meta_number(m, (uint64_t)type, 4);
+    m->pairs++;
+}
+
+void lv_gguf_meta_u32(LvGgufMeta *m, const char *key, uint32_t v)
+{
+    meta_key(m, key, LV_GGUF_U32);
+    meta_number(m, v, 4);
+}
+
+void lv_gguf_meta_f32(LvGgufMeta *m, const char *key, float v)
+{
+    meta_key(m, key, LV_GGUF_F32);
+    lv_gguf_meta_bytes(m, &v, sizeof(v));
+}
+
+void lv_gguf_meta_bool(LvGgufMeta *m, const char *key, int v)
+{
+    meta_key(m, key, LV_GGUF_BOOL);
+    meta_number(m, v != 0, 1);
+}
+
+void lv_gguf_meta_text(LvGgufMeta *m, const char *key, const char *text)
+{
+    meta_key(m, key, LV_GGUF_STRING);
+    lv_gguf_meta_string(m, text, strlen(text));
+}
+
+void lv_gguf_meta_array(LvGgufMeta *m, const char *key, int type, uint64_t nb)
+{
+    meta_key(m, key, LV_GGUF_ARRAY);
+    meta_number(m, (uint64_t)type, 4);
+    meta_number(m, nb, 8);
+}
+
+void lv_gguf_meta_free(LvGgufMeta *m)
+{
+    free(m->p);
+    *m = (LvGgufMeta) { 0 };
+}
+
 /* Writing */
 
 static int type_number(LvDtype dtype)
@@ -509,21 +585,23 @@ static void put_text(LvFile *f, const char *s)
     lv_file_put(f, s, strlen(s));
 }
 
-static void put_head(LvFile *f, const char *architecture, const LvFileTensor *tensors,
-                     int n)
+static void put_head(LvFile *f, const char *architecture, const LvGgufMeta *meta,
+                     const LvFileTensor *tensors, int n)
 {
     size_t at = 0;
 
     lv_file_put(f, MAGIC, 4);
     put(f, 3, 4);
     put(f, (uint64_t)n, 8);
-    put(f, 2, 8);
+    put(f, 2 + (uint64_t)(meta ? meta->pairs : 0), 8);
     put_text(f, "general.architecture");
     put(f, LV_GGUF_STRING, 4);
     put_text(f, architecture);
     put_text(f, ALIGNMENT_KEY);
     put(f, LV_GGUF_U32, 4);
     put(f, ALIGNMENT, 4);
+    if (meta)
+        lv_file_put(f, meta->p, meta->n);
     for (int i = 0; i < n; i++) {
         const LvFileTensor *t = &tensors[i];
 
@@ -560,9 +638,18 @@ static int put_data(LvFile *f, const LvFileTensor *tensors, int n, const LvFeed 
 int lv_gguf_write(const char *path, const char *architecture, const LvFileTensor *tensors,
                   int n, const LvFeed *feed, const LvMsg *msg)
 {
+    return lv_gguf_write_meta(path, architecture, NULL, tensors, n, feed, msg);
+}
+
+int lv_gguf_write_meta(const char *path, const char *architecture, const LvGgufMeta *meta,
+                       const LvFileTensor *tensors, int n, const LvFeed *feed,
+                       const LvMsg *msg)
+{
     LvFile f;
     int ret;
 
+    if (meta && meta->failed)
+        return lv_fail(msg, LV_ERR(ENOMEM), "%s: out of memory", path);
     for (int i = 0; i < n; i++)
         if (type_number(tensors[i].dtype) < 0 || tensors[i].rank > RANK_MAX)
             return lv_fail(msg, LV_ERR(EINVAL), "%s: tensor %s: GGUF holds no %s of rank "
@@ -570,11 +657,8 @@ int lv_gguf_write(const char *path, const char *architecture, const LvFileTensor
                            tensors[i].rank);
     if ((ret = lv_file_create(&f, path, msg)) < 0)
         return ret;
-    put_head(&f, architecture, tensors, n);
+    put_head(&f, architecture, meta, tensors, n);
     lv_file_put(&f, zero, LV_ROUND_UP(f.size, ALIGNMENT) - f.size);
-    if ((ret = put_data(&f, tensors, n, feed)) < 0) {
-        lv_file_abandon(&f);
-        return ret;
-    }
-    return lv_file_finish(&f, msg);
+    ret = put_data(&f, tensors, n, feed);
+    return lv_file_end(&f, ret, feed ? feed->check : NULL, feed ? feed->opaque : NULL, msg);
 }

@@ -72,11 +72,38 @@ LvGgufString lv_gguf_string(const uint8_t **at);
 /** As lv_source_mapped(). */
 int lv_gguf_mapped(const LvGguf *g, const LvFileTensor *t);
 
+/** Metadata in the making; zeroed it is empty. Freed with lv_gguf_meta_free(). */
+typedef struct LvGgufMeta {
+    uint8_t *p;  ///< pairs as they stand in a file
+    size_t n, room;
+    int pairs;
+    int failed;  ///< out of memory
+} LvGgufMeta;
+
+/** Add a pair; an error is kept for lv_gguf_write_meta(). */
+void lv_gguf_meta_u32(LvGgufMeta *m, const char *key, uint32_t v);
+void lv_gguf_meta_f32(LvGgufMeta *m, const char *key, float v);
+void lv_gguf_meta_bool(LvGgufMeta *m, const char *key, int v);
+void lv_gguf_meta_text(LvGgufMeta *m, const char *key, const char *text);
+
+/** Begin an array of nb values of a type, which are to be added next: strings by
+ *  lv_gguf_meta_string(), others by lv_gguf_meta_bytes(), little-endian. */
+void lv_gguf_meta_array(LvGgufMeta *m, const char *key, int type, uint64_t nb);
+void lv_gguf_meta_string(LvGgufMeta *m, const char *s, size_t n);
+void lv_gguf_meta_bytes(LvGgufMeta *m, const void *data, size_t n);
+
+void lv_gguf_meta_free(LvGgufMeta *m);
+
 /**
  * Write a file of version 3, with "general.architecture" and "general.alignment" as only
  * metadata. As lv_safetensors_write_from(); tensors stand in the order given.
  */
 int lv_gguf_write(const char *path, const char *architecture, const LvFileTensor *tensors,
                   int n, const LvFeed *feed, const LvMsg *msg);
+
+/** The same with more metadata behind those. */
+int lv_gguf_write_meta(const char *path, const char *architecture, const LvGgufMeta *meta,
+                       const LvFileTensor *tensors, int n, const LvFeed *feed,
+                       const LvMsg *msg);
 
 #endif /* LINVIDEO_BASE_GGUF_H */

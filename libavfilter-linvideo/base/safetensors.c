@@ -770,11 +770,9 @@ static int write_file(const char *path, const char *header, const Writing *w,
     lv_file_put(&f, prefix, sizeof(prefix));
     lv_file_put(&f, header, length);
     lv_file_put(&f, blanks, padded - length);
-    if ((ret = put_data(&f, w)) < 0) {
-        lv_file_abandon(&f);
-        return ret;
-    }
-    return lv_file_finish(&f, msg);
+    ret = put_data(&f, w);
+    return lv_file_end(&f, ret, w->feed ? w->feed->check : NULL,
+                       w->feed ? w->feed->opaque : NULL, msg);
 }
 
 int lv_safetensors_write(const char *path, const LvFileTensor *tensors, int n,

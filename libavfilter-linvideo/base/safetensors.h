@@ -95,6 +95,9 @@ typedef struct LvFeed {
     /** Data of tensor i, until the next call. 0, or a code after a message. */
     int (*get)(void *opaque, int i, const void **data);
     void *opaque;
+    /** NULL, or a look at the whole file, by the path of its part, before it gets its name:
+     *  0, or a code after a message, and nothing is written. */
+    int (*check)(void *opaque, const char *part);
 } LvFeed;
 
 /** lv_safetensors_write(), data coming from a feed. */

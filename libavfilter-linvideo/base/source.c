@@ -613,6 +613,16 @@ const LvGguf *lv_source_gguf(const LvSource *s)
     return s->gguf[0];
 }
 
+const char *lv_source_file(const LvSource *s, int i)
+{
+    if (i < s->nb_st)
+        return lv_safetensors_path(s->st[i]);
+    i -= s->nb_st;
+    if (i < s->nb_gguf)
+        return lv_gguf_path(s->gguf[i]);
+    return i == s->nb_gguf ? s->path : NULL;
+}
+
 const char *lv_source_path(const LvSource *s)
 {
     return s->path;

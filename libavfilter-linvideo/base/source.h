@@ -71,6 +71,9 @@ const char *lv_source_meta(const LvSource *src, const char *key);
 /** The GGUF file that it is, the first where it is in parts; or NULL. */
 const LvGguf *lv_source_gguf(const LvSource *src);
 
+/** Path of file number i, from 0: an index comes after its shards. NULL after the last. */
+const char *lv_source_file(const LvSource *src, int i);
+
 /** Path it was opened by. */
 const char *lv_source_path(const LvSource *src);
 

@@ -41,6 +41,18 @@ static void take_spm(LvFiles *f, const LvFileTensor *t)
     f->spm_type = t ? t->dtype : LV_U8;
 }
 
+/* A negative prompt, which a bundle of a manifest has. */
+static int read_negative(LvFiles *f, const char *config, const LvMsg *msg)
+{
+    json_t *root = json_loads(config, 0, NULL);
+    const char *text = json_string_value(json_object_get(root, "negative_prompt"));
+
+    f->negative = text ? strdup(text) : NULL;
+    json_decref(root);
+    return f->negative || !text ? 0 : lv_fail(msg, LV_ERR(ENOMEM), "%s: out of memory",
+                                              f->path);
+}
+
 static int open_bundle(LvFiles *f, const LvLoraFile *loras, int nb_loras,
                        const LvMsg *msg)
 {
@@ -54,7 +66,8 @@ static int open_bundle(LvFiles *f, const LvLoraFile *loras, int nb_loras,
                        LV_CONFIG_KEY "' (separate files need a manifest: linvideo setup "
                        "writes one)", f->path);
     snprintf(file, sizeof(file), "%s: " LV_CONFIG_KEY, f->path);
-    if ((ret = lv_config_parse(&f->cfg, text, file, msg)) < 0)
+    if ((ret = lv_config_parse(&f->cfg, text, file, msg)) < 0 ||
+        (ret = read_negative(f, text, msg)) < 0)
         return ret;
     f->bundle = 1;
     f->dit    = part_of(src, LV_PART_DIT, "dit.");

@@ -19,7 +19,8 @@
 #define RULE_BYTES_MAX  255  ///< a character becomes at most this
 #define EOS_PIECE "</s>"
 
-enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE };
+enum { NORMAL = LV_SPM_NORMAL, UNKNOWN = LV_SPM_UNKNOWN, CONTROL = LV_SPM_CONTROL,
+       USER_DEFINED = LV_SPM_USER_DEFINED, BYTE = LV_SPM_BYTE };
 enum { UNIGRAM = 1 };
 
 /* Field numbers of the file format. */
@@ -458,6 +459,12 @@ static int put_settings(Reader *rd)
     put_number(spm, TRAINER_BYTES, !!rd->byte_fallback);
     put_head(spm, MODEL_NORMALIZER, body);
     put_bytes(spm, NORM_MAP, rd->map);
+    spm->map      = spm->data + spm->size - rd->map.n;
+    spm->map_size = rd->map.n;
+    spm->prefix   = !!rd->prefix;
+    spm->trim     = !!rd->trim;
+    spm->escape   = !!rd->escape;
+    spm->suffix   = !!rd->suffix;
     put_number(spm, NORM_PREFIX, !!rd->prefix);
     put_number(spm, NORM_TRIM, !!rd->trim);
     put_number(spm, NORM_ESCAPE, !!rd->escape);
@@ -495,6 +502,29 @@ int lv_spm_read(LvSpm *spm, const void *data, size_t size, const LvMsg *msg)
     if (ret < 0)
         lv_spm_free(spm);
     return ret;
+}
+
+int lv_spm_next(const LvSpm *spm, size_t *at, LvSpmPiece *piece)
+{
+    Bytes in = { spm->data + *at, spm->size - *at };
+    Field f, g;
+
+    if (!in.n || get_field(&f, &in) < 0 || f.number != MODEL_PIECE)
+        return 0;
+    *at    = spm->size - in.n;
+    *piece = (LvSpmPiece) { .type = NORMAL };
+    while (f.bytes.n && get_field(&g, &f.bytes) >= 0) {
+        uint32_t bits = (uint32_t)g.value;
+        if (g.number == PIECE_TEXT) {
+            piece->text = (const char *)g.bytes.p;
+            piece->n    = g.bytes.n;
+        } else if (g.number == PIECE_SCORE) {
+            memcpy(&piece->score, &bits, sizeof(bits));
+        } else {
+            piece->type = (int)g.value;
+        }
+    }
+    return 1;
 }
 
 void lv_spm_free(LvSpm *spm)

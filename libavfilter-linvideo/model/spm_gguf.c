@@ -1,13 +1,16 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * The tokenizer of a GGUF file as a sentencepiece model; model/spm.c checks it then.
+ * The tokenizer of a GGUF file as a sentencepiece model, which model/spm.c checks then; and
+ * the other way round.
  */
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/files.h"
+#include "model/spm.h"
 
 /* A protocol buffer that grows. */
 typedef struct Proto {
@@ -152,4 +155,130 @@ void *lv_files_spm_of_gguf(const LvGguf *g, size_t *size)
     }
     *size = o.n;
     return o.p;
+}
+
+/* To GGUF */
+
+#define GGML "tokenizer.ggml."
+
+/* Score of rows of an encoder that no piece stands for, as llama.cpp's converter has it. */
+#define PAD_SCORE -1000.0f
+
+static void put_tokens(LvGgufMeta *m, const LvSpm *spm, int rows)
+{
+    LvSpmPiece p;
+    size_t at = 0;
+    char pad[24];
+
+    lv_gguf_meta_array(m, GGML "tokens", LV_GGUF_STRING, (uint64_t)rows);
+    while (lv_spm_next(spm, &at, &p))
+        lv_gguf_meta_string(m, p.text, p.n);
+    for (int i = spm->pieces; i < rows; i++) {
+        snprintf(pad, sizeof(pad), "[PAD%d]", i);
+        lv_gguf_meta_string(m, pad, strlen(pad));
+    }
+}
+
+static void put_scores(LvGgufMeta *m, const LvSpm *spm, int rows)
+{
+    float score = PAD_SCORE;
+    LvSpmPiece p;
+    size_t at = 0;
+
+    lv_gguf_meta_array(m, GGML "scores", LV_GGUF_F32, (uint64_t)rows);
+    while (lv_spm_next(spm, &at, &p))
+        lv_gguf_meta_bytes(m, &p.score, sizeof(p.score));
+    for (int i = spm->pieces; i < rows; i++)
+        lv_gguf_meta_bytes(m, &score, sizeof(score));
+}
+
+static void put_types(LvGgufMeta *m, const LvSpm *spm, int rows)
+{
+    int32_t type = LV_SPM_UNUSED;
+    LvSpmPiece p;
+    size_t at = 0;
+
+    lv_gguf_meta_array(m, GGML "token_type", LV_GGUF_I32, (uint64_t)rows);
+    while (lv_spm_next(spm, &at, &p)) {
+        int32_t own = p.type;
+        lv_gguf_meta_bytes(m, &own, sizeof(own));
+    }
+    for (int i = spm->pieces; i < rows; i++)
+        lv_gguf_meta_bytes(m, &type, sizeof(type));
+}
+
+/* Ids that have a meaning, by the pieces that the format calls so. */
+static void put_ids(LvGgufMeta *m, const LvSpm *spm)
+{
+    size_t at = 0;
+    LvSpmPiece p;
+
+    for (uint32_t id = 0; lv_spm_next(spm, &at, &p); id++)
+        if (p.type == LV_SPM_UNKNOWN)
+            lv_gguf_meta_u32(m, GGML "unknown_token_id", id);
+        else if (p.type == LV_SPM_CONTROL && p.n == 5 && !memcmp(p.text, "<pad>", 5))
+            lv_gguf_meta_u32(m, GGML "padding_token_id", id);
+    lv_gguf_meta_u32(m, GGML "eos_token_id", (uint32_t)spm->eos);
+    lv_gguf_meta_bool(m, GGML "add_bos_token", 0);
+    lv_gguf_meta_bool(m, GGML "add_eos_token", 1);
+}
+
+static void put_tokenizer(LvGgufMeta *m, const LvSpm *spm, int rows)
+{
+    lv_gguf_meta_text(m, GGML "model", "t5");
+    lv_gguf_meta_text(m, GGML "pre", "default");
+    put_tokens(m, spm, rows);
+    put_scores(m, spm, rows);
+    put_types(m, spm, rows);
+    put_ids(m, spm);
+    lv_gguf_meta_bool(m, GGML "add_space_prefix", spm->prefix);
+    lv_gguf_meta_bool(m, GGML "remove_extra_whitespaces", spm->trim);
+    if (!spm->map_size)
+        return;
+    lv_gguf_meta_array(m, GGML "precompiled_charsmap", LV_GGUF_U8, spm->map_size);
+    lv_gguf_meta_bytes(m, spm->map, spm->map_size);
+}
+
+static void put_encoder(LvGgufMeta *m, const LvUmt5Config *c)
+{
+    const struct { const char *key; int value; } sizes[] = {
+        { "context_length", 512 }, { "embedding_length", c->dim },
+        { "feed_forward_length", c->dim_ffn }, { "block_count", c->layers },
+        { "attention.head_count", c->heads },
+        { "attention.key_length", c->dim_attn / c->heads },
+        { "attention.value_length", c->dim_attn / c->heads },
+        { "attention.relative_buckets_count", c->buckets }, { "vocab_size", c->vocab },
+    };
+    char key[64];
+
+    for (int i = 0; i < LV_COUNT(sizes); i++) {
+        snprintf(key, sizeof(key), LV_GGUF_TEXT ".%s", sizes[i].key);
+        lv_gguf_meta_u32(m, key, (uint32_t)sizes[i].value);
+    }
+    lv_gguf_meta_f32(m, LV_GGUF_TEXT ".attention.layer_norm_epsilon", c->eps);
+    lv_gguf_meta_f32(m, LV_GGUF_TEXT ".attention.layer_norm_rms_epsilon", c->eps);
+}
+
+int lv_files_gguf_of_text(LvGgufMeta *m, const LvUmt5Config *c, const void *data,
+                          size_t size, const LvMsg *msg)
+{
+    LvSpm spm;
+    int ret;
+
+    put_encoder(m, c);
+    if (!data)
+        return m->failed ? lv_fail(msg, LV_ERR(ENOMEM), "tokenizer: out of memory") : 0;
+    if ((ret = lv_spm_read(&spm, data, size, msg)) < 0)
+        return ret;
+    if (spm.pieces > c->vocab)
+        ret = lv_fail(msg, LV_ERR_MODEL, "tokenizer: expected at most %d pieces, the rows of "
+                      "the text encoder, got %d", c->vocab, spm.pieces);
+    else if (!spm.escape || spm.suffix)
+        ret = lv_fail(msg, LV_ERR_UNSUPPORTED, "tokenizer: GGUF can't hold one that writes "
+                      "blanks as they are, or behind words");
+    else
+        put_tokenizer(m, &spm, c->vocab);
+    lv_spm_free(&spm);
+    return ret < 0 || !m->failed ? ret : lv_fail(msg, LV_ERR(ENOMEM),
+                                                 "tokenizer: out of memory");
 }

@@ -27,6 +27,7 @@ typedef struct Compare {
     LinvideoParams params;
     int clips, seed, plain;
     int json_only;            ///< JSON goes to standard output
+    int overwrite;
     const char *model[MAKERS]; ///< as named, by maker
     int makers;
     const char *prompts_path, *json;
@@ -291,6 +292,7 @@ static void help(void)
          "                        as of linvideo generate\n"
          "  --json FILE           write the numbers as JSON; -: on standard output, with\n"
          "                        nothing else; of several students a list\n"
+         LV_OVERWRITE_HELP
          "  -q, --quiet           no progress\n\n"
          "Each model samples as it says itself.");
 }
@@ -331,6 +333,8 @@ static int set_option(Compare *c, LvArgs *a)
         return (c->json = lv_args_value(a)) ? 0 : -1;
     if (!strcmp(a->name, "wording"))
         return set_wording(c, a);
+    if (lv_args_overwrite(a, &c->overwrite))
+        return 0;
     if (!strcmp(a->name, "q") || !strcmp(a->name, "quiet"))
         return c->params.progress = NULL, 0;
     return set_parameter(c, a);
@@ -365,7 +369,8 @@ static int compare(Compare *c)
 {
     int ret;
 
-    if (c->json && !c->json_only && (ret = lv_tool_writable(c->json)) < 0)
+    if (c->json && ((ret = lv_tool_not_input(c->json, c->prompts_path)) < 0 ||
+                    (ret = lv_tool_may_write(c->json, c->overwrite)) < 0))
         return ret;
     if (!(c->prompt = calloc((size_t)c->clips, sizeof(*c->prompt))))
         return lv_tool_fail(-ENOMEM, "out of memory");

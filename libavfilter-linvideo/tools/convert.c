@@ -8,7 +8,9 @@
 #include "tools/tools.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +20,7 @@
 #include "model/files.h"
 #include "model/names.h"
 #include "model/list.h"
+#include "model/spm.h"
 #include "model/stored.h"
 
 enum { PARTS = 3, NAME_SIZE = LV_PARAM_NAME };
@@ -49,15 +52,21 @@ typedef struct Item {
 
 typedef struct Convert {
     LvMsg msg;
-    const char *in, *out, *part;
+    const char *in, *out, *part, *tokenizer;
+    int overwrite;
     const struct Type *type;
     int gguf, bundle;
+    int kind;            ///< LvPartKind of a network that is written alone
     LvFiles files;       ///< of a bundle or manifest
     LvSource *src;       ///< of a single network
     LvModelConfig cfg;
     LvDevice *dev;
     LvWeights *weights[PARTS];
     int nb_weights;
+    const void *spm;     ///< tokenizer, a sentencepiece model; NULL: none
+    size_t spm_size;
+    LvMap spm_map;
+    void *spm_made;
     LvFileTensor *tensor;
     Item *item;
     int nb, room;
@@ -331,26 +340,122 @@ static int read_item(Convert *c, int i)
     return encode(c, t);
 }
 
+/* The signal that came, or 0. */
+static volatile sig_atomic_t caught;
+
+/* A second one ends at once. */
+static void on_signal(int number)
+{
+    caught = number;
+    signal(number, SIG_DFL);
+}
+
 static int get(void *opaque, int i, const void **data)
 {
     Convert *c = opaque;
-    int ret = read_item(c, c->item[i].is_scale ? i - 1 : i);
+    int ret = caught ? lv_tool_fail(LV_ERR_CANCELLED, "stopped")
+                     : read_item(c, c->item[i].is_scale ? i - 1 : i);
 
     *data = c->item[i].is_scale ? (const void *)c->scales : c->bytes;
     return ret;
 }
 
+/* What was written opens again as what it is to be. */
+static int check(void *opaque, const char *path)
+{
+    Convert *c = opaque;
+    LvFiles files = { 0 };
+    LvSource *src = NULL;
+    int ret = c->bundle ? lv_files_open(&files, path, NULL, 0, &c->msg)
+                        : lv_source_open(&src, path, &c->msg);
+
+    if (ret >= 0 && !c->bundle && (int)lv_part_find(src).kind != c->kind)
+        ret = lv_fail(&c->msg, LV_ERR_MODEL, "%s: what was written is not read back as the "
+                      "same network", c->out);
+    lv_files_close(&files);
+    lv_source_close(&src);
+    return ret;
+}
+
+/* Keys of a manifest that name files, or stand in the configuration already. */
+static int is_settled(const char *key)
+{
+    static const char *const keys[] = { "dit", "text", "vae", "tokenizer", "loras", "preset",
+                                        "latents" };
+
+    for (int i = 0; i < LV_COUNT(keys); i++)
+        if (!strcmp(keys[i], key))
+            return 1;
+    return 0;
+}
+
+/* All other settings of a manifest go into the configuration of the bundle. */
+static char *merge_manifest(const Convert *c, json_t *config)
+{
+    json_t *manifest = json_load_file(c->in, 0, NULL), *value;
+    const char *key, *inner;
+    char *text;
+
+    json_object_foreach(manifest, key, value) {
+        json_t *section = json_object_get(config, key), *v;
+        if (is_settled(key))
+            continue;
+        if (!section || !json_is_object(section))
+            json_object_set(config, key, value);
+        else
+            json_object_foreach(value, inner, v)
+                if (!json_object_get(section, inner))
+                    json_object_set(section, inner, v);
+    }
+    if (c->files.negative)
+        json_object_set_new(config, "negative_prompt", json_string(c->files.negative));
+    text = json_dumps(config, JSON_COMPACT);
+    json_decref(manifest);
+    json_decref(config);
+    return text;
+}
+
+/* A bundle's configuration stays as it is. */
+static char *config_text(const Convert *c)
+{
+    const char *own = lv_source_meta(c->files.dit.src, LV_CONFIG_KEY);
+    char *text;
+    json_t *config;
+
+    if (c->files.bundle)
+        return strdup(own);
+    if (!(text = lv_config_text(&c->cfg)))
+        return NULL;
+    config = json_loads(text, 0, NULL);
+    free(text);
+    return config ? merge_manifest(c, config) : NULL;
+}
+
+static int write_gguf(Convert *c, const LvFeed *feed)
+{
+    int is_text = c->kind == LV_PART_TEXT;
+    LvGgufMeta meta = { 0 };
+    int ret = is_text ? lv_files_gguf_of_text(&meta, &c->cfg.text, c->spm, c->spm_size,
+                                              &c->msg) : 0;
+
+    if (ret >= 0)
+        ret = lv_gguf_write_meta(c->out, is_text ? LV_GGUF_TEXT : "wan", &meta, c->tensor,
+                                 c->nb, feed, &c->msg);
+    lv_gguf_meta_free(&meta);
+    return ret;
+}
+
 static int write_out(Convert *c)
 {
-    const LvFeed feed = { get, c };
-    char *config = c->bundle ? lv_config_text(&c->cfg) : NULL;
+    const LvFeed feed = { .get = get, .opaque = c, .check = check };
+    char *config = c->bundle ? config_text(c) : NULL;
     const char *meta[] = { LV_CONFIG_KEY, config, NULL };
     int ret = c->bundle && !config ? lv_tool_fail(-ENOMEM, "out of memory") : 0;
 
     for (int i = 0; i < c->nb; i++)
         c->tensor[i].name = c->item[i].name;
     if (ret >= 0)
-        ret = c->gguf ? lv_gguf_write(c->out, "wan", c->tensor, c->nb, &feed, &c->msg)
+        ret = c->gguf ? write_gguf(c, &feed)
                       : lv_safetensors_write_from(c->out, c->tensor, c->nb,
                                                   c->bundle ? meta : NULL, &feed, &c->msg);
     free(config);
@@ -371,6 +476,44 @@ static void warn_of_name(const Convert *c)
                "low_noise in its name", c->in, in.what, c->out);
 }
 
+/* The tokenizer that belongs to a text encoder: of a file that was named, or its own. */
+static int find_tokenizer(Convert *c, const LvSource *src)
+{
+    const LvFileTensor *own = lv_source_find(src, "spiece_model");
+    int ret;
+
+    if (c->tokenizer) {
+        if ((ret = lv_map_open(&c->spm_map, c->tokenizer, &c->msg)) < 0)
+            return ret;
+        c->spm      = c->spm_map.data;
+        c->spm_size = c->spm_map.size;
+    } else if (own) {
+        c->spm      = own->data;
+        c->spm_size = own->size;
+    } else if (lv_source_gguf(src)) {
+        c->spm = c->spm_made = lv_files_spm_of_gguf(lv_source_gguf(src), &c->spm_size);
+    }
+    if (!c->spm)
+        lv_msg(&c->msg, LV_MSG_WARNING, "%s: holds no tokenizer, so %s will hold none; "
+               "--tokenizer spiece.model puts one in", c->in, c->out);
+    return 0;
+}
+
+/* Of a text encoder alone; GGUF has it in metadata. */
+static int add_tokenizer(Convert *c)
+{
+    LvSpm spm;
+    int ret;
+
+    if (!c->spm)
+        return 0;
+    if ((ret = lv_spm_read(&spm, c->spm, c->spm_size, &c->msg)) < 0)
+        return ret;
+    lv_spm_free(&spm);
+    return c->gguf ? 0 : add_bytes(c, c->bundle ? "tokenizer.spm" : "spiece_model", c->spm,
+                                   c->spm_size);
+}
+
 static int open_single(Convert *c)
 {
     int ret = lv_source_open(&c->src, c->in, &c->msg);
@@ -378,21 +521,19 @@ static int open_single(Convert *c)
 
     if (ret < 0)
         return ret;
-    part = lv_part_find(c->src);
+    part    = lv_part_find(c->src);
+    c->kind = part.kind;
     if (part.kind == LV_PART_DIT)
         warn_of_name(c);
-    ret  = part.kind == LV_PART_DIT ? lv_part_dit(&c->cfg.dit, &part, &c->msg)
-         : part.kind == LV_PART_TEXT ? lv_part_text(&c->cfg.text, &part, &c->msg)
-         : part.kind == LV_PART_WAN_VAE || part.kind == LV_PART_TAE
-         ? lv_part_vae(&c->cfg.vae, &part, &c->msg)
-         : lv_fail(&c->msg, LV_ERR_MODEL, "%s: holds no network that is known", c->in);
-    if (ret < 0 || (ret = add_part(c, &part, "")) < 0)
+    ret     = part.kind == LV_PART_DIT ? lv_part_dit(&c->cfg.dit, &part, &c->msg)
+            : part.kind == LV_PART_TEXT ? lv_part_text(&c->cfg.text, &part, &c->msg)
+            : part.kind == LV_PART_WAN_VAE || part.kind == LV_PART_TAE
+            ? lv_part_vae(&c->cfg.vae, &part, &c->msg)
+            : lv_fail(&c->msg, LV_ERR_MODEL, "%s: holds no network that is known", c->in);
+    if (ret < 0 || (ret = add_part(c, &part, "")) < 0 || part.kind != LV_PART_TEXT)
         return ret;
-    if (part.kind == LV_PART_TEXT && lv_source_find(c->src, "spiece_model") && !c->gguf) {
-        const LvFileTensor *spm = lv_source_find(c->src, "spiece_model");
-        return add_bytes(c, "spiece_model", spm->data, spm->size);
-    }
-    return 0;
+    ret = find_tokenizer(c, c->src);
+    return ret < 0 ? ret : add_tokenizer(c);
 }
 
 static int add_model(Convert *c)
@@ -405,13 +546,16 @@ static int add_model(Convert *c)
     for (int i = 0; i < PARTS && ret >= 0; i++) {
         snprintf(prefix, sizeof(prefix), "%s%s", c->part ? "" : names[i],
                  c->part ? "" : ".");
-        if (!c->part || !strcmp(c->part, names[i]))
-            ret = add_part(c, parts[i], prefix);
+        if (c->part && strcmp(c->part, names[i]))
+            continue;
+        c->kind = parts[i]->kind;
+        ret     = add_part(c, parts[i], prefix);
     }
-    if (ret >= 0 && (!c->part || !strcmp(c->part, "text")) && !c->gguf)
-        ret = add_bytes(c, c->part ? "spiece_model" : "tokenizer.spm", c->files.spm,
-                        c->files.spm_size);
-    return ret;
+    if (ret < 0 || (c->part && strcmp(c->part, "text")))
+        return ret;
+    c->spm      = c->files.spm;
+    c->spm_size = c->files.spm_size;
+    return add_tokenizer(c);
 }
 
 static int open_model(Convert *c)
@@ -444,17 +588,35 @@ static int is_model(const char *path)
     return is;
 }
 
+/* The output is none of the files that are read. */
+static int check_inputs(const Convert *c)
+{
+    const char *path;
+    int ret = lv_tool_not_input(c->out, c->in);
+
+    for (int i = 0; i < c->files.nb_src && ret >= 0; i++)
+        for (int k = 0; (path = lv_source_file(c->files.src[i], k)) && ret >= 0; k++)
+            ret = lv_tool_not_input(c->out, path);
+    for (int k = 0; c->src && (path = lv_source_file(c->src, k)) && ret >= 0; k++)
+        ret = lv_tool_not_input(c->out, path);
+    return ret < 0 ? ret : lv_tool_not_input(c->out, c->tokenizer);
+}
+
 static int convert(Convert *c)
 {
     size_t n = strlen(c->out);
-    int ret;
+    int ret = lv_tool_not_input(c->out, c->in);
+
+    if (ret < 0 || (ret = lv_tool_may_write(c->out, c->overwrite)) < 0)
+        return ret;
 
     c->gguf = n > 5 && !strcmp(c->out + n - 5, ".gguf");
     if (c->type->container == (c->gguf ? SAFETENSORS : GGUF))
         return lv_tool_fail(-EINVAL, "type %s is for %s files", c->type->name,
                             c->gguf ? ".safetensors" : ".gguf");
     if ((ret = lv_device_open(&c->dev, "null", &(LvDeviceOptions) { 0 }, &c->msg)) < 0 ||
-        (ret = is_model(c->in) ? open_model(c) : open_single(c)) < 0)
+        (ret = is_model(c->in) ? open_model(c) : open_single(c)) < 0 ||
+        (ret = check_inputs(c)) < 0)
         return ret;
     if (c->type->dtype == LV_F8_E4M3) {
         Item *item;
@@ -473,6 +635,8 @@ static void close_all(Convert *c)
     lv_device_close(&c->dev);
     lv_files_close(&c->files);
     lv_source_close(&c->src);
+    lv_map_close(&c->spm_map);
+    free(c->spm_made);
     free(c->tensor);
     free(c->item);
     free(c->values);
@@ -491,7 +655,9 @@ static void help(void)
          "  --type NAME           how the matrices of layers are stored: f32, bf16 [bf16],\n"
          "                        f16; fp8 with a scale, int8 with a scale for each row\n"
          "                        (.safetensors); q8_0, q6_k, q4_k (.gguf)\n"
-         "  --part NAME           one network of a bundle or manifest: dit, text or vae");
+         "  --part NAME           one network of a bundle or manifest: dit, text or vae\n"
+         "  --tokenizer FILE      spiece.model for a text encoder whose file holds none\n"
+         LV_OVERWRITE_HELP);
 }
 
 static int set_type(Convert *c, const char *name)
@@ -524,6 +690,10 @@ static int parse(Convert *c, int argc, char **argv)
             ret = set_type(c, lv_args_value(&a));
         else if (!strcmp(a.name, "part"))
             ret = set_part(c, lv_args_value(&a));
+        else if (!strcmp(a.name, "tokenizer"))
+            ret = (c->tokenizer = lv_args_value(&a)) ? 0 : -1;
+        else if (lv_args_overwrite(&a, &c->overwrite))
+            continue;
         else if (a.name[0])
             ret = lv_tool_fail(-1, "no option \"%s\"; linvideo convert --help lists them",
                                a.name);
@@ -539,11 +709,6 @@ static int parse(Convert *c, int argc, char **argv)
     return ret < 0 ? LV_EXIT_USAGE : -1;
 }
 
-static void put_message(void *opaque, int level, const char *line)
-{
-    lv_tool_log(opaque, level, line);
-}
-
 int lv_cmd_convert(int argc, char **argv)
 {
     Convert *c = calloc(1, sizeof(*c));
@@ -551,12 +716,15 @@ int lv_cmd_convert(int argc, char **argv)
 
     if (!c)
         return lv_tool_fail(LV_EXIT_FAILED, "out of memory");
-    c->msg  = (LvMsg) { .put = put_message, .level = LV_MSG_WARNING };
+    c->msg  = lv_tool_msg;
     c->type = &types[1];
     ret     = parse(c, argc, argv);
     if (ret < 0) {
+        signal(SIGINT, on_signal);
+        signal(SIGTERM, on_signal);
         ret = convert(c);
-        ret = ret >= 0 ? LV_EXIT_OK : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
+        ret = ret >= 0 ? LV_EXIT_OK : caught ? 128 + caught
+            : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
     }
     close_all(c);
     free(c);

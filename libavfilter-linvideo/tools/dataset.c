@@ -7,7 +7,6 @@
 
 #include "tools/tools.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +26,7 @@ typedef struct Options {
     int index;            ///< -1: not given
     int captions, measure; ///< 0: not asked for
     int verbose;          ///< print mistakes of the measurement
+    int overwrite;
     int vocab;            ///< pieces of a tokenizer
     const char *output, *tokenizer;
 } Options;
@@ -60,24 +60,6 @@ static void print_caption(const Options *o, int index)
     puts(text);
 }
 
-static int close_output(FILE *out, const char *path, int ret)
-{
-    if (out != stdout && fclose(out) && !ret)
-        ret = -errno;
-    if (!ret)
-        return LV_EXIT_OK;
-    return lv_tool_fail(LV_EXIT_FAILED, "%s: %s", path, strerror(-ret));
-}
-
-static FILE *open_output(const char *path)
-{
-    FILE *out = strcmp(path, "-") ? fopen(path, "wb") : stdout;
-
-    if (!out)
-        lv_tool_fail(0, "%s: %s", path, strerror(errno));
-    return out;
-}
-
 static int write_sheet(const Options *o)
 {
     float *rgb = new_clip(o);
@@ -99,7 +81,7 @@ static int write_sheet(const Options *o)
     return ret;
 }
 
-static int write_frames(const Options *o, FILE *out, LvCanvas *c, const float *rgb)
+static void write_frames(const Options *o, LvFile *out, LvCanvas *c, const float *rgb)
 {
     size_t size = (size_t)3 * o->width * o->height;
     LvPicture to = { .width = o->width, .height = o->height, .format = LV_YUV420P };
@@ -113,7 +95,6 @@ static int write_frames(const Options *o, FILE *out, LvCanvas *c, const float *r
         lv_deliver(&to, rgb + f * size, o->height, o->width);
         ret = lv_y4m_frame(out, c);
     }
-    return ret;
 }
 
 static int write_clip(const Options *o)
@@ -121,15 +102,16 @@ static int write_clip(const Options *o)
     float *rgb = new_clip(o);
     int ret = LV_EXIT_FAILED;
     LvCanvas c = { 0 };
-    FILE *out;
+    LvFile out;
 
     if (!rgb)
         return LV_EXIT_FAILED;
     if (lv_canvas_alloc(&c, LINVIDEO_YUV420P, o->width, o->height)) {
         lv_tool_fail(0, "out of memory");
-    } else if ((out = open_output(o->output))) {
+    } else if (lv_file_output(&out, o->output, &lv_tool_msg) >= 0) {
         draw_clip(o, LV_MAX(o->index, 0), rgb);
-        ret = close_output(out, o->output, write_frames(o, out, &c, rgb));
+        write_frames(o, &out, &c, rgb);
+        ret = lv_tool_finish(&out) < 0 ? LV_EXIT_FAILED : LV_EXIT_OK;
     }
     lv_canvas_free(&c);
     free(rgb);
@@ -138,18 +120,10 @@ static int write_clip(const Options *o)
 
 /* Tokenizer */
 
-static void put_message(void *opaque, int level, const char *line)
-{
-    (void)opaque;
-    lv_tool_log(NULL, level, line);
-}
-
 static int train_tokenizer(const Options *o)
 {
-    const LvMsg msg = { .put = put_message, .level = LV_MSG_WARNING };
-
     return lv_tokenizer_train(o->tokenizer, o->vocab, o->seed, o->captions ?
-                              o->captions : TOKENIZER_CAPTIONS, &msg) < 0 ?
+                              o->captions : TOKENIZER_CAPTIONS, &lv_tool_msg) < 0 ?
            LV_EXIT_FAILED : LV_EXIT_OK;
 }
 
@@ -241,6 +215,7 @@ static void help(void)
          "  --measure N           measure N clips and tell how often that is right\n"
          "  -v, --verbose         also what it is wrong about\n"
          "  --tokenizer FILE      train a tokenizer on captions (20000, or --captions)\n"
+         LV_OVERWRITE_HELP
          "  --vocab N             its pieces, 256 bytes among them [512]\n"
          "  --seed N              which stream of clips [0]\n"
          "  --index N             number of the first clip [0]\n"
@@ -286,6 +261,8 @@ static int set_option(Options *o, LvArgs *a)
         return o->held_out = 1, 0;
     if (!strcmp(a->name, "v") || !strcmp(a->name, "verbose"))
         return o->verbose = 1, 0;
+    if (lv_args_overwrite(a, &o->overwrite))
+        return 0;
     if (!strcmp(a->name, "size"))
         return set_size(o, a);
     if (!strcmp(a->name, "tokenizer"))
@@ -327,6 +304,9 @@ int lv_cmd_dataset(int argc, char **argv)
 
     if (ret >= 0)
         return ret;
+    if ((o.tokenizer && lv_tool_may_write(o.tokenizer, o.overwrite) < 0) ||
+        (o.output && lv_tool_may_write(o.output, o.overwrite) < 0))
+        return LV_EXIT_FAILED;
     if (o.tokenizer)
         return train_tokenizer(&o);
     for (int i = 0; i < o.captions; i++)

@@ -12,6 +12,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/model.h"
 #include "base/common.h"
@@ -27,6 +28,7 @@ typedef struct Eval {
     int prompts, seed, verbose;
     int plain;                ///< wording
     int json_only;            ///< JSON goes to standard output
+    int overwrite;
     const char *model, *json, *plots, *sheet_path, *log;
     char path[LV_PATH_SIZE];  ///< of the model
     LvDevice *dev;
@@ -109,8 +111,7 @@ static int open_evaluation(Eval *e)
     LvDeviceOptions options = { .threads = e->params.threads };
     int ret;
 
-    if ((ret = lv_model_find(e->path, e->model, &e->msg)) < 0 ||
-        (ret = lv_device_open(&e->dev, e->params.device, &options, &e->msg)) < 0)
+    if ((ret = lv_device_open(&e->dev, e->params.device, &options, &e->msg)) < 0)
         return ret;
     return lv_evaluation_new(&e->evaluation, e->path, (uint64_t)e->seed, e->prompts,
                              types[e->params.precision], e->dev, &e->msg);
@@ -357,6 +358,7 @@ static void help(void)
          "  -v, --verbose         list every prompt and what its clip shows; before it,\n"
          "                        c s m b for colour, shape (or kind), motion and\n"
          "                        background that are right\n"
+         LV_OVERWRITE_HELP
          "  -q, --quiet           no progress");
 }
 
@@ -401,6 +403,8 @@ static int set_option(Eval *e, LvArgs *a)
         return lv_args_int(a, 0, INT32_MAX, &e->seed);
     if (!strcmp(a->name, "wording"))
         return set_wording(e, a);
+    if (lv_args_overwrite(a, &e->overwrite))
+        return 0;
     if (!strcmp(a->name, "v") || !strcmp(a->name, "verbose"))
         return e->verbose = 1, 0;
     if (!strcmp(a->name, "q") || !strcmp(a->name, "quiet"))
@@ -431,14 +435,27 @@ static int parse(Eval *e, int argc, char **argv)
     return -1;
 }
 
-static int evaluate(Eval *e)
+/* What is written goes where it may, and what is read is there: before the work. */
+static int check_files(const Eval *e)
 {
+    const char *const out[] = { e->json, e->sheet_path };
     int ret = 0;
 
-    if ((e->json && !e->json_only && (ret = lv_tool_writable(e->json)) < 0) ||
-        (e->sheet_path && (ret = lv_tool_writable(e->sheet_path)) < 0) ||
-        (ret = open_evaluation(e)) < 0 || (ret = open_model(e)) < 0 ||
-        (ret = make_clips(e)) < 0)
+    for (int i = 0; i < LV_COUNT(out) && ret >= 0; i++)
+        if (out[i] && (ret = lv_tool_not_input(out[i], e->path)) >= 0 &&
+            (ret = lv_tool_not_input(out[i], e->log)) >= 0)
+            ret = lv_tool_may_write(out[i], e->overwrite);
+    if (ret >= 0 && e->log && access(e->log, R_OK))
+        ret = lv_tool_fail(-errno, "%s: %s", e->log, strerror(errno));
+    return ret < 0 ? ret : lv_tool_may_fill(e->plots, e->overwrite);
+}
+
+static int evaluate(Eval *e)
+{
+    int ret = lv_model_find(e->path, e->model, &e->msg);
+
+    if (ret < 0 || (ret = check_files(e)) < 0 || (ret = open_evaluation(e)) < 0 ||
+        (ret = open_model(e)) < 0 || (ret = make_clips(e)) < 0)
         return ret;
     if (!e->json_only)
         print_table(e);

@@ -31,16 +31,13 @@ typedef struct Options {
 
 enum OutputKind { OUT_Y4M, OUT_PNG, OUT_PNGS };
 
-/** Where frames go. A file is written as FILE.part and renamed when complete. */
+/** Where frames go. */
 typedef struct Output {
     enum OutputKind kind;
     const char *path; ///< as asked for; "-" is standard output
-    int direct;       ///< standard output, a pipe or a device: no renaming
-    int overwrite;
     int64_t wanted;   ///< OUT_PNG: number of the frame
-    FILE *file;       ///< open one, or NULL
-    char *name;       ///< OUT_PNGS: path with the number put in; else path
-    char *part;
+    LvFile file;      ///< of OUT_PNGS that of one frame
+    int is_open;
 } Output;
 
 /* Options */
@@ -359,9 +356,8 @@ static int choose_output(Output *out, Options *o, int argc, char **argv)
     struct stat st;
     int ret;
 
-    *out = (Output) { .path = o->output, .overwrite = o->overwrite };
+    *out = (Output) { .path = o->output };
     if (!strcmp(o->output, "-")) {
-        out->direct = 1;
         if (isatty(STDOUT_FILENO))
             return lv_tool_fail(LV_EXIT_USAGE, "video is not written to a terminal; "
                                 "pipe it: linvideo generate -o - ... | ffmpeg -i - "
@@ -369,7 +365,7 @@ static int choose_output(Output *out, Options *o, int argc, char **argv)
     } else if (!stat(o->output, &st) && S_ISDIR(st.st_mode)) {
         return lv_tool_fail(LV_EXIT_USAGE, "%s is a folder", o->output);
     } else if (!stat(o->output, &st) && !S_ISREG(st.st_mode)) {
-        out->direct = 1;
+        out->kind = OUT_Y4M;
     } else if (ends_with(o->output, ".png")) {
         out->kind = strchr(o->output, '%') ? OUT_PNGS : OUT_PNG;
         if (out->kind == OUT_PNGS && (ret = check_pattern(o->output)))
@@ -388,27 +384,20 @@ static int file_error(const char *name, int error)
     return -error;
 }
 
-static int refuse_existing(const Output *out, const char *name)
-{
-    if (out->overwrite || access(name, F_OK))
-        return 0;
-    lv_tool_fail(0, "%s exists; -y overwrites it", name);
-    return -EEXIST;
-}
-
 /* All names that would be written, before the work begins. */
-static int check_existing(const Output *out, int64_t frames)
+static int check_names(const Output *out, const Options *o, const LinvideoInfo *info)
 {
+    int64_t nb = out->kind == OUT_PNGS ? info->frames : 1;
     int ret = 0;
 
-    if (out->direct || out->overwrite)
-        return 0;
-    if (out->kind != OUT_PNGS)
-        return refuse_existing(out, out->path);
-    for (int64_t i = 0; i < frames && !ret; i++) {
-        char *name = expand(out->path, i);
+    for (int64_t i = 0; i < nb && !ret; i++) {
+        char *name = out->kind == OUT_PNGS ? expand(out->path, i) : strdup(out->path);
 
-        ret = name ? refuse_existing(out, name) : -ENOMEM;
+        if (!name)
+            return file_error(out->path, ENOMEM);
+        if (!(ret = lv_tool_not_input(name, info->model_path)) &&
+            !(ret = lv_tool_not_input(name, o->params.prompt_file)))
+            ret = i ? lv_tool_is_free(name, o->overwrite) : lv_tool_may_write(name, o->overwrite);
         free(name);
     }
     return ret;
@@ -417,37 +406,25 @@ static int check_existing(const Output *out, int64_t frames)
 /* Open the file for frame number `index`. */
 static int output_open(Output *out, int64_t index)
 {
-    if (out->direct) {
-        out->file = strcmp(out->path, "-") ? fopen(out->path, "wb") : stdout;
-        return out->file ? 0 : file_error(out->path, errno);
-    }
-    out->name = out->kind == OUT_PNGS ? expand(out->path, index) : strdup(out->path);
-    out->part = out->name ? malloc(strlen(out->name) + 6) : NULL;
-    if (!out->part)
-        return file_error(out->path, ENOMEM);
-    strcat(strcpy(out->part, out->name), ".part");
-    out->file = fopen(out->part, "wb");
-    return out->file ? 0 : file_error(out->part, errno);
+    char *name = out->kind == OUT_PNGS ? expand(out->path, index) : strdup(out->path);
+    int ret = name ? lv_file_output(&out->file, name, &lv_tool_msg)
+                   : file_error(out->path, ENOMEM);
+
+    free(name);
+    out->is_open = !ret;
+    return ret;
 }
 
 /* Close the file: keep it under its name, or drop it. */
 static int output_close(Output *out, int keep)
 {
-    int ret = 0;
-
-    if (out->file && out->file != stdout && fclose(out->file))
-        ret = file_error(out->path, errno);
-    if (out->file && out->part) {
-        if (keep && !ret && rename(out->part, out->name))
-            ret = file_error(out->name, errno);
-        if (!keep || ret)
-            unlink(out->part);
-    }
-    free(out->name);
-    free(out->part);
-    out->name = out->part = NULL;
-    out->file = NULL;
-    return ret;
+    if (!out->is_open)
+        return 0;
+    out->is_open = 0;
+    if (keep)
+        return lv_tool_finish(&out->file);
+    lv_file_abandon(&out->file);
+    return 0;
 }
 
 static int write_png(Output *out, const LvCanvas *p)
@@ -460,7 +437,7 @@ static int write_png(Output *out, const LvCanvas *p)
 
     snprintf(note, sizeof(note), "seed %lld, frame %lld", (long long)p->frame.seed,
              (long long)p->frame.index);
-    return lv_png_write(out->file, p, text);
+    return lv_png_write(&out->file, p, text);
 }
 
 /* 0 to go on, 1 when nothing more is wanted, or negative after a message. */
@@ -470,11 +447,11 @@ static int output_frame(Output *out, const LvCanvas *p)
 
     if (out->kind == OUT_PNG && p->frame.index != out->wanted)
         return 0;
-    if (!out->file && (ret = output_open(out, p->frame.index)) < 0)
+    if (!out->is_open && (ret = output_open(out, p->frame.index)) < 0)
         return ret;
-    ret = out->kind == OUT_Y4M ? lv_y4m_frame(out->file, p) : write_png(out, p);
+    ret = out->kind == OUT_Y4M ? lv_y4m_frame(&out->file, p) : write_png(out, p);
     if (ret < 0)
-        return file_error(out->part ? out->part : out->path, -ret);
+        return file_error(out->file.path, -ret);
     if (out->kind == OUT_PNGS && (ret = output_close(out, 1)) < 0)
         return ret;
     return out->kind == OUT_PNG;
@@ -582,12 +559,12 @@ static int begin_output(const LinvideoContext *c, const Options *o, Output *out,
     }
     if (lv_canvas_alloc(p, o->params.format, info.width, info.height) < 0)
         return file_error(out->path, ENOMEM);
-    ret = check_existing(out, info.frames);
-    if (!ret)
+    ret = check_names(out, o, &info);
+    if (!ret && out->kind == OUT_Y4M)
         ret = output_open(out, 0);
     if (ret < 0 || out->kind != OUT_Y4M)
         return ret;
-    ret = lv_y4m_header(out->file, p, info.rate_num, info.rate_den);
+    ret = lv_y4m_header(&out->file, p, info.rate_num, info.rate_den);
     return ret < 0 ? file_error(out->path, -ret) : 0;
 }
 

@@ -5,7 +5,7 @@
 #include "tools/tools.h"
 
 #include <errno.h>
-#include <jansson.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,33 +47,6 @@ int lv_tool_fail(int code, const char *fmt, ...)
     fputc('\n', stderr);
     funlockfile(stderr);
     return code;
-}
-
-int lv_tool_writable(const char *path)
-{
-    int was_there = !access(path, F_OK);
-    FILE *f = fopen(path, "ab");
-
-    if (!f)
-        return lv_tool_fail(-EIO, "%s: %s", path, strerror(errno));
-    fclose(f);
-    if (!was_there)
-        remove(path);
-    return 0;
-}
-
-int lv_tool_json(json_t *root, const char *path)
-{
-    const size_t flags = JSON_INDENT(2) | JSON_REAL_PRECISION(6);
-    int to_stdout = !strcmp(path, "-"), ret = 0;
-
-    if (!root || (to_stdout ? json_dumpf(root, stdout, flags) :
-                              json_dump_file(root, path, flags)))
-        ret = lv_tool_fail(-EIO, "%s: %s", path, root ? strerror(errno) : "no memory");
-    else if (to_stdout)
-        putchar('\n');
-    json_decref(root);
-    return ret;
 }
 
 void lv_tool_log(void *opaque, enum LinvideoLogLevel level, const char *message)
@@ -130,6 +103,13 @@ const char *lv_args_value(LvArgs *a)
     if (!a->value)
         lv_tool_fail(0, "option %s wants a value", a->name);
     return a->value;
+}
+
+int lv_args_overwrite(const LvArgs *a, int *overwrite)
+{
+    if (strcmp(a->name, "y") && strcmp(a->name, "overwrite"))
+        return 0;
+    return *overwrite = 1;
 }
 
 int lv_args_int(LvArgs *a, int low, int high, int *out)
@@ -238,6 +218,7 @@ int main(int argc, char **argv)
 {
     const Command *command;
 
+    signal(SIGXFSZ, SIG_IGN); /* too large a file is an error like a full disk */
     find_samples();
     if (argc < 2) {
         usage(stderr);

@@ -12,58 +12,51 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Folder, name and ending as a path, opened to write: NULL after a message. */
-static FILE *open_file(const char *folder, const char *name, const char *ending)
+/* Begin FOLDER/NAME.ENDING; the folder is made when it is not there. */
+static int open_file(LvFile *f, const char *folder, const char *name, const char *ending)
 {
     char path[4096];
-    FILE *f = NULL;
 
-    snprintf(path, sizeof(path), "%s/%s.%s", folder, name, ending);
-    if (!mkdir(folder, 0777) || errno == EEXIST)
-        f = fopen(path, "w");
-    if (!f)
-        lv_tool_fail(0, "%s: %s", path, strerror(errno));
-    return f;
-}
-
-static int close_file(FILE *f, const char *name)
-{
-    int bad = ferror(f);
-
-    return fclose(f) || bad ? lv_tool_fail(-EIO, "%s: could not be written", name) : 0;
+    if (snprintf(path, sizeof(path), "%s/%s.%s", folder, name, ending) >= (int)sizeof(path))
+        return lv_tool_fail(-ENAMETOOLONG, "%s: %s", folder, strerror(ENAMETOOLONG));
+    if (mkdir(folder, 0777) < 0 && errno != EEXIST)
+        return lv_tool_fail(-errno, "%s: %s", folder, strerror(errno));
+    return lv_file_create(f, path, &lv_tool_msg);
 }
 
 /* A script that runs the lines of `plot` once for each kind of picture. */
 static int write_script(const char *folder, const char *name, const char *settings,
                         const char *plot)
 {
-    FILE *f = open_file(folder, name, "gp");
+    LvFile f;
+    int ret = open_file(&f, folder, name, "gp");
 
-    if (!f)
-        return -EIO;
-    fprintf(f, "# gnuplot %s.gp\n%s"
+    if (ret < 0)
+        return ret;
+    lv_file_print(&f, "# gnuplot %s.gp\n%s"
             "set terminal pngcairo size 1000,600\nset output '%s.png'\n%s\n"
             "set terminal svg size 1000,600\nset output '%s.svg'\nreplot\n",
             name, settings, name, plot, name);
-    return close_file(f, name);
+    return lv_file_finish(&f, &lv_tool_msg);
 }
 
 static int write_bars(const char *folder, const char *name, const LvPlotBars *b)
 {
-    FILE *f = open_file(folder, name, "dat");
+    LvFile f;
+    int ret = open_file(&f, folder, name, "dat");
 
-    if (!f)
-        return -EIO;
-    fputs("\"\"", f);
+    if (ret < 0)
+        return ret;
+    lv_file_print(&f, "\"\"");
     for (int k = 0; k < b->per_group; k++)
-        fprintf(f, " \"%s\"", b->bars[k]);
+        lv_file_print(&f, " \"%s\"", b->bars[k]);
     for (int i = 0; i < b->nb; i++) {
-        fprintf(f, "\n\"%s\"", b->groups[i]);
+        lv_file_print(&f, "\n\"%s\"", b->groups[i]);
         for (int k = 0; k < b->per_group; k++)
-            fprintf(f, " %.2f", b->value[i * b->per_group + k]);
+            lv_file_print(&f, " %.2f", b->value[i * b->per_group + k]);
     }
-    fputc('\n', f);
-    return close_file(f, name);
+    lv_file_print(&f, "\n");
+    return lv_file_finish(&f, &lv_tool_msg);
 }
 
 int lv_plot_bars(const char *folder, const char *name, const LvPlotBars *b)
@@ -83,23 +76,24 @@ int lv_plot_bars(const char *folder, const char *name, const LvPlotBars *b)
 
 static int write_lines(const char *folder, const char *name, const LvPlotLines *l)
 {
-    FILE *f = open_file(folder, name, "dat");
+    LvFile f;
+    int ret = open_file(&f, folder, name, "dat");
 
-    if (!f)
-        return -EIO;
-    fputs("\"\"", f);
+    if (ret < 0)
+        return ret;
+    lv_file_print(&f, "\"\"");
     for (int k = 0; k < l->nb; k++)
-        fprintf(f, " \"%s\"", l->names[k]);
+        lv_file_print(&f, " \"%s\"", l->names[k]);
     for (int i = 0; i < l->rows; i++) {
-        fprintf(f, "\n%.7g", l->x[i]);
+        lv_file_print(&f, "\n%.7g", l->x[i]);
         for (int k = 0; k < l->nb; k++)
             if (isfinite(l->y[i * l->nb + k]))
-                fprintf(f, " %.7g", l->y[i * l->nb + k]);
+                lv_file_print(&f, " %.7g", l->y[i * l->nb + k]);
             else
-                fputs(" ?", f);
+                lv_file_print(&f, " ?");
     }
-    fputc('\n', f);
-    return close_file(f, name);
+    lv_file_print(&f, "\n");
+    return lv_file_finish(&f, &lv_tool_msg);
 }
 
 int lv_plot_lines(const char *folder, const char *name, const LvPlotLines *l)
@@ -117,7 +111,7 @@ int lv_plot_lines(const char *folder, const char *name, const LvPlotLines *l)
 }
 
 /* Step, value and running mean of each line; the value's name goes to label. */
-static int copy_log(FILE *to, FILE *from, char label[32])
+static int copy_log(LvFile *to, FILE *from, char label[32])
 {
     char line[4096];
     const char *form = "{\"step\": %d, \"%31[a-z_]\": %lf";
@@ -128,27 +122,27 @@ static int copy_log(FILE *to, FILE *from, char label[32])
         if (sscanf(line, form, &step, label, &value) != 3)
             continue;
         mean = lines++ ? 0.98 * mean + 0.02 * value : value;
-        fprintf(to, "%d %.7g %.7g\n", step, value, mean);
+        lv_file_print(to, "%d %.7g %.7g\n", step, value, mean);
     }
     return lines;
 }
 
 int lv_plot_log(const char *folder, const char *name, const char *log)
 {
-    FILE *from = fopen(log, "r"), *to;
+    FILE *from = fopen(log, "r");
     char label[32] = "", settings[256], plot[512];
     int lines, ret;
+    LvFile to;
 
     if (!from)
         return lv_tool_fail(-errno, "%s: %s", log, strerror(errno));
-    to = open_file(folder, name, "dat");
-    if (!to) {
+    if ((ret = open_file(&to, folder, name, "dat")) < 0) {
         fclose(from);
-        return -EIO;
+        return ret;
     }
-    lines = copy_log(to, from, label);
+    lines = copy_log(&to, from, label);
     fclose(from);
-    ret = close_file(to, name);
+    ret = lv_file_finish(&to, &lv_tool_msg);
     if (ret < 0 || !lines)
         return ret < 0 ? ret : lv_tool_fail(-EINVAL, "%s: no log of training", log);
     snprintf(settings, sizeof(settings), "set xlabel 'step'\nset ylabel '%s'\n"

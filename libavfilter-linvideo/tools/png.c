@@ -19,7 +19,7 @@ static void put32(uint8_t *p, uint32_t v)
         p[i] = v >> (24 - 8 * i);
 }
 
-static int write_chunk(FILE *out, const char *type, const void *data, size_t size)
+static void write_chunk(LvFile *out, const char *type, const void *data, size_t size)
 {
     uint8_t head[8], tail[4];
     uLong crc = crc32(0, (const Bytef *)type, 4);
@@ -29,25 +29,24 @@ static int write_chunk(FILE *out, const char *type, const void *data, size_t siz
     put32(head, size);
     memcpy(head + 4, type, 4);
     put32(tail, crc);
-    return fwrite(head, 8, 1, out) == 1 &&
-           (!size || fwrite(data, size, 1, out) == 1) &&
-           fwrite(tail, 4, 1, out) == 1 ? 0 : -errno;
+    lv_file_put(out, head, sizeof(head));
+    lv_file_put(out, data, size);
+    lv_file_put(out, tail, sizeof(tail));
 }
 
 /* Keyword, NUL, not compressed, no language, no translated keyword, text. */
-static int write_text(FILE *out, const LvPngText *t)
+static int write_text(LvFile *out, const LvPngText *t)
 {
     size_t key = strlen(t->key), text = strlen(t->text);
     char *data = calloc(1, key + 5 + text);
-    int ret;
 
     if (!data)
         return -ENOMEM;
     memcpy(data, t->key, key);
     memcpy(data + key + 5, t->text, text);
-    ret = write_chunk(out, "iTXt", data, key + 5 + text);
+    write_chunk(out, "iTXt", data, key + 5 + text);
     free(data);
-    return ret;
+    return 0;
 }
 
 static int paeth(int a, int b, int c)
@@ -99,7 +98,7 @@ static void filter_picture(uint8_t *dst, const LvCanvas *p, uint8_t *trial)
     }
 }
 
-static int write_pixels(FILE *out, const LvCanvas *p)
+static int write_pixels(LvFile *out, const LvCanvas *p)
 {
     size_t line = 1 + BPP * (size_t)p->width, raw = line * p->height;
     uLongf packed = compressBound(raw);
@@ -108,32 +107,31 @@ static int write_pixels(FILE *out, const LvCanvas *p)
 
     if (rows && data) {
         filter_picture(rows, p, rows + raw);
-        ret = compress2(data, &packed, rows, raw, 6) == Z_OK ?
-              write_chunk(out, "IDAT", data, packed) : -ENOMEM;
+        ret = compress2(data, &packed, rows, raw, 6) == Z_OK ? 0 : -ENOMEM;
     }
+    if (!ret)
+        write_chunk(out, "IDAT", data, packed);
     free(rows);
     free(data);
     return ret;
 }
 
-int lv_png_write(FILE *out, const LvCanvas *p, const LvPngText *text)
+int lv_png_write(LvFile *out, const LvCanvas *p, const LvPngText *text)
 {
     /* 8 bits, RGB, deflate, the five filters, not interlaced */
     uint8_t head[13] = { [8] = 8, [9] = 2 };
-    int ret;
+    int ret = 0;
 
     put32(head, p->width);
     put32(head + 4, p->height);
-    if (fwrite("\x89PNG\r\n\x1a\n", 8, 1, out) != 1)
-        return -errno;
-    ret = write_chunk(out, "IHDR", head, sizeof(head));
+    lv_file_put(out, "\x89PNG\r\n\x1a\n", 8);
+    write_chunk(out, "IHDR", head, sizeof(head));
     for (; !ret && text && text->key; text++)
         ret = write_text(out, text);
     if (!ret)
         ret = write_pixels(out, p);
-    if (!ret)
-        ret = write_chunk(out, "IEND", NULL, 0);
-    if (!ret && fflush(out))
-        ret = -errno;
-    return ret;
+    if (ret < 0)
+        return ret;
+    write_chunk(out, "IEND", NULL, 0);
+    return lv_file_flush(out);
 }

@@ -34,7 +34,7 @@ typedef struct Log {
 
 typedef struct Report {
     const char *folder, *json;
-    int json_only;
+    int json_only, overwrite;
     Log log[MAX_LOGS];
     int nb;
 } Report;
@@ -333,7 +333,9 @@ static void help(void)
          "  --plots DIR   charts by gnuplot, PNG and SVG: shares, errors, layers; with more\n"
          "                than one log, shares and errors of each\n"
          "  --json FILE   write the numbers as JSON; -: on standard output, with nothing\n"
-         "                else");
+         "                else\n"
+         "  -y, --overwrite\n"
+         "                overwrite files that exist");
 }
 
 /* -1 to go on, or an exit code. */
@@ -348,6 +350,8 @@ static int parse(Report *p, int argc, char **argv)
             return lv_tool_fail(LV_EXIT_USAGE, "more than %d logs", MAX_LOGS);
         if (!a.name[0])
             p->log[p->nb++].path = a.value;
+        else if (lv_args_overwrite(&a, &p->overwrite))
+            continue;
         else if (strcmp(a.name, "plots") && strcmp(a.name, "json"))
             return lv_tool_fail(LV_EXIT_USAGE, "no option \"%s\"; linvideo report --help "
                                 "lists them", a.name);
@@ -363,6 +367,12 @@ static int report(Report *p)
 {
     int ret = 0;
 
+    for (int i = 0; i < p->nb && ret >= 0 && p->json; i++)
+        ret = lv_tool_not_input(p->json, p->log[i].path);
+    if (ret >= 0 && p->json)
+        ret = lv_tool_may_write(p->json, p->overwrite);
+    if (ret >= 0)
+        ret = lv_tool_may_fill(p->folder, p->overwrite);
     for (int i = 0; i < p->nb && ret >= 0; i++)
         ret = read_log(&p->log[i]);
     for (int i = 0; i < p->nb && ret >= 0 && !p->json_only; i++)

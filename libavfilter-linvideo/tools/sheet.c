@@ -43,12 +43,16 @@ void lv_sheet_paste(LvSheet *s, int row, const float *rgb)
 
 int lv_sheet_write(const LvSheet *s, const char *path)
 {
-    FILE *out = strcmp(path, "-") ? fopen(path, "wb") : stdout;
-    int ret   = out ? lv_png_write(out, &s->canvas, NULL) : -errno;
+    LvFile out;
+    int ret = lv_file_output(&out, path, &lv_tool_msg);
 
-    if (out && out != stdout && fclose(out) && !ret)
-        ret = -errno;
-    return ret < 0 ? lv_tool_fail(ret, "%s: %s", path, strerror(-ret)) : 0;
+    if (ret < 0)
+        return ret;
+    if ((ret = lv_png_write(&out, &s->canvas, NULL)) == -ENOMEM) {
+        lv_file_abandon(&out);
+        return lv_tool_fail(ret, "%s: out of memory", path);
+    }
+    return lv_tool_finish(&out);
 }
 
 void lv_sheet_free(LvSheet *s)

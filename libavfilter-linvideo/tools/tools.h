@@ -13,6 +13,8 @@
 
 #include <linvideo/linvideo.h>
 
+#include "base/file.h"
+
 /** Exit codes; a run stopped by signal n ends with 128 + n. */
 enum { LV_EXIT_OK, LV_EXIT_FAILED, LV_EXIT_USAGE, LV_EXIT_STOPPED };
 
@@ -35,14 +37,36 @@ int lv_cmd_devices(int argc, char **argv);
 int lv_tool_fail(int code, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
-/** See whether a file can be written, before the work whose result it is to hold; what
- *  is in it stays. 0 or -EIO with a message. */
-int lv_tool_writable(const char *path);
+/** Errors and warnings to stderr. */
+extern const LvMsg lv_tool_msg;
+
+/**
+ * What all commands keep to with an output that a user names, before the work whose result
+ * it is to hold: a file that is there is refused without -y (`overwrite`), a folder and a
+ * place where nothing can be written always. Standard output, pipes and devices pass.
+ *
+ * @return 0, -EEXIST, -EISDIR or another -errno after a message
+ */
+int lv_tool_may_write(const char *path, int overwrite);
+
+/** The first half of it: -EEXIST after a message, or 0. */
+int lv_tool_is_free(const char *path, int overwrite);
+
+/** Refuse an output that is the same file as an input (NULL: none), -y or not. 0 or
+ *  -EINVAL after a message. */
+int lv_tool_not_input(const char *path, const char *input);
+
+/** lv_tool_may_write() for a folder of charts (NULL: none), which may be made: one that is
+ *  there has to be empty without -y. */
+int lv_tool_may_fill(const char *folder, int overwrite);
+
+/** lv_file_finish(), silent when the reader of a pipe has gone. */
+int lv_tool_finish(LvFile *f);
 
 struct json_t;
 
 /** Write numbers as JSON to a file, or to standard output when path is "-", and free them.
- *  @param root NULL: it could not be made @return 0 or -EIO with a message */
+ *  @param root NULL: it could not be made @return 0 or -errno after a message */
 int lv_tool_json(struct json_t *root, const char *path);
 
 /** A log callback: one line to stderr; opaque is an LvBar or NULL. */
@@ -66,9 +90,15 @@ int lv_args_next(LvArgs *a);
  *  NULL, after a message, when there is none. */
 const char *lv_args_value(LvArgs *a);
 
+/** Whether the option is -y, which sets *overwrite. */
+int lv_args_overwrite(const LvArgs *a, int *overwrite);
+
 /** Value of the option as a whole number of [low, high]: 0, or -1 after a
  *  message. */
 int lv_args_int(LvArgs *a, int low, int high, int *out);
+
+/** Help on it. */
+#define LV_OVERWRITE_HELP "  -y, --overwrite       overwrite files that exist\n"
 
 /** Bytes as text, "12.3 MiB", in buf. Returns buf. */
 const char *lv_bytes_text(char *buf, size_t size, double bytes);
@@ -106,10 +136,10 @@ int lv_canvas_alloc(LvCanvas *p, enum LinvideoFormat format, int width,
 void lv_canvas_free(LvCanvas *p);
 
 /** Write the header of a YUV4MPEG2 stream (yuv420p or yuv444p). 0 or -errno. */
-int lv_y4m_header(FILE *out, const LvCanvas *p, int rate_num, int rate_den);
+int lv_y4m_header(LvFile *out, const LvCanvas *p, int rate_num, int rate_den);
 
 /** Write and flush one frame. 0 or -errno. */
-int lv_y4m_frame(FILE *out, const LvCanvas *p);
+int lv_y4m_frame(LvFile *out, const LvCanvas *p);
 
 /** A note kept in a PNG. */
 typedef struct LvPngText {
@@ -121,9 +151,9 @@ typedef struct LvPngText {
  * Write a picture in LINVIDEO_RGB24 as a PNG, 8 bits a channel.
  *
  * @param text notes, ended by a key of NULL; may be NULL
- * @return 0 or -errno
+ * @return 0 or -errno: -ENOMEM, or out->error
  */
-int lv_png_write(FILE *out, const LvCanvas *p, const LvPngText *text);
+int lv_png_write(LvFile *out, const LvCanvas *p, const LvPngText *text);
 
 /** A contact sheet: clips below each other, a row of frames each, evenly spread from
  *  the first to the last. */

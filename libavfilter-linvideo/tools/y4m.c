@@ -40,20 +40,18 @@ void lv_canvas_free(LvCanvas *p)
     *p = (LvCanvas) { 0 };
 }
 
-int lv_y4m_header(FILE *out, const LvCanvas *p, int rate_num, int rate_den)
+int lv_y4m_header(LvFile *out, const LvCanvas *p, int rate_num, int rate_den)
 {
     const char *chroma = p->format == LINVIDEO_YUV420P ? "420mpeg2" : "444";
 
-    if (fprintf(out, "YUV4MPEG2 W%d H%d F%d:%d Ip A1:1 C%s XCOLORRANGE=LIMITED\n",
-                p->width, p->height, rate_num, rate_den, chroma) < 0)
-        return -errno;
-    return fflush(out) ? -errno : 0;
+    lv_file_print(out, "YUV4MPEG2 W%d H%d F%d:%d Ip A1:1 C%s XCOLORRANGE=LIMITED\n",
+                  p->width, p->height, rate_num, rate_den, chroma);
+    return lv_file_flush(out);
 }
 
-int lv_y4m_frame(FILE *out, const LvCanvas *p)
+int lv_y4m_frame(LvFile *out, const LvCanvas *p)
 {
-    if (fputs("FRAME\n", out) < 0 ||
-        fwrite(p->frame.data[0], p->size, 1, out) != 1 || fflush(out))
-        return -errno;
-    return 0;
+    lv_file_put(out, "FRAME\n", 6);
+    lv_file_put(out, p->frame.data[0], p->size);
+    return lv_file_flush(out);
 }

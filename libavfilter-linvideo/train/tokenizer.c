@@ -4,12 +4,10 @@
 
 #include "train/tokenizer.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/common.h"
+#include "base/file.h"
 #include "train/caption.h"
 #include "train/spm_train.h"
 
@@ -28,16 +26,6 @@ static char *write_captions(const char **list, uint64_t seed, int captions)
     return rows;
 }
 
-static int write_file(const char *path, const void *data, size_t size, const LvMsg *msg)
-{
-    FILE *f = fopen(path, "wb");
-    int bad = !f || fwrite(data, 1, size, f) != size;
-
-    bad |= f && fclose(f);
-    return bad ? lv_fail(msg, LV_ERR(errno ? errno : EIO), "%s: %s", path,
-                         strerror(errno)) : 0;
-}
-
 int lv_tokenizer_train(const char *path, int vocab, uint64_t seed, int captions,
                        const LvMsg *msg)
 {
@@ -49,7 +37,7 @@ int lv_tokenizer_train(const char *path, int vocab, uint64_t seed, int captions,
                    : lv_fail(msg, LV_ERR(ENOMEM), "tokenizer: out of memory");
 
     if (ret >= 0)
-        ret = write_file(path, data, size, msg);
+        ret = lv_file_write(path, data, size, msg);
     free(data);
     free(rows);
     free(list);
