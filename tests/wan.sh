@@ -181,6 +181,43 @@ only text.safetensors vae.safetensors
 fails "setup: no network" 'no network for text to video' "$linvideo" setup b
 echo PK > b/models_t5.pth
 matches "setup: PyTorch files are named" "$("$linvideo" setup b 2>&1)" 'PyTorch file'
+# A manifest that is there: what was put in by hand stays, it is whole or as it was.
+only dit.safetensors text.safetensors vae.safetensors
+"$linvideo" setup b >/dev/null
+before=$(cat b/wan.json)
+sed 's/blocks.1.norm3.bias/blocks.1.norm3.bios/' a/dit.safetensors >b/bad.safetensors
+fails "setup: files that do not open" 'b/wan.json|norm3' "$linvideo" setup --dit bad.safetensors b
+equal "setup: the manifest is as it was" "$(cat b/wan.json)" "$before"
+equal "setup: nothing of its part is said" "$(echo "$said" | grep -c part-)" 0
+equal "setup: nothing else is left" "$(ls -A b | grep -c part)" 0
+rm b/bad.safetensors
+sed '$d' b/wan.json | sed '$s/$/, "sampler": { "steps": 30 }, "negative_prompt": "dull" }/' >new.json
+cp new.json b/wan.json
+matches "setup: says what is kept" "$("$linvideo" setup b)" '^kept .*sampler, negative_prompt'
+matches "setup: what was put in by hand" "$(cat b/wan.json)" '"steps": 30'
+sed 's/"preset": "[a-z0-9.]*"/"preset": "lightx2v"/' b/wan.json >new.json
+cp new.json b/wan.json
+fails "setup: an entry that was changed" '"preset" is "lightx2v" there, .*--preset NAME.*-y' \
+    "$linvideo" setup b
+equal "setup: it is as it was" "$(cat b/wan.json)" "$(cat new.json)"
+matches "setup: an option says so" "$("$linvideo" setup --preset wan2.1 b; cat b/wan.json)" \
+    '"preset": "wan2.1"'
+succeeds "setup: anew with -y" "$linvideo" setup -y b
+equal "setup: nothing is kept then" "$(cat b/wan.json)" "$before"
+echo '{ "weight_map": {} }' >b/model.json
+fails "setup: over what is no manifest" 'is no manifest; -y' "$linvideo" setup --name model b
+# deep folders and links in a circle
+mkdir -p deep/1/2/3/4/5/6/7/8/9
+for file in dit text vae; do ln -s "$work/a/$file.safetensors" deep/1/2/3/4/5/6; done
+ln -s ../.. deep/1/2/up
+succeeds "setup: deep folders" "$linvideo" setup deep
+matches "setup: too deep is said" "$("$linvideo" setup deep 2>&1)" \
+    'warning: deep/1/2/3/4/5/6/7/8/9: more than 8 folders'
+mkdir many
+i=0
+while [ $i -lt 600 ]; do : >many/$i.txt; i=$((i + 1)); done
+for file in dit text vae; do ln -s "$work/a/$file.safetensors" many/z$file.safetensors; done
+succeeds "setup: many files" "$linvideo" setup many
 fails "setup: no folder" 'No such file' "$linvideo" setup nothing
 fails "setup: a preset that is none" 'no preset' "$linvideo" setup --preset fast a
 fails "convert: q4_k is for GGUF" 'for .gguf files' \

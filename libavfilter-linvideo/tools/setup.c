@@ -14,14 +14,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/common.h"
 #include "base/map.h"
 #include "model/files.h"
 #include "model/names.h"
 #include "model/presets.h"
 #include "model/spm.h"
 
-enum { FILES_MAX = 512, PATH_SIZE = 4096, DEPTH_MAX = 3 };
+/* Files that are looked at, and folders within each other. */
+enum { FILES_MAX = 10000, PATH_SIZE = 4096, DEPTH_MAX = 8, LORAS_MAX = 16 };
 
 /** What a file turned out to be. */
 enum Kind { KIND_NONE = LV_PART_NONE, KIND_DIT = LV_PART_DIT, KIND_TEXT = LV_PART_TEXT,
@@ -40,14 +43,24 @@ typedef struct Found {
 } Found;
 
 typedef struct Setup {
-    const char *folder, *output, *preset;
+    const char *folder, *output, *preset, *tokenizer;
     const char *chosen[3]; ///< --dit, --text, --vae
-    const char *lora[16];
+    const char *lora[LORAS_MAX];
     int loras;
     Found *file;
-    int nb;
+    int nb, room;
+    int overwrite;   ///< nothing of an old manifest is kept
+    int too_many, too_deep; ///< it was said
     char why[256];   ///< the last message
 } Setup;
+
+/* A folder, within another one. */
+typedef struct Folder {
+    const struct Folder *parent;
+    int depth;
+    dev_t dev;
+    ino_t ino;
+} Folder;
 
 static void catch_line(void *opaque, int level, const char *line)
 {
@@ -135,33 +148,88 @@ static void look_at(Setup *s, Found *f, const char *path)
         f->kind = KIND_PICKLE;
 }
 
-static int walk(Setup *s, const char *within, int depth)
+static Found *new_file(Setup *s, const char *name, double bytes)
+{
+    if (s->nb == s->room) {
+        int room = 2 * s->room + 64;
+        Found *f = realloc(s->file, (size_t)room * sizeof(*f));
+        if (!f)
+            return NULL;
+        s->file = f;
+        s->room = room;
+    }
+    s->file[s->nb] = (Found) { .path = strdup(name), .bytes = bytes };
+    return s->file[s->nb].path ? &s->file[s->nb++] : NULL;
+}
+
+static int add_file(Setup *s, const char *name, const char *path, const struct stat *st)
+{
+    Found *f;
+
+    if (s->nb == FILES_MAX) {
+        if (!s->too_many++)
+            lv_tool_fail(0, "warning: %s: more than %d files, the others are not looked at; "
+                         "put those of the model into a folder of their own", s->folder,
+                         FILES_MAX);
+        return 0;
+    }
+    if (!(f = new_file(s, name, (double)st->st_size)))
+        return lv_tool_fail(-ENOMEM, "out of memory");
+    look_at(s, f, path);
+    return 0;
+}
+
+/* Links may lead to a folder that it lies in. */
+static int is_within_itself(const Folder *f)
+{
+    for (const Folder *p = f->parent; p; p = p->parent)
+        if (p->dev == f->dev && p->ino == f->ino)
+            return 1;
+    return 0;
+}
+
+static int walk(Setup *s, const char *within, const Folder *f);
+
+static int look_into(Setup *s, const char *name, const Folder *parent,
+                     const struct stat *st)
+{
+    const Folder f = { parent, parent->depth + 1, st->st_dev, st->st_ino };
+
+    if (is_within_itself(&f))
+        return 0;
+    if (f.depth <= DEPTH_MAX)
+        return walk(s, name, &f);
+    if (!s->too_deep++)
+        lv_tool_fail(0, "warning: %s/%s: more than %d folders within each other, this and "
+                     "others are not looked into", s->folder, name, DEPTH_MAX);
+    return 0;
+}
+
+static int walk(Setup *s, const char *within, const Folder *f)
 {
     char path[PATH_SIZE], name[PATH_SIZE];
     struct dirent *e;
     struct stat st;
+    int ret = 0;
     DIR *d;
 
-    snprintf(path, sizeof(path), "%s/%s", s->folder, within);
-    if (!(d = opendir(path)))
+    if (snprintf(path, sizeof(path), "%s/%s", s->folder, within) >= PATH_SIZE ||
+        !(d = opendir(path)))
         return lv_tool_fail(-errno, "%s: %s", path, strerror(errno));
-    while ((e = readdir(d)) && s->nb < FILES_MAX) {
+    while (ret >= 0 && (e = readdir(d))) {
         if (e->d_name[0] == '.' ||
             snprintf(name, sizeof(name), "%s%s%s", within, *within ? "/" : "",
                      e->d_name) >= PATH_SIZE ||
             snprintf(path, sizeof(path), "%s/%s", s->folder, name) >= PATH_SIZE ||
             stat(path, &st) < 0)
             continue;
-        if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX)
-            walk(s, name, depth + 1);
-        if (!S_ISREG(st.st_mode) || s->nb == FILES_MAX)
-            continue;
-        s->file[s->nb] = (Found) { .path = strdup(name), .bytes = (double)st.st_size };
-        if (s->file[s->nb].path)
-            look_at(s, &s->file[s->nb++], path);
+        if (S_ISDIR(st.st_mode))
+            ret = look_into(s, name, f, &st);
+        else if (S_ISREG(st.st_mode))
+            ret = add_file(s, name, path, &st);
     }
     closedir(d);
-    return 0;
+    return ret;
 }
 
 /* Shards of an index that was found: "NAME-00001-of-00006.safetensors" beside it. */
@@ -267,9 +335,10 @@ static int count(const Setup *s, int kind)
     return nb;
 }
 
+static const char *const part_options[3] = { "dit", "text", "vae" };
+
 static const Found *choose(const Setup *s, int part)
 {
-    static const char *const options[] = { "dit", "text", "vae" };
     static const char *const what[] = { "network for text to video", "text encoder",
                                         "decoder" };
     int kind = part == 0 ? KIND_DIT : part == 1 ? KIND_TEXT
@@ -277,7 +346,7 @@ static const Found *choose(const Setup *s, int part)
     const Found *found;
 
     found = s->chosen[part] ? pick_named(s, s->chosen[part])
-                            : pick(s, kind, options[part], what[part]);
+                            : pick(s, kind, part_options[part], what[part]);
     return found && is_usable(s, found) ? found : NULL;
 }
 
@@ -339,15 +408,22 @@ static const char *preset_of(const Setup *s, const Found *f)
 }
 
 /* Latents of tiny decoders: lighttaew2_1 takes plain ones. */
+static const char *latents_for(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t n;
+
+    return lv_find_word(name, "light", &n) || !strncmp(name, "lighttae", 8) ? "plain"
+                                                                            : "normalised";
+}
+
 static const char *latents_of(const Found *f)
 {
-    const char *slash = strrchr(f->path, '/'), *name = slash ? slash + 1 : f->path;
-    size_t n;
-    int plain = lv_find_word(name, "light", &n) || !strncmp(name, "lighttae", 8);
+    const char *latents = latents_for(f->path);
 
-    if (plain)
+    if (!strcmp(latents, "plain"))
         printf("\n%s: latents plain: guessed from the word 'light' in its name\n", f->path);
-    return plain ? "plain" : "normalised";
+    return latents;
 }
 
 static json_t *manifest(const Setup *s)
@@ -361,8 +437,11 @@ static json_t *manifest(const Setup *s)
             json_decref(loras);
             return NULL;
         }
-    if (!part[1]->has_spm &&
-        !(spm = pick(s, KIND_TOKENIZER, "tokenizer", "tokenizer (spiece.model)"))) {
+    if (s->tokenizer)
+        spm = pick_named(s, s->tokenizer);
+    else if (!part[1]->has_spm)
+        spm = pick(s, KIND_TOKENIZER, "tokenizer", "tokenizer (spiece.model)");
+    if (!spm && (s->tokenizer || !part[1]->has_spm)) {
         json_decref(loras);
         return NULL;
     }
@@ -379,53 +458,233 @@ static json_t *manifest(const Setup *s)
     return root;
 }
 
-/* The manifest is opened as generate does it, before it is said to be good. */
-static int check(const char *path)
+/* Merging with a manifest that is there */
+
+/* Whether an entry names a file that is gone. */
+static int is_gone(const Setup *s, const char *key, const char *name)
 {
+    char path[PATH_SIZE];
+
+    return name && strcmp(key, "preset") && strcmp(key, "latents") && name[0] != '/' &&
+           snprintf(path, sizeof(path), "%s/%s", s->folder, name) < PATH_SIZE &&
+           access(path, F_OK);
+}
+
+/* The preset that an entry's file tells, or p. */
+static const LvPreset *preset_told(const Setup *s, const json_t *name, const LvPreset *p)
+{
+    for (int i = 0; i < s->nb; i++)
+        if (json_string_value(name) && !strcmp(s->file[i].path, json_string_value(name)) &&
+            s->file[i].hint.preset)
+            p = s->file[i].hint.preset;
+    return p;
+}
+
+/* An entry that setup would write, too, for the files that the old manifest names: nobody
+ * wrote it by hand; or one of no use. */
+static int is_automatic(const Setup *s, const json_t *old, const char *key)
+{
+    const char *value = json_string_value(json_object_get(old, key));
+    const char *vae   = json_string_value(json_object_get(old, "vae"));
+    const LvPreset *p = preset_told(s, json_object_get(old, "dit"), lv_preset_at(0));
+    const json_t *lora;
+    size_t i;
+
+    if (is_gone(s, key, value))
+        return 1;
+    if (!strcmp(key, "latents"))
+        return value && vae && !strcmp(value, latents_for(vae));
+    json_array_foreach(json_object_get(old, "loras"), i, lora)
+        p = preset_told(s, json_object_get(lora, "file"), p);
+    return !strcmp(key, "preset") && value && !strcmp(value, p->name);
+}
+
+/* Whether an option says what the key is to be. */
+static int is_chosen(const Setup *s, const char *key)
+{
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(key, part_options[i]))
+            return s->chosen[i] != NULL;
+    return (!strcmp(key, "preset") && s->preset) || (!strcmp(key, "loras") && s->loras) ||
+           (!strcmp(key, "tokenizer") && s->tokenizer);
+}
+
+static int refuse_change(const char *path, const char *key, const json_t *old,
+                         const json_t *new)
+{
+    char *has = json_dumps(old, JSON_ENCODE_ANY), *wants = json_dumps(new, JSON_ENCODE_ANY);
+    char option[32] = "";
+
+    if (strcmp(key, "latents"))
+        snprintf(option, sizeof(option), "--%s NAME sets it, ",
+                 strcmp(key, "loras") ? key : "lora");
+    lv_tool_fail(0, "%s: \"%s\" is %s there, setup would make it %s; %s-y writes all anew",
+                 path, key, has ? has : "", wants ? wants : "", option);
+    free(has);
+    free(wants);
+    return -EEXIST;
+}
+
+static void say_kept(const json_t *old, const json_t *new)
+{
+    const char *key;
+    json_t *value;
+    int nb = 0;
+
+    json_object_foreach((json_t *)(uintptr_t)old, key, value)
+        if (!json_object_get(new, key))
+            printf("%s%s", nb++ ? ", " : "kept of the manifest that is there: ", key);
+    if (nb)
+        putchar('\n');
+}
+
+/* What setup finds goes over what is there; what it knows nothing of stays. */
+static int merge(const Setup *s, const char *path, json_t *root)
+{
+    json_error_t error;
+    json_t *old = json_load_file(path, JSON_REJECT_DUPLICATES, &error), *value;
+    const char *key;
+    int ret = 0;
+
+    if (!json_is_object(old) || !(json_object_get(old, "dit") || json_object_get(old, "vae"))) {
+        json_decref(old);
+        return lv_tool_fail(-EEXIST, "%s: is there, and is no manifest; -y overwrites it, "
+                            "--name NAME writes another", path);
+    }
+    json_object_foreach(root, key, value) {
+        json_t *has = json_object_get(old, key);
+        if (has && !json_equal(has, value) && !is_chosen(s, key) &&
+            !is_automatic(s, old, key)) {
+            ret = refuse_change(path, key, has, value);
+            break;
+        }
+    }
+    if (ret >= 0 && is_automatic(s, old, "latents"))
+        json_object_del(old, "latents");
+    if (ret >= 0) {
+        say_kept(old, root);
+        json_object_update_missing(root, old);
+    }
+    json_decref(old);
+    return ret;
+}
+
+/* Writing it */
+
+/* Where messages of a trial go: about the file that is to come. */
+typedef struct Trial {
+    const char *part, *path;
+} Trial;
+
+static void put_trial(void *opaque, enum LinvideoLogLevel level, const char *line)
+{
+    const Trial *t = opaque;
+    const char *at = strstr(line, t->part);
+    char text[2048];
+
+    if (at) {
+        snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - line), line, t->path,
+                 at + strlen(t->part));
+        line = text;
+    }
+    lv_tool_log(NULL, level, line);
+}
+
+/* The manifest is opened as generate does it, before it gets its name. */
+static int try_it(const char *part, const char *path, LinvideoInfo *info)
+{
+    Trial trial = { part, path };
     LinvideoContext *c;
     LinvideoParams p;
-    LinvideoInfo info;
-    char weights[32], work[32];
     int ret;
 
     linvideo_params_default(&p);
-    p.model        = path;
+    p.model        = part;
     p.prompt       = "a";
     p.memory_limit = (int64_t)1 << 59;
-    p.log          = lv_tool_log;
+    p.log          = put_trial;
+    p.opaque       = &trial;
     p.log_level    = LINVIDEO_LOG_ERROR;
     if ((ret = linvideo_open(&c, &p)) < 0)
         return ret;
-    linvideo_info(c, &info);
-    printf("\nwrote %s\n%dx%d, %d frames at %d/s, %s, %d steps, shift %g, guidance %g\n"
-           "memory: weights %s, work %s\n\n  linvideo generate --model %s \"a prompt\"\n",
-           path, info.width, info.height, info.clip_frames, info.rate_num / info.rate_den,
-           info.sampler, info.steps, info.shift, info.guidance,
-           lv_bytes_text(weights, sizeof(weights), (double)info.memory_weights),
-           lv_bytes_text(work, sizeof(work), (double)info.memory_work), path);
+    linvideo_info(c, info);
     linvideo_close(&c);
     return 0;
+}
+
+static void say_written(const char *path, const LinvideoInfo *info)
+{
+    char weights[32], work[32];
+
+    printf("\nwrote %s\n%dx%d, %d frames at %d/s, %s, %d steps, shift %g, guidance %g\n"
+           "memory: weights %s, work %s\n\n  linvideo generate --model %s \"a prompt\"\n",
+           path, info->width, info->height, info->clip_frames,
+           info->rate_num / info->rate_den, info->sampler, info->steps, info->shift,
+           info->guidance, lv_bytes_text(weights, sizeof(weights),
+                                         (double)info->memory_weights),
+           lv_bytes_text(work, sizeof(work), (double)info->memory_work), path);
+}
+
+static int write_manifest(const char *path, const json_t *root)
+{
+    char *text = json_dumps(root, JSON_INDENT(2));
+    LinvideoInfo info = { 0 };
+    LvFile f;
+    int ret = text ? lv_file_create(&f, path, &lv_tool_msg)
+                   : lv_tool_fail(-ENOMEM, "out of memory");
+
+    if (ret >= 0) {
+        lv_file_print(&f, "%s\n", text);
+        if (lv_file_sync(&f) >= 0)
+            ret = try_it(f.tmp, path, &info);
+        ret = lv_file_end(&f, ret, NULL, NULL, &lv_tool_msg);
+    }
+    free(text);
+    if (ret >= 0)
+        say_written(path, &info);
+    return ret;
+}
+
+/* It replaces no file of the model. */
+static int check_path(const Setup *s, const char *path, const json_t *root)
+{
+    static const char *const keys[] = { "dit", "text", "vae", "tokenizer" };
+    char file[PATH_SIZE];
+    int ret = 0;
+
+    for (int i = 0; i < LV_COUNT(keys) && ret >= 0; i++) {
+        const char *name = json_string_value(json_object_get(root, keys[i]));
+        if (name && snprintf(file, sizeof(file), "%s/%s", s->folder, name) < PATH_SIZE)
+            ret = lv_tool_not_input(path, file);
+    }
+    return ret;
 }
 
 static int run(Setup *s)
 {
     char path[PATH_SIZE];
+    struct stat st;
     json_t *root;
-    int ret;
+    int ret = stat(s->folder, &st) < 0
+            ? lv_tool_fail(-errno, "%s: %s", s->folder, strerror(errno)) : 0;
 
-    if (!(s->file = calloc(FILES_MAX, sizeof(*s->file))))
-        return lv_tool_fail(-ENOMEM, "out of memory");
-    if ((ret = walk(s, "", 0)) < 0)
+    if (ret < 0 || (ret = walk(s, "", &(Folder) { NULL, 0, st.st_dev, st.st_ino })) < 0)
         return ret;
-    qsort(s->file, (size_t)s->nb, sizeof(*s->file), by_path);
+    if (s->nb)
+        qsort(s->file, (size_t)s->nb, sizeof(*s->file), by_path);
     mark_shards(s);
     print_found(s);
     if (!(root = manifest(s)))
         return -ENOENT;
-    snprintf(path, sizeof(path), "%s/%s.json", s->folder, s->output ? s->output : "wan");
-    ret = json_dump_file(root, path, JSON_INDENT(2)) ? -EIO : 0;
+    if (snprintf(path, sizeof(path), "%s/%s.json", s->folder,
+                 s->output ? s->output : "wan") >= PATH_SIZE)
+        ret = lv_tool_fail(-ENAMETOOLONG, "%s: %s", s->folder, strerror(ENAMETOOLONG));
+    if (ret >= 0 && !s->overwrite && !access(path, F_OK))
+        ret = merge(s, path, root);
+    if (ret >= 0 && (ret = check_path(s, path, root)) >= 0)
+        ret = write_manifest(path, root);
     json_decref(root);
-    return ret < 0 ? lv_tool_fail(ret, "%s: can't be written", path) : check(path);
+    return ret;
 }
 
 /* Command line */
@@ -434,9 +693,12 @@ static void help(void)
 {
     puts("Usage: linvideo setup [options] FOLDER\n\n"
          "Looks at the files in a folder (safetensors, GGUF, tokenizer), says what each\n"
-         "one is, and writes FOLDER/wan.json, a model that generate takes.\n\n"
+         "one is, and writes FOLDER/wan.json, a model that generate takes. Of one that is\n"
+         "there, what was put in by hand is kept; it stays as it is when the new one can't be\n"
+         "opened.\n\n"
+         "  -y, --overwrite       write it anew, keep nothing\n"
          "  --name NAME           write FOLDER/NAME.json\n"
-         "  --dit, --text, --vae NAME\n"
+         "  --dit, --text, --vae, --tokenizer NAME\n"
          "                        which file to take, where there are several\n"
          "  --lora NAME[@WEIGHT]  a LoRA to add; may be given again\n"
          "  --preset NAME         how to sample [as metadata or names of the files tell];\n"
@@ -448,14 +710,16 @@ static void help(void)
 
 static int set_option(Setup *s, LvArgs *a)
 {
-    static const char *const parts[] = { "dit", "text", "vae" };
     const char **to = NULL;
 
+    if (lv_args_overwrite(a, &s->overwrite))
+        return 0;
     for (int i = 0; i < 3; i++)
-        to = !strcmp(a->name, parts[i]) ? &s->chosen[i] : to;
+        to = !strcmp(a->name, part_options[i]) ? &s->chosen[i] : to;
     to = !strcmp(a->name, "name") ? &s->output : to;
     to = !strcmp(a->name, "preset") ? &s->preset : to;
-    if (!strcmp(a->name, "lora") && s->loras < (int)(sizeof(s->lora) / sizeof(*s->lora)))
+    to = !strcmp(a->name, "tokenizer") ? &s->tokenizer : to;
+    if (!strcmp(a->name, "lora") && s->loras < LORAS_MAX)
         to = &s->lora[s->loras++];
     if (!to)
         return lv_tool_fail(-1, "no option \"%s\"; linvideo setup --help lists them",
