@@ -175,6 +175,14 @@ RUN      = BUILD=$(BUILD) CC="$(CC)" CXX="$(CXX)" LINVIDEO=$(COMMAND) \
            LINVIDEO_MODEL_PATH=$(CURDIR)/tests/model
 PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
+# of these, text stays as it is typed: make expands no $ in it
+ifdef PROMPT
+override export PROMPT := $(value PROMPT)
+endif
+ifdef OUT
+override export OUT := $(value OUT)
+endif
+
 demo:
 	@samples/demo.sh $(BUILD)
 

@@ -12,9 +12,12 @@ set -eu
 : "${FFMPEG:=ffmpeg-linvideo}"
 : "${PROMPT:=a large orange triangle growing on a white background}"
 out=${1:-.}
+prompt=$(mktemp)
+trap 'rm -f "$prompt"' EXIT
+printf '%s\n' "$PROMPT" >"$prompt"
 
 $FFMPEG -hide_banner -loglevel warning -y -filter_complex "
-        linvideo=prompt='$PROMPT':duration=2:seed=7,
+        linvideo=prompt_file='$prompt':duration=2:seed=7,
         fps=24,
         scale=1920:1080:force_original_aspect_ratio=increase:flags=lanczos,
         crop=1920:1080,

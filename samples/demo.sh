@@ -5,7 +5,8 @@
 #
 #     samples/demo.sh [BUILD]
 #
-# PROMPT is what to show, SEED which of its many videos, OUT the file.
+# PROMPT is what to show, SEED which of its many videos, OUT the file. The prompt is
+# handed over in a file, so that it may hold any sign without quoting.
 set -eu
 
 build=${1:-build}
@@ -13,6 +14,10 @@ build=${1:-build}
 : "${OUT:=demo.mp4}"
 cd "$(dirname "$0")/.."
 unset MAKEFLAGS MAKELEVEL
+
+prompt=$(mktemp)
+trap 'rm -f "$prompt"' EXIT
+printf '%s\n' "$PROMPT" >"$prompt"
 
 times=''
 begin=$(date +%s)
@@ -42,10 +47,10 @@ video() {
     scale=scale=768:-2:flags=lanczos
     if [ -x "$build/ffmpeg-linvideo" ]; then
         "$build/ffmpeg-linvideo" -hide_banner -y -filter_complex \
-            "linvideo=prompt='$PROMPT':seed=$SEED,$scale" \
+            "linvideo=prompt_file='$prompt':seed=$SEED,$scale" \
             -c:v libx264 -crf 18 "$OUT"
     else
-        "$build/linvideo" generate --seed "$SEED" -o - "$PROMPT" |
+        "$build/linvideo" generate --seed "$SEED" -o - --prompt_file "$prompt" |
             ffmpeg -hide_banner -y -colorspace smpte170m -i - -vf "$scale" \
                 -c:v libx264 -crf 18 "$OUT"
     fi

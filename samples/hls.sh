@@ -13,11 +13,14 @@ set -eu
 : "${PROMPT:=red waves on a yellow background}"
 out=${1:-.}
 mkdir -p "$out/hls"
+prompt=$(mktemp)
+trap 'rm -f "$prompt"' EXIT
+printf '%s\n' "$PROMPT" >"$prompt"
 
 $FFMPEG -hide_banner -loglevel warning -y \
     -f lavfi -i "sine=frequency=330:duration=4" \
     -filter_complex "
-        linvideo=prompt='$PROMPT':duration=4:seed=9,
+        linvideo=prompt_file='$prompt':duration=4:seed=9,
         fps=24, scale=768:448:flags=lanczos [video]" \
     -map '[video]' -map 0:a \
     -c:v libx264 -pix_fmt yuv420p -force_key_frames "expr:gte(t,n_forced*2)" \

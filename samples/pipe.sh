@@ -13,7 +13,7 @@ set -eu
 : "${PROMPT:=a large cyan ring growing on a purple background}"
 out=${1:-.}
 
-$LINVIDEO generate --duration 2 --seed 13 -o - "$PROMPT" |
+$LINVIDEO generate --duration 2 --seed 13 -o - -- "$PROMPT" |
     $FFMPEG -hide_banner -loglevel warning -y -colorspace smpte170m -i - \
         -vf "fps=24,scale=768:448:flags=lanczos" \
         -c:v libx264 -pix_fmt yuv420p "$out/pipe.mp4"

@@ -14,14 +14,16 @@ set -eu
 : "${FIRST:=a large yellow square moving right on a green background}"
 : "${SECOND:=a large orange triangle growing on a white background}"
 out=${1:-.}
-commands=$(mktemp)
-trap 'rm -f "$commands"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
-echo "0.5 linvideo prompt '$SECOND';" >"$commands"
+printf '%s\n' "$FIRST" >"$work/first.txt"
+quoted=$(printf '%s' "$SECOND" | sed "s/'/'\\\\''/g")
+printf "0.5 linvideo prompt '%s';\n" "$quoted" >"$work/commands.txt"
 
 $FFMPEG -hide_banner -loglevel warning -y -filter_complex "
-        linvideo=prompt='$FIRST':duration=4:seed=11,
-        sendcmd=f='$commands',
+        linvideo=prompt_file='$work/first.txt':duration=4:seed=11,
+        sendcmd=f='$work/commands.txt',
         metadata=mode=print:key=lavfi.linvideo.prompt
                 :file='$out/prompt-change.txt',
         fps=24, scale=768:448:flags=lanczos" \

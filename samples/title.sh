@@ -11,12 +11,15 @@
 set -eu
 : "${FFMPEG:=ffmpeg-linvideo}" "${TITLE:=Good evening}"
 out=${1:-.}
+title=$(mktemp)
+trap 'rm -f "$title"' EXIT
+printf '%s' "$TITLE" >"$title"
 
 $FFMPEG -hide_banner -loglevel warning -y -filter_complex "
         linvideo=prompt='pink soft lights on a purple background'
                 :duration=2:seed=5,
         fps=24, scale=768:448:flags=lanczos,
-        drawtext=text='$TITLE':font=Sans:fontsize=h/9:fontcolor=white
+        drawtext=textfile='$title':expansion=none:font=Sans:fontsize=h/9:fontcolor=white
                 :x=(w-tw)/2:y=(h-th)/2:alpha='min(1,t)'
                 :shadowx=2:shadowy=2" \
     -c:v libx264 -pix_fmt yuv420p "$out/title.mp4"

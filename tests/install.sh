@@ -19,8 +19,32 @@ data=$root$(setting DATADIR)/linvideo
 cat >"$root/version.c" <<'END'
 #include <stdio.h>
 #include <linvideo/linvideo.h>
-int main(void)
+static void say(void *opaque, enum LinvideoLogLevel level, const char *line)
 {
+    if (level == LINVIDEO_LOG_ERROR)
+        puts(line);
+    (void)opaque;
+}
+static int find(void)
+{
+    LinvideoContext *c;
+    LinvideoParams p;
+    LinvideoInfo info;
+    linvideo_params_default(&p);
+    p.prompt = "a red circle";
+    p.log = say;
+    if (linvideo_open(&c, &p) < 0)
+        return 1;
+    linvideo_info(c, &info);
+    puts(info.model_path);
+    linvideo_close(&c);
+    return 0;
+}
+int main(int argc, char **argv)
+{
+    (void)argv;
+    if (argc > 1)
+        return find();
     printf("%d.%d.%d\n", linvideo_version() >> 16,
            linvideo_version() >> 8 & 255, linvideo_version() & 255);
     return 0;
@@ -35,12 +59,20 @@ program() {
     succeeds "$1: builds" ${CC:-gcc} -o "$root/version" "$root/version.c" $flags
     equal "$1: runs" "$(LD_LIBRARY_PATH=$3 "$root/version" 2>&1)" \
         "$(setting VERSION)"
+    equal "$1: finds the model" "$(cd / && env -u LINVIDEO_MODEL_PATH HOME=/none \
+        LD_LIBRARY_PATH=$3 "$root/version" find 2>&1)" "$4/motion.safetensors"
     rm -f "$root/version"
 }
 
 succeeds "make install" make BUILD="$build" DESTDIR="$root" install
 equal "the command runs" "$("$root$(setting BINDIR)/linvideo" --version | head -n 1)" \
     "linvideo $(setting VERSION)"
+equal "the command finds the model, installed elsewhere" "$(env -u LINVIDEO_MODEL_PATH \
+    HOME=/none "$root$(setting BINDIR)/linvideo" inspect motion 2>&1 | grep -o "$data/[^ :]*" |
+    head -n 1)" "$data/motion.safetensors"
+equal "the command finds the model, in the build folder" "$(cd / && env -u LINVIDEO_MODEL_PATH \
+    HOME=/none "$build/linvideo" generate -o /none/a.y4m --model none "a" 2>&1 |
+    grep -o "in [^:]*samples:")" "in $PWD/samples:"
 for model in motion motion-teacher; do
     succeeds "$model is there" test -s "$data/$model.safetensors"
 done
@@ -48,13 +80,17 @@ succeeds "the man page is there" test -s "$root$(setting MANDIR)/man1/linvideo.1
 empty "nothing points into the build folder" "$(grep -rlIF -e "$build" "$root")"
 
 pkg="env PKG_CONFIG_PATH=$build $(setting PKG_CONFIG)"
-program "from the build folder" -llinvideo "$build"
+program "from the build folder" -llinvideo "$build" "$PWD/samples"
 pkg="env PKG_CONFIG_PATH=$lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root $(setting PKG_CONFIG)"
-program "installed, shared" -llinvideo "$lib"
+program "installed, shared" -llinvideo "$lib" "$data"
 pkg="$pkg --static"
-program "installed, static" -l:liblinvideo.a ""
+mkdir "$root$(setting PREFIX)/own"
+root_of_tests=$root root=$root$(setting PREFIX)/own
+mv "$root_of_tests/version.c" "$root"
+program "installed, static" -l:liblinvideo.a "" "$data"
+root=$root_of_tests
 
-rm -f "$root/version.c"
+rm -r "$root$(setting PREFIX)/own"
 succeeds "make uninstall" make BUILD="$build" DESTDIR="$root" uninstall
 empty "make uninstall leaves nothing" "$(find "$root" ! -type d)"
 finish

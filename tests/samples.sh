@@ -68,6 +68,26 @@ head -n 2 samples/prompts.txt >"$out/two.txt"
 succeeds "sheet runs" env PROMPTS="$out/two.txt" samples/sheet.sh "$out"
 equal "sheet.jpg: size" "$(probe "$out/sheet.jpg" width,height)" 1164,84
 
+# Prompts with every sign that a shell, make or a filter graph knows.
+cat >"$out/tricky.txt" <<'END'
+it's a "red": circle, 50% $HOME $(echo no) `no` \: \\ [a]; #1 é
+END
+tricky=$(cat "$out/tricky.txt")
+made=$(make demo BUILD="$build" PROMPT="$tricky" OUT="$out/demo.mp4" 2>&1) || true
+equal "make demo: any prompt" "$(echo "$made" | sed -n 's/.* shows: //p')" "$tricky"
+equal "demo.mp4: size and frames" \
+    "$(probe "$out/demo.mp4" width,height,nb_read_packets)" 768,448,17
+succeeds "prompt-change: any prompt" env FIRST="$tricky" SECOND="$tricky, two" \
+    samples/prompt-change.sh "$out"
+equal "prompt-change: each as it was given" "$(sed -n 's/^lavfi.linvideo.prompt=//p' \
+    "$out/prompt-change.txt" | uniq)" "$tricky
+$tricky, two"
+for name in hls 1080p crossfade pipe; do
+    succeeds "$name: any prompt" env PROMPT="$tricky" FIRST="$tricky" SECOND="$tricky" \
+        samples/$name.sh "$out"
+done
+succeeds "title: any text" env TITLE="$tricky" samples/title.sh "$out"
+
 # Ablations, cut down, of the small model: rows, a set that follows another row, a table;
 # and nothing twice.
 cat >"$out/recipe.json" <<'RECIPE'

@@ -4,9 +4,12 @@
 
 #include "api/model.h"
 
+#include <dlfcn.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "base/common.h"
@@ -15,22 +18,69 @@
 /* Of bundles and of manifests. */
 static const char *const endings[] = { ".safetensors", ".json" };
 
-/* Folders to look in, colon-separated. */
-static void search_path(char *out, size_t size)
-{
-    const char *own = getenv("LINVIDEO_MODEL_PATH"), *data = getenv("XDG_DATA_HOME");
-    const char *home = getenv("HOME");
-    size_t n = 0;
+/* Folders, colon-separated. */
+typedef struct Folders {
+    char list[LV_PATH_SIZE];
+    size_t n;
+} Folders;
 
-    out[0] = 0;
-    if (own && *own)
-        n += (size_t)snprintf(out + n, size - n, "%s:", own);
-    if (data && *data && n < size)
-        n += (size_t)snprintf(out + n, size - n, "%s/linvideo:", data);
-    else if (home && *home && n < size)
-        n += (size_t)snprintf(out + n, size - n, "%s/.local/share/linvideo:", home);
-    if (n < size)
-        snprintf(out + n, size - n, "%s", LINVIDEO_DATADIR);
+static void add(Folders *f, const char *folder, const char *below)
+{
+    int n;
+
+    if (!folder || !*folder || f->n >= sizeof(f->list))
+        return;
+    n = snprintf(f->list + f->n, sizeof(f->list) - f->n, "%s%s%s", f->n ? ":" : "", folder,
+                 below);
+    f->n += (size_t)n;
+    if (f->n >= sizeof(f->list))
+        f->list[f->n - (size_t)n] = 0; /* no half a name */
+}
+
+/* File that this code is in: the shared library, or the program itself. */
+static int own_file(char path[PATH_MAX])
+{
+    const void *program = (const void *)getauxval(AT_PHDR);
+    Dl_info here, main_one;
+
+    if (!dladdr((const void *)(uintptr_t)own_file, &here))
+        return -1;
+    if (dladdr(program, &main_one) && main_one.dli_fbase == here.dli_fbase)
+        return realpath("/proc/self/exe", path) ? 0 : -1;
+    return realpath(here.dli_fname, path) ? 0 : -1;
+}
+
+/* Models lie beside the code in a tree that was built or moved: "build/../samples",
+ * "lib/../share". */
+static void add_beside(Folders *f, const char *below)
+{
+    static const char *const up[] = { "/..", "/../.." };
+    char path[PATH_MAX + 64], whole[PATH_MAX];
+    size_t n;
+
+    if (own_file(path) < 0 || !strrchr(path, '/'))
+        return;
+    n = (size_t)(strrchr(path, '/') - path);
+    for (int i = 0; i < LV_COUNT(up); i++) {
+        snprintf(path + n, sizeof(path) - n, "%s%s", up[i], below);
+        if (realpath(path, whole) && strcmp(whole, LINVIDEO_DATADIR))
+            add(f, whole, "");
+    }
+}
+
+static void search_path(Folders *f)
+{
+    const char *data = getenv("XDG_DATA_HOME");
+
+    *f = (Folders) { .n = 0 };
+    add(f, getenv("LINVIDEO_MODEL_PATH"), "");
+    add_beside(f, "/samples");
+    if (data && *data)
+        add(f, data, "/linvideo");
+    else
+        add(f, getenv("HOME"), "/.local/share/linvideo");
+    add_beside(f, "/share/linvideo");
+    add(f, LINVIDEO_DATADIR, "");
 }
 
 static int is_path(const char *name)
@@ -47,8 +97,8 @@ static int is_path(const char *name)
 
 int lv_model_find(char path[LV_PATH_SIZE], const char *name, const LvMsg *msg)
 {
-    char folders[LV_PATH_SIZE];
-    const char *p = folders;
+    Folders folders;
+    const char *p = folders.list;
 
     if (!name || !*name)
         name = LV_DEFAULT_MODEL;
@@ -57,7 +107,7 @@ int lv_model_find(char path[LV_PATH_SIZE], const char *name, const LvMsg *msg)
             return 0;
         return lv_fail(msg, LV_ERR(ENAMETOOLONG), "model: path too long");
     }
-    search_path(folders, sizeof(folders));
+    search_path(&folders);
     while (*p) {
         int len = (int)strcspn(p, ":");
         for (int i = 0; i < LV_COUNT(endings) && len; i++) {
@@ -68,5 +118,5 @@ int lv_model_find(char path[LV_PATH_SIZE], const char *name, const LvMsg *msg)
         p += len + (p[len] == ':');
     }
     return lv_fail(msg, LV_ERR(ENOENT), "no model '%s': looked for %s.safetensors and "
-                   ".json in %s; set LINVIDEO_MODEL_PATH or give a path", name, name, folders);
+                   ".json in %s; set LINVIDEO_MODEL_PATH or give a path", name, name, folders.list);
 }

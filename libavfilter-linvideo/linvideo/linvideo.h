@@ -188,8 +188,11 @@ typedef struct LinvideoParams {
                                  ///< NAME.safetensors and NAME.json in the
                                  ///< folders of
                                  ///< $LINVIDEO_MODEL_PATH (colon-separated),
-                                 ///< $XDG_DATA_HOME/linvideo (or ~/.local/share/
-                                 ///< linvideo), and the installed data folder
+                                 ///< samples/ of the tree that the library was
+                                 ///< built in, $XDG_DATA_HOME/linvideo (or
+                                 ///< ~/.local/share/linvideo), share/linvideo
+                                 ///< beside the folder of the library, and the
+                                 ///< installed data folder
     const char *prompt;          ///< UTF-8; this or prompt_file is required
     const char *prompt_file;     ///< file with the prompt, UTF-8, at most 64 KiB
     const char *negative_prompt; ///< UTF-8; NULL: the model's, which for most is

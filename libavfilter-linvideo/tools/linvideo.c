@@ -198,28 +198,11 @@ static int finish(int code)
     return code;
 }
 
-/* Started from a build folder within the sources: the model lies beside it. */
-static void find_samples(void)
-{
-    char path[4096], *slash;
-    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 64);
-
-    if (n <= 0 || getenv("LINVIDEO_MODEL_PATH"))
-        return;
-    path[n] = '\0';
-    if ((slash = strrchr(path, '/')))
-        *slash = '\0';
-    strcat(path, "/../samples");
-    if (!access(path, X_OK))
-        setenv("LINVIDEO_MODEL_PATH", path, 0);
-}
-
 int main(int argc, char **argv)
 {
     const Command *command;
 
     signal(SIGXFSZ, SIG_IGN); /* too large a file is an error like a full disk */
-    find_samples();
     if (argc < 2) {
         usage(stderr);
         return LV_EXIT_USAGE;
