@@ -971,6 +971,178 @@ START_TEST(test_lora_weights)
 }
 END_TEST
 
+/* --- several networks in one file, and what is beside them --- */
+
+/* Tensors of files, gathered under prefixes. */
+typedef struct Joined {
+    LvSource *src[3];
+    LvFileTensor *t;
+    int nb;
+} Joined;
+
+static void join_part(Joined *j, int i, const char *file, const char *prefix, int gguf)
+{
+    int n;
+
+    ck_assert_int_eq(lv_source_open(&j->src[i], path_of(file), &loud), 0);
+    n    = lv_source_count(j->src[i]);
+    j->t = realloc(j->t, (size_t)(j->nb + n + 2) * sizeof(*j->t));
+    for (int k = 0; k < n; k++) {
+        const LvFileTensor *t = lv_source_at(j->src[i], k);
+        char *name = malloc(strlen(prefix) + strlen(t->name) + 1);
+
+        if (gguf && t->dtype == LV_U8) {
+            free(name);
+            continue;
+        }
+        sprintf(name, "%s%s", prefix, t->name);
+        j->t[j->nb] = *t;
+        j->t[j->nb++].name = name;
+    }
+}
+
+/* One more tensor of two values. */
+static void join_more(Joined *j, const char *name)
+{
+    static const float x[2] = { 1, 2 };
+
+    j->t[j->nb] = file_tensor(name, x, 1, 2);
+    j->t[j->nb++].name = strdup(name);
+}
+
+static void write_joined(Joined *j, const char *file)
+{
+    size_t n = strlen(file);
+
+    if (n > 5 && !strcmp(file + n - 5, ".gguf"))
+        ck_assert_int_eq(lv_gguf_write(path_of(file), "wan", j->t, j->nb, NULL, &loud), 0);
+    else
+        ck_assert_int_eq(lv_safetensors_write(path_of(file), j->t, j->nb, NULL, &loud), 0);
+    for (int i = 0; i < j->nb; i++)
+        free((void *)(uintptr_t)j->t[i].name);
+    free(j->t);
+    for (int i = 0; i < 3; i++)
+        lv_source_close(&j->src[i]);
+}
+
+static const struct {
+    const char *file;
+    const char *dit, *text, *vae; /* prefixes; NULL: the part is a file of its own */
+    const char *more;             /* a tensor of no part, or NULL */
+    int warns;
+} joined[] = {
+    { "all.safetensors", "model.diffusion_model.", "text_encoders.umt5xxl.transformer.",
+      "vae.", NULL, 0 },
+    { "all.gguf", "model.diffusion_model.", "text_encoders.umt5xxl.transformer.",
+      "first_stage_model.", NULL, 0 },
+    { "all.sft", "", "text_encoder.", "first_stage_model.", NULL, 0 },
+    { "all", "model.diffusion_model.", NULL, "vae.", "clip_vision.x.weight", 1 },
+    { "all.bin", "model.diffusion_model.", NULL, "model.diffusion_model.vae.", NULL, 0 },
+    { "all.safetensors", "dit.", NULL, "vae.", "scaled_fp8", 0 },
+};
+
+static int count_warnings;
+
+static void catch_warning(void *opaque, enum LinvideoLogLevel level, const char *line)
+{
+    count_warnings += level == LINVIDEO_LOG_WARNING && strstr(line, ": skipped: ");
+    catch_line(opaque, level, line);
+}
+
+START_TEST(test_joined)
+{
+    static uint8_t want[BYTES], got[BYTES];
+    LinvideoParams p = params(LINVIDEO_PRECISION_F32);
+    const char *file = joined[_i].file;
+    int gguf = strstr(file, ".gguf") != NULL;
+    Joined j = { .nb = 0 };
+
+    write_manifest("dit.safetensors", "text.safetensors", "vae.safetensors", "");
+    run_model(want, LINVIDEO_PRECISION_F32);
+    join_part(&j, 0, "dit.safetensors", joined[_i].dit, gguf);
+    if (joined[_i].text)
+        join_part(&j, 1, "text.safetensors", joined[_i].text, gguf);
+    join_part(&j, 2, "vae.safetensors", joined[_i].vae, gguf);
+    if (joined[_i].more)
+        join_more(&j, joined[_i].more);
+    write_joined(&j, file);
+    write_manifest(file, joined[_i].text ? file : "text.safetensors", file,
+                   gguf ? ", \"tokenizer\": \"tokenizer.spm\"" : "");
+    p.log = catch_warning;
+    count_warnings = 0;
+    run_params(&p, got);
+    ck_assert_mem_eq(want, got, BYTES);
+    ck_assert_int_eq(count_warnings, joined[_i].warns);
+}
+END_TEST
+
+/* What no reader here knows is named. */
+static const struct {
+    const char *add, *part;
+    int code;
+} foreign[] = {
+    { "blocks.0.self_attn.q.weight._data", "quantised by quanto", LINVIDEO_ERR_UNSUPPORTED },
+    { "blocks.0.ffn.0.weight.quant_state.bitsandbytes__nf4", "bitsandbytes (NF4)",
+      LINVIDEO_ERR_UNSUPPORTED },
+    { "blocks.0.ffn.0.weight.absmax", "bitsandbytes (4 bits)", LINVIDEO_ERR_UNSUPPORTED },
+    { "blocks.0.ffn.0.SCB", "bitsandbytes (8 bits)", LINVIDEO_ERR_UNSUPPORTED },
+    { "blocks.0.ffn.0.smooth_factor", "quantised by SVDQuant", LINVIDEO_ERR_UNSUPPORTED },
+    { "blocks.0.ffn.0.qzeros", "quantised by AWQ or GPTQ", LINVIDEO_ERR_UNSUPPORTED },
+    { "blocks.0.ffn.0.qweight", "AWQ, GPTQ or SVDQuant", LINVIDEO_ERR_UNSUPPORTED },
+    { "ema.text_embedding.0.weight", "holds two networks of one kind (dit)",
+      LINVIDEO_ERR_MODEL },
+};
+
+START_TEST(test_foreign)
+{
+    const WanFile f = { .path = path_of("x.safetensors"), .prefix = "",
+                        .add = foreign[_i].add };
+
+    wan_kit_write(&model, &model.dit, &f);
+    write_manifest("x.safetensors", "text.safetensors", "vae.safetensors", "");
+    expect_error(foreign[_i].code, foreign[_i].part);
+}
+END_TEST
+
+/* F64 is narrowed; a tensor of no elements says nothing; wrappers are left out; a manifest
+ * may be called anything. */
+START_TEST(test_odd)
+{
+    static uint8_t want[BYTES], got[BYTES];
+    LinvideoParams p = params(LINVIDEO_PRECISION_F32);
+    Joined j = { .nb = 0 };
+    double **wide;
+    int nb;
+
+    write_manifest("dit.safetensors", "text.safetensors", "vae.safetensors", "");
+    run_model(want, LINVIDEO_PRECISION_F32);
+    join_part(&j, 0, "dit.safetensors", "module._orig_mod.", 0);
+    nb   = j.nb;
+    wide = calloc((size_t)nb, sizeof(*wide));
+    for (int i = 0; i < nb; i++) {
+        LvFileTensor *t = &j.t[i];
+        wide[i] = malloc(t->numel * sizeof(**wide));
+        for (size_t k = 0; k < t->numel; k++)
+            wide[i][k] = ((const float *)t->data)[k];
+        t->dtype = LV_F64;
+        t->data  = wide[i];
+        t->size  = t->numel * sizeof(**wide);
+    }
+    join_more(&j, "blocks.0.nothing");
+    j.t[nb].dim[0] = 0;
+    j.t[nb].numel  = j.t[nb].size = 0;
+    write_joined(&j, "odd.x");
+    for (int i = 0; i < nb; i++)
+        free(wide[i]);
+    free(wide);
+    write_manifest("odd.x", "text.safetensors", "vae.safetensors", "");
+    copy_file(path_of("m.json"), "manifest.odd");
+    p.model = path_of("manifest.odd");
+    run_params(&p, got);
+    ck_assert_mem_eq(want, got, BYTES);
+}
+END_TEST
+
 /* --- tiles, and the cache of features --- */
 
 enum { SIDE = 128 };
@@ -1107,6 +1279,9 @@ static Suite *layouts_suite(void)
     tcase_add_loop_test(tc, test_lora_halves, 0, LV_COUNT(halves));
     tcase_add_test(tc, test_lora_many);
     tcase_add_loop_test(tc, test_lora_weights, 0, LV_COUNT(lora_weights));
+    tcase_add_loop_test(tc, test_joined, 0, LV_COUNT(joined));
+    tcase_add_loop_test(tc, test_foreign, 0, LV_COUNT(foreign));
+    tcase_add_test(tc, test_odd);
     tcase_add_test(tc, test_tiles);
     tcase_add_test(tc, test_tae);
     tcase_add_test(tc, test_cache);

@@ -272,6 +272,44 @@ fails "generate: NaN in a weight" 'nan.safetensors: .* not finite' \
     "$linvideo" generate --model b/wan.json --size 64x64 --frames 1 --clip-frames 1 \
     --steps 1 -y -o nan.y4m cat
 
+# contents decide, not names; files in parts; downloads that failed
+
+only text.safetensors vae.safetensors
+cp a/dit.safetensors b/DIT.SAFETENSORS
+succeeds "setup: an ending in capitals" "$linvideo" setup b
+same "an ending in capitals" b/wan.json
+rm b/*
+cp a/dit.safetensors b/network.sft
+cp a/text.safetensors b/text.bin
+cp a/vae.safetensors b/vae.weights
+succeeds "setup: names with any ending" "$linvideo" setup b
+same "names with any ending" b/wan.json
+mv b/wan.json b/wan.model
+same "a manifest with any ending" b/wan.model
+cp bf16.safetensors bundle.odd
+same "a bundle in this folder with any ending" bundle.odd
+for kind in lfs html empty cut; do
+    only text.safetensors vae.safetensors
+    case $kind in
+    lfs) printf 'version https://git-lfs.github.com/spec/v1\noid sha256:0\n' ;;
+    html) printf '<!DOCTYPE html><html>' ;;
+    empty) : ;;
+    cut) head -c 100000 a/dit.safetensors ;;
+    esac > b/dit.safetensors
+    case $kind in
+    lfs) why='git-lfs pointer' ;;
+    html) why='page of the web' ;;
+    empty) why='empty file; download it again' ;;
+    cut) why='cut off: expected [0-9]+ bytes, got 100000; download it again' ;;
+    esac
+    fails "setup: $kind" "$why" "$linvideo" setup b
+done
+rm b/*
+printf 'PK\003\004....' > b/pytorch_model.bin
+printf 'PK\003\004....' > b/model.ckpt
+matches "setup: PyTorch files of other names" \
+    "$("$linvideo" setup b 2>&1 | grep -c 'PyTorch file')" '^2$'
+
 # features of prompts on disk
 
 succeeds "prompt_cache" "$linvideo" generate --model a/wan.json --prompt-cache on \

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/common.h"
@@ -95,6 +96,13 @@ static int is_path(const char *name)
     return strchr(name, '/') != NULL;
 }
 
+static int is_file(const char *name)
+{
+    struct stat st;
+
+    return !stat(name, &st) && S_ISREG(st.st_mode);
+}
+
 int lv_model_find(char path[LV_PATH_SIZE], const char *name, const LvMsg *msg)
 {
     Folders folders;
@@ -117,6 +125,9 @@ int lv_model_find(char path[LV_PATH_SIZE], const char *name, const LvMsg *msg)
         }
         p += len + (p[len] == ':');
     }
+    /* A file of the folder one is in may have any ending. */
+    if (is_file(name) && snprintf(path, LV_PATH_SIZE, "%s", name) < LV_PATH_SIZE)
+        return 0;
     return lv_fail(msg, LV_ERR(ENOENT), "no model '%s': looked for %s.safetensors and "
                    ".json in %s; set LINVIDEO_MODEL_PATH or give a path", name, name, folders.list);
 }

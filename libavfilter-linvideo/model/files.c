@@ -13,15 +13,45 @@
 #include "base/text.h"
 #include "model/names.h"
 #include "model/presets.h"
+#include "model/stored.h"
 
 enum { PATH_SIZE = 4096, LORAS_MAX = 32, MANIFEST_MAX = 1 << 20 };
 
-static int open_source(LvFiles *f, const char *path, const LvMsg *msg)
+/* A file is opened once. */
+static int open_source(LvFiles *f, const char *path, LvSource **src, const LvMsg *msg)
 {
-    int ret = lv_source_open(&f->src[f->nb_src], path, msg);
+    int ret = 0;
 
-    f->nb_src += ret >= 0;
+    for (int i = 0; i < f->nb_src; i++)
+        if (!strcmp(lv_source_path(f->src[i]), path))
+            return *src = f->src[i], 0;
+    if ((ret = lv_source_open(&f->src[f->nb_src], path, msg)) >= 0)
+        *src = f->src[f->nb_src++];
     return ret;
+}
+
+static int is_spm(const char *name)
+{
+    size_t n = strlen(name), k = strlen("spiece_model");
+
+    return n >= k && !strcmp(name + n - k, "spiece_model") && (n == k || name[n - k - 1] == '.');
+}
+
+const LvFileTensor *lv_files_spm_of(const LvSource *src)
+{
+    for (int i = 0; i < lv_source_count(src); i++)
+        if (is_spm(lv_source_at(src, i)->name))
+            return lv_source_at(src, i);
+    return NULL;
+}
+
+void lv_files_skip_others(LvWeights *w, const LvPart *part)
+{
+    for (int i = 0; i < lv_source_count(part->src); i++) {
+        const char *name = lv_source_at(part->src, i)->name;
+        if (!lv_part_owns(part, name) || is_spm(name))
+            lv_weights_skip_at(w, i);
+    }
 }
 
 /* Bundles */
@@ -144,16 +174,18 @@ static int path_of(char *path, const Manifest *m, const char *key, const json_t 
 
 static int open_part(const Manifest *m, const char *key, LvPart *part)
 {
-    LvFiles *f = m->f;
     char path[PATH_SIZE];
-    int ret = path_of(path, m, key, json_object_get(m->root, key)), fits;
+    int ret = path_of(path, m, key, json_object_get(m->root, key));
+    LvSource *src;
 
-    if (ret < 0 || (ret = open_source(f, path, m->msg)) < 0)
+    if (ret < 0 || (ret = open_source(m->f, path, &src, m->msg)) < 0 ||
+        (ret = lv_part_check(src, m->msg)) < 0)
         return ret;
-    *part = lv_part_find(f->src[f->nb_src - 1]);
-    fits  = part->kind == LV_PART_TAE ? !strcmp(key, "vae")
-                                      : !strcmp(key, lv_part_name(part->kind));
-    return fits ? 0 : lv_fail(m->msg, LV_ERR_MODEL, "%s: holds no %s network that is known",
+    *part = lv_part_find_kind(src, !strcmp(key, "dit") ? LV_PART_DIT
+                                 : !strcmp(key, "text") ? LV_PART_TEXT : LV_PART_WAN_VAE);
+    if (!part->kind && !strcmp(key, "vae"))
+        *part = lv_part_find_kind(src, LV_PART_TAE);
+    return part->kind ? 0 : lv_fail(m->msg, LV_ERR_MODEL, "%s: holds no %s network that is known",
                               path, key);
 }
 
@@ -196,7 +228,7 @@ static int open_tokenizer(const Manifest *m)
         f->spm_type = LV_U8;
         return 0;
     }
-    take_spm(f, lv_source_find(f->text.src, "spiece_model"));
+    take_spm(f, lv_files_spm_of(f->text.src));
     if (!f->spm && lv_source_gguf(f->text.src)) {
         f->spm_made = lv_files_spm_of_gguf(lv_source_gguf(f->text.src), &f->spm_size);
         f->spm      = f->spm_made;
@@ -238,6 +270,27 @@ static int open_loras(const Manifest *m, const LvLoraFile *more, int nb_more)
     free(path);
     free(all);
     return ret;
+}
+
+/* Tensors of a file that no part of the model has, told once. */
+static void tell_others(const LvFiles *f, const LvSource *src, const LvMsg *msg)
+{
+    const LvPart *parts[] = { &f->dit, &f->text, &f->vae };
+    const char *first = NULL;
+    int nb = 0;
+
+    for (int i = 0; i < lv_source_count(src); i++) {
+        const LvFileTensor *t = lv_source_at(src, i);
+        const char *name = t->name;
+        int used = is_spm(name) || !t->numel || lv_stored_is_marker(t);
+        for (int k = 0; k < LV_COUNT(parts); k++)
+            used |= parts[k]->src == src && lv_part_owns(parts[k], name);
+        first = used || nb ? first : name;
+        nb   += !used;
+    }
+    if (nb)
+        lv_msg(msg, LV_MSG_WARNING, "%s: skipped: %d tensors that no part of this model uses, "
+               "the first is %s", lv_source_path(src), nb, first);
 }
 
 static int read_latents(const Manifest *m)
@@ -305,6 +358,8 @@ static int open_manifest(const Manifest *m, const LvLoraFile *loras, int nb_lora
         (ret = open_tokenizer(m)) < 0 || (ret = read_sizes(m)) < 0 ||
         (ret = read_latents(m)) < 0)
         return ret;
+    for (int i = 0; i < f->nb_src; i++)
+        tell_others(f, f->src[i], m->msg);
     return open_loras(m, loras, nb_loras);
 }
 
@@ -331,6 +386,9 @@ static int read_manifest(LvFiles *f, const LvLoraFile *loras, int nb_loras,
                       lv_text_show(shown, error.text, strlen(error.text)));
     else if (!json_is_object(root))
         ret = lv_fail(msg, LV_ERR_MODEL, "%s: no object", f->path);
+    else if (json_object_get(root, "weight_map"))
+        ret = lv_fail(msg, LV_ERR_MODEL, "%s: an index of shards, not a model: a manifest "
+                      "names it (linvideo setup writes one)", f->path);
     m.root = root;
     if (ret >= 0)
         ret = open_manifest(&m, loras, nb_loras);
@@ -339,18 +397,42 @@ static int read_manifest(LvFiles *f, const LvLoraFile *loras, int nb_loras,
     return ret;
 }
 
+static int holds_text(const LvMap *map, const char *text)
+{
+    size_t n = strlen(text);
+
+    for (size_t i = 0; i + n <= map->size; i++)
+        if (map->data[i] == (uint8_t)text[0] && !memcmp(map->data + i, text, n))
+            return 1;
+    return 0;
+}
+
+/* JSON that is no index of shards. */
+int lv_files_is_manifest(const char *path)
+{
+    LvMap map;
+    int is;
+
+    if (lv_map_open(&map, path, NULL) < 0)
+        return 0;
+    is = lv_source_form(&map) == LV_SOURCE_JSON && !holds_text(&map, "\"weight_map\"");
+    lv_map_close(&map);
+    return is;
+}
+
 int lv_files_open(LvFiles *f, const char *path, const LvLoraFile *loras, int nb_loras,
                   const LvMsg *msg)
 {
+    LvSource *src;
     size_t n = strlen(path);
     int ret;
 
     *f = (LvFiles) { .path = strdup(path) };
     if (!f->path)
         return lv_fail(msg, LV_ERR(ENOMEM), "%s: out of memory", path);
-    if (n > 5 && !strcmp(path + n - 5, ".json"))
+    if ((n > 5 && !strcmp(path + n - 5, ".json")) || lv_files_is_manifest(path))
         ret = read_manifest(f, loras, nb_loras, msg);
-    else if ((ret = open_source(f, path, msg)) >= 0)
+    else if ((ret = open_source(f, path, &src, msg)) >= 0)
         ret = open_bundle(f, loras, nb_loras, msg);
     if (ret < 0)
         lv_files_close(f);

@@ -6,7 +6,7 @@
  *
  * A manifest is JSON; names of files are relative to its folder:
  *   "dit", "text", "vae"   files of the networks, in any layout (safetensors, the index
- *                          of shards, GGUF)
+ *                          of shards, GGUF); one file may hold several of them
  *   "tokenizer"            a sentencepiece model; not needed where "text" holds one
  *   "loras"                [{"file": NAME, "weight": 1}, ...]
  *   "preset"               name of a preset (see presets.h): sampler, steps, shift,
@@ -46,13 +46,22 @@ typedef struct LvFiles {
 } LvFiles;
 
 /**
- * Open a bundle or, when path ends in ".json", a manifest.
+ * Open a bundle or a manifest. A warning tells of tensors that no part of a manifest uses.
  *
  * @param loras more of them than the manifest names
  * @return 0; as lv_source_open(), lv_config_read(), lv_part_dit() and others
  */
 int lv_files_open(LvFiles *f, const char *path, const LvLoraFile *loras, int nb_loras,
                   const LvMsg *msg);
+
+/** Mark the tensors of part's file that are of other networks as not wanted. */
+void lv_files_skip_others(LvWeights *w, const LvPart *part);
+
+/** The tensor that holds a file's tokenizer, "spiece_model" under any prefix, or NULL. */
+const LvFileTensor *lv_files_spm_of(const LvSource *src);
+
+/** Whether a file is a manifest, by what it holds. */
+int lv_files_is_manifest(const char *path);
 
 /** Close all; a zeroed one is fine. */
 void lv_files_close(LvFiles *f);

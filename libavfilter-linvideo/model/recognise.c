@@ -22,7 +22,7 @@ static const struct {
 } signs[] = {
     { "text_embedding.0.weight", 0, LV_PART_DIT, LV_LAYOUT_ORIGINAL },
     { "condition_embedder.text_embedder.linear_1.weight", 0, LV_PART_DIT, LV_LAYOUT_HF },
-    { "token_embedding.weight", 0, LV_PART_TEXT, LV_LAYOUT_ORIGINAL },
+    { "blocks.0.pos_embedding.embedding.weight", 0, LV_PART_TEXT, LV_LAYOUT_ORIGINAL },
     { "shared.weight", 0, LV_PART_TEXT, LV_LAYOUT_HF },
     { "encoder.embed_tokens.weight", 0, LV_PART_TEXT, LV_LAYOUT_HF },
     { "token_embd.weight", 0, LV_PART_TEXT, LV_LAYOUT_LLAMA },
@@ -32,6 +32,10 @@ static const struct {
     { ".lora_down.weight", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
     { ".lora_A.weight", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
     { ".lora_A.default.weight", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
+    { ".lora.down.weight", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
+    { ".hada_w1_a", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
+    { ".lokr_w1", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
+    { ".lokr_w1_a", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
 };
 
 /* Whether t's name is a prefix and then the sign; its length in *prefix. */
@@ -47,7 +51,8 @@ static int has_sign(const LvFileTensor *t, int sign, size_t *prefix)
            (*prefix < LV_PREFIX_SIZE && (!*prefix || t->name[*prefix - 1] == '.'));
 }
 
-LvPart lv_part_find(const LvSource *src)
+/* The part of a kind (LV_PART_NONE: of any), without what is within it. */
+static LvPart find_sign(const LvSource *src, int kind)
 {
     LvPart part = { .src = src };
     size_t n;
@@ -56,7 +61,7 @@ LvPart lv_part_find(const LvSource *src)
         for (int i = 0; i < lv_source_count(src); i++) {
             const LvFileTensor *t = lv_source_at(src, i);
 
-            if (!has_sign(t, k, &n))
+            if ((kind && signs[k].kind != kind) || !has_sign(t, k, &n))
                 continue;
             part.kind   = signs[k].kind;
             part.layout = signs[k].layout;
@@ -65,6 +70,109 @@ LvPart lv_part_find(const LvSource *src)
             return part;
         }
     return part;
+}
+
+static void find_within(LvPart *part)
+{
+    static const int kinds[] = { LV_PART_DIT, LV_PART_TEXT, LV_PART_WAN_VAE, LV_PART_TAE };
+    size_t n = strlen(part->prefix);
+    int nb = 0;
+
+    for (int i = 0; i < LV_COUNT(kinds) && part->kind && part->kind != LV_PART_LORA; i++) {
+        LvPart other = { 0 };
+
+        if (kinds[i] != part->kind)
+            other = find_sign(part->src, kinds[i]);
+        if (other.kind && strlen(other.prefix) > n && !strncmp(other.prefix, part->prefix, n))
+            memcpy(part->within[nb++], other.prefix, LV_PREFIX_SIZE);
+    }
+}
+
+LvPart lv_part_find_kind(const LvSource *src, int kind)
+{
+    LvPart part = find_sign(src, kind);
+
+    find_within(&part);
+    return part;
+}
+
+LvPart lv_part_find(const LvSource *src)
+{
+    return lv_part_find_kind(src, LV_PART_NONE);
+}
+
+int lv_part_owns(const LvPart *p, const char *name)
+{
+    if (strncmp(name, p->prefix, strlen(p->prefix)))
+        return 0;
+    for (int i = 0; i < LV_COUNT(p->within); i++)
+        if (p->within[i][0] && !strncmp(name, p->within[i], strlen(p->within[i])))
+            return 0;
+    return 1;
+}
+
+/* What is refused */
+
+/* Ends of tensors' names that tell of ways to quantise, the most telling first. */
+static const struct {
+    const char *end, *what;
+} foreign[] = {
+    { ".weight._data", "quanto" },
+    { ".bitsandbytes__nf4", "bitsandbytes (NF4)" },
+    { ".bitsandbytes__fp4", "bitsandbytes (FP4)" },
+    { ".weight.absmax", "bitsandbytes (4 bits)" },
+    { ".weight.quant_map", "bitsandbytes (4 bits)" },
+    { ".SCB", "bitsandbytes (8 bits)" },
+    { ".smooth_factor", "SVDQuant" }, { ".smooth", "SVDQuant" },
+    { ".wscales", "SVDQuant" },
+    { ".g_idx", "GPTQ" }, { ".qzeros", "AWQ or GPTQ" },
+    { ".qweight", "AWQ, GPTQ or SVDQuant" },
+    { ".W_q", "HQQ" },
+    { ".weight_packed", "compressed-tensors" },
+};
+
+static int refuse_foreign(const LvSource *src, const LvMsg *msg)
+{
+    for (int k = 0; k < LV_COUNT(foreign); k++)
+        for (int i = 0; i < lv_source_count(src); i++) {
+            const char *name = lv_source_at(src, i)->name;
+            size_t n = strlen(name), end = strlen(foreign[k].end);
+
+            if (n > end && !strcmp(name + n - end, foreign[k].end))
+                return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: %s: quantised by %s, which is not "
+                               "supported; use a BF16, FP8 or GGUF file of the model",
+                               lv_source_path(src), name, foreign[k].what);
+        }
+    return 0;
+}
+
+/* The prefix of another network that has sign k; NULL when there is none. */
+static const LvFileTensor *second_of(const LvPart *part, int k)
+{
+    size_t n;
+
+    for (int i = 0; i < lv_source_count(part->src); i++) {
+        const LvFileTensor *t = lv_source_at(part->src, i);
+        if (has_sign(t, k, &n) && (n != strlen(part->prefix) ||
+                                   strncmp(t->name, part->prefix, n)))
+            return t;
+    }
+    return NULL;
+}
+
+int lv_part_check(const LvSource *src, const LvMsg *msg)
+{
+    int ret = refuse_foreign(src, msg);
+
+    for (int k = 0; k < LV_COUNT(signs) && ret >= 0; k++) {
+        const LvPart part     = find_sign(src, signs[k].kind);
+        const LvFileTensor *t = part.kind == LV_PART_LORA ? NULL : second_of(&part, k);
+        if (part.kind && t)
+            return lv_fail(msg, LV_ERR_MODEL, "%s: holds two networks of one kind (%s): one has "
+                           "the prefix \"%s\", the other %s; take them apart",
+                           lv_source_path(src), lv_part_name(part.kind), part.prefix, t->name);
+    }
+    return ret;
 }
 
 const char *lv_part_name(int kind)
@@ -133,7 +241,7 @@ static int count_layers(const LvPart *p, const char *begin)
 
     for (int c = 0; c < lv_source_count(p->src); c++) {
         const char *name = lv_source_at(p->src, c)->name;
-        if (!strncmp(name, p->prefix, n) && !strncmp(name + n, begin, k) &&
+        if (lv_part_owns(p, name) && !strncmp(name + n, begin, k) &&
             sscanf(name + n + k, "%6d.", &i) == 1 && i >= 0)
             layers = LV_MAX(layers, i + 1);
     }
@@ -179,7 +287,7 @@ static int refuse_others(const LvPart *p, const LvMsg *msg)
     for (int i = 0; i < lv_source_count(p->src); i++)
         for (int k = 0; k < LV_COUNT(others); k++) {
             const char *name = lv_source_at(p->src, i)->name;
-            if (strstr(name, others[k][0]))
+            if (lv_part_owns(p, name) && strstr(name, others[k][0]))
                 return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: %s: this is a model for %s, "
                                "only Wan2.1's text to video is known",
                                lv_source_path(p->src), name, others[k][1]);

@@ -27,10 +27,26 @@ typedef struct LvPart {
     int kind;                    ///< LvPartKind
     int layout;                  ///< LvLayout
     char prefix[LV_PREFIX_SIZE]; ///< of its tensors' names
+    char within[3][LV_PREFIX_SIZE]; ///< of other networks' that begin with it; ""
 } LvPart;
 
-/** Find the network in a source; kind is LV_PART_NONE when there is none. */
+/** Find the network in a source, the first by kind where there are several; kind is
+ *  LV_PART_NONE when there is none. */
 LvPart lv_part_find(const LvSource *src);
+
+/** Find the network of a kind: a file may hold several, told apart by prefixes. */
+LvPart lv_part_find_kind(const LvSource *src, int kind);
+
+/** Whether a tensor of this name is the part's, not of another network beside it. */
+int lv_part_owns(const LvPart *part, const char *name);
+
+/**
+ * Check that a source is not quantised in a way that is not known (quanto, bitsandbytes,
+ * SVDQuant, AWQ...), and holds no second network of a kind.
+ *
+ * @return 0; LV_ERR_UNSUPPORTED or LV_ERR_MODEL after a message that names it
+ */
+int lv_part_check(const LvSource *src, const LvMsg *msg);
 
 /** Name of a kind: "dit", "text", "vae", "tae", "lora". */
 const char *lv_part_name(int kind);

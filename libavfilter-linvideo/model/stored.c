@@ -15,7 +15,8 @@
 #define META_KEY "_quantization_metadata"
 #define MARKER   "scaled_fp8"
 
-enum { NAME_SIZE = LV_PARAM_NAME, TURBO_BLOCK = 128 };
+enum { NAME_SIZE = LV_PARAM_NAME, TURBO_BLOCK = 128, JSON_MAX = 2 << 20,
+       NOTE_MAX = 4096 };
 
 /* Formats that a file may name. */
 static const char *const formats[] = { "float8_e4m3fn", "float8_e5m2", "int8",
@@ -64,9 +65,10 @@ static int check_format(LvWeights *w, const char *name, const json_t *layer)
 
 static int check_note(LvWeights *w, const char *name, const LvFileTensor *note)
 {
+    int fits = note->dtype == LV_U8 && note->size <= NOTE_MAX;
     json_error_t error;
-    json_t *root = note->dtype != LV_U8 ? NULL : json_loadb(note->data, note->size,
-                                                           JSON_REJECT_DUPLICATES, &error);
+    json_t *root = fits ? json_loadb(note->data, note->size, JSON_REJECT_DUPLICATES, &error)
+                        : NULL;
     int ret = root ? check_format(w, name, root)
                    : fail(w, note->name, "is no JSON that tells a format");
 
@@ -77,7 +79,8 @@ static int check_note(LvWeights *w, const char *name, const LvFileTensor *note)
 static int check_metadata(LvWeights *w, const char *text)
 {
     json_error_t error;
-    json_t *root   = json_loads(text, JSON_REJECT_DUPLICATES, &error), *layer;
+    json_t *root   = strlen(text) > JSON_MAX ? NULL
+                   : json_loads(text, JSON_REJECT_DUPLICATES, &error), *layer;
     json_t *layers = json_object_get(root, "layers");
     const char *name;
     int ret = !root ? fail(w, META_KEY, "is no JSON")
@@ -91,6 +94,11 @@ static int check_metadata(LvWeights *w, const char *text)
     return ret;
 }
 
+int lv_stored_is_marker(const LvFileTensor *t)
+{
+    return ends_with(t->name, MARKER) && t->numel <= 2;
+}
+
 int lv_stored_check_file(LvWeights *w)
 {
     const LvSource *src = lv_weights_file(w);
@@ -98,7 +106,7 @@ int lv_stored_check_file(LvWeights *w)
 
     for (int i = 0; i < lv_source_count(src); i++) {
         const LvFileTensor *t = lv_source_at(src, i);
-        if (ends_with(t->name, MARKER) && t->numel <= 2)
+        if (lv_stored_is_marker(t))
             lv_weights_take(w, t->name);
     }
     return text ? check_metadata(w, text) : 0;

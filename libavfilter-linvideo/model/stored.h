@@ -37,6 +37,9 @@ typedef struct LvStored {
  */
 int lv_stored_find(LvStored *s, LvWeights *w, const char *name);
 
+/** Whether a tensor only says that its file is one with scales. */
+int lv_stored_is_marker(const LvFileTensor *t);
+
 /** Whether elements of t's type can be read as numbers of a network. */
 int lv_stored_has_type(const LvFileTensor *t);
 

@@ -698,6 +698,11 @@ void lv_weights_skip(LvWeights *w, const char *prefix)
             w->used[i] = SKIPPED;
 }
 
+void lv_weights_skip_at(LvWeights *w, int i)
+{
+    w->used[i] = SKIPPED;
+}
+
 /* Row i of a stored table. */
 static int read_row(LvWeights *w, const LvStored *t, int32_t i, float *dst)
 {
@@ -766,7 +771,8 @@ int lv_weights_finish(const LvWeights *w)
     int nb = 0;
 
     for (int i = 0; i < count_of(w); i++) {
-        if (w->used[i])
+        /* A tensor of no elements says nothing. */
+        if (w->used[i] || !lv_source_at(w->from.src, i)->numel)
             continue;
         first = nb++ ? first : lv_source_at(w->from.src, i)->name;
     }

@@ -140,6 +140,9 @@ void lv_row_name(char *name, const char *prefix, const LvWeightRow *row, int lay
 /** Note that tensors whose names begin with prefix are not wanted. */
 void lv_weights_skip(LvWeights *w, const char *prefix);
 
+/** The same of tensor i of the file. */
+void lv_weights_skip_at(LvWeights *w, int i);
+
 /** Tensor by its whole name, marked as used; NULL when absent. */
 const LvFileTensor *lv_weights_take(LvWeights *w, const char *name);
 

@@ -53,7 +53,7 @@ static size_t encoder_bytes(const LvSession *s)
 
     for (int i = 0; i < lv_source_count(part->src); i++) {
         const LvFileTensor *t = lv_source_at(part->src, i);
-        if (!strncmp(t->name, part->prefix, strlen(part->prefix)))
+        if (lv_part_owns(part, t->name))
             bytes += t->size;
     }
     return bytes;
@@ -72,7 +72,7 @@ static Hash key_of(const LvSession *s, const int32_t *ids, int nb)
 
     for (int i = 0; i < lv_source_count(part->src); i++) {
         const LvFileTensor *t = lv_source_at(part->src, i);
-        if (!strncmp(t->name, part->prefix, strlen(part->prefix)))
+        if (lv_part_owns(part, t->name))
             mix_tensor(&h, t);
     }
     mix(&h, &s->dtype, sizeof(s->dtype));

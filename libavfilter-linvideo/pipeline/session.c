@@ -57,15 +57,19 @@ static LvWeightsFrom from_part(const LvSession *s, const LvPart *part, int descr
                              .described = described };
 }
 
-/* In a bundle all parts are in one file: those of the others are not wanted. */
+/* Where a file holds several parts, those of the others are not wanted. */
 static void skip_others(LvSession *s, LvWeights *w, const LvPart *part)
 {
     const LvPart *parts[] = { &s->files.dit, &s->files.text, &s->files.vae };
 
-    for (int i = 0; i < LV_COUNT(parts) && s->files.bundle; i++)
+    if (!s->files.bundle) {
+        lv_files_skip_others(w, part);
+        return;
+    }
+    for (int i = 0; i < LV_COUNT(parts); i++)
         if (parts[i] != part)
             lv_weights_skip(w, parts[i]->prefix);
-    lv_weights_skip(w, s->files.bundle ? "tokenizer." : "spiece_model");
+    lv_weights_skip(w, "tokenizer.");
 }
 
 int lv_text_weights(LvSession *s, int described, LvWeights **w)

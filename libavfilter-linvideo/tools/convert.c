@@ -207,7 +207,7 @@ static int add_tae(Convert *c, LvWeights *w, const LvPart *part, const char *pre
         const LvFileTensor *t = lv_source_at(part->src, i);
         LvParam p = { .rank = t->rank, .numel = t->numel,
                       .flags = t->rank > 1 ? LV_W_MATRIX : 0 }, to;
-        if (strncmp(t->name, part->prefix, n) || t->rank > LV_MAX_RANK)
+        if (!lv_part_owns(part, t->name) || t->rank > LV_MAX_RANK)
             continue;
         snprintf(p.name, sizeof(p.name), "%s", t->name);
         memcpy(p.dim, t->dim, (size_t)t->rank * sizeof(*p.dim));
@@ -254,7 +254,8 @@ static int add_part(Convert *c, const LvPart *part, const char *prefix)
     for (int i = 0; i < LV_COUNT(others) && c->files.bundle; i++)
         if (strcmp(others[i], part->prefix))
             lv_weights_skip(w, others[i]);
-    lv_weights_skip(w, "spiece_model");
+    if (!c->files.bundle)
+        lv_files_skip_others(w, part);
     lv_weights_skip(w, "encoder.embed_tokens.weight");
     return lv_weights_finish(w);
 }
@@ -479,7 +480,7 @@ static void warn_of_name(const Convert *c)
 /* The tokenizer that belongs to a text encoder: of a file that was named, or its own. */
 static int find_tokenizer(Convert *c, const LvSource *src)
 {
-    const LvFileTensor *own = lv_source_find(src, "spiece_model");
+    const LvFileTensor *own = lv_files_spm_of(src);
     int ret;
 
     if (c->tokenizer) {
@@ -578,9 +579,8 @@ static int open_model(Convert *c)
 /* Whether IN is a bundle or a manifest. */
 static int is_model(const char *path)
 {
-    size_t n = strlen(path);
     LvSource *src = NULL;
-    int is = n > 5 && !strcmp(path + n - 5, ".json") && !strstr(path, ".index.json");
+    int is = lv_files_is_manifest(path);
 
     if (!is && lv_source_open(&src, path, NULL) >= 0)
         is = lv_source_meta(src, LV_CONFIG_KEY) != NULL;

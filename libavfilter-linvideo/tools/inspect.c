@@ -127,17 +127,10 @@ static int plan(Report *r)
     return opened ? 0 : ret;
 }
 
-static int is_json(const char *path)
-{
-    size_t n = strlen(path);
-
-    return n > 5 && !strcmp(path + n - 5, ".json") && !strstr(path, ".index.json");
-}
-
 /* A file that is no bundle is one network. */
 static int open_file(Report *r)
 {
-    int ret = is_json(r->path) ? 0 : lv_source_open(&r->single, r->path, &r->msg);
+    int ret = lv_files_is_manifest(r->path) ? 0 : lv_source_open(&r->single, r->path, &r->msg);
 
     if (ret < 0 || (r->single && !lv_source_meta(r->single, LV_CONFIG_KEY) &&
                     lv_part_find(r->single).kind != LV_PART_NONE))

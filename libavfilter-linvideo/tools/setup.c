@@ -13,6 +13,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -30,11 +31,12 @@ enum { FILES_MAX = 10000, PATH_SIZE = 4096, DEPTH_MAX = 8, LORAS_MAX = 16 };
 enum Kind { KIND_NONE = LV_PART_NONE, KIND_DIT = LV_PART_DIT, KIND_TEXT = LV_PART_TEXT,
             KIND_WAN_VAE = LV_PART_WAN_VAE, KIND_TAE = LV_PART_TAE,
             KIND_LORA = LV_PART_LORA, KIND_TOKENIZER = LV_PART_NB, KIND_PICKLE,
-            KIND_SHARD, KIND_BROKEN };
+            KIND_SHARD, KIND_BROKEN, KIND_OTHER };
 
 typedef struct Found {
     char *path;      ///< within the folder
-    int kind;        ///< Kind
+    int kind;        ///< Kind; the first of several networks
+    unsigned parts;  ///< a bit for the Kind of each network in it
     double bytes;
     int has_spm;     ///< a text encoder with its tokenizer
     LvHint hint;     ///< DIT, LORA
@@ -72,11 +74,20 @@ static void catch_line(void *opaque, int level, const char *line)
 
 /* Looking */
 
+/* Case does not matter in names of files. */
 static int ends_with(const char *name, const char *end)
 {
     size_t n = strlen(name), k = strlen(end);
 
-    return n >= k && !strcmp(name + n - k, end);
+    return n >= k && !strcasecmp(name + n - k, end);
+}
+
+static int ends_with_any(const char *name, const char *const *ends)
+{
+    for (; *ends; ends++)
+        if (ends_with(name, *ends))
+            return 1;
+    return 0;
 }
 
 /* "layers of dim" and how its matrices are stored. */
@@ -108,9 +119,17 @@ static void look_at_source(Setup *s, Found *f, const char *path)
         memcpy(f->why, s->why, sizeof(f->why));
         return;
     }
+    if (lv_part_check(src, &msg) < 0) {
+        f->kind = KIND_BROKEN;
+        memcpy(f->why, s->why, sizeof(f->why));
+        lv_source_close(&src);
+        return;
+    }
     part    = lv_part_find(src);
-    f->kind = part.kind;
-    f->has_spm = lv_source_find(src, "spiece_model") ||
+    f->kind = part.kind == LV_PART_NONE ? KIND_OTHER : part.kind;
+    for (int i = LV_PART_DIT; i < LV_PART_NB && f->kind == part.kind; i++)
+        f->parts |= lv_part_find_kind(src, i).kind == i ? 1u << i : 0;
+    f->has_spm = lv_files_spm_of(src) ||
                  (lv_source_gguf(src) &&
                   lv_gguf_value(lv_source_gguf(src), "tokenizer.ggml.tokens"));
     if (part.kind != LV_PART_NONE && part.kind != LV_PART_LORA)
@@ -135,16 +154,44 @@ static void look_at_tokenizer(Found *f, const char *path)
     lv_map_close(&map);
 }
 
+static enum LvSourceForm form_of(const char *path, int *is_pickle)
+{
+    enum LvSourceForm form = LV_SOURCE_UNKNOWN;
+    LvMap map;
+
+    *is_pickle = 0;
+    if (lv_map_open(&map, path, NULL) < 0)
+        return form;
+    form = lv_source_form(&map);
+    *is_pickle = form == LV_SOURCE_OTHER && map.size >= 4 &&
+                 (map.data[0] == 0x80 || !memcmp(map.data, "PK\3\4", 4));
+    lv_map_close(&map);
+    return form;
+}
+
+/* Contents decide; names only tell what should be one of weights, or a tokenizer. */
 static void look_at(Setup *s, Found *f, const char *path)
 {
-    const char *name = f->path;
+    static const char *const weights[] = { ".safetensors", ".sft", ".gguf", NULL };
+    static const char *const torch[] = { ".pth", ".pt", ".ckpt", ".bin", NULL };
+    static const char *const tokenizers[] = { ".model", ".spm", NULL };
+    int is_pickle, is_torch = ends_with_any(f->path, torch);
+    enum LvSourceForm form = form_of(path, &is_pickle);
+    int is_source = form == LV_SOURCE_GGUF || form == LV_SOURCE_SAFETENSORS;
 
-    if (ends_with(name, ".safetensors") || ends_with(name, ".gguf") ||
-        ends_with(name, ".index.json"))
+    if (is_source && !lv_source_first_part(path))
+        f->kind = KIND_SHARD;
+    else if (is_source || ends_with(f->path, ".index.json") ||
+             ends_with_any(f->path, weights))
         look_at_source(s, f, path);
-    else if (ends_with(name, ".model") || ends_with(name, ".spm"))
+    else if (is_torch && is_pickle)
+        f->kind = KIND_PICKLE;
+    else if (form == LV_SOURCE_OTHER && !is_pickle &&
+             (is_torch || ends_with_any(f->path, tokenizers)))
+        look_at_source(s, f, path);
+    else if (ends_with_any(f->path, tokenizers))
         look_at_tokenizer(f, path);
-    else if (ends_with(name, ".pth") || ends_with(name, ".pt") || ends_with(name, ".ckpt"))
+    else if (is_torch && !ends_with(f->path, ".bin"))
         f->kind = KIND_PICKLE;
 }
 
@@ -258,7 +305,7 @@ static void print_found(const Setup *s)
 {
     static const char *const names[] = { "", "network", "text encoder", "decoder",
                                          "tiny decoder", "LoRA", "tokenizer",
-                                         "PyTorch file", "", "not readable" };
+                                         "PyTorch file", "", "not readable", "other" };
     char bytes[32];
 
     for (int i = 0; i < s->nb; i++) {
@@ -270,6 +317,11 @@ static void print_found(const Setup *s)
                f->about[0] ? " (" : "", f->about, f->about[0] ? ")" : "");
         if (f->kind == KIND_BROKEN)
             printf("%25s %s\n", "", f->why);
+        if (f->kind == KIND_OTHER)
+            printf("%25s not used: it holds no network that is known\n", "");
+        for (int k = f->kind + 1; k < LV_PART_NB; k++)
+            if (f->parts & 1u << k)
+                printf("%-13s %10s  in the same file\n", names[k], "");
         if (f->kind == KIND_PICKLE)
             printf("%25s not read, as it may run code; safetensors and GGUF files are\n",
                    "");
@@ -302,18 +354,48 @@ static int is_usable(const Setup *s, const Found *f)
     return lv_hint_check(&f->hint, f->path, s->preset != NULL, &to_user) >= 0;
 }
 
-/* The only file of a kind that can be run; NULL after a message. */
-static const Found *pick(const Setup *s, int kind, const char *option, const char *what)
+static int holds(const Found *f, int kind)
 {
-    const Found *found = NULL, *other = NULL;
+    return f->kind == kind || (f->parts & 1u << kind) != 0;
+}
+
+/* Whether a file holds more than one network. */
+static int is_shared(const Found *f)
+{
+    return (f->parts & (f->parts - 1)) != 0;
+}
+
+/* How many files hold a kind, and the last of them; *other is one that can't be run. */
+static int count_usable(const Setup *s, int kind, int shared, const Found **found,
+                        const Found **other)
+{
     int nb = 0;
 
     for (int i = 0; i < s->nb; i++) {
         const Found *f = &s->file[i];
-        if (f->kind == kind && f->hint.use == LV_USE_NONE)
-            other = f;
-        nb   += f->kind == kind && f != other;
-        found = f->kind == kind && f != other ? f : found;
+        int fits = holds(f, kind) && is_shared(f) == shared, runs = f->hint.use != LV_USE_NONE;
+
+        *other = fits && !runs ? f : *other;
+        *found = fits && runs ? f : *found;
+        nb    += fits && runs;
+    }
+    return nb;
+}
+
+/* The only file of a kind that can be run, one of its own before one of several; NULL after
+ * a message. */
+static const Found *pick(const Setup *s, int kind, const char *option, const char *what)
+{
+    const Found *found = NULL, *other = NULL, *shared = NULL;
+    int nb = count_usable(s, kind, 0, &found, &other);
+    int nb_shared = count_usable(s, kind, 1, &shared, &other);
+
+    if (nb == 1 && nb_shared)
+        printf("%s: %s is taken, not the one in %s (--%s %s takes that)\n", what, found->path,
+               shared->path, option, shared->path);
+    if (!nb) {
+        nb    = nb_shared;
+        found = shared;
     }
     if (nb == 1)
         return found;
@@ -331,7 +413,7 @@ static int count(const Setup *s, int kind)
     int nb = 0;
 
     for (int i = 0; i < s->nb; i++)
-        nb += s->file[i].kind == kind;
+        nb += holds(&s->file[i], kind);
     return nb;
 }
 
@@ -452,7 +534,7 @@ static json_t *manifest(const Setup *s)
         json_object_set_new(root, "tokenizer", json_string(spm->path));
     if (json_array_size(loras))
         json_object_set(root, "loras", loras);
-    if (part[2]->kind == KIND_TAE)
+    if (holds(part[2], KIND_TAE) && !holds(part[2], KIND_WAN_VAE))
         json_object_set_new(root, "latents", json_string(latents_of(part[2])));
     json_decref(loras);
     return root;
