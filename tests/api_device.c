@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "backend/cuda/cuda.h"
 #include "tests/api_kit.h"
@@ -188,6 +190,40 @@ START_TEST(another_device)
 }
 END_TEST
 
+/* A child of fork() is told that it has no GPU, and can close the context; the parent
+ * goes on. */
+START_TEST(children)
+{
+    Watch w;
+    LinvideoParams p = kit_params(&w);
+    LinvideoContext *c;
+    Video v;
+    pid_t child;
+    int status;
+
+    if (!mine)
+        return;
+    p.device = getenv("LV_TEST_DEVICE");
+    p.frames = 2;
+    c = kit_open(&p);
+    v = kit_video(c, LINVIDEO_YUV420P);
+    ck_assert_int_eq(kit_next(&v, c), 0);
+    if (!(child = fork())) {
+        int ret = kit_next(&v, c);
+
+        alarm(60);
+        linvideo_close(&c);
+        _exit(ret == LINVIDEO_ERR_DEVICE && !c && w.lines[LINVIDEO_LOG_ERROR] == 1 &&
+              strstr(w.error, "a child of fork()") ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status) && !WEXITSTATUS(status));
+    ck_assert_int_eq(kit_next(&v, c), 0);
+    linvideo_close(&c);
+    kit_free(&v);
+}
+END_TEST
+
 void api_add_device(Suite *suite)
 {
     TCase *t = tcase_create("no device");
@@ -202,4 +238,5 @@ void api_add_device(Suite *suite)
     tcase_add_loop_test(t, same_frames, 0, LV_COUNT(shapes));
     tcase_add_test(t, stays_his);
     tcase_add_test(t, another_device);
+    tcase_add_test(t, children);
 }
