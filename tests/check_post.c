@@ -14,44 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/map.h"
 #include "base/philox.h"
-#include "model/umt5.h"
-#include "train/config.h"
-#include "train/distill.h"
-#include "train/init.h"
-#include "train/linearize.h"
+#include "tests/post_kit.h"
 #include "train/maps.h"
-#include "train/tokenizer.h"
-
-#ifndef REF_DIR
-#define REF_DIR "tests/ref"
-#endif
-
-static char last_line[2048];
-
-static void keep_line(void *opaque, int level, const char *line)
-{
-    (void)opaque, (void)level;
-    snprintf(last_line, sizeof(last_line), "%s", line);
-}
-
-static const LvMsg keep = { keep_line, NULL, LV_MSG_WARNING };
-
-#define SUCCEEDS(call)                                            \
-    do {                                                          \
-        int code = (call);                                        \
-        ck_assert_msg(code >= 0, "%d: %s", code, last_line);      \
-    } while (0)
-
-static LvDevice *open_device(void)
-{
-    const LvDeviceOptions o = { .threads = 1 };
-    LvDevice *dev;
-
-    SUCCEEDS(lv_device_open(&dev, getenv("LV_TEST_DEVICE"), &o, &keep));
-    return dev;
-}
 
 /* Linear attention: one sample, two heads */
 
@@ -105,8 +70,8 @@ static void linattn_free(Linattn *a)
 static void linattn_run(Linattn *a)
 {
     const int x[] = { a->tokens, DIM }, w[] = { HEADS, HEAD, WIDTH };
-    LvDevice *dev = open_device();
-    LvGraph *g    = lv_graph_new(&keep);
+    LvDevice *dev = post_open_device();
+    LvGraph *g    = lv_graph_new(&post_msg);
     LvTensor t[8], state, den;
     LvTensor *const list[] = { &t[0], &t[1], &t[2], &t[3], &t[4], &t[5], &state, &den };
     const float *const in[] = { a->q, a->k, a->v, a->wq, a->wk };
@@ -121,7 +86,7 @@ static void linattn_run(Linattn *a)
     lv_output(g, t[5], "o");
     lv_output(g, state, "state");
     lv_output(g, den, "den");
-    SUCCEEDS(lv_task_new(&task, &g, list, LV_COUNT(list), dev, &keep));
+    SUCCEEDS(lv_task_new(&task, &g, list, LV_COUNT(list), dev, &post_msg));
     for (int i = 0; i < 5; i++)
         SUCCEEDS(lv_task_put(&task, &t[i], in[i]));
     SUCCEEDS(lv_task_run(&task));
@@ -286,7 +251,7 @@ static LvGatesConfig gates_config(void)
     LvRecipe r;
     LvGatesConfig c;
 
-    SUCCEEDS(lv_recipe_read(&r, NULL, NULL, 0, &keep));
+    SUCCEEDS(lv_recipe_read(&r, NULL, NULL, 0, &post_msg));
     c = r.linearize.gates;
     lv_recipe_free(&r);
     return c;
@@ -488,250 +453,29 @@ START_TEST(toy)
 }
 END_TEST
 
-/* A tiny bundle of random weights, and what its post-training needs */
-
-static char folder[64];
-
-static const char *in_folder(const char *name)
-{
-    static char buf[8][256];
-    static int at;
-
-    at = (at + 1) % 8;
-    snprintf(buf[at], sizeof(buf[at]), "%s/%s", folder, name);
-    return buf[at];
-}
-
-/* All networks of a bundle, as init begins them; the head is not left at zero. */
-static void describe_bundle(const LvTrainConfig *cfg, LvWeights *w)
-{
-    LvUmt5 text = { 0 };
-    LvDit dit = { 0 };
-    LvTae tae = { 0 };
-
-    SUCCEEDS(lv_umt5_bind(&text, &cfg->model.text, w, "text."));
-    SUCCEEDS(lv_dit_bind(&dit, &cfg->model.dit, w, "dit."));
-    SUCCEEDS(lv_tae_design(&tae, &cfg->model.vae, &cfg->design, 1, w, "vae.encoder."));
-    SUCCEEDS(lv_tae_design(&tae, &cfg->model.vae, &cfg->design, 0, w, "vae.decoder."));
-    lv_umt5_free(&text);
-    lv_dit_free(&dit);
-}
-
-static void write_bundle(const LvTrainConfig *cfg, LvDevice *dev, const char *path)
-{
-    LvFileTensor *list;
-    LvWeights *w;
-    LvParams *p;
-    float *values;
-    LvMap spm;
-    const char *meta[] = { LV_CONFIG_KEY, cfg->text, NULL };
-    int nb = 0;
-
-    SUCCEEDS(lv_tokenizer_train(in_folder("spm"), cfg->model.text.vocab, 1, 2000, &keep));
-    SUCCEEDS(lv_map_open(&spm, in_folder("spm"), &keep));
-    SUCCEEDS(lv_params_new(&p, 0, dev, &keep));
-    SUCCEEDS(lv_weights_new_params(&w, p, NULL, dev, &keep));
-    describe_bundle(cfg, w);
-    values = malloc(p->size * sizeof(*values));
-    list   = calloc((size_t)p->nb + 1, sizeof(*list));
-    SUCCEEDS(lv_init_params(p, values, 5, &keep));
-    for (int i = 0; i < p->nb; i++) {
-        const LvParam *t = &p->list[i];
-        if (!strcmp(t->name, "dit.head.head.weight")) {
-            lv_philox_normal(values + t->at, t->numel, 5, 99);
-            for (size_t k = 0; k < t->numel; k++)
-                values[t->at + k] *= 0.15f;
-        }
-        list[nb] = (LvFileTensor) { .name = t->name, .dtype = LV_F32, .rank = t->rank,
-                                    .numel = t->numel, .data = values + t->at,
-                                    .size = t->numel * sizeof(float) };
-        memcpy(list[nb++].dim, t->dim, sizeof(t->dim));
-    }
-    list[nb++] = (LvFileTensor) { .name = "tokenizer.spm", .dtype = LV_U8, .rank = 1,
-                                  .numel = spm.size, .dim = { (int64_t)spm.size },
-                                  .data = spm.data, .size = spm.size };
-    SUCCEEDS(lv_safetensors_write(path, list, nb, meta, &keep));
-    free(list);
-    free(values);
-    lv_weights_free(&w);
-    lv_params_free(&p);
-    lv_map_close(&spm);
-}
-
-/* What a test works on. */
-typedef struct Job {
-    LvDevice *dev;
-    LvDtype dtype;
-    LvRecipe recipe;
-    LvBundle *teacher;
-    LvTrajectories t;
-    LvLinearizeFiles files;
-    LvLinearize *l;
-    LvDistill *d;
-} Job;
-
-static const char *const usual[] = {
-    "trajectories.prompts=6", "trajectories.clips=6", "trajectories.batch=4",
-    "trajectories.velocities=1", "linearize.layers=1", "linearize.steps=8",
-    "linearize.batch=8", "linearize.micro=4", "linearize.r0=0.9", "linearize.lr=1e-3",
-    "linearize.r_lr=0.05", "maps.batch=4", "distill.steps=6", "distill.batch=4",
-    "distill.micro=2", "distill.ema_from=1", "fake.ratio=2", "fake.lr=1e-3",
-};
-
-static void make_folder(void)
-{
-    LvTrainConfig cfg;
-    LvDevice *dev;
-
-    strcpy(folder, "/tmp/linvideo-post-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    dev = open_device();
-    SUCCEEDS(lv_train_config_read(&cfg, REF_DIR "/tiny.json", &keep));
-    write_bundle(&cfg, dev, in_folder("bundle"));
-    lv_train_config_free(&cfg);
-    lv_device_close(&dev);
-}
-
-static void remove_folder(void)
-{
-    char command[128];
-
-    snprintf(command, sizeof(command), "rm -r %s", folder);
-    ck_assert_int_eq(system(command), 0);
-}
-
-/* more: changes of the recipe, ended by NULL. */
-static void begin(Job *j, const char *const *more)
-{
-    const char *changes[LV_COUNT(usual) + 16];
-    LvPrompts p;
-    int nb = LV_COUNT(usual);
-
-    memset(j, 0, sizeof(*j));
-    memcpy(changes, usual, sizeof(usual));
-    for (; more && *more; more++)
-        changes[nb++] = *more;
-    j->dev   = open_device();
-    j->dtype = LV_F32;
-    SUCCEEDS(lv_recipe_read(&j->recipe, NULL, changes, nb, &keep));
-    SUCCEEDS(lv_bundle_open(&j->teacher, in_folder("bundle"), j->dev, &keep));
-    SUCCEEDS(lv_prompts_draw(&p, j->recipe.trajectories.prompts, 1, j->teacher));
-    SUCCEEDS(lv_trajectories_make(j->teacher, &j->recipe.trajectories, &p, 1, LV_F32,
-                                  in_folder("trajectories"), NULL, NULL));
-    SUCCEEDS(lv_trajectories_open(&j->t, j->teacher, in_folder("trajectories")));
-    lv_prompts_free(&p);
-    j->files = (LvLinearizeFiles) { .recipe = &j->recipe, .teacher = j->teacher,
-                                    .t = &j->t };
-}
-
-static void end(Job *j)
-{
-    lv_linearize_close(&j->l);
-    lv_distill_close(&j->d);
-    lv_trajectories_close(&j->t);
-    lv_bundle_close(&j->teacher);
-    lv_recipe_free(&j->recipe);
-    lv_device_close(&j->dev);
-}
-
-static void open_linearize(Job *j, const char *run, int create)
-{
-    j->files.run = in_folder(run);
-    if (create)
-        SUCCEEDS(lv_linearize_create(&j->files));
-    SUCCEEDS(lv_linearize_open(&j->l, &j->files, 0, j->dtype, 1));
-}
-
-/* Networks side by side: student and teacher at stored states */
-
-static float *velocity(Job *j, const LvDit *net, const float *x, const float *t,
-                       const float *text)
-{
-    LvNets n = j->l->nets;
-    size_t numel = (size_t)n.batch * j->t.numel;
-    int width    = n.size[2], rows = n.batch * LV_COEFS;
-    float *coef  = malloc((size_t)(rows * width) * sizeof(float));
-    float *u     = malloc(numel * sizeof(*u)), *port[LV_PORT_NB] = { NULL };
-    LvLearn move;
-
-    for (int i = 0; i < rows * width; i++)
-        coef[i] = 1;
-    n.student = net;
-    port[LV_PORT_X]    = (float *)x;
-    port[LV_PORT_T]    = (float *)t;
-    port[LV_PORT_TEXT] = (float *)text;
-    port[LV_PORT_COEF] = coef;
-    SUCCEEDS(lv_learn_move(&move, &n, 0, j->l->x));
-    SUCCEEDS(lv_learn_run(&move, port, LV_PORT_NB));
-    SUCCEEDS(lv_learn_states(&move, u));
-    for (size_t i = 0; i < numel; i++)
-        u[i] -= x[i];
-    lv_learn_free(&move);
-    free(coef);
-    return u;
-}
-
-/* The first micro-batch of step 0, at freely chosen objective. */
-static float *make_batch(Job *j, int objective, LvBatch *b)
-{
-    LvStates *s = &j->l->states;
-    int micro   = j->l->cfg->micro;
-    float *data;
-
-    s->objective = objective;
-    data = calloc(lv_states_lay_out(s, micro, NULL, b), sizeof(*data));
-    lv_states_lay_out(s, micro, data, b);
-    for (int i = 0; i < micro; i++)
-        lv_states_make(s, b, i, 0, i);
-    return data;
-}
-
-static void set_shares(Job *j, float r)
-{
-    for (int i = 0; i < j->l->gates.layers; i++)
-        SUCCEEDS(lv_param_put(j->l->trainer->params, LV_SLAB_VALUE, j->l->mix[i], &r));
-}
-
-/* Errors of a micro-batch, and the gradients in the slab. */
-static float *learn(Job *j, int objective, int relative, const LvBatch *b, float *error)
-{
-    LvParams *p = j->l->trainer->params;
-    float *grad = malloc(p->size * sizeof(*grad));
-    LvLearn l;
-
-    SUCCEEDS(lv_trainer_begin(j->l->trainer));
-    SUCCEEDS(lv_learn_new(&l, &j->l->nets, objective, relative, j->l->cfg->compare ==
-                          LV_COMPARE_JOINT ? LV_GUIDED_ERRORS : 0, j->l->x));
-    SUCCEEDS(lv_learn_run(&l, b->port, LV_PORT_NB));
-    SUCCEEDS(lv_learn_get(&l, LV_RESULT_ERROR, error));
-    SUCCEEDS(lv_params_download(p, LV_SLAB_GRAD, grad));
-    lv_learn_free(&l);
-    return grad;
-}
-
 /* Equal weights: the error is no rounding, it is nothing; also with mixed layers
  * whose share of softmax is all. Test number: softmax or mixed, then bf16. */
 START_TEST(no_error)
 {
     float error[16], *grad, *data;
     LvBatch b;
-    Job j;
+    PostJob j;
 
-    begin(&j, NULL);
+    post_begin(&j, NULL);
     j.dtype = _i / 2 ? LV_BF16 : LV_F32;
-    open_linearize(&j, "run", 1);
-    set_shares(&j, 1);
+    post_open_linearize(&j, "run", 1);
+    post_set_shares(&j, 1);
     if (_i % 2)
         memset(j.l->dit.cfg.attention, LV_ATTN_SOFTMAX, LV_MAX_LAYERS);
-    data = make_batch(&j, LV_LEARN_ONLINE, &b);
-    grad = learn(&j, LV_LEARN_ONLINE, 1, &b, error);
+    data = post_make_batch(&j, LV_LEARN_ONLINE, &b);
+    grad = post_learn(&j, LV_LEARN_ONLINE, 1, &b, error);
     for (int i = 0; i < j.l->cfg->micro; i++)
         ck_assert_double_eq((double)error[i], 0);
     for (size_t i = 0; i < j.l->trainer->params->size; i++)
         ck_assert_double_eq((double)grad[i], 0);
     free(grad);
     free(data);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 
@@ -745,34 +489,34 @@ START_TEST(no_softmax)
     float *data, *u[2];
     size_t bytes;
     LvBatch b;
-    Job j;
+    PostJob j;
 
-    begin(&j, map[_i]);
-    open_linearize(&j, "run", 1);
-    set_shares(&j, 0);
-    data  = make_batch(&j, LV_LEARN_ONLINE, &b);
+    post_begin(&j, map[_i]);
+    post_open_linearize(&j, "run", 1);
+    post_set_shares(&j, 0);
+    data  = post_make_batch(&j, LV_LEARN_ONLINE, &b);
     bytes = (size_t)j.l->nets.batch * j.t.numel * sizeof(float);
     for (int i = 0; i < 2; i++) {
         memset(j.l->dit.cfg.attention, i ? LV_ATTN_LINEAR : LV_ATTN_MIXED, LV_MAX_LAYERS);
-        u[i] = velocity(&j, &j.l->dit, b.port[LV_PORT_X], b.port[LV_PORT_T],
+        u[i] = post_velocity(&j, &j.l->dit, b.port[LV_PORT_X], b.port[LV_PORT_T],
                         b.port[LV_PORT_TEXT]);
     }
     ck_assert_int_eq(memcmp(u[0], u[1], bytes), 0);
     free(u[0]);
     free(u[1]);
     free(data);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 
 /* Student - teacher with the text of a port. */
-static float *difference(Job *j, const LvBatch *b, int text)
+static float *difference(PostJob *j, const LvBatch *b, int text)
 {
     size_t n = (size_t)j->l->nets.batch * j->t.numel;
     float *u[2];
 
     for (int i = 0; i < 2; i++)
-        u[i] = velocity(j, i ? j->l->nets.teacher : &j->l->dit, b->port[LV_PORT_X],
+        u[i] = post_velocity(j, i ? j->l->nets.teacher : &j->l->dit, b->port[LV_PORT_X],
                         b->port[LV_PORT_T], b->port[text]);
     for (size_t i = 0; i < n; i++)
         u[0][i] -= u[1][i];
@@ -782,7 +526,7 @@ static float *difference(Job *j, const LvBatch *b, int text)
 
 /* sum of weight mean (student - teacher)^2, guided when joint, at the parameters as they
  * are. */
-static double online_loss(Job *j, const LvBatch *b)
+static double online_loss(PostJob *j, const LvBatch *b)
 {
     int joint = j->l->cfg->compare == LV_COMPARE_JOINT;
     double g  = joint ? (double)j->l->states.guidance : 1, sum = 0;
@@ -809,13 +553,13 @@ START_TEST(share_gradients)
     const float h = 0.02f;
     float error[16], *grad, *data;
     LvBatch b;
-    Job j;
+    PostJob j;
 
-    begin(&j, map[_i]);
-    open_linearize(&j, "run", 1);
-    set_shares(&j, 0.4f);
-    data = make_batch(&j, LV_LEARN_ONLINE, &b);
-    grad = learn(&j, LV_LEARN_ONLINE, 0, &b, error);
+    post_begin(&j, map[_i]);
+    post_open_linearize(&j, "run", 1);
+    post_set_shares(&j, 0.4f);
+    data = post_make_batch(&j, LV_LEARN_ONLINE, &b);
+    grad = post_learn(&j, LV_LEARN_ONLINE, 0, &b, error);
     for (int i = 0; i < j.l->gates.layers; i++) {
         const LvParam *mix = j.l->mix[i];
         double loss[2], want;
@@ -824,31 +568,18 @@ START_TEST(share_gradients)
             SUCCEEDS(lv_param_put(j.l->trainer->params, LV_SLAB_VALUE, mix, &r));
             loss[k] = online_loss(&j, &b);
         }
-        set_shares(&j, 0.4f);
+        post_set_shares(&j, 0.4f);
         want = (loss[1] - loss[0]) / (2 * (double)h);
         ck_assert_msg(fabs((double)grad[mix->at] - want) <= 5e-3 * fabs(want),
                       "layer %d: %g, differences %g", i, grad[mix->at], want);
     }
     free(grad);
     free(data);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 
-/* Move all weights against a gradient. */
-static void descend(Job *j, const float *grad, float rate)
-{
-    LvParams *p = j->l->trainer->params;
-    float *v    = malloc(p->size * sizeof(*v));
-
-    SUCCEEDS(lv_params_download(p, LV_SLAB_VALUE, v));
-    for (size_t i = 0; i < p->size; i++)
-        v[i] -= rate * grad[i];
-    SUCCEEDS(lv_params_upload(p, LV_SLAB_VALUE, v));
-    free(v);
-}
-
-static void add_to_head(Job *j, float delta)
+static void add_to_head(PostJob *j, float delta)
 {
     LvParams *p      = j->l->trainer->params;
     const LvParam *t = lv_params_find(p, "dit.head.head.bias");
@@ -862,14 +593,14 @@ static void add_to_head(Job *j, float delta)
 }
 
 /* Mean of student less teacher. */
-static double mean_error(Job *j, const LvBatch *b)
+static double mean_error(PostJob *j, const LvBatch *b)
 {
     size_t n = (size_t)j->l->nets.batch * j->t.numel;
     double sum = 0;
     float *u[2];
 
     for (int i = 0; i < 2; i++)
-        u[i] = velocity(j, i ? j->l->nets.teacher : &j->l->dit, b->port[LV_PORT_X],
+        u[i] = post_velocity(j, i ? j->l->nets.teacher : &j->l->dit, b->port[LV_PORT_X],
                         b->port[LV_PORT_T], b->port[LV_PORT_TEXT]);
     for (size_t i = 0; i < n; i++)
         sum += ((double)u[0][i] - (double)u[1][i]) / (double)n;
@@ -886,32 +617,32 @@ START_TEST(sign)
     float error[16], *grad, *data;
     double before, after;
     LvBatch b;
-    Job j;
+    PostJob j;
 
-    begin(&j, NULL);
-    open_linearize(&j, "run", 1);
-    set_shares(&j, 1);
+    post_begin(&j, NULL);
+    post_open_linearize(&j, "run", 1);
+    post_set_shares(&j, 1);
     add_to_head(&j, 0.3f);
-    data   = make_batch(&j, objective, &b);
+    data   = post_make_batch(&j, objective, &b);
     before = mean_error(&j, &b);
     ck_assert_double_eq_tol(before, 0.3, 1e-4);
-    grad = learn(&j, objective, _i % 2, &b, error);
-    descend(&j, grad, 0.05f);
+    grad = post_learn(&j, objective, _i % 2, &b, error);
+    post_descend(&j, grad, 0.05f);
     after = mean_error(&j, &b);
     ck_assert_msg(after < before, "%g, then %g", before, after);
     free(grad);
     free(data);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 enum { SIGNS = 2 * LV_LEARN_DMD };
 
 /* L = 1/2 mean |x(theta) - (x - G)|^2, x being where the student's step leads, and G the
  * difference of scores; as a function of theta alone. */
-static double surrogate(Job *j, const LvBatch *b, const float *x0, const float *g)
+static double surrogate(PostJob *j, const LvBatch *b, const float *x0, const float *g)
 {
     size_t n = j->t.numel, all = (size_t)j->l->nets.batch * n;
-    float *u = velocity(j, &j->l->dit, b->port[LV_PORT_X], b->port[LV_PORT_T],
+    float *u = post_velocity(j, &j->l->dit, b->port[LV_PORT_X], b->port[LV_PORT_T],
                         b->port[LV_PORT_TEXT]);
     double sum = 0;
 
@@ -928,18 +659,18 @@ static double surrogate(Job *j, const LvBatch *b, const float *x0, const float *
 }
 
 /* Where steps lead, and the differences of scores there. */
-static void scores(Job *j, const LvBatch *b, float *x, float *g)
+static void scores(PostJob *j, const LvBatch *b, float *x, float *g)
 {
     size_t n = j->t.numel, all = (size_t)j->l->nets.batch * n;
     float *u[3];
 
-    u[0] = velocity(j, &j->l->dit, b->port[LV_PORT_X], b->port[LV_PORT_T],
+    u[0] = post_velocity(j, &j->l->dit, b->port[LV_PORT_X], b->port[LV_PORT_T],
                     b->port[LV_PORT_TEXT]);
     for (size_t i = 0; i < all; i++)
         x[i] = b->port[LV_PORT_X][i] - (b->port[LV_PORT_T][i / n] -
                                         b->port[LV_PORT_T1][i / n]) / 1000 * u[0][i];
     for (int k = 1; k < 3; k++)
-        u[k] = velocity(j, k == 1 ? &j->l->dit : j->l->nets.teacher, x,
+        u[k] = post_velocity(j, k == 1 ? &j->l->dit : j->l->nets.teacher, x,
                         b->port[LV_PORT_T1], b->port[LV_PORT_TEXT]);
     for (size_t i = 0; i < all; i++) {
         float t = b->port[LV_PORT_T1][i / n] / 1000;
@@ -960,26 +691,26 @@ START_TEST(surrogates)
     const double h = 2e-4;
     size_t bytes;
     LvBatch b;
-    Job j;
+    PostJob j;
 
-    begin(&j, literal);
-    open_linearize(&j, "run", 1);
-    set_shares(&j, 0.3f);
-    data  = make_batch(&j, LV_LEARN_STEP, &b);
+    post_begin(&j, literal);
+    post_open_linearize(&j, "run", 1);
+    post_set_shares(&j, 0.3f);
+    data  = post_make_batch(&j, LV_LEARN_STEP, &b);
     bytes = (size_t)j.l->nets.batch * j.t.numel * sizeof(float);
     x     = malloc(bytes);
     g     = malloc(bytes);
     for (int i = 0; i < j.l->nets.batch; i++)
         b.port[LV_PORT_WEIGHT][i] *= (float)j.l->cfg->batch / (float)j.l->nets.batch;
     scores(&j, &b, x, g);
-    grad = learn(&j, LV_LEARN_STEP, 0, &b, error);
+    grad = post_learn(&j, LV_LEARN_STEP, 0, &b, error);
     for (size_t i = 0; i < j.l->trainer->params->size; i++)
         norm += (double)grad[i] * (double)grad[i];
     norm = sqrt(norm);
     for (int k = 0; k < 2; k++) {
-        descend(&j, grad, (float)((k ? -h : h) / norm));
+        post_descend(&j, grad, (float)((k ? -h : h) / norm));
         loss[k] = surrogate(&j, &b, x, g);
-        descend(&j, grad, (float)((k ? h : -h) / norm));
+        post_descend(&j, grad, (float)((k ? h : -h) / norm));
     }
     want = (loss[1] - loss[0]) / (2 * h);
     ck_assert_msg(fabs(norm - want) <= 1e-2 * fabs(want), "%g, differences %g", norm, want);
@@ -987,7 +718,7 @@ START_TEST(surrogates)
     free(g);
     free(grad);
     free(data);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 
@@ -996,10 +727,10 @@ START_TEST(weights)
 {
     LvStates *s;
     double k, sum = 0;
-    Job j;
+    PostJob j;
 
-    begin(&j, NULL);
-    open_linearize(&j, "run", 1);
+    post_begin(&j, NULL);
+    post_open_linearize(&j, "run", 1);
     s = &j.l->states;
     s->objective = LV_LEARN_STEP;
     for (int w = 0; w < LV_WEIGHT_NB; w++) {
@@ -1021,7 +752,7 @@ START_TEST(weights)
         sum += (double)(j.t.sigma[i] - j.t.sigma[i + 1]) *
                fmin((1 - (double)j.t.sigma[i + 1]) / (double)j.t.sigma[i + 1], 10);
     ck_assert_double_gt(sum, 0);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 
@@ -1049,12 +780,12 @@ static int same_files(const char *a, const char *b)
     return same;
 }
 
-static void take_steps(Job *j, const char *run, int create, int nb)
+static void take_steps(PostJob *j, const char *run, int create, int nb)
 {
-    open_linearize(j, run, create);
+    post_open_linearize(j, run, create);
     for (int i = 0; i < nb; i++)
         SUCCEEDS(lv_linearize_step(j->l));
-    SUCCEEDS(lv_linearize_save(j->l, in_folder(run)));
+    SUCCEEDS(lv_linearize_save(j->l, post_in_folder(run)));
     lv_linearize_close(&j->l);
 }
 
@@ -1075,18 +806,18 @@ static const char *const ways[][4] = {
 /* Stopped before the freeze, at it, and behind it. Test number: of ways. */
 START_TEST(resume)
 {
-    Job j;
+    PostJob j;
 
-    begin(&j, ways[_i]);
+    post_begin(&j, ways[_i]);
     take_steps(&j, "a", 1, 8);
     take_steps(&j, "b", 1, 3);
     take_steps(&j, "b", 0, 3);
-    ck_assert(!same_files(in_folder("a"), in_folder("b")));
+    ck_assert(!same_files(post_in_folder("a"), post_in_folder("b")));
     take_steps(&j, "b", 0, 2);
-    ck_assert(same_files(in_folder("a"), in_folder("b")));
+    ck_assert(same_files(post_in_folder("a"), post_in_folder("b")));
     if (j.recipe.linearize.objective == LV_LEARN_DMD)
-        ck_assert(same_files(in_folder("a.fake-8"), in_folder("b.fake-8")));
-    end(&j);
+        ck_assert(same_files(post_in_folder("a.fake-8"), post_in_folder("b.fake-8")));
+    post_end(&j);
 }
 END_TEST
 
@@ -1095,22 +826,22 @@ START_TEST(checkpoints)
 {
     float error[2][16], *grad[2], *data;
     LvBatch b;
-    Job j;
+    PostJob j;
 
-    begin(&j, NULL);
-    open_linearize(&j, "run", 1);
-    set_shares(&j, 0.5f);
-    data = make_batch(&j, _i, &b);
+    post_begin(&j, NULL);
+    post_open_linearize(&j, "run", 1);
+    post_set_shares(&j, 0.5f);
+    data = post_make_batch(&j, _i, &b);
     for (int i = 0; i < 2; i++) {
         j.l->nets.checkpoint = i;
-        grad[i] = learn(&j, _i, 1, &b, error[i]);
+        grad[i] = post_learn(&j, _i, 1, &b, error[i]);
     }
     ck_assert_int_eq(memcmp(grad[0], grad[1], j.l->trainer->params->size * sizeof(float)),
                      0);
     free(grad[0]);
     free(grad[1]);
     free(data);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 
@@ -1120,26 +851,26 @@ START_TEST(round_trip)
 {
     double error;
     LvBundle *b;
-    Job j;
+    PostJob j;
 
-    begin(&j, ways[_i]);
-    open_linearize(&j, "run", 1);
+    post_begin(&j, ways[_i]);
+    post_open_linearize(&j, "run", 1);
     if (lv_gates_open(&j.l->gates)) {
-        ck_assert_int_eq(lv_linearize_export(j.l, in_folder("out")), LV_ERR_MODEL);
-        ck_assert_msg(strstr(last_line, "still mixed") != NULL, "%s", last_line);
+        ck_assert_int_eq(lv_linearize_export(j.l, post_in_folder("out")), LV_ERR_MODEL);
+        ck_assert_msg(strstr(post_said, "still mixed") != NULL, "%s", post_said);
     }
     for (int i = 0; i < 8; i++)
         SUCCEEDS(lv_linearize_step(j.l));
-    SUCCEEDS(lv_linearize_export(j.l, in_folder("out")));
-    SUCCEEDS(lv_linearize_verify(j.l, in_folder("out"), &error));
+    SUCCEEDS(lv_linearize_export(j.l, post_in_folder("out")));
+    SUCCEEDS(lv_linearize_verify(j.l, post_in_folder("out"), &error));
     ck_assert_double_gt(error, 0);
-    SUCCEEDS(lv_bundle_open(&b, in_folder("out"), j.dev, &keep));
+    SUCCEEDS(lv_bundle_open(&b, post_in_folder("out"), j.dev, &post_msg));
     ck_assert_int_eq(lv_config_layers(&b->cfg.dit, LV_ATTN_LINEAR), 1);
     ck_assert_int_eq(lv_config_layers(&b->cfg.dit, LV_ATTN_SOFTMAX), 1);
     ck_assert_int_eq(b->cfg.dit.map, j.recipe.linearize.map);
     lv_bundle_close(&b);
-    ck_assert_int_eq(lv_linearize_verify(j.l, in_folder("bundle"), &error), LV_ERR_MODEL);
-    end(&j);
+    ck_assert_int_eq(lv_linearize_verify(j.l, post_in_folder("bundle"), &error), LV_ERR_MODEL);
+    post_end(&j);
 }
 END_TEST
 
@@ -1149,17 +880,17 @@ START_TEST(learns)
     static const char *const more[] = { "linearize.select=first", "linearize.steps=60",
                                         "linearize.feature_map=hedgehog", NULL };
     double first = 0, last = 0;
-    Job j;
+    PostJob j;
 
-    begin(&j, more);
-    open_linearize(&j, "run", 1);
+    post_begin(&j, more);
+    post_open_linearize(&j, "run", 1);
     for (int i = 0; i < 60; i++) {
         SUCCEEDS(lv_linearize_step(j.l));
         first += i < 10 ? j.l->loss : 0;
         last  += i >= 50 ? j.l->loss : 0;
     }
     ck_assert_msg(last < 0.7 * first, "error %g, then %g", first, last);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 
@@ -1169,11 +900,11 @@ START_TEST(wide_maps)
     static const char *const more[] = { "linearize.feature_dim=80", NULL };
     float *v;
     LvMaps *m;
-    Job j;
+    PostJob j;
     int maps = 0;
 
-    begin(&j, more);
-    j.files.run = in_folder("maps");
+    post_begin(&j, more);
+    j.files.run = post_in_folder("maps");
     SUCCEEDS(lv_linearize_create(&j.files));
     SUCCEEDS(lv_maps_open(&m, &j.files, LV_F32));
     v = malloc(m->trainer->params->size * sizeof(float));
@@ -1197,7 +928,7 @@ START_TEST(wide_maps)
     ck_assert_int_gt(maps, 0);
     free(v);
     lv_maps_close(&m);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 
@@ -1208,10 +939,10 @@ START_TEST(maps_alone)
     double first = 0, last = 0;
     float *v[2];
     LvMaps *m;
-    Job j;
+    PostJob j;
 
-    begin(&j, more);
-    j.files.run = in_folder("maps");
+    post_begin(&j, more);
+    j.files.run = post_in_folder("maps");
     SUCCEEDS(lv_linearize_create(&j.files));
     SUCCEEDS(lv_maps_open(&m, &j.files, LV_F32));
     for (int i = 0; i < 2; i++)
@@ -1232,7 +963,7 @@ START_TEST(maps_alone)
     free(v[0]);
     free(v[1]);
     lv_maps_close(&m);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 
@@ -1247,61 +978,61 @@ START_TEST(trajectories)
 {
     LvTrajectories t;
     LvPrompts p;
-    Job j;
+    PostJob j;
 
-    begin(&j, NULL);
+    post_begin(&j, NULL);
     SUCCEEDS(lv_prompts_draw(&p, 6, 1, j.teacher));
     ck_assert_int_eq(lv_trajectories_make(j.teacher, &j.recipe.trajectories, &p, 1, LV_F32,
-                                          in_folder("t"), stop, NULL), LV_ERR_CANCELLED);
-    ck_assert_int_eq(lv_trajectories_open(&t, j.teacher, in_folder("t")), LV_ERR_MODEL);
+                                          post_in_folder("t"), stop, NULL), LV_ERR_CANCELLED);
+    ck_assert_int_eq(lv_trajectories_open(&t, j.teacher, post_in_folder("t")), LV_ERR_MODEL);
     lv_trajectories_close(&t);
     SUCCEEDS(lv_trajectories_make(j.teacher, &j.recipe.trajectories, &p, 1, LV_F32,
-                                  in_folder("t"), NULL, NULL));
-    ck_assert(same_files(in_folder("t"), in_folder("trajectories")));
+                                  post_in_folder("t"), NULL, NULL));
+    ck_assert(same_files(post_in_folder("t"), post_in_folder("trajectories")));
     ck_assert_int_eq(lv_trajectories_make(j.teacher, &j.recipe.trajectories, &p, 2, LV_F32,
-                                          in_folder("t"), NULL, NULL), LV_ERR_MODEL);
-    ck_assert_msg(strstr(last_line, "seed=1; wanted") != NULL, "%s", last_line);
+                                          post_in_folder("t"), NULL, NULL), LV_ERR_MODEL);
+    ck_assert_msg(strstr(post_said, "seed=1; wanted") != NULL, "%s", post_said);
     strcpy(j.teacher->hash, "0");
-    ck_assert_int_eq(lv_trajectories_open(&t, j.teacher, in_folder("t")), LV_ERR_MODEL);
-    ck_assert_msg(strstr(last_line, "another teacher") != NULL, "%s", last_line);
+    ck_assert_int_eq(lv_trajectories_open(&t, j.teacher, post_in_folder("t")), LV_ERR_MODEL);
+    ck_assert_msg(strstr(post_said, "another teacher") != NULL, "%s", post_said);
     lv_trajectories_close(&t);
     lv_prompts_free(&p);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 
 START_TEST(prompts)
 {
-    FILE *f = fopen(in_folder("lines"), "w");
+    FILE *f = fopen(post_in_folder("lines"), "w");
     LvPrompts p;
 
     fputs("a red circle\n\nwaves", f);
     fclose(f);
-    SUCCEEDS(lv_prompts_read(&p, in_folder("lines"), &keep));
+    SUCCEEDS(lv_prompts_read(&p, post_in_folder("lines"), &post_msg));
     ck_assert_int_eq(p.nb, 2);
     ck_assert_str_eq(p.text, "a red circle\nwaves\n");
     lv_prompts_free(&p);
-    f = fopen(in_folder("lines"), "w");
+    f = fopen(post_in_folder("lines"), "w");
     fclose(f);
-    ck_assert_int_eq(lv_prompts_read(&p, in_folder("lines"), &keep), LV_ERR_MODEL);
+    ck_assert_int_eq(lv_prompts_read(&p, post_in_folder("lines"), &post_msg), LV_ERR_MODEL);
     lv_prompts_free(&p);
-    ck_assert_int_eq(lv_prompts_read(&p, in_folder("none"), &keep), -ENOENT);
+    ck_assert_int_eq(lv_prompts_read(&p, post_in_folder("none"), &post_msg), -ENOENT);
     lv_prompts_free(&p);
 }
 END_TEST
 
-static void distill_steps(Job *j, const char *run, int create, int nb)
+static void distill_steps(PostJob *j, const char *run, int create, int nb)
 {
     const LvDistillFiles f = { .recipe = &j->recipe, .student = j->teacher,
-                               .teacher = j->teacher, .t = &j->t, .run = in_folder(run) };
+                               .teacher = j->teacher, .t = &j->t, .run = post_in_folder(run) };
 
     if (create)
         SUCCEEDS(lv_distill_create(&f));
     SUCCEEDS(lv_distill_open(&j->d, &f, 0, LV_F32, 1));
     for (int i = 0; i < nb; i++)
         SUCCEEDS(lv_distill_step(j->d));
-    SUCCEEDS(lv_distill_save(j->d, in_folder(run)));
-    SUCCEEDS(lv_distill_export(j->d, in_folder("out")));
+    SUCCEEDS(lv_distill_save(j->d, post_in_folder(run)));
+    SUCCEEDS(lv_distill_export(j->d, post_in_folder("out")));
     lv_distill_close(&j->d);
 }
 
@@ -1309,23 +1040,23 @@ static void distill_steps(Job *j, const char *run, int create, int nb)
 START_TEST(distillation)
 {
     LvBundle *b;
-    Job j;
+    PostJob j;
 
-    begin(&j, NULL);
+    post_begin(&j, NULL);
     distill_steps(&j, "a", 1, 6);
     distill_steps(&j, "b", 1, 2);
-    ck_assert_int_eq(access(in_folder("b.fake-2"), F_OK), 0);
+    ck_assert_int_eq(access(post_in_folder("b.fake-2"), F_OK), 0);
     distill_steps(&j, "b", 0, 4);
-    ck_assert(same_files(in_folder("a"), in_folder("b")));
-    ck_assert(same_files(in_folder("a.fake-6"), in_folder("b.fake-6")));
-    ck_assert_int_ne(access(in_folder("b.fake-2"), F_OK), 0);
-    SUCCEEDS(lv_bundle_open(&b, in_folder("out"), j.dev, &keep));
+    ck_assert(same_files(post_in_folder("a"), post_in_folder("b")));
+    ck_assert(same_files(post_in_folder("a.fake-6"), post_in_folder("b.fake-6")));
+    ck_assert_int_ne(access(post_in_folder("b.fake-2"), F_OK), 0);
+    SUCCEEDS(lv_bundle_open(&b, post_in_folder("out"), j.dev, &post_msg));
     ck_assert_str_eq(b->cfg.video.sampler, "renoise");
     ck_assert_int_eq(b->cfg.video.steps, 4);
     ck_assert_double_eq((double)b->cfg.video.guidance, 1);
     ck_assert_double_eq((double)b->cfg.video.shift, 5);
     lv_bundle_close(&b);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 
@@ -1339,18 +1070,18 @@ START_TEST(distillation_sign)
     const LvParam *t;
     double sum = 0;
     LvBatch b;
-    Job j;
+    PostJob j;
 
-    begin(&j, more);
-    open_linearize(&j, "run", 1);
-    set_shares(&j, 1);
+    post_begin(&j, more);
+    post_open_linearize(&j, "run", 1);
+    post_set_shares(&j, 1);
     t    = lv_params_find(j.l->fake->trainer->params, "dit.head.head.bias");
     bias = calloc(t->numel, sizeof(*bias));
     for (size_t i = 0; i < t->numel; i++)
         bias[i] = 0.3f;
     SUCCEEDS(lv_param_put(j.l->fake->trainer->params, LV_SLAB_VALUE, t, bias));
-    data = make_batch(&j, LV_LEARN_DMD, &b);
-    grad = learn(&j, LV_LEARN_DMD, 1, &b, error);
+    data = post_make_batch(&j, LV_LEARN_DMD, &b);
+    grad = post_learn(&j, LV_LEARN_DMD, 1, &b, error);
     for (int i = 0; i < j.l->nets.batch; i++)
         ck_assert_double_eq_tol((double)error[i], 0.09, 1e-4);
     t = lv_params_find(j.l->trainer->params, "dit.head.head.bias");
@@ -1360,7 +1091,7 @@ START_TEST(distillation_sign)
     free(bias);
     free(grad);
     free(data);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 
@@ -1381,15 +1112,15 @@ START_TEST(recipes)
 
     for (int i = 0; i < LV_COUNT(bad); i++) {
         const char *changes[] = { "linearize.layers=1", bad[i].change, bad[i].with };
-        ck_assert_int_lt(lv_recipe_read(&r, NULL, changes, bad[i].with ? 3 : 2, &keep), 0);
-        ck_assert_msg(strstr(last_line, bad[i].says) != NULL, "%s", last_line);
+        ck_assert_int_lt(lv_recipe_read(&r, NULL, changes, bad[i].with ? 3 : 2, &post_msg), 0);
+        ck_assert_msg(strstr(post_said, bad[i].says) != NULL, "%s", post_said);
         lv_recipe_free(&r);
     }
-    ck_assert_int_eq(lv_recipe_read(&r, "none", NULL, 0, &keep), -ENOENT);
+    ck_assert_int_eq(lv_recipe_read(&r, "none", NULL, 0, &post_msg), -ENOENT);
     lv_recipe_free(&r);
     for (int i = 0; i < 2; i++) {
         SUCCEEDS(lv_recipe_read(&r, i ? "samples/configs/motion-4step.json" :
-                                "samples/configs/motion-linear.json", NULL, 0, &keep));
+                                "samples/configs/motion-linear.json", NULL, 0, &post_msg));
         lv_recipe_free(&r);
     }
 }
@@ -1405,17 +1136,17 @@ START_TEST(refused)
     };
     const char *more[] = { bad[_i][0], NULL };
     int ret;
-    Job j;
+    PostJob j;
 
-    begin(&j, more);
-    j.files.run = in_folder("run");
+    post_begin(&j, more);
+    j.files.run = post_in_folder("run");
     ret = lv_linearize_create(&j.files);
     if (ret >= 0)
         ret = lv_linearize_open(&j.l, &j.files, 0, LV_F32, 1);
     ck_assert_int_eq(ret, LV_ERR_MODEL);
-    ck_assert_msg(strstr(last_line, bad[_i][1]) != NULL, "%s", last_line);
+    ck_assert_msg(strstr(post_said, bad[_i][1]) != NULL, "%s", post_said);
     ck_assert_ptr_null(j.l);
-    end(&j);
+    post_end(&j);
 }
 END_TEST
 enum { REFUSED = 4 };
@@ -1450,7 +1181,7 @@ static Suite *post_suite(void)
     tcase_add_test(t, recipes);
 
     t = tcase(suite, "objectives");
-    tcase_add_checked_fixture(t, make_folder, remove_folder);
+    tcase_add_checked_fixture(t, post_make_folder, post_remove_folder);
     tcase_add_loop_test(t, no_error, 0, 4);
     tcase_add_loop_test(t, no_softmax, 0, LV_MAP_NB);
     tcase_add_loop_test(t, share_gradients, 0, LV_MAP_NB + 1);
@@ -1461,7 +1192,7 @@ static Suite *post_suite(void)
     tcase_add_test(t, distillation_sign);
 
     t = tcase(suite, "runs");
-    tcase_add_checked_fixture(t, make_folder, remove_folder);
+    tcase_add_checked_fixture(t, post_make_folder, post_remove_folder);
     tcase_add_loop_test(t, resume, 0, LV_COUNT(ways));
     tcase_add_loop_test(t, round_trip, 0, LV_COUNT(ways));
     tcase_add_test(t, learns);
@@ -1474,7 +1205,7 @@ static Suite *post_suite(void)
 
     /* a few of them once more, for a device that takes its time (tests/emu.sh) */
     t = tcase(suite, "device");
-    tcase_add_checked_fixture(t, make_folder, remove_folder);
+    tcase_add_checked_fixture(t, post_make_folder, post_remove_folder);
     tcase_add_loop_test(t, quadratic, 0, LV_MAP_NB);
     tcase_add_loop_test(t, no_error, 1, 2);
     tcase_add_loop_test(t, no_error, 3, 4);
