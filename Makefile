@@ -42,7 +42,7 @@ OBJS-backend/cpu = attention.o attention_grad.o conv.o conv3.o conv_grad.o cpu.o
 OBJS-backend/cpu-$(HAVE_AVX2)   += dsp_avx2.o
 OBJS-backend/cpu-$(HAVE_AVX512) += dsp_avx512.o
 
-OBJS-graph = dump.o grad.o plan.o run.o stream.o trace.o
+OBJS-graph = dump.o grad.o graph.o plan.o program.o slots.o
 
 OBJS-model = config.o dit.o entities.o files.o list.o lora.o lora_change.o names.o params.o \
              presets.o prompt.o recognise.o spm.o \

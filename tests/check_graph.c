@@ -13,7 +13,11 @@
 
 #include "base/common.h"
 #include "base/half.h"
+#include "graph/dump.h"
 #include "graph/graph.h"
+#include "graph/plan.h"
+#include "graph/program.h"
+#include "graph/slots.h"
 
 #define MAX_TENSORS 512
 #define NONE LV_NO_TENSOR
@@ -571,7 +575,7 @@ static int find_places(const LvProgram *p, Place *place)
         for (int k = 0; k < op->in + op->out; k++) {
             const LvTensor *t = &rec->u.t[k];
             Place q = { .t = *t, .bytes = lv_tensor_bytes(t), .made = r };
-            if (t->id < 0 || lv_program_place(p, *t, &q.offset, &q.first, &q.last) < 0)
+            if (t->id < 0 || lv_plan_find(p, *t, &q.offset, &q.first, &q.last) < 0)
                 continue;
             ck_assert_int_lt(t->id, MAX_TENSORS);
             if (at[t->id] < 0) {
@@ -714,13 +718,13 @@ START_TEST(places)
 
     lv_output(g, d, "d");
     p = new_program(g, dev);
-    ck_assert_int_eq(lv_program_place(p, a, &offset, &first, &last), -1);
-    ck_assert_int_eq(lv_program_place(p, d, &offset, &first, &last), -1);
-    ck_assert_int_eq(lv_program_place(p, unused, &offset, &first, &last), -1);
-    ck_assert_int_eq(lv_program_place(p, NONE, &offset, &first, &last), -1);
-    ck_assert_int_eq(lv_program_place(p, b, &offset, &first, &last), 0);
+    ck_assert_int_eq(lv_plan_find(p, a, &offset, &first, &last), -1);
+    ck_assert_int_eq(lv_plan_find(p, d, &offset, &first, &last), -1);
+    ck_assert_int_eq(lv_plan_find(p, unused, &offset, &first, &last), -1);
+    ck_assert_int_eq(lv_plan_find(p, NONE, &offset, &first, &last), -1);
+    ck_assert_int_eq(lv_plan_find(p, b, &offset, &first, &last), 0);
     ck_assert(first == 0 && last == 3);
-    ck_assert_int_eq(lv_program_place(p, dead, &offset, &first, &last), 0);
+    ck_assert_int_eq(lv_plan_find(p, dead, &offset, &first, &last), 0);
     ck_assert(first == 2 && last == 2);
     lv_program_free(&p);
     lv_graph_free(&g);
@@ -1307,7 +1311,7 @@ static void build_chain(Chain *c, LvSlots *slots)
 {
     for (int i = 0; i < 2; i++) {
         c->arena[i] = lv_alloc(lv_program_sizes(c->p[i]).arena);
-        lv_program_stream(c->p[i], slots);
+        lv_slots_attach(c->p[i], slots);
         ck_assert_int_eq(lv_program_build(c->p[i], c->arena[i]), 0);
         lv_program_bind(c->p[i], c->x, c->in);
         lv_program_bind(c->p[i], c->y, c->out[i]);

@@ -27,6 +27,7 @@
 #include "base/half.h"
 #include "base/philox.h"
 #include "graph/graph.h"
+#include "graph/program.h"
 #include "tests/ops_grad.h"
 #include "tests/ops_ref.h"
 #include "tests/ops_table.h"

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "graph/grad.h"
+#include "graph/program.h"
 #include "tests/nets.h"
 #include "train/autoencoder.h"
 #include "train/flow.h"

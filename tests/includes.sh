@@ -12,8 +12,8 @@ allowed() {
 base        base
 backend     base backend config.h
 graph       base backend/ops.h backend/device.h graph
-model       base graph/graph.h backend/ops.h backend/device.h model
-pipeline    base graph/graph.h backend/device.h model pipeline
+model       base graph backend/ops.h backend/device.h model
+pipeline    base graph backend/device.h model pipeline
 api         base pipeline linvideo api config.h
 train       base backend graph model pipeline train config.h
 tools       base backend graph model pipeline api linvideo train tools config.h

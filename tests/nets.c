@@ -11,6 +11,7 @@
 
 #include "base/convert.h"
 #include "graph/graph.h"
+#include "graph/program.h"
 #include "model/dit.h"
 #include "model/tae.h"
 #include "model/umt5.h"

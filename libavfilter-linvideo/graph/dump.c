@@ -2,6 +2,8 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
+#include "graph/dump.h"
+
 #include <string.h>
 
 #include "graph/internal.h"

@@ -7,6 +7,8 @@
  * between two checkpoints was computed again.
  */
 
+#include "graph/grad.h"
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -14,8 +14,6 @@
 #ifndef LINVIDEO_GRAPH_GRAPH_H
 #define LINVIDEO_GRAPH_GRAPH_H
 
-#include <stdio.h>
-
 #include "backend/device.h"
 #include "backend/ops.h"
 
@@ -181,35 +179,10 @@ void lv_sqsum_(LvGraph *g, LvTensor x, LvTensor y, int add);
 void lv_adamw_(LvGraph *g, LvTensor grad, LvTensor hyper, LvTensor norm, LvTensor p,
                LvTensor m, LvTensor v, LvTensor ema);
 
-/** A gradient to start from: of some scalar with respect to y. */
-typedef struct LvGradSeed {
-    LvTensor y;
-    LvTensor dy; ///< shape of y, act. A temporary may be written over
-} LvGradSeed;
-
-/** A tensor whose gradient is wanted. */
-typedef struct LvGradTarget {
-    LvTensor value; ///< a weight, or a tensor of the graph that no op made
-    LvTensor grad;  ///< same shape, f32, with memory of its own (id as of a weight) or
-                    ///< external; the gradient is added to it
-} LvGradTarget;
-
 /** What follows can be computed again: of the records between this mark and the next
  *  one, only what others read is kept, the rest is made once more when the gradient
  *  needs it. Behind the last mark all is kept. */
 void lv_graph_checkpoint(LvGraph *g);
-
-/**
- * Append the backward pass to a graph traced after lv_graph_train(): records that
- * add the gradients of all targets. What leads to no target costs nothing, so weights
- * that are not listed are frozen. Gradients of activations have their tensor's type;
- * those of what a product made have the type of the product's input.
- *
- * @return 0, the graph's error, -ENOMEM, LV_ERR_UNSUPPORTED (an op on the way has no
- *         gradient)
- */
-int lv_grad(LvGraph *g, const LvGradSeed *seed, int nb_seeds, const LvGradTarget *target,
-            int nb_targets);
 
 /** Bytes a program wants; all known before anything is allocated. */
 typedef struct LvSizes {
@@ -221,87 +194,13 @@ typedef struct LvSizes {
     double flops;   ///< of one run
 } LvSizes;
 
-/**
- * Plan a graph for a device: check that it runs every op, find live ranges, place
- * temporaries (largest first, lowest free offset), ask every op for its sizes.
- * The records are copied; g may be freed.
- *
- * @param[out] p freed with lv_program_free(); NULL on error
- * @return 0, the graph's error, -ENOMEM, LV_ERR_UNSUPPORTED (an op, or streamed weights)
- */
-int lv_program_new(LvProgram **p, const LvGraph *g, LvDevice *dev);
+/* For grad.c */
 
-/** Free *p (not the arena) and set it to NULL. NULL is fine. */
-void lv_program_free(LvProgram **p);
+/** A new tensor of the graph; absent after an error. */
+LvTensor lv_graph_tensor(LvGraph *g, LvDtype dtype, int rank, const int *dim);
 
-LvSizes lv_program_sizes(const LvProgram *p);
-
-/**
- * Make ready to run: temporaries lie in arena (sizes.arena bytes of the device,
- * LV_ALIGN-aligned, not freed here; programs that do not run at the same time may
- * share one), products are prepared, fixed weights packed. May be called again, with
- * another arena.
- */
-int lv_program_build(LvProgram *p, void *arena);
-
-/*
- * Weights that do not fit the device stay on the host (LvTensor.streamed) and come when
- * they are needed: while the records of one layer run, those of the layer after it are
- * copied. There are two slots for them on the device, taken in turn, so that addresses
- * never change. Programs with streamed weights are not kept by the device
- * (LvDeviceFns.record); their results are the same bits as with weights that are there.
- */
-
-/**
- * Make slots for programs that do not run at the same time.
- *
- * @param slot     bytes: the largest LvSizes.slot of the programs
- * @param[out] st  freed with lv_slots_free() after the programs and before the weights;
- *                 NULL on error
- * @return 0 or -ENOMEM
- */
-int lv_slots_new(LvSlots **st, LvDevice *dev, size_t slot);
-
-/** Wait for copies, free *st and set it to NULL. NULL is fine. */
-void lv_slots_free(LvSlots **st);
-
-/** Let p's streamed weights come to st. Before lv_program_build(); a program that has
- *  some does not run without. */
-void lv_program_stream(LvProgram *p, LvSlots *st);
-
-/** Give an external tensor or an output its memory, on the device. Cheap; may be
- *  changed between runs. */
-void lv_program_bind(LvProgram *p, LvTensor t, void *data);
-
-/** Called before every record; a negative result stops the run with that code. */
-typedef int (*LvRunHook)(void *opaque, const LvRecord *next, int index, int count);
-
-/**
- * Run all records. Every external tensor and output must be bound. Where the device
- * can keep a run (LvDeviceFns.record), later runs with the same addresses are started
- * as a whole, after hook was called for every record. A GATE and the NORM of what it makes
- * may run as one, before hook is called for the second.
- *
- * @param hook may be NULL
- * @return 0, what hook returned, LV_ERR_DEVICE
- */
-int lv_program_run(LvProgram *p, LvRunHook hook, void *opaque);
-
-/** Seconds spent in each record by lv_program_run() are added up from now on in
- *  seconds[count of records] (cleared by the caller); NULL turns it off. A GATE and the NORM
- *  of what it makes may run as one, in the time of the first. */
-void lv_program_time(LvProgram *p, double *seconds);
-
-/** Records of the program, in the order of running. */
-int lv_program_count(const LvProgram *p);
-const LvRecord *lv_program_record(const LvProgram *p, int i);
-
-/** Print a line for each record: op, shapes, offsets, live range, source line. */
-void lv_program_dump(const LvProgram *p, FILE *out);
-
-/** Offset of a tensor in the arena and its live range (first and last record);
- *  0, or -1 when it is not a temporary. */
-int lv_program_place(const LvProgram *p, LvTensor t, size_t *offset, int *first,
-                     int *last);
+/** Append a record whose tensors are described. Checks it; does nothing in a failed
+ *  graph, so that absent inputs are not reported as errors of their own. */
+void lv_graph_append(LvGraph *g, const LvRecord *r);
 
 #endif /* LINVIDEO_GRAPH_GRAPH_H */

@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * What the files of the graph folder share; nobody else includes it.
+ * Graphs and programs as the files of this folder see them; nobody else includes it.
  * Floor F3 (graph).
  */
 
@@ -75,31 +75,5 @@ struct LvProgram {
     int *copy_id;      ///< of the tensors
     LvSlots *slots;
 };
-
-/** A new tensor of the graph; absent after an error. */
-LvTensor lv_graph_tensor(LvGraph *g, LvDtype dtype, int rank, const int *dim);
-
-/** Append a record whose tensors are described. Checks it; does nothing in a failed
- *  graph, so that absent inputs are not reported as errors of their own. */
-void lv_graph_append(LvGraph *g, const LvRecord *r);
-
-/** Find p's pairs. */
-void lv_plan_pairs(LvProgram *p);
-
-/** Find live ranges and offsets of p's temporaries; sets sizes.arena and .lower. What is
- *  read by the first of a pair stays until the second has run. */
-int lv_plan_place(LvProgram *p);
-
-/** Find p's groups and their copies; sets sizes.slot. @return 0, -ENOMEM (no message),
- *  LV_ERR_UNSUPPORTED */
-int lv_stream_plan(LvProgram *p);
-
-/** Let what runs from record i on have its weights; let weights come to the slot that
- *  record i was the last to read. Nothing for other records. */
-int lv_stream_before(LvProgram *p, int i);
-int lv_stream_after(LvProgram *p, int i);
-
-/** Forget that p's weights are in its slots. */
-void lv_stream_leave(LvProgram *p);
 
 #endif /* LINVIDEO_GRAPH_INTERNAL_H */

@@ -2,6 +2,8 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
+#include "graph/plan.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,8 +129,7 @@ int lv_plan_place(LvProgram *p)
     return 0;
 }
 
-int lv_program_place(const LvProgram *p, LvTensor t, size_t *offset, int *first,
-                     int *last)
+int lv_plan_find(const LvProgram *p, LvTensor t, size_t *offset, int *first, int *last)
 {
     const LvTensorInfo *info;
 

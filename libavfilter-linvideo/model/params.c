@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/grad.h"
 #include "model/weights.h"
 
 /* Elements of a line of memory. */

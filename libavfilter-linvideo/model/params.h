@@ -11,6 +11,7 @@
 #define LINVIDEO_MODEL_PARAMS_H
 
 #include "backend/device.h"
+#include "graph/grad.h"
 #include "graph/graph.h"
 
 enum { LV_PARAM_NAME = 320 };

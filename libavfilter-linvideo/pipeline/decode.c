@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/convert.h"
+#include "graph/program.h"
 #include "pipeline/session.h"
 
 /* A tile shares this part of its size with the next one. */

@@ -5,6 +5,7 @@
  * branch of guidance. Latents and solver stay on the host.
  */
 
+#include "graph/program.h"
 #include "pipeline/session.h"
 
 #include "base/convert.h"

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/philox.h"
+#include "graph/program.h"
+#include "graph/slots.h"
 #include "pipeline/deliver.h"
 
 int lv_net_plan(LvNet *net, LvGraph **g, LvDevice *dev)
@@ -556,8 +558,8 @@ static int stream_weights(LvSession *s)
         return 0;
     if ((ret = lv_slots_new(&s->slots, s->dev, m.slot)) < 0)
         return ret;
-    lv_program_stream(s->side.prog, s->slots);
-    lv_program_stream(s->net.prog, s->slots);
+    lv_slots_attach(s->side.prog, s->slots);
+    lv_slots_attach(s->net.prog, s->slots);
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/convert.h"
+#include "graph/program.h"
 #include "pipeline/session.h"
 
 enum { MAX_IDS = 4096 };

@@ -6,6 +6,8 @@
  * product; on a GPU, whose own clock is read around every op, a product and a copy.
  */
 
+#include "graph/grad.h"
+#include "graph/program.h"
 #include "tools/tools.h"
 
 #include <errno.h>

@@ -4,6 +4,8 @@
  * `linvideo inspect`: what a model file is, and what running it takes.
  */
 
+#include "graph/dump.h"
+#include "graph/program.h"
 #include "tools/tools.h"
 
 #include <errno.h>

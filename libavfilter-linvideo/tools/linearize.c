@@ -6,6 +6,7 @@
  * each of which goes on where it stopped.
  */
 
+#include "graph/program.h"
 #include "tools/post.h"
 
 #include <math.h>

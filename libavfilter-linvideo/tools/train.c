@@ -5,6 +5,7 @@
  * folder, each of which goes on where it stopped.
  */
 
+#include "graph/program.h"
 #include "tools/stage.h"
 
 #include <math.h>

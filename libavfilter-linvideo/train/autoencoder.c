@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/grad.h"
 #include "train/render.h"
 #include "train/scene.h"
 #include "train/streams.h"

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/program.h"
 #include "pipeline/sample.h"
 #include "train/streams.h"
 #include "train/student.h"

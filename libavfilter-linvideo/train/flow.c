@@ -10,6 +10,8 @@
 
 #include "base/half.h"
 #include "base/map.h"
+#include "graph/grad.h"
+#include "graph/program.h"
 #include "train/caption.h"
 #include "train/scene.h"
 #include "train/streams.h"

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/grad.h"
+#include "graph/program.h"
 #include "model/weights.h"
 
 /* Tracing */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/program.h"
 #include "train/streams.h"
 #include "train/student.h"
 

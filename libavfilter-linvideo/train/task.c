@@ -4,6 +4,8 @@
 
 #include "train/task.h"
 
+#include "graph/program.h"
+
 #include <string.h>
 
 static size_t room(const LvTensor *t)

@@ -2,10 +2,14 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
+#include "graph/program.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "graph/internal.h"
+#include "graph/plan.h"
+#include "graph/slots.h"
 
 static void *copy_array(const void *src, int nb, size_t size)
 {
@@ -77,7 +81,7 @@ static int plan(LvProgram *p)
     if (!p->rec || !p->info || !p->call || !p->pair)
         return LV_ERR(ENOMEM);
     lv_plan_pairs(p);
-    if ((ret = lv_plan_place(p)) < 0 || (ret = lv_stream_plan(p)) < 0)
+    if ((ret = lv_plan_place(p)) < 0 || (ret = lv_slots_plan(p)) < 0)
         return ret;
     return plan_calls(p);
 }
@@ -133,7 +137,7 @@ void lv_program_free(LvProgram **prog)
         return;
     erase_recordings(p);
     release_calls(p);
-    lv_stream_leave(p);
+    lv_slots_leave(p);
     free(p->group);
     free(p->copy);
     free(p->copy_id);
@@ -224,10 +228,10 @@ static int run_records(LvProgram *p, LvRunHook hook, void *opaque)
         double start = p->seconds ? lv_seconds() : 0;
 
         if ((hook && (ret = hook(opaque, &p->rec[i], i, p->nb_rec)) < 0) ||
-            (ret = lv_stream_before(p, i)) < 0)
+            (ret = lv_slots_before(p, i)) < 0)
             return ret;
         ret = run_record(p, i);
-        ret = ret < 0 ? ret : lv_stream_after(p, i);
+        ret = ret < 0 ? ret : lv_slots_after(p, i);
         if (has_marks(p))
             ret = ret < 0 ? ret : p->dev->fn->mark(p->dev, i + 1);
         else if (p->seconds)

@@ -4,6 +4,8 @@
  * Weights that come to the device while a program runs.
  */
 
+#include "graph/slots.h"
+
 #include <stdlib.h>
 
 #include "graph/internal.h"
@@ -64,7 +66,7 @@ static LvGroup *group_of(LvProgram *p, int r)
     return last;
 }
 
-int lv_stream_plan(LvProgram *p)
+int lv_slots_plan(LvProgram *p)
 {
     size_t nb = (size_t)count_streamed(p);
 
@@ -124,7 +126,7 @@ static char *slot_of(const LvSlots *st, int group)
     return st->base + (size_t)(group % LV_SLOTS) * st->bytes;
 }
 
-void lv_stream_leave(LvProgram *p)
+void lv_slots_leave(LvProgram *p)
 {
     for (int i = 0; i < LV_SLOTS && p->slots; i++)
         if (p->slots->owner[i] == p)
@@ -132,9 +134,9 @@ void lv_stream_leave(LvProgram *p)
     p->slots = NULL;
 }
 
-void lv_program_stream(LvProgram *p, LvSlots *st)
+void lv_slots_attach(LvProgram *p, LvSlots *st)
 {
-    lv_stream_leave(p);
+    lv_slots_leave(p);
     for (int g = 0; g < p->nb_groups; g++)
         for (int r = p->group[g].first; r <= p->group[g].last; r++)
             for (int k = 0; k < lv_op_info(p->rec[r].op)->in; k++) {
@@ -164,7 +166,7 @@ static int fetch(LvProgram *p, int g)
     return 0;
 }
 
-int lv_stream_before(LvProgram *p, int i)
+int lv_slots_before(LvProgram *p, int i)
 {
     int ret = 0;
 
@@ -176,7 +178,7 @@ int lv_stream_before(LvProgram *p, int i)
     return ret;
 }
 
-int lv_stream_after(LvProgram *p, int i)
+int lv_slots_after(LvProgram *p, int i)
 {
     int ret = 0;
 

@@ -2,6 +2,9 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
+#include "graph/graph.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
