@@ -8,7 +8,7 @@
 # make dropin      libavfilter with the filter for the installed ffmpeg, and
 #                  the command ffmpeg-linvideo
 # make ffmpeg      a whole patched FFmpeg, FFMPEG_VERSION= 5.1 6.1 7.1 8.1 9.0
-# make install uninstall clean distclean
+# make install uninstall dist clean distclean
 #
 # V=1 shows the commands. BUILD=DIR is where ./configure --builddir=DIR wrote.
 
@@ -23,50 +23,203 @@ endif
 
 all: lib tools
 
-# objects, floor by floor: each uses only what stands above it
+# objects, floor by floor: each uses only what stands above it; one a line, sorted
 
 L := libavfilter-linvideo
 
-OBJS-base = common.o convert.o dtype.o file.o gguf.o map.o msg.o philox.o quant.o safetensors.o source.o text.o
+OBJS-base = \
+    common.o \
+    convert.o \
+    dtype.o \
+    file.o \
+    gguf.o \
+    map.o \
+    msg.o \
+    philox.o \
+    quant.o \
+    safetensors.o \
+    source.o \
+    text.o
 
-OBJS-backend = check.o device.o null.o ops.o $(OBJS-backend-$(CONFIG_CUDA))
+OBJS-backend = \
+    check.o \
+    device.o \
+    null.o \
+    ops.o
 OBJS-backend-no = nocuda.o
+OBJS-backend += $(OBJS-backend-$(CONFIG_CUDA))
 
-OBJS-backend/cuda-$(CONFIG_CUDA) = attention.o cast.o conv.o conv3.o cuda.o driver.o elements.o \
-                                   frame.o gemm.o layout.o linattn.o linear.o rows.o
-OBJS-backend/cuda = $(OBJS-backend/cuda-yes)
+OBJS-backend/cuda-yes = \
+    attention.o \
+    cast.o \
+    conv.o \
+    conv3.o \
+    cuda.o \
+    driver.o \
+    elements.o \
+    frame.o \
+    gemm.o \
+    layout.o \
+    linattn.o \
+    linear.o \
+    rows.o
+OBJS-backend/cuda = $(OBJS-backend/cuda-$(CONFIG_CUDA))
 
-OBJS-backend/cpu = attention.o attention_grad.o conv.o conv3.o conv_grad.o cpu.o dnn.o dsp_c.o \
-                   layout.o linattn.o linattn_grad.o linear.o linear_grad.o linear_i8.o optim.o \
-                   pool.o reduce.o rows.o rows_grad.o $(OBJS-backend/cpu-yes)
+OBJS-backend/cpu = \
+    attention.o \
+    attention_grad.o \
+    conv.o \
+    conv3.o \
+    conv_grad.o \
+    cpu.o \
+    dnn.o \
+    dsp_c.o \
+    layout.o \
+    linattn.o \
+    linattn_grad.o \
+    linear.o \
+    linear_grad.o \
+    linear_i8.o \
+    optim.o \
+    pool.o \
+    reduce.o \
+    rows.o \
+    rows_grad.o
 OBJS-backend/cpu-$(HAVE_AVX2)   += dsp_avx2.o
 OBJS-backend/cpu-$(HAVE_AVX512) += dsp_avx512.o
+OBJS-backend/cpu += $(OBJS-backend/cpu-yes)
 
-OBJS-graph = dump.o grad.o graph.o plan.o program.o slots.o
+OBJS-graph = \
+    dump.o \
+    grad.o \
+    graph.o \
+    plan.o \
+    program.o \
+    slots.o
 
-OBJS-model = config.o dit.o entities.o files.o list.o lora.o lora_change.o names.o params.o \
-             presets.o prompt.o recognise.o spm.o \
-             spm_gguf.o stored.o tae.o tokenizer.o umt5.o wan_vae.o weights.o
+OBJS-model = \
+    config.o \
+    dit.o \
+    entities.o \
+    files.o \
+    list.o \
+    lora.o \
+    lora_change.o \
+    names.o \
+    params.o \
+    presets.o \
+    prompt.o \
+    recognise.o \
+    spm.o \
+    spm_gguf.o \
+    stored.o \
+    tae.o \
+    tokenizer.o \
+    umt5.o \
+    wan_vae.o \
+    weights.o
 
-OBJS-pipeline = budget.o cache.o decode.o deliver.o denoise.o noise.o sample.o session.o text.o
+OBJS-pipeline = \
+    budget.o \
+    cache.o \
+    decode.o \
+    deliver.o \
+    denoise.o \
+    noise.o \
+    sample.o \
+    session.o \
+    text.o
 
-OBJS-api = lib.o model.o params.o prompt.o
+OBJS-api = \
+    lib.o \
+    model.o \
+    params.o \
+    prompt.o
 
-OBJS-train = autoencoder.o blob.o bundle.o caption.o codec.o color.o compare.o config.o distill.o evaluate.o \
-             export.o feeder.o fake.o flow.o gates.o learn.o linearize.o maps.o prompts.o recipe.o states.o student.o trajectory.o   \
-             frechet.o ground.o init.o latents.o log.o material.o measure.o      \
-             render.o scene.o shape.o spm_train.o task.o tokenizer.o track.o     \
-             trainer.o traits.o
+OBJS-train = \
+    autoencoder.o \
+    blob.o \
+    bundle.o \
+    caption.o \
+    codec.o \
+    color.o \
+    compare.o \
+    config.o \
+    distill.o \
+    evaluate.o \
+    export.o \
+    fake.o \
+    feeder.o \
+    flow.o \
+    frechet.o \
+    gates.o \
+    ground.o \
+    init.o \
+    latents.o \
+    learn.o \
+    linearize.o \
+    log.o \
+    maps.o \
+    material.o \
+    measure.o \
+    prompts.o \
+    recipe.o \
+    render.o \
+    scene.o \
+    shape.o \
+    spm_train.o \
+    states.o \
+    student.o \
+    task.o \
+    tokenizer.o \
+    track.o \
+    trainer.o \
+    traits.o \
+    trajectory.o
 
-OBJS-tools = bench.o compare.o convert.o dataset.o devices.o distill.o eval.o generate.o \
-             inspect.o linearize.o linvideo.o output.o plot.o png.o post.o probe.o progress.o report.o \
-             setup.o sheet.o stage.o train.o y4m.o
+OBJS-tools = \
+    bench.o \
+    compare.o \
+    convert.o \
+    dataset.o \
+    devices.o \
+    distill.o \
+    eval.o \
+    generate.o \
+    inspect.o \
+    linearize.o \
+    linvideo.o \
+    output.o \
+    plot.o \
+    png.o \
+    post.o \
+    probe.o \
+    progress.o \
+    report.o \
+    setup.o \
+    sheet.o \
+    stage.o \
+    train.o \
+    y4m.o
 
 # kernels: each file becomes a fatbin, and that an object that holds it as
 # lv_kernels_NAME; what they take of the device goes to NAME.log
 
-KERNELS = attention attention_any attention_sm90 cast elements frame hedgehog hedgehog_dx \
-          hedgehog_sm90 layout linattn optim product rows
+KERNELS = \
+    attention \
+    attention_any \
+    attention_sm90 \
+    cast \
+    elements \
+    frame \
+    hedgehog \
+    hedgehog_dx \
+    hedgehog_sm90 \
+    layout \
+    linattn \
+    optim \
+    product \
+    rows
 
 KERNEL_OBJS-yes = $(KERNELS:%=$(BUILD)/kernels/%.o)
 
@@ -93,6 +246,10 @@ LIBS-$(CONFIG_SHARED) += $(SHARED_LIB)
 
 lib:   $(LIBS-yes)
 tools: $(COMMAND)
+
+# $(call quote,TEXT): one word of the shell, whatever is in it
+
+quote = '$(subst ','\'',$(1))'
 
 # rules; without V=1 each says one short line
 
@@ -148,16 +305,25 @@ $(SHARED_LIB): $(LIB_OBJS) $L/liblinvideo.v
 
 $(COMMAND): $(TOOL_OBJS) $(TRAIN_LIB) $(STATIC_LIB)
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(TRAIN_LIBS) $(LIBS) $(TOOL_LIBS)
+	$(Q)$(CC) $(LDFLAGS) $(PIE) -o $@ $^ $(TRAIN_LIBS) $(LIBS) $(TOOL_LIBS)
 
-# PKG_CONFIG_PATH=build finds the uninstalled form
-$(BUILD)/liblinvideo.pc:             PC_DIRS = $(LIBDIR) $(INCLUDEDIR)
-$(BUILD)/liblinvideo-uninstalled.pc: PC_DIRS = $(abspath $(BUILD)) $(abspath $L)
+# PKG_CONFIG_PATH=build finds the uninstalled form; a .pc file and sed take blanks and
+# quotes with backslashes
+HERE      = $(if $(filter /%,$(BUILD)),,$(CURDIR)/)$(BUILD)
+backslash = $(subst $(1),\\$(1),$(2))
+blank     = $(subst ,, )
+pc_dir    = $(subst &,\&,$(call backslash,',$(call backslash,",$(call backslash,$(blank),$(1)))))
+
+$(BUILD)/liblinvideo.pc:             PC_LIB = $(LIBDIR)
+$(BUILD)/liblinvideo.pc:             PC_INC = $(INCLUDEDIR)
+$(BUILD)/liblinvideo-uninstalled.pc: PC_LIB = $(HERE)
+$(BUILD)/liblinvideo-uninstalled.pc: PC_INC = $(CURDIR)/$L
 $(PC): $L/liblinvideo.pc.in $(BUILD)/config.mak
 	$(call say,GEN)
-	$(Q)sed -e 's|@libdir@|$(word 1,$(PC_DIRS))|; s|@includedir@|$(word 2,$(PC_DIRS))|' \
-	    -e 's|@prefix@|$(PREFIX)|; s|@version@|$(VERSION)|; s|@libs@|$(LIBS_PRIVATE)|' \
-	    $< > $@
+	$(Q)sed -e $(call quote,s|@libdir@|$(call pc_dir,$(PC_LIB))|) \
+	    -e $(call quote,s|@includedir@|$(call pc_dir,$(PC_INC))|) \
+	    -e $(call quote,s|@prefix@|$(call pc_dir,$(PREFIX))|) \
+	    -e 's|@version@|$(VERSION)|; s|@libs@|$(LIBS_PRIVATE)|' $< > $@
 
 $(BUILD)/config.mak:
 	@echo "Nothing is configured in $(BUILD): run ./configure first, or make demo," >&2
@@ -172,7 +338,7 @@ include tests/Makefile
 # tasks; demo and check start other makes, which read what configure wrote
 
 RUN      = BUILD=$(BUILD) CC="$(CC)" CXX="$(CXX)" LINVIDEO=$(COMMAND) \
-           LINVIDEO_MODEL_PATH=$(CURDIR)/tests/model
+           LINVIDEO_MODEL_PATH=$(call quote,$(CURDIR)/tests/model)
 PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # of these, text stays as it is typed: make expands no $ in it
@@ -203,11 +369,11 @@ ffmpeg: lib
 
 # installing; a drop-in that was built goes along
 
-BIN  = $(DESTDIR)$(BINDIR)
-LIB  = $(DESTDIR)$(LIBDIR)
-INC  = $(DESTDIR)$(INCLUDEDIR)/linvideo
-DATA = $(DESTDIR)$(DATADIR)/linvideo
-MAN  = $(DESTDIR)$(MANDIR)/man1
+BIN  = $(call quote,$(DESTDIR)$(BINDIR))
+LIB  = $(call quote,$(DESTDIR)$(LIBDIR))
+INC  = $(call quote,$(DESTDIR)$(INCLUDEDIR)/linvideo)
+DATA = $(call quote,$(DESTDIR)$(DATADIR)/linvideo)
+MAN  = $(call quote,$(DESTDIR)$(MANDIR)/man1)
 
 INSTALL-yes               = install-programs
 INSTALL-$(CONFIG_SHARED) += install-shared
@@ -227,6 +393,20 @@ install-programs: all
 install-shared: install-programs
 	install $(BUILD)/$(SONAME) $(LIB)
 	ln -sf $(SONAME) $(LIB)/liblinvideo.so
+	@$(tell_loader)
+
+# a new library has to be made known to the loader
+tell_loader = PATH=$$PATH:/sbin:/usr/sbin; \
+    if [ -n $(call quote,$(DESTDIR)) ]; then \
+        echo 'ldconfig is for where DESTDIR is unpacked: not run'; \
+    elif ! ldconfig -vNX 2>/dev/null | grep -qF $(call quote,$(LIBDIR)): ; then \
+        printf '%s: no folder of the loader, programs need it in LD_LIBRARY_PATH\n' \
+            $(call quote,$(LIBDIR)); \
+    elif [ "$$(id -u)" = 0 ]; then \
+        ldconfig; \
+    else \
+        echo 'not root: run ldconfig as root, so that programs find $(SONAME)'; \
+    fi
 
 install-static: install-programs
 	install -m 644 $(STATIC_LIB) $(LIB)
@@ -234,20 +414,26 @@ install-static: install-programs
 install-dropin: install-programs
 	install -d $(LIB)/linvideo
 	install $(BUILD)/dropin/libavfilter.so.* $(LIB)/linvideo
-	sed -e 's|$(abspath $(BUILD))/dropin|$(LIBDIR)/linvideo|; s|$(abspath $(BUILD))|$(LIBDIR)|' \
-	    -e 's|$(CURDIR)/samples|$(DATADIR)/linvideo|' $(BUILD)/ffmpeg-linvideo \
-	    > $(BIN)/ffmpeg-linvideo
-	chmod 755 $(BIN)/ffmpeg-linvideo
+	patches/write-wrapper.sh $(BIN)/ffmpeg-linvideo $(call quote,$(LIBDIR)/linvideo) \
+	    $(call quote,$(LIBDIR)) "$$(cat $(BUILD)/dropin/ffmpeg)" \
+	    $(call quote,$(DATADIR)/linvideo)
 
 uninstall:
 	rm -f $(BIN)/linvideo $(BIN)/ffmpeg-linvideo $(MAN)/linvideo.1
 	rm -f $(LIB)/pkgconfig/liblinvideo.pc $(LIB)/liblinvideo.*
 	rm -rf $(LIB)/linvideo $(INC) $(DATA)
 
-# clean keeps the FFmpeg trees, which take minutes
+# the sources as they are published
+
+DIST = linvideo-$(or $(VERSION),$(shell ./configure --version))
+
+dist:
+	git archive --format=tar.gz --prefix=$(DIST)/ -o $(DIST).tar.gz HEAD
+
+# clean keeps what was configured and the FFmpeg trees, which take minutes
 clean:
--include $(LIB_OBJS:.o=.d) $(KERNELS:%=$(BUILD)/kernels/%.d) $(TRAIN_OBJS:.o=.d)  \
-         $(TOOL_OBJS:.o=.d) $(TEST_OBJS:.o=.d)
+	rm -rf $(BUILD)/$L $(BUILD)/kernels $(BUILD)/tests $(BUILD)/sanitized
+	rm -f $(BUILD)/liblinvideo* $(TRAIN_LIB) $(COMMAND)
 
 distclean:
 	rm -rf $(BUILD) demo.mp4
@@ -255,4 +441,4 @@ distclean:
 .DELETE_ON_ERROR:
 .SECONDARY: $(KERNELS:%=$(BUILD)/kernels/%.fatbin)
 .PHONY: all lib tools demo check bench dropin ffmpeg install $(INSTALL-yes) \
-        uninstall clean distclean
+        uninstall dist clean distclean

@@ -64,5 +64,7 @@ build_tree "$tree" $old "libavfilter/$product"
 
 cp "$tree/libavfilter/$product" "$stage/new.$$"
 mv "$stage/new.$$" "$stage/$product"
-write_wrapper "$here" "$build/ffmpeg-linvideo" "$stage" "$build" "$program"
+echo "$program" >"$stage/ffmpeg"
+"$here/write-wrapper.sh" "$build/ffmpeg-linvideo" "$stage" "$build" "$program" \
+    "$(cd "$here/../samples" && pwd)"
 echo "$stage/$product"

@@ -21,9 +21,19 @@ patch_for() {
     esac
 }
 
+# plain_path FOLDER: FFmpeg's build splits its paths at blanks and quotes
+plain_path() {
+    case $1 in
+    *[[:blank:]\"\']*) die "$1: FFmpeg cannot be built below a folder with blanks or quotes" \
+        "in its name; move the tree, or pipe the command linvideo into ffmpeg" ;;
+    esac
+}
+
 # prepare_source BUILD VERSION SERIES: fetch, patch, and print the folder.
 # A folder given as FFMPEG_SOURCE is copied and stays as it is.
 prepare_source() {
+    plain_path "$1"
+    plain_path "$here"
     patch=$(patch_for "$3")
     if [ -n "${FFMPEG_SOURCE:-}" ]; then
         from=$(cd "$FFMPEG_SOURCE" && pwd) || exit 1
@@ -109,13 +119,4 @@ build_tree() {
         grep -v '^[A-Z]*[[:blank:]]' "$tree/make.log" | tail -n 15 >&2
         die "building FFmpeg failed, see $tree/make.log"
     }
-}
-
-# write_wrapper HERE FILE DROPIN LIBDIR FFMPEG: fill in the command.
-write_wrapper() {
-    samples=$(cd "$1/../samples" && pwd)
-    sed -e "s|@dropin@|$3|" -e "s|@libdir@|$4|" -e "s|@ffmpeg@|$5|" \
-        -e "s|@models@|$samples|" \
-        "$1/ffmpeg-linvideo.in" >"$2"
-    chmod +x "$2"
 }

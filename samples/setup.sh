@@ -74,6 +74,6 @@ fi
 if [ ! -f "$build/config.mak" ]; then
     ./configure --builddir="$build"
 elif [ -n "$missing" ] || [ -n "$(find configure -newer "$build/config.mak")" ]; then
-    eval "./configure $(sed -n 's/^CONFIGURE_ARGS = //p' "$build/config.mak")"
+    eval "$(sed -n '1s/^# //p' "$build/config.log")"
     touch "$build/config.mak"
 fi

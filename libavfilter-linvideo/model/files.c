@@ -152,7 +152,7 @@ static int check_keys(const Manifest *m, const char *section)
     const char *key;
     json_t *value;
 
-    if (object && !json_is_object(object))
+    if (section && object && !json_is_object(object))
         return fail(m, section, "is no object");
     json_object_foreach((json_t *)(uintptr_t)object, key, value)
         if (!is_known(section, key))

@@ -51,6 +51,7 @@ static void look_up(const LvGguf *g)
         for (uint64_t k = 0; v && k < v->nb; k++)
             sum += v->type == LV_GGUF_STRING ? (double)lv_gguf_string(&at).n
                                              : lv_gguf_number(v, &at);
+        (void)sum;
     }
 }
 
