@@ -448,7 +448,7 @@ static int is_sanitised(void)
 
 START_TEST(test_map)
 {
-    LvMap map = { NULL, 0 };
+    LvMap map = { 0 };
 
     write_file(in_dir("five"), "hello", 5);
     ck_assert_int_eq(lv_map_open(&map, in_dir("five"), &catcher), 0);
@@ -483,6 +483,143 @@ START_TEST(test_map_errors)
     write_file(in_dir("file"), "x", 1);
     ck_assert_int_eq(lv_map_open(&map, in_dir("file/below"), &catcher), -ENOTDIR);
     expect_error("below a file", in_dir("file/below"), "Not a directory");
+    write_file(in_dir("file"), "hello", 5);
+    ck_assert_int_eq(lv_map_open_upto(&map, in_dir("file"), 4, &catcher), -EFBIG);
+    expect_error("too large", in_dir("file"), "expected at most 4 bytes, got 5");
+    ck_assert_ptr_null(map.data);
+    ck_assert_int_eq(lv_map_open_upto(&map, in_dir("file"), 5, &catcher), 0);
+    lv_map_close(&map);
+}
+END_TEST
+
+enum { PAGES = 5, PAGE = 4096, LATE = PAGES * PAGE - 100 };
+
+/* A file of numbers, last written long ago, opened late. */
+static void open_late(LvMap *map, const char *path)
+{
+    static uint32_t numbers[LATE / 4];
+
+    for (int i = 0; i < LATE / 4; i++)
+        numbers[i] = (uint32_t)i;
+    write_file(path, numbers, LATE);
+    ck_assert_int_eq(utimensat(AT_FDCWD, path, (const struct timespec[2]) { { 1, 0 }, { 1, 0 } },
+                               0), 0);
+    ck_assert_int_eq(lv_map_open_late(map, path, &catcher), 0);
+    ck_assert_uint_eq(map->size, LATE);
+}
+
+static uint32_t number(const LvMap *map, size_t i)
+{
+    uint32_t v;
+
+    memcpy(&v, map->data + 4 * i, sizeof(v));
+    return v;
+}
+
+START_TEST(test_map_late)
+{
+    static const struct { size_t at, size; } parts[] = {
+        { 0, 4 }, { PAGE - 4, 8 }, { 3 * PAGE, PAGE }, { LATE - 4, 4 }, { 0, LATE },
+    };
+    uint32_t two[2];
+    LvMap map;
+
+    open_late(&map, in_dir("late"));
+    for (int i = 0; i < LV_COUNT(parts); i++) {
+        const uint8_t *p = map.data + parts[i].at;
+        ck_assert_int_eq(lv_map_load(&map, p, parts[i].size, &catcher), 0);
+        for (size_t k = parts[i].at / 4; k < (parts[i].at + parts[i].size) / 4; k++)
+            ck_assert_uint_eq(number(&map, k), k);
+        if (i % 2)
+            lv_map_drop(&map, p, parts[i].size);
+    }
+    lv_map_drop(&map, map.data, map.size);
+    ck_assert_int_eq(lv_map_read(&map, 4 * 1023, two, sizeof(two), &catcher), 0);
+    ck_assert(two[0] == 1023 && two[1] == 1024);
+    ck_assert_int_eq(lv_map_finish(&map, &catcher), 0);
+    truncate(in_dir("late"), 0);
+    lv_map_drop(&map, map.data, map.size);
+    ck_assert_uint_eq(number(&map, LATE / 4 - 1), LATE / 4 - 1);
+    lv_map_close(&map);
+    expect_silence("a file read late");
+}
+END_TEST
+
+/* What happens to a file that is open. */
+static void damage(int how, const char *path)
+{
+    FILE *f;
+
+    if (how < 3) {
+        ck_assert_int_eq(truncate(path, how == 0 ? 0 : how == 1 ? PAGE : LATE + 1), 0);
+        return;
+    }
+    ck_assert_ptr_nonnull(f = fopen(path, "r+"));
+    ck_assert_int_eq(fputc('x', f), 'x');
+    fclose(f);
+}
+
+START_TEST(test_map_changed)
+{
+    static const char *const words[] = {
+        "expected 20380 bytes, got 0", "expected 20380 bytes, got 4096",
+        "expected 20380 bytes, got 20381", "it was written to",
+    };
+    char part[128];
+    LvMap map;
+
+    snprintf(part, sizeof(part), "changed since it was opened");
+    open_late(&map, in_dir("late"));
+    ck_assert_int_eq(lv_map_load(&map, map.data, 8, &catcher), 0);
+    damage(_i, in_dir("late"));
+    ck_assert_uint_eq(number(&map, 1), 1);
+    ck_assert_int_eq(lv_map_load(&map, map.data, 8, &catcher), 0);
+    ck_assert_int_eq(lv_map_load(&map, map.data + PAGE, 8, &catcher), -ESTALE);
+    expect_error("changed", in_dir("late"), words[_i]);
+    ck_assert_int_eq(lv_map_finish(&map, &catcher), -ESTALE);
+    expect_error("changed", in_dir("late"), part);
+    lv_map_close(&map);
+}
+END_TEST
+
+/* The number of the next descriptor. */
+static int next_fd(void)
+{
+    int fd = dup(0);
+
+    close(fd);
+    return fd;
+}
+
+START_TEST(test_map_failing)
+{
+    int fd = next_fd(), folder;
+    char part[16];
+    LvMap map;
+
+    open_late(&map, in_dir("late"));
+    folder = open(dir, O_RDONLY);
+    ck_assert_int_eq(dup2(folder, fd), fd);
+    ck_assert_int_eq(lv_map_load(&map, map.data, 8, &catcher), -EISDIR);
+    expect_error("a read that fails", in_dir("late"), "cannot be read at byte 0: Is a dir");
+    ck_assert_int_eq(lv_map_read(&map, 4, part, 8, &catcher), -EISDIR);
+    expect_error("a read that fails", in_dir("late"), "cannot be read at byte 4: Is a dir");
+    lv_map_close(&map);
+    close(folder);
+}
+END_TEST
+
+START_TEST(test_map_replaced)
+{
+    LvMap map;
+
+    open_late(&map, in_dir("late"));
+    write_file(in_dir("other"), "other", 5);
+    ck_assert_int_eq(rename(in_dir("other"), in_dir("late")), 0);
+    ck_assert_int_eq(lv_map_load(&map, map.data, map.size, &catcher), 0);
+    ck_assert_uint_eq(number(&map, 3000), 3000);
+    lv_map_close(&map);
+    expect_silence("a file that another took the name of");
 }
 END_TEST
 
@@ -1394,6 +1531,10 @@ static void add_common(Suite *suite)
     tcase_add_test(tc, test_text);
     tcase_add_test(tc, test_map);
     tcase_add_test(tc, test_map_errors);
+    tcase_add_test(tc, test_map_late);
+    tcase_add_loop_test(tc, test_map_changed, 0, 4);
+    tcase_add_test(tc, test_map_failing);
+    tcase_add_test(tc, test_map_replaced);
 }
 
 static void add_philox(Suite *suite)

@@ -6,11 +6,14 @@
  */
 
 #include <check.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "linvideo/linvideo.h"
 #include "model/files.h"
@@ -996,6 +999,7 @@ static void join_part(Joined *j, int i, const char *file, const char *prefix, in
             continue;
         }
         sprintf(name, "%s%s", prefix, t->name);
+        ck_assert_int_eq(lv_source_load(j->src[i], t, &loud), 0);
         j->t[j->nb] = *t;
         j->t[j->nb++].name = name;
     }
@@ -1143,6 +1147,133 @@ START_TEST(test_odd)
 }
 END_TEST
 
+/* --- files that change under an open model --- */
+
+enum { EMPTY, CUT, WRITTEN, REPLACED, DAMAGES };
+enum { IDLE, FIRST, NEXT }; /* which read of a file fails: none, the first clip's, a new
+                             * prompt's */
+
+static const struct {
+    const char *text, *dit, *file; /* the file that changes */
+    int fails;
+} changes[] = {
+    { "text.safetensors", "dit.safetensors", "text.safetensors", NEXT },
+    { "late.gguf", "dit.safetensors", "late.gguf", NEXT },
+    { "late.json", "dit.safetensors", "late.json-1.safetensors", NEXT },
+    { "text.safetensors", "dit.safetensors", "dit.safetensors", FIRST },
+    { "text.safetensors", "half.safetensors", "half.safetensors", FIRST },
+    { "text.safetensors", "late.dit.gguf", "late.dit.gguf", FIRST },
+    { "text.safetensors", "dit.safetensors", "vae.safetensors", FIRST },
+    { "text.safetensors", "dit.safetensors", "lora.safetensors", FIRST },
+    { "text.safetensors", "dit.safetensors", "tokenizer.spm", IDLE },
+    { "text.safetensors", "dit.safetensors", "m.json", IDLE },
+};
+
+/* As it was long ago, so that a later write is seen. */
+static void make_old(const char *name)
+{
+    const struct timespec old[2] = { { 1, 0 }, { 1, 0 } };
+
+    ck_assert_int_eq(utimensat(AT_FDCWD, path_of(name), old, 0), 0);
+}
+
+static void damage(const char *name, int how)
+{
+    char command[512];
+
+    if (how == EMPTY || how == CUT)
+        snprintf(command, sizeof(command), "truncate -s %d %s", how == CUT ? 4096 : 0,
+                 path_of(name));
+    else
+        snprintf(command, sizeof(command), how == WRITTEN
+                 ? "head -c $(stat -c %%s %s) /dev/zero | dd of=%s conv=notrunc 2>/dev/null"
+                 : "cp %s %s.new; mv %s.new %s", path_of(name), path_of(name),
+                 path_of(name), path_of(name));
+    ck_assert_int_eq(system(command), 0);
+}
+
+static void write_changes(int i)
+{
+    static Pair p;
+
+    fill_pair(&p);
+    write_lora(&p, 0, 2);
+    write_part(&model.text, "text.safetensors", LV_LAYOUT_ORIGINAL, "");
+    write_part(&model.text, "late.gguf", LV_LAYOUT_LLAMA, "");
+    write_part(&model.text, "late.json", LV_LAYOUT_HF, "");
+    write_part(&model.dit, "dit.safetensors", LV_LAYOUT_ORIGINAL, "");
+    write_form(&model.dit, "half.safetensors", WAN_BF16, 0);
+    write_form(&model.dit, "late.dit.gguf", WAN_Q8_0, 0);
+    write_part(&model.vae, "vae.safetensors", LV_LAYOUT_ORIGINAL, "");
+    copy_file("tests/ref/tokenizer.spm", "tokenizer.spm");
+    write_manifest(changes[i].dit, changes[i].text, "vae.safetensors",
+                   ", \"tokenizer\": \"tokenizer.spm\", \"loras\": [{\"file\": "
+                   "\"lora.safetensors\", \"weight\": 0.5}]");
+    make_old(changes[i].file);
+}
+
+static int next_frame(LinvideoContext *c)
+{
+    static uint8_t rgb[WIDTH * HEIGHT * 3];
+    LinvideoFrame f = { .data = { rgb }, .stride = { WIDTH * 3 } };
+
+    return linvideo_next_frame(c, &f);
+}
+
+/* when: how many clips are made before the file changes; then two are asked for, with
+ * another prompt each. */
+static void try_change(int i, int how, int when)
+{
+    LinvideoParams p = params(LINVIDEO_PRECISION_F32);
+    int fails = how != REPLACED && changes[i].fails > when, ret = 0;
+    LinvideoContext *c;
+
+    write_changes(i);
+    errors   = 0;
+    p.frames = 4 * FRAMES;
+    ck_assert_msg(linvideo_open(&c, &p) == 0, "%s", message);
+    for (int k = 0; k < when * FRAMES; k++)
+        ck_assert_msg(next_frame(c) == 0, "%s", message);
+    damage(changes[i].file, how);
+    for (int clip = 0; clip < 2 && ret >= 0; clip++) {
+        ck_assert_int_eq(linvideo_set_prompt(c, clip ? "rain" : "a blue star"), 0);
+        for (int k = 0; k < FRAMES && ret >= 0; k++)
+            ret = next_frame(c);
+    }
+    ck_assert_msg(fails ? ret == -ESTALE && errors == 1 : !ret && !errors,
+                  "%s, damage %d after %d clips: %d, %d errors: %s", changes[i].file, how,
+                  when, ret, errors, message);
+    ck_assert(!fails || strstr(message, changes[i].file));
+    ck_assert(!fails || strstr(message, "changed since it was opened"));
+    linvideo_close(&c);
+}
+
+START_TEST(test_changes)
+{
+    for (int how = 0; how < DAMAGES; how++)
+        for (int when = 0; when < 2; when++)
+            try_change(_i, how, when);
+}
+END_TEST
+
+/* Before it is opened, a file that was cut or overwritten is no model. */
+START_TEST(test_changed_before)
+{
+    LinvideoParams p = params(LINVIDEO_PRECISION_F32);
+    LinvideoContext *c;
+
+    for (int how = 0; how < REPLACED; how++) {
+        write_changes(_i);
+        damage(changes[_i].file, how);
+        errors = 0;
+        ck_assert_int_lt(linvideo_open(&c, &p), 0);
+        ck_assert_int_eq(errors, 1);
+        ck_assert_msg(strstr(message, changes[_i].file) || strstr(message, "tokenizer: "),
+                      "%s: %s", changes[_i].file, message);
+    }
+}
+END_TEST
+
 /* --- tiles, and the cache of features --- */
 
 enum { SIDE = 128 };
@@ -1282,6 +1413,8 @@ static Suite *layouts_suite(void)
     tcase_add_loop_test(tc, test_joined, 0, LV_COUNT(joined));
     tcase_add_loop_test(tc, test_foreign, 0, LV_COUNT(foreign));
     tcase_add_test(tc, test_odd);
+    tcase_add_loop_test(tc, test_changes, 0, LV_COUNT(changes));
+    tcase_add_loop_test(tc, test_changed_before, 0, LV_COUNT(changes));
     tcase_add_test(tc, test_tiles);
     tcase_add_test(tc, test_tae);
     tcase_add_test(tc, test_cache);

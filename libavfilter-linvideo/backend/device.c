@@ -7,9 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/map.h"
 
 enum { LINE = 512 };
 
@@ -183,8 +181,8 @@ int lv_later_make(const LvDevice *dev, const LvTensor *w)
 
 void lv_later_drop(const LvDevice *dev, const LvTensor *w)
 {
-    const LvLater *l = later_of(dev, w);
+    LvLater *l = later_of(dev, w);
 
     if (l)
-        lv_map_drop(l->data, LV_ROUND_UP(l->bytes, (size_t)sysconf(_SC_PAGESIZE)));
+        l->drop(l);
 }

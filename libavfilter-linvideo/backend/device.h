@@ -118,7 +118,7 @@ struct LvDevice {
     int threads;      ///< that ops are split over, >= 1
     int bf16;         ///< 1: bf16 products are fast here
     int i8;           ///< 1: so are those of 8-bit numbers, and there are any
-    int host;         ///< 1: its memory is the host's (weights may stay mapped)
+    int host;         ///< 1: its memory is the host's
     int packs;        ///< 1: of fixed weights, products only read packed copies, which are
                       ///< made when a call is built: they may be LV_FIXED_LATER
     struct LvLater *later; ///< all that is made later
@@ -139,12 +139,12 @@ typedef struct LvDeviceOptions {
                      ///< than 90). For tests and measuring
 } LvDeviceOptions;
 
-/** Contents of weights that are made when they are wanted and are gone after it; or lie in
- *  a mapped file and are looked at then. */
+/** Contents of weights that are made when they are wanted and are gone after it. */
 typedef struct LvLater {
-    void *data;      ///< of lv_pages_new(), for so many bytes; or in the mapping
+    void *data;      ///< where they lie
     size_t bytes;
-    int (*make)(struct LvLater *l); ///< write, or look; 0 or a code, after a message
+    int (*make)(struct LvLater *l);  ///< have them there; 0 or a code, after a message
+    void (*drop)(struct LvLater *l); ///< let their memory go
     struct LvLater *next;
 } LvLater;
 

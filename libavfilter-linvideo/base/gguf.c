@@ -16,6 +16,7 @@
 #define MAGIC "GGUF"
 #define ALIGNMENT_KEY "general.alignment"
 
+enum { LOAD_BYTES = 1 << 20 }; /* of the head, at once */
 enum { COUNT_MAX = 1 << 16, NAME_MAX_BYTES = 256, RANK_MAX = 5, ALIGNMENT = 32 };
 #define SIZE_MAX_BYTES ((uint64_t)1 << 30) /* of strings and arrays */
 
@@ -32,6 +33,7 @@ typedef struct Reader {
     LvGguf *g;
     const LvMsg *msg;
     const uint8_t *base, *p, *end;
+    const uint8_t *loaded; /* end of what is there, of a file */
 } Reader;
 
 /* Types of tensors by the file's number; a name alone is one that is refused. */
@@ -91,13 +93,30 @@ static size_t left(const Reader *rd)
     return (size_t)(rd->end - rd->p);
 }
 
+/* Have the next n bytes, which are left, there. */
+static int load_next(Reader *rd, size_t n)
+{
+    size_t more = LV_MIN(LV_MAX(n, LOAD_BYTES), left(rd));
+    int ret;
+
+    if (rd->p + n <= rd->loaded)
+        return 0;
+    if ((ret = lv_map_load(&rd->g->map, rd->p, more, rd->msg)) >= 0)
+        rd->loaded = rd->p + more;
+    return ret;
+}
+
 /* *v is 0 after an error. */
 static int get(Reader *rd, uint64_t *v, int bytes)
 {
+    int ret;
+
     *v = 0;
     if (left(rd) < (size_t)bytes)
         return bad(rd, "cut off at byte %zu; download it again",
                    (size_t)(rd->p - rd->base));
+    if ((ret = load_next(rd, (size_t)bytes)) < 0)
+        return ret;
     *v = load(rd->p, bytes);
     rd->p += bytes;
     return 0;
@@ -112,6 +131,8 @@ static int get_string(Reader *rd, LvGgufString *s)
         return ret;
     if (n > SIZE_MAX_BYTES || n > left(rd))
         return bad(rd, "a string of %" PRIu64 " bytes, %zu are left", n, left(rd));
+    if ((ret = load_next(rd, (size_t)n)) < 0)
+        return ret;
     *s = (LvGgufString) { (const char *)rd->p, (size_t)n };
     rd->p += n;
     return 0;
@@ -129,6 +150,8 @@ static int skip_values(Reader *rd, const LvGgufValue *v)
         if (v->nb > left(rd) / size)
             return bad(rd, "%" PRIu64 " values of %d bytes, %zu bytes are left", v->nb,
                        (int)size, left(rd));
+        if ((ret = load_next(rd, v->nb * size)) < 0)
+            return ret;
         rd->p += v->nb * size;
     }
     for (uint64_t i = 0; i < v->nb && v->type == LV_GGUF_STRING && ret >= 0; i++)
@@ -348,6 +371,8 @@ static int read_head(Reader *rd)
     uint64_t version, tensors, values;
     int ret;
 
+    if (left(rd) >= 24 && (ret = load_next(rd, 24)) < 0)
+        return ret;
     if (left(rd) < 24 || memcmp(rd->p, MAGIC, 4))
         return bad(rd, "%zu bytes that do not begin with " MAGIC, left(rd));
     rd->p += 4;
@@ -369,7 +394,7 @@ static int read_head(Reader *rd)
 
 static int read_file(LvGguf *g, const uint8_t *p, size_t size, const LvMsg *msg)
 {
-    Reader rd = { .g = g, .msg = msg, .base = p, .p = p, .end = p + size };
+    Reader rd = { .g = g, .msg = msg, .base = p, .p = p, .end = p + size, .loaded = p };
     int ret = read_head(&rd);
 
     if (ret < 0)
@@ -408,7 +433,7 @@ int lv_gguf_open(LvGguf **out, const char *path, const LvMsg *msg)
 {
     int ret = create(out, path, msg);
 
-    if (ret < 0 || (ret = lv_map_open(&(*out)->map, path, msg)) < 0 ||
+    if (ret < 0 || (ret = lv_map_open_late(&(*out)->map, path, msg)) < 0 ||
         (ret = read_file(*out, (*out)->map.data, (*out)->map.size, msg)) < 0)
         lv_gguf_close(out);
     return ret;
@@ -439,9 +464,9 @@ const LvFileTensor *lv_gguf_at(const LvGguf *g, int i)
     return &g->tensors[i];
 }
 
-int lv_gguf_mapped(const LvGguf *g, const LvFileTensor *t)
+const LvMap *lv_gguf_map(const LvGguf *g)
 {
-    return lv_map_has(&g->map, t->data, t->size);
+    return &g->map;
 }
 
 const char *lv_gguf_path(const LvGguf *g)

@@ -22,7 +22,7 @@ enum LvGgufType {
     LV_GGUF_F64, LV_GGUF_NB
 };
 
-/** A string, without a NUL; in the mapping. */
+/** A string, without a NUL; lives as long as the reader. */
 typedef struct LvGgufString {
     const char *s;
     size_t n;
@@ -34,15 +34,16 @@ typedef struct LvGgufValue {
     int type;          ///< LvGgufType; of the elements, for an array
     int is_array;
     uint64_t nb;       ///< elements; 1 when it is no array
-    const uint8_t *at; ///< the first, in the mapping; checked up to the last
+    const uint8_t *at; ///< the first; checked up to the last
 } LvGgufValue;
 
 typedef struct LvGguf LvGguf;
 
 /**
- * Map and check a file: counts, sizes, unique names and keys, known types, tensors of
- * whole blocks that lie one after the other, of rank 1 to 5 (the reference allows 4, Wan's
- * patch embedding has 5). Shapes are turned round: slowest first, as in safetensors.
+ * Read the head of a file, and check it: counts, sizes, unique names and keys, known
+ * types, tensors of whole blocks that lie one after the other, of rank 1 to 5 (the
+ * reference allows 4, Wan's patch embedding has 5). Shapes are turned round: slowest first,
+ * as in safetensors. Data of tensors are not read before lv_map_load() of lv_gguf_map().
  *
  * @param[out] out freed with lv_gguf_close(); NULL on error
  * @return as lv_safetensors_open()
@@ -69,8 +70,8 @@ const LvGgufValue *lv_gguf_value(const LvGguf *g, const char *key);
 double lv_gguf_number(const LvGgufValue *v, const uint8_t **at);
 LvGgufString lv_gguf_string(const uint8_t **at);
 
-/** As lv_source_mapped(). */
-int lv_gguf_mapped(const LvGguf *g, const LvFileTensor *t);
+/** As lv_safetensors_map(). */
+const LvMap *lv_gguf_map(const LvGguf *g);
 
 /** Metadata in the making; zeroed it is empty. Freed with lv_gguf_meta_free(). */
 typedef struct LvGgufMeta {

@@ -542,6 +542,8 @@ static int check_tiling(const Reader *rd, size_t head)
     return 0;
 }
 
+/* p: whole; of a file what is read is loaded first, so that what is checked is what is
+ * used. */
 static int read_file(LvSafetensors *st, const uint8_t *p, size_t size, const LvMsg *msg)
 {
     Reader rd = { .st = st, .msg = msg };
@@ -551,6 +553,8 @@ static int read_file(LvSafetensors *st, const uint8_t *p, size_t size, const LvM
     if (size < 8)
         return lv_fail(msg, LV_ERR_MODEL, "%s: %zu bytes, a header takes at least 8",
                        st->path, size);
+    if ((ret = lv_map_load(&st->map, p, 8, msg)) < 0)
+        return ret;
     for (int i = 7; i >= 0; i--)
         n = n << 8 | p[i];
     if (n > HEADER_MAX)
@@ -563,8 +567,11 @@ static int read_file(LvSafetensors *st, const uint8_t *p, size_t size, const LvM
                        size - 8);
     rd.data = p + 8 + n;
     rd.size = size - 8 - (size_t)n;
+    if ((ret = lv_map_load(&st->map, p + 8, (size_t)n, msg)) < 0)
+        return ret;
     ret = load_tensors(&rd, (const char *)p + 8, (size_t)n);
     free(rd.entry);
+    lv_map_drop(&st->map, p, 8 + (size_t)n);
     return ret < 0 ? ret : check_tiling(&rd, 8 + (size_t)n);
 }
 
@@ -589,13 +596,23 @@ int lv_safetensors_parse(LvSafetensors **out, const void *data, size_t size,
     return ret;
 }
 
-int lv_safetensors_open(LvSafetensors **out, const char *path, const LvMsg *msg)
+int lv_safetensors_open_late(LvSafetensors **out, const char *path, const LvMsg *msg)
 {
     int ret = create(out, path, msg);
 
     if (ret < 0 ||
-        (ret = lv_map_open(&(*out)->map, path, msg)) < 0 ||
+        (ret = lv_map_open_late(&(*out)->map, path, msg)) < 0 ||
         (ret = read_file(*out, (*out)->map.data, (*out)->map.size, msg)) < 0)
+        lv_safetensors_close(out);
+    return ret;
+}
+
+int lv_safetensors_open(LvSafetensors **out, const char *path, const LvMsg *msg)
+{
+    int ret = lv_safetensors_open_late(out, path, msg);
+
+    if (ret >= 0 &&
+        (ret = lv_map_finish(&(*out)->map, msg)) < 0)
         lv_safetensors_close(out);
     return ret;
 }
@@ -639,9 +656,14 @@ const char *lv_safetensors_meta(const LvSafetensors *st, const char *key)
     return pair ? pair->value : NULL;
 }
 
-int lv_safetensors_mapped(const LvSafetensors *st, const LvFileTensor *t)
+const LvMap *lv_safetensors_map(const LvSafetensors *st)
 {
-    return lv_map_has(&st->map, t->data, t->size);
+    return &st->map;
+}
+
+int lv_safetensors_load(const LvSafetensors *st, const LvFileTensor *t, const LvMsg *msg)
+{
+    return lv_map_load(&st->map, t->data, t->size, msg);
 }
 
 size_t lv_safetensors_place(const LvSafetensors *st, const LvFileTensor *t)

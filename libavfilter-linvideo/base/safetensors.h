@@ -26,8 +26,9 @@ typedef struct LvFileTensor {
     int rank;           ///< 0 (a scalar) to LV_FILE_MAX_RANK
     int64_t dim[LV_FILE_MAX_RANK]; ///< each >= 0
     size_t numel;       ///< product of dims
-    const void *data;   ///< in the mapping; unaligned. To be written: NULL stands for
-                        ///< zeros, which take no room where files may have holes
+    const void *data;   ///< unaligned; of a file opened late there once it is loaded. To
+                        ///< be written: NULL stands for zeros, which take no room where
+                        ///< files may have holes
     size_t size;        ///< bytes
 } LvFileTensor;
 
@@ -40,7 +41,7 @@ const char *lv_shape_text(char buf[LV_SHAPE_SIZE], int rank, const int64_t *dim)
 typedef struct LvSafetensors LvSafetensors;
 
 /**
- * Map and check a file: all of the rules at the top, further valid UTF-8,
+ * Read and check a file: all of the rules at the top, further valid UTF-8,
  * nesting depth, no duplicate names or keys, plain non-negative integers, no
  * overflow, known dtypes (the names LvDtype has).
  *
@@ -50,12 +51,21 @@ typedef struct LvSafetensors LvSafetensors;
  */
 int lv_safetensors_open(LvSafetensors **out, const char *path, const LvMsg *msg);
 
+/** The same, but data of tensors are not read before lv_safetensors_load(). */
+int lv_safetensors_open_late(LvSafetensors **out, const char *path, const LvMsg *msg);
+
+/** Read the data of a tensor of st, if they are not there. As lv_map_load(). */
+int lv_safetensors_load(const LvSafetensors *st, const LvFileTensor *t, const LvMsg *msg);
+
+/** The file, for lv_map_read() and lv_map_drop(); empty when the bytes are the caller's. */
+const LvMap *lv_safetensors_map(const LvSafetensors *st);
+
 /** The same over bytes in memory, which must outlive the reader (for fuzzing
  *  and tests); name stands in messages for the path. */
 int lv_safetensors_parse(LvSafetensors **out, const void *data, size_t size,
                          const char *name, const LvMsg *msg);
 
-/** Free *st (and the mapping) and set it to NULL. NULL is fine. */
+/** Free *st (and the data) and set it to NULL. NULL is fine. */
 void lv_safetensors_close(LvSafetensors **st);
 
 /** Number of tensors. */
@@ -75,9 +85,6 @@ size_t lv_safetensors_place(const LvSafetensors *st, const LvFileTensor *t);
 
 /** Path (or name) it was opened by. */
 const char *lv_safetensors_path(const LvSafetensors *st);
-
-/** As lv_source_mapped(). */
-int lv_safetensors_mapped(const LvSafetensors *st, const LvFileTensor *t);
 
 /**
  * Write a file: tensors ordered by element size (largest first), then name, the

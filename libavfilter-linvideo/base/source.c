@@ -13,7 +13,8 @@
 
 #include "base/text.h"
 
-enum { SHARDS_MAX = 1024, INDEX_MAX = 2 << 20, PATH_SIZE = 4096, HEADER_MAX = 100000000 };
+enum { SHARDS_MAX = 1024, INDEX_MAX = 2 << 20, PATH_SIZE = 4096, HEADER_MAX = 100000000,
+       LOOK_BYTES = 4096 };
 
 struct LvSource {
     char *path;
@@ -157,7 +158,7 @@ int lv_source_view(LvSource **out, const LvSafetensors *st, const LvMsg *msg)
 
 static int open_one(LvSource *s, const char *path, const LvMsg *msg)
 {
-    int i = s->nb_st, ret = lv_safetensors_open(&s->own[i], path, msg);
+    int i = s->nb_st, ret = lv_safetensors_open_late(&s->own[i], path, msg);
 
     if (ret < 0)
         return ret;
@@ -399,6 +400,8 @@ static int open_index(LvSource **out, const char *path, const LvMap *map,
     if (map->size > INDEX_MAX)
         return lv_fail(msg, LV_ERR_MODEL, "%s: %zu bytes of JSON, at most %d", path,
                        map->size, INDEX_MAX);
+    if ((ret = lv_map_load(map, map->data, map->size, msg)) < 0)
+        return ret;
     root = json_loadb((const char *)map->data, map->size, JSON_REJECT_DUPLICATES, &error);
     if (!root)
         return lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", path, error.line,
@@ -511,12 +514,16 @@ enum LvSourceForm lv_source_form(const LvMap *map)
 
 static int open_map(LvSource **out, const char *path, const LvMap *map, const LvMsg *msg)
 {
-    enum LvSourceForm form = lv_source_form(map);
-    int ret;
+    LvMap head = { map->data, LV_MIN(map->size, (size_t)LOOK_BYTES), map->file };
+    enum LvSourceForm form;
+    int ret = lv_map_load(map, head.data, head.size, msg);
 
+    if (ret < 0)
+        return ret;
+    form = lv_source_form(&head);
     if (form == LV_SOURCE_OTHER)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: %s", path, what_else(map));
-    if (form == LV_SOURCE_UNKNOWN && map->size >= 9 && header_length(map) > HEADER_MAX)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s", path, what_else(&head));
+    if (form == LV_SOURCE_UNKNOWN && map->size >= 9 && header_length(&head) > HEADER_MAX)
         return lv_fail(msg, LV_ERR_MODEL, "%s: no safetensors or GGUF file, nor an index of "
                        "shards: its first bytes are of none that is known", path);
     ret = form == LV_SOURCE_GGUF ? open_gguf_parts(out, path, msg)
@@ -531,7 +538,7 @@ int lv_source_open(LvSource **out, const char *path, const LvMsg *msg)
     int ret;
 
     *out = NULL;
-    if ((ret = lv_map_open(&map, path, msg)) < 0)
+    if ((ret = lv_map_open_late(&map, path, msg)) < 0)
         return ret;
     ret = open_map(out, path, &map, msg);
     lv_map_close(&map);
@@ -582,21 +589,49 @@ int lv_source_index(const LvSource *s, const LvFileTensor *t)
     return (int)(t - s->tensors);
 }
 
-int lv_source_mapped(const LvSource *s, const LvFileTensor *t)
+/* The file that data lie in; NULL for bytes of the caller. */
+static const LvMap *map_of(const LvSource *s, const LvFileTensor *t)
 {
-    int mapped = 0;
+    const LvMap *map;
 
-    for (int k = 0; k < s->nb_gguf && !mapped; k++)
-        mapped = lv_gguf_mapped(s->gguf[k], t);
-    for (int k = 0; k < s->nb_st && !mapped; k++)
-        mapped = s->own[k] && lv_safetensors_mapped(s->own[k], t);
-    return mapped;
+    for (int k = 0; k < s->nb_gguf; k++) {
+        map = lv_gguf_map(s->gguf[k]);
+        if (lv_map_has(map, t->data, t->size))
+            return map;
+    }
+    for (int k = 0; k < s->nb_st; k++) {
+        map = lv_safetensors_map(s->st[k]);
+        if (lv_map_has(map, t->data, t->size))
+            return map;
+    }
+    return NULL;
+}
+
+int lv_source_load(const LvSource *s, const LvFileTensor *t, const LvMsg *msg)
+{
+    const LvMap *map = map_of(s, t);
+
+    return map ? lv_map_load(map, t->data, t->size, msg) : 0;
+}
+
+int lv_source_read(const LvSource *s, const LvFileTensor *t, size_t at, void *dst,
+                   size_t size, const LvMsg *msg)
+{
+    const LvMap *map    = map_of(s, t);
+    const uint8_t *from = (const uint8_t *)t->data + at;
+
+    if (map)
+        return lv_map_read(map, (size_t)(from - map->data), dst, size, msg);
+    memcpy(dst, from, size);
+    return 0;
 }
 
 void lv_source_drop(const LvSource *s, const LvFileTensor *t)
 {
-    if (lv_source_mapped(s, t))
-        lv_map_drop(t->data, t->size);
+    const LvMap *map = map_of(s, t);
+
+    if (map)
+        lv_map_drop(map, t->data, t->size);
 }
 
 const char *lv_source_meta(const LvSource *s, const char *key)

@@ -57,11 +57,16 @@ const LvFileTensor *lv_source_find(const LvSource *src, const char *name);
 /** Number of a tensor that source gave, for lv_source_at(). */
 int lv_source_index(const LvSource *src, const LvFileTensor *t);
 
-/** Whether a tensor's data lie in a file that the source mapped. */
-int lv_source_mapped(const LvSource *src, const LvFileTensor *t);
+/** Read a tensor's data, if they are not there: nothing may look at them before. t may be
+ *  a copy that stands for a part of the data. As lv_map_load(). */
+int lv_source_load(const LvSource *src, const LvFileTensor *t, const LvMsg *msg);
 
-/** Let go of the pages that a tensor's data lie in, where the source mapped the file:
- *  they come back when they are read again. */
+/** Read size bytes from byte at of a tensor's data to dst. As lv_map_read(). */
+int lv_source_read(const LvSource *src, const LvFileTensor *t, size_t at, void *dst,
+                   size_t size, const LvMsg *msg);
+
+/** Let go of a tensor's data, unless all of the file was read at once; they may be loaded
+ *  again. */
 void lv_source_drop(const LvSource *src, const LvFileTensor *t);
 
 /** Value of a metadata key of a safetensors file, of the first shard that has it; NULL

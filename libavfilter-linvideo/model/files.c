@@ -15,7 +15,7 @@
 #include "model/presets.h"
 #include "model/stored.h"
 
-enum { PATH_SIZE = 4096, LORAS_MAX = 32, MANIFEST_MAX = 1 << 20 };
+enum { PATH_SIZE = 4096, LORAS_MAX = 32, MANIFEST_MAX = 1 << 20, SPM_MAX = 64 << 20 };
 
 /* A file is opened once. */
 static int open_source(LvFiles *f, const char *path, LvSource **src, const LvMsg *msg)
@@ -64,11 +64,13 @@ static LvPart part_of(const LvSource *src, int kind, const char *prefix)
     return p;
 }
 
-static void take_spm(LvFiles *f, const LvFileTensor *t)
+static int take_spm(LvFiles *f, const LvSource *src, const LvFileTensor *t,
+                    const LvMsg *msg)
 {
     f->spm      = t ? t->data : NULL;
     f->spm_size = t ? t->size : 0;
     f->spm_type = t ? t->dtype : LV_U8;
+    return t ? lv_source_load(src, t, msg) : 0;
 }
 
 /* A negative prompt, which a bundle of a manifest has. */
@@ -104,7 +106,8 @@ static int open_bundle(LvFiles *f, const LvLoraFile *loras, int nb_loras,
     f->text   = part_of(src, LV_PART_TEXT, "text.");
     f->vae    = part_of(src, f->cfg.vae.kind == LV_VAE_WAN ? LV_PART_WAN_VAE : LV_PART_TAE,
                         "vae.");
-    take_spm(f, lv_source_find(src, "tokenizer.spm"));
+    if ((ret = take_spm(f, src, lv_source_find(src, "tokenizer.spm"), msg)) < 0)
+        return ret;
     return nb_loras ? lv_loras_open(&f->loras, loras, nb_loras, msg) : 0;
 }
 
@@ -221,14 +224,15 @@ static int open_tokenizer(const Manifest *m)
 
     if (name) {
         if ((ret = path_of(path, m, "tokenizer", name)) < 0 ||
-            (ret = lv_map_open(&f->spm_map, path, m->msg)) < 0)
+            (ret = lv_map_open_upto(&f->spm_map, path, SPM_MAX, m->msg)) < 0)
             return ret;
         f->spm      = f->spm_map.data;
         f->spm_size = f->spm_map.size;
         f->spm_type = LV_U8;
         return 0;
     }
-    take_spm(f, lv_files_spm_of(f->text.src));
+    if ((ret = take_spm(f, f->text.src, lv_files_spm_of(f->text.src), m->msg)) < 0)
+        return ret;
     if (!f->spm && lv_source_gguf(f->text.src)) {
         f->spm_made = lv_files_spm_of_gguf(lv_source_gguf(f->text.src), &f->spm_size);
         f->spm      = f->spm_made;
@@ -371,17 +375,12 @@ static int read_manifest(LvFiles *f, const LvLoraFile *loras, int nb_loras,
     json_error_t error;
     json_t *root;
     LvMap map;
-    int ret = lv_map_open(&map, f->path, msg);
+    int ret = lv_map_open_upto(&map, f->path, MANIFEST_MAX, msg);
 
     if (ret < 0)
         return ret;
-    root = map.size <= MANIFEST_MAX
-         ? json_loadb((const char *)map.data, map.size, JSON_REJECT_DUPLICATES, &error)
-         : NULL;
-    if (map.size > MANIFEST_MAX)
-        ret = lv_fail(msg, LV_ERR_MODEL, "%s: %zu bytes, a manifest has at most %d",
-                      f->path, map.size, MANIFEST_MAX);
-    else if (!root)
+    root = json_loadb((const char *)map.data, map.size, JSON_REJECT_DUPLICATES, &error);
+    if (!root)
         ret = lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", f->path, error.line,
                       lv_text_show(shown, error.text, strlen(error.text)));
     else if (!json_is_object(root))

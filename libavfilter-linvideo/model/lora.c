@@ -494,6 +494,23 @@ static int note_entry(const LvLoras *l, Entry *e, int bias, const LvFileTensor *
     return lv_lora_check_shape(only, t, path, msg);
 }
 
+static int load_parts(const LvLoras *l, const Entry *e, const LvMsg *msg)
+{
+    int ret = 0;
+
+    for (int i = 0; i < LV_LORA_PARTS && ret >= 0; i++)
+        if (e->part[i])
+            ret = lv_source_load(l->src[e->file], e->part[i], msg);
+    return ret;
+}
+
+static void drop_parts(const LvLoras *l, const Entry *e)
+{
+    for (int i = 0; i < LV_LORA_PARTS; i++)
+        if (e->part[i])
+            lv_source_drop(l->src[e->file], e->part[i]);
+}
+
 static int add_entry(const LvLoras *l, Entry *e, int bias, float *data,
                      const LvFileTensor *t, const LvMsg *msg)
 {
@@ -503,7 +520,10 @@ static int add_entry(const LvLoras *l, Entry *e, int bias, float *data,
     if (ret < 0)
         return ret;
     only[LV_LORA_DIFF] = e->part[LV_LORA_DIFF_BIAS];
-    return lv_lora_change(bias ? only : e->part, l->weight[e->file], data, msg);
+    if ((ret = load_parts(l, e, msg)) >= 0)
+        ret = lv_lora_change(bias ? only : e->part, l->weight[e->file], data, msg);
+    drop_parts(l, e);
+    return ret;
 }
 
 /* data NULL: changes are only checked. */

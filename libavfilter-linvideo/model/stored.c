@@ -66,12 +66,15 @@ static int check_format(LvWeights *w, const char *name, const json_t *layer)
 static int check_note(LvWeights *w, const char *name, const LvFileTensor *note)
 {
     int fits = note->dtype == LV_U8 && note->size <= NOTE_MAX;
+    int ret  = lv_source_load(lv_weights_file(w), note, lv_weights_msg(w));
     json_error_t error;
-    json_t *root = fits ? json_loadb(note->data, note->size, JSON_REJECT_DUPLICATES, &error)
-                        : NULL;
-    int ret = root ? check_format(w, name, root)
-                   : fail(w, note->name, "is no JSON that tells a format");
+    json_t *root;
 
+    if (ret < 0)
+        return ret;
+    root = fits ? json_loadb(note->data, note->size, JSON_REJECT_DUPLICATES, &error) : NULL;
+    ret  = root ? check_format(w, name, root)
+                : fail(w, note->name, "is no JSON that tells a format");
     json_decref(root);
     return ret;
 }
@@ -195,15 +198,21 @@ static int are_zeros(const LvStored *s, size_t i)
 
 static int check_scales(LvWeights *w, const LvStored *s)
 {
+    int ret = lv_source_load(lv_weights_file(w), s->scale, lv_weights_msg(w));
     size_t size = lv_dtype_size(s->scale->dtype);
     float x;
 
+    if (ret < 0)
+        return ret;
     for (size_t i = 0; i < s->scale->numel; i++) {
         lv_to_f32(&x, (const char *)s->scale->data + i * size, s->scale->dtype, 1);
         if (!isfinite(x))
             return fail(w, s->scale->name, "is not finite");
         if (!isfinite(x * largest(s->t->dtype)))
             return fail(w, s->scale->name, "is so large that scaled values overflow");
+        if (x == 0 &&
+            (ret = lv_source_load(lv_weights_file(w), s->t, lv_weights_msg(w))) < 0)
+            return ret;
         if (x == 0 && !are_zeros(s, i))
             return fail(w, s->scale->name, "is 0 where its tensor holds values");
     }
@@ -295,15 +304,20 @@ int lv_stored_fail(const LvFileTensor *t, size_t i, const char *file, const LvMs
                    "too large", file, t->name, i / cols);
 }
 
-int lv_stored_read(float *dst, const LvStored *s, const char *file, const LvMsg *msg)
+int lv_stored_read(float *dst, const LvStored *s, const LvSource *src, const LvMsg *msg)
 {
     size_t n = s->t->numel, i;
+    int ret;
 
+    if ((ret = lv_source_load(src, s->t, msg)) < 0 ||
+        (s->scale && (ret = lv_source_load(src, s->scale, msg)) < 0))
+        return ret;
     lv_to_f32(dst, s->t->data, s->t->dtype, n);
     if (s->scale)
         multiply(dst, s);
     i = lv_find_nonfinite(dst, LV_F32, LV_F32, n);
     if (i < n)
-        return lv_stored_fail(s->t, i + (size_t)s->first * (size_t)cols_of(s->t), file, msg);
+        return lv_stored_fail(s->t, i + (size_t)s->first * (size_t)cols_of(s->t),
+                              lv_source_path(src), msg);
     return 0;
 }

@@ -49,8 +49,9 @@ int lv_stored_is_plain(const LvStored *s);
 /** Element i of t is not finite: say so, with its row. @return LV_ERR_MODEL */
 int lv_stored_fail(const LvFileTensor *t, size_t i, const char *file, const LvMsg *msg);
 
-/** All elements, scaled. 0; LV_ERR_MODEL, after a message: one is not finite. */
-int lv_stored_read(float *dst, const LvStored *s, const char *file, const LvMsg *msg);
+/** All elements, scaled; their data, in src, are loaded and stay. 0; LV_ERR_MODEL, after a
+ *  message: one is not finite; as lv_source_load(). */
+int lv_stored_read(float *dst, const LvStored *s, const LvSource *src, const LvMsg *msg);
 
 /** Check what the file says of all its layers, and mark its markers as used. */
 int lv_stored_check_file(LvWeights *w);

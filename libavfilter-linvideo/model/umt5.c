@@ -24,9 +24,9 @@ enum { VOCAB, DIM, ATTN, FFN, HEADS, BUCKETS, NB_SYMBOLS };
 /* Some files of transformers have the other name of the table only. */
 static const LvWeightRow embedding_rows[] = {
     ROW("token_embedding.weight", "shared.weight", "token_embd.weight",
-        MODEL(embedding), LV_W_MATRIX, LV_DIM(VOCAB), LV_DIM(DIM)),
+        MODEL(embedding), LV_W_MATRIX | LV_W_TABLE, LV_DIM(VOCAB), LV_DIM(DIM)),
     ROW("token_embedding.weight", "encoder.embed_tokens.weight", "token_embd.weight",
-        MODEL(embedding), LV_W_MATRIX, LV_DIM(VOCAB), LV_DIM(DIM)),
+        MODEL(embedding), LV_W_MATRIX | LV_W_TABLE, LV_DIM(VOCAB), LV_DIM(DIM)),
 };
 
 static const LvWeightRow norm_rows[] = {

@@ -18,9 +18,9 @@
 enum { ROWS_NAME = LV_PARAM_NAME };
 
 /* What became of a tensor of the file. */
-enum { UNUSED, BOUND, SKIPPED };
+enum { UNUSED, BOUND, KEPT, SKIPPED };
 
-/* Memory of bound tensors that are not in the mapping. */
+/* Memory of bound tensors that is not the file's. */
 typedef struct Block {
     void *data;
     size_t bytes;
@@ -37,14 +37,14 @@ typedef struct Bind {
     LvStored t;
 } Bind;
 
-/* A matrix that is made when it is packed, or one in the mapping that is looked at then. */
+/* A matrix that is made, or read, when it is packed. */
 typedef struct Late {
     LvLater later; /* first, so that an LvLater * is a Late * */
     struct LvWeights *w;
     Bind bind;
     LvTensor to;
-    int mapped;    /* 1: is only looked at */
-    int seen;      /* it was */
+    int own;   /* pages are ours, not the file's */
+    int seen;  /* of one that is read: it was looked at */
     struct Late *next;
 } Late;
 
@@ -56,7 +56,7 @@ struct LvWeights {
     int plain;     /* all as f32, not fixed */
     Block *blocks;
     Late *late;
-    uint8_t *used; /* UNUSED, BOUND or SKIPPED, of each tensor of the file */
+    uint8_t *used; /* one of these, of each tensor of the file; KEPT: its data stay */
     int bound;     /* weights so far, for their ids */
     size_t bytes;  /* of blocks, or what they would take */
     size_t streamed; /* the same of those on the host */
@@ -150,7 +150,7 @@ void lv_weights_forget(LvWeights *w)
 {
     for (int i = 0; i < count_of(w); i++) {
         const LvFileTensor *t = lv_source_at(w->from.src, i);
-        if (w->used[i] == BOUND)
+        if (w->used[i] == BOUND || w->used[i] == KEPT)
             w->dev->fn->forget(w->dev, t->data, t->size);
     }
     for (Block *b = w->blocks; b; b = b->next)
@@ -162,7 +162,7 @@ void lv_weights_forget(LvWeights *w)
 static void free_late(LvWeights *w, Late *l)
 {
     lv_later_remove(w->dev, &l->later);
-    if (!l->mapped)
+    if (l->own)
         lv_pages_free(l->later.data, l->later.bytes);
     free(l);
 }
@@ -241,10 +241,14 @@ static int upload_plain(LvWeights *w, void *dst, const LvFileTensor *t, LvDtype 
     int ret = 0;
 
     for (size_t i = 0; i < t->size && ret >= 0; i += n) {
-        const char *src = (const char *)t->data + i;
+        LvFileTensor part = *t;
         n = LV_MIN(t->size - i, (size_t)PIECE);
-        if ((ret = check_finite(w, t, as, src, i / size, n / size)) >= 0)
-            ret = w->dev->fn->upload(w->dev, (char *)dst + i, src, n);
+        part.data = (const char *)t->data + i;
+        part.size = n;
+        if ((ret = lv_source_load(w->from.src, &part, w->msg)) >= 0 &&
+            (ret = check_finite(w, t, as, part.data, i / size, n / size)) >= 0)
+            ret = w->dev->fn->upload(w->dev, (char *)dst + i, part.data, n);
+        lv_source_drop(w->from.src, &part);
     }
     return ret;
 }
@@ -381,8 +385,9 @@ static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
 /* Data of a row's tensor as f32 at dst, on the host; LoRAs added. */
 static int read_f32(LvWeights *w, const Bind *b, float *dst)
 {
-    int ret = lv_stored_read(dst, &b->t, path_of(w), w->msg);
+    int ret = lv_stored_read(dst, &b->t, w->from.src, w->msg);
 
+    lv_source_drop(w->from.src, b->t.t);
     if (ret < 0 || !w->from.loras)
         return ret;
     return lv_loras_add(w->from.loras, b->row, b->index, dst, b->t.t, w->msg);
@@ -478,61 +483,87 @@ static int make_late(LvLater *later)
     if (ret >= 0)
         memcpy(later->data, tmp, later->bytes);
     lv_free(tmp);
-    lv_source_drop(l->w->from.src, l->bind.t.t);
     return ret;
 }
 
-/* Let the device call make() when it packs `bytes` at data. */
-static int add_late(LvWeights *w, const Bind *b, const LvTensor *to, void *data,
-                    int (*make)(LvLater *later))
+static void drop_late(LvLater *later)
 {
-    Late *l = calloc(1, sizeof(*l));
-
-    if (!l)
-        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
-    *l = (Late) { .later = { data, lv_tensor_bytes(to), make, NULL }, .w = w, .bind = *b,
-                  .to = *to, .mapped = make != make_late, .next = w->late };
-    l->bind.symbols = NULL; /* the caller's */
-    lv_later_add(w->dev, &l->later);
-    w->late = l;
-    return 0;
+    lv_pages_drop(later->data, later->bytes);
 }
 
-static int place_late(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
-{
-    size_t bytes = lv_tensor_bytes(to);
-    int ret;
-
-    if (!(*data = lv_pages_new(bytes)))
-        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", bytes);
-    if ((ret = add_late(w, b, to, *data, make_late)) < 0)
-        lv_pages_free(*data, bytes);
-    return ret;
-}
-
-/* A matrix in the mapping: just before it is packed its pages are read anyhow. */
-static int look(LvLater *later)
+/* A matrix of the file: it is looked at when it is first there. */
+static int read_late(LvLater *later)
 {
     Late *l = (void *)later;
     const LvFileTensor *t = l->bind.t.t;
+    int ret = lv_source_load(l->w->from.src, t, l->w->msg);
 
-    if (l->seen)
-        return 0;
+    if (ret < 0 || l->seen)
+        return ret;
     l->seen = 1;
     return check_finite(l->w, t, rounded(l->w, l->bind.row), t->data, 0, t->numel);
+}
+
+static void drop_read(LvLater *later)
+{
+    Late *l = (void *)later;
+
+    lv_source_drop(l->w->from.src, l->bind.t.t);
+}
+
+/* To lie at *data, or in pages of its own. */
+static int place_late(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
+{
+    Late *l = calloc(1, sizeof(*l));
+    int own = !*data;
+
+    if (!l)
+        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
+    *l = (Late) { .later = { .bytes = lv_tensor_bytes(to),
+                             .make = own ? make_late : read_late,
+                             .drop = own ? drop_late : drop_read },
+                  .w = w, .bind = *b, .to = *to, .own = own, .next = w->late };
+    l->bind.symbols = NULL; /* the caller's */
+    if (own && !(*data = lv_pages_new(l->later.bytes))) {
+        free(l);
+        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes",
+                       lv_tensor_bytes(to));
+    }
+    l->later.data = *data;
+    lv_later_add(w->dev, &l->later);
+    w->late = l;
+    return 0;
 }
 
 int lv_weights_check(const LvWeights *w)
 {
     int ret = 0;
 
-    for (Late *l = w->late; l && ret >= 0; l = l->next)
-        if (l->mapped)
-            ret = look(&l->later);
+    for (Late *l = w->late; l && ret >= 0; l = l->next) {
+        if (l->own || l->seen)
+            continue;
+        ret = read_late(&l->later);
+        drop_read(&l->later);
+    }
     return ret;
 }
 
-/* Data on the device as they are: in the mapping where that is possible. */
+/* Whether data that stay as they are can be used where the file's lie. */
+static int lies_well(const LvWeights *w, const LvFileTensor *t)
+{
+    return w->dev->host && (uintptr_t)t->data % lv_dtype_size(t->dtype) == 0;
+}
+
+/* All of it is there, and stays. */
+static int keep(LvWeights *w, const LvFileTensor *t, LvDtype as)
+{
+    int ret = lv_source_load(w->from.src, t, w->msg);
+
+    w->used[lv_source_index(w->from.src, t)] = KEPT;
+    return ret < 0 ? ret : check_finite(w, t, as, t->data, 0, t->numel);
+}
+
+/* Data on the device as they are: the file's where that is possible. */
 static int place_plain(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
 {
     const LvFileTensor *t = b->t.t;
@@ -540,13 +571,16 @@ static int place_plain(LvWeights *w, const Bind *b, const LvTensor *to, void **d
     int ret;
 
     *data = (void *)(uintptr_t)t->data;
-    if (w->dev->host && (uintptr_t)t->data % lv_dtype_size(t->dtype) == 0)
-        return add_late(w, b, to, *data, look);
+    if (to->fixed == LV_FIXED_LATER)
+        return place_late(w, b, to, data);
+    if (lies_well(w, t))
+        return keep(w, t, as);
     if ((ret = new_block(w, to->streamed, t->size, data)) < 0)
         return ret;
     if (!to->streamed)
         return upload_plain(w, *data, t, as);
-    memcpy(*data, t->data, t->size);
+    if ((ret = lv_source_read(w->from.src, t, 0, *data, t->size, w->msg)) < 0)
+        return ret;
     return check_finite(w, t, as, *data, 0, t->numel);
 }
 
@@ -602,13 +636,16 @@ static int stays(const LvWeights *w, const Bind *b)
            !(w->from.loras && lv_loras_has(w->from.loras, b->row, b->index));
 }
 
-/* Whether it may be made when it is packed, and only then. */
-static int may_wait(const LvWeights *w, const Bind *b, const LvTensor *to)
+/* Whether it may be made, or read, when it is packed, and only then. */
+static int may_wait(const LvWeights *w, const Bind *b, const LvTensor *to, int plain)
 {
-    return w->from.later && w->dev->packs && is_of_block(b) && to->fixed == LV_FIXED;
+    if (!w->dev->packs || to->fixed != LV_FIXED)
+        return 0;
+    return plain ? lies_well(w, b->t.t) && !(b->row->flags & LV_W_TABLE)
+                 : w->from.later && is_of_block(b);
 }
 
-/* Note what memory a tensor takes that is not in the mapping. */
+/* Note what memory a tensor takes that is not the file's. */
 static void count(LvWeights *w, const LvTensor *to)
 {
     if (to->streamed)
@@ -638,19 +675,16 @@ static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
     *to = describe(w, b->row, dtype, b->symbols, NULL);
     to->streamed = w->from.streamed && is_of_block(b) && w->from.streamed[b->index];
     to->fixed   &= !to->streamed;
-    if (!plain && may_wait(w, b, to))
+    if (may_wait(w, b, to, plain))
         to->fixed = LV_FIXED_LATER;
-    if (!plain || !w->dev->host || (uintptr_t)b->t.t->data % lv_dtype_size(dtype))
+    if (!plain || !lies_well(w, b->t.t))
         count(w, to);
+    else if (to->fixed == LV_FIXED_LATER)
+        w->later = LV_MAX(w->later, lv_tensor_bytes(to));
     if (w->from.loras && (w->from.described || to->fixed == LV_FIXED_LATER))
         ret = lv_loras_note(w->from.loras, b->row, b->index, b->t.t, w->msg);
     if (!w->from.described && ret >= 0)
         ret = place(w, b, to);
-    if (!w->from.described && !w->dev->host)
-        lv_source_drop(w->from.src, b->t.t);
-    if (to->fixed && plain && to->data == b->t.t->data &&
-        lv_source_mapped(w->from.src, b->t.t))
-        to->fixed = LV_FIXED_MAPPED;
     return ret;
 }
 
@@ -723,7 +757,7 @@ static int read_row(LvWeights *w, const LvStored *t, int32_t i, float *dst)
         at.data  = (const char *)at.data + (size_t)(i / t->rows) * scale;
         row.scale = &at;
     }
-    return lv_stored_read(dst, &row, path_of(w), w->msg);
+    return lv_stored_read(dst, &row, w->from.src, w->msg);
 }
 
 int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefix,
@@ -742,6 +776,7 @@ int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefi
         return ret;
     for (int i = 0; i < nb && ret >= 0; i++)
         ret = read_row(w, &t, ids[i], dst + (size_t)i * (size_t)t.t->dim[1]);
+    lv_source_drop(w->from.src, t.t);
     return ret;
 }
 

@@ -16,8 +16,8 @@
 
 /** What a weight is, for those who walk the rows. */
 enum {
-    LV_W_MATRIX = 1, ///< stays in the file's type and mapping: f32, bf16 or f16.
-                     ///< All others are kept as f32
+    LV_W_MATRIX = 1, ///< stays in the file's type: f32, bf16 or f16. All others are kept
+                     ///< as f32
     LV_W_DECAY  = 2, ///< the optimizer's weight decay applies
     LV_W_FLAT   = 4, ///< bound as [first, product of the others]
     LV_W_INNER  = 8, ///< bound without its first dimension, which is 1
@@ -28,6 +28,7 @@ enum {
     LV_W_EDGE   = 256, ///< [O,C,3,3] in the file, bound as [O,C,4,4] behind a row and a
                       ///< column of zeros: padding right and below only becomes padding
                       ///< on all sides
+    LV_W_TABLE  = 512, ///< rows are looked up: read as it is bound, never packed
 };
 
 /** Ways in which files name the tensors of a network. */
@@ -70,8 +71,8 @@ typedef struct LvWeightsFrom {
 } LvWeightsFrom;
 
 /**
- * Bind from a file. Data of matrices stay in the mapping on a host device (st must
- * outlive the weights), and are uploaded on others.
+ * Bind from a file. Data of matrices stay the file's on a host device (st must outlive the
+ * weights, which read them when the device packs them), and are uploaded on others.
  *
  * @return 0 or -ENOMEM
  */
@@ -155,7 +156,7 @@ void lv_weights_forget(LvWeights *w);
 int lv_weights_finish(const LvWeights *w);
 
 /**
- * Check that bound matrices which stay in the file's mapping are finite. Devices that pack
+ * Check that bound matrices which stay the file's are finite. Devices that pack
  * have looked at what they packed: for all others this reads them.
  *
  * Everything else is checked as it is bound.

@@ -34,16 +34,30 @@ static void mix(Hash *h, const void *data, size_t n)
             h->v[k] = (h->v[k] ^ p[i]) * 0x100000001B3ull;
 }
 
-static void mix_tensor(Hash *h, const LvFileTensor *t)
+/* n bytes of a tensor, from byte at on. */
+static int mix_data(Hash *h, const LvSource *src, const LvFileTensor *t, size_t at, size_t n,
+                    const LvMsg *msg)
+{
+    uint8_t bytes[SAMPLE];
+    int ret = lv_source_read(src, t, at, bytes, n, msg);
+
+    if (ret >= 0)
+        mix(h, bytes, n);
+    return ret;
+}
+
+static int mix_tensor(Hash *h, const LvSource *src, const LvFileTensor *t, const LvMsg *msg)
 {
     size_t n = LV_MIN(t->size, (size_t)SAMPLE);
+    int ret;
 
     mix(h, t->name, strlen(t->name));
     mix(h, &t->dtype, sizeof(t->dtype));
     mix(h, t->dim, (size_t)t->rank * sizeof(*t->dim));
-    mix(h, t->data, n);
-    mix(h, (const char *)t->data + (t->size - n) / 2, n);
-    mix(h, (const char *)t->data + (t->size - n), n);
+    if ((ret = mix_data(h, src, t, 0, n, msg)) < 0 ||
+        (ret = mix_data(h, src, t, (t->size - n) / 2, n, msg)) < 0)
+        return ret;
+    return mix_data(h, src, t, t->size - n, n, msg);
 }
 
 static size_t encoder_bytes(const LvSession *s)
@@ -65,20 +79,21 @@ static int is_on(const LvSession *s)
            (s->opt.cache == LV_CACHE_AUTO && encoder_bytes(s) >= LARGE_BYTES);
 }
 
-static Hash key_of(const LvSession *s, const int32_t *ids, int nb)
+static int make_key(Hash *h, const LvSession *s, const int32_t *ids, int nb)
 {
     const LvPart *part = &s->files.text;
-    Hash h = { { 0xCBF29CE484222325ull, 0x9AE16A3B2F90404Full } };
+    int ret = 0;
 
-    for (int i = 0; i < lv_source_count(part->src); i++) {
+    *h = (Hash) { { 0xCBF29CE484222325ull, 0x9AE16A3B2F90404Full } };
+    for (int i = 0; i < lv_source_count(part->src) && ret >= 0; i++) {
         const LvFileTensor *t = lv_source_at(part->src, i);
         if (lv_part_owns(part, t->name))
-            mix_tensor(&h, t);
+            ret = mix_tensor(h, part->src, t, NULL);
     }
-    mix(&h, &s->dtype, sizeof(s->dtype));
-    mix(&h, s->dev->fn->name, strlen(s->dev->fn->name));
-    mix(&h, ids, (size_t)nb * sizeof(*ids));
-    return h;
+    mix(h, &s->dtype, sizeof(s->dtype));
+    mix(h, s->dev->fn->name, strlen(s->dev->fn->name));
+    mix(h, ids, (size_t)nb * sizeof(*ids));
+    return ret;
 }
 
 /* Path of a key's file; its folders are made when asked for. 0, or -1: there is no
@@ -126,8 +141,9 @@ int lv_cache_load(const LvSession *s, const int32_t *ids, int nb, float *feature
     char path[PATH_SIZE];
     LvSafetensors *st;
     int there;
+    Hash key;
 
-    if (!is_on(s) || path_of(path, key_of(s, ids, nb), 0) < 0 ||
+    if (!is_on(s) || make_key(&key, s, ids, nb) < 0 || path_of(path, key, 0) < 0 ||
         lv_safetensors_open(&st, path, NULL) < 0)
         return 0;
     there = take(s, st, ids, nb, features);
@@ -145,8 +161,9 @@ void lv_cache_store(const LvSession *s, const int32_t *ids, int nb, const float 
         { "ids", LV_I32, 1, { nb }, (size_t)nb, ids, (size_t)nb * sizeof(*ids) },
     };
     char path[PATH_SIZE];
+    Hash key;
 
-    if (!is_on(s) || path_of(path, key_of(s, ids, nb), 1) < 0)
+    if (!is_on(s) || make_key(&key, s, ids, nb) < 0 || path_of(path, key, 1) < 0)
         return;
     if (lv_safetensors_write(path, t, LV_COUNT(t), NULL, NULL) < 0)
         lv_msg(s->msg, LV_MSG_VERBOSE, "text: %s can't be written", path);

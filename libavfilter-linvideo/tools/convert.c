@@ -335,7 +335,7 @@ static int read_item(Convert *c, int i)
     c->scales = scales ? scales : c->scales;
     if (!again || !more || !scales)
         return lv_tool_fail(-ENOMEM, "out of memory");
-    if ((ret = lv_stored_read(c->values, &item->from, c->in, &c->msg)) < 0)
+    if ((ret = lv_stored_read(c->values, &item->from, lv_weights_file(item->w), &c->msg)) < 0)
         return ret;
     lv_source_drop(lv_weights_file(item->w), item->from.t);
     return encode(c, t);
@@ -489,6 +489,8 @@ static int find_tokenizer(Convert *c, const LvSource *src)
         c->spm      = c->spm_map.data;
         c->spm_size = c->spm_map.size;
     } else if (own) {
+        if ((ret = lv_source_load(src, own, &c->msg)) < 0)
+            return ret;
         c->spm      = own->data;
         c->spm_size = own->size;
     } else if (lv_source_gguf(src)) {

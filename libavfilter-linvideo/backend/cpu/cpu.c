@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "base/convert.h"
-#include "base/map.h"
 
 int lv_cpu_jobs(LvCpu *cpu, LvJob fn, void *arg, int jobs)
 {
@@ -106,9 +105,7 @@ static int pack(LvCpu *cpu, const LvTensor *w, void *dst,
 
     if (ret >= 0)
         ret = fill(cpu, dst, arg);
-    if (w->fixed == LV_FIXED_MAPPED)
-        lv_map_drop(w->data, lv_tensor_bytes(w));
-    else if (w->fixed == LV_FIXED_LATER)
+    if (w->fixed == LV_FIXED_LATER)
         lv_later_drop(&cpu->dev, w);
     return ret;
 }
@@ -124,6 +121,7 @@ const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
             p->bytes == bytes)
             return p->data;
     p = calloc(1, sizeof(*p));
+    cpu->pack_error = LV_ERR(ENOMEM);
     if (!p || !(p->data = lv_alloc(bytes))) {
         free(p);
         cpu->pack_error = lv_fail(cpu->dev.msg, LV_ERR(ENOMEM),
