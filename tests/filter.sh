@@ -338,7 +338,7 @@ printed() {
     ff -f lavfi -i "$1,metadata=print:file=-" -f null - |
         sed -n "s/^lavfi\.linvideo\.$2=//p"
 }
-equal "a value without a name is the prompt" "$(hashes "linvideo=$prompt:steps=2:seed=1")" \
+equal "a value without a name is the prompt" "$(hashes "linvideo=$prompt:${quick#linvideo=}")" \
     "$first"
 mkfifo fifo
 echo "$prompt" >fifo &

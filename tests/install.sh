@@ -72,7 +72,7 @@ equal "the command finds the model, installed elsewhere" "$(env -u LINVIDEO_MODE
     head -n 1)" "$data/motion.safetensors"
 equal "the command finds the model, in the build folder" "$(cd / && env -u LINVIDEO_MODEL_PATH \
     HOME=/none "$build/linvideo" generate -o /none/a.y4m --model none "a" 2>&1 |
-    grep -o "in [^:]*samples:")" "in $PWD/samples:"
+    grep -o "linvideo:[^:]*samples:")" "linvideo:$PWD/samples:"
 for model in motion motion-teacher; do
     succeeds "$model is there" test -s "$data/$model.safetensors"
 done

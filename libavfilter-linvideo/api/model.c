@@ -75,11 +75,11 @@ static void search_path(Folders *f)
 
     *f = (Folders) { .n = 0 };
     add(f, getenv("LINVIDEO_MODEL_PATH"), "");
-    add_beside(f, "/samples");
     if (data && *data)
         add(f, data, "/linvideo");
     else
         add(f, getenv("HOME"), "/.local/share/linvideo");
+    add_beside(f, "/samples");
     add_beside(f, "/share/linvideo");
     add(f, LINVIDEO_DATADIR, "");
 }

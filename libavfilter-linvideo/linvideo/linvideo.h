@@ -188,9 +188,9 @@ typedef struct LinvideoParams {
                                  ///< NAME.safetensors and NAME.json in the
                                  ///< folders of
                                  ///< $LINVIDEO_MODEL_PATH (colon-separated),
-                                 ///< samples/ of the tree that the library was
-                                 ///< built in, $XDG_DATA_HOME/linvideo (or
-                                 ///< ~/.local/share/linvideo), share/linvideo
+                                 ///< $XDG_DATA_HOME/linvideo (or
+                                 ///< ~/.local/share/linvideo), samples/ of the tree
+                                 ///< that the library was built in, share/linvideo
                                  ///< beside the folder of the library, and the
                                  ///< installed data folder
     const char *prompt;          ///< UTF-8; this or prompt_file is required
