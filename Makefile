@@ -109,6 +109,7 @@ OBJS-model = \
     params.o \
     presets.o \
     prompt.o \
+    range.o \
     recognise.o \
     spm.o \
     spm_gguf.o \
@@ -126,6 +127,7 @@ OBJS-pipeline = \
     deliver.o \
     denoise.o \
     noise.o \
+    resize.o \
     sample.o \
     session.o \
     text.o

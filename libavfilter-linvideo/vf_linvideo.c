@@ -176,6 +176,8 @@ static const AVOption linvideo_options[] = {
     STRING("lora", "LoRA files, FILE[@WEIGHT]|FILE[@WEIGHT]...", PARAM(lora), FLAGS),
     SIZE("size"),
     SIZE("s"),
+    { "native", "make size and clip_frames as asked, also where the model is not made "
+        "for them", PARAM(native), AV_OPT_TYPE_BOOL, { .i64 = 0 }, 0, 1, .flags = FLAGS },
     STRING("rate", "video rate (default: the model's)", OFFSET(rate), FLAGS),
     STRING("r", "video rate (default: the model's)", OFFSET(rate), FLAGS),
     TEXT("duration", "video duration (default: one clip of the model)", TEXT_DURATION),

@@ -125,6 +125,11 @@ static const struct {
     { "format", "gbrp",    INT, AT(format), LINVIDEO_GBRP, 0, 0 },
     { "format", "rgb24",   INT, AT(format), LINVIDEO_RGB24, 0, 0 },
     { "format", "nv12",    INT, AT(format), LINVIDEO_NV12, 0, 0 },
+    { "matrix", "auto",    INT, AT(matrix), LINVIDEO_MATRIX_AUTO, 0, 0 },
+    { "matrix", "bt709",   INT, AT(matrix), LINVIDEO_MATRIX_BT709, 0, 0 },
+    { "matrix", "bt601",   INT, AT(matrix), LINVIDEO_MATRIX_BT601, 0, 0 },
+    { "native", "0",       INT, AT(native), 0, 0, 0 },
+    { "native", "1",       INT, AT(native), 1, 0, 0 },
     { "threads", "1024", INT, AT(threads), 1024, 0, 0 },
     { "threads", "0",    INT, AT(threads), 0, 0, 0 },
     { "memory_limit", "12345", INT64, AT(memory_limit), 12345, 0, 0 },
@@ -201,7 +206,7 @@ START_TEST(every_option)
             found |= !strcmp(strings[k].name, o->name) && strings[k].offset == o->offset;
         ck_assert_msg(found, "%s", o->name);
     }
-    ck_assert_int_eq(nb, 23);
+    ck_assert_int_eq(nb, 25);
     ck_assert_ptr_null(lv_option_at(-1));
 }
 END_TEST

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "model/dit.h"
+#include "model/range.h"
 #include "tests/nets.h"
 #include "tests/ref_device.h"
 
@@ -706,6 +707,51 @@ static TCase *tcase(Suite *suite, const char *name, double seconds)
     return t;
 }
 
+/* Sizes of Wan's networks, in steps of 16: what is made for what is asked, and how. */
+static const struct {
+    int dim, layers, asked[2], made[2], ret;
+} wan_sizes[] = {
+    { 1536, 30, { 832, 480 }, { 832, 480 }, 0 },
+    { 1536, 30, { 480, 832 }, { 480, 832 }, 0 },
+    { 1536, 30, { 854, 480 }, { 854, 480 }, 0 },
+    { 1536, 30, { 512, 512 }, { 512, 512 }, 0 },
+    { 1536, 30, { 256, 256 }, { 256, 256 }, -1 },
+    { 1536, 30, { 1280, 720 }, { 848, 480 }, 1 },
+    { 1536, 30, { 720, 1280 }, { 480, 848 }, 1 },
+    { 1536, 30, { 1024, 1024 }, { 640, 640 }, 1 },
+    { 5120, 40, { 1280, 720 }, { 1280, 720 }, 0 },
+    { 5120, 40, { 1920, 1080 }, { 1280, 720 }, 1 },
+    { 128, 2, { 8192, 16 }, { 8192, 16 }, 0 },
+};
+
+START_TEST(wan_range)
+{
+    const LvDitConfig c = { .dim = wan_sizes[_i].dim, .layers = wan_sizes[_i].layers };
+    const LvVideoConfig v = { .width = 832, .height = 480, .frames = 81 };
+    const LvRange r = lv_range_wan(&c, &v);
+    const int step[2] = { 16, 16 };
+    int made[2];
+
+    ck_assert_int_eq(lv_range_size(&r, wan_sizes[_i].asked, step, made), wan_sizes[_i].ret);
+    ck_assert_msg(made[0] == wan_sizes[_i].made[0] && made[1] == wan_sizes[_i].made[1],
+                  "%dx%d", made[0], made[1]);
+}
+END_TEST
+
+/* A manifest that names a larger video is right about its network. */
+START_TEST(manifest_range)
+{
+    const LvDitConfig c = { .dim = 1536, .layers = 30 };
+    const LvVideoConfig v = { .width = 1280, .height = 720, .frames = 121 };
+    const LvRange r = lv_range_wan(&c, &v);
+    const int step[2] = { 16, 16 }, asked[2] = { 1280, 720 };
+    int made[2];
+
+    ck_assert_int_eq(lv_range_size(&r, asked, step, made), 0);
+    ck_assert_int_eq(r.max_frames, 121);
+}
+END_TEST
+
 static Suite *model_suite(void)
 {
     Suite *suite = suite_create("model");
@@ -717,6 +763,10 @@ static Suite *model_suite(void)
     tcase_add_loop_test(t, parity_of_definitions, 0, SAMPLE);
     tcase_add_loop_test(t, threads_same_bits, 0, 2 * SAMPLE);
     tcase_add_test(t, unknown_files);
+
+    t = tcase(suite, "range", 60);
+    tcase_add_loop_test(t, wan_range, 0, LV_COUNT(wan_sizes));
+    tcase_add_test(t, manifest_range);
 
     t = tcase(suite, "dit", 60);
     tcase_add_test(t, zero_head_gives_bias);

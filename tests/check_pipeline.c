@@ -16,6 +16,7 @@
 #include "base/philox.h"
 #include "base/safetensors.h"
 #include "pipeline/deliver.h"
+#include "pipeline/resize.h"
 #include "pipeline/sample.h"
 
 #ifndef REF_DIR
@@ -758,6 +759,82 @@ START_TEST(bytes_survive)
 }
 END_TEST
 
+/* Scaled pictures, against the formula in f64 */
+
+static double cubic(double x)
+{
+    x = fabs(x);
+    return x >= 2 ? 0 : x < 1 ? 1.5 * x * x * x - 2.5 * x * x + 1
+                              : -0.5 * x * x * x + 2.5 * x * x - 4 * x + 2;
+}
+
+/* Sample i of nb along an axis of n values, `pitch` apart. */
+static double resampled(const float *v, int n, size_t pitch, int i, int nb, double step)
+{
+    double stretch = step > 1 ? step : 1, sum = 0, weights = 0;
+    double at = (n - nb * step) / 2 + (i + 0.5) * step - 0.5;
+
+    for (int k = -2 * n - 20; k < 3 * n + 20; k++) {
+        double w = cubic((k - at) / stretch);
+        sum     += w * v[(size_t)(k < 0 ? 0 : k >= n ? n - 1 : k) * pitch];
+        weights += w;
+    }
+    return sum / weights;
+}
+
+static float *resized(const float *rgb, int rows, int cols, int h, int w)
+{
+    double step = fmin((double)rows / h, (double)cols / w);
+    float *tall = malloc((size_t)h * (size_t)cols * 3 * sizeof(*tall));
+    float *out  = malloc((size_t)h * (size_t)w * 3 * sizeof(*out));
+
+    ck_assert(tall && out);
+    for (int x = 0; x < 3 * cols; x++)
+        for (int y = 0; y < h; y++)
+            tall[y * 3 * cols + x] =
+                (float)resampled(rgb + x, rows, 3 * (size_t)cols, y, h, step);
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < 3 * w; x++)
+            out[y * 3 * w + x] = (float)resampled(tall + y * 3 * cols + x % 3, cols, 3,
+                                                  x / 3, w, step);
+    free(tall);
+    return out;
+}
+
+static const struct {
+    int rows, cols, h, w;
+} scaled[] = {
+    { 8, 12, 16, 24 }, { 8, 12, 27, 33 }, { 8, 12, 8, 12 }, { 9, 7, 31, 5 }, { 16, 16, 5, 7 },
+    { 24, 32, 3, 4 }, { 1, 1, 5, 7 }, { 2, 3, 9, 20 }, { 14, 24, 45, 300 },
+};
+
+/* All formats: bytes within one of those of the picture that the formula gives. */
+START_TEST(scaled_sizes)
+{
+    int rows = scaled[_i].rows, cols = scaled[_i].cols, h = scaled[_i].h, w = scaled[_i].w;
+    float *rgb = random_picture(rows, cols, 5), *want = resized(rgb, rows, cols, h, w);
+    LvResize r;
+
+    ck_assert_int_eq(lv_resize_new(&r, rows, cols, h, w), 0);
+    for (int i = 0; i < 2 * LV_FORMAT_NB; i++) {
+        Canvas a, b;
+        canvas_new(&a, i / 2, w, h, i % 2);
+        canvas_new(&b, i / 2, w, h, i % 2);
+        a.pic.matrix = b.pic.matrix = matrices[BT601];
+        lv_resize_deliver(&r, &a.pic, rgb);
+        lv_deliver(&b.pic, want, h, w);
+        for (int p = 0; p < planes(i / 2); p++)
+            for (size_t k = 0; k < canvas_bytes(&a, p); k++)
+                ck_assert_int_le(abs(a.memory[p][k] - b.memory[p][k]), 1);
+        canvas_free(&a);
+        canvas_free(&b);
+    }
+    lv_resize_free(&r);
+    free(rgb);
+    free(want);
+}
+END_TEST
+
 /* The same on a device, which LV_TEST_DEVICE names */
 
 static LvDevice *dev; ///< NULL: none is named, or one that has no memory of its own
@@ -939,6 +1016,7 @@ static Suite *pipeline_suite(void)
     tcase_add_loop_test(t, wide_sizes, 0, LV_FORMAT_NB);
     tcase_add_loop_test(t, known_colours, 0, LV_COUNT(colours));
     tcase_add_test(t, bytes_survive);
+    tcase_add_loop_test(t, scaled_sizes, 0, LV_COUNT(scaled));
 
     t = tcase(suite, "device");
     tcase_add_checked_fixture(t, open_device, close_device);

@@ -7,6 +7,7 @@
 . "$(dirname "$0")/report.sh"
 
 linvideo=$(absolute "${LINVIDEO:-build/linvideo}")
+embedded=$(absolute "$(dirname "$0")/../samples/motion.safetensors")
 models=$(absolute "$(dirname "$0")/model")
 samples=$(absolute "$(dirname "$0")/../samples")
 recipe=$(absolute "$(dirname "$0")/ref/tiny.json")
@@ -184,6 +185,32 @@ while read -r line; do
     warned "all known: $line" "" "$line"
 done <known.txt
 rm -f warned.y4m known.txt fifo
+
+# Sizes, lengths and rates that the embedded model was not made for
+
+made() { "$linvideo" generate -y --seed 1 --model "$embedded" "$@" "$prompt" 2>&1; }
+made --frame 8 -o own.png >/dev/null
+for size in 640x360 384x216 100x300 96x56; do
+    said=$(made --size $size --frame 8 -o scaled.png)
+    equal "$size: said once" "$(echo "$said" | grep -c \
+        "size: the model is made for 192x112: $size is made at 192x112 and scaled")" 1
+    w=${size%x*} h=${size#*x}
+    psnr=$(ffmpeg -hide_banner -nostats -i scaled.png -i own.png -lavfi "[1:v]
+            scale=$w:$h:force_original_aspect_ratio=increase:flags=bicubic,crop=$w:$h,
+            format=gbrp[b];[0:v]format=gbrp[a];[a][b]psnr" -f null - 2>&1 |
+        sed -n 's/.*average:\([0-9a-z.]*\).*/\1/p')
+    [ "${psnr%.*}" -ge 30 ] && ok "$size: the model's own clip, scaled" ||
+        not_ok "$size: the model's own clip, scaled" "PSNR $psnr dB"
+done
+equal "native: not scaled, said" "$(made --size 96x56 --native 1 -o own.y4m |
+    grep -c 'size: 96x56 is not what the model is made for (192x112)')" 1
+equal "clip_frames it was not made for: said" "$(made --clip-frames 33 -o own.y4m |
+    grep -c 'clip_frames: 33; the model is made for clips of 17 and makes these')" 1
+equal "as many frames as asked" "$(probe own.y4m nb_read_frames)" 33
+equal "another rate is another speed: said" "$(made --rate 24 -o own.y4m |
+    grep -c 'rate: 24; the model makes motion for 8 frames a second: it is 3 times')" 1
+equal "inspect: what it was made for" "$("$linvideo" inspect "$embedded" |
+    sed -n 's/^made for *//p')" "192x112, 17 frames"
 
 # Wrong use
 

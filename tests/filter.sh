@@ -7,6 +7,7 @@
 . "$(dirname "$0")/report.sh"
 
 ffmpeg=$(absolute "${FFMPEG_LINVIDEO:-${BUILD:-build}/ffmpeg-linvideo}")
+linvideo=$(absolute "${LINVIDEO:-${BUILD:-build}/linvideo}")
 models=$(absolute "$(dirname "$0")/model")
 samples=$(absolute "$(dirname "$0")/../samples")
 emu=$(absolute "${BUILD:-build}/tests/emu")
@@ -89,7 +90,7 @@ matches "-filters lists it" "$(ff -filters)" ' linvideo +\|->V +Make'
 help=$(ff -h filter=linvideo)
 for name in model prompt prompt_file textfile negative_prompt size s rate r \
             duration d frames clip_frames seed steps guidance shift sampler \
-            precision format pixel_format matrix sw_format device memory_limit lora tile prompt_cache; do
+            precision format pixel_format matrix native sw_format device memory_limit lora tile prompt_cache; do
     matches "help: $name" "$help" "^ +$name +<"
 done
 for name in auto euler unipc renoise 'dpm[+][+]' causvid rcm f32 bf16 off on; do
@@ -183,6 +184,28 @@ equal "the end comes in time" \
     "$(complex "$tiny:frames=3[a];$tiny:frames=2[b];[a][b]concat" | stamps)" "0 1 2 3 4 "
 equal "every frame lasts 1" \
     "$(hashes "$tiny" | awk -F ', *' '{ print $4 }' | sort -u)" 1
+
+# sizes and rates that the embedded model was not made for
+
+embedded="$models/../../samples/motion.safetensors"
+own="linvideo=prompt=$prompt:seed=1:model=$embedded:frames=2:matrix=bt709"
+outside() { level=info; ff -f lavfi -i "$own:$1" -f null - 2>&1; }
+matches "a size it was not made for is scaled, and said" "$(outside size=100x300)" \
+    'size: the model is made for 192x112: 100x300 is made at 192x112 and scaled'
+equal "said once" "$(outside size=100x300 | grep -c 'and scaled')" 1
+matches "native=1: it is not" "$(outside size=96x56:native=1)" \
+    'size: 96x56 is not what the model is made for'
+equal "scaled: the command's bytes" "$(hashes "$own:size=100x300:matrix=bt601" |
+    awk '{ print $6 }' | tail -n 1)" "$("$linvideo" generate -q --seed 1 \
+    --model "$embedded" --frames 2 --size 100x300 -o - "$prompt" | ff -i - -f framemd5 - |
+    awk '/^[^#]/ { print $6 }' | tail -n 1)"
+equal "another rate is another speed: said once" "$(outside rate=25 | grep -c \
+    'rate: 25; the model makes motion for 8 frames a second: it is 3.12 times')" 1
+for filter in fps=24 minterpolate=fps=24; do
+    equal "$filter: the same speed" "$(ff -filter_complex "linvideo=prompt=$prompt:seed=1
+        :model=$embedded:duration=2,$filter,trim=duration=1.5" -f framemd5 - |
+        grep -vc '^#')" 36
+done
 
 # sizes and formats
 

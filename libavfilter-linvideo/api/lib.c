@@ -150,6 +150,7 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
     return (LvSessionOptions) {
         .model = c->path, .prompt = c->prompt, .negative = p->negative_prompt,
         .width = p->width, .height = p->height, .clip_frames = p->clip_frames,
+        .native = p->native,
         .seed = (uint64_t)c->p.seed, .steps = p->steps, .guidance = p->guidance,
         .shift = p->shift, .sampler = (int)p->sampler,
         .precision = dtypes[p->precision], .device = device_name(p),
@@ -182,6 +183,19 @@ static uint64_t frames_of(int64_t duration, int num, int den)
     return ((uint64_t)duration * (uint64_t)num + unit - 1) / unit;
 }
 
+/* Motion has the speed of the model's rate. */
+static void warn_of_rate(const LinvideoContext *c)
+{
+    const LvVideoConfig *v = &c->session->cfg.video;
+    double own = (double)v->rate_num / v->rate_den;
+    double asked = (double)c->p.rate_num / c->p.rate_den;
+
+    if (asked > 1.01 * own || asked < 0.99 * own)
+        lv_msg(&c->msg, LV_MSG_WARNING, "rate: %.4g; the model makes motion for %.4g frames "
+               "a second: it is %.3g times as fast now; leave rate out and use filter "
+               "minterpolate or fps for its own speed", asked, own, asked / own);
+}
+
 /* Frames to deliver, once size and rate of the model are known. */
 static int count_frames(LinvideoContext *c)
 {
@@ -192,7 +206,9 @@ static int count_frames(LinvideoContext *c)
         c->p.rate_num = v->rate_num;
         c->p.rate_den = v->rate_den;
     }
-    c->frames = c->p.frames > 0 ? c->p.frames : v->frames;
+    warn_of_rate(c);
+    c->frames = c->p.frames > 0      ? c->p.frames
+              : c->p.clip_frames > 0 ? c->p.clip_frames : v->frames;
     if (c->p.duration < 0)
         return 0;
     frames = frames_of(c->p.duration, c->p.rate_num, c->p.rate_den);
@@ -304,7 +320,8 @@ void linvideo_info(const LinvideoContext *c, LinvideoInfo *info)
         return;
     *info = (LinvideoInfo) {
         .width = v->width, .height = v->height, .model_width = s->cols,
-        .model_height = s->rows, .rate_num = c->p.rate_num, .rate_den = c->p.rate_den,
+        .model_height = s->rows, .scaled = s->scaled,
+        .rate_num = c->p.rate_num, .rate_den = c->p.rate_den,
         .frames = c->frames, .clip_frames = v->frames, .seed = c->p.seed,
         .steps = v->steps, .guidance = v->guidance, .shift = v->shift,
         .sampler = lv_sampler_name(s->sampler_kind),

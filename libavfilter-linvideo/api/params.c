@@ -38,6 +38,9 @@ static const LvOption options[] = {
       "LoRA files, each with its weight [none]" },
     { "size", LV_OPT_SIZE, AT(width), 16, 8192, 0, NULL, "WxH",
       "size of the frames [the model's]" },
+    { "native", LV_OPT_INT, AT(native), 0, 1, NEVER, NULL, "0|1",
+      "1: make size and clip_frames as asked, also where the model is not made for them, "
+      "without scaling [0]" },
     { "rate", LV_OPT_RATE, AT(rate_num), 1, 1 << 20, 0, NULL, "N[/D]",
       "frames a second [the model's]" },
     { "duration", LV_OPT_DURATION, AT(duration), 1, 1e13, -1, NULL, "TIME",

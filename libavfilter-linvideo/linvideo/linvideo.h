@@ -201,7 +201,11 @@ typedef struct LinvideoParams {
                                  ///< beside those of the manifest; NULL: none
     int width, height;           ///< pixels, 16 to 8192; 0: the model's own.
                                  ///< Any size; made at the next legal size and
-                                 ///< cropped (centred)
+                                 ///< cropped (centred); outside of what the model
+                                 ///< was made for, at the nearest size within and
+                                 ///< scaled, see native
+    int native;                  ///< 1: size and clip_frames are made as asked, also
+                                 ///< where the model was not made for them; 0: not
     int rate_num, rate_den;      ///< frames a second; 0/1: the model's own
     int64_t frames;              ///< frames to deliver, > 0; -1: see duration
     int64_t duration;            ///< microseconds, > 0: frames = ceil(duration *
@@ -209,7 +213,9 @@ typedef struct LinvideoParams {
                                  ///< together with frames
     int clip_frames;             ///< frames made at once, 1 to 1021; longer
                                  ///< videos are clips joined by cuts, each from
-                                 ///< its own noise; 0: the model's own
+                                 ///< its own noise; 0: the model's own. Where the
+                                 ///< model was not made for so many: the nearest
+                                 ///< number that it was, see native
     int64_t seed;                ///< 0 to 2^32-1; -1: drawn at random
     int steps;                   ///< sampler steps, 1 to 1000; 0: the model's
     float guidance;              ///< guidance scale, 1 to 100; 1 is off;
@@ -250,6 +256,7 @@ typedef struct LinvideoParams {
 typedef struct LinvideoInfo {
     int width, height;         ///< of delivered frames, pixels
     int model_width, model_height; ///< made internally, before the crop
+    int scaled;                ///< 1: what is made was scaled to width x height
     int rate_num, rate_den;
     int64_t frames;            ///< delivered in all
     int clip_frames;           ///< frames of a clip

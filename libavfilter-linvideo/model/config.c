@@ -49,6 +49,15 @@ static const LvConfigRow rows[] = {
     { "video", "frames",       INT,  AT(video.frames),      1, 1021,    NAN },
     { "video", "fps",          INT,  AT(video.rate_num),    1, 1 << 20, NAN },
     { "video", "fps_den",      INT,  AT(video.rate_den),    1, 1 << 20, 1 },
+    { "range", "min_width",    INT,  AT(range.min_width),   0, 8192,    0 },
+    { "range", "max_width",    INT,  AT(range.max_width),   0, 8192,    0 },
+    { "range", "min_height",   INT,  AT(range.min_height),  0, 8192,    0 },
+    { "range", "max_height",   INT,  AT(range.max_height),  0, 8192,    0 },
+    { "range", "min_pixels",   INT,  AT(range.min_pixels),  0, 1 << 26, 0 },
+    { "range", "max_pixels",   INT,  AT(range.max_pixels),  0, 1 << 26, 0 },
+    { "range", "min_frames",   INT,  AT(range.min_frames),  0, 1021,    0 },
+    { "range", "max_frames",   INT,  AT(range.max_frames),  0, 1021,    0 },
+    { "range", "lenient",      INT,  AT(range.lenient),     0, 1,       0 },
     { "sampler", "solver",     NAME, AT(video.sampler),     0, 16,      NAN },
     { "sampler", "steps",      INT,  AT(video.steps),       1, 1000,    NAN },
     { "sampler", "shift",      REAL, AT(video.shift),       0.01, 100,  NAN },
@@ -186,6 +195,30 @@ static int read_floats(float *dst, int n, float fallback, const json_t *vae,
     return 0;
 }
 
+/* Stages are what recipes have, and what their trainer leaves in the bundle. */
+static void default_range(LvModelConfig *c, const json_t *root, const json_t *vae)
+{
+    const LvVideoConfig *v = &c->video;
+
+    if (!json_object_get(root, "range") && json_object_get(vae, "stages"))
+        c->range = (LvRange) { v->width, v->width, v->height, v->height, 0, 0, v->frames,
+                               v->frames, 0 };
+}
+
+static int above(int min, int max)
+{
+    return max && min > max;
+}
+
+static int check_range(const LvRange *r, const char *file, const LvMsg *msg)
+{
+    if (above(r->min_width, r->max_width) || above(r->min_height, r->max_height) ||
+        above(r->min_pixels, r->max_pixels) || above(r->min_frames, r->max_frames))
+        return lv_fail(msg, LV_ERR_MODEL, "%s: range: a least value is above the largest",
+                       file);
+    return 0;
+}
+
 static int check_sizes(const LvModelConfig *c, const char *file,
                        const LvMsg *msg)
 {
@@ -216,6 +249,9 @@ static int read_all(LvModelConfig *c, const json_t *root, const char *file,
                            msg)) < 0 ||
         (ret = read_floats(c->vae.std, c->vae.channels, 1, vae, "latent_std", file,
                            msg)) < 0)
+        return ret;
+    default_range(c, root, vae);
+    if ((ret = check_range(&c->range, file, msg)) < 0)
         return ret;
     return check_sizes(c, file, msg);
 }
@@ -297,14 +333,15 @@ char *lv_config_text(const LvModelConfig *c)
     return text;
 }
 
-void lv_config_latents(const LvModelConfig *c, int frames, int scale, int size[3])
+void lv_config_latents(const LvModelConfig *c, const int picture[2], int frames, int scale,
+                       int size[3])
 {
     const LvVideoConfig *v = &c->video;
     const int *patch = c->dit.patch;
 
     size[0] = LV_ROUND_UP((v->frames + frames - 2) / frames + 1, patch[0]);
-    size[1] = LV_ROUND_UP((v->height + scale - 1) / scale, patch[1]);
-    size[2] = LV_ROUND_UP((v->width + scale - 1) / scale, patch[2]);
+    size[1] = LV_ROUND_UP((picture[1] + scale - 1) / scale, patch[1]);
+    size[2] = LV_ROUND_UP((picture[0] + scale - 1) / scale, patch[2]);
 }
 
 int lv_config_layers(const LvDitConfig *c, int kind)

@@ -66,11 +66,21 @@ typedef struct LvVideoConfig {
     float shift, guidance;    ///< guidance 1: off
 } LvVideoConfig;
 
+/** The sizes and frames of a clip that a model was trained on; 0: no bound. */
+typedef struct LvRange {
+    int min_width, max_width, min_height, max_height;
+    int min_pixels, max_pixels; ///< width times height
+    int min_frames, max_frames;
+    int lenient; ///< 1: smaller pictures and longer clips are of use too, if not as good
+} LvRange;
+
 typedef struct LvModelConfig {
     LvDitConfig dit;
     LvUmt5Config text;
     LvTaeConfig vae;
     LvVideoConfig video;
+    LvRange range;  ///< section "range" of a bundle. Where there is none, and a recipe made
+                    ///< the model, it is what video says: recipes train at one size
 } LvModelConfig;
 
 /** Key of a bundle's metadata that holds the configuration. */
@@ -121,9 +131,11 @@ int lv_config_read(LvModelConfig *c, const LvSafetensors *st, const LvMsg *msg);
  *  memory. */
 char *lv_config_text(const LvModelConfig *c);
 
-/** Latents F, Y, X for the pictures of a model, rounded up to whole patches of its
- *  network. frames, scale: pictures, and pixels along an axis, that a latent stands for. */
-void lv_config_latents(const LvModelConfig *c, int frames, int scale, int size[3]);
+/** Latents F, Y, X for the clip of a model with pictures of picture[] (width, height),
+ *  rounded up to whole patches of its network. frames, scale: pictures,
+ *  and pixels along an axis, that a latent stands for. */
+void lv_config_latents(const LvModelConfig *c, const int picture[2], int frames, int scale,
+                       int size[3]);
 
 /** Number of layers of a kind. */
 int lv_config_layers(const LvDitConfig *c, int kind);

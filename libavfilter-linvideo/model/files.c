@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "model/names.h"
 #include "model/presets.h"
+#include "model/range.h"
 #include "model/stored.h"
 
 enum { PATH_SIZE = 4096, LORAS_MAX = 32, MANIFEST_MAX = 1 << 20, SPM_MAX = 64 << 20 };
@@ -364,6 +365,7 @@ static int open_manifest(const Manifest *m, const LvLoraFile *loras, int nb_lora
         return ret;
     for (int i = 0; i < f->nb_src; i++)
         tell_others(f, f->src[i], m->msg);
+    f->cfg.range = lv_range_wan(&f->cfg.dit, &f->cfg.video);
     return open_loras(m, loras, nb_loras);
 }
 

@@ -310,5 +310,6 @@ LvTensor lv_tae_trace_encoder(LvGraph *g, const LvTae *m, LvTensor x, LvDtype dt
 
 void lv_tae_latent_size(const LvTae *m, const LvModelConfig *cfg, int size[3])
 {
-    lv_config_latents(cfg, m->decoder.frames, m->decoder.scale * cfg->vae.patch, size);
+    lv_config_latents(cfg, (const int[]) { cfg->video.width, cfg->video.height },
+                      m->decoder.frames, m->decoder.scale * cfg->vae.patch, size);
 }

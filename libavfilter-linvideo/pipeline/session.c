@@ -12,6 +12,7 @@
 #include "base/philox.h"
 #include "graph/program.h"
 #include "graph/slots.h"
+#include "model/range.h"
 #include "pipeline/deliver.h"
 
 int lv_net_plan(LvNet *net, LvGraph **g, LvDevice *dev)
@@ -233,24 +234,79 @@ static int choose_precision(LvSession *s)
     return 0;
 }
 
+static void choose_frames(LvSession *s)
+{
+    const LvRange *r = &s->cfg.range;
+    LvVideoConfig *v = &s->cfg.video;
+    int asked = s->opt.clip_frames ? s->opt.clip_frames : v->frames;
+
+    v->frames = s->opt.native ? asked : lv_range_frames(r, asked);
+    if (v->frames != asked)
+        lv_msg(s->msg, LV_MSG_WARNING, "clip_frames: %d; the model is made for clips of %d "
+               "and makes these; native=1 makes what is asked", asked, v->frames);
+    else if (r->max_frames && asked > r->max_frames)
+        lv_msg(s->msg, LV_MSG_WARNING, "clip_frames: %d; the model is made for %d at most: "
+               "longer clips repeat or fall apart", asked, r->max_frames);
+}
+
+/* The size to make pictures of v's at. */
+static void fit_size(LvSession *s, int scale, int made[2])
+{
+    const LvVideoConfig *v = &s->cfg.video;
+    const int *patch = s->cfg.dit.patch, asked[2] = { v->width, v->height };
+    const int step[2] = { scale * patch[2], scale * patch[1] };
+    char text[LV_RANGE_TEXT];
+    int fit = lv_range_size(&s->cfg.range, asked, step, made);
+
+    lv_range_text(text, &s->cfg.range);
+    if (fit < 0)
+        lv_msg(s->msg, LV_MSG_WARNING, "size: %dx%d is below what the model is made for "
+               "(%s): pictures are poorer", asked[0], asked[1], text);
+    else if (fit && s->opt.native)
+        lv_msg(s->msg, LV_MSG_WARNING, "size: %dx%d is not what the model is made for (%s)",
+               asked[0], asked[1], text);
+    else if (fit)
+        lv_msg(s->msg, LV_MSG_INFO, "size: the model is made for %s: %dx%d is made at %dx%d "
+               "and scaled; native=1 makes what is asked", text, asked[0], asked[1],
+               made[0], made[1]);
+    s->scaled = fit > 0 && !s->opt.native;
+    for (int i = 0; i < 2 && !s->scaled; i++)
+        made[i] = asked[i];
+}
+
+static int prepare_scaling(LvSession *s)
+{
+    const LvVideoConfig *v = &s->cfg.video;
+
+    if (!s->scaled)
+        return 0;
+    if (s->opt.on_device)
+        return lv_fail(s->msg, LV_ERR_UNSUPPORTED, "size: %dx%d is scaled from %dx%d, which "
+                       "is not done in GPU memory; ask for that size and use scale_cuda, "
+                       "or native=1", v->width, v->height, s->cols, s->rows);
+    return lv_resize_new(&s->resize, s->rows, s->cols, v->height, v->width) < 0
+         ? lv_fail(s->msg, LV_ERR(ENOMEM), "out of memory") : 0;
+}
+
 /* Latents for the wanted pictures: rounded up to what the networks can make. */
 static int choose_size(LvSession *s)
 {
     LvVideoConfig *v = &s->cfg.video;
     const int *patch = s->cfg.dit.patch;
-    int scale = s->wan ? LV_WAN_SCALE : s->tae.decoder.scale * s->cfg.vae.patch;
+    int scale = s->wan ? LV_WAN_SCALE : s->tae.decoder.scale * s->cfg.vae.patch, made[2];
 
     v->width   = s->opt.width ? s->opt.width : v->width;
     v->height  = s->opt.height ? s->opt.height : v->height;
-    v->frames  = s->opt.clip_frames ? s->opt.clip_frames : v->frames;
-    lv_config_latents(&s->cfg, s->wan ? LV_WAN_FRAMES : s->tae.decoder.frames, scale,
+    choose_frames(s);
+    fit_size(s, scale, made);
+    lv_config_latents(&s->cfg, made, s->wan ? LV_WAN_FRAMES : s->tae.decoder.frames, scale,
                       s->size);
     s->rows    = s->size[1] * scale;
     s->cols    = s->size[2] * scale;
     if (s->size[0] > 1024 || s->size[1] / patch[1] > 1024 || s->size[2] / patch[2] > 1024)
         return lv_fail(s->msg, LV_ERR(EINVAL), "%dx%d, %d frames: more than 1024 tokens "
                        "along an axis", v->width, v->height, v->frames);
-    return 0;
+    return prepare_scaling(s);
 }
 
 /* State lies in two slabs, the host's and the device's. They are laid out twice:
@@ -448,6 +504,7 @@ void lv_session_close(LvSession **out)
         lv_program_free(&s->decoder[i].net.prog);
     lv_slots_free(&s->slots);
     lv_decode_free_tiles(s);
+    lv_resize_free(&s->resize);
     lv_sampler_free(&s->sampler);
     lv_weights_free(&s->dit_weights);
     lv_weights_free(&s->vae_weights);
@@ -647,6 +704,9 @@ int lv_session_deliver(LvSession *s, const LvPicture *out, const float *rgb)
 {
     if (s->opt.on_device)
         return s->dev->fn->deliver(s->dev, out, rgb, s->rows, s->cols);
-    lv_deliver(out, rgb, s->rows, s->cols);
+    if (s->scaled)
+        lv_resize_deliver(&s->resize, out, rgb);
+    else
+        lv_deliver(out, rgb, s->rows, s->cols);
     return 0;
 }

@@ -29,6 +29,7 @@
 #include "model/umt5.h"
 #include "model/wan_vae.h"
 #include "model/weights.h"
+#include "pipeline/resize.h"
 #include "pipeline/sample.h"
 
 /** The same values as enum LinvideoStage. */
@@ -51,6 +52,7 @@ typedef struct LvSessionOptions {
     const char *negative;
     int width, height;   ///< to be delivered; 0: the model's own
     int clip_frames;     ///< 0: the model's own
+    int native;          ///< 1: made as asked, whatever the model was made for
     uint64_t seed;
     int steps;           ///< 0: the model's
     float guidance, shift; ///< 0: the model's
@@ -130,6 +132,8 @@ typedef struct LvSession {
     int sampler_kind;
     int size[3];               ///< of the latents: F, Y, X
     int rows, cols;            ///< of pictures made
+    int scaled;                ///< 1: they are delivered through resize, not cropped
+    LvResize resize;
     int branches;              ///< 1, or 2 with guidance
 
     LvNet net;                 ///< the network

@@ -18,6 +18,7 @@
 #include "base/common.h"
 #include "model/files.h"
 #include "model/names.h"
+#include "model/range.h"
 #include "pipeline/session.h"
 
 /* More than any machine has: planning is to succeed here. */
@@ -177,6 +178,27 @@ static void print_attention(const LvDitConfig *c)
                c->map_eps);
 }
 
+static void print_range(const LvRange *r)
+{
+    char text[LV_RANGE_TEXT];
+
+    printf("made for     %s", lv_range_text(text, r));
+    if (r->max_frames && r->min_frames == r->max_frames)
+        printf(", %d frames", r->max_frames);
+    else if (r->max_frames)
+        printf(", %d to %d frames", LV_MAX(r->min_frames, 1), r->max_frames);
+    putchar('\n');
+}
+
+static json_t *range_json(const LvRange *r)
+{
+    return json_pack("{s:[i,i], s:[i,i], s:[i,i], s:[i,i], s:b}",
+                     "width", r->min_width, r->max_width,
+                     "height", r->min_height, r->max_height,
+                     "pixels", r->min_pixels, r->max_pixels,
+                     "frames", r->min_frames, r->max_frames, "lenient", r->lenient);
+}
+
 static void print_config(const Report *r)
 {
     const LvDitConfig *d = &r->cfg.dit;
@@ -187,6 +209,7 @@ static void print_config(const Report *r)
     printf("model        %s\n", r->path);
     printf("clip         %dx%d, %d frames at %s/s\n", v->width, v->height, v->frames,
            lv_rate_text(rate, sizeof(rate), v->rate_num, v->rate_den));
+    print_range(&r->cfg.range);
     printf("sampler      %s, %d steps, shift %g, guidance %g%s\n", v->sampler, v->steps,
            v->shift, v->guidance, v->guidance > 1 ? "" : " (off)");
     printf("dit          %d layers of %d, %d heads of %d, MLP of %d\n", d->layers, d->dim,
@@ -251,7 +274,8 @@ static void print_memory(const Report *r)
 
     printf("\n%dx%d, %d frames: %d tokens", i->width, i->height, i->clip_frames, i->tokens);
     if (i->width != i->model_width || i->height != i->model_height)
-        printf(" (made at %dx%d)", i->model_width, i->model_height);
+        printf(" (made at %dx%d%s)", i->model_width, i->model_height,
+               i->scaled ? " and scaled" : "");
     printf("\n%-12s %12s %12s %12s\n", "memory", "weights", "work", "in all");
     for (int k = 0; k < MEMORIES; k++) {
         const Memory *m = &r->memory[k];
@@ -373,11 +397,12 @@ static int print_json(const Report *r)
     const LvVideoConfig *v = &r->cfg.video;
     const LvUmt5Config *t = &r->cfg.text;
     json_t *root = json_pack(
-        "{s:s, s:{s:i, s:i, s:i, s:[i,i]}, s:{s:s, s:i, s:f, s:f}, s:o,"
+        "{s:s, s:{s:i, s:i, s:i, s:[i,i]}, s:o, s:{s:s, s:i, s:f, s:f}, s:o,"
         " s:{s:i, s:i, s:i, s:i, s:i}, s:o, s:{s:i, s:i, s:i, s:i}, s:o}",
         "path", r->path,
         "clip", "width", v->width, "height", v->height, "frames", v->frames,
         "rate", v->rate_num, v->rate_den,
+        "range", range_json(&r->cfg.range),
         "sampler", "name", v->sampler, "steps", v->steps, "shift", v->shift,
         "guidance", v->guidance,
         "dit", dit_json(&r->cfg.dit),
