@@ -33,11 +33,13 @@ OBJS-base = \
     dtype.o \
     file.o \
     gguf.o \
+    hash.o \
     map.o \
     msg.o \
     philox.o \
     quant.o \
     safetensors.o \
+    sealed.o \
     source.o \
     text.o
 

@@ -17,6 +17,7 @@
 #include "base/common.h"
 #include "base/convert.h"
 #include "base/half.h"
+#include "base/hash.h"
 #include "base/map.h"
 #include "base/msg.h"
 #include "base/philox.h"
@@ -1581,6 +1582,90 @@ static void add_tokenizer(Suite *suite)
     tcase_add_test(tc, test_damaged);
 }
 
+/* --- hashes --- */
+
+/* Published values of XXH64, and some of xxhsum's. */
+static const struct {
+    const char *text;
+    uint64_t seed, hash;
+} hashes[] = {
+    { "", 0, 0xEF46DB3751D8E999u }, { "a", 0, 0xD24EC4F1A98C6E5Bu },
+    { "abc", 0, 0x44BC2CF5AD770999u }, { "xxhash", 0, 0x32DD38952C4BC720u },
+    { "xxhash", 20141025, 0xB559B98D844E0635u },
+    { "Nobody inspects the spammish repetition", 0, 0xFBCEA83C8A378BF1u },
+};
+
+START_TEST(test_hashes)
+{
+    char moved[64];
+
+    ck_assert_uint_eq(lv_hash_text(hashes[_i].seed, hashes[_i].text), hashes[_i].hash);
+    strcpy(moved + 1, hashes[_i].text); /* unaligned */
+    ck_assert_uint_eq(lv_hash_text(hashes[_i].seed, moved + 1), hashes[_i].hash);
+}
+END_TEST
+
+/* Any of 200 bits changes the hash, and so does the length. */
+START_TEST(test_hash_bits)
+{
+    uint8_t data[100] = { 0 };
+
+    for (size_t n = 0; n < sizeof(data); n++) {
+        uint64_t h = lv_hash(0, data, n);
+        ck_assert_uint_ne(h, lv_hash(0, data, n + 1));
+        ck_assert_uint_ne(h, lv_hash(1, data, n));
+        for (size_t i = 0; i < 8 * n; i++) {
+            data[i / 8] ^= (uint8_t)(1 << i % 8);
+            ck_assert_uint_ne(h, lv_hash(0, data, n));
+            data[i / 8] ^= (uint8_t)(1 << i % 8);
+        }
+    }
+}
+END_TEST
+
+/* --- numbers that are not finite --- */
+
+static const struct {
+    LvDtype dtype, as;
+    uint32_t bits;
+    int is_bad;
+} odd[] = {
+    { LV_F32, LV_F32, 0x7F800000, 1 }, { LV_F32, LV_F32, 0xFF800000, 1 },
+    { LV_F32, LV_F32, 0x7FC00000, 1 }, { LV_F32, LV_F32, 0xFFFFFFFF, 1 },
+    { LV_F32, LV_F32, 0x7F7FFFFF, 0 }, { LV_F32, LV_F32, 0xFF7FFFFF, 0 },
+    { LV_F32, LV_BF16, 0x7F7FFFFF, 1 }, { LV_F32, LV_BF16, 0x7F7F7FFF, 0 },
+    { LV_F32, LV_F32, 1, 0 }, { LV_F16, LV_F32, 0x7C00, 1 }, { LV_F16, LV_F32, 0xFE00, 1 },
+    { LV_F16, LV_F32, 0x7BFF, 0 }, { LV_BF16, LV_F32, 0x7F80, 1 },
+    { LV_BF16, LV_BF16, 0xFFC0, 1 }, { LV_BF16, LV_BF16, 0x7F7F, 0 },
+};
+
+START_TEST(test_find_nonfinite)
+{
+    static const size_t places[] = { 0, 1, 4095, 4096, 5000, 9999 };
+    size_t size = lv_dtype_size(odd[_i].dtype), n = 10000;
+    uint8_t *data = calloc(n + 1, size), *p = data + 1; /* unaligned */
+
+    ck_assert_uint_eq(lv_find_nonfinite(p, odd[_i].dtype, odd[_i].as, n), n);
+    for (int i = 0; i < LV_COUNT(places); i++) {
+        memcpy(p + places[i] * size, &odd[_i].bits, size);
+        ck_assert_uint_eq(lv_find_nonfinite(p, odd[_i].dtype, odd[_i].as, n),
+                          odd[_i].is_bad ? places[i] : n);
+        memset(p + places[i] * size, 0, size);
+    }
+    ck_assert_uint_eq(lv_find_nonfinite(p, odd[_i].dtype, odd[_i].as, 0), 0);
+    free(data);
+}
+END_TEST
+
+static void add_numbers(Suite *suite)
+{
+    TCase *tc = add_case(suite, "numbers");
+
+    tcase_add_loop_test(tc, test_hashes, 0, LV_COUNT(hashes));
+    tcase_add_test(tc, test_hash_bits);
+    tcase_add_loop_test(tc, test_find_nonfinite, 0, LV_COUNT(odd));
+}
+
 int main(void)
 {
     Suite *suite = suite_create("base");
@@ -1591,6 +1676,7 @@ int main(void)
     add_philox(suite);
     add_safetensors(suite);
     add_tokenizer(suite);
+    add_numbers(suite);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);
     srunner_free(runner);

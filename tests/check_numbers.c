@@ -6,9 +6,11 @@
  */
 
 #include <check.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "linvideo/linvideo.h"
 #include "model/files.h"
@@ -331,6 +333,128 @@ START_TEST(test_overflow)
 }
 END_TEST
 
+/* --- features of prompts on disk --- */
+
+static char warning[2048];
+static uint8_t made[SIZE * SIZE * 3];
+
+static void catch_warning(void *opaque, enum LinvideoLogLevel level, const char *line)
+{
+    if (level == LINVIDEO_LOG_WARNING)
+        snprintf(warning, sizeof(warning), "%s", line);
+    catch_line(opaque, level, line);
+}
+
+/* The first frame, features being kept. */
+static void run_cached(void)
+{
+    LinvideoFrame f = { .stride = { SIZE * 3 }, .data = { made } };
+    LinvideoContext *c;
+    LinvideoParams p;
+
+    linvideo_params_default(&p);
+    p.model        = path_of("m.json");
+    p.prompt       = "a red circle";
+    p.seed         = 3;
+    p.format       = LINVIDEO_RGB24;
+    p.log          = catch_warning;
+    p.log_level    = LINVIDEO_LOG_WARNING;
+    p.prompt_cache = LINVIDEO_CACHE_ON;
+    warning[0]     = 0;
+    ck_assert_msg(linvideo_open(&c, &p) == 0, "%s", message);
+    ck_assert_msg(linvideo_next_frame(c, &f) == 0, "%s", message);
+    linvideo_close(&c);
+}
+
+/* The only file of the cache. */
+static void find_cached(char path[256])
+{
+    char command[256];
+    FILE *f;
+
+    snprintf(command, sizeof(command), "ls %s/linvideo/prompts/*.safetensors",
+             path_of("cache"));
+    ck_assert_ptr_nonnull(f = popen(command, "r"));
+    ck_assert_int_eq(fscanf(f, "%255s", path), 1);
+    pclose(f);
+}
+
+/* Features with a number that is none, with another number, or cut: they are made again, and
+ * the file is whole after it. */
+START_TEST(test_cache)
+{
+    static const uint8_t bytes[][4] = { { 0, 0, 0xC0, 0x7F }, { 0, 0, 0x80, 0x7F },
+                                        { 0, 0, 0xA0, 0x40 } };
+    uint8_t want[sizeof(made)], *file;
+    char path[256];
+    LvSafetensors *st;
+    size_t size, at;
+
+    setenv("XDG_CACHE_HOME", path_of("cache"), 1);
+    write_manifest("dit.safetensors", "text.safetensors", "vae.safetensors");
+    run_cached();
+    memcpy(want, made, sizeof(made));
+    find_cached(path);
+    ck_assert_int_eq(lv_safetensors_open(&st, path, NULL), 0);
+    at = lv_safetensors_place(st, lv_safetensors_find(st, "features"));
+    lv_safetensors_close(&st);
+    file = read_file(path, &size);
+    if (_i < LV_COUNT(bytes))
+        overwrite(path, at, bytes[_i], 4);
+    else
+        ck_assert_int_eq(truncate(path, (off_t)at + 8), 0);
+    run_cached();
+    ck_assert_msg(strstr(warning, path) && strstr(warning, "is damaged"), "%s", warning);
+    ck_assert_mem_eq(want, made, sizeof(made));
+    run_cached();
+    ck_assert_str_eq(warning, "");
+    ck_assert_mem_eq(want, made, sizeof(made));
+    free(file);
+}
+END_TEST
+
+/* --- scales that can't be --- */
+
+static const struct {
+    float scale;
+    const char *said;
+} scales[] = {
+    { NAN, "is not finite" }, { INFINITY, "is not finite" }, { -INFINITY, "is not finite" },
+    { 0, "is 0 where its tensor holds values" }, { 3e36f, "scaled values overflow" },
+    { -3e38f, "scaled values overflow" },
+};
+
+START_TEST(test_scales)
+{
+    static const int forms[] = { WAN_OLD_SCALE, WAN_NEW_SCALE, WAN_META_SCALE, WAN_ROW_SCALE,
+                                 WAN_INT8, WAN_TURBO };
+    const float scale = scales[_i].scale;
+
+    write_manifest("q.safetensors", "text.safetensors", "vae.safetensors");
+    for (int k = 0; k < LV_COUNT(forms); k++) {
+        const LvFileTensor *t = NULL;
+        LvSource *src;
+        size_t size;
+        uint8_t *file;
+        write_part(&model.dit, "q.safetensors", forms[k]);
+        ck_assert_int_eq(lv_source_open(&src, path_of("q.safetensors"), NULL), 0);
+        for (int i = 0; i < lv_source_count(src) && !t; i++)
+            if (strstr(lv_source_at(src, i)->name, "ffn.0.") &&
+                strstr(lv_source_at(src, i)->name, "scale") &&
+                !is_idle(lv_source_at(src, i)->name))
+                t = lv_source_at(src, i);
+        ck_assert_ptr_nonnull(t);
+        file = read_file(path_of("q.safetensors"), &size);
+        overwrite(path_of("q.safetensors"), place_of(t, file, size, src), &scale, 4);
+        ck_assert_int_eq(run(path_of("m.json"), LINVIDEO_PRECISION_F32), LINVIDEO_ERR_MODEL);
+        ck_assert_msg(strstr(message, t->name) && strstr(message, scales[_i].said), "%s: %s",
+                      t->name, message);
+        lv_source_close(&src);
+        free(file);
+    }
+}
+END_TEST
+
 static Suite *numbers_suite(void)
 {
     Suite *suite = suite_create("numbers");
@@ -343,6 +467,8 @@ static Suite *numbers_suite(void)
     tcase_add_loop_test(tc, test_small_weights, WAN_FP8, WAN_FORMS);
     tcase_add_test(tc, test_bundle);
     tcase_add_loop_test(tc, test_overflow, 0, LV_COUNT(overflows));
+    tcase_add_loop_test(tc, test_cache, 0, 4);
+    tcase_add_loop_test(tc, test_scales, 0, LV_COUNT(scales));
     return suite;
 }
 

@@ -973,7 +973,27 @@ static int stop(void *opaque, int done, int all)
     return done >= 4 ? LV_ERR_CANCELLED : 0;
 }
 
-/* Sampling goes on where it stopped; another teacher's or other settings are refused. */
+/* Flip a bit of a tensor in a file. */
+static void damage(const char *path, const char *name, size_t byte)
+{
+    LvSafetensors *st;
+    size_t at;
+    FILE *f;
+    int c;
+
+    SUCCEEDS(lv_safetensors_open(&st, path, &post_msg));
+    at = lv_safetensors_place(st, lv_safetensors_find(st, name)) + byte;
+    lv_safetensors_close(&st);
+    ck_assert_ptr_nonnull(f = fopen(path, "r+b"));
+    fseek(f, (long)at, SEEK_SET);
+    c = fgetc(f);
+    fseek(f, (long)at, SEEK_SET);
+    fputc(c ^ 1, f);
+    fclose(f);
+}
+
+/* Sampling goes on where it stopped, and mends what was damaged; another teacher's or other
+ * settings are refused. */
 START_TEST(trajectories)
 {
     LvTrajectories t;
@@ -992,6 +1012,18 @@ START_TEST(trajectories)
     ck_assert_int_eq(lv_trajectories_make(j.teacher, &j.recipe.trajectories, &p, 2, LV_F32,
                                           post_in_folder("t"), NULL, NULL), LV_ERR_MODEL);
     ck_assert_msg(strstr(post_said, "seed=1; wanted") != NULL, "%s", post_said);
+    damage(post_in_folder("t"), "states", 1);
+    ck_assert_int_eq(lv_trajectories_open(&t, j.teacher, post_in_folder("t")), LV_ERR_MODEL);
+    ck_assert_msg(strstr(post_said, "is damaged") != NULL, "%s", post_said);
+    lv_trajectories_close(&t);
+    SUCCEEDS(lv_trajectories_make(j.teacher, &j.recipe.trajectories, &p, 1, LV_F32,
+                                  post_in_folder("t"), NULL, NULL));
+    ck_assert(same_files(post_in_folder("t"), post_in_folder("trajectories")));
+    damage(post_in_folder("t"), "features", 1);
+    ck_assert_int_eq(lv_trajectories_open(&t, j.teacher, post_in_folder("t")), LV_ERR_MODEL);
+    ck_assert_msg(strstr(post_said, "is damaged or was changed") != NULL, "%s", post_said);
+    lv_trajectories_close(&t);
+    damage(post_in_folder("t"), "features", 1);
     strcpy(j.teacher->hash, "0");
     ck_assert_int_eq(lv_trajectories_open(&t, j.teacher, post_in_folder("t")), LV_ERR_MODEL);
     ck_assert_msg(strstr(post_said, "another teacher") != NULL, "%s", post_said);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/sealed.h"
 #include "graph/grad.h"
 #include "graph/program.h"
 #include "tests/nets.h"
@@ -701,6 +702,122 @@ START_TEST(other_settings)
 }
 END_TEST
 
+/* A run's file with one fault, and a hash that fits it. */
+static const struct {
+    const char *tensor;   /* left out, or poisoned */
+    int element;          /* that becomes NaN; -1: the tensor is left out */
+    const char *step;     /* in place of the metadata's beginning; NULL: as it is */
+    int alone;            /* 1: no settings behind the step */
+    const char *said;
+} faults[] = {
+    { "adam.m", -1, NULL, 0, "adam.m is missing, which a run of step 2 has" },
+    { "adam.v", -1, NULL, 0, "adam.v is missing" },
+    { "ema", -1, NULL, 0, "ema is missing" },
+    { "adam.m", 5, NULL, 0, "adam.m: element 5 is not finite" },
+    { "adam.v", 0, NULL, 0, "adam.v: element 0 is not finite" },
+    { "ema", 7, NULL, 0, "ema: element 7 is not finite" },
+    { "vae.encoder.0.weight", 3, NULL, 0, "vae.encoder.0.weight: row 0 holds a value that is" },
+    { NULL, 0, "step=-1", 0, "is of step -1" },
+    { NULL, 0, "step=1000000", 0, "is of step 1000000" },
+    { NULL, 0, "step=99999999999999999999", 0, "is of step 99999999999999999999" },
+    { NULL, 0, "step=two", 0, "is of step two" },
+    { NULL, 0, "step=2x", 0, "is of step 2x" },
+    { NULL, 0, "step=2", 1, "is of step 2 without the settings" },
+    { NULL, 0, "steps", 0, "no training run" },
+};
+
+static void write_fault(const char *from, const char *to, int i)
+{
+    LvFileTensor list[256];
+    char state[2300];
+    const char *meta[] = { "linvideo.config", NULL, "linvideo.train", state, NULL };
+    const char *rest;
+    float *copy = NULL;
+    LvSafetensors *st;
+    int nb = 0;
+
+    SUCCEEDS(lv_safetensors_open(&st, from, &keep));
+    for (int k = 0; k < lv_safetensors_count(st); k++) {
+        const LvFileTensor *t = lv_safetensors_at(st, k);
+        int is_it = faults[i].tensor && !strcmp(t->name, faults[i].tensor);
+        if (is_it && faults[i].element < 0)
+            continue;
+        list[nb++] = *t;
+        if (!is_it)
+            continue;
+        copy = malloc(t->size);
+        memcpy(copy, t->data, t->size);
+        copy[faults[i].element] = NAN;
+        list[nb - 1].data = copy;
+    }
+    ck_assert(!faults[i].tensor || copy || nb < lv_safetensors_count(st));
+    meta[1] = lv_safetensors_meta(st, "linvideo.config");
+    rest    = lv_safetensors_meta(st, "linvideo.train");
+    snprintf(state, sizeof(state), "%s%s", faults[i].step ? faults[i].step : "step=2",
+             faults[i].alone ? "" : strchr(rest, ' '));
+    SUCCEEDS(lv_sealed_write(to, list, nb, meta, &keep));
+    lv_safetensors_close(&st);
+    free(copy);
+}
+
+static int open_ready(Job *j, const char *run)
+{
+    int ret = open_job(j, 0, run, 1);
+
+    close_job(j);
+    return ret;
+}
+
+START_TEST(faulty_runs)
+{
+    char a[256], b[256];
+    Job j;
+
+    begin(&j, 0);
+    create_run(&j, 0, in_folder("a", a));
+    take_steps(&j, 0, a, 2, 1);
+    write_fault(a, in_folder("b", b), _i);
+    ck_assert_int_eq(open_ready(&j, b), LV_ERR_MODEL);
+    ck_assert_msg(strstr(last_line, faults[_i].said) && strstr(last_line, b), "%s; expected: %s",
+                  last_line, faults[_i].said);
+    end(&j);
+}
+END_TEST
+
+/* Any byte of a run's data that changes is seen; a file without a hash is taken, with a
+ * warning. */
+START_TEST(damaged_run)
+{
+    char a[256], b[256], *data, *hash;
+    size_t size;
+    FILE *f;
+    Job j;
+
+    begin(&j, 0);
+    create_run(&j, 0, in_folder("a", a));
+    take_steps(&j, 0, a, 2, 1);
+    data = read_file(a, &size);
+    for (size_t at = size - 1, i = 0; i < 4; i++, at -= size / 8) {
+        data[at] ^= 1;
+        ck_assert_ptr_nonnull(f = fopen(in_folder("b", b), "wb"));
+        fwrite(data, 1, size, f);
+        fclose(f);
+        data[at] ^= 1;
+        ck_assert_int_eq(open_ready(&j, b), LV_ERR_MODEL);
+        ck_assert_msg(strstr(last_line, "is damaged or was changed") != NULL, "%s", last_line);
+    }
+    ck_assert_ptr_nonnull(hash = memmem(data, size, "linvideo.hash", 13));
+    hash[9] = 'H';
+    ck_assert_ptr_nonnull(f = fopen(b, "wb"));
+    fwrite(data, 1, size, f);
+    fclose(f);
+    SUCCEEDS(open_ready(&j, b));
+    ck_assert_msg(strstr(last_line, "has no hash") != NULL, "%s", last_line);
+    free(data);
+    end(&j);
+}
+END_TEST
+
 /* The average takes the place of the values, and goes back. */
 START_TEST(swap)
 {
@@ -824,6 +941,8 @@ static Suite *train_suite(void)
     tcase_add_loop_test(t, resume, 0, 4);
     tcase_add_loop_test(t, learns, 0, 2);
     tcase_add_test(t, other_settings);
+    tcase_add_loop_test(t, faulty_runs, 0, LV_COUNT(faults));
+    tcase_add_test(t, damaged_run);
     tcase_add_test(t, swap);
     tcase_add_test(t, rates);
     tcase_add_test(t, logs);

@@ -4,7 +4,8 @@
  * Features of prompts on disk, so that a large text encoder is read once for each prompt:
  * $XDG_CACHE_HOME/linvideo/prompts/KEY.safetensors, KEY being made of the ids, of the
  * precision, and of the encoder's file: names, types and places of its tensors and a
- * sample of their bytes. What can't be read or written is passed over.
+ * sample of their bytes. What can't be read or written is passed over; what is damaged is
+ * made again, with a warning.
  */
 
 #include <stdio.h>
@@ -12,26 +13,25 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "pipeline/session.h"
 #include "base/convert.h"
+#include "base/hash.h"
+#include "base/sealed.h"
+#include "pipeline/session.h"
 
 enum { PATH_SIZE = 1024, SAMPLE = 64 };
 
 /* Encoders of this size are worth it. */
 #define LARGE_BYTES ((size_t)256 << 20)
 
-/* FNV-1a, twice, with different beginnings. */
+/* Twice, with different beginnings. */
 typedef struct Hash {
     uint64_t v[2];
 } Hash;
 
 static void mix(Hash *h, const void *data, size_t n)
 {
-    const uint8_t *p = data;
-
-    for (size_t i = 0; i < n; i++)
-        for (int k = 0; k < 2; k++)
-            h->v[k] = (h->v[k] ^ p[i]) * 0x100000001B3ull;
+    for (int k = 0; k < 2; k++)
+        h->v[k] = lv_hash(h->v[k], data, n);
 }
 
 /* n bytes of a tensor, from byte at on. */
@@ -84,7 +84,7 @@ static int make_key(Hash *h, const LvSession *s, const int32_t *ids, int nb)
     const LvPart *part = &s->files.text;
     int ret = 0;
 
-    *h = (Hash) { { 0xCBF29CE484222325ull, 0x9AE16A3B2F90404Full } };
+    *h = (Hash) { { 1, 2 } };
     for (int i = 0; i < lv_source_count(part->src) && ret >= 0; i++) {
         const LvFileTensor *t = lv_source_at(part->src, i);
         if (lv_part_owns(part, t->name))
@@ -122,9 +122,11 @@ static int path_of(char path[PATH_SIZE], Hash h, int make)
     return 0;
 }
 
+/* 1: it is what was asked for; 0: it is not; -1: it is damaged. */
 static int take(const LvSession *s, const LvSafetensors *st, const int32_t *ids, int nb,
                 float *features)
 {
+    static const char *const no_keys[] = { NULL };
     const LvFileTensor *f = lv_safetensors_find(st, "features");
     const LvFileTensor *i = lv_safetensors_find(st, "ids");
     size_t n = (size_t)nb * (size_t)s->cfg.text.dim;
@@ -133,24 +135,27 @@ static int take(const LvSession *s, const LvSafetensors *st, const int32_t *ids,
         i->numel != (size_t)nb || memcmp(i->data, ids, i->size))
         return 0;
     lv_to_f32(features, f->data, LV_F32, n);
-    return 1;
+    return lv_sealed_check(st, no_keys, NULL, NULL) ||
+           lv_find_nonfinite(features, LV_F32, LV_F32, n) < n ? -1 : 1;
 }
 
 int lv_cache_load(const LvSession *s, const int32_t *ids, int nb, float *features)
 {
     char path[PATH_SIZE];
     LvSafetensors *st;
-    int there;
+    int there, ret;
     Hash key;
 
-    if (!is_on(s) || make_key(&key, s, ids, nb) < 0 || path_of(path, key, 0) < 0 ||
-        lv_safetensors_open(&st, path, NULL) < 0)
+    if (!is_on(s) || make_key(&key, s, ids, nb) < 0 || path_of(path, key, 0) < 0)
         return 0;
-    there = take(s, st, ids, nb, features);
+    ret   = lv_safetensors_open(&st, path, NULL);
+    there = ret >= 0 ? take(s, st, ids, nb, features) : ret == LV_ERR_MODEL ? -1 : 0;
     lv_safetensors_close(&st);
-    if (there)
+    if (there < 0)
+        lv_msg(s->msg, LV_MSG_WARNING, "%s: is damaged: the prompt is encoded again", path);
+    if (there > 0)
         lv_msg(s->msg, LV_MSG_VERBOSE, "text: features are from %s", path);
-    return there;
+    return there > 0;
 }
 
 void lv_cache_store(const LvSession *s, const int32_t *ids, int nb, const float *features)
@@ -165,6 +170,6 @@ void lv_cache_store(const LvSession *s, const int32_t *ids, int nb, const float 
 
     if (!is_on(s) || make_key(&key, s, ids, nb) < 0 || path_of(path, key, 1) < 0)
         return;
-    if (lv_safetensors_write(path, t, LV_COUNT(t), NULL, NULL) < 0)
+    if (lv_sealed_write(path, t, LV_COUNT(t), NULL, NULL) < 0)
         lv_msg(s->msg, LV_MSG_VERBOSE, "text: %s can't be written", path);
 }

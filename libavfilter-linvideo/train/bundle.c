@@ -9,36 +9,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "model/tae.h"
 #include "train/export.h"
 
 /* Opening */
-
-static uint64_t fnv(uint64_t h, const void *data, size_t n)
-{
-    const uint8_t *p = data;
-
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ p[i]) * 0x100000001B3u;
-    return h;
-}
 
 static int is_of(const char *name, const char *prefix)
 {
     return !strncmp(name, prefix, strlen(prefix));
 }
 
-/* FNV-1a over names and bytes. */
+/* Over names and bytes. */
 static void make_hash(LvBundle *b)
 {
-    uint64_t h = 0xCBF29CE484222325u;
+    uint64_t h = 0;
 
     for (int i = 0; i < lv_safetensors_count(b->file); i++) {
         const LvFileTensor *t = lv_safetensors_at(b->file, i);
         if (!is_of(t->name, "dit.") && !is_of(t->name, "text."))
             continue;
-        h = fnv(h, t->name, strlen(t->name));
-        h = fnv(h, t->data, t->size);
+        h = lv_hash_text(h, t->name);
+        h = lv_hash(h, t->data, t->size);
     }
     snprintf(b->hash, sizeof(b->hash), "%016llx", (unsigned long long)h);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "base/sealed.h"
 
 #define KEY "linvideo.latents"
 
@@ -116,7 +117,7 @@ static int write_set(const Work *w, const char *path, const float *mean, const f
     const char *meta[] = { KEY, about, NULL };
 
     describe_set(about, sizeof(about), w->a->cfg);
-    return lv_safetensors_write(path, list, LV_COUNT(list), meta, w->a->trainer->msg);
+    return lv_sealed_write(path, list, LV_COUNT(list), meta, w->a->trainer->msg);
 }
 
 static int start(Work *w, int threads)
@@ -169,6 +170,7 @@ static int fits(const LvFileTensor *t, int dtype, size_t numel)
 int lv_latents_open(LvLatents *l, const LvTrainConfig *cfg, const char *path,
                     const LvMsg *msg)
 {
+    static const char *const keys[] = { KEY, NULL };
     const LvFileTensor *data, *mean, *std;
     size_t c = (size_t)cfg->model.vae.channels;
     const char *has;
@@ -190,6 +192,8 @@ int lv_latents_open(LvLatents *l, const LvTrainConfig *cfg, const char *path,
         !fits(mean, LV_F32, c) || !fits(std, LV_F32, c))
         return lv_fail(msg, LV_ERR_MODEL, "%s: latents of %s; the recipe wants %s", path,
                        has ? has : "nothing", want);
+    if ((ret = lv_sealed_check(l->file, keys, NULL, msg)) < 0)
+        return ret;
     l->data = data->data;
     l->mean = mean->data;
     l->std  = std->data;

@@ -304,6 +304,19 @@ static int choose_layers(LvLinearize *l)
     return ret;
 }
 
+/* Slots of a file are within the trajectories. */
+static int check_slots(const LvLinearize *l, int nb)
+{
+    for (int i = 0; i < nb; i++) {
+        const LvSlot *s = &l->states.slot[i];
+        if (s->at < -1 || s->at > l->states.last || s->end < 0 || s->end > l->states.last ||
+            s->prompt < 0 || s->prompt >= l->states.t->prompts)
+            return lv_fail(l->teacher->msg, LV_ERR_MODEL, "%s: state.slot: slot %d is out of "
+                           "range", lv_safetensors_path(l->trainer->file), i);
+    }
+    return 0;
+}
+
 static int keep_slots(LvLinearize *l)
 {
     size_t n = (size_t)l->cfg->batch, x = n * l->states.t->numel;
@@ -317,10 +330,11 @@ static int keep_slots(LvLinearize *l)
         return out_of_memory(l->teacher->msg);
     if (!l->trainer->step)
         lv_states_begin(&l->states);
-    ret = lv_trainer_keep(l->trainer, "state.slots", LV_F32, x, l->states.x);
-    return ret < 0 ? ret : lv_trainer_keep(l->trainer, "state.slot", LV_I32,
-                                           n * sizeof(LvSlot) / sizeof(int32_t),
-                                           l->states.slot);
+    if ((ret = lv_trainer_keep(l->trainer, "state.slots", LV_F32, x, l->states.x)) < 0 ||
+        (ret = lv_trainer_keep(l->trainer, "state.slot", LV_I32,
+                               n * sizeof(LvSlot) / sizeof(int32_t), l->states.slot)) < 0)
+        return ret;
+    return check_slots(l, (int)n);
 }
 
 static int keep_state(LvLinearize *l)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/convert.h"
+#include "base/sealed.h"
 #include "model/config.h"
 #include "train/init.h"
 
@@ -51,17 +53,34 @@ static void settings_text(char buf[SETTINGS], const LvOptim *o)
 static int read_state(LvTrainer *t, const char *path)
 {
     const char *text = lv_safetensors_meta(t->file, TRAIN_KEY), *rest;
-    char want[SETTINGS];
+    char want[SETTINGS], *end;
+    long step;
 
-    if (!text || sscanf(text, "step=%d", &t->step) != 1 || t->step < 0)
+    if (!text || strncmp(text, "step=", 5))
         return lv_fail(t->msg, LV_ERR_MODEL, "%s: no training run: its metadata has no "
                        "'" TRAIN_KEY "'", path);
+    step = strtol(text + 5, &end, 10);
+    if (end == text + 5 || step < 0 || step > t->optim.steps || (*end && *end != ' '))
+        return lv_fail(t->msg, LV_ERR_MODEL, "%s: is of step %.20s, expected 0 to %d", path,
+                       text + 5, t->optim.steps);
+    t->step = (int)step;
     settings_text(want, &t->optim);
     rest = strchr(text, ' ');
+    if (!rest && step)
+        return lv_fail(t->msg, LV_ERR_MODEL, "%s: is of step %ld without the settings that "
+                       "it was made with", path, step);
     if (rest && strcmp(rest + 1, want))
         return lv_fail(t->msg, LV_ERR_MODEL, "%s: was made with other settings: %s; "
                        "wanted are %s", path, rest + 1, want);
     return 0;
+}
+
+/* What was written is what is read. */
+static int check_file(const LvTrainer *t)
+{
+    static const char *const keys[] = { LV_CONFIG_KEY, TRAIN_KEY, NULL };
+
+    return lv_sealed_check(t->file, keys, NULL, t->msg);
 }
 
 static size_t room_of(const LvSafetensors *st)
@@ -90,11 +109,30 @@ int lv_trainer_open(LvTrainer **out, const char *path, const LvOptim *optim,
     t->msg   = msg;
     t->optim = *optim;
     if ((ret = lv_safetensors_open(&t->file, path, msg)) < 0 ||
-        (ret = read_state(t, path)) < 0 ||
+        (ret = check_file(t)) < 0 || (ret = read_state(t, path)) < 0 ||
         (ret = lv_params_new(&t->params, room_of(t->file), dev, msg)) < 0 ||
-        (ret = lv_weights_new_params(&t->weights, t->params, t->file, dev, msg)) < 0)
+        (ret = lv_weights_new_params(&t->weights, t->params, t->file, dev, msg)) < 0) {
         lv_trainer_close(out);
-    return ret;
+        return ret;
+    }
+    return 0;
+}
+
+/* Step 0 has none: moments are zero, the average is made. */
+static int miss(const LvTrainer *t, const char *name)
+{
+    return !t->step ? 0 :
+           lv_fail(t->msg, LV_ERR_MODEL, "%s: %s is missing, which a run of step %d has",
+                   lv_safetensors_path(t->file), name, t->step);
+}
+
+static int check_values(const LvTrainer *t, const LvFileTensor *f)
+{
+    size_t i = lv_find_nonfinite(f->data, f->dtype, LV_F32, f->numel);
+
+    return i == f->numel ? 0 :
+           lv_fail(t->msg, LV_ERR_MODEL, "%s: %s: element %zu is not finite",
+                   lv_safetensors_path(t->file), f->name, i);
 }
 
 static int read_kept(LvTrainer *t)
@@ -104,14 +142,17 @@ static int read_kept(LvTrainer *t)
     for (int k = 0; k < LV_COUNT(kept); k++) {
         const LvFileTensor *f = lv_weights_take(t->weights, kept[k].name);
         int ret;
-        if (!f)
-            continue; /* step 0: moments are zero, the average is made below */
+        if (!f) {
+            if ((ret = miss(t, kept[k].name)) < 0)
+                return ret;
+            continue;
+        }
         if (f->dtype != LV_F32 || f->numel != p->size)
             return lv_fail(t->msg, LV_ERR_MODEL, "%s: %s has %zu elements of %s, the run "
                            "%zu of F32", lv_safetensors_path(t->file), f->name, f->numel,
                            lv_dtype_name(f->dtype), p->size);
-        ret = t->dev->fn->upload(t->dev, p->slab[kept[k].slab], f->data, f->size);
-        if (ret < 0)
+        if ((ret = check_values(t, f)) < 0 ||
+            (ret = t->dev->fn->upload(t->dev, p->slab[kept[k].slab], f->data, f->size)) < 0)
             return ret;
     }
     return 0;
@@ -195,13 +236,13 @@ int lv_trainer_keep(LvTrainer *t, const char *name, LvDtype dtype, size_t numel,
                           .dim = { (int64_t)numel }, .data = data,
                           .size = numel * lv_dtype_size(dtype) };
     if (!f)
-        return 0;
+        return miss(t, name);
     if (f->dtype != dtype || f->numel != numel)
         return lv_fail(t->msg, LV_ERR_MODEL, "%s: %s has %zu elements of %s, the run %zu "
                        "of %s", lv_safetensors_path(t->file), name, f->numel,
                        lv_dtype_name(f->dtype), numel, lv_dtype_name(dtype));
     memcpy(data, f->data, f->size);
-    return 0;
+    return check_values(t, f);
 }
 
 int lv_trainer_ready(LvTrainer *t)
@@ -319,7 +360,7 @@ static int write_new(const char *path, const LvParams *p, const float *values,
         return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
     for (int i = 0; i < p->nb; i++)
         file_tensor(&list[i], &p->list[i], values);
-    ret = lv_safetensors_write(path, list, p->nb, meta, msg);
+    ret = lv_sealed_write(path, list, p->nb, meta, msg);
     free(list);
     return ret;
 }
@@ -388,7 +429,7 @@ int lv_trainer_save(const LvTrainer *t, const char *path)
                 .size = p->size * sizeof(float) };
         for (int k = 0; k < t->nb_states; k++)
             list[nb++] = t->state[k];
-        ret = lv_safetensors_write(path, list, nb, meta, t->msg);
+        ret = lv_sealed_write(path, list, nb, meta, t->msg);
     }
     lv_free(values);
     free(list);

@@ -12,7 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/convert.h"
 #include "base/half.h"
+#include "base/hash.h"
+#include "base/sealed.h"
 #include "pipeline/sample.h"
 #include "train/streams.h"
 #include "train/task.h"
@@ -41,6 +44,7 @@ typedef struct Work {
     LvTensor text[2], v[2];  /* of the prompt, of the empty one */
     float *x, *velocity[2], *context; /* [batch] */
     uint16_t *half;          /* a state */
+    uint64_t *sum;           /* [batch], of what was stored of a clip so far */
 } Work;
 
 static int choose_solver(Solver *s, const LvBundle *b, const LvTrajectoryConfig *c)
@@ -56,22 +60,13 @@ static int choose_solver(Solver *s, const LvBundle *b, const LvTrajectoryConfig 
            lv_fail(b->msg, LV_ERR_MODEL, "trajectories: unknown solver '%s'", name);
 }
 
-static uint64_t text_hash(const char *text)
-{
-    uint64_t h = 0xCBF29CE484222325u;
-
-    for (; *text; text++)
-        h = (h ^ (uint8_t)*text) * 0x100000001B3u;
-    return h;
-}
-
 static void describe(const Work *w, char about[ABOUT])
 {
     snprintf(about, ABOUT, "teacher=%s solver=%s steps=%d shift=%.9g guidance=%.9g "
              "clips=%d prompts=%d:%016llx velocities=%d seed=%llu", w->b->hash,
              lv_sampler_name(w->solver.kind), w->solver.steps, w->solver.shift,
              w->solver.guidance, w->cfg->clips, w->p->nb,
-             (unsigned long long)text_hash(w->p->text), w->cfg->velocities,
+             (unsigned long long)lv_hash_text(0, w->p->text), w->cfg->velocities,
              (unsigned long long)w->seed);
 }
 
@@ -101,7 +96,7 @@ static int write_file(const Work *w, const char *path, const float *features,
     const int text[] = { 1 + w->p->nb, c->text_len, c->text_dim }, levels = k + 1;
     const int letters = (int)strlen(w->p->text);
     const char *meta[] = { KEY, about, NULL };
-    LvFileTensor list[7] = {
+    LvFileTensor list[8] = {
         tensor("features", LV_F32, features, 3, text),
         tensor("sigma", LV_F32, sigma, 1, &levels),
         tensor("prompts", LV_U8, w->p->text, 1, &letters),
@@ -112,10 +107,20 @@ static int write_file(const Work *w, const char *path, const float *features,
         list[nb++] = tensor("states", LV_F16, NULL, 6, state);
         list[nb++] = tensor("prompt", LV_I32, prompt, 1, &n);
         list[nb++] = tensor("done", LV_U8, NULL, 1, &n);
+        list[nb++] = tensor("sums", LV_U64, NULL, 1, &n);
     }
     if (n && w->cfg->velocities)
         list[nb++] = tensor("velocities", LV_F16, NULL, 7, velocity);
-    return lv_safetensors_write(path, list, nb, meta, w->b->msg);
+    return lv_sealed_write(path, list, nb, meta, w->b->msg);
+}
+
+static int check_features(const Work *w, const float *features, size_t text)
+{
+    size_t n = (size_t)(1 + w->p->nb) * text, i = lv_find_nonfinite(features, LV_F32, LV_F32, n);
+
+    return i == n ? 0 :
+           lv_fail(w->b->msg, LV_ERR_MODEL, "trajectories: text encoder: features of prompt %zu "
+                   "are not finite", i / text);
 }
 
 static int create(const Work *w, const char *path, LvDtype dtype)
@@ -130,7 +135,8 @@ static int create(const Work *w, const char *path, LvDtype dtype)
 
     if (!features || !prompt) {
         lv_msg(w->b->msg, LV_MSG_ERROR, "trajectories: out of memory");
-    } else if ((ret = lv_prompts_encode(w->p, w->b, dtype, features)) >= 0) {
+    } else if ((ret = lv_prompts_encode(w->p, w->b, dtype, features)) >= 0 &&
+               (ret = check_features(w, features, text)) >= 0) {
         for (int i = 0; i < w->cfg->clips; i++)
             prompt[i] = i % w->p->nb;
         for (int i = 0; i <= w->solver.steps; i++)
@@ -172,6 +178,35 @@ static int prompts_in_range(const LvTrajectories *t)
     return 1;
 }
 
+/* Of what was stored of a clip, step by step. */
+static uint64_t hash_clip(const LvTrajectories *t, int clip)
+{
+    size_t n = t->numel, first = (size_t)clip * (size_t)t->steps;
+    uint64_t h = (uint64_t)clip;
+
+    for (size_t k = first; k < first + (size_t)t->steps; k++) {
+        h = lv_hash(h, t->states + k * n, 2 * n);
+        for (size_t s = 2 * k; s < 2 * k + 2 && t->velocities; s++)
+            h = lv_hash(h, t->velocities + s * n, 2 * n);
+    }
+    return h;
+}
+
+/* Whether a clip is there, as it was stored. Files of old have no sums. */
+static int is_stored(const LvTrajectories *t, int clip)
+{
+    return t->done[clip] && (!t->sums || t->sums[clip] == hash_clip(t, clip));
+}
+
+/* All but the clips, which have sums of their own. */
+static int check_file(const LvTrajectories *t, const LvMsg *msg)
+{
+    static const char *const keys[] = { KEY, NULL };
+    static const char *const later[] = { "states", "velocities", "done", "sums", NULL };
+
+    return lv_sealed_check(t->file, keys, later, msg);
+}
+
 static int look_at_file(LvTrajectories *t, const LvBundle *b, const char *path)
 {
     const LvDitConfig *c = &b->cfg.dit;
@@ -199,11 +234,12 @@ static int look_at_file(LvTrajectories *t, const LvBundle *b, const char *path)
     t->states   = data_of(t, "states", LV_F16, all);
     t->prompt   = data_of(t, "prompt", LV_I32, (size_t)t->clips);
     t->done     = data_of(t, "done", LV_U8, (size_t)t->clips);
+    t->sums     = data_of(t, "sums", LV_U64, (size_t)t->clips);
     t->velocities = data_of(t, "velocities", LV_F16, 2 * all);
     if (!t->features || !t->sigma ||
         (t->clips && (!t->states || !t->prompt || !t->done || !prompts_in_range(t))))
         return fail_file(t, b->msg, "holds trajectories of other sizes than the model's");
-    return 0;
+    return LV_MIN(check_file(t, b->msg), 0);
 }
 
 int lv_trajectories_open(LvTrajectories *t, const LvBundle *teacher, const char *path)
@@ -217,9 +253,14 @@ int lv_trajectories_open(LvTrajectories *t, const LvBundle *teacher, const char 
     about = lv_safetensors_meta(t->file, KEY);
     if (strncmp(about + 8, teacher->hash, strlen(teacher->hash)))
         return fail_file(t, teacher->msg, "trajectories of another teacher");
-    for (int i = 0; i < t->clips; i++)
+    for (int i = 0; i < t->clips; i++) {
         if (!t->done[i])
             return fail_file(t, teacher->msg, "not all clips are sampled yet");
+        if (!is_stored(t, i))
+            return lv_fail(teacher->msg, LV_ERR_MODEL, "%s: clip %d is damaged: its states do "
+                           "not have the hash that they were stored with; sampling again "
+                           "mends it", path, i);
+    }
     return 0;
 }
 
@@ -273,7 +314,8 @@ static int allocate(Work *w)
     w->velocity[1] = lv_alloc(x * sizeof(*w->x));
     w->context     = lv_alloc(n * w->t.text * sizeof(*w->x));
     w->half        = lv_alloc(w->b->numel * sizeof(*w->half));
-    return w->x && w->velocity[0] && w->velocity[1] && w->context && w->half ? 0 :
+    w->sum         = lv_alloc(n * sizeof(*w->sum));
+    return w->x && w->velocity[0] && w->velocity[1] && w->context && w->half && w->sum ? 0 :
            lv_fail(w->b->msg, LV_ERR(ENOMEM), "trajectories: out of memory");
 }
 
@@ -303,15 +345,28 @@ static int put_bytes(const Work *w, const char *name, size_t at, const void *dat
                    lv_safetensors_path(w->t.file), strerror(n < 0 ? errno : EIO));
 }
 
-/* n values as f16, which is record number `index` of a tensor. */
+/* n values as f16, which is record number `index` of a tensor, of a step of a clip. */
 static int put_half(const Work *w, const char *name, size_t index, const float *x)
 {
-    size_t n = w->b->numel;
+    size_t n = w->b->numel, steps = (size_t)w->t.steps * (strcmp(name, "states") ? 2 : 1);
+    size_t clip = index / steps, step = index % steps / (steps / (size_t)w->t.steps);
 
     for (size_t i = 0; i < n; i++)
         w->half[i] = lv_f32_f16(x[i]);
+    if (lv_find_nonfinite(w->half, LV_F16, LV_F16, n) < n)
+        return lv_fail(w->b->msg, LV_ERR_MODEL, "%s: step %zu of clip %zu: %s are not finite, "
+                       "or too large for f16", lv_safetensors_path(w->t.file), step + 1, clip,
+                       name);
     return put_bytes(w, name, index * n * sizeof(*w->half), w->half,
                      n * sizeof(*w->half));
+}
+
+static int keep(const Work *w, int i, const char *name, size_t index, const float *x)
+{
+    int ret = put_half(w, name, index, x + (size_t)i * w->b->numel);
+
+    w->sum[i] = lv_hash(w->sum[i], w->half, w->b->numel * sizeof(*w->half));
+    return ret;
 }
 
 static int keep_step(const Work *w, int first, int nb, int k)
@@ -320,11 +375,9 @@ static int keep_step(const Work *w, int first, int nb, int k)
 
     for (int i = 0; i < nb && ret >= 0; i++) {
         size_t at = (size_t)(first + i) * (size_t)w->t.steps + (size_t)k;
-        const float *const v[] = { w->velocity[0], w->velocity[1] };
-        ret = put_half(w, "states", at, w->x + (size_t)i * w->b->numel);
+        ret = keep(w, i, "states", at, w->x);
         for (int s = 0; s < 2 && w->cfg->velocities && ret >= 0; s++)
-            ret = put_half(w, "velocities", 2 * at + (size_t)s,
-                           v[s] + (size_t)i * w->b->numel);
+            ret = keep(w, i, "velocities", 2 * at + (size_t)s, w->velocity[s]);
     }
     return ret;
 }
@@ -358,15 +411,30 @@ static int put_texts(Work *w, int first, int nb)
     return ret;
 }
 
+/* The sums of clips, then that they are done. */
+static int finish_clips(const Work *w, int first, int nb)
+{
+    const uint8_t done = 1;
+    int ret = 0;
+
+    if (w->t.sums)
+        ret = put_bytes(w, "sums", (size_t)first * sizeof(*w->sum), w->sum,
+                        (size_t)nb * sizeof(*w->sum));
+    for (int i = first; i < first + nb && ret >= 0; i++)
+        ret = put_bytes(w, "done", (size_t)i, &done, sizeof(done));
+    return ret;
+}
+
 /* Clips `first` to first + nb - 1. */
 static int sample(Work *w, int first, int nb)
 {
-    uint8_t done[1024];
     int ret = put_texts(w, first, nb);
 
     for (int i = 0; i < w->cfg->batch; i++)
         lv_philox_normal(w->x + (size_t)i * w->b->numel, w->b->numel, w->seed,
                          lv_stream(LV_STREAM_TRAJECTORY, 0, first + i));
+    for (int i = 0; i < nb; i++)
+        w->sum[i] = (uint64_t)(first + i);
     lv_sampler_start(w->sampler, w->seed, lv_stream(LV_STREAM_RENOISE, first, 0));
     for (int k = 0; k < w->t.steps && ret >= 0; k++) {
         if ((ret = run_nets(w, k)) < 0 || (ret = keep_step(w, first, nb, k)) < 0)
@@ -375,8 +443,17 @@ static int sample(Work *w, int first, int nb)
                  w->solver.guidance);
         lv_sampler_step(w->sampler, k, w->x, w->velocity[0]);
     }
-    memset(done, 1, sizeof(done));
-    return ret < 0 ? ret : put_bytes(w, "done", (size_t)first, done, (size_t)nb);
+    return ret < 0 ? ret : finish_clips(w, first, nb);
+}
+
+/* A clip that was damaged is sampled again. */
+static int is_there(const Work *w, int clip)
+{
+    if (!w->t.done[clip] || is_stored(&w->t, clip))
+        return w->t.done[clip];
+    lv_msg(w->b->msg, LV_MSG_WARNING, "%s: clip %d is damaged and is sampled again",
+           lv_safetensors_path(w->t.file), clip);
+    return 0;
 }
 
 static int sample_all(Work *w, LvTrajectoriesProgress progress, void *opaque)
@@ -386,7 +463,7 @@ static int sample_all(Work *w, LvTrajectoriesProgress progress, void *opaque)
     for (int i = 0; i < w->t.clips && ret >= 0; i += w->cfg->batch) {
         int nb = LV_MIN(w->cfg->batch, w->t.clips - i), done = 1;
         for (int k = 0; k < nb; k++)
-            done = done && w->t.done[i + k];
+            done = done && is_there(w, i + k);
         if (progress && (ret = progress(opaque, i, w->t.clips)) < 0)
             return ret;
         if (!done)
@@ -444,5 +521,6 @@ int lv_trajectories_make(const LvBundle *teacher, const LvTrajectoryConfig *cfg,
     lv_free(w.velocity[1]);
     lv_free(w.context);
     lv_free(w.half);
+    lv_free(w.sum);
     return ret;
 }

@@ -9,7 +9,8 @@
  * "sigma"[k] ([K + 1] F32, the last is 0); "velocities" [N,K,2,C,F,Y,X] F16, of the
  * prompt and of the empty one, when asked for; "prompt" [N] I32; "features"
  * [1 + P,text_len,text_dim] F32, first of the empty prompt; "prompts" U8, lines; "done"
- * [N] U8: which clips are there. Metadata "linvideo.trajectories" tells teacher and
+ * [N] U8: which clips are there; "sums" [N] U64: a hash of what is stored of a clip, its
+ * states and velocities step by step. Metadata "linvideo.trajectories" tells teacher and
  * settings. Clips are sampled into it in place, so that it goes on where it stopped.
  */
 
@@ -28,6 +29,7 @@ typedef struct LvTrajectories {
     const int32_t *prompt;      ///< of a clip, 0 to P - 1
     const float *features, *sigma;
     const uint8_t *done;
+    const uint64_t *sums;       ///< [clips]; NULL: a file without
     float guidance;
 } LvTrajectories;
 
