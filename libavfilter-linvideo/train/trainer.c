@@ -60,10 +60,6 @@ static int read_state(LvTrainer *t, const char *path)
         return lv_fail(t->msg, LV_ERR_MODEL, "%s: no training run: its metadata has no "
                        "'" TRAIN_KEY "'", path);
     step = strtol(text + 5, &end, 10);
-    if (end == text + 5 || step < 0 || step > t->optim.steps || (*end && *end != ' '))
-        return lv_fail(t->msg, LV_ERR_MODEL, "%s: is of step %.20s, expected 0 to %d", path,
-                       text + 5, t->optim.steps);
-    t->step = (int)step;
     settings_text(want, &t->optim);
     rest = strchr(text, ' ');
     if (!rest && step)
@@ -72,6 +68,10 @@ static int read_state(LvTrainer *t, const char *path)
     if (rest && strcmp(rest + 1, want))
         return lv_fail(t->msg, LV_ERR_MODEL, "%s: was made with other settings: %s; "
                        "wanted are %s", path, rest + 1, want);
+    if (end == text + 5 || step < 0 || step > t->optim.steps || (*end && *end != ' '))
+        return lv_fail(t->msg, LV_ERR_MODEL, "%s: is of step %.*s, expected 0 to %d", path,
+                       (int)strcspn(text + 5, " "), text + 5, t->optim.steps);
+    t->step = (int)step;
     return 0;
 }
 
