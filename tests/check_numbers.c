@@ -155,6 +155,7 @@ static size_t place_of(const LvFileTensor *t, const uint8_t *file, size_t size,
 {
     const uint8_t *last = NULL;
 
+    ck_assert_int_eq(lv_source_load(src, t, NULL), 0);
     for (int i = 0; i < lv_source_count(src); i++) {
         const LvFileTensor *o = lv_source_at(src, i);
         const uint8_t *end = (const uint8_t *)o->data + o->size;
