@@ -212,6 +212,20 @@ equal "another rate is another speed: said" "$(made --rate 24 -o own.y4m |
 equal "inspect: what it was made for" "$("$linvideo" inspect "$embedded" |
     sed -n 's/^made for *//p')" "192x112, 17 frames"
 
+# Tiles leave no seams
+
+seams() { made --native 1 --format yuv444p "$@" >/dev/null; }
+for size in 384x224 200x328; do
+    seams --size $size -o whole.y4m
+    for tile in 64 72 96 136; do
+        seams --size $size --tile $tile -o tile.y4m
+        psnr=$(ffmpeg -hide_banner -nostats -i tile.y4m -i whole.y4m -lavfi psnr -f null - \
+            2>&1 | sed -n 's/.*average:\([0-9a-z.]*\) .*/\1/p')
+        [ "$psnr" = inf ] || [ "${psnr%.*}" -ge 45 ] && ok "$size in tiles of $tile" ||
+            not_ok "$size in tiles of $tile" "PSNR $psnr dB"
+    done
+done
+
 # Wrong use
 
 says "another ending" 2 "generate -o - --steps 2 --seed 1 'it'.''s' \| ffmpeg -i - x.mp4" \

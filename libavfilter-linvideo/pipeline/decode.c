@@ -15,14 +15,24 @@
 #include "graph/program.h"
 #include "pipeline/session.h"
 
-/* A tile shares this part of its size with the next one. */
-enum { OVERLAP = 4 };
+/* Latents of the smallest tile. Half of a tile is shared with the next one, of which the
+ * quarters at both ends do not count. */
+enum { LEAST = 8, LEAST_WAN = 16 };
 
 /* Tiles */
 
 static int scale_of(const LvSession *s)
 {
     return s->rows / s->size[1];
+}
+
+/* From 0 to 1 over the middle of the pixels shared: what is near the edge of a tile lacks the
+ * latents beyond it. */
+static float fade(float at, float shared)
+{
+    float x = 2 * at / shared - 0.5f;
+
+    return LV_MIN(LV_MAX(x, 0), 1);
 }
 
 /* How much the pixels of a tile count: rising over the pixels shared with the one before,
@@ -36,9 +46,9 @@ static void fill_weights(LvTiles *t, int scale, float *sum)
             float left  = i ? (float)(t->start[i - 1] + t->size - t->start[i]) : 0;
             float right = i + 1 < t->nb ? (float)(t->start[i] + t->size - t->start[i + 1])
                                         : 0;
-            float rise  = left ? ((float)k + 0.5f) / (left * (float)scale) : 1;
-            float fall  = right ? ((float)(n - k) - 0.5f) / (right * (float)scale) : 1;
-            float w     = LV_MIN(LV_MIN(rise, fall), 1);
+            float rise  = left ? fade((float)k + 0.5f, left * (float)scale) : 1;
+            float fall  = right ? fade((float)(n - k) - 0.5f, right * (float)scale) : 1;
+            float w     = LV_MIN(rise, fall);
 
             t->weight[i * n + k]       = w;
             sum[t->start[i] * scale + k] += w;
@@ -51,7 +61,7 @@ static void fill_weights(LvTiles *t, int scale, float *sum)
 /* Tiles of `size` latents over an axis of n. */
 static int lay_out(LvTiles *t, int n, int size, int scale)
 {
-    int step = size - size / OVERLAP;
+    int step = size - size / 2;
     float *sum;
 
     t->size   = LV_MIN(size, n);
@@ -79,9 +89,12 @@ int lv_decode_tiles(LvSession *s)
 {
     int scale = scale_of(s), size = s->opt.tile ? s->opt.tile / scale : 1 << 20;
 
-    if (size < 2 * OVERLAP)
+    if (size < LEAST)
         return lv_fail(s->msg, LV_ERR(EINVAL), "tile is %d, this decoder takes %d or more",
-                       s->opt.tile, 2 * OVERLAP * scale);
+                       s->opt.tile, LEAST * scale);
+    if (s->wan && size < LEAST_WAN)
+        lv_msg(s->msg, LV_MSG_WARNING, "tile: %d; this decoder may show seams below %d",
+               s->opt.tile, LEAST_WAN * scale);
     for (int i = 0; i < 2; i++)
         if (lay_out(&s->tiles[i], s->size[1 + i], size, scale) < 0)
             return lv_fail(s->msg, LV_ERR(ENOMEM), "decode: out of memory");
