@@ -243,6 +243,8 @@ static const AVOption linvideo_options[] = {
     CONST("auto", "when the encoder is large", LINVIDEO_CACHE_AUTO, "cache"),
     CONST("off", "", LINVIDEO_CACHE_OFF, "cache"),
     CONST("on", "", LINVIDEO_CACHE_ON, "cache"),
+    { "strict", "refuse files that hold more than is used, as LoRAs for other parts",
+        PARAM(strict), AV_OPT_TYPE_BOOL, { .i64 = 0 }, 0, 1, .flags = FLAGS },
     { NULL }
 };
 

@@ -342,6 +342,7 @@ static const struct {
     { INT, AT(sampler), 7, "sampler is 7, allowed is 0 to 6" },
     { INT, AT(tile), 63, "tile is 63, allowed is 64 to 8192" },
     { INT, AT(prompt_cache), 3, "prompt_cache is 3, allowed" },
+    { INT, AT(strict), 2, "strict is 2, allowed is 0 to 1" },
     { INT, AT(sampler), -1, "sampler is -1, allowed" },
     { INT, AT(precision), 4, "precision is 4, allowed" },
     { INT, AT(format), 5, "format is 5, allowed" },

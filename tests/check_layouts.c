@@ -1059,6 +1059,7 @@ START_TEST(test_joined)
     LinvideoParams p = params(LINVIDEO_PRECISION_F32);
     const char *file = joined[_i].file;
     int gguf = strstr(file, ".gguf") != NULL;
+    LinvideoContext *c;
     Joined j = { .nb = 0 };
 
     write_manifest("dit.safetensors", "text.safetensors", "vae.safetensors", "");
@@ -1077,6 +1078,12 @@ START_TEST(test_joined)
     run_params(&p, got);
     ck_assert_mem_eq(want, got, BYTES);
     ck_assert_int_eq(count_warnings, joined[_i].warns);
+    if (!joined[_i].warns)
+        return;
+    p.strict = 1;
+    errors   = 0;
+    ck_assert_int_eq(linvideo_open(&c, &p), LINVIDEO_ERR_MODEL);
+    ck_assert_msg(strstr(message, "1 tensors that no part of this model uses"), "%s", message);
 }
 END_TEST
 

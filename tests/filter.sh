@@ -90,7 +90,8 @@ matches "-filters lists it" "$(ff -filters)" ' linvideo +\|->V +Make'
 help=$(ff -h filter=linvideo)
 for name in model prompt prompt_file textfile negative_prompt size s rate r \
             duration d frames clip_frames seed steps guidance shift sampler \
-            precision format pixel_format matrix native sw_format device memory_limit lora tile prompt_cache; do
+            precision format pixel_format matrix native sw_format device memory_limit lora tile \
+            prompt_cache strict; do
     matches "help: $name" "$help" "^ +$name +<"
 done
 for name in auto euler unipc renoise 'dpm[+][+]' causvid rcm f32 bf16 off on; do

@@ -131,6 +131,7 @@ static int split_loras(LinvideoContext *c, const LinvideoParams *p)
                            "files", p->lora, MAX_LORAS);
         if ((ret = lv_lora_split(l, file, &c->msg)) < 0)
             return ret;
+        l->strict = p->strict;
     }
     return 0;
 }
@@ -158,7 +159,7 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
         .stream = p->cuda ? p->cuda->stream : NULL,
         .threads = p->threads, .memory_limit = (size_t)p->memory_limit,
         .tile = p->tile, .cache = (int)p->prompt_cache, .loras = c->lora,
-        .nb_loras = c->nb_loras,
+        .nb_loras = c->nb_loras, .strict = p->strict,
         .progress = p->progress ? relay_progress : NULL, .opaque = c,
     };
 }

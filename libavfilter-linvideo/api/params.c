@@ -76,6 +76,8 @@ static const LvOption options[] = {
       "decode in tiles of N pixels, which takes less memory [whole]" },
     { "prompt_cache", LV_OPT_ENUM, AT(prompt_cache), 0, 2, NEVER, caches, "NAME",
       "auto, off, on: keep features of prompts on disk [auto: of large encoders]" },
+    { "strict", LV_OPT_INT, AT(strict), 0, 1, NEVER, NULL, "0|1",
+      "1: refuse files that hold more than is used, as LoRAs for other parts [0]" },
     { "log_level", LV_OPT_ENUM, AT(log_level), 0, 4, NEVER, levels, "NAME",
       "error, warning, info, verbose, debug [info]" },
 };

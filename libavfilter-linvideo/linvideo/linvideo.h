@@ -243,6 +243,9 @@ typedef struct LinvideoParams {
                                  ///< tiles of this size, which takes less memory
                                  ///< and more time; 0: whole
     enum LinvideoCache prompt_cache;
+    int strict;                  ///< 1: files that hold more than is used here (keys of
+                                 ///< LoRAs for other parts, tensors of no part) are
+                                 ///< refused; 0: they are skipped with a warning
     enum LinvideoLogLevel log_level; ///< most detailed level handed to log
     void (*log)(void *opaque, enum LinvideoLogLevel level, const char *message);
                                  ///< one line, no newline; NULL: silent. May be

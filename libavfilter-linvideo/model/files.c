@@ -250,7 +250,7 @@ static int read_lora(const Manifest *m, const json_t *v, char *path, LvLoraFile 
     if (!json_is_object(v) || (weight && !json_is_number(weight)) || !isfinite(w) ||
         fabs(w) > LV_LORA_WEIGHT_MAX)
         return fail(m, "loras", "holds something that is no {\"file\", \"weight\"}");
-    *lora = (LvLoraFile) { path, (float)w, 0 };
+    *lora = (LvLoraFile) { path, (float)w, m->f->strict };
     return path_of(path, m, "loras", json_object_get(v, "file"));
 }
 
@@ -278,7 +278,7 @@ static int open_loras(const Manifest *m, const LvLoraFile *more, int nb_more)
 }
 
 /* Tensors of a file that no part of the model has, told once. */
-static void tell_others(const LvFiles *f, const LvSource *src, const LvMsg *msg)
+static int tell_others(const LvFiles *f, const LvSource *src, const LvMsg *msg)
 {
     const LvPart *parts[] = { &f->dit, &f->text, &f->vae };
     const char *first = NULL;
@@ -293,9 +293,13 @@ static void tell_others(const LvFiles *f, const LvSource *src, const LvMsg *msg)
         first = used || nb ? first : name;
         nb   += !used;
     }
+    if (nb && f->strict)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %d tensors that no part of this model uses, the "
+                       "first is %s (strict=0 skips them)", lv_source_path(src), nb, first);
     if (nb)
         lv_msg(msg, LV_MSG_WARNING, "%s: skipped: %d tensors that no part of this model uses, "
                "the first is %s", lv_source_path(src), nb, first);
+    return 0;
 }
 
 static int read_latents(const Manifest *m)
@@ -364,7 +368,8 @@ static int open_manifest(const Manifest *m, const LvLoraFile *loras, int nb_lora
         (ret = read_latents(m)) < 0)
         return ret;
     for (int i = 0; i < f->nb_src; i++)
-        tell_others(f, f->src[i], m->msg);
+        if ((ret = tell_others(f, f->src[i], m->msg)) < 0)
+            return ret;
     f->cfg.range = lv_range_wan(&f->cfg.dit, &f->cfg.video);
     return open_loras(m, loras, nb_loras);
 }
@@ -422,13 +427,13 @@ int lv_files_is_manifest(const char *path)
 }
 
 int lv_files_open(LvFiles *f, const char *path, const LvLoraFile *loras, int nb_loras,
-                  const LvMsg *msg)
+                  int strict, const LvMsg *msg)
 {
     LvSource *src;
     size_t n = strlen(path);
     int ret;
 
-    *f = (LvFiles) { .path = strdup(path) };
+    *f = (LvFiles) { .path = strdup(path), .strict = strict };
     if (!f->path)
         return lv_fail(msg, LV_ERR(ENOMEM), "%s: out of memory", path);
     if ((n > 5 && !strcmp(path + n - 5, ".json")) || lv_files_is_manifest(path))

@@ -38,6 +38,7 @@ typedef struct LvFiles {
     LvLoras *loras;        ///< NULL: none
     char *negative;        ///< NULL: none
     char *path;
+    int strict;            ///< 1: nothing is skipped
     /* what has to be closed */
     LvSource *src[LV_FILES_MAX];
     int nb_src;
@@ -48,11 +49,12 @@ typedef struct LvFiles {
 /**
  * Open a bundle or a manifest. A warning tells of tensors that no part of a manifest uses.
  *
- * @param loras more of them than the manifest names
+ * @param loras  more of them than the manifest names
+ * @param strict 1: files that hold more than is used are an error, not a warning
  * @return 0; as lv_source_open(), lv_config_read(), lv_part_dit() and others
  */
 int lv_files_open(LvFiles *f, const char *path, const LvLoraFile *loras, int nb_loras,
-                  const LvMsg *msg);
+                  int strict, const LvMsg *msg);
 
 /** Mark the tensors of part's file that are of other networks as not wanted. */
 void lv_files_skip_others(LvWeights *w, const LvPart *part);

@@ -450,7 +450,7 @@ static int open_all(LvSession *s)
                                   .context = s->opt.context, .stream = s->opt.stream };
     int ret;
 
-    if ((ret = lv_files_open(&s->files, s->opt.model, s->opt.loras, s->opt.nb_loras,
+    if ((ret = lv_files_open(&s->files, s->opt.model, s->opt.loras, s->opt.nb_loras, s->opt.strict,
                              s->msg)) < 0)
         return ret;
     s->cfg = s->files.cfg;

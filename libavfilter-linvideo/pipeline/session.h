@@ -69,6 +69,7 @@ typedef struct LvSessionOptions {
     int cache;           ///< LvCacheMode
     const LvLoraFile *loras; ///< [nb_loras]
     int nb_loras;
+    int strict;              ///< as of lv_files_open()
     void (*progress)(void *opaque, const LvProgress *p); ///< may be NULL
     void *opaque;
 } LvSessionOptions;

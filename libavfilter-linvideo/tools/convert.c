@@ -367,7 +367,7 @@ static int check(void *opaque, const char *path)
     Convert *c = opaque;
     LvFiles files = { 0 };
     LvSource *src = NULL;
-    int ret = c->bundle ? lv_files_open(&files, path, NULL, 0, &c->msg)
+    int ret = c->bundle ? lv_files_open(&files, path, NULL, 0, 0, &c->msg)
                         : lv_source_open(&src, path, &c->msg);
 
     if (ret >= 0 && !c->bundle && (int)lv_part_find(src).kind != c->kind)
@@ -563,7 +563,7 @@ static int add_model(Convert *c)
 
 static int open_model(Convert *c)
 {
-    int ret = lv_files_open(&c->files, c->in, NULL, 0, &c->msg);
+    int ret = lv_files_open(&c->files, c->in, NULL, 0, 0, &c->msg);
 
     if (ret < 0)
         return ret;

@@ -139,7 +139,7 @@ static int open_file(Report *r)
                     lv_part_find(r->single).kind != LV_PART_NONE))
         return ret;
     lv_source_close(&r->single);
-    return lv_files_open(&r->files, r->path, NULL, 0, &r->msg);
+    return lv_files_open(&r->files, r->path, NULL, 0, 0, &r->msg);
 }
 
 static int gather(Report *r)

@@ -51,6 +51,7 @@ typedef struct Setup {
     int loras;
     Found *file;
     int nb, room;
+    int strict;      ///< as of LinvideoParams
     int overwrite;   ///< nothing of an old manifest is kept
     int too_many, too_deep; ///< it was said
     char why[256];   ///< the last message
@@ -673,7 +674,7 @@ static void put_trial(void *opaque, enum LinvideoLogLevel level, const char *lin
 }
 
 /* The manifest is opened as generate does it, before it gets its name. */
-static int try_it(const char *part, const char *path, LinvideoInfo *info)
+static int try_it(const char *part, const char *path, int strict, LinvideoInfo *info)
 {
     Trial trial = { part, path };
     LinvideoContext *c;
@@ -686,7 +687,8 @@ static int try_it(const char *part, const char *path, LinvideoInfo *info)
     p.memory_limit = (int64_t)1 << 59;
     p.log          = put_trial;
     p.opaque       = &trial;
-    p.log_level    = LINVIDEO_LOG_ERROR;
+    p.log_level    = LINVIDEO_LOG_WARNING;
+    p.strict       = strict;
     if ((ret = linvideo_open(&c, &p)) < 0)
         return ret;
     linvideo_info(c, info);
@@ -707,7 +709,7 @@ static void say_written(const char *path, const LinvideoInfo *info)
            lv_bytes_text(work, sizeof(work), (double)info->memory_work), path);
 }
 
-static int write_manifest(const char *path, const json_t *root)
+static int write_manifest(const Setup *s, const char *path, const json_t *root)
 {
     char *text = json_dumps(root, JSON_INDENT(2));
     LinvideoInfo info = { 0 };
@@ -718,7 +720,7 @@ static int write_manifest(const char *path, const json_t *root)
     if (ret >= 0) {
         lv_file_print(&f, "%s\n", text);
         if (lv_file_sync(&f) >= 0)
-            ret = try_it(f.tmp, path, &info);
+            ret = try_it(f.tmp, path, s->strict, &info);
         ret = lv_file_end(&f, ret, NULL, NULL, &lv_tool_msg);
     }
     free(text);
@@ -764,7 +766,7 @@ static int run(Setup *s)
     if (ret >= 0 && !s->overwrite && !access(path, F_OK))
         ret = merge(s, path, root);
     if (ret >= 0 && (ret = check_path(s, path, root)) >= 0)
-        ret = write_manifest(path, root);
+        ret = write_manifest(s, path, root);
     json_decref(root);
     return ret;
 }
@@ -783,11 +785,21 @@ static void help(void)
          "  --dit, --text, --vae, --tokenizer NAME\n"
          "                        which file to take, where there are several\n"
          "  --lora NAME[@WEIGHT]  a LoRA to add; may be given again\n"
+         "  --strict 0|1          1: refuse files that hold more than is used [0]\n"
          "  --preset NAME         how to sample [as metadata or names of the files tell];\n"
          "                        none: as Wan2.1:");
     for (int i = 0; lv_preset_at(i); i++)
         printf("                          %-13s %s\n", lv_preset_at(i)->name,
                lv_preset_at(i)->about);
+}
+
+static int set_strict(Setup *s, const char *value)
+{
+    if (!value)
+        return -1;
+    s->strict = !strcmp(value, "1");
+    return s->strict || !strcmp(value, "0") ? 0 :
+           lv_tool_fail(-1, "option --strict: expected 0 or 1, got '%s'", value);
 }
 
 static int set_option(Setup *s, LvArgs *a)
@@ -796,6 +808,8 @@ static int set_option(Setup *s, LvArgs *a)
 
     if (lv_args_overwrite(a, &s->overwrite))
         return 0;
+    if (!strcmp(a->name, "strict"))
+        return set_strict(s, lv_args_value(a));
     for (int i = 0; i < 3; i++)
         to = !strcmp(a->name, part_options[i]) ? &s->chosen[i] : to;
     to = !strcmp(a->name, "name") ? &s->output : to;
