@@ -148,13 +148,13 @@ START_TEST(truncated)
 
     for (int i = 7; i >= 0; i--)
         head = head << 8 | (uint8_t)data[i];
-    refused_bytes(data, 0, ": 0 bytes, a header takes at least 8");
+    refused_bytes(data, 0, ": an empty file; download it again");
     refused_bytes(data, 7, ": 7 bytes, a header takes at least 8");
     refused_bytes(data, 8, "bytes, the file has 0 left");
     refused_bytes(data, 8 + head / 2, "bytes, the file has");
-    refused_bytes(data, 8 + head, "the file has 0 bytes of data");
-    refused_bytes(data, size / 2, "bytes of data");
-    refused_bytes(data, size - 1, "bytes of data");
+    refused_bytes(data, 8 + head, "bytes, got");
+    refused_bytes(data, size / 2, "cut off: expected ");
+    refused_bytes(data, size - 1, "cut off: expected ");
     free(data);
 }
 END_TEST
@@ -165,7 +165,7 @@ START_TEST(other_files)
     static const char bare[] = "\x02\0\0\0\0\0\0\0{}";
     static const char junk[] = "\x02\0\0\0\0\0\0\0[]";
 
-    refused_bytes(text, sizeof(text) - 1, "no safetensors file?");
+    refused_bytes(text, sizeof(text) - 1, "no safetensors or GGUF file");
     refused_bytes(bare, sizeof(bare) - 1, "no linvideo bundle");
     refused_bytes(junk, sizeof(junk) - 1, "header");
 }
