@@ -137,8 +137,6 @@ static const struct {
     { "memory_limit", "1.5M",  INT64, AT(memory_limit), 1572864, 0, 0 },
     { "memory_limit", "8G",    INT64, AT(memory_limit), 8589934592.0, 0, 0 },
     { "memory_limit", "0",     INT64, AT(memory_limit), 0, 0, 0 },
-    { "matrix", "auto",  INT, AT(matrix), LINVIDEO_MATRIX_AUTO, 0, 0 },
-    { "matrix", "bt601", INT, AT(matrix), LINVIDEO_MATRIX_BT601, 0, 0 },
     { "strict", "0", INT, AT(strict), 0, 0, 0 },
     { "strict", "1", INT, AT(strict), 1, 0, 0 },
     { "log_level", "error",   INT, AT(log_level), LINVIDEO_LOG_ERROR, 0, 0 },
@@ -210,7 +208,7 @@ START_TEST(every_option)
             found |= !strcmp(strings[k].name, o->name) && strings[k].offset == o->offset;
         ck_assert_msg(found, "%s", o->name);
     }
-    ck_assert_int_eq(nb, 25);
+    ck_assert_int_eq(nb, 26);
     ck_assert_ptr_null(lv_option_at(-1));
 }
 END_TEST
