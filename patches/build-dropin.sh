@@ -43,8 +43,21 @@ tree=$build/ffmpeg-dropin-$release
 stage=$build/dropin
 mkdir -p "$tree" "$stage"
 
-set -- $(filter_libraries "$source")
-[ -z "$(installed postproc)" ] || set -- "$@" --enable-gpl
+# What the installed one was configured with, as far as it can be had here. CUDA, VA-API
+# and Vulkan are found by configure itself.
+buildconf=" $("$program" -hide_banner -buildconf | tr '\n' ' ') "
+needs=""
+for need in $filter_needs $filter_wants; do
+    case $buildconf in
+    *" --enable-${need%%:*} "*) needs="$needs $need" ;;
+    esac
+done
+set -- $(filter_libraries "$source" ${needs:-none:none})
+for option in --enable-gpl --enable-version3; do
+    case $buildconf in
+    *" $option "*) set -- "$@" $option ;;
+    esac
+done
 configure_tree "$build" "$source" "$tree" --enable-shared --disable-static \
     --disable-programs --disable-doc --disable-debug --disable-avdevice \
     --enable-pic "$@"
@@ -67,4 +80,13 @@ mv "$stage/new.$$" "$stage/$product"
 echo "$program" >"$stage/ffmpeg"
 "$here/write-wrapper.sh" "$build/ffmpeg-linvideo" "$stage" "$build" "$program" \
     "$(cd "$here/../samples" && pwd)"
+
+# filters COMMAND: their names
+filters() { "$@" -hide_banner -filters 2>/dev/null | awk '$3 ~ /->/ { print $2 }' | sort; }
+
+filters "$program" >"$stage/filters.installed"
+filters "$build/ffmpeg-linvideo" >"$stage/filters"
+lost=$(comm -23 "$stage/filters.installed" "$stage/filters" | xargs)
+echo "of $(wc -l <"$stage/filters.installed") filters of $program these are missing," \
+    "as header files are: ${lost:-none}" >&2
 echo "$stage/$product"

@@ -61,14 +61,30 @@ prepare_source() {
     echo "$to"
 }
 
-# filter_libraries SOURCE: options for the filters that need a library, as far
-# as its header files are installed and this FFmpeg knows it.
+# Libraries and interfaces that filters need: FFmpeg's option, and the name that pkg-config
+# has for it or a header file.
+filter_needs="libfreetype:freetype2 libharfbuzz:harfbuzz libfontconfig:fontconfig
+    libfribidi:fribidi libass:libass frei0r:frei0r"
+filter_wants="ladspa:ladspa.h libbs2b:libbs2b libflite:flite/flite.h
+    libglslang:glslang/Include/glslang_c_interface.h libmfx:libmfx libmysofa:libmysofa
+    libplacebo:libplacebo librubberband:rubberband libshaderc:shaderc libvidstab:vidstab
+    libvpl:vpl libzimg:zimg libzmq:libzmq lv2:lilv-0 opencl:OpenCL pocketsphinx:pocketsphinx"
+
+have_header() { echo "#include <$1>" | ${CC:-cc} -E - >/dev/null 2>&1; }
+
+# filter_libraries SOURCE [NEED...]: options for the filters that need a library (without
+# NEED: those of every build), as far as it is installed with its header files and this
+# FFmpeg knows it.
 filter_libraries() {
-    for lib in libfreetype:freetype2 libharfbuzz:harfbuzz \
-               libfontconfig:fontconfig libfribidi:fribidi libass:libass \
-               frei0r:frei0r; do
-        have_library "${lib#*:}" && option_known "$1" "${lib%:*}" &&
-            echo "--enable-${lib%:*}"
+    known_by=$1
+    shift
+    [ $# != 0 ] || set -- $filter_needs
+    for need; do
+        option_known "$known_by" "${need%%:*}" || continue
+        case $need in
+        *.h) have_header "${need#*:}" ;;
+        *) have_library "${need#*:}" ;;
+        esac && echo "--enable-${need%%:*}"
     done
     true
 }

@@ -33,7 +33,34 @@ libfontconfig-dev     finds its fonts by name
 libfribidi-dev        writes from right to left
 libass-dev            keeps the filter subtitles
 frei0r-plugins-dev    keeps the filter frei0r
+libffmpeg-nvenc-dev   keeps scale_cuda and other filters on NVIDIA GPUs
+clang                 compiles them
+libva-dev             keeps filters by VA-API
+libmfx-dev|libvpl-dev keeps filters by Quick Sync
+ocl-icd-opencl-dev    keeps filters by OpenCL
+libvulkan-dev         keeps filters by Vulkan
+glslang-dev           compiles them
+spirv-tools           compiles them
+libplacebo-dev        keeps the filter libplacebo
+libzmq3-dev           keeps zmq and azmq
+libzimg-dev           keeps zscale
+libvidstab-dev        keeps vidstabdetect and vidstabtransform
+librubberband-dev     keeps rubberband
+libbs2b-dev           keeps bs2b
+libmysofa-dev         keeps sofalizer
+ladspa-sdk            keeps ladspa
+liblilv-dev           keeps lv2
+flite1-dev            keeps flite
+libpocketsphinx-dev   keeps asr
 END
+}
+
+# first NAME|NAME...: the one of them that this system has
+first() {
+    for name in $(echo "$1" | tr '|' ' '); do
+        [ -z "$(apt-cache show "$name" 2>/dev/null)" ] || { echo "$name"; return; }
+    done
+    echo "$name"
 }
 
 installed() {
@@ -59,6 +86,9 @@ install() {
 missing=''
 if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
     while read -r package reason; do
+        case $package in
+        *"|"*) package=$(first "$package") ;;
+        esac
         installed "$package" && continue
         [ -n "$missing" ] || echo "These packages are missing:"
         printf '  %-22s%s\n' "$package" "$reason"
