@@ -963,9 +963,9 @@ START_TEST(distillation_losses)
         double critic = critic_loss(&j, step, stop_of(&j, step, 1));
         SUCCEEDS(lv_distill_step(j.d));
         ck_assert_int_eq(j.d->stop, stop_of(&j, step, 0));
-        close_to(j.d->loss, want.loss, 3e-3, "loss of the student");
-        close_to(j.d->error, want.error / want.power, 3e-3, "error of the critic");
-        close_to(j.d->fake_loss, critic, 3e-3, "loss of the critic");
+        close_to(j.d->loss, want.loss, 2e-4, "loss of the student");
+        close_to(j.d->error, want.error / want.power, 2e-4, "error of the critic");
+        close_to(j.d->fake_loss, critic, 2e-4, "loss of the critic");
         stops |= 1 << j.d->stop;
     }
     ck_assert_int_ge(__builtin_popcount((unsigned)stops), 2);

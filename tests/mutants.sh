@@ -14,18 +14,17 @@ unset MAKEFLAGS MAKELEVEL
 
 build=${BUILD:-build}
 pattern=${1:-.}
-tree=$(absolute "$build")/mutants
 
 [ -f "$build/config.mak" ] || { echo "nothing is configured in $build"; exit 77; }
 
-rm -rf "$tree"
-mkdir -p "$tree/build"
+tree=$(mktemp -d "$(absolute "$build")/mutants-XXXXXX")
+trap 'rm -rf "$tree"' EXIT
+mkdir "$tree/build"
 cp -Rp Makefile configure libavfilter-linvideo kernels tests "$tree"
 mkdir "$tree/samples"
 cp -Rp samples/configs "$tree/samples"
 cp -p "$build"/config.* "$tree/build"
 find "$tree" -name '*.o' -delete
-trap 'rm -rf "$tree"' EXIT
 
 # compile PROGRAM: quietly; what the compiler says is in log
 compile() {
