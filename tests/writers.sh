@@ -95,4 +95,51 @@ says "eval onto its model" 2 'same file as the input' \
 says "report onto its log" 2 'same file as the input' \
     "$linvideo" report -y --json lin.jsonl lin.jsonl
 equal "the input is as it was" "$(cksum <m.safetensors)" "$sum"
+# --- one process in the folder of a run
+
+sed 's/"steps": 6/"steps": 1000000/' "$recipe" >long.json
+"$linvideo" train long.json >/dev/null 2>&1 &
+child=$!
+i=0
+while [ ! -s long/autoencoder.jsonl ] && [ $i -lt 300 ]; do
+    sleep 0.1
+    i=$((i + 1))
+done
+says "train: a second one" 1 "long: process $child uses this folder" "$linvideo" train long.json
+says "linearize: a second one" 1 "long: process $child uses this folder" \
+    "$linvideo" linearize --dir long motion
+says "distill: a second one" 1 "long: process $child uses this folder" \
+    "$linvideo" distill --dir long motion
+kill -KILL $child
+wait $child 2>/dev/null
+says "train: after the first was killed" 3 '' "$linvideo" train --until 1 long.json
+
+# --- options are checked before the work
+
+rm -rf run
+for line in "--layers 99|linearize.layers is 99, the model has" \
+    "--select 1,1|linearize.select is" "--layers 2 --select 1|lists 1 layers" \
+    "--objective mse|wants trajectories with velocities" \
+    "--set trajectories.clips=0|no stored states"; do
+    # shellcheck disable=SC2086
+    says "linearize ${line%%|*}: refused" 1 "${line#*|}" "$linvideo" linearize --dir run \
+        ${line%%|*} motion
+    equal "linearize ${line%%|*}: before the work" "$(ls run)" ""
+done
+says "distill: too many steps of the sampler" 1 'sampler_steps is 99' \
+    "$linvideo" distill --dir run --sampler-steps 99 motion
+equal "distill: before the work" "$(ls run)" ""
+echo old >bundle.safetensors
+cp "$recipe" mine.json
+for command in "train mine.json" "linearize ./m.safetensors" "distill ./m.safetensors"; do
+    # shellcheck disable=SC2086
+    says "${command% *} -o: refused" 1 'bundle.safetensors exists; -y' \
+        "$linvideo" ${command% *} --dir run -o bundle.safetensors ${command#* }
+    # shellcheck disable=SC2086
+    says "${command% *} -o: onto its input" 1 'same file as the input' \
+        "$linvideo" ${command% *} --dir run -y -o ${command#* } ${command#* }
+done
+equal "-o: it is as it was" "$(cat bundle.safetensors)" old
+cmp -s mine.json "$recipe" && ok "so is the recipe" || not_ok "so is the recipe"
+
 finish

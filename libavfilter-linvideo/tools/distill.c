@@ -173,7 +173,9 @@ static int open_all(Distill *c)
 
     if (ret < 0 || (ret = lv_model_find(path, p->model, &p->run.msg)) < 0)
         return ret;
-    return lv_bundle_open(&c->student, path, p->run.dev, &p->run.msg);
+    ret = lv_bundle_open(&c->student, path, p->run.dev, &p->run.msg);
+    return ret < 0 ? ret : lv_distill_check(&(LvDistillFiles) {
+        .recipe = &p->recipe, .student = c->student, .teacher = p->teacher });
 }
 
 int lv_cmd_distill(int argc, char **argv)

@@ -307,6 +307,13 @@ static int run_stages(Linearize *c)
     return lv_run_exit(ret);
 }
 
+/* Before minutes are spent on trajectories. */
+static int check_recipe(const Linearize *c)
+{
+    return lv_post_has_trajectories(&c->post) ? 0 :
+           lv_linearize_check(&c->post.recipe, c->post.teacher);
+}
+
 int lv_cmd_linearize(int argc, char **argv)
 {
     Linearize c = { 0 };
@@ -318,8 +325,8 @@ int lv_cmd_linearize(int argc, char **argv)
         ret = lv_tool_fail(LV_EXIT_USAGE, "no stage \"%s\"; linvideo linearize --help lists "
                            "them", c.post.stage);
     if (ret < 0)
-        ret = lv_post_open(&c.post, c.post.model, "-linear") < 0 ? LV_EXIT_FAILED :
-              run_stages(&c);
+        ret = lv_post_open(&c.post, c.post.model, "-linear") < 0 || check_recipe(&c) < 0
+            ? LV_EXIT_FAILED : run_stages(&c);
     lv_post_close(&c.post);
     return ret;
 }

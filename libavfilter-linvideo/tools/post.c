@@ -76,15 +76,25 @@ int lv_post_parse(LvPost *p, int argc, char **argv, void (*help)(void),
                                         "tells", p->run.command);
 }
 
+static const char *or_none(const char *path)
+{
+    return path ? path : "";
+}
+
 int lv_post_open(LvPost *p, const char *teacher, const char *more)
 {
-    char path[LV_PATH_SIZE];
+    char path[LV_PATH_SIZE], model[LV_PATH_SIZE];
+    const char *const inputs[] = { path, model, or_none(p->recipe_path),
+                                   or_none(p->prompts_path), or_none(p->maps),
+                                   or_none(p->trajectories_path), NULL };
     int ret;
 
     if ((ret = lv_recipe_read(&p->recipe, p->recipe_path, (const char *const *)p->change,
                               p->nb_changes, &p->run.msg)) < 0 ||
         (ret = lv_model_find(path, teacher, &p->run.msg)) < 0 ||
+        (ret = lv_model_find(model, p->model, &p->run.msg)) < 0 ||
         (ret = lv_run_folder(&p->run, p->model, ".safetensors", more)) < 0 ||
+        (ret = lv_run_output(&p->run, p->out, inputs)) < 0 ||
         (ret = lv_run_open(&p->run)) < 0)
         return ret;
     return lv_bundle_open(&p->teacher, path, p->run.dev, &p->run.msg);
@@ -100,12 +110,24 @@ static int progress(void *opaque, int done, int all)
     return lv_run_is_over(&p->run) ? LV_ERR_CANCELLED : 0;
 }
 
+static const char *trajectories(const LvPost *p, char *buf)
+{
+    return p->trajectories_path ? p->trajectories_path :
+           lv_run_path(&p->run, "trajectories.safetensors", buf);
+}
+
+int lv_post_has_trajectories(const LvPost *p)
+{
+    char buf[LV_RUN_PATH];
+
+    return lv_run_exists(trajectories(p, buf));
+}
+
 int lv_post_trajectories(LvPost *p)
 {
     LvTrajectoryConfig *c = &p->recipe.trajectories;
     char buf[LV_RUN_PATH];
-    const char *path = p->trajectories_path ? p->trajectories_path :
-                       lv_run_path(&p->run, "trajectories.safetensors", buf);
+    const char *path = trajectories(p, buf);
     uint64_t seed = (uint64_t)c->seed;
     LvPrompts prompts;
     int ret = p->prompts_path ? lv_prompts_read(&prompts, p->prompts_path, &p->run.msg)

@@ -46,7 +46,7 @@ static void put_message(void *opaque, int level, const char *line)
 
 void lv_run_init(LvRun *r, const char *command)
 {
-    *r = (LvRun) { .command = command, .start = lv_seconds(),
+    *r = (LvRun) { .command = command, .start = lv_seconds(), .lock = -1,
                    .msg = { .put = put_message, .level = LV_MSG_WARNING } };
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
@@ -84,6 +84,8 @@ int lv_run_option(LvRun *r, LvArgs *a)
         return set_precision(r, a) < 0 ? -1 : 1;
     if (!strcmp(a->name, "checkpoint"))
         return r->checkpoint = 1;
+    if (lv_args_overwrite(a, &r->overwrite))
+        return 1;
     return 0;
 }
 
@@ -102,7 +104,18 @@ int lv_run_folder(LvRun *r, const char *file, const char *ending, const char *mo
     }
     if (mkdir(r->dir, 0777) < 0 && errno != EEXIST)
         return lv_tool_fail(-1, "%s: %s", r->dir, strerror(errno));
-    return 0;
+    return lv_lock_folder(&r->lock, r->dir, &r->msg) < 0 ? -1 : 0;
+}
+
+int lv_run_output(const LvRun *r, const char *out, const char *const *inputs)
+{
+    char buf[LV_RUN_PATH];
+    int ret = 0;
+
+    for (int i = 0; inputs[i] && ret >= 0; i++)
+        ret = lv_tool_not_input(out ? out : lv_run_path(r, "model.safetensors", buf),
+                                inputs[i]);
+    return ret < 0 || !out ? ret : lv_tool_may_write(out, r->overwrite);
 }
 
 int lv_run_open(LvRun *r)
@@ -125,6 +138,7 @@ int lv_run_open(LvRun *r)
 void lv_run_close(LvRun *r)
 {
     lv_device_close(&r->dev);
+    lv_lock_free(&r->lock);
 }
 
 const char *lv_run_path(const LvRun *r, const char *name, char *buf)

@@ -21,6 +21,8 @@ typedef struct LvRun {
     int threads, precision, checkpoint;
     int minutes;           ///< 0: no limit
     int until;             ///< step to stop at; 0: the last
+    int overwrite;         ///< a file that -o names
+    int lock;              ///< of the folder; -1: none
     double start;
     LvMsg msg;
     LvDevice *dev;
@@ -44,6 +46,7 @@ typedef struct LvStage {
 #define LV_RUN_HELP                                                                     \
     "  --minutes N       save and stop after so long\n"                                 \
     "  --until STEP      save and stop at a step of each stage\n"                       \
+    "  -y, --overwrite   overwrite the FILE of -o\n"                                     \
     "  --checkpoint      compute blocks again on the way back, in less memory\n"        \
     "  --device NAME     auto, cpu, cuda, cuda:N\n"                                     \
     "  --threads N       of the CPU; as many as there are\n"                            \
@@ -55,14 +58,19 @@ void lv_run_init(LvRun *r, const char *command);
 /** Take an option of all runs, "dir" among them: 1; 0: it is none; -1 after a message. */
 int lv_run_option(LvRun *r, LvArgs *a);
 
-/** Make the folder: dir, or else the name of a file without its folder and `ending`, with
- *  `more` behind it. 0 or -1. */
+/** Make and lock the folder: dir, or else the name of a file without its folder and
+ *  `ending`, with `more` behind it. 0 or -1. */
 int lv_run_folder(LvRun *r, const char *file, const char *ending, const char *more);
+
+/** Check the bundle that is to come out, before the work: `out`, or when NULL that of the
+ *  folder, which may be there. inputs, ended by NULL, are never overwritten; inputs that are
+ *  "" are none. 0 or an error. */
+int lv_run_output(const LvRun *r, const char *out, const char *const *inputs);
 
 /** Open the device. 0 or an error. */
 int lv_run_open(LvRun *r);
 
-/** Close it. */
+/** Close it, and unlock the folder. */
 void lv_run_close(LvRun *r);
 
 /** Path of a file of the folder, in buf[LV_RUN_PATH]. Returns buf. */

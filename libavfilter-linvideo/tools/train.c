@@ -291,7 +291,9 @@ int lv_cmd_train(int argc, char **argv)
     if ((ret = parse(&t, argc, argv)) >= 0)
         return ret;
     if (lv_train_config_read(&t.cfg, t.recipe, &t.run.msg) < 0 ||
-        lv_run_folder(&t.run, t.recipe, ".json", "") < 0 || lv_run_open(&t.run) < 0)
+        lv_run_folder(&t.run, t.recipe, ".json", "") < 0 ||
+        lv_run_output(&t.run, t.out, (const char *[]) { t.recipe, NULL }) < 0 ||
+        lv_run_open(&t.run) < 0)
         ret = LV_EXIT_FAILED;
     else
         ret = run_stages(&t);

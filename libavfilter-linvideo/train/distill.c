@@ -273,7 +273,7 @@ static char *settings(const LvDistillFiles *f)
     return text;
 }
 
-static int check_files(const LvDistillFiles *f)
+int lv_distill_check(const LvDistillFiles *f)
 {
     const LvBundle *s = f->student, *t = f->teacher;
     int same = s->cfg.dit.channels == t->cfg.dit.channels &&
@@ -344,7 +344,7 @@ static int open_all(LvDistill *d, const LvDistillFiles *f, int checkpoint, LvDty
 {
     int ret;
 
-    if ((ret = check_files(f)) < 0 || (ret = choose_times(d)) < 0 ||
+    if ((ret = lv_distill_check(f)) < 0 || (ret = choose_times(d)) < 0 ||
         (ret = open_run(d, f)) < 0)
         return ret;
     d->nets = (LvNets) { .student = &d->dit, .teacher = &d->teacher->dit,

@@ -48,6 +48,10 @@ typedef struct LvDistill {
     int stop;                ///< step of the sampler that the student learned at, from 1
 } LvDistill;
 
+/** Check that student, teacher and recipe go together, before any work; t and run are not
+ *  looked at. 0 or LV_ERR_MODEL after a message. */
+int lv_distill_check(const LvDistillFiles *files);
+
 /** Write a new run. */
 int lv_distill_create(const LvDistillFiles *files);
 

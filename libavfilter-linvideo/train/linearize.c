@@ -264,24 +264,56 @@ static void by_chance(const LvLinearize *l, uint8_t *set)
     }
 }
 
-static int by_list(const LvLinearize *l, uint8_t *set)
+/* Numbers of layers, `linear` of them, below `layers`. */
+static int by_list(const char *list, int layers, int linear, uint8_t *set,
+                   const LvMsg *msg)
 {
-    const char *p = l->cfg->select_by;
+    const char *p = list;
     char *end;
 
     for (int n = 0;; n++, p = end + 1) {
         long i = strtol(p, &end, 10);
-        if (end == p || i < 0 || i >= l->gates.layers || set[i] || (*end && *end != ','))
+        if (end == p || i < 0 || i >= layers || set[i] || (*end && *end != ','))
             break;
         set[i] = 1;
         if (!*end)
-            return n + 1 == l->gates.linear ? 0 :
-                   lv_fail(l->teacher->msg, LV_ERR_MODEL, "linearize.select lists %d "
-                           "layers, linearize.layers is %d", n + 1, l->gates.linear);
+            return n + 1 == linear ? 0 :
+                   lv_fail(msg, LV_ERR_MODEL, "linearize.select lists %d layers, "
+                           "linearize.layers is %d", n + 1, linear);
     }
-    return lv_fail(l->teacher->msg, LV_ERR_MODEL, "linearize.select is \"%s\", neither "
-                   "learned, first, random or greedy nor numbers of layers below %d, as "
-                   "0,3,5", l->cfg->select_by, l->gates.layers);
+    return lv_fail(msg, LV_ERR_MODEL, "linearize.select is \"%s\", neither learned, first, "
+                   "random or greedy nor numbers of layers below %d, as 0,3,5", list, layers);
+}
+
+static int is_rule(const char *by)
+{
+    return !strcmp(by, "learned") || !strcmp(by, "first") || !strcmp(by, "random") ||
+           !strcmp(by, "greedy");
+}
+
+static int check_stored(const LvLinearizeConfig *c, int clips, int velocities,
+                        const LvMsg *msg)
+{
+    if (c->objective == LV_LEARN_MSE && !velocities)
+        return lv_fail(msg, LV_ERR_MODEL, "objective mse wants trajectories with velocities "
+                       "(trajectories.velocities)");
+    if (!clips && (c->states == LV_STATES_STEP || !strcmp(c->select_by, "greedy")))
+        return lv_fail(msg, LV_ERR_MODEL, "there are no stored states: trajectories.clips is "
+                       "0");
+    return 0;
+}
+
+int lv_linearize_check(const LvRecipe *r, const LvBundle *teacher)
+{
+    const LvLinearizeConfig *c = &r->linearize;
+    uint8_t set[LV_MAX_LAYERS] = { 0 };
+    LvDitConfig cfg;
+    int ret = lv_linearize_config(&cfg, r, teacher);
+
+    if (ret < 0 || (ret = check_stored(c, r->trajectories.clips, r->trajectories.velocities,
+                                       teacher->msg)) < 0 || is_rule(c->select_by))
+        return ret;
+    return by_list(c->select_by, cfg.layers, c->layers ? c->layers : cfg.layers / 2, set, teacher->msg);
 }
 
 /* Layers that are linear from the start. */
@@ -298,7 +330,8 @@ static int choose_layers(LvLinearize *l)
     else if (!strcmp(by, "random"))
         by_chance(l, set);
     else
-        ret = strcmp(by, "greedy") ? by_list(l, set) : by_sensitivity(l, set);
+        ret = !strcmp(by, "greedy") ? by_sensitivity(l, set) :
+              by_list(by, l->gates.layers, l->gates.linear, set, l->teacher->msg);
     if (ret >= 0)
         lv_gates_set(&l->gates, set);
     return ret;
@@ -381,19 +414,6 @@ static int open_run(LvLinearize *l, const LvLinearizeFiles *f)
     return find_shares(l);
 }
 
-static int check_files(const LvLinearizeFiles *f)
-{
-    const LvLinearizeConfig *c = &f->recipe->linearize;
-
-    if (c->objective == LV_LEARN_MSE && !f->t->velocities)
-        return lv_fail(f->teacher->msg, LV_ERR_MODEL, "objective mse wants trajectories "
-                       "with velocities (trajectories.velocities)");
-    if (!f->t->clips && (c->states == LV_STATES_STEP || !strcmp(c->select_by, "greedy")))
-        return lv_fail(f->teacher->msg, LV_ERR_MODEL, "there are no stored states: "
-                       "trajectories.clips is 0");
-    return 0;
-}
-
 static int open_fake(LvLinearize *l, const LvLinearizeFiles *f)
 {
     char path[PATH_SIZE];
@@ -429,7 +449,8 @@ static int open_all(LvLinearize *l, const LvLinearizeFiles *f, int checkpoint,
 {
     int ret;
 
-    if ((ret = check_files(f)) < 0 || (ret = open_run(l, f)) < 0)
+    if ((ret = check_stored(&f->recipe->linearize, f->t->clips, f->t->velocities != NULL,
+                            f->teacher->msg)) < 0 || (ret = open_run(l, f)) < 0)
         return ret;
     l->nets = (LvNets) { .student = &l->dit, .teacher = &l->teacher->dit,
                          .params = l->trainer->params, .size = l->teacher->size,

@@ -50,6 +50,10 @@ typedef struct LvLinearize {
 /** Check that a teacher can be linearised by a recipe; fill in the student's network. */
 int lv_linearize_config(LvDitConfig *cfg, const LvRecipe *recipe, const LvBundle *teacher);
 
+/** Check all that a recipe says of a run, with trajectories that it makes itself, before any
+ *  work. 0 or LV_ERR_MODEL after a message. */
+int lv_linearize_check(const LvRecipe *recipe, const LvBundle *teacher);
+
 /** Write a new run. */
 int lv_linearize_create(const LvLinearizeFiles *files);
 
