@@ -142,4 +142,143 @@ done
 equal "-o: it is as it was" "$(cat bundle.safetensors)" old
 cmp -s mine.json "$recipe" && ok "so is the recipe" || not_ok "so is the recipe"
 
+# --- every call that writes fails once, and the process is killed at every such call
+
+iofault=$build/tests/iofault.so
+make=$build/tests/make_wan
+[ -f "$iofault" ] && [ -x "$make" ] || finish
+mkdir -p io/old/m io/good/m io/out/m
+out=$work/io/out
+cp m.safetensors lin.jsonl io
+"$make" io/out/m "$(dirname "$recipe")/tokenizer.spm" tiny >/dev/null
+cd io || exit 1
+
+# What is written: a name, the files in out, the command
+cat >writers <<'END'
+y4m|v.y4m|generate -q --steps 1 --frames 1 --seed 1 -y -o out/v.y4m "a red circle"
+png|p.png|generate -q --steps 1 --frames 1 --seed 1 -y -o out/p.png "a red circle"
+pngs|p0.png p1.png|generate -q --steps 1 --frames 2 --seed 1 -y -o out/p%d.png "a red circle"
+sheet|d.png|dataset --count 1 --frames 1 --size 32x32 -y -o out/d.png
+tokenizer|d.spm|dataset --captions 200 --vocab 320 -y --tokenizer out/d.spm
+safetensors|c.safetensors|convert --part vae -y m.safetensors out/c.safetensors
+gguf|c.gguf|convert --part text -y m.safetensors out/c.gguf
+numbers|r.json|report -y --json out/r.json lin.jsonl
+manifest|m/wan.json|setup -y out/m
+END
+
+# faulty NUMBER COMMAND...: keeps errors in $said and the status in $code
+faulty() {
+    at=$1
+    shift
+    code=0
+    said=$(IOFAULT_DIR=$out IOFAULT_AT=$at LD_PRELOAD=$iofault "$@" 2>&1 >/dev/null) || code=$?
+}
+
+# killed NUMBER COMMAND...: the status in $code
+killed() {
+    at=$1
+    shift
+    code=0
+    (IOFAULT_DIR=$out IOFAULT_AT=$at IOFAULT_KILL=1 LD_PRELOAD=$iofault exec "$@") \
+        >/dev/null 2>&1 || code=$?
+}
+
+# calls COMMAND...: how many calls write
+calls() {
+    IOFAULT_DIR=$out IOFAULT_COUNT=9 LD_PRELOAD=$iofault "$@" 9>&1 >/dev/null 2>&1 | wc -c
+}
+
+strays() { find out -name '.part-*' | wc -l; }
+
+# are WHERE: the files of a writer are those of old or good
+are() {
+    for file in $files; do cmp -s "out/$file" "$1/$file" || return 1; done
+}
+
+# one_of WHEN: each file is the old or the new one
+one_of() {
+    for file in $files; do
+        cmp -s "out/$file" "old/$file" || cmp -s "out/$file" "good/$file" ||
+            wrong="$wrong $1: $file is neither;"
+    done
+}
+
+# trial NAME FILES COMMAND...: all calls of a command, failing and killed
+trial() {
+    trial_name=$1 files=$2
+    shift 2
+    "$linvideo" "$@" >/dev/null 2>&1
+    for file in $files; do mv "out/$file" "good/$file"; echo old >"old/$file"; done
+    nb=$(calls "$linvideo" "$@") wrong= i=1
+    while [ $i -le "$nb" ]; do
+        for file in $files; do cp "old/$file" "out/$file"; done
+        faulty $i "$linvideo" "$@"
+        # what failed may not have been needed
+        if [ "$code" != 0 ] || ! are good; then
+            [ "$code" = 1 ] && [ "$(echo "$said" | wc -l)" = 1 ] &&
+                [ "$(echo "$said" | grep -c '^linvideo: .*No space left')" = 1 ] ||
+                wrong="$wrong call $i fails: status $code, $said;"
+        fi
+        one_of "call $i fails"
+        [ "$(strays)" = 0 ] || wrong="$wrong call $i fails: strays;"
+        killed $i "$linvideo" "$@"
+        [ "$code" = 137 ] || wrong="$wrong call $i kills: status $code;"
+        one_of "call $i kills"
+        "$linvideo" "$@" >/dev/null 2>&1 && are good && [ "$(strays)" = 0 ] ||
+            wrong="$wrong again after call $i killed: $(ls -A out);"
+        i=$((i + 1))
+    done
+    [ "$nb" -ge 6 ] && [ -z "$wrong" ] && ok "$trial_name: $nb calls fail and kill" ||
+        not_ok "$trial_name: $nb calls fail and kill" "$wrong"
+    rm -f out/*.*
+}
+
+while IFS='|' read -r name files line; do
+    eval "trial \"\$name\" \"\$files\" $line" </dev/null
+done <writers 2>/dev/null
+
+# The cache of prompts may not be there: the video is.
+XDG_CACHE_HOME=$out
+export XDG_CACHE_HOME
+cat >cache.sh <<END
+exec "$linvideo" generate -q --prompt_cache on --steps 1 --frames 1 --seed 1 -y -o v.y4m cat
+END
+sh cache.sh && cp v.y4m good
+rm -rf out/linvideo
+nb=$(calls sh cache.sh) wrong= i=1
+while [ $i -le "$nb" ]; do
+    rm -rf out/linvideo v.y4m
+    faulty $i sh cache.sh
+    [ "$code" = 0 ] && cmp -s v.y4m good/v.y4m && [ "$(strays)" = 0 ] ||
+        wrong="$wrong call $i fails: status $code, $said;"
+    rm -rf out/linvideo
+    killed $i sh cache.sh
+    sh cache.sh && cmp -s v.y4m good/v.y4m && [ "$(find out/linvideo -type f | wc -l)" = 2 ] ||
+        wrong="$wrong again after call $i killed: $(find out/linvideo);"
+    i=$((i + 1))
+done 2>/dev/null
+[ "$nb" -ge 6 ] && [ -z "$wrong" ] && ok "prompt cache: $nb calls fail and kill" ||
+    not_ok "prompt cache: $nb calls fail and kill" "$wrong"
+rm -rf out/linvideo
+
+# A training goes on to the same bits; of its calls every ninth.
+"$linvideo" train --dir out/t "$recipe" >/dev/null 2>&1
+mv out/t/model.safetensors good
+rm -rf out/t
+nb=$(calls "$linvideo" train --dir out/t "$recipe") wrong= i=2
+while [ $i -le "$nb" ]; do
+    rm -rf out/t
+    faulty $i "$linvideo" train --dir out/t "$recipe"
+    [ "$code" = 0 ] || [ "$(echo "$said" | grep -c 'No space left')" = 1 ] ||
+        wrong="$wrong call $i fails: status $code, $said;"
+    [ "$(strays)" = 0 ] || wrong="$wrong call $i fails: strays;"
+    killed $((i + 4)) "$linvideo" train --dir out/t "$recipe"
+    "$linvideo" train --dir out/t "$recipe" >/dev/null 2>&1 &&
+        cmp -s out/t/model.safetensors good/model.safetensors ||
+        wrong="$wrong again after call $i: other bits;"
+    i=$((i + 9))
+done 2>/dev/null
+[ "$nb" -ge 30 ] && [ -z "$wrong" ] && ok "train: of $nb calls some fail and kill" ||
+    not_ok "train: of $nb calls some fail and kill" "$wrong"
+
 finish

@@ -2,23 +2,31 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Features of prompts on disk, so that a large text encoder is read once for each prompt:
- * $XDG_CACHE_HOME/linvideo/prompts/KEY.safetensors, KEY being made of the ids, of the
- * precision, and of the encoder's file: names, types and places of its tensors and a
- * sample of their bytes. What can't be read or written is passed over; what is damaged is
- * made again, with a warning.
+ * $XDG_CACHE_HOME/linvideo/prompts/HASH.safetensors, HASH being that of the key, which the
+ * file holds too: sizes and settings of the encoder, precision, device, a hash of the
+ * encoder's file (names, types and places of its tensors and a sample of their bytes), and
+ * the ids. What can't be read or written is passed over; what is damaged is made again, with
+ * a warning. Files that were used least recently are removed when all together are larger
+ * than CACHE_BYTES.
  */
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/convert.h"
 #include "base/hash.h"
 #include "base/sealed.h"
 #include "pipeline/session.h"
 
-enum { PATH_SIZE = 1024, SAMPLE = 64 };
+enum { PATH_SIZE = 1024, SAMPLE = 64, KEY_SIZE = 512 };
+
+#define CACHE_BYTES ((off_t)512 << 20)
 
 /* Encoders of this size are worth it. */
 #define LARGE_BYTES ((size_t)256 << 20)
@@ -79,7 +87,7 @@ static int is_on(const LvSession *s)
            (s->opt.cache == LV_CACHE_AUTO && encoder_bytes(s) >= LARGE_BYTES);
 }
 
-static int make_key(Hash *h, const LvSession *s, const int32_t *ids, int nb)
+static int hash_encoder(Hash *h, const LvSession *s)
 {
     const LvPart *part = &s->files.text;
     int ret = 0;
@@ -90,10 +98,33 @@ static int make_key(Hash *h, const LvSession *s, const int32_t *ids, int nb)
         if (lv_part_owns(part, t->name))
             ret = mix_tensor(h, part->src, t, NULL);
     }
-    mix(h, &s->dtype, sizeof(s->dtype));
-    mix(h, s->dev->fn->name, strlen(s->dev->fn->name));
-    mix(h, ids, (size_t)nb * sizeof(*ids));
     return ret;
+}
+
+/* All that features depend on but the ids. */
+static int make_key(char key[KEY_SIZE], const LvSession *s)
+{
+    const LvUmt5Config *c = &s->cfg.text;
+    Hash h;
+    int ret = hash_encoder(&h, s);
+
+    if (ret < 0)
+        return ret;
+    snprintf(key, KEY_SIZE, "vocab=%d dim=%d dim_attn=%d dim_ffn=%d heads=%d layers=%d "
+             "buckets=%d max_distance=%d eps=%.9g dtype=%s device=%s file=%016llx%016llx",
+             c->vocab, c->dim, c->dim_attn, c->dim_ffn, c->heads, c->layers, c->buckets,
+             c->max_distance, (double)c->eps, lv_dtype_name(s->dtype), s->dev->fn->name,
+             (unsigned long long)h.v[0], (unsigned long long)h.v[1]);
+    return 0;
+}
+
+static Hash hash_key(const char *key, const int32_t *ids, int nb)
+{
+    Hash h = { { 1, 2 } };
+
+    mix(&h, key, strlen(key));
+    mix(&h, ids, (size_t)nb * sizeof(*ids));
+    return h;
 }
 
 /* Path of a key's file; its folders are made when asked for. 0, or -1: there is no
@@ -122,16 +153,23 @@ static int path_of(char path[PATH_SIZE], Hash h, int make)
     return 0;
 }
 
+static int is_of(const LvSafetensors *st, const char *key)
+{
+    const LvFileTensor *k = lv_safetensors_find(st, "key");
+
+    return k && k->dtype == LV_U8 && k->size == strlen(key) && !memcmp(k->data, key, k->size);
+}
+
 /* 1: it is what was asked for; 0: it is not; -1: it is damaged. */
-static int take(const LvSession *s, const LvSafetensors *st, const int32_t *ids, int nb,
-                float *features)
+static int take(const LvSession *s, const LvSafetensors *st, const char *key,
+                const int32_t *ids, int nb, float *features)
 {
     static const char *const no_keys[] = { NULL };
     const LvFileTensor *f = lv_safetensors_find(st, "features");
     const LvFileTensor *i = lv_safetensors_find(st, "ids");
     size_t n = (size_t)nb * (size_t)s->cfg.text.dim;
 
-    if (!f || !i || f->dtype != LV_F32 || f->numel != n || i->dtype != LV_I32 ||
+    if (!is_of(st, key) || !f || !i || f->dtype != LV_F32 || f->numel != n || i->dtype != LV_I32 ||
         i->numel != (size_t)nb || memcmp(i->data, ids, i->size))
         return 0;
     lv_to_f32(features, f->data, LV_F32, n);
@@ -141,35 +179,89 @@ static int take(const LvSession *s, const LvSafetensors *st, const int32_t *ids,
 
 int lv_cache_load(const LvSession *s, const int32_t *ids, int nb, float *features)
 {
-    char path[PATH_SIZE];
+    char path[PATH_SIZE], key[KEY_SIZE];
     LvSafetensors *st;
     int there, ret;
-    Hash key;
 
-    if (!is_on(s) || make_key(&key, s, ids, nb) < 0 || path_of(path, key, 0) < 0)
+    if (!is_on(s) || make_key(key, s) < 0 || path_of(path, hash_key(key, ids, nb), 0) < 0)
         return 0;
     ret   = lv_safetensors_open(&st, path, NULL);
-    there = ret >= 0 ? take(s, st, ids, nb, features) : ret == LV_ERR_MODEL ? -1 : 0;
+    there = ret >= 0 ? take(s, st, key, ids, nb, features) : ret == LV_ERR_MODEL ? -1 : 0;
     lv_safetensors_close(&st);
     if (there < 0)
         lv_msg(s->msg, LV_MSG_WARNING, "%s: is damaged: the prompt is encoded again", path);
+    if (there > 0)
+        utimensat(AT_FDCWD, path, NULL, 0); /* it was used now */
     if (there > 0)
         lv_msg(s->msg, LV_MSG_VERBOSE, "text: features are from %s", path);
     return there > 0;
 }
 
+/* Bytes of the regular files of a folder; name: the oldest of them. */
+static off_t look_at(DIR *d, char name[256])
+{
+    struct timespec first = { 0 };
+    struct dirent *e;
+    struct stat st;
+    off_t bytes = 0;
+
+    name[0] = '\0';
+    for (rewinddir(d); (e = readdir(d));) {
+        if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+            !S_ISREG(st.st_mode))
+            continue;
+        bytes += st.st_size;
+        if (!name[0] || st.st_mtim.tv_sec < first.tv_sec ||
+            (st.st_mtim.tv_sec == first.tv_sec && st.st_mtim.tv_nsec < first.tv_nsec)) {
+            first = st.st_mtim;
+            snprintf(name, 256, "%s", e->d_name);
+        }
+    }
+    return bytes;
+}
+
+/* Remove what was used least recently, until all is small enough. */
+static void shrink(const char *path)
+{
+    int n = (int)(strrchr(path, '/') - path);
+    char folder[PATH_SIZE], name[256];
+    DIR *d;
+
+    snprintf(folder, sizeof(folder), "%.*s", n, path);
+    if (!(d = opendir(folder)))
+        return;
+    while (look_at(d, name) > CACHE_BYTES && strcmp(name, path + n + 1))
+        if (unlinkat(dirfd(d), name, 0) < 0)
+            break;
+    closedir(d);
+}
+
+static int is_finite(const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return 0;
+    return 1;
+}
+
 void lv_cache_store(const LvSession *s, const int32_t *ids, int nb, const float *features)
 {
     size_t n = (size_t)nb * (size_t)s->cfg.text.dim;
-    const LvFileTensor t[] = {
+    char path[PATH_SIZE], key[KEY_SIZE] = "";
+    LvFileTensor t[] = {
         { "features", LV_F32, 2, { nb, s->cfg.text.dim }, n, features, n * sizeof(float) },
         { "ids", LV_I32, 1, { nb }, (size_t)nb, ids, (size_t)nb * sizeof(*ids) },
+        { "key", LV_U8, 1, { 0 }, 0, key, 0 },
     };
-    char path[PATH_SIZE];
-    Hash key;
 
-    if (!is_on(s) || make_key(&key, s, ids, nb) < 0 || path_of(path, key, 1) < 0)
+    if (!is_on(s) || !is_finite(features, n) || make_key(key, s) < 0)
+        return;
+    t[2].numel = t[2].size = strlen(key);
+    t[2].dim[0] = (int64_t)t[2].size;
+    if (path_of(path, hash_key(key, ids, nb), 1) < 0)
         return;
     if (lv_sealed_write(path, t, LV_COUNT(t), NULL, NULL) < 0)
         lv_msg(s->msg, LV_MSG_VERBOSE, "text: %s can't be written", path);
+    else
+        shrink(path);
 }

@@ -201,8 +201,8 @@ static int take_step(const LvStage *s, FILE *log)
                                                  s->trainer->step - 1));
     f[nb++] = lv_log_number("grad_norm", s->trainer->grad_norm);
     f[nb++] = lv_log_number("seconds", lv_seconds() - start);
-    lv_log_line(log, s->trainer->step, f, nb);
-    return 0;
+    ret = lv_log_line(log, s->trainer->step, f, nb);
+    return ret < 0 ? lv_tool_fail(ret, "%s.jsonl: %s", s->name, strerror(-ret)) : 0;
 }
 
 static int save(const LvStage *s, const char *run)

@@ -313,7 +313,8 @@ int lv_linearize_check(const LvRecipe *r, const LvBundle *teacher)
     if (ret < 0 || (ret = check_stored(c, r->trajectories.clips, r->trajectories.velocities,
                                        teacher->msg)) < 0 || is_rule(c->select_by))
         return ret;
-    return by_list(c->select_by, cfg.layers, c->layers ? c->layers : cfg.layers / 2, set, teacher->msg);
+    return by_list(c->select_by, cfg.layers, c->layers ? c->layers : cfg.layers / 2, set,
+                   teacher->msg);
 }
 
 /* Layers that are linear from the start. */

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/common.h"
+
 /* Where the first line of a later step, or a broken one, begins. */
 static long end_of(FILE *f, int step)
 {
@@ -62,7 +64,7 @@ static void put_list(FILE *log, const double *x, int nb)
     fputc(']', log);
 }
 
-void lv_log_line(FILE *log, int step, const LvLogField *field, int nb)
+int lv_log_line(FILE *log, int step, const LvLogField *field, int nb)
 {
     fprintf(log, "{\"step\": %d", step);
     for (int i = 0; i < nb; i++) {
@@ -73,5 +75,5 @@ void lv_log_line(FILE *log, int step, const LvLogField *field, int nb)
             put_number(log, field[i].value);
     }
     fputs("}\n", log);
-    fflush(log);
+    return fflush(log) || ferror(log) ? LV_ERR(errno ? errno : EIO) : 0;
 }

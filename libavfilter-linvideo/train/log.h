@@ -38,7 +38,8 @@ static inline LvLogField lv_log_list(const char *name, const double *list, int n
  */
 FILE *lv_log_open(const char *path, int step, const LvMsg *msg);
 
-/** Write a line; values that are not finite become null. */
-void lv_log_line(FILE *log, int step, const LvLogField *field, int nb);
+/** Write a line; values that are not finite become null. 0, or -errno without a
+ *  message. */
+int lv_log_line(FILE *log, int step, const LvLogField *field, int nb);
 
 #endif /* LINVIDEO_TRAIN_LOG_H */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/convert.h"
@@ -338,11 +339,26 @@ static int put_bytes(const Work *w, const char *name, size_t at, const void *dat
 {
     const LvFileTensor *f = lv_safetensors_find(w->t.file, name);
     size_t place = lv_safetensors_place(w->t.file, f) + at;
-    ssize_t n = pwrite(w->fd, data, size, (off_t)place);
+    const char *p = data;
 
-    return n == (ssize_t)size ? 0 :
-           lv_fail(w->b->msg, n < 0 ? LV_ERR(errno) : LV_ERR(EIO), "%s: %s",
-                   lv_safetensors_path(w->t.file), strerror(n < 0 ? errno : EIO));
+    while (size) {
+        ssize_t n = pwrite(w->fd, p, size, (off_t)place);
+
+        if (n < 0 && errno != EINTR)
+            return lv_fail(w->b->msg, LV_ERR(errno), "%s: %s",
+                           lv_safetensors_path(w->t.file), strerror(errno));
+        p     += LV_MAX(n, 0);
+        place += (size_t)LV_MAX(n, 0);
+        size  -= (size_t)LV_MAX(n, 0);
+    }
+    return 0;
+}
+
+static int sync_file(const Work *w)
+{
+    return !fsync(w->fd) || errno == EINVAL ? 0 :
+           lv_fail(w->b->msg, LV_ERR(errno), "%s: %s", lv_safetensors_path(w->t.file),
+                   strerror(errno));
 }
 
 /* n values as f16, which is record number `index` of a tensor, of a step of a clip. */
@@ -411,7 +427,7 @@ static int put_texts(Work *w, int first, int nb)
     return ret;
 }
 
-/* The sums of clips, then that they are done. */
+/* The sums of clips, then, when all is on the disk, that they are done. */
 static int finish_clips(const Work *w, int first, int nb)
 {
     const uint8_t done = 1;
@@ -420,6 +436,8 @@ static int finish_clips(const Work *w, int first, int nb)
     if (w->t.sums)
         ret = put_bytes(w, "sums", (size_t)first * sizeof(*w->sum), w->sum,
                         (size_t)nb * sizeof(*w->sum));
+    if (ret >= 0)
+        ret = sync_file(w);
     for (int i = first; i < first + nb && ret >= 0; i++)
         ret = put_bytes(w, "done", (size_t)i, &done, sizeof(done));
     return ret;
@@ -499,9 +517,13 @@ static int make(Work *w, const char *path, LvDtype dtype, LvTrajectoriesProgress
         return 0;
     if ((w->fd = open(path, O_WRONLY | O_CLOEXEC)) < 0)
         return lv_fail(w->b->msg, LV_ERR(errno), "%s: %s", path, strerror(errno));
+    if (flock(w->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+        return lv_fail(w->b->msg, LV_ERR(EBUSY), "%s: another process samples into it; wait "
+                       "for it", path);
     if ((ret = allocate(w)) < 0 || (ret = plan(w, dtype)) < 0 || (ret = put_rope(w)) < 0)
         return ret;
-    return sample_all(w, progress, opaque);
+    ret = sample_all(w, progress, opaque);
+    return ret < 0 ? ret : sync_file(w);
 }
 
 int lv_trajectories_make(const LvBundle *teacher, const LvTrajectoryConfig *cfg,
