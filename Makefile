@@ -53,6 +53,7 @@ OBJS-backend += $(OBJS-backend-$(CONFIG_CUDA))
 
 OBJS-backend/cuda-yes = \
     attention.o \
+    attention_wide.o \
     cast.o \
     conv.o \
     conv3.o \
@@ -213,6 +214,7 @@ KERNELS = \
     attention \
     attention_any \
     attention_sm90 \
+    attention_wide \
     cast \
     elements \
     frame \

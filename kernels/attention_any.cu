@@ -13,7 +13,7 @@
  * head, then a thread for each bucket and head adds the diagonals of the bucket.
  */
 
-#include "lv_device.cuh"
+#include "attention_bias.cuh"
 
 enum { ROWS = 32, WARPS = 8, MAX_PARTS = 8 };
 
@@ -27,12 +27,6 @@ LV_KERNEL lv_attn_buckets(int *bucket, int half, int max_distance)
             min(half - 1, exact + (int)(log((double)n / exact) /
                                         log((double)max_distance / exact) *
                                         (half - exact)));
-}
-
-/* Rows of bias that distance d = j - i takes. */
-LV_INLINE int bucket_row(const int *bucket, int d, int half, int max_distance)
-{
-    return bucket[min(abs(d), max_distance)] + (d > 0 ? half : 0);
 }
 
 LV_INLINE float bias_of(const LvTensor &key_bias, const LvTensor &rel,

@@ -223,7 +223,7 @@ static int bench(LvDevice *dev, int row)
 int main(int argc, char **argv)
 {
     const LvMsg msg = { say, NULL, LV_MSG_WARNING };
-    const LvDeviceOptions opt = { .newest = ops_newest() };
+    const LvDeviceOptions opt = ops_device_options();
     LvDevice *dev;
     int ret = 0;
 

@@ -73,7 +73,7 @@ static const char *other_name(void)
 
 static LvDevice *open_other(void)
 {
-    const LvDeviceOptions opt = { .newest = ops_newest() };
+    const LvDeviceOptions opt = ops_device_options();
     int ret = other ? 0 : lv_device_open(&other, other_name(), &opt, &keep);
 
     ck_assert_msg(ret == 0, "device %s: %d, %s", other_name(), ret, last_line);

@@ -8,7 +8,7 @@
 #ifndef LINVIDEO_TESTS_OPS_TABLE_H
 #define LINVIDEO_TESTS_OPS_TABLE_H
 
-#include "backend/ops.h"
+#include "backend/device.h"
 
 /** What a case has besides its shape. */
 enum OpsFlags {
@@ -96,7 +96,8 @@ int ops_type_index(int op, int t);
 /** Whether tensor t of an op may be absent. */
 int ops_optional(int op, int t);
 
-/** LvDeviceOptions.newest as LV_TEST_NEWEST in the environment has it, else 0. */
-int ops_newest(void);
+/** Those whose fields newest and scores are LV_TEST_NEWEST and LV_TEST_SCORES of the
+ *  environment, where they are there. */
+LvDeviceOptions ops_device_options(void);
 
 #endif /* LINVIDEO_TESTS_OPS_TABLE_H */

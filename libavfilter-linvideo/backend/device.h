@@ -137,6 +137,8 @@ typedef struct LvDeviceOptions {
     int newest;      ///< cuda: kernels that need compute capability 9.0 are used where
                      ///< they are faster (0), wherever they can be (90), nowhere (less
                      ///< than 90). For tests and measuring
+    size_t scores;   ///< cuda: bytes of scores that attention of heads of more than 256
+                     ///< channels holds at once; 0: 128 MiB. For tests
 } LvDeviceOptions;
 
 /** Contents of weights that are made when they are wanted and are gone after it. */

@@ -81,6 +81,23 @@ typedef struct LvEpilogueArgs {
     int act, add;
 } LvEpilogueArgs;
 
+/** Scores of `rows` queries of one sample and head, s = q k^T: weights p = exp(scale s +
+ *  biases - their maximum), or that of lse. Row i, key j stand at i pitch + j. */
+typedef struct LvScoresArgs {
+    const float *s;
+    void *p;               ///< of `type`; may be s
+    float *factor;         ///< [rows]: 1 / sum of p
+    float *lse;            ///< [rows], or NULL
+    const float *key_bias; ///< [keys], or NULL
+    const float *rel_bias; ///< [buckets,heads], that of the head first, or NULL
+    const int *bucket;
+    int type;              ///< LvDtype
+    int keys, pitch;
+    int first;             ///< query of row 0
+    int heads, half, max_distance; ///< half of the buckets
+    float scale;
+} LvScoresArgs;
+
 /** Weights [O,C,taps] and the matrix of LV_FORM_TAPS or LV_FORM_FLIPPED, in either
  *  direction. */
 typedef struct LvOrderArgs {

@@ -2,26 +2,23 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Softmax attention: on tensor cores for bf16 heads of 64 and 128 channels without
- * relative bias, else in f32. Forward with kernels of compute capability 9.0 where the
+ * relative bias, by matmuls for more than LV_CUDA_HEAD, else in f32. Forward with kernels of compute capability 9.0 where the
  * device and this build have it.
  */
 
 #include "backend/cuda/cuda.h"
 #include "config.h"
 
-enum { ANY_ROWS = 32, ANY_WARPS = 8, MAX_HEAD = 256 };
+enum { ANY_ROWS = 32, ANY_WARPS = 8 };
 
 static int is_fast(const LvTensor *q, const LvTensor *rel_bias, int d)
 {
     return q->dtype == LV_BF16 && (d == 64 || d == 128) && !lv_has(rel_bias);
 }
 
-static int check_head(LvDevice *dev, int d)
+static int is_wide(const LvTensor *q, int heads)
 {
-    return d <= MAX_HEAD ? 0 :
-           lv_fail(dev->msg, LV_ERR_UNSUPPORTED,
-                   "cuda: attention has heads of up to %d channels, not %d", MAX_HEAD,
-                   d);
+    return q->dim[1] / heads > LV_CUDA_HEAD;
 }
 
 static size_t bucket_bytes(const LvTensor *rel_bias, int max_distance)
@@ -112,8 +109,26 @@ static int launch_sm90(LvCuda *cu, const LvAttnArgs *a, int d)
 
 int lv_cuda_plan_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
 {
-    call->scratch_bytes = bucket_bytes(&a->rel_bias, a->max_distance);
-    return check_head(dev, a->q.dim[1] / a->heads);
+    lv_cuda_carve(NULL, &call->scratch_bytes,
+                  bucket_bytes(&a->rel_bias, a->max_distance));
+    if (is_wide(&a->q, a->heads))
+        call->scratch_bytes += lv_cuda_wide_bytes(lv_cuda(dev), a);
+    return 0;
+}
+
+int lv_cuda_build_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
+{
+    (void)call;
+    return is_wide(&a->q, a->heads) ? lv_cuda_wide_build(lv_cuda(dev), a) : 0;
+}
+
+static int run_wide(LvCuda *cu, const LvAttnArgs *a, char *scratch)
+{
+    size_t at = 0;
+    int *bucket = lv_cuda_carve(scratch, &at, bucket_bytes(&a->rel_bias, a->max_distance));
+    int ret = fill_buckets(cu, bucket, &a->rel_bias, a->max_distance);
+
+    return ret < 0 ? ret : lv_cuda_wide(cu, a, bucket, scratch + at);
 }
 
 int lv_cuda_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
@@ -126,6 +141,8 @@ int lv_cuda_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
         return launch_sm90(cu, a, d);
     if (is_fast(&a->q, &a->rel_bias, d))
         return launch_tiles(cu, forward, lq, groups, d, 1, (void *[]) { (void *)a });
+    if (is_wide(&a->q, a->heads))
+        return run_wide(cu, a, call->scratch);
     ret = fill_buckets(cu, call->scratch, &a->rel_bias, a->max_distance);
     return ret < 0 ? ret :
            LV_LAUNCH(cu, attn_any, any_grid(lq, groups, d, 1), (void *)a,
@@ -161,7 +178,15 @@ static Parts parts_of(const LvAttnDxArgs *a, void *scratch)
 int lv_cuda_plan_attn_dx(LvDevice *dev, const LvAttnDxArgs *a, LvCall *call)
 {
     call->scratch_bytes = parts_of(a, NULL).bytes;
-    return check_head(dev, a->q.dim[1] / a->heads);
+    if (is_wide(&a->q, a->heads))
+        call->scratch_bytes += lv_cuda_wide_dx_bytes(lv_cuda(dev), a);
+    return 0;
+}
+
+int lv_cuda_build_attn_dx(LvDevice *dev, const LvAttnDxArgs *a, LvCall *call)
+{
+    (void)call;
+    return is_wide(&a->q, a->heads) ? lv_cuda_wide_dx_build(lv_cuda(dev), a) : 0;
 }
 
 static int fast_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p)
@@ -194,18 +219,27 @@ static int relative_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p)
                      &p->bucket, &p->diagonals);
 }
 
-static int any_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p)
+static int narrow_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p)
 {
-    int d = a->q.dim[1] / a->heads, groups = a->batch * a->heads;
-    int ret = fill_buckets(cu, p->bucket, &a->rel_bias, a->max_distance);
+    int d = a->q.dim[1] / a->heads, groups = a->batch * a->heads, ret = 0;
 
-    if (ret >= 0 && lv_has(&a->dq))
+    if (lv_has(&a->dq))
         ret = LV_LAUNCH(cu, attn_dq_any, any_grid(a->q.dim[0] / a->batch, groups, d, 2),
                         (void *)a, &p->delta, &p->bucket);
     if (ret >= 0 && (lv_has(&a->dk) || lv_has(&a->dv)))
         ret = LV_LAUNCH(cu, attn_dkv_any,
                         any_grid(a->k.dim[0] / a->batch, groups, d, 2),
                         (void *)a, &p->delta, &p->bucket);
+    return ret;
+}
+
+static int any_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p, char *scratch)
+{
+    int ret = fill_buckets(cu, p->bucket, &a->rel_bias, a->max_distance);
+
+    if (ret >= 0)
+        ret = is_wide(&a->q, a->heads) ? lv_cuda_wide_dx(cu, a, p->bucket, p->delta, scratch)
+                                       : narrow_dx(cu, a, p);
     return ret < 0 || !lv_has(&a->drel) ? ret : relative_dx(cu, a, p);
 }
 
@@ -218,6 +252,7 @@ int lv_cuda_attn_dx(LvDevice *dev, const LvAttnDxArgs *a, LvCall *call)
 
     if (ret < 0)
         return ret;
-    return is_fast(&a->q, &a->rel_bias, a->q.dim[1] / a->heads) ? fast_dx(cu, a, &p)
-                                                                 : any_dx(cu, a, &p);
+    if (is_fast(&a->q, &a->rel_bias, a->q.dim[1] / a->heads))
+        return fast_dx(cu, a, &p);
+    return any_dx(cu, a, &p, (char *)call->scratch + p.bytes);
 }

@@ -12,6 +12,9 @@
 /* The oldest driver whose interface is used: that of CUDA 12.0. */
 enum { MIN_DRIVER = 12000 };
 
+/* See LvDeviceOptions. */
+enum { SCORES = 128 << 20 };
+
 int lv_cuda_fail(const LvCuda *cu, const char *fmt, ...)
 {
     char text[256];
@@ -563,6 +566,7 @@ int lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
     if (ret >= 0 && (ret = find_device(cu, opt)) >= 0) {
         describe(cu, ret);
         cu->newest = opt->newest;
+        cu->scores = opt->scores ? opt->scores : SCORES;
         if (cu->arch < 80)
             ret = lv_fail(msg, LV_ERR_DEVICE, "%s: compute capability 8.0 is needed",
                           cu->dev.about);

@@ -51,6 +51,7 @@ typedef struct LvCuda {
     int nb_marks;
     int processors, arch;        ///< multiprocessors; 90 for compute capability 9.0
     int newest;                  ///< see LvDeviceOptions
+    size_t scores;               ///< bytes of them that attention by matmuls may hold
     size_t block_bytes;          ///< of shared memory that a block may have
     LvKept *kept[LV_CUDA_BUCKETS]; ///< weights in another form, by address
     LvGemm *gemms[LV_CUDA_BUCKETS]; ///< products with their algorithms, by shape
@@ -152,14 +153,33 @@ int lv_cuda_paste(LvDevice *dev, const LvPaste *p);
 int lv_cuda_deliver(LvDevice *dev, const LvPicture *out, const float *rgb, int rows,
                     int cols);
 
+/* Attention of heads wider than LV_CUDA_HEAD channels. attention_wide.c */
+
+enum { LV_CUDA_HEAD = 256 };
+
+/** Scratch of it. */
+size_t lv_cuda_wide_bytes(const LvCuda *cu, const LvAttnArgs *a);
+size_t lv_cuda_wide_dx_bytes(const LvCuda *cu, const LvAttnDxArgs *a);
+
+/** For build: find the products. @return 0 or a code */
+int lv_cuda_wide_build(LvCuda *cu, const LvAttnArgs *a);
+int lv_cuda_wide_dx_build(LvCuda *cu, const LvAttnDxArgs *a);
+
+/** For run. @param bucket of the relative bias, filled @param delta of the gradient */
+int lv_cuda_wide(LvCuda *cu, const LvAttnArgs *a, const int *bucket, void *scratch);
+int lv_cuda_wide_dx(LvCuda *cu, const LvAttnDxArgs *a, const int *bucket,
+                    const float *delta, void *scratch);
+
 /* Products. gemm.c */
 
 /**
- * c = a b, or c + a b, all row-major and dense: c [m,n], a [m,k] ([k,m] when ta),
- * b [k,n] ([n,k] when tb). a and b of one type, f32 or bf16.
+ * c = a b, or c + a b, all row-major: c [m,n], a [m,k] ([k,m] when ta), b [k,n] ([n,k]
+ * when tb). a and b of one type, f32 or bf16.
  */
 typedef struct LvGemmKey {
     int m, n, k;
+    int lda, ldb, ldc; ///< elements from row to row; 0: dense
+    int align;     ///< bytes that a, b and c begin at a multiple of; 0: LV_ALIGN
     uint8_t ta, tb;
     uint8_t type;  ///< LvDtype of a and b
     uint8_t out;   ///< of c: f32, or bf16 when type is
@@ -206,7 +226,8 @@ LV_OPS(LV_CUDA_OP)
 /** X(name, Type): ops with a build entry. */
 #define LV_CUDA_BUILDS(X)                                                           \
     X(linear, Linear) X(linear_dx, LinearDx) X(linear_dw, LinearDw) X(conv, Conv)   \
-    X(conv3, Conv3) X(conv_dx, ConvDx) X(conv_dw, ConvDw)
+    X(conv3, Conv3) X(conv_dx, ConvDx) X(conv_dw, ConvDw) X(attn, Attn)             \
+    X(attn_dx, AttnDx)
 
 #define LV_CUDA_PLAN(name, Type)  LV_CUDA_DECLARE(plan_##name, Type)
 #define LV_CUDA_BUILD(name, Type) LV_CUDA_DECLARE(build_##name, Type)

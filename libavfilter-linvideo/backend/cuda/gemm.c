@@ -22,6 +22,7 @@ static unsigned hash(const LvGemmKey *k)
 {
     unsigned h = (unsigned)k->m * 31u + (unsigned)k->n * 131u + (unsigned)k->k * 8191u;
 
+    h += (unsigned)k->lda * 17u + (unsigned)k->ldb * 19u + (unsigned)k->ldc * 23u;
     h += k->ta * 3u + k->tb * 5u + k->type * 7u + k->out * 11u + k->after * 13u;
     return h % LV_CUDA_BUCKETS;
 }
@@ -44,6 +45,8 @@ static int describe(const LvDriver *d, LvGemm *g)
 {
     const LvGemmKey *k = &g->key;
     int ta = k->tb, tb = k->ta;
+    int lda = k->lda ? k->lda : k->ta ? k->m : k->k;
+    int ldb = k->ldb ? k->ldb : k->tb ? k->k : k->n;
     uint64_t m = (uint64_t)k->m, n = (uint64_t)k->n, kk = (uint64_t)k->k;
     int ret = d->lt.desc_create(&g->desc, LT_COMPUTE_F32, LT_TYPE_F32);
 
@@ -54,18 +57,18 @@ static int describe(const LvDriver *d, LvGemm *g)
         ret = describe_after(d, g);
     return ret ? ret
          : d->lt.layout_create(&g->a, lt_type(k->type), k->tb ? kk : n, k->tb ? n : kk,
-                               k->tb ? k->k : k->n) |
+                               ldb) |
            d->lt.layout_create(&g->b, lt_type(k->type), k->ta ? m : kk, k->ta ? kk : m,
-                               k->ta ? k->m : k->k) |
-           d->lt.layout_create(&g->c, lt_type(k->out), n, m, k->n);
+                               lda) |
+           d->lt.layout_create(&g->c, lt_type(k->out), n, m, k->ldc ? k->ldc : k->n);
 }
 
-/* Tensors lie at multiples of LV_ALIGN. */
 static int choose(const LvCuda *cu, LvGemm *g)
 {
     const LvDriver *d = &cu->drv;
     size_t workspace = LV_CUDA_WORKSPACE;
-    uint32_t align = LV_ALIGN, reduction = LT_REDUCTION_F32;
+    uint32_t align = g->key.align ? (uint32_t)g->key.align : LV_ALIGN;
+    uint32_t reduction = LT_REDUCTION_F32;
     LtPreference pref = NULL;
     LtHeuristic found;
     int nb = 0, ret = d->lt.pref_create(&pref);

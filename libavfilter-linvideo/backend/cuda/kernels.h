@@ -30,6 +30,7 @@
 #define LV_KERNELS_ATTENTION_ANY(X)                                                 \
     X(attn_any) X(attn_dq_any) X(attn_dkv_any) X(attn_buckets) X(attn_diagonals)    \
     X(attn_drel)
+#define LV_KERNELS_ATTENTION_WIDE(X) X(attn_weights) X(attn_weights_dx) X(attn_rows)
 #define LV_KERNELS_ATTENTION_SM90(X) X(attn_sm90_d64) X(attn_sm90_d128)
 #define LV_KERNELS_LINATTN(X)                                                       \
     X(linattn_map) X(linattn_map_dx) X(linattn_divide) X(linattn_grad)              \
@@ -52,7 +53,8 @@
 #define LV_KERNEL_FILES(X)                                                          \
     X(CAST, cast) X(ELEMENTS, elements) X(OPTIM, optim) X(ROWS, rows)               \
     X(LAYOUT, layout) X(ATTENTION, attention) X(ATTENTION_ANY, attention_any)       \
-    X(ATTENTION_SM90, attention_sm90) X(LINATTN, linattn) X(HEDGEHOG, hedgehog)     \
+    X(ATTENTION_WIDE, attention_wide) X(ATTENTION_SM90, attention_sm90)             \
+    X(LINATTN, linattn) X(HEDGEHOG, hedgehog)                                       \
     X(FRAME, frame) X(HEDGEHOG_SM90, hedgehog_sm90)                                 \
     X(HEDGEHOG_DX, hedgehog_dx) X(PRODUCT, product)
 
