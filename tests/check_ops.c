@@ -10,7 +10,8 @@
  * LV_TEST_DEVICE=cuda in the environment runs the list on that device instead. It
  * stays open from case to case, and does not survive a fork: CK_FORK=no.
  * LV_TEST_NEWEST=90 takes kernels for compute capability 9.0 that are not in use yet,
- * LV_TEST_OP=attn without the cases of other ops.
+ * LV_TEST_SCORES=5000 makes attention of wide heads take many tiles, LV_TEST_OP=attn leaves
+ * out the cases of other ops.
  * LV_TEST_GUARD=0 leaves no guard bytes behind tensors, for a device that finds itself
  * what is written or read there.
  */

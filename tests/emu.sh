@@ -129,5 +129,9 @@ for op in attn linattn; do
     succeeds "$op for 9.0, few tokens too" \
         env LV_TEST_NEWEST=90 LV_TEST_OP=$op CK_RUN_CASE=cases "$build/tests/check_ops"
 done
+for op in attn attn_dx; do
+    succeeds "$op of wide heads in many tiles" \
+        env LV_TEST_SCORES=5000 LV_TEST_OP=$op CK_RUN_CASE=cases "$build/tests/check_ops"
+done
 succeeds "check_post on the emulated GPU" env CK_RUN_CASE=device "$build/tests/check_post"
 finish

@@ -5,9 +5,11 @@
  * text.safetensors (names of transformers, with a tokenizer) and vae.safetensors, for
  * tests of the command and for runs at true size.
  *
- *     make_wan FOLDER TOKENIZER [tiny|deep|wide|net-1.3b|1.3b|14b]
+ *     make_wan FOLDER TOKENIZER [tiny|tiny-tae|deep|wide|cut-1.3b|cut-14b|net-1.3b|1.3b|14b]
  *
- * wide: 200 MB of weights. net-1.3b: of true size is the network alone.
+ * tiny-tae: with the published tiny decoder in place of Wan's. wide: 200 MB of weights.
+ * cut: true widths in one layer, of 14b in the network alone. net-1.3b: of true size is the
+ * network alone.
  */
 
 #include <math.h>
@@ -18,6 +20,7 @@
 #include "base/half.h"
 #include "base/map.h"
 #include "model/list.h"
+#include "model/tae.h"
 #include "model/weights.h"
 
 typedef struct Size {
@@ -35,11 +38,15 @@ typedef struct Size {
     { .vocab = v, .dim = d, .dim_attn = d, .dim_ffn = f, .heads = h, .layers = n, \
       .buckets = 32, .max_distance = 128, .eps = 1e-6f }
 #define VAE(w) { .kind = LV_VAE_WAN, .channels = 16, .patch = 1, .width = w }
+#define TAE    { .kind = LV_VAE_TAE, .channels = 16, .patch = 1 }
 
 static const Size sizes[] = {
     { "tiny", DIT(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
+    { "tiny-tae", DIT(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), TAE },
     { "deep", DIT(256, 512, 7, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
     { "wide", DIT(1024, 4096, 6, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
+    { "cut-1.3b", DIT(1536, 8960, 1, 4096), TEXT(8192, 4096, 10240, 64, 1), VAE(96) },
+    { "cut-14b", DIT(5120, 13824, 1, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
     { "net-1.3b", DIT(1536, 8960, 30, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
     { "1.3b", DIT(1536, 8960, 30, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96) },
     { "14b", DIT(5120, 13824, 40, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96) },
@@ -110,6 +117,25 @@ static int write_part(const char *path, const LvParams *list, const LvMap *spm)
     return ret;
 }
 
+/* Tensors of the decoder of TAEHV in its published widths. */
+static int list_tae(LvParams **list, const LvTaeConfig *cfg, LvDevice *dev)
+{
+    const LvTaeDesign design = {
+        4, { { 64, 0, 1 }, { 64, 3, 2 }, { 128, 3, 2 }, { 256, 3, 1 } }
+    };
+    LvTae *tae   = calloc(1, sizeof(*tae));
+    LvWeights *w = NULL;
+    int ret      = lv_params_new(list, 0, dev, NULL);
+
+    if (ret >= 0)
+        ret = tae ? lv_weights_new_params(&w, *list, NULL, dev, NULL) : LV_ERR(ENOMEM);
+    if (ret >= 0)
+        ret = lv_tae_design(tae, cfg, &design, 0, w, "decoder.");
+    lv_weights_free(&w);
+    free(tae);
+    return ret;
+}
+
 static int make(const char *folder, const Size *size, const LvMap *spm)
 {
     static const struct {
@@ -121,17 +147,18 @@ static int make(const char *folder, const Size *size, const LvMap *spm)
         { "vae", LV_PART_WAN_VAE, LV_LAYOUT_ORIGINAL },
     };
     LvModelConfig cfg = { .dit = size->dit, .text = size->text, .vae = size->vae };
-    LvParams *list;
+    LvParams *list = NULL;
     LvDevice *dev;
     char path[4096];
     int ret = lv_device_open(&dev, "null", &(LvDeviceOptions) { 0 }, NULL);
 
     for (int i = 0; i < LV_COUNT(parts) && ret >= 0; i++) {
+        int tae = parts[i].kind == LV_PART_WAN_VAE && cfg.vae.kind == LV_VAE_TAE;
         snprintf(path, sizeof(path), "%s/%s.safetensors", folder, parts[i].name);
-        if ((ret = lv_part_list(&list, parts[i].kind, &cfg, parts[i].layout, "", dev,
-                                NULL)) < 0)
-            break;
-        ret = write_part(path, list, parts[i].kind == LV_PART_TEXT ? spm : NULL);
+        ret = tae ? list_tae(&list, &cfg.vae, dev)
+                  : lv_part_list(&list, parts[i].kind, &cfg, parts[i].layout, "", dev, NULL);
+        if (ret >= 0)
+            ret = write_part(path, list, parts[i].kind == LV_PART_TEXT ? spm : NULL);
         lv_params_free(&list);
     }
     lv_device_close(&dev);
@@ -147,7 +174,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < LV_COUNT(sizes) && argc > 3; i++)
         size = strcmp(sizes[i].name, argv[3]) ? size : &sizes[i];
     if (argc < 3 || lv_map_open(&spm, argv[2], NULL) < 0) {
-        fprintf(stderr, "usage: %s FOLDER TOKENIZER [tiny|deep|wide|net-1.3b|1.3b|14b]\n", argv[0]);
+        fprintf(stderr, "usage: %s FOLDER TOKENIZER [SIZE]\n", argv[0]);
         return 2;
     }
     ret = make(argv[1], size, &spm);

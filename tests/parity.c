@@ -1,7 +1,8 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * parity [OPTION...] FILE...: how far our networks are from reference numbers.
+ * parity [OPTION...] FILE...: how far our networks are from reference numbers, or those of
+ * one device from those of another.
  */
 
 #include <getopt.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/philox.h"
 #include "tests/nets.h"
 #include "tests/ref_device.h"
 
@@ -25,6 +27,8 @@ static const char usage[] =
     "  --isa NAME        leaves of the CPU: c, avx2, avx512 (default: the best);\n"
     "                    ref: no CPU device, but ops by their definitions in f64\n"
     "  --device NAME     cpu (default), cuda, cuda:N\n"
+    "  --against NAME    files are Wan's autoencoder with any weights; reference is\n"
+    "                    what this device makes of them in f32\n"
     "  --bundle FILE     model that the sample's reference belongs to\n"
     "                    (" DEFAULT_BUNDLE ")\n"
     "\n"
@@ -71,7 +75,7 @@ static void print_result(void *opaque, const LvFileTensor *ref, const float *our
 
 typedef struct Options {
     double tolerance;
-    const char *precision, *bundle;
+    const char *precision, *bundle, *against;
     LvDeviceOptions device;
     const char *name;       ///< of the device
 } Options;
@@ -86,6 +90,7 @@ static int parse(Options *o, int argc, char **argv)
         { "isa",       required_argument, NULL, 'i' },
         { "device",    required_argument, NULL, 'd' },
         { "bundle",    required_argument, NULL, 'b' },
+        { "against",   required_argument, NULL, 'a' },
         { "help",      no_argument,       NULL, 'h' },
         { NULL, 0, NULL, 0 },
     };
@@ -99,6 +104,7 @@ static int parse(Options *o, int argc, char **argv)
         case 'i': o->device.isa     = optarg;       break;
         case 'd': o->name           = optarg;       break;
         case 'b': o->bundle         = optarg;       break;
+        case 'a': o->against        = optarg;       break;
         default:  return -1;
         }
     }
@@ -107,7 +113,48 @@ static int parse(Options *o, int argc, char **argv)
     return optind < argc ? 0 : -1;
 }
 
-static int run_files(char **files, int n, const NetsOptions *opt)
+/* A half of Wan's autoencoder, of 5 pictures of 16 x 16, on both devices. */
+static int compare_half(const LvSafetensors *st, int encoder, const NetsOptions *opt,
+                        LvDevice *other)
+{
+    static float values[5 * 16 * 16 * 3];
+    const LvFileTensor *w = lv_safetensors_find(st, "decoder.conv1.weight");
+    const LvTaeConfig cfg = { .kind = LV_VAE_WAN, .channels = 16, .patch = 1,
+                              .width = w ? (int)w->dim[0] / 4 : 0 };
+    const NetsClip in = encoder ? (NetsClip) { values, 5, 16, 16, 3 }
+                                : (NetsClip) { values, 2, 2, 2, 16 };
+    NetsOptions exact = { .dev = other, .dtype = LV_F32, .msg = opt->msg };
+    NetsClip want = { 0 }, got = { 0 };
+    int ret;
+
+    lv_philox_normal(values, LV_COUNT(values), 1, 1);
+    if ((ret = nets_wan(st, "", &cfg, encoder, &in, &exact, &want)) >= 0 &&
+        (ret = nets_wan(st, "", &cfg, encoder, &in, opt, &got)) >= 0) {
+        const LvFileTensor ref = {
+            .name = encoder ? "latents" : "pictures", .dtype = LV_F32, .rank = 4,
+            .dim = { want.frames, want.rows, want.cols, want.channels }, .data = want.data,
+            .numel = (size_t)want.frames * (size_t)want.rows * (size_t)want.cols *
+                     (size_t)want.channels,
+        };
+        print_result(opt->opaque, &ref, got.data);
+    }
+    free(want.data);
+    free(got.data);
+    return ret;
+}
+
+static int compare_file(const char *path, const NetsOptions *opt, LvDevice *other)
+{
+    LvSafetensors *st;
+    int ret = lv_safetensors_open(&st, path, opt->msg);
+
+    for (int half = 0; half < 2 && ret >= 0; half++)
+        ret = compare_half(st, half, opt, other);
+    lv_safetensors_close(&st);
+    return ret;
+}
+
+static int run_files(char **files, int n, const NetsOptions *opt, LvDevice *other)
 {
     Totals *totals = opt->opaque;
     int failed = 0;
@@ -115,7 +162,8 @@ static int run_files(char **files, int n, const NetsOptions *opt)
     printf("%s, %s\n", opt->dev->about, opt->dtype == LV_F32 ? "f32" : "bf16");
     for (int i = 0; i < n; i++) {
         printf("%s\n", files[i]);
-        failed |= nets_run_file(files[i], opt) < 0;
+        failed |= (other ? compare_file(files[i], opt, other)
+                         : nets_run_file(files[i], opt)) < 0;
         fflush(stdout);
     }
     printf("%d compared, %d above %.1e\n", totals->compared, totals->outside,
@@ -135,6 +183,7 @@ int main(int argc, char **argv)
     Options o = { .precision = "f32", .bundle = DEFAULT_BUNDLE };
     Totals totals = { 0 };
     NetsOptions opt = { .msg = &msg, .put = print_result, .opaque = &totals };
+    LvDevice *other = NULL;
     int status;
 
     if (parse(&o, argc, argv) < 0) {
@@ -144,9 +193,11 @@ int main(int argc, char **argv)
     opt.bundle = o.bundle;
     opt.dtype  = strcmp(o.precision, "f32") ? LV_BF16 : LV_F32;
     totals.tolerance = o.tolerance > 0 ? o.tolerance : opt.dtype == LV_F32 ? 1e-5 : 2e-2;
-    if (open_device(&opt.dev, &o) < 0)
+    if (open_device(&opt.dev, &o) < 0 ||
+        (o.against && lv_device_open(&other, o.against, &(LvDeviceOptions) { 0 }, &msg) < 0))
         return 2;
-    status = run_files(argv + optind, argc - optind, &opt);
+    status = run_files(argv + optind, argc - optind, &opt, other);
+    lv_device_close(&other);
     lv_device_close(&opt.dev);
     return status;
 }

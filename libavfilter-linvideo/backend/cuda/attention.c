@@ -2,8 +2,8 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Softmax attention: on tensor cores for bf16 heads of 64 and 128 channels without
- * relative bias, by matmuls for more than LV_CUDA_HEAD, else in f32. Forward with kernels of compute capability 9.0 where the
- * device and this build have it.
+ * relative bias, by matmuls for more than LV_CUDA_HEAD, else in f32. Forward with kernels
+ * of compute capability 9.0 where the device and this build have it.
  */
 
 #include "backend/cuda/cuda.h"

@@ -53,19 +53,13 @@ typedef struct Tile {
     int sample, head, first, rows;
 } Tile;
 
-/* Rows of a head from row i of its sample on. */
-static void *head_of(const LvTensor *t, const Tile *at, int length, int i)
+/* Columns of the tile's head, from row i of its sample on; samples are `length` rows. */
+static void *rows_of(const Wide *w, const LvTensor *t, const Tile *at, int length, int i)
 {
-    size_t d = (size_t)t->dim[1], row = (size_t)at->sample * (size_t)length + (size_t)i;
+    size_t row   = (size_t)at->sample * (size_t)length + (size_t)i;
+    size_t place = row * (size_t)w->c + (size_t)at->head * (size_t)w->d;
 
-    return (char *)t->data + (row * d) * lv_dtype_size((LvDtype)t->dtype);
-}
-
-static void *columns_of(const Wide *w, const LvTensor *t, const Tile *at, int length, int i)
-{
-    size_t column = (size_t)at->head * (size_t)w->d;
-
-    return (char *)head_of(t, at, length, i) + column * lv_dtype_size((LvDtype)t->dtype);
+    return (char *)t->data + place * lv_dtype_size((LvDtype)t->dtype);
 }
 
 /* The matmuls. Rows of heads are c apart, those of scores `pitch`, all else is dense. */
@@ -190,10 +184,10 @@ static int forward_tile(LvCuda *cu, const Wide *w, const Tile *at, void *opaque)
     int ret;
 
     s.factor = f->factor;
-    if ((ret = lv_cuda_gemm(cu, &scores, columns_of(w, w->q, at, w->lq, at->first),
-                            columns_of(w, w->k, at, w->lk, 0), f->s, 0)) < 0 ||
+    if ((ret = lv_cuda_gemm(cu, &scores, rows_of(w, w->q, at, w->lq, at->first),
+                            rows_of(w, w->k, at, w->lk, 0), f->s, 0)) < 0 ||
         (ret = LV_LAUNCH(cu, attn_weights, grid, &s)) < 0 ||
-        (ret = lv_cuda_gemm(cu, &outputs, f->p, columns_of(w, w->v, at, w->lk, 0), f->o,
+        (ret = lv_cuda_gemm(cu, &outputs, f->p, rows_of(w, w->v, at, w->lk, 0), f->o,
                             0)) < 0)
         return ret;
     return put_rows(cu, w, at, &f->a->o, f->o, f->factor, at->rows,
@@ -268,10 +262,10 @@ static int add_keys(LvCuda *cu, const Wide *w, const Tile *at, const Backward *b
     int ret = 0;
 
     if (lv_has(&b->a->dk))
-        ret = lv_cuda_gemm(cu, &key, b->ds, columns_of(w, w->q, at, w->lq, at->first), b->dk,
+        ret = lv_cuda_gemm(cu, &key, b->ds, rows_of(w, w->q, at, w->lq, at->first), b->dk,
                            at->first > 0);
     if (ret >= 0 && lv_has(&b->a->dv))
-        ret = lv_cuda_gemm(cu, &key, b->p, columns_of(w, &b->dy, at, w->lq, at->first), b->dv,
+        ret = lv_cuda_gemm(cu, &key, b->p, rows_of(w, &b->dy, at, w->lq, at->first), b->dv,
                            at->first > 0);
     return ret;
 }
@@ -285,15 +279,15 @@ static int backward_tile(LvCuda *cu, const Wide *w, const Tile *at, void *opaque
     const LvGrid grid  = { (size_t)at->rows, 1, 1, 256, 0 };
     int ret;
 
-    if ((ret = lv_cuda_gemm(cu, &scores, columns_of(w, w->q, at, w->lq, at->first),
-                            columns_of(w, w->k, at, w->lk, 0), b->s, 0)) < 0 ||
-        (ret = lv_cuda_gemm(cu, &scores, columns_of(w, &b->dy, at, w->lq, at->first),
-                            columns_of(w, w->v, at, w->lk, 0), b->dp, 0)) < 0 ||
+    if ((ret = lv_cuda_gemm(cu, &scores, rows_of(w, w->q, at, w->lq, at->first),
+                            rows_of(w, w->k, at, w->lk, 0), b->s, 0)) < 0 ||
+        (ret = lv_cuda_gemm(cu, &scores, rows_of(w, &b->dy, at, w->lq, at->first),
+                            rows_of(w, w->v, at, w->lk, 0), b->dp, 0)) < 0 ||
         (ret = LV_LAUNCH(cu, attn_weights_dx, grid, &s, (void *)&b->dp, (void *)&b->ds,
                          &delta)) < 0 ||
         (ret = add_keys(cu, w, at, b)) < 0 || !lv_has(&b->a->dq))
         return ret;
-    ret = lv_cuda_gemm(cu, &outputs, b->ds, columns_of(w, w->k, at, w->lk, 0), b->dq, 0);
+    ret = lv_cuda_gemm(cu, &outputs, b->ds, rows_of(w, w->k, at, w->lk, 0), b->dq, 0);
     return ret < 0 ? ret :
            put_rows(cu, w, at, &b->a->dq, b->dq, NULL, at->rows,
                     (size_t)at->sample * (size_t)w->lq + (size_t)at->first, w->scale,
