@@ -316,6 +316,34 @@ succeeds "prompt_cache" "$linvideo" generate --model a/wan.json --prompt-cache o
     --size 64x64 --frames 1 --clip-frames 1 --steps 1 --guidance 1 -y -o out.y4m cat
 equal "prompt_cache: one file" "$(find cache -name '*.safetensors' | wc -l)" 1
 
+# cached MODEL: run with the cache, how many files it holds then
+cached() {
+    "$linvideo" generate -q --model "$1" --prompt-cache on --precision f32 --size 64x64 \
+        --frames 1 --clip-frames 1 --steps 1 --guidance 1 -y -o out.y4m cat
+    find cache -type f | wc -l
+}
+
+# The key: another setting of the encoder with the same tensors is another file.
+rm -rf cache
+equal "prompt_cache: of a bundle" "$(cached ./f32.safetensors)" 1
+equal "prompt_cache: again" "$(cached ./f32.safetensors)" 1
+LC_ALL=C sed 's/max_distance\\":128/max_distance\\":127/' f32.safetensors >near.safetensors
+cmp -s f32.safetensors near.safetensors && not_ok "another setting" || ok "another setting"
+equal "prompt_cache: of another setting" "$(cached ./near.safetensors)" 2
+# What is too much goes, the oldest first; what is in the way stays.
+folder=cache/linvideo/prompts
+truncate -s 400M $folder/old.safetensors
+touch -d 2001-01-01 $folder/old.safetensors
+truncate -s 300M $folder/newer.safetensors
+touch -d 2002-01-01 $folder/newer.safetensors
+mkdir $folder/sub
+mkfifo $folder/pipe
+find $folder -type f -newermt 2020-01-01 -delete
+cached ./f32.safetensors >/dev/null
+equal "prompt_cache: the oldest goes, no more" \
+    "$(ls $folder | grep -v '^[0-9a-f]*\.' | tr '\n' ' ')" "newer.safetensors pipe sub "
+rm -rf cache
+
 # Memory: weights are held once, packed: neither the file's pages beside them nor what
 # quantised ones were decoded to. Bytes stated before, with the 15 % that they may be off and
 # 64 MiB of program and libraries.

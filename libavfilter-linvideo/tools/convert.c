@@ -351,6 +351,13 @@ static void on_signal(int number)
     signal(number, SIG_DFL);
 }
 
+/* One that is ignored, as in a background job, stays so. */
+static void catch_signal(int number)
+{
+    if (signal(number, on_signal) == SIG_IGN)
+        signal(number, SIG_IGN);
+}
+
 static int get(void *opaque, int i, const void **data)
 {
     Convert *c = opaque;
@@ -722,8 +729,8 @@ int lv_cmd_convert(int argc, char **argv)
     c->type = &types[1];
     ret     = parse(c, argc, argv);
     if (ret < 0) {
-        signal(SIGINT, on_signal);
-        signal(SIGTERM, on_signal);
+        catch_signal(SIGINT);
+        catch_signal(SIGTERM);
         ret = convert(c);
         ret = ret >= 0 ? LV_EXIT_OK : caught ? 128 + caught
             : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
