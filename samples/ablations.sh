@@ -165,7 +165,7 @@ compare() {
     done
     [ $# -gt 0 ] || return 0
     [ $# -gt 1 ] || set -- "$1" "$1"
-    "$linvideo" compare -q --device "$device" --clips "${CLIPS:-64}" \
+    "$linvideo" compare -y -q --device "$device" --clips "${CLIPS:-64}" \
         --wording "${WORDING:-free}" --json "$json" "$@" "$teacher" \
         >>"${json%json}log" 2>&1 || return 1
     awk -F'"' '
