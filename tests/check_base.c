@@ -23,6 +23,7 @@
 #include "base/philox.h"
 #include "base/safetensors.h"
 #include "base/text.h"
+#include "model/prompt.h"
 #include "model/tokenizer.h"
 
 #ifndef LV_TEST_DIR

@@ -17,6 +17,7 @@
 
 #include "linvideo/linvideo.h"
 #include "model/files.h"
+#include "model/spm_gguf.h"
 #include "model/tokenizer.h"
 #include "tests/wan_kit.h"
 

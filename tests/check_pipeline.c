@@ -16,6 +16,7 @@
 #include "base/philox.h"
 #include "base/safetensors.h"
 #include "pipeline/deliver.h"
+#include "pipeline/noise.h"
 #include "pipeline/resize.h"
 #include "pipeline/sample.h"
 

@@ -1,10 +1,10 @@
 # This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
 #
 # Reads all .c, .cc and .h files of a tree. A room is NAME.c with NAME.h, its folder
-# included. Prints, sorted by nothing:
+# included. Prints, in no order:
 #
-#     circle ROOM            the room includes a header that leads back to it
-#     stray ROOM FUNCTION HEADER   the room defines what another room's header declares
+#     circle ROOM                 its includes lead back to it
+#     stray ROOM FUNCTION HEADER  it defines what the header of another room declares
 
 function room_of(path)
 {
@@ -33,28 +33,32 @@ name != "" && /;[ \t]*(\/\/.*)?$/ {
     name = ""
 }
 
-# Rooms that include nothing which is left are taken away until none is; then those that
-# nothing which is left includes.
-END {
-    do {
-        gone = 0
-        split("", out)
-        split("", in_)
-        for (e in edge) {
-            split(e, ends, SUBSEP)
-            if (ends[1] in rooms && ends[2] in rooms) {
-                out[ends[1]]
-                in_[ends[2]]
+function reaches(from, to,    seen, stack, top, at, i, next_room)
+{
+    stack[top = 1] = from
+    while (top) {
+        at = stack[top--]
+        for (i = 1; i <= nb_out[at]; i++) {
+            next_room = out[at, i]
+            if (next_room == to)
+                return 1
+            if (!(next_room in seen)) {
+                seen[next_room]
+                stack[++top] = next_room
             }
         }
-        for (r in rooms)
-            if (!(r in out) || !(r in in_)) {
-                delete rooms[r]
-                gone++
-            }
-    } while (gone)
+    }
+    return 0
+}
+
+END {
+    for (e in edge) {
+        split(e, ends, SUBSEP)
+        out[ends[1], ++nb_out[ends[1]]] = ends[2]
+    }
     for (r in rooms)
-        print "circle", r
+        if (reaches(r, r))
+            print "circle", r
     for (f in defined)
         if (f in declared && declared[f] != defined[f])
             print "stray", defined[f], f, declared[f] ".h"

@@ -15,6 +15,7 @@
 #include "base/common.h"
 #include "base/locale.h"
 #include "linvideo/linvideo.h"
+#include "model/prompt.h"
 #include "pipeline/session.h"
 
 _Static_assert((int)LINVIDEO_EOF == LV_EOF &&

@@ -15,20 +15,7 @@
 #define LINVIDEO_GRAPH_GRAPH_H
 
 #include "backend/device.h"
-#include "backend/ops.h"
-
-typedef struct LvGraph LvGraph;
-typedef struct LvProgram LvProgram;
-typedef struct LvSlots LvSlots;
-
-/** One op of the list. */
-typedef struct LvRecord {
-    int op;           ///< enum LvOpKind
-    int layer;        ///< as lv_graph_layer() said, for progress and cancelling
-    const char *file; ///< source of the model that asked for it
-    int line;
-    LvOpArgs u;
-} LvRecord;
+#include "graph/record.h"
 
 /** A new, empty graph; NULL when out of memory. msg may be NULL. */
 LvGraph *lv_graph_new(const LvMsg *msg);
@@ -183,16 +170,6 @@ void lv_adamw_(LvGraph *g, LvTensor grad, LvTensor hyper, LvTensor norm, LvTenso
  *  one, only what others read is kept, the rest is made once more when the gradient
  *  needs it. Behind the last mark all is kept. */
 void lv_graph_checkpoint(LvGraph *g);
-
-/** Bytes a program wants; all known before anything is allocated. */
-typedef struct LvSizes {
-    size_t arena;   ///< temporaries, at their planned offsets, and op scratch
-    size_t lower;   ///< largest sum of temporaries alive at once (the bound)
-    size_t thread;  ///< for each thread of the device
-    size_t weights; ///< packed copies of weights, each counted once
-    size_t slot;    ///< of each of the slots; 0: no weight is streamed
-    double flops;   ///< of one run
-} LvSizes;
 
 /* For grad.c */
 

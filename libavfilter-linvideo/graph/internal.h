@@ -8,7 +8,8 @@
 #ifndef LINVIDEO_GRAPH_INTERNAL_H
 #define LINVIDEO_GRAPH_INTERNAL_H
 
-#include "graph/graph.h"
+#include "backend/device.h"
+#include "graph/record.h"
 
 /** What is known of the graph tensor with this id. */
 typedef struct LvTensorInfo {

@@ -14,6 +14,7 @@
 #include "model/names.h"
 #include "model/presets.h"
 #include "model/range.h"
+#include "model/spm_gguf.h"
 #include "model/stored.h"
 
 enum { PATH_SIZE = 4096, LORAS_MAX = 32, MANIFEST_MAX = 1 << 20, SPM_MAX = 64 << 20 };

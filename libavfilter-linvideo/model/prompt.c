@@ -2,12 +2,15 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
+#include "model/prompt.h"
+
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/common.h"
 #include "base/text.h"
 #include "model/entities.h"
-#include "model/tokenizer.h"
 
 /* A text that grows. */
 typedef struct Text {

@@ -5,11 +5,12 @@
  * the other way round.
  */
 
+#include "model/spm_gguf.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/files.h"
 #include "model/spm.h"
 
 /* A protocol buffer that grows. */

@@ -18,6 +18,7 @@
 
 extern "C" {
 #include "base/text.h"
+#include "model/prompt.h"
 #include "model/spm.h"
 #include "model/tokenizer.h"
 }

@@ -40,16 +40,4 @@ int lv_tokenizer_size(const LvTokenizer *t);
 int lv_tokenizer_encode(const LvTokenizer *t, const char *text, int32_t *ids,
                         int max, const LvMsg *msg);
 
-/**
- * Clean a prompt as Wan's reference does (spec of Wan2.1, section 6.1, without
- * mojibake repair): typographic quotes and fullwidth forms to ASCII, Latin
- * ligatures expanded, control characters removed, HTML entities decoded
- * twice (once more in a text without <), white space runs to one space, trimmed.
- * Exposed for tests.
- *
- * @return malloc'ed text, or NULL with a message and errno: EINVAL (invalid UTF-8),
- *         ENOMEM
- */
-char *lv_prompt_clean(const char *text, const LvMsg *msg);
-
 #endif /* LINVIDEO_MODEL_TOKENIZER_H */

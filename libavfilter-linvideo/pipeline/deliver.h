@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Noise in, pictures out: the two ends of the pipeline that are no network.
+ * Frames out: pixel formats and the cut to the delivered size.
  * Floor F5 (pipeline).
  */
 
@@ -10,15 +10,6 @@
 
 #include "base/common.h"
 #include "base/picture.h"
-
-/** What a stream of random numbers is for; makes streams of one seed disjoint. */
-enum LvNoiseUse {
-    LV_NOISE_START,  ///< the latents a clip begins with
-    LV_NOISE_RENOISE ///< + step: noise added by the few-step sampler
-};
-
-/** Stream number for clip (from 0), use and step (below 2^16). */
-uint64_t lv_noise_stream(int64_t clip, int use, int step);
 
 /**
  * Convert a picture and cut out the middle. LvDeviceFns.deliver does the same on a

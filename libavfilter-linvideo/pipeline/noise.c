@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
-#include "pipeline/deliver.h"
+#include "pipeline/noise.h"
 
 uint64_t lv_noise_stream(int64_t clip, int use, int step)
 {

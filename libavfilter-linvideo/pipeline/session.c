@@ -14,6 +14,7 @@
 #include "graph/slots.h"
 #include "model/range.h"
 #include "pipeline/deliver.h"
+#include "pipeline/noise.h"
 
 int lv_net_plan(LvNet *net, LvGraph **g, LvDevice *dev)
 {

@@ -5,6 +5,7 @@
  * of the rows of the networks' tables, in the layout that the container usually has.
  */
 
+#include "model/spm_gguf.h"
 #include "tools/tools.h"
 
 #include <errno.h>

@@ -5,7 +5,7 @@
  * comes in again on the other, so that clips may have any length.
  */
 
-#include "train/render.h"
+#include "train/material.h"
 
 #include <math.h>
 

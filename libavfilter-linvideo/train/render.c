@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/common.h"
+#include "train/material.h"
 #include "train/shape.h"
 
 #define TURN 6.28318531f

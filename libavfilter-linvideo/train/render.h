@@ -13,22 +13,8 @@
 #ifndef LINVIDEO_TRAIN_RENDER_H
 #define LINVIDEO_TRAIN_RENDER_H
 
-#include <stddef.h>
-
+#include "train/paint.h"
 #include "train/scene.h"
-
-/** A picture being drawn. */
-typedef struct LvPaint {
-    float *rgb;         ///< [height,width,3], sRGB values 0..1
-    int width, height;
-    float unit;         ///< pixels of the shorter side
-} LvPaint;
-
-/** When a frame is. */
-typedef struct LvClock {
-    float seconds;      ///< since the first frame
-    float part;         ///< of the clip, 0 at the first frame, 1 at the last
-} LvClock;
 
 /** Where an object is. */
 typedef struct LvPose {
@@ -55,23 +41,5 @@ void lv_render(const LvScene *s, int width, int height, int frames, double rate,
 
 /** The background alone: one picture. */
 void lv_paint_back(LvPaint *p, const LvScene *s);
-
-/** Material of a scene that has no object, over what is painted there already. */
-void lv_paint_material(LvPaint *p, const LvScene *s, LvClock at);
-
-/** Mix a colour into pixel (x, y), which is inside. */
-static inline void lv_paint_dot(LvPaint *p, int x, int y, const float color[3],
-                                float part)
-{
-    float *px = p->rgb + 3 * ((size_t)y * p->width + x);
-
-    lv_color_mix(px, px, color, part);
-}
-
-/** Part of a pixel inside an outline at distance d, in pixels (negative inside). */
-static inline float lv_cover(float d)
-{
-    return d <= -0.5f ? 1 : d >= 0.5f ? 0 : 0.5f - d;
-}
 
 #endif /* LINVIDEO_TRAIN_RENDER_H */

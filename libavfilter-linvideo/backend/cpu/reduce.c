@@ -4,6 +4,8 @@
  * Sums over rows, for REDUCE and for gradients of parameters.
  */
 
+#include "backend/cpu/reduce.h"
+
 #include <string.h>
 
 #include "backend/cpu/rows.h"

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "backend/cpu/reduce.h"
 #include "backend/cpu/rows.h"
 
 /* norm: S0 = sum of dy, S1 = sum of dy n(x) over the rows of a sample give dw, db and
