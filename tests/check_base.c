@@ -539,7 +539,7 @@ START_TEST(test_map_late)
     ck_assert_int_eq(lv_map_read(&map, 4 * 1023, two, sizeof(two), &catcher), 0);
     ck_assert(two[0] == 1023 && two[1] == 1024);
     ck_assert_int_eq(lv_map_finish(&map, &catcher), 0);
-    truncate(in_dir("late"), 0);
+    ck_assert_int_eq(truncate(in_dir("late"), 0), 0);
     lv_map_drop(&map, map.data, map.size);
     ck_assert_uint_eq(number(&map, LATE / 4 - 1), LATE / 4 - 1);
     lv_map_close(&map);

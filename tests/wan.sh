@@ -181,6 +181,10 @@ only text.safetensors vae.safetensors
 fails "setup: no network" 'no network for text to video' "$linvideo" setup b
 echo PK > b/models_t5.pth
 matches "setup: PyTorch files are named" "$("$linvideo" setup b 2>&1)" 'PyTorch file'
+printf 'PK\003\004' > b/models.bin
+truncate -s 300M b/models.bin
+matches "setup: of any size" "$("$linvideo" setup b 2>&1 | grep models.bin)" 'PyTorch file'
+rm b/models.bin
 # A manifest that is there: what was put in by hand stays, it is whole or as it was.
 only dit.safetensors text.safetensors vae.safetensors
 "$linvideo" setup b >/dev/null

@@ -505,23 +505,49 @@ static const char *what_else(const LvMap *map)
                           "which may take a login or a licence to accept" : NULL;
 }
 
-enum LvSourceForm lv_source_form(const LvMap *map)
+static int is_pickle(const LvMap *map)
+{
+    return map->size >= 4 && (map->data[0] == 0x80 || !memcmp(map->data, "PK\3\4", 4));
+}
+
+static enum LvSourceForm form_of(const LvMap *map)
 {
     return is_gguf(map) ? LV_SOURCE_GGUF : is_safetensors(map) ? LV_SOURCE_SAFETENSORS
-         : is_json(map) ? LV_SOURCE_JSON : what_else(map) ? LV_SOURCE_OTHER
-         : LV_SOURCE_UNKNOWN;
+         : is_json(map) ? LV_SOURCE_JSON : !what_else(map) ? LV_SOURCE_UNKNOWN
+         : is_pickle(map) ? LV_SOURCE_PICKLE : LV_SOURCE_OTHER;
+}
+
+/* The first bytes of a map that is open. */
+static int load_head(LvMap *head, const LvMap *map, const LvMsg *msg)
+{
+    *head = (LvMap) { map->data, LV_MIN(map->size, (size_t)LOOK_BYTES), map->file };
+    return lv_map_load(map, head->data, head->size, msg);
+}
+
+int lv_source_look(enum LvSourceForm *form, const char *path, const LvMsg *msg)
+{
+    LvMap map, head;
+    int ret = lv_map_open_late(&map, path, msg);
+
+    *form = LV_SOURCE_UNKNOWN;
+    if (ret < 0)
+        return ret;
+    if ((ret = load_head(&head, &map, msg)) >= 0)
+        *form = form_of(&head);
+    lv_map_close(&map);
+    return ret;
 }
 
 static int open_map(LvSource **out, const char *path, const LvMap *map, const LvMsg *msg)
 {
-    LvMap head = { map->data, LV_MIN(map->size, (size_t)LOOK_BYTES), map->file };
     enum LvSourceForm form;
-    int ret = lv_map_load(map, head.data, head.size, msg);
+    LvMap head;
+    int ret = load_head(&head, map, msg);
 
     if (ret < 0)
         return ret;
-    form = lv_source_form(&head);
-    if (form == LV_SOURCE_OTHER)
+    form = form_of(&head);
+    if (form == LV_SOURCE_PICKLE || form == LV_SOURCE_OTHER)
         return lv_fail(msg, LV_ERR_MODEL, "%s: %s", path, what_else(&head));
     if (form == LV_SOURCE_UNKNOWN && map->size >= 9 && header_length(&head) > HEADER_MAX)
         return lv_fail(msg, LV_ERR_MODEL, "%s: no safetensors or GGUF file, nor an index of "

@@ -19,10 +19,12 @@ enum LvSourceForm {
     LV_SOURCE_UNKNOWN,
     LV_SOURCE_SAFETENSORS, LV_SOURCE_GGUF,
     LV_SOURCE_JSON,  ///< an index of shards, or a manifest
-    LV_SOURCE_OTHER, ///< known, and refused by name: empty, a pickle, a git-lfs pointer...
+    LV_SOURCE_PICKLE, ///< of PyTorch, or a ZIP archive: refused by name
+    LV_SOURCE_OTHER, ///< known, and refused by name: empty, a git-lfs pointer...
 };
 
-enum LvSourceForm lv_source_form(const LvMap *map);
+/** Look at the first bytes of a file. @return as lv_map_open_late() and lv_map_load() */
+int lv_source_look(enum LvSourceForm *form, const char *path, const LvMsg *msg);
 
 /**
  * Open a file by what it holds, whatever its name: GGUF, safetensors, or the index of

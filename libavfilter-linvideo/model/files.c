@@ -414,17 +414,20 @@ static int holds_text(const LvMap *map, const char *text)
     return 0;
 }
 
-/* JSON that is no index of shards. */
-int lv_files_is_manifest(const char *path)
+int lv_files_is_manifest(const char *path, const LvMsg *msg)
 {
+    enum LvSourceForm form;
+    int ret = lv_source_look(&form, path, NULL);
     LvMap map;
-    int is;
 
-    if (lv_map_open(&map, path, NULL) < 0)
-        return 0;
-    is = lv_source_form(&map) == LV_SOURCE_JSON && !holds_text(&map, "\"weight_map\"");
-    lv_map_close(&map);
-    return is;
+    if (ret >= 0 && form == LV_SOURCE_JSON &&
+        (ret = lv_map_open_upto(&map, path, MANIFEST_MAX, NULL)) >= 0) {
+        ret = !holds_text(&map, "\"weight_map\"");
+        lv_map_close(&map);
+    } else if (ret == LV_ERR(ENOMEM)) {
+        return lv_fail(msg, ret, "%s: out of memory", path);
+    }
+    return LV_MAX(ret, 0);
 }
 
 int lv_files_open(LvFiles *f, const char *path, const LvLoraFile *loras, int nb_loras,
@@ -437,9 +440,10 @@ int lv_files_open(LvFiles *f, const char *path, const LvLoraFile *loras, int nb_
     *f = (LvFiles) { .path = strdup(path), .strict = strict };
     if (!f->path)
         return lv_fail(msg, LV_ERR(ENOMEM), "%s: out of memory", path);
-    if ((n > 5 && !strcmp(path + n - 5, ".json")) || lv_files_is_manifest(path))
+    ret = n > 5 && !strcmp(path + n - 5, ".json") ? 1 : lv_files_is_manifest(path, msg);
+    if (ret > 0)
         ret = read_manifest(f, loras, nb_loras, msg);
-    else if ((ret = open_source(f, path, &src, msg)) >= 0)
+    else if (!ret && (ret = open_source(f, path, &src, msg)) >= 0)
         ret = open_bundle(f, loras, nb_loras, msg);
     if (ret < 0)
         lv_files_close(f);

@@ -62,8 +62,9 @@ void lv_files_skip_others(LvWeights *w, const LvPart *part);
 /** The tensor that holds a file's tokenizer, "spiece_model" under any prefix, or NULL. */
 const LvFileTensor *lv_files_spm_of(const LvSource *src);
 
-/** Whether a file is a manifest, by what it holds. */
-int lv_files_is_manifest(const char *path);
+/** 1: a file is a manifest, by what it holds: JSON that is no index of shards. 0: it is not,
+ *  or cannot be read. -ENOMEM after a message. */
+int lv_files_is_manifest(const char *path, const LvMsg *msg);
 
 /** Close all; a zeroed one is fine. */
 void lv_files_close(LvFiles *f);

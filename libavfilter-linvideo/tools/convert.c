@@ -590,7 +590,7 @@ static int open_model(Convert *c)
 static int is_model(const char *path)
 {
     LvSource *src = NULL;
-    int is = lv_files_is_manifest(path);
+    int is = lv_files_is_manifest(path, NULL) > 0;
 
     if (!is && lv_source_open(&src, path, NULL) >= 0)
         is = lv_source_meta(src, LV_CONFIG_KEY) != NULL;

@@ -133,7 +133,9 @@ static int plan(Report *r)
 /* A file that is no bundle is one network. */
 static int open_file(Report *r)
 {
-    int ret = lv_files_is_manifest(r->path) ? 0 : lv_source_open(&r->single, r->path, &r->msg);
+    int ret = lv_files_is_manifest(r->path, &r->msg);
+
+    ret = ret ? LV_MIN(ret, 0) : lv_source_open(&r->single, r->path, &r->msg);
 
     if (ret < 0 || (r->single && !lv_source_meta(r->single, LV_CONFIG_KEY) &&
                     lv_part_find(r->single).kind != LV_PART_NONE))

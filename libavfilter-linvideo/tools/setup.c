@@ -155,39 +155,26 @@ static void look_at_tokenizer(Found *f, const char *path)
     lv_map_close(&map);
 }
 
-static enum LvSourceForm form_of(const char *path, int *is_pickle)
-{
-    enum LvSourceForm form = LV_SOURCE_UNKNOWN;
-    LvMap map;
-
-    *is_pickle = 0;
-    if (lv_map_open(&map, path, NULL) < 0)
-        return form;
-    form = lv_source_form(&map);
-    *is_pickle = form == LV_SOURCE_OTHER && map.size >= 4 &&
-                 (map.data[0] == 0x80 || !memcmp(map.data, "PK\3\4", 4));
-    lv_map_close(&map);
-    return form;
-}
-
 /* Contents decide; names only tell what should be one of weights, or a tokenizer. */
 static void look_at(Setup *s, Found *f, const char *path)
 {
     static const char *const weights[] = { ".safetensors", ".sft", ".gguf", NULL };
     static const char *const torch[] = { ".pth", ".pt", ".ckpt", ".bin", NULL };
     static const char *const tokenizers[] = { ".model", ".spm", NULL };
-    int is_pickle, is_torch = ends_with_any(f->path, torch);
-    enum LvSourceForm form = form_of(path, &is_pickle);
-    int is_source = form == LV_SOURCE_GGUF || form == LV_SOURCE_SAFETENSORS;
+    int is_torch = ends_with_any(f->path, torch);
+    enum LvSourceForm form;
+    int is_source;
 
+    lv_source_look(&form, path, NULL);
+    is_source = form == LV_SOURCE_GGUF || form == LV_SOURCE_SAFETENSORS;
     if (is_source && !lv_source_first_part(path))
         f->kind = KIND_SHARD;
     else if (is_source || ends_with(f->path, ".index.json") ||
              ends_with_any(f->path, weights))
         look_at_source(s, f, path);
-    else if (is_torch && is_pickle)
+    else if (is_torch && form == LV_SOURCE_PICKLE)
         f->kind = KIND_PICKLE;
-    else if (form == LV_SOURCE_OTHER && !is_pickle &&
+    else if (form == LV_SOURCE_OTHER &&
              (is_torch || ends_with_any(f->path, tokenizers)))
         look_at_source(s, f, path);
     else if (ends_with_any(f->path, tokenizers))
