@@ -83,7 +83,9 @@ recipe() {
     refused "train: $1" "$2" "$linvideo" train --device cpu --dir run recipe.json
 }
 
-recipe 'a set of clips that no memory holds' 'flow.clips' clips 16777216
-recipe 'a batch that no memory holds' 'autoencoder.batch is 1000000, ' batch 1000000
+sed 's/"width": 32, "height": 32/"width": 1024, "height": 1024/' "$ref" >large.json
+ref=large.json
+recipe 'a set of clips that no memory holds' 'flow.clips is 16777216' clips 16777216
+recipe 'a batch that no memory holds' 'autoencoder.batch is 1e+06, allowed is' batch 1000000
 recipe 'a text that wraps round' 'dit.num_layers is ' num_layers 4294967298
 finish

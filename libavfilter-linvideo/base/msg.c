@@ -7,14 +7,16 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/text.h"
+
 static void put(const LvMsg *msg, int level, const char *fmt, va_list args)
 {
-    char line[2048];
+    char text[2048], line[2048];
 
     if (!msg || !msg->put || level > msg->level)
         return;
-    vsnprintf(line, sizeof(line), fmt, args);
-    msg->put(msg->opaque, level, line);
+    vsnprintf(text, sizeof(text), fmt, args);
+    msg->put(msg->opaque, level, lv_text_line(line, sizeof(line), text));
 }
 
 void lv_msg(const LvMsg *msg, int level, const char *fmt, ...)

@@ -19,7 +19,8 @@ typedef struct LvMsg {
 } LvMsg;
 
 /**
- * Put one line (no newline at its end; cut at 2047 bytes).
+ * Put one line (no newline at its end; cut at 2047 bytes), made fit for a terminal by
+ * lv_text_line(): names and texts of files and users may be given as they are.
  * msg may be NULL (silent).
  */
 void lv_msg(const LvMsg *msg, int level, const char *fmt, ...)

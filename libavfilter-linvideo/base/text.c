@@ -52,6 +52,38 @@ int lv_text_is_plain(const char *s, size_t n)
     return 1;
 }
 
+/* Line and paragraph ends of Unicode, and what turns the direction of writing. */
+static int is_control(uint32_t cp)
+{
+    return cp < 0x20 || (cp >= 0x7F && cp <= 0x9F) || (cp >= 0x2028 && cp <= 0x202E) ||
+           cp == 0x200E || cp == 0x200F || cp == 0x61C || (cp >= 0x2066 && cp <= 0x2069);
+}
+
+const char *lv_text_line(char *dst, size_t size, const char *s)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    size_t n = strlen(s), at = 0;
+    uint32_t cp;
+
+    for (size_t i = 0, len; i < n; i += len) {
+        int plain = (len = (size_t)lv_utf8_get(&cp, s + i, n - i)) && !is_control(cp);
+        len = len ? len : 1;
+        if (at + (plain ? len : 4 * len) >= size)
+            break;
+        for (size_t k = i; k < i + len; k++) {
+            uint8_t c = (uint8_t)s[k];
+            if (plain) {
+                dst[at++] = (char)c;
+                continue;
+            }
+            memcpy(dst + at, (const char[4]) { '\\', 'x', hex[c >> 4], hex[c & 15] }, 4);
+            at += 4;
+        }
+    }
+    dst[at] = 0;
+    return dst;
+}
+
 const char *lv_text_show(char dst[LV_SHOW_SIZE], const char *s, size_t n)
 {
     static const char hex[] = "0123456789ABCDEF";

@@ -32,6 +32,15 @@ int lv_utf8_put(char dst[4], uint32_t cp);
 int lv_text_is_plain(const char *s, size_t n);
 
 /**
+ * Copy text into dst[size], size > 0, as one line for a terminal: each byte of control
+ * characters, of invalid UTF-8, and of signs that end a line or turn the direction of
+ * writing, becomes \xHH. Cut where dst is full.
+ *
+ * @return dst
+ */
+const char *lv_text_line(char *dst, size_t size, const char *s);
+
+/**
  * Copy n bytes of untrusted text into dst for a message: whatever is not
  * printable ASCII becomes \xHH, a long text ends in "...".
  *

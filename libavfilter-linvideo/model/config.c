@@ -4,9 +4,11 @@
 
 #include "model/config.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backend/ops.h"
@@ -15,6 +17,7 @@ static const char *const attn_kinds[LV_ATTN_NB] = { "softmax", "linear", "mixed"
 static const char *const maps[LV_MAP_NB] = { "hedgehog", "relu", "taylor" };
 
 enum { INT = LV_CONFIG_INT, REAL = LV_CONFIG_REAL, NAME = LV_CONFIG_NAME };
+enum { RECIPE_MAX = 1 << 20 };
 
 #define AT(member) offsetof(LvModelConfig, member)
 
@@ -268,6 +271,30 @@ int lv_config_parse(LvModelConfig *c, const char *text, const char *file,
         return lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", file, error.line, error.text);
     ret = read_all(c, root, file, msg);
     json_decref(root);
+    return ret;
+}
+
+int lv_config_load(json_t **root, const char *path, const LvMsg *msg)
+{
+    char *text = malloc(RECIPE_MAX + 1);
+    FILE *f    = text ? fopen(path, "r") : NULL;
+    size_t n   = f ? fread(text, 1, RECIPE_MAX + 1, f) : 0;
+    json_error_t error;
+    int ret = 0;
+
+    *root = NULL;
+    if (!text)
+        ret = lv_fail(msg, LV_ERR(ENOMEM), "%s: out of memory", path);
+    else if (!f || ferror(f))
+        ret = lv_fail(msg, LV_ERR(errno), "%s: %s", path, strerror(errno));
+    else if (n > RECIPE_MAX)
+        ret = lv_fail(msg, LV_ERR_MODEL, "%s: too large for a recipe, expected at most %d "
+                      "bytes", path, RECIPE_MAX);
+    else if (!(*root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error)))
+        ret = lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", path, error.line, error.text);
+    if (f)
+        fclose(f);
+    free(text);
     return ret;
 }
 

@@ -119,6 +119,14 @@ int lv_config_parse(LvModelConfig *c, const char *text, const char *file,
                     const LvMsg *msg);
 
 /**
+ * Parse a file of JSON that a person writes, a recipe: at most 1 MiB.
+ *
+ * @param[out] root NULL on error
+ * @return 0, -errno of the file, -ENOMEM, LV_ERR_MODEL with the line
+ */
+int lv_config_load(struct json_t **root, const char *path, const LvMsg *msg);
+
+/**
  * Read the configuration of a bundle. Every number is checked against the range
  * in config.c's table, and the sections against each other.
  *

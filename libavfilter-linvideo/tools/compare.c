@@ -68,21 +68,28 @@ static int draw_prompts(Compare *c)
     return ret;
 }
 
+enum { PROMPT_MAX = 1 << 16 };
+
 /* Lines in turn, until there are enough. */
 static int read_prompts(Compare *c)
 {
     FILE *f = fopen(c->prompts_path, "r");
-    char *line = NULL;
-    size_t room = 0;
-    int nb = 0, ret = 0;
+    char *line = malloc(PROMPT_MAX + 2);
+    int nb = 0, number = 1, ret = 0;
 
-    if (!f)
-        return lv_tool_fail(-errno, "%s: %s", c->prompts_path, strerror(errno));
-    while (nb < c->clips && ret >= 0 && getline(&line, &room, f) > 0)
-        if (strcspn(line, "\r\n"))
+    if (!f || !line)
+        ret = lv_tool_fail(-errno, "%s: %s", c->prompts_path, strerror(errno));
+    for (; nb < c->clips && ret >= 0 && fgets(line, PROMPT_MAX + 2, f); number++)
+        if (strlen(line) > PROMPT_MAX)
+            ret = lv_tool_fail(-EINVAL, "%s: line %d is too long, expected at most %d bytes",
+                               c->prompts_path, number, PROMPT_MAX);
+        else if (strcspn(line, "\r\n"))
             ret = add_prompt(c, nb++, line);
     free(line);
-    fclose(f);
+    if (f)
+        fclose(f);
+    if (ret < 0)
+        return ret;
     if (!nb)
         return lv_tool_fail(-EINVAL, "%s: no prompts", c->prompts_path);
     for (int i = nb; i < c->clips && ret >= 0; i++)

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 typedef struct Command {
     const char *name;
     int (*run)(int argc, char **argv);
@@ -37,15 +39,13 @@ enum { COMMANDS = sizeof(commands) / sizeof(*commands) };
 
 int lv_tool_fail(int code, const char *fmt, ...)
 {
+    char text[4096], line[4096];
     va_list args;
 
-    flockfile(stderr);
-    fputs("linvideo: ", stderr);
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    fputc('\n', stderr);
-    funlockfile(stderr);
+    fprintf(stderr, "linvideo: %s\n", lv_text_line(line, sizeof(line), text));
     return code;
 }
 

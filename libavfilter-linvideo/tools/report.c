@@ -23,7 +23,8 @@ enum { MAX_LOGS = 16, NAME_SIZE = 64 };
 
 typedef struct Log {
     const char *path;
-    char name[NAME_SIZE];     ///< its folder, or the file without its ending
+    char name[NAME_SIZE];     ///< its folder, or the file without its ending; letters,
+                              ///< digits, '.', '-' and '_' only, as it goes into scripts
     int rows, layers;
     double *step, *error;     ///< [rows]
     double *r, *kind, *rho;   ///< [rows,layers]
@@ -60,6 +61,8 @@ static void numbers(const json_t *line, const char *key, double *to, int nb)
 
 static void name_log(Log *l)
 {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789.-_";
     const char *slash = strrchr(l->path, '/'), *from = slash;
     size_t n;
 
@@ -69,6 +72,24 @@ static void name_log(Log *l)
         from = l->path;
     n = slash ? (size_t)(slash - from) : strcspn(from, ".");
     snprintf(l->name, sizeof(l->name), "%.*s", (int)LV_MIN(n, NAME_SIZE - 1u), from);
+    for (char *c = l->name; *c; c++)
+        if (!strchr(plain, *c))
+            *c = '_';
+}
+
+/* Logs whose names are the same are told apart by their numbers. */
+static void number_name(Report *p, int i)
+{
+    char number[16];
+    int twice = 0;
+
+    for (int k = 0; k < i; k++)
+        twice = twice || !strcmp(p->log[k].name, p->log[i].name);
+    if (!twice)
+        return;
+    snprintf(number, sizeof(number), "-%d", i + 1);
+    p->log[i].name[LV_MIN(strlen(p->log[i].name), NAME_SIZE - 1 - strlen(number))] = '\0';
+    strcat(p->log[i].name, number);
 }
 
 static int count_lines(FILE *f, char **line, size_t *room, int *layers)
@@ -147,6 +168,9 @@ static int read_log(Log *l)
     l->rows = count_lines(f, &line, &room, &l->layers);
     if (!l->rows || !l->layers)
         ret = lv_tool_fail(-EINVAL, "%s: no log of linvideo linearize", l->path);
+    else if (l->layers > LV_MAX_LAYERS)
+        ret = lv_tool_fail(-EINVAL, "%s: a log of too many layers, expected at most %d, got "
+                           "%d", l->path, LV_MAX_LAYERS, l->layers);
     else
         ret = allocate(l);
     while (ret >= 0 && row < l->rows && getline(&line, &room, f) > 0) {
@@ -374,7 +398,8 @@ static int report(Report *p)
     if (ret >= 0)
         ret = lv_tool_may_fill(p->folder, p->overwrite);
     for (int i = 0; i < p->nb && ret >= 0; i++)
-        ret = read_log(&p->log[i]);
+        if ((ret = read_log(&p->log[i])) >= 0)
+            number_name(p, i);
     for (int i = 0; i < p->nb && ret >= 0 && !p->json_only; i++)
         print_log(&p->log[i]);
     if (ret >= 0 && p->json)

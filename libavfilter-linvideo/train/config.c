@@ -4,12 +4,13 @@
 
 #include "train/config.h"
 
-#include <errno.h>
 #include <jansson.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/device.h"
 #include "train/caption.h"
 #include "train/optimrows.h"
 
@@ -40,8 +41,9 @@ static int fail(const char *path, const LvMsg *msg, const char *what)
 static int number(const json_t *object, const char *key, int fallback)
 {
     const json_t *v = json_object_get(object, key);
+    json_int_t n = json_integer_value(v);
 
-    return v ? (int)json_integer_value(v) : fallback;
+    return v ? (int)LV_CLAMP(n, -1, INT_MAX) : fallback;
 }
 
 static int read_design(LvTaeDesign *d, const json_t *root, const char *path,
@@ -94,8 +96,11 @@ static int check(const LvTrainConfig *c, const char *path, const LvMsg *msg)
     const LvAutoencoderConfig *a = &c->autoencoder;
     const int *patch = c->model.dit.patch;
     int scale = lv_train_latent_scale(c), size[3];
+    const double mib = 1 << 20;
+    double need;
 
     lv_train_latent_size(c, size);
+    need = 2.0 * c->flow.clips * c->model.vae.channels * size[0] * size[1] * size[2];
     if (v->width % scale || v->height % scale ||
         (v->frames - 1) % lv_train_latent_frames(c))
         return fail(path, msg, "video: the autoencoder does not cut width, height and "
@@ -108,6 +113,10 @@ static int check(const LvTrainConfig *c, const char *path, const LvMsg *msg)
                     "picture");
     if (c->flow.batch % c->flow.micro)
         return fail(path, msg, "flow.micro does not divide flow.batch");
+    if (need > (double)lv_host_available())
+        return lv_fail(msg, LV_ERR_MODEL, "%s: flow.clips is %d, whose latents take %.0f MiB; "
+                       "%.0f are available", path, c->flow.clips, need / mib,
+                       (double)lv_host_available() / mib);
     return lv_config_layers(&c->model.dit, LV_ATTN_SOFTMAX) == c->model.dit.layers ? 0 :
            fail(path, msg, "dit.attention: training starts with softmax layers only");
 }
@@ -135,18 +144,12 @@ static int read_json(LvTrainConfig *c, const json_t *root, const char *path,
 
 int lv_train_config_read(LvTrainConfig *c, const char *path, const LvMsg *msg)
 {
-    json_error_t error;
     json_t *root;
-    FILE *f = fopen(path, "r");
     int ret;
 
     memset(c, 0, sizeof(*c));
-    if (!f)
-        return lv_fail(msg, LV_ERR(errno), "%s: %s", path, strerror(errno));
-    root = json_loadf(f, JSON_REJECT_DUPLICATES, &error);
-    fclose(f);
-    if (!root)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", path, error.line, error.text);
+    if ((ret = lv_config_load(&root, path, msg)) < 0)
+        return ret;
     ret = read_json(c, root, path, msg);
     json_decref(root);
     return ret;

@@ -17,24 +17,27 @@
 #include "train/streams.h"
 #include "train/task.h"
 
-enum { AT_ONCE = 16 };
+enum { AT_ONCE = 16, FILE_MAX = 64 << 20, LINE_MAX_BYTES = 1 << 16 };
 
 int lv_prompts_read(LvPrompts *p, const char *path, const LvMsg *msg)
 {
     LvMap map;
     size_t at = 0;
-    int ret = lv_map_open(&map, path, msg);
+    int ret = lv_map_open_upto(&map, path, FILE_MAX, msg), number = 1;
 
     *p = (LvPrompts) { 0 };
     if (ret < 0)
         return ret;
     if (!(p->text = malloc(map.size + 2)))
         ret = lv_fail(msg, LV_ERR(ENOMEM), "%s: out of memory", path);
-    for (size_t i = 0, n; i < map.size && ret >= 0; i += n + 1) {
+    for (size_t i = 0, n; i < map.size && ret >= 0; i += n + 1, number++) {
         const char *line = (const char *)map.data + i, *end = memchr(line, '\n',
                                                                      map.size - i);
         n = end ? (size_t)(end - line) : map.size - i;
-        if (!n || memchr(line, '\0', n))
+        if (n > LINE_MAX_BYTES)
+            ret = lv_fail(msg, LV_ERR_MODEL, "%s: line %d is too long, expected at most %d "
+                          "bytes, got %zu", path, number, LINE_MAX_BYTES, n);
+        if (!n || ret < 0 || memchr(line, '\0', n))
             continue;
         memcpy(p->text + at, line, n);
         p->text[at += n] = '\n';

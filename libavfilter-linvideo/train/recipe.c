@@ -213,17 +213,14 @@ static int change(json_t *root, const char *text, const LvMsg *msg)
 
 static int load(json_t **root, const char *path, const LvMsg *msg)
 {
-    json_error_t error;
-    FILE *f;
+    int ret;
 
     if (!path)
         return *root = json_object(), 0;
-    if (!(f = fopen(path, "r")))
-        return lv_fail(msg, LV_ERR(errno), "%s: %s", path, strerror(errno));
-    *root = json_loadf(f, JSON_REJECT_DUPLICATES, &error);
-    fclose(f);
+    if ((ret = lv_config_load(root, path, msg)) < 0)
+        return ret;
     return json_is_object(*root) ? 0 :
-           lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", path, error.line, error.text);
+           lv_fail(msg, LV_ERR_MODEL, "%s: not a JSON object", path);
 }
 
 int lv_recipe_read(LvRecipe *r, const char *path, const char *const *changes, int nb,

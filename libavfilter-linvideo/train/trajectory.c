@@ -128,14 +128,17 @@ static int create(const Work *w, const char *path, LvDtype dtype)
 {
     const LvDitConfig *c = &w->b->cfg.dit;
     size_t text     = (size_t)c->text_len * (size_t)c->text_dim;
-    float *features = lv_alloc((size_t)(1 + w->p->nb) * text * sizeof(*features));
+    size_t bytes    = (size_t)(1 + w->p->nb) * text * sizeof(float);
+    float *features = bytes > lv_host_available() ? NULL : lv_alloc(bytes);
     int32_t *prompt = lv_alloc((size_t)(w->cfg->clips + 1) * sizeof(*prompt));
     float sigma[1001];
     char about[ABOUT];
     int ret = LV_ERR(ENOMEM);
 
     if (!features || !prompt) {
-        lv_msg(w->b->msg, LV_MSG_ERROR, "trajectories: out of memory");
+        lv_msg(w->b->msg, LV_MSG_ERROR, "trajectories: features of %d prompts take %zu MiB, "
+               "%zu are available; take fewer (trajectories.prompts)", w->p->nb, bytes >> 20,
+               lv_host_available() >> 20);
     } else if ((ret = lv_prompts_encode(w->p, w->b, dtype, features)) >= 0 &&
                (ret = check_features(w, features, text)) >= 0) {
         for (int i = 0; i < w->cfg->clips; i++)
