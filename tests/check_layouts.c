@@ -878,6 +878,45 @@ START_TEST(test_lora_others)
 }
 END_TEST
 
+/* --- what a LoRA can't be --- */
+
+static const char *said_of(const LvFileTensor *t, int nb, const LvFileTensor *base)
+{
+    static const LvWeightRow row = { .name = "blocks.%d.x.weight" };
+    const LvLoraFile file = { path_of("cannot"), 1, 0 };
+    LvLoras *loras;
+    float x[OUT * COLS] = { 0 };
+
+    message[0] = '\0';
+    lv_safetensors_write(file.path, t, nb, NULL, NULL);
+    if (lv_loras_open(&loras, &file, 1, &all) < 0)
+        return message;
+    ck_assert_int_eq(lv_loras_add(loras, &row, 1, x, base, &all), LV_ERR_MODEL);
+    lv_loras_close(&loras);
+    return message;
+}
+
+START_TEST(test_lora_cannot)
+{
+    static const int8_t small[OUT * COLS];
+    static float x[OUT * COLS];
+    const LvFileTensor base = { .name = "blocks.1.x.weight", .dtype = LV_F32, .rank = 2,
+                                .dim = { OUT, COLS }, .numel = OUT * COLS };
+    LvFileTensor t = file_tensor("blocks.1.x.diff", x, COLS, OUT);
+
+    ck_assert_msg(strstr(said_of(&t, 1, &base), "does not fit blocks.1.x.weight"), "%s",
+                  message);
+    t = file_tensor("blocks.1.x.diff", x, OUT, COLS);
+    x[3] = NAN;
+    ck_assert_msg(strstr(said_of(&t, 1, &base), "cannot: makes values of blocks.1.x.weight"),
+                  "%s", message);
+    t.dtype = LV_I8;
+    t.data  = small;
+    t.size  = sizeof(small);
+    ck_assert_msg(strstr(said_of(&t, 1, &base), "is of no float type, but I8"), "%s", message);
+}
+END_TEST
+
 /* Halves that stand alone, ranks that differ. */
 static const struct {
     const char *end[3];
@@ -1414,6 +1453,7 @@ static Suite *layouts_suite(void)
     tcase_add_loop_test(tc, test_lora, 0, LV_COUNT(spellings));
     tcase_add_loop_test(tc, test_lora_refused, 0, LV_COUNT(bad_loras));
     tcase_add_loop_test(tc, test_lora_kinds, 0, LV_COUNT(kinds));
+    tcase_add_test(tc, test_lora_cannot);
     tcase_add_loop_test(tc, test_lora_others, 0, LV_COUNT(other_keys));
     tcase_add_loop_test(tc, test_lora_halves, 0, LV_COUNT(halves));
     tcase_add_test(tc, test_lora_many);

@@ -230,6 +230,58 @@ fails "convert: not a network" 'no network|no safetensors' "$linvideo" convert "
 matches "inspect: a network alone" "$("$linvideo" inspect a/vae.safetensors)" \
     'vae .*names of the reference'
 
+# what stands in a folder: pipes, names that a terminal or a manifest can't take, shards
+
+only dit.safetensors text.safetensors vae.safetensors
+mkfifo b/wan.json
+fails "setup: a pipe in place of a manifest" 'is no manifest' timeout 60 "$linvideo" setup b
+fails "setup: and with -y" 'expected a regular file' timeout 60 "$linvideo" setup -y b
+rm b/wan.json
+cp a/dit.safetensors "$(printf 'b/odd\033[31m\nlinvideo: done.safetensors')"
+cp a/dit.safetensors "$(printf 'b/latin\351.safetensors')"
+said=$("$linvideo" setup b 2>&1)
+matches "setup: odd names are passed over" "$said" 'warning: b/(odd|latin).* it is not looked at'
+matches "setup: and the others taken" "$said" '^wrote b/wan.json'
+equal "setup: a name forges no line" "$(echo "$said" | grep -c '^linvideo: done')" 0
+equal "setup: a name writes no escape" "$(echo "$said" | grep -c "$(printf '\033')")" 0
+said=$("$linvideo" inspect "$(printf 'no\033[31m\nlinvideo: done')" 2>&1)
+equal "messages: a name forges no line" "$(echo "$said" | wc -l)" 1
+equal "messages: a name writes no escape" "$(echo "$said" | grep -c "$(printf '\033')")" 0
+fails "setup: too many LoRAs" 'option --lora: expected at most 16' "$linvideo" setup \
+    $(i=0; while [ $i -lt 17 ]; do echo "--lora x"; i=$((i + 1)); done) b
+fails "setup: strict is 0 or 1" "option --strict: expected 0 or 1, got '2'" \
+    "$linvideo" setup --strict 2 b
+rm b/*
+mkdir b/locked
+for file in dit text vae; do ln -s "$work/a/$file.safetensors" b; done
+chmod 0 b/locked
+succeeds "setup: a folder within that can't be read" "$linvideo" setup b
+chmod 700 b/locked
+rmdir b/locked
+
+# numbers that do not fit the type
+
+# large BITS: a network in f32 whose last value has these bits
+large() {
+    "$linvideo" convert -y --type f32 a/dit.safetensors a/large.safetensors
+    printf "$1" | dd of=a/large.safetensors bs=1 conv=notrunc \
+        seek=$(($(wc -c < a/large.safetensors) - 4)) 2> said
+}
+
+large '\000\120\303\107' # 100000
+fails "convert: too large for f16" 'holds a value that is too large for F16' \
+    "$linvideo" convert --type f16 a/large.safetensors large.safetensors
+succeeds "convert: not for q8_0" "$linvideo" convert --type q8_0 a/large.safetensors large.gguf
+large '\377\377\177\177' # the largest of f32
+for type in bf16 int8; do
+    fails "convert: too large for $type" 'holds a value that is too large for' \
+        "$linvideo" convert --type $type a/large.safetensors large.safetensors
+done
+fails "convert: too large for q8_0" 'holds a value that is too large for' \
+    "$linvideo" convert -y --type q8_0 a/large.safetensors large.gguf
+equal "convert: nothing is left of it" "$(ls large.safetensors 2>/dev/null)" ""
+rm a/large.safetensors
+
 # what names tell: a half of Wan2.2, distilled models, folders
 
 cp a/dit.safetensors a/wan2.2_t2v_low_noise_14B.safetensors

@@ -279,7 +279,11 @@ static int sort_key(Key *key, const LvFileTensor *t, char **at, Skipped *skipped
         return lv_fail(msg, LV_ERR_MODEL, "%s: %s is no key of a LoRA that is known", path,
                        t->name);
     n -= (size_t)(name - t->name);
-    if (n >= STEM_SIZE || (part != LV_LORA_ALPHA && !lv_stored_has_type(t)))
+    if (n >= STEM_SIZE)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s: the name of a layer is too long, expected "
+                       "at most %d bytes, got %zu", path, t->name, STEM_SIZE - 1, n);
+    /* Small integers need a scale, which keys of LoRAs have no place for. */
+    if (part != LV_LORA_ALPHA && (!lv_stored_has_type(t) || t->dtype == LV_I8))
         return lv_fail(msg, LV_ERR_MODEL, "%s: %s is of no float type, but %s", path, t->name,
                        lv_dtype_name(t->dtype));
     *key = (Key) { *at, t, part };
@@ -523,6 +527,9 @@ static int add_entry(const LvLoras *l, Entry *e, int bias, float *data,
     if ((ret = load_parts(l, e, msg)) >= 0)
         ret = lv_lora_change(bias ? only : e->part, l->weight[e->file], data, msg);
     drop_parts(l, e);
+    if (ret >= 0 && lv_find_nonfinite(data, LV_F32, LV_F32, t->numel) < t->numel)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: makes values of %s that are not finite",
+                       lv_source_path(l->src[e->file]), t->name);
     return ret;
 }
 
@@ -553,12 +560,7 @@ int lv_loras_note(LvLoras *l, const LvWeightRow *row, int index, const LvFileTen
 int lv_loras_add(LvLoras *l, const LvWeightRow *row, int index, float *data,
                  const LvFileTensor *t, const LvMsg *msg)
 {
-    int ret = each_entry(l, row, index, data, t, msg);
-
-    for (size_t i = 0; i < t->numel && ret >= 0; i++)
-        if (!isfinite(data[i]))
-            return lv_fail(msg, LV_ERR_MODEL, "LoRA: makes %s infinite", t->name);
-    return ret;
+    return each_entry(l, row, index, data, t, msg);
 }
 
 int lv_loras_finish(const LvLoras *l, const LvMsg *msg)

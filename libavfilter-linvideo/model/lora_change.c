@@ -230,6 +230,16 @@ static int magnitudes_fit(const LvFileTensor *m, size_t rows, size_t cols)
     return m->numel && (is_by_column(m) ? cols % m->numel == 0 : m->numel == rows);
 }
 
+/* The first dimension that is not 1. */
+static int64_t first_dim(const LvFileTensor *t)
+{
+    int i = 0;
+
+    while (i + 1 < t->rank && t->dim[i] == 1)
+        i++;
+    return t->rank ? t->dim[i] : 1;
+}
+
 int lv_lora_check_shape(const LvLoraParts p, const LvFileTensor *t, const char *file,
                         const LvMsg *msg)
 {
@@ -238,7 +248,7 @@ int lv_lora_check_shape(const LvLoraParts p, const LvFileTensor *t, const char *
     int kind = factors_of(f, p);
     const LvFileTensor *diff = p[LV_LORA_DIFF], *dora = p[LV_LORA_DORA];
 
-    if (diff && diff->numel != t->numel)
+    if (diff && (diff->numel != t->numel || first_dim(diff) != first_dim(t)))
         return misfit(diff, diff, t, file, msg);
     if (kind == NONE)
         return 0;

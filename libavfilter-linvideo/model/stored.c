@@ -106,23 +106,16 @@ int lv_stored_check_file(LvWeights *w)
 {
     const LvSource *src = lv_weights_file(w);
     const char *text    = lv_source_meta(src, META_KEY);
+    int scaled = text != NULL;
 
     for (int i = 0; i < lv_source_count(src); i++) {
         const LvFileTensor *t = lv_source_at(src, i);
+        scaled = scaled || ends_with(t->name, MARKER);
         if (lv_stored_is_marker(t))
             lv_weights_take(w, t->name);
     }
+    lv_weights_set_scaled(w, scaled);
     return text ? check_metadata(w, text) : 0;
-}
-
-static int is_marked(const LvSource *src)
-{
-    if (lv_source_meta(src, META_KEY))
-        return 1;
-    for (int i = 0; i < lv_source_count(src); i++)
-        if (ends_with(lv_source_at(src, i)->name, MARKER))
-            return 1;
-    return 0;
 }
 
 /* Scales */
@@ -237,7 +230,7 @@ static int find_scale(LvWeights *w, LvStored *s, const char *name)
         return (ret = place_scale(w, s)) < 0 ? ret : check_scales(w, s);
     if (s->t->dtype == LV_I8)
         return fail(w, name, "is I8 without a scale");
-    if (is_small(s->t->dtype) && s->t->rank > 1 && (note || is_marked(lv_weights_file(w))))
+    if (is_small(s->t->dtype) && s->t->rank > 1 && (note || lv_weights_is_scaled(w)))
         return fail(w, name, "has no scale, but its file is one with scales");
     return 0;
 }

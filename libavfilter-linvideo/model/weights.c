@@ -54,6 +54,7 @@ struct LvWeights {
     LvDevice *dev;
     const LvMsg *msg;
     int plain;     /* all as f32, not fixed */
+    int scaled;    /* small numbers of the file have scales */
     Block *blocks;
     Late *late;
     uint8_t *used; /* one of these, of each tensor of the file; KEPT: its data stay */
@@ -816,6 +817,16 @@ int lv_weights_finish(const LvWeights *w)
     return lv_fail(w->msg, LV_ERR_MODEL, "%s: %d tensor%s the model does not know, the "
                    "first is %s", path_of(w), nb, nb > 1 ? "s" : "",
                    first);
+}
+
+void lv_weights_set_scaled(LvWeights *w, int scaled)
+{
+    w->scaled = scaled;
+}
+
+int lv_weights_is_scaled(const LvWeights *w)
+{
+    return w->scaled;
 }
 
 const LvMsg *lv_weights_msg(const LvWeights *w)

@@ -169,6 +169,10 @@ int lv_weights_check(const LvWeights *w);
  *  are read again. */
 void lv_weights_drop(const LvWeights *w);
 
+/** Whether the file says that its small numbers have scales: set when it is looked at. */
+void lv_weights_set_scaled(LvWeights *w, int scaled);
+int lv_weights_is_scaled(const LvWeights *w);
+
 /** Messages, file and layout of w, for those who bind. */
 const LvMsg *lv_weights_msg(const LvWeights *w);
 const LvSource *lv_weights_file(const LvWeights *w);

@@ -9,6 +9,7 @@
 #include "tools/tools.h"
 
 #include <errno.h>
+#include <float.h>
 #include <jansson.h>
 #include <math.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 
 #include "api/model.h"
+#include "base/convert.h"
 #include "base/half.h"
 #include "base/quant.h"
 #include "model/files.h"
@@ -269,7 +271,7 @@ static float scale_of(const float *x, size_t n, float largest)
 
     for (size_t i = 0; i < n; i++)
         top = fmaxf(top, fabsf(x[i]));
-    return top > 0 ? top / largest : 1;
+    return top > 0 ? fmaxf(top / largest, FLT_MIN) : 1;
 }
 
 static void encode_fp8(Convert *c, size_t n)
@@ -322,6 +324,22 @@ static int encode(Convert *c, const LvFileTensor *t)
     }
 }
 
+/* What was encoded is finite again when it is decoded. */
+static int check_encoded(Convert *c, const LvFileTensor *t)
+{
+    size_t n = t->numel, rows = (size_t)nb_scales(c, t);
+    int scaled = c->type->scale && t->dtype == c->type->dtype;
+    float most = t->dtype == LV_I8 ? 128 : 448;
+
+    lv_to_f32(c->values, c->bytes, t->dtype, n);
+    for (size_t i = 0; scaled && i < rows; i++)
+        if (!isfinite(c->scales[i] * most))
+            c->values[i * (n / rows)] = INFINITY;
+    return lv_find_nonfinite(c->values, LV_F32, LV_F32, n) == n ? 0 :
+           lv_fail(&c->msg, LV_ERR_MODEL, "%s: %s holds a value that is too large for %s; "
+                   "choose another --type", c->in, t->name, lv_dtype_name(t->dtype));
+}
+
 static int read_item(Convert *c, int i)
 {
     const LvFileTensor *t = &c->tensor[i];
@@ -339,7 +357,7 @@ static int read_item(Convert *c, int i)
     if ((ret = lv_stored_read(c->values, &item->from, lv_weights_file(item->w), &c->msg)) < 0)
         return ret;
     lv_source_drop(lv_weights_file(item->w), item->from.t);
-    return encode(c, t);
+    return (ret = encode(c, t)) < 0 ? ret : check_encoded(c, t);
 }
 
 /* The signal that came, or 0. */

@@ -19,13 +19,15 @@
 
 #include "base/common.h"
 #include "base/map.h"
+#include "base/text.h"
 #include "model/files.h"
 #include "model/names.h"
 #include "model/presets.h"
 #include "model/spm.h"
 
 /* Files that are looked at, and folders within each other. */
-enum { FILES_MAX = 10000, PATH_SIZE = 4096, DEPTH_MAX = 8, LORAS_MAX = 16 };
+enum { FILES_MAX = 10000, PATH_SIZE = 4096, DEPTH_MAX = 8, LORAS_MAX = 16,
+       OLD_MAX = 2 << 20 };
 
 /** What a file turned out to be. */
 enum Kind { KIND_NONE = LV_PART_NONE, KIND_DIT = LV_PART_DIT, KIND_TEXT = LV_PART_TEXT,
@@ -51,9 +53,11 @@ typedef struct Setup {
     int loras;
     Found *file;
     int nb, room;
+    char **shard;    ///< paths of files that others are made of
+    int shards, shards_room;
     int strict;      ///< as of LinvideoParams
     int overwrite;   ///< nothing of an old manifest is kept
-    int too_many, too_deep; ///< it was said
+    int too_many, too_deep, odd; ///< it was said
     char why[256];   ///< the last message
 } Setup;
 
@@ -109,6 +113,31 @@ static void describe(Found *f, const LvPart *p)
              lv_dtype_name(most));
 }
 
+static int note_shard(Setup *s, const char *path)
+{
+    if (s->shards == s->shards_room) {
+        int room    = 2 * s->shards_room + 64;
+        char **more = realloc(s->shard, (size_t)room * sizeof(*more));
+        if (!more)
+            return lv_tool_fail(-ENOMEM, "out of memory");
+        s->shard       = more;
+        s->shards_room = room;
+    }
+    s->shard[s->shards] = strdup(path);
+    return s->shard[s->shards] ? s->shards++ : lv_tool_fail(-ENOMEM, "out of memory");
+}
+
+/* The files that a source is made of besides its own: their bytes count as its. */
+static void note_shards(Setup *s, Found *f, const LvSource *src, const char *path)
+{
+    const char *other;
+    struct stat st;
+
+    for (int i = 0; (other = lv_source_file(src, i)); i++)
+        if (strcmp(other, path) && !stat(other, &st) && note_shard(s, other) >= 0)
+            f->bytes += (double)st.st_size;
+}
+
 static void look_at_source(Setup *s, Found *f, const char *path)
 {
     const LvMsg msg = { catch_line, s, LV_MSG_ERROR };
@@ -126,6 +155,7 @@ static void look_at_source(Setup *s, Found *f, const char *path)
         lv_source_close(&src);
         return;
     }
+    note_shards(s, f, src, path);
     part    = lv_part_find(src);
     f->kind = part.kind == LV_PART_NONE ? KIND_OTHER : part.kind;
     for (int i = LV_PART_DIT; i < LV_PART_NB && f->kind == part.kind; i++)
@@ -240,6 +270,28 @@ static int look_into(Setup *s, const char *name, const Folder *parent,
     return 0;
 }
 
+/* A manifest, which is JSON, can't hold other names. */
+static int is_odd(Setup *s, const char *name)
+{
+    char shown[LV_SHOW_SIZE];
+
+    if (lv_text_is_plain(name, strlen(name)))
+        return 0;
+    if (!s->odd++)
+        lv_tool_fail(0, "warning: %s/%s: its name holds control characters or is no UTF-8, so "
+                     "it is not looked at; rename it", s->folder,
+                     lv_text_show(shown, name, strlen(name)));
+    return 1;
+}
+
+/* The folder itself has to be there; what can't be read within it is passed over. */
+static int fail_folder(const char *path, const Folder *f)
+{
+    if (!f->parent)
+        return lv_tool_fail(-errno, "%s: %s", path, strerror(errno));
+    return lv_tool_fail(0, "warning: %s: %s: it is not looked into", path, strerror(errno));
+}
+
 static int walk(Setup *s, const char *within, const Folder *f)
 {
     char path[PATH_SIZE], name[PATH_SIZE];
@@ -248,11 +300,12 @@ static int walk(Setup *s, const char *within, const Folder *f)
     int ret = 0;
     DIR *d;
 
-    if (snprintf(path, sizeof(path), "%s/%s", s->folder, within) >= PATH_SIZE ||
-        !(d = opendir(path)))
-        return lv_tool_fail(-errno, "%s: %s", path, strerror(errno));
+    if (snprintf(path, sizeof(path), "%s/%s", s->folder, within) >= PATH_SIZE)
+        return lv_tool_fail(-ENAMETOOLONG, "%s: %s", s->folder, strerror(ENAMETOOLONG));
+    if (!(d = opendir(path)))
+        return fail_folder(path, f);
     while (ret >= 0 && (e = readdir(d))) {
-        if (e->d_name[0] == '.' ||
+        if (e->d_name[0] == '.' || is_odd(s, e->d_name) ||
             snprintf(name, sizeof(name), "%s%s%s", within, *within ? "/" : "",
                      e->d_name) >= PATH_SIZE ||
             snprintf(path, sizeof(path), "%s/%s", s->folder, name) >= PATH_SIZE ||
@@ -267,20 +320,22 @@ static int walk(Setup *s, const char *within, const Folder *f)
     return ret;
 }
 
-/* Shards of an index that was found: "NAME-00001-of-00006.safetensors" beside it. */
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Files that others are made of are no files of their own. */
 static void mark_shards(Setup *s)
 {
-    for (int i = 0; i < s->nb; i++) {
-        const char *end = strstr(s->file[i].path, ".safetensors.index.json");
-        size_t n = end ? (size_t)(end - s->file[i].path) : 0;
-        for (int k = 0; k < s->nb && n && s->file[i].kind != KIND_BROKEN; k++) {
-            const char *of = strstr(s->file[k].path + LV_MIN(n, strlen(s->file[k].path)),
-                                    "-of-");
-            if (k != i && !strncmp(s->file[k].path, s->file[i].path, n) && of) {
-                s->file[i].bytes += s->file[k].bytes;
-                s->file[k].kind   = KIND_SHARD;
-            }
-        }
+    char path[PATH_SIZE], *key = path;
+
+    if (s->shards)
+        qsort(s->shard, (size_t)s->shards, sizeof(*s->shard), by_text);
+    for (int i = 0; i < s->nb && s->shards; i++) {
+        snprintf(path, sizeof(path), "%s/%s", s->folder, s->file[i].path);
+        if (bsearch(&key, s->shard, (size_t)s->shards, sizeof(*s->shard), by_text))
+            s->file[i] = (Found) { .path = s->file[i].path, .kind = KIND_SHARD };
     }
 }
 
@@ -608,11 +663,25 @@ static void say_kept(const json_t *old, const json_t *new)
         putchar('\n');
 }
 
+/* A manifest that is there; NULL: it is none. A pipe is not waited for. */
+static json_t *read_old(const char *path)
+{
+    json_error_t error;
+    json_t *old = NULL;
+    LvMap map;
+
+    if (lv_map_open_upto(&map, path, OLD_MAX, NULL) < 0)
+        return NULL;
+    if (map.size)
+        old = json_loadb((const char *)map.data, map.size, JSON_REJECT_DUPLICATES, &error);
+    lv_map_close(&map);
+    return old;
+}
+
 /* What setup finds goes over what is there; what it knows nothing of stays. */
 static int merge(const Setup *s, const char *path, json_t *root)
 {
-    json_error_t error;
-    json_t *old = json_load_file(path, JSON_REJECT_DUPLICATES, &error), *value;
+    json_t *old = read_old(path), *value;
     const char *key;
     int ret = 0;
 
@@ -802,7 +871,9 @@ static int set_option(Setup *s, LvArgs *a)
     to = !strcmp(a->name, "name") ? &s->output : to;
     to = !strcmp(a->name, "preset") ? &s->preset : to;
     to = !strcmp(a->name, "tokenizer") ? &s->tokenizer : to;
-    if (!strcmp(a->name, "lora") && s->loras < LORAS_MAX)
+    if (!strcmp(a->name, "lora") && s->loras == LORAS_MAX)
+        return lv_tool_fail(-1, "option --lora: expected at most %d of them", LORAS_MAX);
+    if (!strcmp(a->name, "lora"))
         to = &s->lora[s->loras++];
     if (!to)
         return lv_tool_fail(-1, "no option \"%s\"; linvideo setup --help lists them",
@@ -843,5 +914,8 @@ int lv_cmd_setup(int argc, char **argv)
     for (int i = 0; i < s.nb; i++)
         free(s.file[i].path);
     free(s.file);
+    for (int i = 0; i < s.shards; i++)
+        free(s.shard[i]);
+    free(s.shard);
     return ret;
 }
