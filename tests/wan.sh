@@ -259,6 +259,19 @@ succeeds "setup: a folder within that can't be read" "$linvideo" setup b
 chmod 700 b/locked
 rmdir b/locked
 
+only text.safetensors vae.safetensors
+cp a/dit.safetensors b/weights_a.safetensors
+{
+    printf '{ "weight_map": {'
+    "$linvideo" inspect --tensors a/dit.safetensors | sed -n \
+        's/^\([a-z][^ ]*\) .*\[[0-9,]*\]$/"\1": "weights_a.safetensors",/p' | sed '$s/,//'
+    printf '} }'
+} > b/dit.index.json
+said=$("$linvideo" setup b 2>&1)
+matches "setup: an index of shards of any name" "$said" 'network +4.3 MiB  dit.index.json'
+equal "setup: shards are no networks of their own" "$(echo "$said" | grep -c weights_a)" 0
+rm b/*
+
 # numbers that do not fit the type
 
 # large BITS: a network in f32 whose last value has these bits
