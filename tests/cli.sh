@@ -4,6 +4,11 @@
 # The command: files, pipes, pictures, exit codes, messages, signals, terminals.
 # It is the one in $LINVIDEO (build/linvideo), run on the embedded model.
 
+# A shell in the background hands an ignored SIGINT on, which the tests of Ctrl-C need.
+if [ -z "${LV_SIGNALS:-}" ] && env --default-signal=INT,QUIT true 2>/dev/null; then
+    LV_SIGNALS=default exec env --default-signal=INT,QUIT "$0"
+fi
+
 . "$(dirname "$0")/report.sh"
 
 linvideo=$(absolute "${LINVIDEO:-build/linvideo}")

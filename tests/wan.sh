@@ -435,7 +435,8 @@ stated() {
 mkdir wide
 succeeds "random weights of 200 MB" "$make" wide "$spm" wide
 succeeds "setup: of these" "$linvideo" setup wide
-if "$linvideo" generate --device cpu --model a/wan.json --precision bf16 --size 64x64 \
+# a sanitizer keeps what was freed
+if [ -z "${LV_SANITIZED:-}" ] && "$linvideo" generate --device cpu --model a/wan.json --precision bf16 --size 64x64 \
     --frames 1 --clip-frames 1 --steps 1 -y -o out.y4m cat >said 2>&1; then
     stated "memory is what was stated" wide/wan.json 250
     succeeds "convert: wide, fp8" \

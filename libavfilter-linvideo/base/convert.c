@@ -44,48 +44,53 @@ int lv_to_f32(float *dst, const void *src, LvDtype dtype, size_t n)
     }
 }
 
-/* Magnitudes from `limit` on are looked for in pieces, so that the inner loops have no
- * branch. */
+/* Elements are looked at in pieces, without a branch in the inner loop. */
 enum { PIECE = 4096 };
 
-static int has_beyond32(const uint8_t *p, uint32_t limit, size_t n)
-{
-    uint32_t found = 0, v;
+/* Elements side by side in a word: magnitude + (top bit - limit) has the top bit set when
+ * the magnitude is the limit or more. */
+typedef struct Lanes {
+    size_t size;                   /* of an element */
+    uint64_t magnitude, add, top;  /* of all elements of a word */
+} Lanes;
 
-    for (size_t i = 0; i < n; i++) {
-        memcpy(&v, p + 4 * i, sizeof(v));
-        found |= (v & 0x7FFFFFFF) >= limit;
-    }
-    return found != 0;
+static Lanes lanes_of(LvDtype dtype, LvDtype as)
+{
+    const uint64_t two = 0x100000001ull, four = 0x1000100010001ull;
+    uint64_t limit = dtype == LV_F16 ? 0x7C00 : dtype == LV_BF16 ? 0x7F80
+                   : as == LV_BF16 ? 0x7F7F8000 : 0x7F800000;
+
+    if (dtype == LV_F32)
+        return (Lanes) { 4, 0x7FFFFFFF * two, (0x80000000 - limit) * two, 0x80000000 * two };
+    return (Lanes) { 2, 0x7FFF * four, (0x8000 - limit) * four, 0x8000 * four };
 }
 
-static int has_beyond16(const uint8_t *p, uint32_t limit, size_t n)
+static int has_beyond(const Lanes *l, const uint8_t *p, size_t n)
 {
-    uint16_t found = 0, most = (uint16_t)limit, v;
+    size_t bytes = n * l->size, i = 0;
+    uint64_t found = 0, v;
 
-    for (size_t i = 0; i < n; i++) {
-        memcpy(&v, p + 2 * i, sizeof(v));
-        found |= (v & 0x7FFF) >= most;
+    for (; i + sizeof(v) <= bytes; i += sizeof(v)) {
+        memcpy(&v, p + i, sizeof(v));
+        found |= (v & l->magnitude) + l->add;
     }
-    return found != 0;
+    v = 0;
+    memcpy(&v, p + i, bytes - i);
+    found |= (v & l->magnitude) + l->add;
+    return (found & l->top) != 0;
 }
 
 size_t lv_find_nonfinite(const void *src, LvDtype dtype, LvDtype as, size_t n)
 {
     const uint8_t *p = src;
-    size_t size = lv_dtype_size(dtype), end, i;
-    int (*has)(const uint8_t *p, uint32_t limit, size_t n) = has_beyond32;
-    uint32_t limit = as == LV_BF16 ? 0x7F7F8000 : 0x7F800000;
+    const Lanes l = lanes_of(dtype, as);
+    size_t end, i;
 
     if (dtype != LV_F32 && dtype != LV_F16 && dtype != LV_BF16)
         return n;
-    if (dtype != LV_F32) {
-        has   = has_beyond16;
-        limit = dtype == LV_F16 ? 0x7C00 : 0x7F80;
-    }
-    for (i = 0; i < n && !has(p + i * size, limit, LV_MIN(PIECE, n - i)); i += PIECE)
+    for (i = 0; i < n && !has_beyond(&l, p + i * l.size, LV_MIN(PIECE, n - i)); i += PIECE)
         ;
-    for (end = LV_MIN(n, i + PIECE); i < end && !has(p + i * size, limit, 1); i++)
+    for (end = LV_MIN(n, i + PIECE); i < end && !has_beyond(&l, p + i * l.size, 1); i++)
         ;
     return LV_MIN(i, n);
 }

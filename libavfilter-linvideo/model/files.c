@@ -268,7 +268,8 @@ static int open_loras(const Manifest *m, const LvLoraFile *more, int nb_more)
     for (size_t i = 0; i < nb && ret >= 0; i++)
         ret = read_lora(m, json_array_get(list, i), path[i], &all[i]);
     if (ret >= 0) {
-        memcpy(all + nb, more, (size_t)nb_more * sizeof(*all));
+        if (nb_more)
+            memcpy(all + nb, more, (size_t)nb_more * sizeof(*all));
         ret = check_loras(all, (int)nb + nb_more, m->msg);
         if (ret >= 0 && nb + (size_t)nb_more)
             ret = lv_loras_open(&m->f->loras, all, (int)nb + nb_more, m->msg);
