@@ -16,7 +16,7 @@ all_files() {
 # files PATTERN...: those text files whose name fits none of the patterns
 files=$(all_files | sort | while read -r file; do
     case $file in
-    *.safetensors|*.gguf|*.spm|*.png|*.jpg|*.mp4|*/LICENSE|LICENSE|*.patch) ;;
+    *.safetensors|*.gguf|*.spm|*.png|*.jpg|*.mp4|tests/fuzz/corpus/*|*/LICENSE|LICENSE|*.patch) ;;
     *) [ ! -f "$file" ] || echo "$file" ;;
     esac
 done)

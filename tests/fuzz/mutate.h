@@ -58,6 +58,29 @@ static size_t place(Dice *d, size_t n)
     }
 }
 
+/* Another word in place of the first number of a text from p + at on; the new number of
+ * bytes. */
+static size_t change_number(Dice *d, uint8_t *p, size_t n, size_t at)
+{
+    static const char *const words[] = {
+        "0", "1", "-1", "2", "3", "64", "0.5", "65537", "2147483647", "2147483648",
+        "4294967298", "9223372036854775807", "-9223372036854775808", "1e-45", "1e39",
+        "1e308", "1e999", "null", "true", "\"1\"", "[]", "{}", "[1, 2]",
+    };
+    const char *word = words[roll(d, sizeof(words) / sizeof(*words))];
+    size_t len = strlen(word), end;
+
+    while (at < n && (p[at] < '0' || p[at] > '9'))
+        at++;
+    for (end = at; end < n && p[end] && strchr("0123456789.e+-", p[end]);)
+        end++;
+    if (at == n)
+        return n;
+    memmove(p + at + len, p + end, n - end);
+    memcpy(p + at, word, len);
+    return n - (end - at) + len;
+}
+
 /* One change to the n bytes at p (room for 2 n); the new number of bytes. */
 static size_t change(Dice *d, uint8_t *p, size_t n)
 {
@@ -92,6 +115,8 @@ static size_t change(Dice *d, uint8_t *p, size_t n)
         return n + len;
     case 9:
         return roll(d, 8) ? n : at + 1;
+    case 10: case 11: case 12:
+        return change_number(d, p, n, at);
     }
 }
 
