@@ -5,6 +5,7 @@
 #include "model/config.h"
 
 #include <errno.h>
+#include <float.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -73,6 +74,14 @@ static int fail(const char *file, const LvMsg *msg, const char *section,
     return lv_fail(msg, LV_ERR_MODEL, "%s: %s.%s %s", file, section, key, what);
 }
 
+/* A field at its bound, once written and read again, is there still: as a float. */
+static int is_allowed(const LvConfigRow *r, double x)
+{
+    return (x >= r->min && x <= r->max) ||
+           (r->kind == REAL && fabs(x) <= FLT_MAX && (float)x >= (float)r->min &&
+            (float)x <= (float)r->max);
+}
+
 static int read_row(void *c, const LvConfigRow *r, const json_t *root,
                     const char *file, const LvMsg *msg)
 {
@@ -94,7 +103,7 @@ static int read_row(void *c, const LvConfigRow *r, const json_t *root,
     if (v && !(r->kind == INT ? json_is_integer(v) : json_is_number(v)))
         return fail(file, msg, r->section, r->key, r->kind == INT ?
                     "is not a whole number" : "is not a number");
-    if (!(x >= r->min && x <= r->max)) {
+    if (!is_allowed(r, x)) {
         snprintf(what, sizeof(what), "is %g, allowed is %g to %g", x, r->min, r->max);
         return fail(file, msg, r->section, r->key, what);
     }
