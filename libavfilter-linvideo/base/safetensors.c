@@ -172,7 +172,7 @@ static Piece leading_string(Piece p)
 static Piece value_of(Piece p)
 {
     size_t n = leading_string(p).n;
-    Piece v  = trim((Piece) { p.s + n, p.n - n });
+    Piece v  = p.n ? trim((Piece) { p.s + n, p.n - n }) : p; /* no bytes have no address */
 
     return v.n && v.s[0] == ':' ? trim((Piece) { v.s + 1, v.n - 1 }) : (Piece) { v.s, 0 };
 }
