@@ -74,7 +74,7 @@ it's a "red": circle, 50% $HOME $(echo no) `no` \: \\ [a]; #1 é
 END
 tricky=$(cat "$out/tricky.txt")
 made=$(make demo BUILD="$build" PROMPT="$tricky" OUT="$out/demo.mp4" 2>&1) || true
-equal "make demo: any prompt" "$(echo "$made" | sed -n 's/.* shows: //p')" "$tricky"
+equal "make demo: any prompt" "$(printf "%s\n" "$made" | sed -n 's/.* shows: //p')" "$tricky"
 equal "demo.mp4: size and frames" \
     "$(probe "$out/demo.mp4" width,height,nb_read_packets)" 768,448,17
 succeeds "prompt-change: any prompt" env FIRST="$tricky" SECOND="$tricky, two" \

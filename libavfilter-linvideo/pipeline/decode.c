@@ -7,6 +7,7 @@
  * other.
  */
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +16,8 @@
 #include "graph/program.h"
 #include "pipeline/session.h"
 
-/* Latents of the smallest tile. Half of a tile is shared with the next one, of which the
- * quarters at both ends do not count. */
+/* Latents of the smallest tile, of which the picture is the whole one's at 45 dB or more. Half
+ * of a tile is shared with the next one, of which the quarters at both ends do not count. */
 enum { LEAST = 8, LEAST_WAN = 16 };
 
 /* Tiles */
@@ -85,20 +86,31 @@ size_t lv_decode_weight_bytes(const LvSession *s, int i)
     return (size_t)t->nb * (size_t)(t->size * scale_of(s)) * sizeof(*t->weight);
 }
 
+/* Latents of a tile; a negative code where the decoder takes none so small. */
+static int tile_size(const LvSession *s, int scale)
+{
+    int least = s->wan ? LEAST_WAN : LEAST, size = s->opt.tile / scale;
+
+    if (!s->opt.tile)
+        return INT_MAX / 2;
+    if (size >= least)
+        return size;
+    if (!s->wan)
+        return lv_fail(s->msg, LV_ERR(EINVAL), "tile is %d, this decoder takes %d or more",
+                       s->opt.tile, least * scale);
+    lv_msg(s->msg, LV_MSG_WARNING, "tile: %d shows seams with this decoder; %d is used",
+           s->opt.tile, least * scale);
+    return least;
+}
+
 int lv_decode_tiles(LvSession *s)
 {
-    int scale = scale_of(s), size = s->opt.tile ? s->opt.tile / scale : 1 << 20;
+    int scale = scale_of(s), size = tile_size(s, scale);
 
-    if (size < LEAST)
-        return lv_fail(s->msg, LV_ERR(EINVAL), "tile is %d, this decoder takes %d or more",
-                       s->opt.tile, LEAST * scale);
-    if (s->wan && size < LEAST_WAN)
-        lv_msg(s->msg, LV_MSG_WARNING, "tile: %d; this decoder may show seams below %d",
-               s->opt.tile, LEAST_WAN * scale);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2 && size > 0; i++)
         if (lay_out(&s->tiles[i], s->size[1 + i], size, scale) < 0)
             return lv_fail(s->msg, LV_ERR(ENOMEM), "decode: out of memory");
-    return 0;
+    return size < 0 ? size : 0;
 }
 
 void lv_decode_free_tiles(LvSession *s)

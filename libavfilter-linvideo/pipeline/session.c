@@ -12,6 +12,7 @@
 #include "base/philox.h"
 #include "graph/program.h"
 #include "graph/slots.h"
+#include "model/presets.h"
 #include "model/range.h"
 #include "pipeline/deliver.h"
 #include "pipeline/noise.h"
@@ -176,13 +177,24 @@ static int plan_networks(LvSession *s)
     return lv_decode_plan(s);
 }
 
+/* Whether one was given, or written into the model's own files: not Wan's, which all of its
+ * models have. */
+static int has_negative(const LvSession *s)
+{
+    const char *own = s->files.negative;
+
+    if (s->opt.negative)
+        return *s->opt.negative;
+    return own && *own && strcmp(own, LV_WAN_NEGATIVE);
+}
+
 /* What is given and has no effect, or is far from what a few-step model was made for. */
 static void warn_settings(const LvSession *s, const LvVideoConfig *own)
 {
     const LvVideoConfig *v = &s->cfg.video;
     int few_steps = own->guidance <= 1 && own->steps <= FEW_STEPS;
 
-    if (v->guidance <= 1 && s->opt.negative && *s->opt.negative)
+    if (v->guidance <= 1 && has_negative(s))
         lv_msg(s->msg, LV_MSG_WARNING, "negative_prompt: it is not used with guidance 1, "
                "which is off");
     if (few_steps && v->guidance > 1)
