@@ -315,7 +315,7 @@ no_frames() {
 if ! ff -hwaccels | grep -q '^cuda$'; then
     fails "no CUDA in this FFmpeg" 'this FFmpeg is built without CUDA' \
         -filter_complex "$tiny:format=cuda,hwdownload,format=nv12"
-elif [ -f "$emu/libcuda.so" ]; then
+elif [ -f "$emu/libcuda.so" ] && ! "$linvideo" devices | grep -q 'no CUDA device'; then
     for format in nv12 yuv420p yuv444p; do
         there=$(made cuda format=$format)
         differ "frames of the GPU: $format" "$there" "-"
@@ -341,6 +341,8 @@ elif [ -f "$emu/libcuda.so" ]; then
         -filter_hw_device cu
     no_frames "a height that has no half" 'even height, not 17; nv12' EMU_DEVICES=1 \
         size=32x17:format=cuda:sw_format=yuv420p
+    no_frames "a size that is scaled" 'scaled from 192x112, which is not done in GPU memory' \
+        EMU_DEVICES=1 "model=$samples/motion.safetensors:size=100x60:format=cuda"
     no_frames "a GPU that is too old" 'compute capability 8.0 is needed' EMU_ARCH=75 format=cuda
 fi
 

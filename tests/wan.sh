@@ -168,6 +168,14 @@ equal "settings of a manifest are in its bundle" "$(sort -u sums | wc -l)" 1
 "$linvideo" generate -q --precision f32 --seed 1 --model ./set.safetensors \
     --negative_prompt red -y -o out.y4m cat
 equal "the negative prompt is one of them" "$(cksum <out.y4m | grep -cFf - sums)" 0
+for guidance in 1 4; do
+    "$linvideo" generate --model ./c/wan.json --guidance $guidance --frames 1 -y -o out.y4m cat 2>&1 |
+        grep -c 'negative_prompt: it is not used with guidance 1'
+    "$linvideo" generate --model ./b/wan.json --guidance $guidance --frames 1 -y -o out.y4m cat 2>&1 |
+        grep -c 'negative_prompt: it is not used with guidance 1'
+done >said || true
+equal "a manifest's own negative prompt without use is said, Wan's is not" "$(tr '\n' ' ' <said)" \
+    "1 0 0 0 "
 equal "bundle of a bundle has the same configuration" \
     "$(head -c 4000 again.safetensors | grep -ao '"linvideo.config":"[^}]*')" \
     "$(head -c 4000 set.safetensors | grep -ao '"linvideo.config":"[^}]*')"
