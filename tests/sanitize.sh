@@ -21,7 +21,7 @@ export ONEDNN_MAX_CPU_ISA DNNL_MAX_CPU_ISA
 
 succeeds "configure" ./configure --builddir="$build" \
     --cc="${CC:-gcc}" --cxx="${CXX:-g++}" --enable-asan --enable-ubsan --disable-cuda
-succeeds "make" make -j "$(nproc)" BUILD="$build" tests fuzzers
+succeeds "make" make -j "$(nproc)" BUILD="$build" all tests fuzzers
 
 for check in ${CHECKS:-}; do
     succeeds "check_$check, sanitized" "$build/tests/check_$check"

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "api/params.h"
+#include "base/text.h"
 
 typedef struct Options {
     LinvideoParams params;
@@ -253,10 +254,12 @@ static int ends_with(const char *s, const char *end)
     return n >= m && !strcasecmp(s + n - m, end);
 }
 
-static void print_quoted(const char *s)
+static void print_quoted(const char *text)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                 "0123456789-_=./:,+@%";
+    char line[4096];
+    const char *s = lv_text_line(line, sizeof(line), text);
 
     if (*s && !s[strspn(s, plain)]) {
         fprintf(stderr, " %s", s);
@@ -522,9 +525,10 @@ static void print_summary(const LinvideoContext *c, const Output *out, int64_t f
     static const char *const stages[] = { "loading", "text", "denoising", "decoding" };
     LinvideoInfo info;
     struct rusage usage;
-    char rate[32], memory[32];
+    char rate[32], memory[32], path[4096];
 
     linvideo_info(c, &info);
+    lv_text_line(path, sizeof(path), out->path);
     getrusage(RUSAGE_SELF, &usage);
     flockfile(stderr);
     fputs("linvideo: ", stderr);
@@ -535,7 +539,7 @@ static void print_summary(const LinvideoContext *c, const Output *out, int64_t f
     fprintf(stderr, " of %dx%d at %s/s to %s, seed %lld\nlinvideo: ", info.width,
             info.height, lv_rate_text(rate, sizeof(rate), info.rate_num,
                                       info.rate_den),
-            strcmp(out->path, "-") ? out->path : "standard output",
+            strcmp(out->path, "-") ? path : "standard output",
             (long long)info.seed);
     for (int i = 0; i < 4; i++)
         fprintf(stderr, "%s %.2f s, ", stages[i], info.seconds[i]);

@@ -121,29 +121,34 @@ static int allocate(Log *l)
            lv_tool_fail(-ENOMEM, "out of memory");
 }
 
-/* Running mean of errors: those of a step are of few samples. */
+/* A running mean, which numbers that are missing leave as it is. */
+static double mean_with(double before, double now)
+{
+    return !isfinite(before) ? now : !isfinite(now) ? before
+         : KEPT * before + (1 - KEPT) * now;
+}
+
+/* Running means of errors: those of a step are of few samples. */
 static void average(Log *l, int row)
 {
     double *to = l->bins + row * LV_TIME_BINS;
 
-    for (int i = 0; i < LV_TIME_BINS && row; i++) {
-        double before = to[i - LV_TIME_BINS];
-        if (isfinite(before))
-            to[i] = isfinite(to[i]) ? KEPT * before + (1 - KEPT) * to[i] : before;
-    }
+    for (int i = 0; i < LV_TIME_BINS && row; i++)
+        to[i] = mean_with(to[i - LV_TIME_BINS], to[i]);
     if (row)
-        l->error[row] = KEPT * l->error[row - 1] + (1 - KEPT) * l->error[row];
+        l->error[row] = mean_with(l->error[row - 1], l->error[row]);
 }
 
 static void take_line(Log *l, int row, const json_t *line)
 {
     static const char *const keys[] = { "r", "kind", "rho" };
     double *const to[] = { l->r, l->kind, l->rho };
+    double seconds = number(line, "seconds");
     int changed = 0;
 
     l->step[row]  = number(line, "step");
     l->error[row] = number(line, "error");
-    l->seconds   += number(line, "seconds");
+    l->seconds   += isfinite(seconds) ? seconds : 0;
     for (int i = 0; i < LV_COUNT(keys); i++)
         numbers(line, keys[i], to[i] + (size_t)row * (size_t)l->layers, l->layers);
     numbers(line, "errors", l->bins + row * LV_TIME_BINS, LV_TIME_BINS);
@@ -320,6 +325,11 @@ static void print_log(const Log *l)
     putchar('\n');
 }
 
+static json_t *real_or_null(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
 static json_t *log_json(const Log *l)
 {
     const double *bins = l->bins + (l->rows - 1) * LV_TIME_BINS;
@@ -329,12 +339,11 @@ static json_t *log_json(const Log *l)
         if (is_linear(l, i))
             json_array_append_new(linear, json_integer(i));
     for (int i = 0; i < LV_TIME_BINS; i++)
-        json_array_append_new(errors, isfinite(bins[i]) ? json_real(bins[i])
-                                                        : json_null());
-    return json_pack("{s:s, s:i, s:f, s:i, s:o, s:i, s:i, s:f, s:o}", "log", l->path,
+        json_array_append_new(errors, real_or_null(bins[i]));
+    return json_pack("{s:s, s:i, s:f, s:i, s:o, s:i, s:i, s:o, s:o}", "log", l->path,
                      "steps", l->rows, "seconds", l->seconds, "layers", l->layers,
                      "linear", linear, "flips", l->flips, "resisted", resisted(l),
-                     "error", l->error[l->rows - 1], "errors", errors);
+                     "error", real_or_null(l->error[l->rows - 1]), "errors", errors);
 }
 
 static int write_json(const Report *p)
