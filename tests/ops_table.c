@@ -207,10 +207,6 @@ static const Row rows[] = {
     { LV_OP_ATTN, KEYB | STATS,       "ff bb", "x", 0, 0, { 33, 40, 2, 12, 0, 0, 2 } },
     { LV_OP_ATTN, KEYB | STATS,       "ff bb", "nx", 0, 0, { 200, 130, 2, 64, 0, 0, 2 } },
     { LV_OP_ATTN, KEYB | STATS,       "ff bf", "nx", 0, 0, { 150, 70, 1, 128, 0, 0, 2 } },
-    { LV_OP_ATTN, 0,                  "ff bb fb bf", "nd", 0, 0, { 35, 61, 1, 384 } },
-    { LV_OP_ATTN, STATS,              "ff bb", "nl", 300, 0, { 130, 33, 2, 320, 0, 0, 2 } },
-    { LV_OP_ATTN, KEYB | STATS,       "ff bb", "nx", 0, 0, { 40, 67, 2, 261, 0, 0, 2 } },
-    { LV_OP_ATTN, RELB | KEYB,        "ff bb", "n", 5, 1, { 33, 70, 2, 300, 32, 128, 2 } },
 
     /* L H D P map batch; types qkv w o */
     { LV_OP_LINATTN, FIX,         "fff bbb", "n", 0, 0, { 1, 1, 12, 5, HEDGE } },
@@ -456,9 +452,6 @@ static const Row rows[] = {
       { 200, 130, 2, 64, 0, 0, 2 } },
     { LV_OP_ATTN_DX, KEYB | NO(3) | AD(1), "ffff bbbb", "nx", 0, 0,
       { 150, 70, 1, 128, 0, 0, 2 } },
-    { LV_OP_ATTN_DX, NO(3),          "ffff bbbb bbff", "n", 0, 0, { 35, 61, 1, 384 } },
-    { LV_OP_ATTN_DX, RELB | KEYB | AD(0) | AD(2), "ffff bbfb", "n", 5, 1,
-      { 70, 33, 2, 261, 32, 128, 2 } },
 
     /* L H D P map batch; types qkv w o dy grads; s: eps. With one token
      * only v has any. RELU leaves some tokens without features: eps keeps those few
@@ -591,6 +584,16 @@ static const Row rows[] = {
     { LV_OP_QKNORM, ROPE | STATS,       "ff bb", "n", 2, 1e-6f, { 6, 12, 128, 2 } },
     { LV_OP_QKNORM, ROPE | ON0,         "bb", "n", 0, 1e-6f, { 2, 40, 128 } },
     { LV_OP_QKNORM, ROPE,               "fb", "n", 0, 1e-6f, { 2, 300, 12 } },
+
+    /* heads of more than 256 channels; numbers follow the place in this list, so new cases
+     * stand here */
+    { LV_OP_ATTN, 0,                  "ff bb fb bf", "nd", 0, 0, { 35, 61, 1, 384 } },
+    { LV_OP_ATTN, STATS,              "ff bb", "nl", 300, 0, { 130, 33, 2, 320, 0, 0, 2 } },
+    { LV_OP_ATTN, KEYB | STATS,       "ff bb", "nx", 0, 0, { 40, 67, 2, 261, 0, 0, 2 } },
+    { LV_OP_ATTN, RELB | KEYB,        "ff bb", "n", 5, 1, { 33, 70, 2, 300, 32, 128, 2 } },
+    { LV_OP_ATTN_DX, NO(3),          "ffff bbbb bbff", "n", 0, 0, { 35, 61, 1, 384 } },
+    { LV_OP_ATTN_DX, RELB | KEYB | AD(0) | AD(2), "ffff bbfb", "n", 5, 1,
+      { 70, 33, 2, 261, 32, 128, 2 } },
 };
 
 char ops_role(int op, int t)

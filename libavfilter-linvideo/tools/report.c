@@ -221,7 +221,7 @@ static const char *chart_name(const Report *p, const Log *l, const char *what, c
 
 static int draw_shares(const Report *p, const Log *l)
 {
-    static char text[LV_MAX_LAYERS][16];
+    static char text[LV_MAX_LAYERS][24];
     const char *names[LV_MAX_LAYERS];
     char name[2 * NAME_SIZE];
 
@@ -251,7 +251,7 @@ static int draw_errors(const Report *p, const Log *l)
 /* Layers of all logs beside each other: per cent of softmax at the last step. */
 static int draw_layers(const Report *p)
 {
-    static char text[LV_MAX_LAYERS][16];
+    static char text[LV_MAX_LAYERS][24];
     const char *groups[LV_MAX_LAYERS], *bars[MAX_LOGS];
     int layers = p->log[0].layers, ret;
     double *value = calloc((size_t)layers * (size_t)p->nb, sizeof(*value));
