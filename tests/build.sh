@@ -104,7 +104,7 @@ empty "nothing is left" "$(find "$stage" ! -type d)"
 succeeds "the wrapper" "$tree/patches/write-wrapper.sh" wrapper "$prefix/dropin" "$prefix/lib" \
     /bin/echo "$prefix/models"
 equal "is a script" "$(sh ./wrapper one "two  three")" "one two  three"
-equal "of these folders" "$(LINVIDEO_FFMPEG=printenv sh ./wrapper LINVIDEO_MODEL_PATH)" \
+equal "of these folders" "$(env -u LINVIDEO_MODEL_PATH LINVIDEO_FFMPEG=printenv sh ./wrapper LINVIDEO_MODEL_PATH)" \
     "$prefix/models"
 
 # make clean
