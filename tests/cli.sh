@@ -557,6 +557,16 @@ for pair in INT:130 TERM:143 HUP:129; do
     status "stopped by SIG${pair%:*}" "${pair#*:}" timeout --preserve-status \
         -s "${pair%:*}" 1 "$linvideo" generate $long -o s.y4m "$prompt"
 done
+# shellcheck disable=SC2086
+"$linvideo" generate --seed 1 $long -o s.y4m "$prompt" 2>/dev/null &
+child=$!
+sleep 1.5
+kill -TERM $child
+sleep 0.05
+kill -TERM $child 2>/dev/null
+code=0
+wait $child || code=$?
+equal "SIGTERM twice at once is one" $code 143
 equal "nothing is left of them" "$(ls -A | grep s.y4m)" ""
 
 # terminal COMMAND: its output, run on a terminal 70 columns wide

@@ -15,6 +15,7 @@
 #include <strings.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/params.h"
@@ -486,6 +487,17 @@ static void block_signals(Watch *w)
     pthread_sigmask(SIG_BLOCK, &w->set, &w->before);
 }
 
+/* timeout(1) and some terminals send a signal twice at once: within half a second they
+ * are one. */
+static void take_repeats(const Watch *w)
+{
+    const struct timespec half = { .tv_nsec = 500000000 }, none = { 0 };
+
+    nanosleep(&half, NULL);
+    while (sigtimedwait(&w->set, NULL, &none) > 0)
+        ;
+}
+
 static void *wait_signal(void *opaque)
 {
     Watch *w = opaque;
@@ -495,6 +507,8 @@ static void *wait_signal(void *opaque)
         return NULL;
     w->caught = n;
     linvideo_cancel(w->context);
+    if (w->context)
+        take_repeats(w);
     pthread_sigmask(SIG_SETMASK, &w->before, NULL); /* the next one kills */
     if (!w->context)
         raise(n); /* nothing is written yet */
