@@ -16,7 +16,7 @@ trap 'rm -f "$out"' EXIT
 
 for program; do
     echo "== $program"
-    { timeout "${TEST_TIMEOUT:-1200}" "$program" 2>&1; echo "status $?"; } |
+    { timeout "${TEST_TIMEOUT:-2400}" "$program" 2>&1; echo "status $?"; } |
         tee "$out" | sed '/^status [0-9]*$/d'
     status=$(sed -n 's/^status \([0-9]*\)$/\1/p' "$out" | tail -n 1)
     if [ "$status" = 77 ]; then
