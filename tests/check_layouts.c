@@ -23,33 +23,11 @@
 
 enum { WIDTH = 32, HEIGHT = 32, FRAMES = 5, BYTES = WIDTH * HEIGHT * 3 * FRAMES };
 
-static char folder[] = "/tmp/linvideo-layouts-XXXXXX";
 static WanModel model;
-static char message[2048];
-static int errors;
-
-static void catch_line(void *opaque, enum LinvideoLogLevel level, const char *line)
-{
-    (void)opaque;
-    if (level != LINVIDEO_LOG_ERROR)
-        return;
-    snprintf(message, sizeof(message), "%s", line);
-    errors++;
-}
-
-static const char *path_of(const char *name)
-{
-    static char path[8][160];
-    static int turn;
-
-    turn = (turn + 1) % 8;
-    snprintf(path[turn], sizeof(path[turn]), "%s/%s", folder, name);
-    return path[turn];
-}
 
 static void write_text(const char *name, const char *fmt, ...)
 {
-    FILE *f = fopen(path_of(name), "w");
+    FILE *f = fopen(wan_path(name), "w");
     va_list args;
 
     ck_assert_ptr_nonnull(f);
@@ -74,14 +52,14 @@ static LinvideoParams params(enum LinvideoPrecision precision)
     static char path[160];
     LinvideoParams p;
 
-    snprintf(path, sizeof(path), "%s/m.json", folder);
+    snprintf(path, sizeof(path), "%s/m.json", wan_folder);
     linvideo_params_default(&p);
     p.model     = path;
     p.prompt    = "a red circle";
     p.seed      = 3;
     p.format    = LINVIDEO_RGB24;
     p.precision = precision;
-    p.log       = catch_line;
+    p.log       = wan_catch_line;
     p.threads   = 2;
     return p;
 }
@@ -92,14 +70,14 @@ static void run_params(const LinvideoParams *p, uint8_t *rgb)
     LinvideoContext *c;
     LinvideoFrame f = { .stride = { WIDTH * 3 } };
 
-    errors = 0;
-    ck_assert_msg(linvideo_open(&c, p) == 0, "%s", message);
+    wan_errors = 0;
+    ck_assert_msg(linvideo_open(&c, p) == 0, "%s", wan_message);
     for (int i = 0; i < FRAMES; i++) {
         f.data[0] = rgb + (size_t)i * WIDTH * HEIGHT * 3;
-        ck_assert_msg(linvideo_next_frame(c, &f) == 0, "%s", message);
+        ck_assert_msg(linvideo_next_frame(c, &f) == 0, "%s", wan_message);
     }
     linvideo_close(&c);
-    ck_assert_int_eq(errors, 0);
+    ck_assert_int_eq(wan_errors, 0);
 }
 
 static void run_model(uint8_t *rgb, enum LinvideoPrecision precision)
@@ -115,22 +93,22 @@ static void expect_error(int code, const char *part)
     LinvideoContext *c;
     int ret;
 
-    errors = 0;
+    wan_errors = 0;
     ret = linvideo_open(&c, &p);
-    ck_assert_msg(ret == code && errors == 1 && strstr(message, part), "%d, %d errors: %s; "
-                  "expected: %s", ret, errors, message, part);
+    ck_assert_msg(ret == code && wan_errors == 1 && strstr(wan_message, part), "%d, %d errors: %s; "
+                  "expected: %s", ret, wan_errors, wan_message, part);
 }
 
 static void write_part(const WanPart *p, const char *name, int layout, const char *prefix)
 {
-    const WanFile f = { .path = path_of(name), .layout = layout, .prefix = prefix };
+    const WanFile f = { .path = wan_path(name), .layout = layout, .prefix = prefix };
 
     wan_kit_write(&model, p, &f);
 }
 
 static void write_form(const WanPart *p, const char *name, int form, int exact)
 {
-    const WanFile f = { .path = path_of(name), .prefix = "", .form = form,
+    const WanFile f = { .path = wan_path(name), .prefix = "", .form = form,
                         .exact = exact };
 
     wan_kit_write(&model, p, &f);
@@ -140,15 +118,13 @@ static void copy_file(const char *from, const char *to)
 {
     char command[256];
 
-    snprintf(command, sizeof(command), "cp %s %s", from, path_of(to));
+    snprintf(command, sizeof(command), "cp %s %s", from, wan_path(to));
     ck_assert_int_eq(system(command), 0);
 }
 
 static void start(void)
 {
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    wan_kit_new(&model);
-    copy_file("tests/ref/tokenizer.spm", "tokenizer.spm");
+    wan_kit_start(&model);
     write_part(&model.dit, "dit.safetensors", LV_LAYOUT_ORIGINAL, "");
     write_part(&model.text, "text.safetensors", LV_LAYOUT_ORIGINAL, "");
     write_part(&model.vae, "vae.safetensors", LV_LAYOUT_ORIGINAL, "");
@@ -156,11 +132,7 @@ static void start(void)
 
 static void end(void)
 {
-    char command[64];
-
-    wan_kit_free(&model);
-    snprintf(command, sizeof(command), "rm -r %s", folder);
-    ck_assert_int_eq(system(command), 0);
+    wan_kit_end(&model);
 }
 
 static int varies(const uint8_t *rgb)
@@ -287,10 +259,10 @@ START_TEST(test_pieces)
     LvMap spm;
 
     write_part(&model.text, "b.gguf", LV_LAYOUT_LLAMA, "");
-    wan_kit_add_pieces(path_of("b.gguf"), &pieces[_i]);
-    ck_assert_int_eq(lv_map_open(&spm, path_of("tokenizer.spm"), NULL), 0);
+    wan_kit_add_pieces(wan_path("b.gguf"), &pieces[_i]);
+    ck_assert_int_eq(lv_map_open(&spm, wan_path("tokenizer.spm"), NULL), 0);
     ck_assert_int_eq(lv_tokenizer_open(&a, spm.data, spm.size, NULL), 0);
-    open_pieces(&b, path_of("b.gguf"));
+    open_pieces(&b, wan_path("b.gguf"));
     ck_assert_int_eq(lv_tokenizer_size(a), lv_tokenizer_size(b));
     same_ids(a, b);
     lv_tokenizer_close(&a);
@@ -321,7 +293,7 @@ START_TEST(test_bad_pieces)
 {
     write_part(&model.text, "b.gguf", LV_LAYOUT_LLAMA, "");
     if (_i < LV_COUNT(bad_pieces))
-        wan_kit_add_pieces(path_of("b.gguf"), &bad_pieces[_i].w);
+        wan_kit_add_pieces(wan_path("b.gguf"), &bad_pieces[_i].w);
     write_manifest("dit.safetensors", "b.gguf", "vae.safetensors", "");
     expect_error(LINVIDEO_ERR_MODEL, _i < LV_COUNT(bad_pieces) ? bad_pieces[_i].part
                                                                : "tokenizer is missing");
@@ -392,7 +364,7 @@ static const struct {
 
 START_TEST(test_notes)
 {
-    const WanFile f = { .path = path_of("x.safetensors"), .prefix = "",
+    const WanFile f = { .path = wan_path("x.safetensors"), .prefix = "",
                         .form = WAN_META_SCALE, .note = notes[_i].note,
                         .drop = notes[_i].drop };
 
@@ -404,7 +376,7 @@ END_TEST
 
 START_TEST(test_refused)
 {
-    const WanFile f = { .path = path_of("x.safetensors"), .prefix = "",
+    const WanFile f = { .path = wan_path("x.safetensors"), .prefix = "",
                         .form = refused[_i].form, .drop = refused[_i].drop,
                         .add = refused[_i].add };
 
@@ -533,7 +505,7 @@ static void write_lora(const Pair *p, int i, float alpha)
                           file_tensor(spellings[i].bias, p->up, 1, 256),
                           file_tensor(spellings[i].alpha, &alpha, 1, 1) };
 
-    ck_assert_int_eq(lv_safetensors_write(path_of("lora.safetensors"), t,
+    ck_assert_int_eq(lv_safetensors_write(wan_path("lora.safetensors"), t,
                                           spellings[i].alpha ? 4 : 3, NULL, NULL), 0);
 }
 
@@ -555,12 +527,12 @@ START_TEST(test_lora)
     run_model(got, LINVIDEO_PRECISION_F32);
     ck_assert_mem_eq(want, got, BYTES);
     write_manifest("dit.safetensors", "text.safetensors", "vae.safetensors", "");
-    snprintf(option, sizeof(option), "%s@0.5", path_of("lora.safetensors"));
+    snprintf(option, sizeof(option), "%s@0.5", wan_path("lora.safetensors"));
     p_.lora = option;
     run_params(&p_, got);
     ck_assert_mem_eq(want, got, BYTES);
-    snprintf(option, sizeof(option), "%s@0.25|%s@0.125", path_of("lora.safetensors"),
-             path_of("lora.safetensors"));
+    snprintf(option, sizeof(option), "%s@0.25|%s@0.125", wan_path("lora.safetensors"),
+             wan_path("lora.safetensors"));
     run_params(&p_, got);
     ck_assert(memcmp(want, got, BYTES));
 }
@@ -586,7 +558,7 @@ START_TEST(test_lora_refused)
     snprintf(up, sizeof(up), "%s.lora_B.weight", bad_loras[_i].name);
     t[0] = file_tensor(down, p.down, RANK, 256);
     t[1] = file_tensor(up, p.up, 256, RANK);
-    lv_safetensors_write(path_of("bad.safetensors"), t, 2, NULL, NULL);
+    lv_safetensors_write(wan_path("bad.safetensors"), t, 2, NULL, NULL);
     write_manifest("dit.safetensors", "text.safetensors", "vae.safetensors",
                    ", \"loras\": [{\"file\": \"bad.safetensors\"}]");
     expect_error(LINVIDEO_ERR_MODEL, bad_loras[_i].part);
@@ -786,7 +758,7 @@ START_TEST(test_lora_kinds)
     static const LvWeightRow row = { .name = "blocks.%d.x.weight" };
     LvFileTensor t = { .name = "blocks.1.x.weight", .dtype = LV_F32, .rank = 3,
                        .dim = { OUT, IN, PLACES }, .numel = OUT * COLS };
-    const LvLoraFile file = { path_of("kind"), (float)WEIGHT, 0 };
+    const LvLoraFile file = { wan_path("kind"), (float)WEIGHT, 0 };
     static Layer l;
     double d[OUT * COLS], w[OUT * COLS];
     float x[OUT * COLS];
@@ -824,8 +796,8 @@ static int warnings;
 static void catch_all(void *opaque, int level, const char *line)
 {
     (void)opaque;
-    snprintf(message, sizeof(message), "%s", line);
-    *(level == LV_MSG_ERROR ? &errors : &warnings) += 1;
+    snprintf(wan_message, sizeof(wan_message), "%s", line);
+    *(level == LV_MSG_ERROR ? &wan_errors : &warnings) += 1;
 }
 
 static const LvMsg all = { catch_all, NULL, LV_MSG_WARNING };
@@ -853,27 +825,29 @@ START_TEST(test_lora_others)
     LvFileTensor t[3] = { file_tensor(other_keys[_i].name, x, 4, 4),
                           file_tensor("blocks.1.x.lora_A.weight", x, 4, 4),
                           file_tensor("blocks.1.x.lora_B.weight", x, 4, 4) };
-    LvLoraFile file = { path_of("others"), 1, 0 };
+    LvLoraFile file = { wan_path("others"), 1, 0 };
     char part[256];
     LvLoras *loras;
 
-    errors = warnings = 0;
+    wan_errors = warnings = 0;
     lv_safetensors_write(file.path, t, 3, NULL, NULL);
     ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &all), 0);
     snprintf(part, sizeof(part), "skipped: 1 of 3 keys are of other parts: 1 of %s (the first "
              "is %s)", other_keys[_i].what, other_keys[_i].name);
-    ck_assert_msg(warnings == 1 && !errors && strstr(message, part), "%d, %d: %s; expected: %s",
-                  warnings, errors, message, part);
+    ck_assert_msg(warnings == 1 && !wan_errors && strstr(wan_message, part),
+                  "%d, %d: %s; expected: %s",
+                  warnings, wan_errors, wan_message, part);
     lv_loras_close(&loras);
     file.strict = 1;
     ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &all), LV_ERR_MODEL);
-    ck_assert_msg(errors == 1 && strstr(message, "1 of 3 keys are of other parts"), "%s",
-                  message);
+    ck_assert_msg(wan_errors == 1 && strstr(wan_message, "1 of 3 keys are of other parts"), "%s",
+                  wan_message);
     lv_safetensors_write(file.path, t, 1, NULL, NULL);
     file.strict = 0;
     ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &all), LV_ERR_MODEL);
-    ck_assert_msg(errors == 2 && strstr(message, "changes nothing here: all its 1 keys"), "%s",
-                  message);
+    ck_assert_msg(wan_errors == 2 &&
+                  strstr(wan_message, "changes nothing here: all its 1 keys"), "%s",
+                  wan_message);
     ck_assert_int_eq(warnings, 1);
 }
 END_TEST
@@ -883,17 +857,17 @@ END_TEST
 static const char *said_of(const LvFileTensor *t, int nb, const LvFileTensor *base)
 {
     static const LvWeightRow row = { .name = "blocks.%d.x.weight" };
-    const LvLoraFile file = { path_of("cannot"), 1, 0 };
+    const LvLoraFile file = { wan_path("cannot"), 1, 0 };
     LvLoras *loras;
     float x[OUT * COLS] = { 0 };
 
-    message[0] = '\0';
+    wan_message[0] = '\0';
     lv_safetensors_write(file.path, t, nb, NULL, NULL);
     if (lv_loras_open(&loras, &file, 1, &all) < 0)
-        return message;
+        return wan_message;
     ck_assert_int_eq(lv_loras_add(loras, &row, 1, x, base, &all), LV_ERR_MODEL);
     lv_loras_close(&loras);
-    return message;
+    return wan_message;
 }
 
 START_TEST(test_lora_cannot)
@@ -905,15 +879,15 @@ START_TEST(test_lora_cannot)
     LvFileTensor t = file_tensor("blocks.1.x.diff", x, COLS, OUT);
 
     ck_assert_msg(strstr(said_of(&t, 1, &base), "does not fit blocks.1.x.weight"), "%s",
-                  message);
+                  wan_message);
     t = file_tensor("blocks.1.x.diff", x, OUT, COLS);
     x[3] = NAN;
     ck_assert_msg(strstr(said_of(&t, 1, &base), "cannot: makes values of blocks.1.x.weight"),
-                  "%s", message);
+                  "%s", wan_message);
     t.dtype = LV_I8;
     t.data  = small;
     t.size  = sizeof(small);
-    ck_assert_msg(strstr(said_of(&t, 1, &base), "is of no float type, but I8"), "%s", message);
+    ck_assert_msg(strstr(said_of(&t, 1, &base), "is of no float type, but I8"), "%s", wan_message);
 }
 END_TEST
 
@@ -940,7 +914,7 @@ static const struct {
 START_TEST(test_lora_halves)
 {
     static float x[16];
-    const LvLoraFile file = { path_of("halves"), 1, 0 };
+    const LvLoraFile file = { wan_path("halves"), 1, 0 };
     char name[3][64];
     LvFileTensor t[3];
     LvLoras *loras;
@@ -951,9 +925,9 @@ START_TEST(test_lora_halves)
         t[nb] = file_tensor(name[nb], x, halves[_i].rows[nb], halves[_i].cols[nb]);
     }
     lv_safetensors_write(file.path, t, nb, NULL, NULL);
-    errors = 0;
+    wan_errors = 0;
     ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &all), LV_ERR_MODEL);
-    ck_assert_msg(errors == 1 && strstr(message, halves[_i].part), "%s", message);
+    ck_assert_msg(wan_errors == 1 && strstr(wan_message, halves[_i].part), "%s", wan_message);
 }
 END_TEST
 
@@ -963,7 +937,7 @@ START_TEST(test_lora_many)
     enum { MANY = 20000 };
     static char name[MANY][32];
     static const LvWeightRow row = { .name = "%d.x.bias" };
-    const LvLoraFile file = { path_of("many"), 1, 0 };
+    const LvLoraFile file = { wan_path("many"), 1, 0 };
     LvFileTensor *t = calloc(MANY, sizeof(*t));
     float x = 0.5f, y = 1;
     LvLoras *loras;
@@ -976,9 +950,9 @@ START_TEST(test_lora_many)
     ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &loud), 0);
     ck_assert_int_eq(lv_loras_add(loras, &row, MANY - 1, &y, t, &loud), 0);
     ck_assert(y == 1.5f);
-    errors = 0;
+    wan_errors = 0;
     ck_assert_int_eq(lv_loras_finish(loras, &all), LV_ERR_MODEL);
-    ck_assert_msg(strstr(message, "19999 layers the model does not have"), "%s", message);
+    ck_assert_msg(strstr(wan_message, "19999 layers the model does not have"), "%s", wan_message);
     lv_loras_close(&loras);
     free(t);
 }
@@ -1002,14 +976,15 @@ START_TEST(test_lora_weights)
     LvLoraFile l;
     int ret;
 
-    errors = 0;
+    wan_errors = 0;
     snprintf(text, sizeof(text), "%s", lora_weights[_i].text);
     ret = lv_lora_split(&l, text, &all);
     if (isnan(lora_weights[_i].weight)) {
-        ck_assert(ret == LV_ERR(EINVAL) && errors == 1 && strstr(message, "expected a number"));
+        ck_assert(ret == LV_ERR(EINVAL) && wan_errors == 1 &&
+                  strstr(wan_message, "expected a number"));
         return;
     }
-    ck_assert(ret == 0 && !errors && l.weight == (float)lora_weights[_i].weight);
+    ck_assert(ret == 0 && !wan_errors && l.weight == (float)lora_weights[_i].weight);
     ck_assert(strchr(lora_weights[_i].text, '/') || !strchr(l.path, '@'));
 }
 END_TEST
@@ -1027,7 +1002,7 @@ static void join_part(Joined *j, int i, const char *file, const char *prefix, in
 {
     int n;
 
-    ck_assert_int_eq(lv_source_open(&j->src[i], path_of(file), &loud), 0);
+    ck_assert_int_eq(lv_source_open(&j->src[i], wan_path(file), &loud), 0);
     n    = lv_source_count(j->src[i]);
     j->t = realloc(j->t, (size_t)(j->nb + n + 2) * sizeof(*j->t));
     for (int k = 0; k < n; k++) {
@@ -1059,9 +1034,9 @@ static void write_joined(Joined *j, const char *file)
     size_t n = strlen(file);
 
     if (n > 5 && !strcmp(file + n - 5, ".gguf"))
-        ck_assert_int_eq(lv_gguf_write(path_of(file), "wan", j->t, j->nb, NULL, &loud), 0);
+        ck_assert_int_eq(lv_gguf_write(wan_path(file), "wan", j->t, j->nb, NULL, &loud), 0);
     else
-        ck_assert_int_eq(lv_safetensors_write(path_of(file), j->t, j->nb, NULL, &loud), 0);
+        ck_assert_int_eq(lv_safetensors_write(wan_path(file), j->t, j->nb, NULL, &loud), 0);
     for (int i = 0; i < j->nb; i++)
         free((void *)(uintptr_t)j->t[i].name);
     free(j->t);
@@ -1090,7 +1065,7 @@ static int count_warnings;
 static void catch_warning(void *opaque, enum LinvideoLogLevel level, const char *line)
 {
     count_warnings += level == LINVIDEO_LOG_WARNING && strstr(line, ": skipped: ");
-    catch_line(opaque, level, line);
+    wan_catch_line(opaque, level, line);
 }
 
 START_TEST(test_joined)
@@ -1121,9 +1096,10 @@ START_TEST(test_joined)
     if (!joined[_i].warns)
         return;
     p.strict = 1;
-    errors   = 0;
+    wan_errors   = 0;
     ck_assert_int_eq(linvideo_open(&c, &p), LINVIDEO_ERR_MODEL);
-    ck_assert_msg(strstr(message, "1 tensors that no part of this model uses"), "%s", message);
+    ck_assert_msg(strstr(wan_message, "1 tensors that no part of this model uses"), "%s",
+                  wan_message);
 }
 END_TEST
 
@@ -1146,7 +1122,7 @@ static const struct {
 
 START_TEST(test_foreign)
 {
-    const WanFile f = { .path = path_of("x.safetensors"), .prefix = "",
+    const WanFile f = { .path = wan_path("x.safetensors"), .prefix = "",
                         .add = foreign[_i].add };
 
     wan_kit_write(&model, &model.dit, &f);
@@ -1187,8 +1163,8 @@ START_TEST(test_odd)
         free(wide[i]);
     free(wide);
     write_manifest("odd.x", "text.safetensors", "vae.safetensors", "");
-    copy_file(path_of("m.json"), "manifest.odd");
-    p.model = path_of("manifest.odd");
+    copy_file(wan_path("m.json"), "manifest.odd");
+    p.model = wan_path("manifest.odd");
     run_params(&p, got);
     ck_assert_mem_eq(want, got, BYTES);
 }
@@ -1221,7 +1197,7 @@ static void make_old(const char *name)
 {
     const struct timespec old[2] = { { 1, 0 }, { 1, 0 } };
 
-    ck_assert_int_eq(utimensat(AT_FDCWD, path_of(name), old, 0), 0);
+    ck_assert_int_eq(utimensat(AT_FDCWD, wan_path(name), old, 0), 0);
 }
 
 static void damage(const char *name, int how)
@@ -1230,12 +1206,12 @@ static void damage(const char *name, int how)
 
     if (how == EMPTY || how == CUT)
         snprintf(command, sizeof(command), "truncate -s %d %s", how == CUT ? 4096 : 0,
-                 path_of(name));
+                 wan_path(name));
     else
         snprintf(command, sizeof(command), how == WRITTEN
                  ? "head -c $(stat -c %%s %s) /dev/zero | dd of=%s conv=notrunc 2>/dev/null"
-                 : "cp %s %s.new; mv %s.new %s", path_of(name), path_of(name),
-                 path_of(name), path_of(name));
+                 : "cp %s %s.new; mv %s.new %s", wan_path(name), wan_path(name),
+                 wan_path(name), wan_path(name));
     ck_assert_int_eq(system(command), 0);
 }
 
@@ -1276,22 +1252,22 @@ static void try_change(int i, int how, int when)
     LinvideoContext *c;
 
     write_changes(i);
-    errors   = 0;
+    wan_errors   = 0;
     p.frames = 4 * FRAMES;
-    ck_assert_msg(linvideo_open(&c, &p) == 0, "%s", message);
+    ck_assert_msg(linvideo_open(&c, &p) == 0, "%s", wan_message);
     for (int k = 0; k < when * FRAMES; k++)
-        ck_assert_msg(next_frame(c) == 0, "%s", message);
+        ck_assert_msg(next_frame(c) == 0, "%s", wan_message);
     damage(changes[i].file, how);
     for (int clip = 0; clip < 2 && ret >= 0; clip++) {
         ck_assert_int_eq(linvideo_set_prompt(c, clip ? "rain" : "a blue star"), 0);
         for (int k = 0; k < FRAMES && ret >= 0; k++)
             ret = next_frame(c);
     }
-    ck_assert_msg(fails ? ret == -ESTALE && errors == 1 : !ret && !errors,
+    ck_assert_msg(fails ? ret == -ESTALE && wan_errors == 1 : !ret && !wan_errors,
                   "%s, damage %d after %d clips: %d, %d errors: %s", changes[i].file, how,
-                  when, ret, errors, message);
-    ck_assert(!fails || strstr(message, changes[i].file));
-    ck_assert(!fails || strstr(message, "changed since it was opened"));
+                  when, ret, wan_errors, wan_message);
+    ck_assert(!fails || strstr(wan_message, changes[i].file));
+    ck_assert(!fails || strstr(wan_message, "changed since it was opened"));
     linvideo_close(&c);
 }
 
@@ -1312,11 +1288,11 @@ START_TEST(test_changed_before)
     for (int how = 0; how < REPLACED; how++) {
         write_changes(_i);
         damage(changes[_i].file, how);
-        errors = 0;
+        wan_errors = 0;
         ck_assert_int_lt(linvideo_open(&c, &p), 0);
-        ck_assert_int_eq(errors, 1);
-        ck_assert_msg(strstr(message, changes[_i].file) || strstr(message, "tokenizer: "),
-                      "%s: %s", changes[_i].file, message);
+        ck_assert_int_eq(wan_errors, 1);
+        ck_assert_msg(strstr(wan_message, changes[_i].file) || strstr(wan_message, "tokenizer: "),
+                      "%s: %s", changes[_i].file, wan_message);
     }
 }
 END_TEST
@@ -1342,7 +1318,7 @@ static void run_tiles(int tile, uint8_t *rgb)
     p.width  = p.height = SIDE;
     p.tile   = tile;
     p.frames = 1;
-    ck_assert_msg(!linvideo_open(&c, &p), "%s", message);
+    ck_assert_msg(!linvideo_open(&c, &p), "%s", wan_message);
     ck_assert_int_eq(linvideo_next_frame(c, &f), 0);
     linvideo_close(&c);
 }
@@ -1375,9 +1351,9 @@ START_TEST(test_tiles)
     ck_assert_mem_eq(whole, tiled, sizeof(whole));
     warnings = 0;
     run_tiles(128, tiled);
-    ck_assert_msg(!warnings, "%s", message);
+    ck_assert_msg(!warnings, "%s", wan_message);
     run_tiles(64, least);
-    ck_assert_msg(warnings == 1 && strstr(message, raised), "%d: %s", warnings, message);
+    ck_assert_msg(warnings == 1 && strstr(wan_message, raised), "%d: %s", warnings, wan_message);
     ck_assert_mem_eq(least, tiled, sizeof(tiled));
     ck_assert(memcmp(whole, tiled, sizeof(tiled)));
     ck_assert_int_le(steepest(tiled, 76, 116), 5 * steepest(whole, 0, SIDE - 1) / 4);
@@ -1393,7 +1369,7 @@ START_TEST(test_tae)
 {
     static uint8_t normalised[BYTES], plain[BYTES], got[BYTES];
 
-    wan_kit_write_tae(&model, path_of("taew2_1.safetensors"));
+    wan_kit_write_tae(&model, wan_path("taew2_1.safetensors"));
     write_manifest("dit.safetensors", "text.safetensors", "taew2_1.safetensors", "");
     run_model(got, LINVIDEO_PRECISION_F32);
     write_manifest("dit.safetensors", "text.safetensors", "taew2_1.safetensors",
@@ -1417,7 +1393,7 @@ static int cached_files(void)
     int n = -1;
 
     snprintf(command, sizeof(command), "ls %s/linvideo/prompts 2>/dev/null | wc -l",
-             path_of("cache"));
+             wan_path("cache"));
     f = popen(command, "r");
     ck_assert_int_eq(fscanf(f, "%d", &n), 1);
     pclose(f);
@@ -1429,7 +1405,7 @@ START_TEST(test_cache)
     static uint8_t want[BYTES], got[BYTES];
     LinvideoParams p = params(LINVIDEO_PRECISION_F32);
 
-    setenv("XDG_CACHE_HOME", path_of("cache"), 1);
+    setenv("XDG_CACHE_HOME", wan_path("cache"), 1);
     write_manifest("dit.safetensors", "text.safetensors", "vae.safetensors", "");
     run_params(&p, want);
     ck_assert_int_eq(cached_files(), 0);

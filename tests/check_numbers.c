@@ -18,33 +18,11 @@
 
 enum { SIZE = 32, FRAMES = 5 };
 
-static char folder[] = "/tmp/linvideo-numbers-XXXXXX";
 static WanModel model;
-static char message[2048];
-static int errors;
-
-static void catch_line(void *opaque, enum LinvideoLogLevel level, const char *line)
-{
-    (void)opaque;
-    if (level != LINVIDEO_LOG_ERROR)
-        return;
-    snprintf(message, sizeof(message), "%s", line);
-    errors++;
-}
-
-static const char *path_of(const char *name)
-{
-    static char path[8][160];
-    static int turn;
-
-    turn = (turn + 1) % 8;
-    snprintf(path[turn], sizeof(path[turn]), "%s/%s", folder, name);
-    return path[turn];
-}
 
 static void write_manifest(const char *dit, const char *text, const char *vae)
 {
-    FILE *f = fopen(path_of("m.json"), "w");
+    FILE *f = fopen(wan_path("m.json"), "w");
 
     ck_assert_ptr_nonnull(f);
     fprintf(f, "{\"dit\": \"%s\", \"text\": \"%s\", \"vae\": \"%s\", "
@@ -57,7 +35,7 @@ static void write_manifest(const char *dit, const char *text, const char *vae)
 
 static void write_part(const WanPart *p, const char *name, int form)
 {
-    const WanFile f = { .path = path_of(name), .prefix = "", .form = form };
+    const WanFile f = { .path = wan_path(name), .prefix = "", .form = form };
 
     wan_kit_write(&model, p, &f);
 }
@@ -77,12 +55,12 @@ static int run(const char *path, enum LinvideoPrecision precision)
     p.seed      = 3;
     p.format    = LINVIDEO_RGB24;
     p.precision = precision;
-    p.log       = catch_line;
+    p.log       = wan_catch_line;
     p.threads   = 2;
     p.width     = p.height = SIZE;
     p.clip_frames = FRAMES;
     p.steps     = 2;
-    errors      = 0;
+    wan_errors      = 0;
     if ((ret = linvideo_open(&c, &p)) < 0)
         return ret;
     for (int i = 0; i < FRAMES && !ret; i++)
@@ -93,19 +71,14 @@ static int run(const char *path, enum LinvideoPrecision precision)
 
 static void expect(int ret, const char *file, const char *what)
 {
-    ck_assert_msg(ret == LINVIDEO_ERR_MODEL && errors == 1 && strstr(message, file) &&
-                  strstr(message, what), "%d, %d errors: %s; expected: %s of %s", ret,
-                  errors, message, what, file);
+    ck_assert_msg(ret == LINVIDEO_ERR_MODEL && wan_errors == 1 && strstr(wan_message, file) &&
+                  strstr(wan_message, what), "%d, %d errors: %s; expected: %s of %s", ret,
+                  wan_errors, wan_message, what, file);
 }
 
 static void start(void)
 {
-    char command[256];
-
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    wan_kit_new(&model);
-    snprintf(command, sizeof(command), "cp tests/ref/tokenizer.spm %s/", folder);
-    ck_assert_int_eq(system(command), 0);
+    wan_kit_start(&model);
     write_part(&model.dit, "dit.safetensors", WAN_F32);
     write_part(&model.text, "text.safetensors", WAN_F32);
     write_part(&model.vae, "vae.safetensors", WAN_F32);
@@ -113,11 +86,7 @@ static void start(void)
 
 static void end(void)
 {
-    char command[64];
-
-    wan_kit_free(&model);
-    snprintf(command, sizeof(command), "rm -r %s", folder);
-    ck_assert_int_eq(system(command), 0);
+    wan_kit_end(&model);
 }
 
 /* --- one element of each tensor in each type --- */
@@ -234,9 +203,9 @@ static int try_file(const char *name, const char *model_name, int only_small, in
     LvSource *src;
     int nb = 0;
 
-    snprintf(command, sizeof(command), "cp %s/%s %s/copy-%s", folder, name, folder, name);
+    snprintf(command, sizeof(command), "cp %s/%s %s/copy-%s", wan_folder, name, wan_folder, name);
     ck_assert_int_eq(system(command), 0);
-    snprintf(command, sizeof(command), "%s/copy-%s", folder, name);
+    snprintf(command, sizeof(command), "%s/copy-%s", wan_folder, name);
     ck_assert_int_eq(lv_source_open(&src, command, NULL), 0);
     file = read_file(command, &size);
     for (int i = 0; i < lv_source_count(src); i++) {
@@ -246,10 +215,10 @@ static int try_file(const char *name, const char *model_name, int only_small, in
             continue;
         at = place_of(t, file, size, src);
         poison(file, at, t, (i + turn) % 2);
-        overwrite(path_of(name), at, file + at, t->size);
-        expect(run(path_of(model_name), i % 3 ? LINVIDEO_PRECISION_F32
+        overwrite(wan_path(name), at, file + at, t->size);
+        expect(run(wan_path(model_name), i % 3 ? LINVIDEO_PRECISION_F32
                                               : LINVIDEO_PRECISION_AUTO), name, t->name);
-        overwrite(path_of(name), at, t->data, t->size);
+        overwrite(wan_path(name), at, t->data, t->size);
         memcpy(file + at, t->data, t->size);
         nb++;
     }
@@ -269,7 +238,7 @@ START_TEST(test_weights)
     write_part(part[k], "p.safetensors", form);
     used[k] = "p.safetensors";
     write_manifest(used[0], used[1], used[2]);
-    ck_assert_msg(run(path_of("m.json"), LINVIDEO_PRECISION_F32) == 0, "%s", message);
+    ck_assert_msg(run(wan_path("m.json"), LINVIDEO_PRECISION_F32) == 0, "%s", wan_message);
     ck_assert_int_gt(try_file("p.safetensors", "m.json", form != WAN_F32, _i), 3);
 }
 END_TEST
@@ -280,7 +249,7 @@ START_TEST(test_small_weights)
 
     write_part(&model.dit, name, _i);
     write_manifest(name, "text.safetensors", "vae.safetensors");
-    ck_assert_msg(run(path_of("m.json"), LINVIDEO_PRECISION_F32) == 0, "%s", message);
+    ck_assert_msg(run(wan_path("m.json"), LINVIDEO_PRECISION_F32) == 0, "%s", wan_message);
     ck_assert_int_gt(try_file(name, "m.json", 1, _i), 10);
     ck_assert_int_gt(try_file(name, "m.json", 1, _i + 1), 10);
 }
@@ -293,7 +262,7 @@ START_TEST(test_bundle)
     char command[256];
 
     snprintf(command, sizeof(command), "cp tests/model/motion.safetensors %s/m.safetensors",
-             folder);
+             wan_folder);
     ck_assert_int_eq(system(command), 0);
     ck_assert_int_gt(try_file("m.safetensors", "m.safetensors", 0, 0), 50);
 }
@@ -330,7 +299,7 @@ START_TEST(test_overflow)
     write_part(part[k], "o.safetensors", WAN_F32);
     name[k] = "o.safetensors";
     write_manifest(name[0], name[1], name[2]);
-    expect(run(path_of("m.json"), LINVIDEO_PRECISION_F32), "m.json", overflows[_i].said);
+    expect(run(wan_path("m.json"), LINVIDEO_PRECISION_F32), "m.json", overflows[_i].said);
 }
 END_TEST
 
@@ -343,7 +312,7 @@ static void catch_warning(void *opaque, enum LinvideoLogLevel level, const char 
 {
     if (level == LINVIDEO_LOG_WARNING)
         snprintf(warning, sizeof(warning), "%s", line);
-    catch_line(opaque, level, line);
+    wan_catch_line(opaque, level, line);
 }
 
 /* The first frame, features being kept. */
@@ -354,7 +323,7 @@ static void run_cached(void)
     LinvideoParams p;
 
     linvideo_params_default(&p);
-    p.model        = path_of("m.json");
+    p.model        = wan_path("m.json");
     p.prompt       = "a red circle";
     p.seed         = 3;
     p.format       = LINVIDEO_RGB24;
@@ -362,8 +331,8 @@ static void run_cached(void)
     p.log_level    = LINVIDEO_LOG_WARNING;
     p.prompt_cache = LINVIDEO_CACHE_ON;
     warning[0]     = 0;
-    ck_assert_msg(linvideo_open(&c, &p) == 0, "%s", message);
-    ck_assert_msg(linvideo_next_frame(c, &f) == 0, "%s", message);
+    ck_assert_msg(linvideo_open(&c, &p) == 0, "%s", wan_message);
+    ck_assert_msg(linvideo_next_frame(c, &f) == 0, "%s", wan_message);
     linvideo_close(&c);
 }
 
@@ -374,7 +343,7 @@ static void find_cached(char path[256])
     FILE *f;
 
     snprintf(command, sizeof(command), "ls %s/linvideo/prompts/*.safetensors",
-             path_of("cache"));
+             wan_path("cache"));
     ck_assert_ptr_nonnull(f = popen(command, "r"));
     ck_assert_int_eq(fscanf(f, "%255s", path), 1);
     pclose(f);
@@ -391,7 +360,7 @@ START_TEST(test_cache)
     LvSafetensors *st;
     size_t size, at;
 
-    setenv("XDG_CACHE_HOME", path_of("cache"), 1);
+    setenv("XDG_CACHE_HOME", wan_path("cache"), 1);
     write_manifest("dit.safetensors", "text.safetensors", "vae.safetensors");
     run_cached();
     memcpy(want, made, sizeof(made));
@@ -438,18 +407,19 @@ START_TEST(test_scales)
         size_t size;
         uint8_t *file;
         write_part(&model.dit, "q.safetensors", forms[k]);
-        ck_assert_int_eq(lv_source_open(&src, path_of("q.safetensors"), NULL), 0);
+        ck_assert_int_eq(lv_source_open(&src, wan_path("q.safetensors"), NULL), 0);
         for (int i = 0; i < lv_source_count(src) && !t; i++)
             if (strstr(lv_source_at(src, i)->name, "ffn.0.") &&
                 strstr(lv_source_at(src, i)->name, "scale") &&
                 !is_idle(lv_source_at(src, i)->name))
                 t = lv_source_at(src, i);
         ck_assert_ptr_nonnull(t);
-        file = read_file(path_of("q.safetensors"), &size);
-        overwrite(path_of("q.safetensors"), place_of(t, file, size, src), &scale, 4);
-        ck_assert_int_eq(run(path_of("m.json"), LINVIDEO_PRECISION_F32), LINVIDEO_ERR_MODEL);
-        ck_assert_msg(strstr(message, t->name) && strstr(message, scales[_i].said), "%s: %s",
-                      t->name, message);
+        file = read_file(wan_path("q.safetensors"), &size);
+        overwrite(wan_path("q.safetensors"), place_of(t, file, size, src), &scale, 4);
+        ck_assert_int_eq(run(wan_path("m.json"), LINVIDEO_PRECISION_F32), LINVIDEO_ERR_MODEL);
+        ck_assert_msg(strstr(wan_message, t->name) &&
+                      strstr(wan_message, scales[_i].said), "%s: %s",
+                      t->name, wan_message);
         lv_source_close(&src);
         free(file);
     }

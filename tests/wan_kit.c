@@ -637,3 +637,48 @@ void wan_kit_write_tae(const WanModel *m, const char *path)
     free_out(&o);
     free(tae);
 }
+
+/* Tests of a program */
+
+char wan_folder[64];
+char wan_message[2048];
+int wan_errors;
+
+const char *wan_path(const char *name)
+{
+    static char path[8][160];
+    static int turn;
+
+    turn = (turn + 1) % 8;
+    snprintf(path[turn], sizeof(path[turn]), "%s/%s", wan_folder, name);
+    return path[turn];
+}
+
+void wan_catch_line(void *opaque, enum LinvideoLogLevel level, const char *line)
+{
+    (void)opaque;
+    if (level != LINVIDEO_LOG_ERROR)
+        return;
+    snprintf(wan_message, sizeof(wan_message), "%s", line);
+    wan_errors++;
+}
+
+void wan_kit_start(WanModel *m)
+{
+    char command[256];
+
+    strcpy(wan_folder, "/tmp/linvideo-wan-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(wan_folder));
+    wan_kit_new(m);
+    snprintf(command, sizeof(command), "cp tests/ref/tokenizer.spm %s/", wan_folder);
+    ck_assert_int_eq(system(command), 0);
+}
+
+void wan_kit_end(WanModel *m)
+{
+    char command[128];
+
+    wan_kit_free(m);
+    snprintf(command, sizeof(command), "rm -r %s", wan_folder);
+    ck_assert_int_eq(system(command), 0);
+}

@@ -9,6 +9,7 @@
 #ifndef LINVIDEO_TESTS_WAN_KIT_H
 #define LINVIDEO_TESTS_WAN_KIT_H
 
+#include "linvideo/linvideo.h"
 #include "model/list.h"
 #include "model/weights.h"
 
@@ -56,6 +57,22 @@ typedef struct WanFile {
 /** Make a model: 2 layers each, 32 x 32 pixels are enough. Checks. */
 void wan_kit_new(WanModel *m);
 void wan_kit_free(WanModel *m);
+
+/** For the tests of a program: a model, and a folder of its own under /tmp that holds
+ *  "tokenizer.spm". Both go again with wan_kit_end(). Checks. */
+void wan_kit_start(WanModel *m);
+void wan_kit_end(WanModel *m);
+
+extern char wan_folder[64];
+
+/** Path of a file in it; valid for the next seven calls. */
+const char *wan_path(const char *name);
+
+/** A log callback that keeps the last error, and counts them. */
+void wan_catch_line(void *opaque, enum LinvideoLogLevel level, const char *line);
+
+extern char wan_message[2048];
+extern int wan_errors;
 
 /** Write a part. The tokenizer of the tests goes into text encoders as spiece_model. */
 void wan_kit_write(const WanModel *m, const WanPart *p, const WanFile *f);
