@@ -226,7 +226,7 @@ static const char *next_word(char dst[WORD_SIZE], const char *p)
     return NULL;
 }
 
-/* Note that a word is said; 0: there is no room. */
+/* Remember a word that was warned of. 0: the list is full. */
 static int note(LvPromptSaid *said, const char *word)
 {
     size_t n = strlen(said->words), more = strlen(word) + 1;

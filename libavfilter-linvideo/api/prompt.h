@@ -21,7 +21,7 @@ typedef struct LvPromptSaid {
  *  @return 0, -EINVAL, -errno of the file, -ENOMEM */
 int lv_prompt_read(char **text, const LinvideoParams *p, const LvMsg *msg);
 
-/** Whether a prompt has a word and is no longer than allowed. 0 or -EINVAL. */
+/** Check that a prompt is not blank and has at most 64 KiB. 0 or -EINVAL. */
 int lv_prompt_check(const char *prompt, const LvMsg *msg);
 
 /**

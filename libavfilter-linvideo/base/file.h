@@ -77,7 +77,7 @@ void lv_file_abandon(LvFile *f);
 int lv_file_end(LvFile *f, int ret, int (*check)(void *opaque, const char *part),
                 void *opaque, const LvMsg *msg);
 
-/** Write a whole file of so many bytes. 0, or -errno after a message. */
+/** Write a file of size bytes, whole or not at all. 0, or -errno after a message. */
 int lv_file_write(const char *path, const void *data, size_t size, const LvMsg *msg);
 
 /** Whether two paths are the same file that is there, through links too. */

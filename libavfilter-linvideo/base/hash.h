@@ -1,8 +1,8 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * The one hash of contents: XXH64. It finds damage and tells files apart; it is no
- * protection from those who mean harm.
+ * The one hash of contents: XXH64. It detects damage and distinguishes files. It is not
+ * cryptographic: a forged file can have any hash.
  * Floor F1 (base).
  */
 

@@ -66,7 +66,7 @@ typedef struct Reader {
     size_t size;
     char *text;          ///< room left in st->text
     Piece *entry;        ///< of each tensor, while it is looked at
-    Piece meta;          ///< of the metadata; s is NULL when there are none
+    Piece meta;          ///< the metadata object; s is NULL when absent
 } Reader;
 
 static int bad(const LvSafetensors *st, const LvMsg *msg, const char *what)
