@@ -174,8 +174,6 @@ int lv_later_make(const LvDevice *dev, const LvTensor *w)
 {
     LvLater *l = later_of(dev, w);
 
-    if (!l && w->fixed == LV_FIXED_MAPPED)
-        return 0;
     return l ? l->make(l) : lv_fail(dev->msg, LV_ERR_DEVICE, "a weight is not there");
 }
 

@@ -154,8 +154,8 @@ typedef struct LvLater {
 void lv_later_add(LvDevice *dev, LvLater *l);
 void lv_later_remove(LvDevice *dev, LvLater *l);
 
-/** Make what w, a tensor with LV_FIXED_LATER or rows of one, lies in, or look at what w, one
- *  with LV_FIXED_MAPPED, lies in. 0 or a code, after a message. */
+/** Make the contents of w, a tensor with LV_FIXED_LATER or rows of one. 0 or a code, after
+ *  a message. */
 int lv_later_make(const LvDevice *dev, const LvTensor *w);
 
 /** Let what w lies in be gone again. */

@@ -50,8 +50,6 @@ enum {
 enum LvFixed {
     LV_FIXED_NOT,
     LV_FIXED,        ///< contents never change
-    LV_FIXED_MAPPED, ///< and lie in a mapped file: when a copy is kept, their pages need
-                     ///< not be (lv_map_drop())
     LV_FIXED_LATER,  ///< and are there while lv_later_make() says so alone
 };
 
