@@ -82,7 +82,6 @@ stray tools/generate tools/tools.h 1
 stray tools/inspect tools/tools.h 1
 stray tools/linearize tools/tools.h 1
 stray tools/linvideo tools/tools.h 8
-stray tools/output tools/tools.h 6
 stray tools/plot tools/tools.h 4
 stray tools/png tools/tools.h 1
 stray tools/probe tools/tools.h 1

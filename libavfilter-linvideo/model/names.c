@@ -196,9 +196,9 @@ static void look_at_folder(LvHint *h, const char *path, size_t n, int lora)
     *h = (LvHint) { .word = "" };
     snprintf(index, sizeof(index), "%.*s/model_index.json",
              slash ? (int)(slash - folder) : 1, slash ? folder : ".");
-    if (lv_map_open(&map, index, NULL) < 0)
+    if (lv_map_open_upto(&map, index, INDEX_MAX, NULL) < 0)
         return;
-    root = map.size <= INDEX_MAX ? json_loadb((const char *)map.data, map.size, 0, NULL) : NULL;
+    root = json_loadb((const char *)map.data, map.size, 0, NULL);
     for (int i = 0; i < LV_COUNT(signs); i++) {
         const json_t *v = json_object_get(root, signs[i]), *first = json_array_get(v, 0);
         if (v && !json_is_null(v) && !(json_is_array(v) && json_is_null(first)))

@@ -12,7 +12,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,14 +235,6 @@ static void shrink(const char *path)
     closedir(d);
 }
 
-static int is_finite(const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
-            return 0;
-    return 1;
-}
-
 void lv_cache_store(const LvSession *s, const int32_t *ids, int nb, const float *features)
 {
     size_t n = (size_t)nb * (size_t)s->cfg.text.dim;
@@ -254,7 +245,7 @@ void lv_cache_store(const LvSession *s, const int32_t *ids, int nb, const float 
         { "key", LV_U8, 1, { 0 }, 0, key, 0 },
     };
 
-    if (!is_on(s) || !is_finite(features, n) || make_key(key, s) < 0)
+    if (!is_on(s) || lv_find_nonfinite(features, LV_F32, LV_F32, n) < n || make_key(key, s) < 0)
         return;
     t[2].numel = t[2].size = strlen(key);
     t[2].dim[0] = (int64_t)t[2].size;

@@ -5,10 +5,9 @@
  * branch of guidance. Latents and solver stay on the host.
  */
 
+#include "base/convert.h"
 #include "graph/program.h"
 #include "pipeline/session.h"
-
-#include "base/convert.h"
 
 int lv_denoise_plan(LvSession *s)
 {

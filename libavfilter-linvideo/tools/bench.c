@@ -8,6 +8,7 @@
 
 #include "graph/grad.h"
 #include "graph/program.h"
+#include "tools/output.h"
 #include "tools/tools.h"
 
 #include <errno.h>
@@ -1193,12 +1194,6 @@ static int parse(Bench *b, int argc, char **argv, int *chosen)
     return -1;
 }
 
-static void put_message(void *opaque, int level, const char *line)
-{
-    (void)opaque;
-    lv_tool_log(NULL, level, line);
-}
-
 static int open_device(Bench *b)
 {
     LvDeviceOptions options = { .threads = b->threads };
@@ -1258,7 +1253,7 @@ int lv_cmd_bench(int argc, char **argv)
 
     if (ret >= 0)
         return ret;
-    b.msg = (LvMsg) { .put = put_message, .level = LV_MSG_WARNING };
+    b.msg = lv_tool_msg;
     ret = open_device(&b);
     if (!ret)
         print_head(&b);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/common.h"
+#include "tools/output.h"
 #include "train/caption.h"
 #include "train/compare.h"
 

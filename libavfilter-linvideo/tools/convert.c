@@ -6,6 +6,7 @@
  */
 
 #include "model/spm_gguf.h"
+#include "tools/output.h"
 #include "tools/tools.h"
 
 #include <errno.h>

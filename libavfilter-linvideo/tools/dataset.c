@@ -13,6 +13,7 @@
 
 #include "base/common.h"
 #include "pipeline/deliver.h"
+#include "tools/output.h"
 #include "train/caption.h"
 #include "train/evaluate.h"
 #include "train/measure.h"

@@ -16,6 +16,7 @@
 
 #include "api/model.h"
 #include "base/common.h"
+#include "tools/output.h"
 #include "train/caption.h"
 #include "train/evaluate.h"
 

@@ -12,7 +12,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -20,6 +19,7 @@
 
 #include "api/params.h"
 #include "base/text.h"
+#include "tools/output.h"
 
 typedef struct Options {
     LinvideoParams params;
@@ -248,13 +248,6 @@ static int parse(Options *o, int argc, char **argv)
 
 /* Output */
 
-static int ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-
-    return n >= m && !strcasecmp(s + n - m, end);
-}
-
 static void print_quoted(const char *text)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -370,11 +363,11 @@ static int choose_output(Output *out, Options *o, int argc, char **argv)
         return lv_tool_fail(LV_EXIT_USAGE, "%s is a folder", o->output);
     } else if (!stat(o->output, &st) && !S_ISREG(st.st_mode)) {
         out->kind = OUT_Y4M;
-    } else if (ends_with(o->output, ".png")) {
+    } else if (lv_tool_ends_with(o->output, ".png")) {
         out->kind = strchr(o->output, '%') ? OUT_PNGS : OUT_PNG;
         if (out->kind == OUT_PNGS && (ret = check_pattern(o->output)))
             return ret;
-    } else if (!ends_with(o->output, ".y4m")) {
+    } else if (!lv_tool_ends_with(o->output, ".y4m")) {
         return refuse_ending(o, argc, argv);
     }
     return choose_format(o, out->kind);

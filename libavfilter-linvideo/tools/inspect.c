@@ -6,6 +6,7 @@
 
 #include "graph/dump.h"
 #include "graph/program.h"
+#include "tools/output.h"
 #include "tools/tools.h"
 
 #include <errno.h>
@@ -517,12 +518,6 @@ static int parse(Report *r, int argc, char **argv)
     return -1;
 }
 
-static void put_message(void *opaque, int level, const char *line)
-{
-    (void)opaque;
-    lv_tool_log(NULL, level, line);
-}
-
 /* What the name or the metadata tell of a network or LoRA that can't be run. */
 static int check_hint(const Report *r, const LvPart *part)
 {
@@ -565,7 +560,7 @@ int lv_cmd_inspect(int argc, char **argv)
 
     if (!r)
         return lv_tool_fail(LV_EXIT_FAILED, "out of memory");
-    r->msg = (LvMsg) { .put = put_message, .level = LV_MSG_WARNING };
+    r->msg = lv_tool_msg;
     ret = parse(r, argc, argv);
     if (ret < 0) {
         ret = gather(r);

@@ -4,15 +4,18 @@
  * Outputs that a user names.
  */
 
-#include "tools/tools.h"
+#include "tools/output.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "tools/tools.h"
 
 static void put_message(void *opaque, int level, const char *line)
 {
@@ -20,6 +23,13 @@ static void put_message(void *opaque, int level, const char *line)
 }
 
 const LvMsg lv_tool_msg = { .put = put_message, .level = LV_MSG_WARNING };
+
+int lv_tool_ends_with(const char *name, const char *end)
+{
+    size_t n = strlen(name), k = strlen(end);
+
+    return n >= k && !strcasecmp(name + n - k, end);
+}
 
 int lv_tool_is_free(const char *path, int overwrite)
 {

@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tools/output.h"
+
 /* Begin FOLDER/NAME.ENDING; the folder is made when it is not there. */
 static int open_file(LvFile *f, const char *folder, const char *name, const char *ending)
 {

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/common.h"
+#include "tools/output.h"
 #include "train/states.h"
 
 enum { MAX_LOGS = 16, NAME_SIZE = 64 };

@@ -13,7 +13,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,6 +23,7 @@
 #include "model/names.h"
 #include "model/presets.h"
 #include "model/spm.h"
+#include "tools/output.h"
 
 /* Files that are looked at, and folders within each other. */
 enum { FILES_MAX = 10000, PATH_SIZE = 4096, DEPTH_MAX = 8, LORAS_MAX = 16,
@@ -79,18 +79,10 @@ static void catch_line(void *opaque, int level, const char *line)
 
 /* Looking */
 
-/* Case does not matter in names of files. */
-static int ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), k = strlen(end);
-
-    return n >= k && !strcasecmp(name + n - k, end);
-}
-
 static int ends_with_any(const char *name, const char *const *ends)
 {
     for (; *ends; ends++)
-        if (ends_with(name, *ends))
+        if (lv_tool_ends_with(name, *ends))
             return 1;
     return 0;
 }
@@ -199,7 +191,7 @@ static void look_at(Setup *s, Found *f, const char *path)
     is_source = form == LV_SOURCE_GGUF || form == LV_SOURCE_SAFETENSORS;
     if (is_source && !lv_source_first_part(path))
         f->kind = KIND_SHARD;
-    else if (is_source || ends_with(f->path, ".index.json") ||
+    else if (is_source || lv_tool_ends_with(f->path, ".index.json") ||
              ends_with_any(f->path, weights))
         look_at_source(s, f, path);
     else if (is_torch && form == LV_SOURCE_PICKLE)
@@ -209,7 +201,7 @@ static void look_at(Setup *s, Found *f, const char *path)
         look_at_source(s, f, path);
     else if (ends_with_any(f->path, tokenizers))
         look_at_tokenizer(f, path);
-    else if (is_torch && !ends_with(f->path, ".bin"))
+    else if (is_torch && !lv_tool_ends_with(f->path, ".bin"))
         f->kind = KIND_PICKLE;
 }
 
@@ -384,17 +376,10 @@ static const Found *pick_named(const Setup *s, const char *name)
     return NULL;
 }
 
-static void put_message(void *opaque, int level, const char *line)
-{
-    lv_tool_log(opaque, level, line);
-}
-
-static const LvMsg to_user = { put_message, NULL, LV_MSG_WARNING };
-
 /* Whether a network or LoRA can be run, with a message where not. */
 static int is_usable(const Setup *s, const Found *f)
 {
-    return lv_hint_check(&f->hint, f->path, s->preset != NULL, &to_user) >= 0;
+    return lv_hint_check(&f->hint, f->path, s->preset != NULL, &lv_tool_msg) >= 0;
 }
 
 static int holds(const Found *f, int kind)

@@ -9,6 +9,7 @@
 
 #include "base/common.h"
 #include "pipeline/deliver.h"
+#include "tools/output.h"
 
 enum { COLUMNS = 6, GAP = 4 };
 

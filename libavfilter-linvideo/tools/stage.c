@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/common.h"
+#include "tools/output.h"
 
 /* Seconds between two checkpoints, and between two lines. */
 #define SAVE_EVERY 300
@@ -38,16 +39,10 @@ static void on_signal(int number)
     }
 }
 
-static void put_message(void *opaque, int level, const char *line)
-{
-    (void)opaque;
-    lv_tool_log(NULL, level, line);
-}
-
 void lv_run_init(LvRun *r, const char *command)
 {
     *r = (LvRun) { .command = command, .start = lv_seconds(), .lock = -1,
-                   .msg = { .put = put_message, .level = LV_MSG_WARNING } };
+                   .msg = lv_tool_msg };
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
 }
