@@ -110,7 +110,7 @@ END
         return 0
     fi
     echo "configuring FFmpeg in $tree" >&2
-    rm -f "$tree/config.h"
+    rm -f "$tree/config.h" "$tree/src"
     (cd "$tree" && PKG_CONFIG_PATH=$tree/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH} \
         "$source/configure" --enable-liblinvideo "$@") >"$tree/configure.log" 2>&1 || {
         tail -n 15 "$tree/configure.log" >&2
