@@ -65,6 +65,7 @@ OBJS-backend/cuda-yes = \
     layout.o \
     linattn.o \
     linear.o \
+    product.o \
     rows.o
 OBJS-backend/cuda = $(OBJS-backend/cuda-$(CONFIG_CUDA))
 
@@ -216,6 +217,7 @@ KERNELS = \
     attention_sm90 \
     attention_wide \
     cast \
+    conv_sm90 \
     elements \
     frame \
     hedgehog \

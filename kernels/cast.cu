@@ -45,14 +45,16 @@ LV_KERNEL lv_order(LV_ARG LvOrderArgs a, size_t n)
         return;
     }
     {
-        size_t row = i / a.cols, col = i % a.cols, inner = a.flipped ? a.o : a.c;
+        size_t row = i / a.cols, col = i % a.cols, inner = a.flipped ? a.o : a.c, frame;
         tap = col / inner;
         o   = a.flipped ? col % inner : row;
         c   = a.flipped ? row : col % inner;
-        if (tap < a.taps && a.flipped)
+        frame = tap / a.taps;
+        tap   = tap % a.taps;
+        if (a.flipped)
             tap = a.taps - 1 - tap;
-        put(a.dst, a.dst_type, i, tap < a.taps ?
-            get(a.src, a.src_type, (o * a.c + c) * a.taps + tap) : 0);
+        put(a.dst, a.dst_type, i, frame < a.frames ?
+            get(a.src, a.src_type, ((frame * a.o + o) * a.c + c) * a.taps + tap) : 0);
     }
 }
 

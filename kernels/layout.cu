@@ -49,24 +49,43 @@ LV_KERNEL lv_recall(LV_ARG LvRecallArgs a, size_t n, size_t c, size_t frame, int
         move_unit(a.y.data, i, a.x.data, from - frame, unit);
 }
 
-LV_KERNEL lv_upsample(LV_ARG LvUpsampleArgs a, size_t n, size_t c, int unit)
+/* I: a type that holds n */
+template <typename I> static __device__ void upsample(const LvUpsampleArgs &a, I n, I c,
+                                                      int unit)
 {
-    size_t i = my_index(), x = a.y.dim[2], y = a.y.dim[1], p = i / c;
-    size_t b = p / (x * y), row = p / x % y, col = p % x;
+    I i = my_index(), x = a.y.dim[2], y = a.y.dim[1], p = i / c;
+    I b = p / (x * y), row = p / x % y, col = p % x;
 
     if (i < n)
         move_unit(a.y.data, i, a.x.data,
                   ((b * (y / 2) + row / 2) * (x / 2) + col / 2) * c + i % c, unit);
 }
 
-LV_KERNEL lv_unstack(LV_ARG LvUnstackArgs a, size_t n, size_t c, int unit)
+LV_KERNEL lv_upsample(LV_ARG LvUpsampleArgs a, size_t n, size_t c, int unit)
 {
-    size_t i = my_index(), area = (size_t)a.y.dim[1] * a.y.dim[2], p = i / c;
-    size_t frame = p / area, k = frame % a.n;
+    if (n >> 31)
+        upsample<size_t>(a, n, c, unit);
+    else
+        upsample<uint32_t>(a, n, c, unit);
+}
+
+template <typename I> static __device__ void unstack(const LvUnstackArgs &a, I n, I c,
+                                                     int unit)
+{
+    I i = my_index(), area = (I)a.y.dim[1] * a.y.dim[2], p = i / c;
+    I frame = p / area, k = frame % a.n;
 
     if (i < n)
         move_unit(a.y.data, i, a.x.data,
                   ((frame / a.n * area + p % area) * a.n + k) * c + i % c, unit);
+}
+
+LV_KERNEL lv_unstack(LV_ARG LvUnstackArgs a, size_t n, size_t c, int unit)
+{
+    if (n >> 31)
+        unstack<size_t>(a, n, c, unit);
+    else
+        unstack<uint32_t>(a, n, c, unit);
 }
 
 LV_KERNEL lv_stack(LV_ARG LvStackArgs a, size_t n, size_t c, int unit)

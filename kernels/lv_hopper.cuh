@@ -79,6 +79,16 @@ LV_INLINE void copy_box(void *dst, const LvTileMap *map, int x, int y, int z, ui
                  "r"(shared_address(b)) : "memory");
 }
 
+/* The same for four dimensions. */
+LV_INLINE void copy_box4(void *dst, const LvTileMap *map, int x, int y, int z, int w,
+                         uint64_t *b)
+{
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile"
+                 ".mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], [%6];"
+                 :: "r"(shared_address(dst)), "l"(map), "r"(x), "r"(y), "r"(z), "r"(w),
+                 "r"(shared_address(b)) : "memory");
+}
+
 /* Start to copy such a box back; what lies outside is not written. Who started copies waits
  * until they have read shared memory, before it changes and before the end. */
 LV_INLINE void store_box(const void *src, const LvTileMap *map, int x, int y, int z)
@@ -174,15 +184,19 @@ LV_INLINE void stay_behind(float x)
 
 /* Registers of an instruction and their operands. */
 #define R0_3   "%0, %1, %2, %3"
+#define R0_7   R0_3 ", %4, %5, %6, %7"
 #define R0_31  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
                "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, "  \
                "%30, %31"
+#define R0_47  R0_31 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, "    \
+               "%44, %45, %46, %47"
 #define R0_63  R0_31 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, "    \
                "%44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, "  \
                "%58, %59, %60, %61, %62, %63"
 #define R0_71  R0_63 ", %64, %65, %66, %67, %68, %69, %70, %71"
 #define R0_87  R0_71 ", %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, "    \
                "%84, %85, %86, %87"
+#define R0_95  R0_87 ", %88, %89, %90, %91, %92, %93, %94, %95"
 #define C4(i)  "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
 #define C8(i)  C4(i), C4(i + 1)
 #define C32(i) C8(i), C8(i + 2), C8(i + 4), C8(i + 6)
@@ -196,6 +210,34 @@ LV_INLINE void stay_behind(float x)
  * holds does not count. */
 template <int N>
 LV_INLINE void product_shared(float c[N / 8][4], uint64_t a, uint64_t b, int add);
+
+template <> __device__ __forceinline__
+void product_shared<16>(float c[2][4], uint64_t a, uint64_t b, int add)
+{
+    asm volatile(PRODUCT("m64n16k16", R0_7, "%10") "%8, %9, p, 1, 1, 0, 0;\n}"
+                 : C8(0) : "l"(a), "l"(b), "r"(add));
+}
+
+template <> __device__ __forceinline__
+void product_shared<96>(float c[12][4], uint64_t a, uint64_t b, int add)
+{
+    asm volatile(PRODUCT("m64n96k16", R0_47, "%50") "%48, %49, p, 1, 1, 0, 0;\n}"
+                 : C32(0), C8(8), C8(10) : "l"(a), "l"(b), "r"(add));
+}
+
+template <> __device__ __forceinline__
+void product_shared<128>(float c[16][4], uint64_t a, uint64_t b, int add)
+{
+    asm volatile(PRODUCT("m64n128k16", R0_63, "%66") "%64, %65, p, 1, 1, 0, 0;\n}"
+                 : C32(0), C32(8) : "l"(a), "l"(b), "r"(add));
+}
+
+template <> __device__ __forceinline__
+void product_shared<192>(float c[24][4], uint64_t a, uint64_t b, int add)
+{
+    asm volatile(PRODUCT("m64n192k16", R0_95, "%98") "%96, %97, p, 1, 1, 0, 0;\n}"
+                 : C32(0), C32(8), C32(16) : "l"(a), "l"(b), "r"(add));
+}
 
 template <> __device__ __forceinline__
 void product_shared<64>(float c[8][4], uint64_t a, uint64_t b, int add)
@@ -276,10 +318,13 @@ void product_turned<128>(float c[16][4], uint64_t a, uint64_t b)
 }
 
 #undef R0_3
+#undef R0_7
 #undef R0_31
+#undef R0_47
 #undef R0_63
 #undef R0_71
 #undef R0_87
+#undef R0_95
 #undef C4
 #undef C8
 #undef C32
@@ -318,14 +363,20 @@ LV_INLINE void panel_put2(unsigned char *panel, int row, int chunk, int pair, ui
     panel_store4(panel_chunk(panel, row, chunk) + pair * 4, v);
 }
 
-/* An operand in shared memory: panels `leading` bytes apart, rows of 128 bytes. Which of
- * its bytes a product takes first is said by adding bytes / 16. */
+/* An operand in shared memory: panels `leading` bytes apart, groups of eight rows of 128
+ * bytes `stride` bytes apart. Which of its bytes a product takes first is said by adding
+ * bytes / 16: any row and any 16 channels, as the swizzle goes by addresses. */
+LV_INLINE uint64_t operand_apart(const void *tile, int leading, int stride)
+{
+    const uint64_t swizzle_128 = (uint64_t)1 << 62;
+
+    return swizzle_128 | (uint64_t)(stride / 16) << 32 | (uint64_t)(leading / 16) << 16 |
+           shared_address(tile) / 16;
+}
+
 LV_INLINE uint64_t operand(const void *tile, int leading)
 {
-    const uint64_t eight_rows = 8 * PANEL_BYTES / 16, swizzle_128 = (uint64_t)1 << 62;
-
-    return swizzle_128 | eight_rows << 32 | (uint64_t)(leading / 16) << 16 |
-           shared_address(tile) / 16;
+    return operand_apart(tile, leading, 8 * PANEL_BYTES);
 }
 
 #endif /* LINVIDEO_KERNELS_LV_HOPPER_CUH */

@@ -1,8 +1,8 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * y = act(x' w^T + bias + r) in bf16: a matrix times weights, or a convolution whose
- * unrolled pictures x' are never written (see LvProductArgs).
+ * y = act(x' w^T + bias + r) in bf16: a matrix times weights, or a convolution, over time
+ * or not, whose unrolled pictures x' are never written (see LvProductArgs).
  *
  * Tiles: a block of four warps owns 128 rows and 128 (or 64) columns of y, a warp 64 x
  * 64 (32 x 64). K goes by in steps of 64 through three stages of shared memory, filled
@@ -35,7 +35,7 @@ typedef struct Source {
     int at[COPIES];         ///< place of tap (0,0) of the row of x'
     uint32_t taps[COPIES];  ///< bit n: tap n lies in the picture
     int w;                  ///< place of the first row of w
-    int u, v, tap, c, k;    ///< tap, channel and column of the next step
+    int t, u, v, tap, c, k; ///< tap, channel and column of the next step
 } Source;
 
 /* Whether a tap at place y of a side of n, spread by z, is in the picture. */
@@ -50,12 +50,13 @@ LV_INLINE void open_row(const LvProductArgs &a, Source *s, int n, int row)
     int y = i * a.stride - a.pad_y, x = j * a.stride - a.pad_x;
     int up = (y + z - 1) >> (z - 1), left = (x + z - 1) >> (z - 1);
 
-    s->at[n]   = ((b * a.yi + up) * a.xi + left) * (a.c / 8);
+    s->at[n]   = ((b * a.step * a.yi + up) * a.xi + left) * (a.c / 8);
     s->taps[n] = 0;
-    for (int u = 0, tap = 0; u < a.kh && row < a.rows; u++)
-        for (int v = 0; v < a.kw; v++, tap++)
-            if (inside(y + u, a.yi, z) && inside(x + v, a.xi, z))
-                s->taps[n] |= 1u << tap;
+    for (int t = 0, tap = 0; t < a.kt && row < a.rows; t++)
+        for (int u = 0; u < a.kh; u++)
+            for (int v = 0; v < a.kw; v++, tap++)
+                if (inside(y + u, a.yi, z) && inside(x + v, a.xi, z))
+                    s->taps[n] |= 1u << tap;
 }
 
 /* On to the tap that holds channel s->c. */
@@ -68,6 +69,10 @@ LV_INLINE void settle(const LvProductArgs &a, Source *s)
             s->v = 0;
             s->u++;
         }
+        if (s->u == a.kh) {
+            s->u = 0;
+            s->t++;
+        }
     }
 }
 
@@ -75,13 +80,21 @@ LV_INLINE void open_source(const LvProductArgs &a, Source *s, int i0, int j0)
 {
     int row = threadIdx.x / 8;
 
-    s->u = s->v = s->tap = s->c = 0;
+    s->t = s->u = s->v = s->tap = s->c = 0;
 #pragma unroll
     for (int n = 0; n < COPIES; n++)
         open_row(a, s, n, i0 + row + n * 16);
     s->k = s->c = threadIdx.x % 8 * 8;
-    s->w = (j0 + row) * (a.kh * a.kw * a.c / 8);
+    s->w = (j0 + row) * (a.kt * a.kh * a.kw * a.c / 8);
     settle(a, s);
+}
+
+/* A chunk of x, whose first frames are those of prev. */
+LV_INLINE const uint4 *chunk_at(const LvProductArgs &a, int at)
+{
+    int before = a.before * a.yi * a.xi * (a.c / 8);
+
+    return at < before ? (const uint4 *)a.prev + at : (const uint4 *)a.x + (at - before);
 }
 
 /* Start to copy the next step's chunks. */
@@ -89,15 +102,14 @@ template <int COLS>
 LV_INLINE void start_stage(const LvProductArgs &a, Source *s, int j0, uint4 *left)
 {
     int row = threadIdx.x / 8, chunk = threadIdx.x % 8, z = a.spread - 1;
-    int depth = a.kh * a.kw * a.c;
-    int step = ((s->u >> z) * a.xi + (s->v >> z)) * (a.c / 8);
-    const uint4 *x = (const uint4 *)a.x + step + s->c / 8;
+    int depth = a.kt * a.kh * a.kw * a.c;
+    int step = ((s->t * a.yi + (s->u >> z)) * a.xi + (s->v >> z)) * (a.c / 8) + s->c / 8;
     const uint4 *w = (const uint4 *)a.w + s->w + s->k / 8;
     uint4 *right = left + ROWS * 8;
 
 #pragma unroll
     for (int n = 0; n < COPIES; n++)
-        copy_async(chunk_of(left, row + n * 16, chunk), x + s->at[n],
+        copy_async(chunk_of(left, row + n * 16, chunk), chunk_at(a, step + s->at[n]),
                    s->tap < 32 && s->taps[n] >> s->tap & 1);
 #pragma unroll
     for (int n = 0; n < COLS / 16; n++)
@@ -203,7 +215,7 @@ template <int COLS> static __device__ void product(const LvProductArgs &a)
     int j0 = blockIdx.x % tiles * COLS, i0 = blockIdx.x / tiles * ROWS;
     int wi = COLS == 128 ? warp / 2 * 64 : warp * 32;
     int wj = COLS == 128 ? warp % 2 * 64 : 0;
-    int steps = (a.kh * a.kw * a.c + STEP - 1) / STEP;
+    int steps = (a.kt * a.kh * a.kw * a.c + STEP - 1) / STEP;
     float c[TALL][8][4] = { 0 }, *mem = (float *)shared + warp * 16 * PITCH, bias[8];
     Source source;
 

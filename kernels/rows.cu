@@ -8,6 +8,7 @@
  *            mean(g) only for LAYER. For each sample P = sum dy and Q = sum dy h over
  *            its rows; dmod, dw and db follow from those
  *   gate_norm  y = r + mod x, then its norm
+ *   norm_act   an activation of a norm's result, rounded in between as if it were stored
  *   qknorm   u = x rstd w, then the pairs turn; _dx turns dy back to g = rope^T dy:
  *            dx = rstd (g w - h mean(g w h)), dw = sum g h
  *
@@ -93,12 +94,13 @@ LV_INLINE size_t first_mod(const LvTensor &mod, int batch, size_t row, int rows)
                       (uint32_t)(mod.dim[0] / batch) : 0;
 }
 
-/* Rows that stay in registers: of LANES threads each, 32 or 128, one block; chunk i of HELD
+/* Rows that stay in registers: of LANES threads each, 16, 32 or 128, one block; chunk i of HELD
  * of a thread is eight columns. All of a row is read before any of it is written. */
 
 template <int LANES> LV_INLINE size_t held_row(void)
 {
-    return LANES == WARP ? my_row() : blockIdx.x;
+    return LANES > WARP ? blockIdx.x :
+           (size_t)blockIdx.x * (128 / LANES) + threadIdx.x / LANES;
 }
 
 template <int LANES> LV_INLINE int held_column(int i)
@@ -117,11 +119,23 @@ LV_INLINE float sum_warps(float x, int turn)
     return (part[turn][0] + part[turn][1]) + (part[turn][2] + part[turn][3]);
 }
 
+/* Lanes of a warp that share the running thread's row. */
+template <int LANES> LV_INLINE uint32_t held_lanes(void)
+{
+    return LANES < WARP ? ((1u << LANES % WARP) - 1) << my_lane() / LANES * LANES
+                        : 0xFFFFFFFFu;
+}
+
 /* Sum over a row's threads. */
 template <int LANES> LV_INLINE float held_total(float x, int turn)
 {
-    x = warp_sum(x);
-    return LANES == WARP ? x : sum_warps(x, turn);
+    if (LANES >= WARP)
+        x = warp_sum(x);
+    else
+#pragma unroll
+        for (int d = LANES / 2; d > 0; d /= 2)
+            x += __shfl_xor_sync(held_lanes<LANES>(), x, d);
+    return LANES <= WARP ? x : sum_warps(x, turn);
 }
 
 template <int LANES, int HELD>
@@ -171,8 +185,22 @@ LV_INLINE float held_rstd(const float v[HELD][8], int n, float mean, float eps)
     return 1 / sqrtf(held_total<LANES>(sum, 1) / n + eps);
 }
 
+/* Eight of a norm's results, or an activation of what would have been stored. */
+LV_INLINE void put_normed8(const LvNormArgs &a, const LvActArgs *f, size_t at, float v[8])
+{
+    if (!f) {
+        put8(a.y.data, a.y.dtype, at, (size_t)-1, v);
+        return;
+    }
+    if (a.y.dtype != LV_F32)
+        LV_EACH8(v, from_bf16(to_bf16(x)));
+    act8(f->act, v);
+    put8(f->y.data, f->y.dtype, at, (size_t)-1, v);
+}
+
 template <int LANES, int HELD>
-LV_INLINE void norm_held(const LvNormArgs &a, size_t row, float v[HELD][8])
+LV_INLINE void norm_held(const LvNormArgs &a, const LvActArgs *f, size_t row,
+                         float v[HELD][8])
 {
     int n = a.x.dim[1];
     size_t mod = first_mod(a.mod, a.batch, row, a.x.dim[0]);
@@ -190,6 +218,13 @@ LV_INLINE void norm_held(const LvNormArgs &a, size_t row, float v[HELD][8])
         if (c >= n)
             continue;
         read_only8(a.w, 0, c, n, 1, w);
+        if (f && !has(a.b) && !has(a.mod)) { /* few operations beside those of f */
+#pragma unroll
+            for (int k = 0; k < 8; k++)
+                v[i][k] = (v[i][k] - mean) * rstd * w[k] + 0.0f;
+            put_normed8(a, f, row * n + c, v[i]);
+            continue;
+        }
         read_only8(a.b, 0, c, n, 0, b);
         read_only8(a.mod, mod + a.scale, c, n, 0, s);
         read_only8(a.mod, mod + a.shift, c, n, 0, t);
@@ -197,12 +232,13 @@ LV_INLINE void norm_held(const LvNormArgs &a, size_t row, float v[HELD][8])
 #pragma unroll
         for (int k = 0; k < 8; k++)
             v[i][k] = (v[i][k] - mean) * rstd * w[k] + b[k];
-        put8(a.y.data, a.y.dtype, row * n + c, (size_t)-1, v[i]);
+        put_normed8(a, f, row * n + c, v[i]);
     }
     put_stats(a, row, threadIdx.x % LANES == 0, mean, rstd);
 }
 
-template <int LANES, int HELD> static __device__ void norm(const LvNormArgs &a)
+template <int LANES, int HELD>
+static __device__ void norm(const LvNormArgs &a, const LvActArgs *f)
 {
     size_t row = held_row<LANES>();
     float v[HELD][8];
@@ -210,7 +246,7 @@ template <int LANES, int HELD> static __device__ void norm(const LvNormArgs &a)
     if (row >= a.x.dim[0])
         return;
     hold_row<LANES, HELD>(v, a.x, row, a.x.dim[1]);
-    norm_held<LANES, HELD>(a, row, v);
+    norm_held<LANES, HELD>(a, f, row, v);
 }
 
 /* A gate and the norm of what it made. */
@@ -237,7 +273,7 @@ static __device__ void gate_norm(const LvGateArgs &g, const LvNormArgs &a)
             v[i][k] += m[k] * x[i][k];
         put8(g.y.data, g.y.dtype, row * n + c, (size_t)-1, v[i]);
     }
-    norm_held<LANES, HELD>(a, row, v);
+    norm_held<LANES, HELD>(a, NULL, row, v);
 }
 
 /* The angles of eight columns of a row, for heads of d channels, a multiple of 8. */
@@ -285,7 +321,7 @@ template <int LANES, int HELD> static __device__ void qknorm(const LvQknormArgs 
 #define HELD_ROWS(columns, LANES, HELD)                                             \
     LV_KERNEL lv_norm_##columns(LV_ARG LvNormArgs a)                                \
     {                                                                               \
-        norm<LANES, HELD>(a);                                                       \
+        norm<LANES, HELD>(a, NULL);                                                 \
     }                                                                               \
     LV_KERNEL lv_gate_norm_##columns(LV_ARG LvGateArgs g, LV_ARG LvNormArgs a)      \
     {                                                                               \
@@ -295,6 +331,21 @@ template <int LANES, int HELD> static __device__ void qknorm(const LvQknormArgs 
     {                                                                               \
         qknorm<LANES, HELD>(a);                                                     \
     }
+
+LV_KERNEL lv_norm_act_128(LV_ARG LvNormArgs a, LV_ARG LvActArgs f)
+{
+    norm<16, 1>(a, &f);
+}
+
+LV_KERNEL lv_norm_act_256(LV_ARG LvNormArgs a, LV_ARG LvActArgs f)
+{
+    norm<32, 1>(a, &f);
+}
+
+LV_KERNEL lv_norm_act_512(LV_ARG LvNormArgs a, LV_ARG LvActArgs f)
+{
+    norm<32, 2>(a, &f);
+}
 
 HELD_ROWS(512, 32, 2)
 HELD_ROWS(2048, 128, 2)

@@ -27,6 +27,7 @@
 #define ROPE OPS_ROPE
 #define KEYB OPS_KEYB
 #define FULL OPS_STATS
+#define FIX  OPS_FIXED
 #define LESS OPS_LESS
 
 enum { ROUNDS = 3, MAX_TENSORS = LV_OP_MAX_TENSORS };
@@ -80,6 +81,16 @@ static const struct {
     { LV_OP_UPSAMPLE, 0, "b", { 80, 48, 28, 64 } },
     { LV_OP_UPSAMPLE_DX, 0, "bb", { 80, 48, 28, 64 } },
     { LV_OP_RECALL, 0, "b", { 80, 48, 28, 64 } },
+    /* Wan's decoder at 832x480, four frames of its result */
+    { LV_OP_CONV3, B | FIX, "bfbb", { 1, 60, 104, 384, 384, 3, 3, 1, 2 } },
+    { LV_OP_ATTN, 0, "bb", { 6240, 6240, 1, 384, 0, 0, 1 } },
+    { LV_OP_CONV3, B | FIX, "bfbb", { 2, 120, 208, 384, 384, 3, 3, 1, 2 } },
+    { LV_OP_CONV3, B | FIX, "bfbb", { 2, 120, 208, 384, 768, 3, 1, 1, 2 } },
+    { LV_OP_CONV, B | FIX, "bfbb", { 4, 240, 416, 384, 192, 3, 1, 1, LV_ACT_NONE } },
+    { LV_OP_CONV3, B | FIX, "bfbb", { 4, 240, 416, 192, 192, 3, 3, 1, 2 } },
+    { LV_OP_CONV, B | FIX, "bfbb", { 4, 480, 832, 192, 96, 3, 1, 1, LV_ACT_NONE } },
+    { LV_OP_CONV3, B | FIX, "bfbb", { 4, 480, 832, 96, 96, 3, 3, 1, 2 } },
+    { LV_OP_CONV3, B | FIX, "bfbf", { 4, 480, 832, 96, 3, 3, 3, 1, 2 } },
 };
 
 /** Sizes as LV_BENCH_SMALL has them. */
@@ -88,7 +99,8 @@ static const struct {
 } sizes[] = {
     { M * W, 60 * W }, { M, 60 }, { N, 2 }, { 420, 30 }, { 8192, 64 }, { 32760, 64 },
     { 33000000, 1000 }, { 33000, 33 }, { 80, 2 }, { 96, 12 }, { 48, 12 }, { 56, 8 },
-    { 28, 8 },
+    { 28, 8 }, { 60, 8 }, { 104, 8 }, { 120, 8 }, { 208, 8 }, { 240, 8 }, { 416, 8 },
+    { 480, 8 }, { 832, 8 }, { 6240, 60 },
 };
 
 static int size_of(int n)

@@ -1671,6 +1671,82 @@ START_TEST(gate_with_norm)
 }
 END_TEST
 
+/* A norm and an activation behind it */
+
+static const struct {
+    int rows, cols, kind, flags, act;
+    LvDtype x, between, y;
+} acted[] = {
+    { 5, 96, LV_NORM_RMS, OPS_GAIN, LV_ACT_SILU, LV_BF16, LV_BF16, LV_BF16 },
+    { 9, 128, LV_NORM_LAYER, OPS_GAIN | OPS_BIAS, LV_ACT_GELU, LV_F32, LV_BF16, LV_F32 },
+    { 7, 8, LV_NORM_RMS, 0, LV_ACT_RELU, LV_F32, LV_F32, LV_BF16 },
+    { 6, 384, LV_NORM_RMS, OPS_GAIN, LV_ACT_SILU, LV_BF16, LV_BF16, LV_BF16 },
+    { 3, 33, LV_NORM_RMS, OPS_GAIN, LV_ACT_SILU, LV_BF16, LV_BF16, LV_BF16 },
+    { 3, 1536, LV_NORM_LAYER, OPS_BIAS, LV_ACT_SILU, LV_BF16, LV_F32, LV_BF16 },
+};
+
+/* What comes out. also: the norm's result is read once more, and apart: one after the
+ * other. */
+static void run_acted(LvDevice *dev, int i, int apart, int also, float *out)
+{
+    const LvDeviceFns *fn = dev->fn;
+    LvDeviceFns without   = *fn;
+    int cols = acted[i].cols, size[2] = { acted[i].rows, cols }, f = acted[i].flags;
+    LvGraph *g = lv_graph_new(&keep);
+    LvTensor t[5];
+    void *data[5] = { NULL }, *arena;
+    LvProgram *p;
+    size_t bytes;
+
+    without.norm_act = NULL;
+    dev->fn = apart ? &without : fn;
+    t[0] = lv_external(g, "x", acted[i].x, 2, size);
+    t[1] = pair_vector(g, f & OPS_GAIN, 0, cols);
+    t[2] = pair_vector(g, f & OPS_BIAS, 0, cols);
+    t[3] = lv_norm(g, t[0], t[1], t[2], LV_NO_TENSOR, acted[i].kind, 0, 0, 1e-6f,
+                   acted[i].between);
+    t[4] = lv_act(g, t[3], acted[i].act, acted[i].y);
+    if (also)
+        t[4] = lv_add(g, t[4], t[3]);
+    lv_output(g, t[4], "out");
+    ck_assert_int_eq(lv_program_new(&p, g, dev), 0);
+    arena = take(dev, bytes = lv_program_sizes(p).arena);
+    ck_assert_int_eq(lv_program_build(p, arena), 0);
+    for (int k = 0; k < 5; k++)
+        if (k != 3 && lv_has(&t[k])) {
+            data[k] = take(dev, lv_tensor_bytes(&t[k]));
+            if (k < 3)
+                fill_pair(dev, &t[k], data[k], (uint64_t)k);
+            lv_program_bind(p, t[k], data[k]);
+        }
+    ck_assert_int_eq(lv_program_run(p, NULL, NULL), 0);
+    ck_assert_int_eq(dev->fn->download(dev, out, data[4], lv_tensor_bytes(&t[4])), 0);
+    lv_program_free(&p);
+    give(dev, arena, bytes, "the arena");
+    for (int k = 0; k < 5; k++)
+        if (data[k])
+            give(dev, data[k], lv_tensor_bytes(&t[k]), "a tensor");
+    dev->fn = fn;
+    lv_graph_free(&g);
+}
+
+START_TEST(norm_with_act)
+{
+    enum { MOST = 8192 };
+    static float one[MOST], two[MOST];
+    LvDevice *dev = open_device(NULL, 2);
+
+    for (int also = 0; also < 2; also++) {
+        memset(one, 0, sizeof(one));
+        memset(two, 0, sizeof(two));
+        run_acted(dev, _i, 0, also, one);
+        run_acted(dev, _i, 1, also, two);
+        ck_assert_msg(!memcmp(one, two, sizeof(one)), "outputs differ, %d", also);
+    }
+    close_device(&dev);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("ops");
@@ -1680,6 +1756,7 @@ static Suite *suite(void)
     tcase_add_loop_test(tcase(s, "weights"), new_weights, 0, LV_OP_NB);
     tcase_add_test(tcase(s, "programs"), many_times);
     tcase_add_loop_test(tcase(s, "pairs"), gate_with_norm, 0, LV_COUNT(pairs));
+    tcase_add_loop_test(tcase(s, "pairs"), norm_with_act, 0, LV_COUNT(acted));
     tcase_add_loop_test(tcase(s, "cases"), cases, 0, ops_row_count());
     return s;
 }

@@ -58,13 +58,10 @@ stray backend/check backend/ops.h 1
 stray backend/cpu/cpu backend/device.h 1
 stray backend/cpu/dsp_c backend/cpu/dsp.h 1
 stray backend/cpu/rows backend/cpu/cpu.h 1
-stray backend/cuda/attention_wide backend/cuda/cuda.h 6
 stray backend/cuda/cast backend/cuda/cuda.h 6
-stray backend/cuda/conv backend/cuda/cuda.h 1
 stray backend/cuda/cuda backend/device.h 2
 stray backend/cuda/frame backend/cuda/cuda.h 2
 stray backend/cuda/gemm backend/cuda/cuda.h 5
-stray backend/cuda/rows backend/cuda/cuda.h 1
 stray backend/null backend/device.h 1
 stray pipeline/budget pipeline/session.h 1
 stray pipeline/cache pipeline/session.h 2

@@ -5,11 +5,12 @@
  * text.safetensors (names of transformers, with a tokenizer) and vae.safetensors, for
  * tests of the command and for runs at true size.
  *
- *     make_wan FOLDER TOKENIZER [tiny|tiny-tae|deep|wide|cut-1.3b|cut-14b|net-1.3b|1.3b|14b]
+ *     make_wan FOLDER TOKENIZER [tiny|tiny-tae|deep|wide|cut-1.3b|cut-14b|vae-1.3b|net-1.3b|
+ *              1.3b|14b]
  *
  * tiny-tae: with the published tiny decoder in place of Wan's. wide: 200 MB of weights.
- * cut: true widths in one layer, of 14b in the network alone. net-1.3b: of true size is the
- * network alone.
+ * cut: true widths in one layer, of 14b in the network alone. net-1.3b, vae-1.3b: of true size is
+ * the network alone, or the autoencoder.
  */
 
 #include <math.h>
@@ -47,6 +48,7 @@ static const Size sizes[] = {
     { "wide", DIT(1024, 4096, 6, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
     { "cut-1.3b", DIT(1536, 8960, 1, 4096), TEXT(8192, 4096, 10240, 64, 1), VAE(96) },
     { "cut-14b", DIT(5120, 13824, 1, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
+    { "vae-1.3b", DIT(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE(96) },
     { "net-1.3b", DIT(1536, 8960, 30, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
     { "1.3b", DIT(1536, 8960, 30, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96) },
     { "14b", DIT(5120, 13824, 40, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96) },

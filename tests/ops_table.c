@@ -594,6 +594,15 @@ static const Row rows[] = {
     { LV_OP_ATTN_DX, NO(3),          "ffff bbbb bbff", "n", 0, 0, { 35, 61, 1, 384 } },
     { LV_OP_ATTN_DX, RELB | KEYB | AD(0) | AD(2), "ffff bbfb", "n", 5, 1,
       { 70, 33, 2, 261, 32, 128, 2 } },
+
+    /* convolutions whose tiles do not fit the pictures, with as many outputs as kernels
+     * for 9.0 take at once */
+    { LV_OP_CONV, B | RES | FIX,  "bbbb bbfb", "n", 0, 0, { 2, 19, 21, 96, 96, 3, 1, 1, SILU } },
+    { LV_OP_CONV, B | FIX,        "bbbb", "n", 0, 0, { 1, 17, 35, 40, 192, 3, 1, 1, NONE } },
+    { LV_OP_CONV, RES,            "bbbf", "nl", 0, 0, { 1, 9, 16, 136, 128, 1, 1, 0, RELU } },
+    { LV_OP_CONV3, B | RES | ON1, "bbbb", "n", 0, 0, { 3, 18, 20, 96, 384, 3, 3, 1, 2 } },
+    { LV_OP_CONV3, B | FIX,       "bbbf", "n", 2, 0, { 2, 33, 17, 96, 3, 3, 3, 1, 2 } },
+    { LV_OP_CONV3, B,             "bbbb", "n", 0, 0, { 4, 7, 19, 64, 128, 3, 1, 2, 1 } },
 };
 
 char ops_role(int op, int t)

@@ -97,6 +97,9 @@ typedef struct LvDeviceFns {
      *  they read and write does not overlap but as the two ops allow. The bits are those of
      *  the two. */
     int (*gate_norm)(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n, LvCall *call);
+    /** Optional: n and then a of what n makes, which nobody else reads and need not be
+     *  written; call is the norm's. As above. */
+    int (*norm_act)(LvDevice *dev, const LvNormArgs *n, const LvActArgs *a, LvCall *call);
     /** Optional, both or none. to = wy wx (scale from + offset), and where a tile before
      *  it was pasted to, that much more, in f32 with no operations fused. */
     int (*paste)(LvDevice *dev, const LvPaste *p);

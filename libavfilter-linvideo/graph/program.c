@@ -207,17 +207,28 @@ static int has_marks(const LvProgram *p)
     return p->seconds && p->dev->fn->mark;
 }
 
+/* Whether the device runs records i and i + 1 as one. */
+static int runs_pair(const LvProgram *p, int i)
+{
+    const LvDeviceFns *fn = p->dev->fn;
+
+    return (p->pair[i] == LV_PAIR_GATE_NORM && fn->gate_norm) ||
+           (p->pair[i] == LV_PAIR_NORM_ACT && fn->norm_act);
+}
+
 /* Record i, or a pair at its first record. */
 static int run_record(LvProgram *p, int i)
 {
     const LvDeviceFns *fn = p->dev->fn;
     const LvRecord *r     = &p->rec[i];
 
-    if (fn->gate_norm && i > 0 && p->pair[i - 1])
+    if (i > 0 && runs_pair(p, i - 1))
         return 0;
-    if (fn->gate_norm && p->pair[i])
-        return fn->gate_norm(p->dev, &r->u.gate, &r[1].u.norm, &p->call[i + 1]);
-    return lv_device_call(fn->run, p->dev, r->op, &r->u, &p->call[i]);
+    if (!runs_pair(p, i))
+        return lv_device_call(fn->run, p->dev, r->op, &r->u, &p->call[i]);
+    if (p->pair[i] == LV_PAIR_NORM_ACT)
+        return fn->norm_act(p->dev, &r->u.norm, &r[1].u.act, &p->call[i]);
+    return fn->gate_norm(p->dev, &r->u.gate, &r[1].u.norm, &p->call[i + 1]);
 }
 
 static int run_records(LvProgram *p, LvRunHook hook, void *opaque)

@@ -202,16 +202,27 @@ static int upload_weights(LvSession *s)
     return ret;
 }
 
+/* Memory of all tiles, in whole units of LV_ALIGN, is zeros. */
+static int clear_memory(LvSession *s)
+{
+    enum { UNIT = LV_ALIGN / sizeof(float) };
+    size_t tiles = (size_t)s->tiles[0].nb * (size_t)s->tiles[1].nb;
+    const LvOpArgs a = { .fill = { .y = {
+        .data = s->memory_dev, .dtype = LV_F32, .rank = 2,
+        .dim = { (int32_t)(tiles * (s->memory_bytes / LV_ALIGN)), UNIT, 1, 1, 1 },
+    } } };
+    LvCall call = { 0 };
+
+    return s->memory_bytes ? lv_device_call(s->dev->fn->run, s->dev, LV_OP_FILL, &a, &call) : 0;
+}
+
 int lv_decode_begin(LvSession *s)
 {
-    int tiles = s->tiles[0].nb * s->tiles[1].nb, ret = 0;
+    int ret;
 
     s->latent_frame = s->clip_next = s->rgb_next = s->rgb_frames = 0;
-    memset(s->memory_zero, 0, s->memory_bytes);
-    for (int i = 0; i < tiles && ret >= 0; i++)
-        ret = s->dev->fn->upload(s->dev, s->memory_dev + (size_t)i * s->memory_bytes,
-                                 s->memory_zero, s->memory_bytes);
-    return ret < 0 || !s->opt.on_device ? ret : upload_weights(s);
+    ret = clear_memory(s);
+    return ret < 0 || !lv_decode_pastes(s) ? ret : upload_weights(s);
 }
 
 static void bind_memory(LvSession *s, LvDecoder *d, int tile)
@@ -253,13 +264,15 @@ static LvPaste place(const LvSession *s, int ty, int tx, int frames)
 {
     const LvTiles *y = &s->tiles[0], *x = &s->tiles[1];
     int scale   = scale_of(s), rows = y->size * scale, cols = x->size * scale;
+    int there   = lv_decode_pastes(s);
     int64_t row = 3 * (int64_t)s->cols;
 
     return (LvPaste) {
-        .to = s->rgb + y->start[ty] * scale * row + 3 * (x->start[tx] * scale),
-        .from = s->opt.on_device ? s->rgb_dev : s->rgb_tile,
-        .wy = (s->opt.on_device ? y->weight_dev : y->weight) + ty * rows,
-        .wx = (s->opt.on_device ? x->weight_dev : x->weight) + tx * cols,
+        .to = (there ? s->rgb_whole : s->rgb) + y->start[ty] * scale * row +
+              3 * (x->start[tx] * scale),
+        .from = there ? s->rgb_dev : s->rgb_tile,
+        .wy = (there ? y->weight_dev : y->weight) + ty * rows,
+        .wx = (there ? x->weight_dev : x->weight) + tx * cols,
         .frames = frames, .rows = rows, .cols = cols,
         .old_rows = shared(y, ty, scale), .old_cols = shared(x, tx, scale),
         .to_frame = row * s->rows, .to_row = row,
@@ -337,8 +350,10 @@ static int run_tile(LvSession *s, LvDecoder *d, int ty, int tx)
     if ((ret = fn->upload(s->dev, s->z, s->z_host, lv_tensor_bytes(&d->z))) < 0 ||
         (ret = lv_program_run(d->net.prog, hook, s)) < 0)
         return ret;
-    if (s->opt.on_device)
-        return (ret = check_energy(s, d)) < 0 ? ret : fn->paste(s->dev, &to);
+    if (s->opt.on_device && (ret = check_energy(s, d)) < 0)
+        return ret;
+    if (lv_decode_pastes(s))
+        return fn->paste(s->dev, &to);
     if ((ret = fn->download(s->dev, s->rgb_tile, s->rgb_dev, lv_tensor_bytes(&d->rgb))) < 0)
         return ret;
     paste(&to);
@@ -354,8 +369,13 @@ int lv_decode_run(LvSession *s)
     for (int ty = 0; ty < s->tiles[0].nb; ty++)
         for (int tx = 0; tx < s->tiles[1].nb && ret >= 0; tx++)
             ret = run_tile(s, d, ty, tx);
-    if (ret >= 0)
-        ret = s->opt.on_device ? s->dev->fn->sync(s->dev) : check_pictures(s, d);
+    if (ret >= 0 && s->opt.on_device)
+        ret = s->dev->fn->sync(s->dev);
+    else if (ret >= 0 && lv_decode_pastes(s))
+        ret = s->dev->fn->download(s->dev, s->rgb, s->rgb_whole, 3 * sizeof(float) *
+                                   (size_t)d->rgb.dim[0] * (size_t)s->rows * (size_t)s->cols);
+    if (ret >= 0 && !s->opt.on_device)
+        ret = check_pictures(s, d);
     if (ret < 0)
         return ret;
     s->rgb_frames = d->rgb.dim[0];

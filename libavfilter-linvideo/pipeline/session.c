@@ -352,18 +352,19 @@ static void lay_out_host(LvSession *s, Slab *slab)
 
     s->x           = take(slab, latent);
     s->z_host      = take(slab, lv_tensor_bytes(&d->z));
-    if (!s->opt.on_device) {
+    if (!s->opt.on_device)
+        s->rgb = take(slab, picture_bytes(s));
+    if (!lv_decode_pastes(s))
         s->rgb_tile = take(slab, lv_tensor_bytes(&d->rgb));
-        s->rgb      = take(slab, picture_bytes(s));
-    }
-    s->memory_zero = take(slab, s->memory_bytes);
     for (int i = 0; i < s->branches; i++)
         s->v[i] = take(slab, latent);
 }
 
 static void lay_out_pictures(LvSession *s, Slab *slab)
 {
-    s->rgb = take(slab, picture_bytes(s));
+    s->rgb_whole = take(slab, picture_bytes(s));
+    if (s->opt.on_device)
+        s->rgb = s->rgb_whole;
     for (int i = 0; i < 2; i++)
         s->tiles[i].weight_dev = take(slab, lv_decode_weight_bytes(s, i));
 }
@@ -382,7 +383,7 @@ static void lay_out_device(LvSession *s, Slab *slab)
     s->energy_dev   = take(slab, sizeof(*s->energy_dev));
     s->memory_dev   = take(slab, s->memory_bytes * (size_t)s->tiles[0].nb *
                                  (size_t)s->tiles[1].nb);
-    if (s->opt.on_device)
+    if (lv_decode_pastes(s))
         lay_out_pictures(s, slab);
     for (int i = 0; i < s->branches; i++) {
         s->prompt[i].context = take(slab, sizeof(float) * (size_t)c->text_len *
@@ -528,6 +529,8 @@ void lv_session_close(LvSession **out)
     for (int i = 0; i < LV_BRANCHES; i++)
         free(s->prompt[i].ids);
     if (s->dev) {
+        if (s->host && s->dev->fn->unpin)
+            s->dev->fn->unpin(s->dev, s->host);
         s->dev->fn->free(s->dev, s->arena);
         s->dev->fn->free(s->dev, s->state);
     }
@@ -590,6 +593,8 @@ static int allocate_state(LvSession *s)
     s->state = state;
     if (!(s->host = lv_alloc(s->host_bytes)))
         return lv_fail(s->msg, LV_ERR(ENOMEM), "no memory for %zu bytes", s->host_bytes);
+    if (s->dev->fn->pin)
+        s->dev->fn->pin(s->dev, s->host, s->host_bytes);
     lay_out_host(s, &(Slab) { .base = s->host });
     lay_out_device(s, &(Slab) { .base = s->state });
     return 0;

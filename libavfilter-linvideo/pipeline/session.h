@@ -100,7 +100,7 @@ typedef struct LvTiles {
     int nb, size;   ///< size in latents
     int *start;     ///< [nb], in latents
     float *weight;  ///< [nb,pixels of a tile]: those of all tiles sum up to 1
-    float *weight_dev; ///< the same on the device, where pictures stay there
+    float *weight_dev; ///< the same on the device, where that pastes
 } LvTiles;
 
 enum { LV_MEMORIES = 64 };
@@ -160,10 +160,11 @@ typedef struct LvSession {
     float *z, *rgb_dev;        ///< device
     float *energy_dev;         ///< device; see LvDecoder
     char *memory_dev;          ///< device: state of the decoder, for each tile
-    char *memory_zero;         ///< host: what it begins with
     size_t memory_bytes;       ///< of one tile
     float *z_host;             ///< host
-    float *rgb_tile, *rgb;     ///< of a tile, pasted: host; or NULL, and device
+    float *rgb_tile;           ///< of a tile: host; NULL where the device pastes
+    float *rgb_whole;          ///< pasted: device, where that pastes
+    float *rgb;                ///< to be delivered: host, or rgb_whole
     LvPrompt prompt[LV_BRANCHES];
     LvSampler *sampler;
 
@@ -260,6 +261,12 @@ int lv_denoise_run(LvSession *s);
 /** decode.c: lay out tiles; trace and plan the decoder; build and bind it; begin a clip;
  *  decode one latent frame. Bytes of tiles' weights along axis i. */
 size_t lv_decode_weight_bytes(const LvSession *s, int i);
+
+/** Whether the device puts the tiles' pictures together, not the host. */
+static inline int lv_decode_pastes(const LvSession *s)
+{
+    return s->dev->fn->paste != NULL;
+}
 int lv_decode_tiles(LvSession *s);
 void lv_decode_free_tiles(LvSession *s);
 int lv_decode_plan(LvSession *s);

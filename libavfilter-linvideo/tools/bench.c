@@ -634,10 +634,12 @@ static void random_wan(Bench *b, LvWanHalf *h)
     }
 }
 
-/* All of a clip: b latent frames of a x a, the first of which is one picture */
+/* All of a clip: b latent frames of a x a, or a x c, the first of which is one picture */
 static int trace_wan_vae(Bench *b, const Work *w)
 {
-    const LvTaeConfig cfg = { .kind = LV_VAE_WAN, .channels = 16, .patch = 1, .width = 96 };
+    const LvTaeConfig cfg = { .kind = LV_VAE_WAN, .channels = 16, .patch = 1,
+                              .width = b->small ? 8 : 96 };
+    int rows = b->small ? 2 : w->a, cols = b->small ? 3 : w->c ? w->c : w->a;
     const LvWeightsFrom from = { .wide = b->act };
     LvWeights *weights = NULL;
     LvWanVae *m = calloc(1, sizeof(*m));
@@ -649,7 +651,7 @@ static int trace_wan_vae(Bench *b, const Work *w)
     if (ret >= 0)
         random_wan(b, &m->decoder);
     for (int k = 0; k < w->b && ret >= 0; k++) {
-        lv_wan_vae_trace_decoder(b->graph, m, INPUT(b, LV_F32, 4, 1, w->a, w->a, 16), !k,
+        lv_wan_vae_trace_decoder(b->graph, m, INPUT(b, LV_F32, 4, 1, rows, cols, 16), !k,
                                  b->act, &state);
         for (int i = 0; i < state.nb; i++)
             keep_input(b, state.t[i]);
@@ -696,6 +698,8 @@ static const Work works[] = {
       "TAEHV decoder (taew2_1), 17 frames of 256x256" },
     { "wan-vae-256", trace_wan_vae, 32, 5, 0, NEVER, 0,
       "Wan's decoder, 17 frames of 256x256" },
+    { "wan-vae-480p", trace_wan_vae, 60, 2, 104, ON_GPU, 0,
+      "Wan's decoder, the first 5 of 81 frames of 832x480" },
     { "op-linear", trace_linear, 1280, DIM, DIM, ON_CPU, 0,
       "projection, [1280,1536] to 1536" },
     { "op-linear-up", trace_linear, 1280, DIM, FFN, ON_CPU, 0,

@@ -489,25 +489,25 @@ int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
     return emu_submit(s, run_launch, data.data(), data.size()), 0;
 }
 
-/* Maps of bf16 tensors of three dimensions, for boxes of rows of 128 bytes: all that the
- * kernels take. */
+/* Maps of bf16 tensors of three or four dimensions, for boxes of rows of 128 bytes that fit
+ * into shared memory: all that the kernels take. */
 int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *data,
                            const uint64_t *dim, const uint64_t *stride,
                            const uint32_t *box, const uint32_t *step, int interleave,
                            int swizzle, int, int fill)
 {
-    EmuTileMap m = { EMU_TILE_MAP, data, {}, {}, {} };
+    EmuTileMap m = { EMU_TILE_MAP, data, (int)rank, { 1, 1, 1, 1 }, {}, { 1, 1, 1, 1 } };
 
     ENTER("cuTensorMapEncodeTiled");
-    if ((uintptr_t)map % 64 || (uintptr_t)data % 16 || type != 9 || rank != 3 ||
-        interleave || swizzle != 3 || fill || box[0] != 64 || box[2] != 1)
+    if ((uintptr_t)map % 64 || (uintptr_t)data % 16 || type != 9 || rank < 3 ||
+        rank > 4 || interleave || swizzle != 3 || fill || box[0] != 64)
         return EMU_INVALID;
-    for (int i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < rank; i++) {
         if (!dim[i] || dim[i] >> 32 || !box[i] || box[i] > 256 || step[i] != 1)
             return EMU_INVALID;
         m.dim[i] = (int64_t)dim[i], m.box[i] = (int)box[i];
     }
-    for (int i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < rank - 1; i++) {
         if (stride[i] % 16 || stride[i] >> 40)
             return EMU_INVALID;
         m.stride[i] = (int64_t)stride[i];

@@ -59,25 +59,30 @@ struct Group {
     double sum[64][MAX_COLUMNS];
 };
 
+/* A place in a map, as far as it has dimensions. */
+struct Place {
+    int64_t at[4];
+};
+
 /* A box on its way back. */
 struct Leaving {
     size_t first;
     const EmuTileMap *map;
-    int64_t x, y, z;
+    Place to;
 };
 
 /* Accumulators of a thread that products under way will change. */
 struct Pending {
     float *c;
-    int group;       /* of products, as committed */
-    uint32_t number; /* of the last of them */
+    size_t group; /* of products, as committed */
     std::vector<float> value;
 };
 
 struct Thread {
     std::vector<Pending> pending;
     std::vector<Leaving> leaving;
-    int open; /* group that is not committed yet */
+    std::vector<uint32_t> committed; /* last product of each group that is */
+    uint32_t last; /* product */
 };
 
 static Known known[WARPS];
@@ -130,7 +135,7 @@ void emu_hopper_begin(int nb)
     for (int i = 0; i < GROUPS; i++)
         groups[i].arrived = groups[i].number = 0;
     for (int i = 0; i < nb; i++)
-        threads[i].open = 0;
+        threads[i].committed.clear();
 }
 
 void emu_hopper_meet(void)
@@ -334,19 +339,21 @@ static size_t swizzled(size_t at)
 }
 
 /* Element of a map; NULL: outside. */
-static char *element(const EmuTileMap *m, int64_t x, int64_t y, int64_t z)
+static char *element(const EmuTileMap *m, const Place &p)
 {
-    const int64_t pos[3] = { x, y, z };
+    int64_t at = 2 * p.at[0];
 
-    for (int d = 0; d < 3; d++)
-        if (pos[d] < 0 || pos[d] >= m->dim[d])
+    for (int d = 0; d < m->rank; d++)
+        if (p.at[d] < 0 || p.at[d] >= m->dim[d])
             return NULL;
-    return (char *)m->data + 2 * x + y * m->stride[0] + z * m->stride[1];
+    for (int d = 1; d < m->rank; d++)
+        at += p.at[d] * m->stride[d - 1];
+    return (char *)m->data + at;
 }
 
-static void copy_chunk(size_t at, const EmuTileMap *m, int64_t x, int64_t y, int64_t z)
+static void copy_chunk(size_t at, const EmuTileMap *m, const Place &p)
 {
-    const char *src = element(m, x, y, z);
+    const char *src = element(m, p);
 
     if (!src) {
         memset(shared + at, 0, CHUNK);
@@ -362,35 +369,60 @@ static void check_box(const EmuTileMap *m, size_t first, int x)
         emu_fail("a box can't be copied, at byte", (long long)first);
 }
 
+/* Rows of 64 elements of a box, and where chunk c of one is in a map, from `first` on. */
+static int box_rows(const EmuTileMap *m)
+{
+    return m->box[1] * m->box[2] * m->box[3];
+}
+
+static Place box_place(const EmuTileMap *m, const Place &first, int row, int c)
+{
+    return { { first.at[0] + c * 8, first.at[1] + row % m->box[1],
+               first.at[2] + row / m->box[1] % m->box[2],
+               first.at[3] + row / (m->box[1] * m->box[2]) } };
+}
+
 /* Where chunk c of a row of a box lies. */
 static size_t box_chunk(size_t first, int row, int c)
 {
     return swizzled(first + (size_t)row * PANEL_ROW + (size_t)c * CHUNK);
 }
 
-void copy_box(void *dst, const LvTileMap *map, int x, int y, int z, uint64_t *at)
+static void copy(void *dst, const LvTileMap *map, int rank, const Place &from, uint64_t *at)
 {
     const EmuTileMap *m = (const EmuTileMap *)map;
     Barrier *b   = find_barrier(at);
     size_t first = shared_address(dst);
 
-    check_box(m, first, x);
-    for (int row = 0; row < m->box[1]; row++)
+    check_box(m, first, (int)from.at[0]);
+    if (m->rank != rank)
+        emu_fail("a box is of a map of other dimensions", m->rank);
+    for (int row = 0; row < box_rows(m); row++)
         for (int c = 0; c < PANEL_ROW / CHUNK; c++) {
             size_t to = box_chunk(first, row, c);
             claim_copy(to, (int)(b - barriers.data()));
-            copy_chunk(to, m, x + c * 8, y + row, z);
+            copy_chunk(to, m, box_place(m, from, row, c));
         }
-    b->bytes -= (long long)m->box[1] * PANEL_ROW;
+    b->bytes -= (long long)box_rows(m) * PANEL_ROW;
     advance(b);
+}
+
+void copy_box(void *dst, const LvTileMap *map, int x, int y, int z, uint64_t *at)
+{
+    copy(dst, map, 3, { { x, y, z, 0 } }, at);
+}
+
+void copy_box4(void *dst, const LvTileMap *map, int x, int y, int z, int w, uint64_t *at)
+{
+    copy(dst, map, 4, { { x, y, z, w } }, at);
 }
 
 void store_box(const void *src, const LvTileMap *map, int x, int y, int z)
 {
-    Leaving l = { shared_address(src), (const EmuTileMap *)map, x, y, z };
+    Leaving l = { shared_address(src), (const EmuTileMap *)map, { { x, y, z, 0 } } };
 
     check_box(l.map, l.first, x);
-    for (int row = 0; row < l.map->box[1]; row++)
+    for (int row = 0; row < box_rows(l.map); row++)
         for (int c = 0; c < PANEL_ROW / CHUNK; c++) {
             size_t at = box_chunk(l.first, row, c);
             if (!knows(mine(), chunk_at(at)))
@@ -403,10 +435,10 @@ void store_box(const void *src, const LvTileMap *map, int x, int y, int z)
 
 static void land(const Leaving *l)
 {
-    for (int row = 0; row < l->map->box[1]; row++)
+    for (int row = 0; row < box_rows(l->map); row++)
         for (int c = 0; c < PANEL_ROW / CHUNK; c++) {
             size_t at = box_chunk(l->first, row, c);
-            char *to  = element(l->map, l->x + c * 8, l->y + row, l->z);
+            char *to  = element(l->map, box_place(l->map, l->to, row, c));
             chunk_at(at)->leaving--;
             if (to) {
                 emu_write(to, CHUNK);
@@ -518,7 +550,7 @@ static Pending *pending_of(float *c, int n)
     for (Pending &p : t->pending)
         if (p.c == c)
             return &p;
-    t->pending.push_back({ c, 0, 0, std::vector<float>(c, c + n / 2) });
+    t->pending.push_back({ c, 0, std::vector<float>(c, c + n / 2) });
     for (int i = 0; i < n / 2; i++)
         c[i] = NAN;
     return &t->pending.back();
@@ -535,8 +567,8 @@ static void add_product(const Group *g, uint32_t number, float *c, int n, int ad
         double sum = g->sum[row + i % 4 / 2 * 8][i / 4 * 8 + col + i % 2];
         p->value[(size_t)i] = (float)((add ? p->value[(size_t)i] : 0) + sum);
     }
-    p->group  = threads[emu_now.thread].open;
-    p->number = number;
+    p->group = threads[emu_now.thread].committed.size();
+    threads[emu_now.thread].last = number;
 }
 
 struct Made {
@@ -579,22 +611,26 @@ void emu_product(float *c, int n, EmuOperands of, int add)
 
 void products_commit(void)
 {
-    threads[emu_now.thread].open++;
+    Thread *t = &threads[emu_now.thread];
+
+    t->committed.push_back(t->last);
 }
 
 void emu_products_wait(int keep)
 {
     Thread *t      = &threads[emu_now.thread];
     uint32_t *done = &mine()->done[emu_now.thread / EMU_WARP];
+    size_t groups  = t->committed.size(), over = groups - std::min(groups, (size_t)keep);
 
+    if (over)
+        *done = std::max(*done, t->committed[over - 1]);
     for (size_t i = 0; i < t->pending.size();) {
         Pending &p = t->pending[i];
-        if (p.group >= t->open - keep) {
+        if (p.group >= over) {
             i++;
             continue;
         }
         std::copy(p.value.begin(), p.value.end(), p.c);
-        *done = std::max(*done, p.number);
         t->pending.erase(t->pending.begin() + (long)i);
     }
 }

@@ -27,6 +27,8 @@ void barrier_arrive(uint64_t *b);
 void barrier_wait(uint64_t *b, int parity);
 void copy_box(void *dst, const LvTileMap *map, int x, int y, int z, uint64_t *b);
 
+void copy_box4(void *dst, const LvTileMap *map, int x, int y, int z, int w, uint64_t *b);
+
 void store_box(const void *src, const LvTileMap *map, int x, int y, int z);
 void stores_read(void);
 

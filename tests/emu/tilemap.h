@@ -11,12 +11,13 @@
 
 #define EMU_TILE_MAP 0x5469E3A9C0FFEEULL
 
-/** Three dimensions of bf16, boxes of 64 elements of the first; strides in bytes. */
+/** Three or four dimensions of bf16, boxes of 64 elements of the first; strides in bytes. */
 typedef struct EmuTileMap {
     uint64_t magic;
     void *data;
-    int64_t dim[3], stride[2];
-    int box[3];
+    int rank;
+    int64_t dim[4], stride[3];
+    int box[4];
 } EmuTileMap;
 
 #endif /* LINVIDEO_TESTS_EMU_TILEMAP_H */

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
 #
-# peers.py [DEVICE]: what PyTorch takes for the work of kernels/README.md's comparison,
-# to be run beside run.sh on the same card. Milliseconds by events, the mean of ten runs
-# after three.
+# peers.py [DEVICE [conv]]: what PyTorch takes for the work of kernels/README.md's
+# comparison, to be run beside run.sh on the same card; "conv": of convolutions alone.
+# Milliseconds by events, the mean of ten runs after three.
 
 import sys
 
@@ -138,10 +138,35 @@ def block(tokens, dim, ffn, count):
         time(name + ", compiled", lambda: fast(*args))
 
 
+def convolution(frames, rows, cols, inputs, outputs, taps):
+    """As Wan's decoder has them: over taps[0] frames, two of them from before."""
+    x = torch.randn(1, inputs, frames + taps[0] - 1, rows, cols, device=device, dtype=bf16)
+    w = torch.randn(outputs, inputs, *taps, device=device, dtype=bf16)
+    b = torch.randn(outputs, device=device, dtype=bf16)
+    form = torch.channels_last_3d
+    x, w = x.to(memory_format=form), w.to(memory_format=form)
+    pad = (0, taps[1] // 2, taps[2] // 2)
+    flops = 2 * frames * rows * cols * inputs * outputs * taps[0] * taps[1] * taps[2]
+    with torch.no_grad():
+        time(f"convolution, {frames} x {rows} x {cols}, {inputs} to {outputs}, {taps}",
+             lambda: F.conv3d(x, w, b, padding=pad), flops=flops)
+
+
 torch.manual_seed(0)
 torch.cuda.set_device(device)
 print(f"PyTorch {torch.__version__} on {torch.cuda.get_device_name(device)}")
 ceilings()
+torch.backends.cudnn.benchmark = True
+convolution(1, 60, 104, 384, 384, (3, 3, 3))
+convolution(2, 120, 208, 384, 384, (3, 3, 3))
+convolution(2, 120, 208, 384, 768, (3, 1, 1))
+convolution(4, 240, 416, 384, 192, (1, 3, 3))
+convolution(4, 240, 416, 192, 192, (3, 3, 3))
+convolution(4, 480, 832, 192, 96, (1, 3, 3))
+convolution(4, 480, 832, 96, 96, (3, 3, 3))
+convolution(4, 480, 832, 96, 3, (3, 3, 3))
+if "conv" in sys.argv[2:]:
+    sys.exit()
 softmax(64, 6, 420, 64)
 softmax(1, 12, 8192, 128)
 softmax(1, 12, 32760, 128)

@@ -41,20 +41,23 @@ typedef struct LvBatchedArgs {
 
 /**
  * y = act(x' w^T + bias + r) in bf16, x' being the pictures x unrolled: row (b,i,j) of
- * x' holds, for each tap (u,v) and channel c, x[b, (i s + u - py) / z,
- * (j s + v - px) / z, c], zero outside or where z (the spread of x) does not divide. A
- * matrix is a picture of one row, with one tap.
+ * x' holds, for each tap (t,u,v) and channel c, x[b f + t, (i s + u - py) / z,
+ * (j s + v - px) / z, c], zero outside or where z (the spread of x) does not divide, f
+ * being `step`; the first `before` frames of x are those of prev. A matrix is a picture of
+ * one row, with one tap.
  */
 typedef struct LvProductArgs {
-    const void *x;  ///< [B,YI,XI,C] bf16, C a multiple of 8
-    const void *w;  ///< [O, kh kw C] bf16
+    const void *x;  ///< [frames,YI,XI,C] bf16, C a multiple of 8
+    const void *prev; ///< [before,YI,XI,C] bf16; not read when there are none
+    const void *w;  ///< [O, kt kh kw C] bf16
     const float *bias; ///< [O], or NULL
     const void *r;  ///< [B,YO,XO,O], or NULL
     void *y;        ///< [B,YO,XO,O]
     int r_type, y_type; ///< LvDtype
     int rows;       ///< B YO XO
     int yi, xi, c, yo, xo, o;
-    int kh, kw, stride, pad_y, pad_x; ///< at most 32 taps
+    int kt, kh, kw, stride, pad_y, pad_x; ///< at most 32 taps
+    int step, before;
     int spread;     ///< 1 or 2
     int act, add;   ///< LvAct; 1: added to y
 } LvProductArgs;
@@ -98,15 +101,15 @@ typedef struct LvScoresArgs {
     float scale;
 } LvScoresArgs;
 
-/** Weights [O,C,taps] and the matrix of LV_FORM_TAPS or LV_FORM_FLIPPED, in either
- *  direction. */
+/** Weights [frames,O,C,taps] and the matrix of LV_FORM_TAPS or LV_FORM_FLIPPED, in either
+ *  direction; of one frame where flipped or back is set. */
 typedef struct LvOrderArgs {
     const void *src;
     void *dst;
     int src_type, dst_type;
-    int o, c, taps;
+    int frames, o, c, taps;
     int cols;    ///< of the matrix, padded
-    int flipped; ///< 1: [C, taps O], taps from last to first
+    int flipped; ///< 1: [C, taps O], taps from last to first; else [O, frames taps C]
     int back;    ///< 1: from [O, taps C] to [O,C,taps]
     int add;     ///< with back: added to dst
 } LvOrderArgs;

@@ -6,6 +6,7 @@
  * of compute capability 9.0 where the device and this build have it.
  */
 
+#include "backend/cuda/attention_wide.h"
 #include "backend/cuda/cuda.h"
 #include "config.h"
 

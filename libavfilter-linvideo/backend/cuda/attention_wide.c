@@ -7,7 +7,7 @@
  * order is fixed, and so are the sums.
  */
 
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/attention_wide.h"
 
 /* What forward and backward have in common. */
 typedef struct Wide {

@@ -20,17 +20,30 @@ static LvKept **bucket_of(LvCuda *cu, const void *src)
     return &cu->kept[((uintptr_t)src / LV_ALIGN) % LV_CUDA_BUCKETS];
 }
 
+/* Weights of a convolution, over time or not. */
+typedef struct Shape {
+    int frames, o, c, taps; /* taps of a frame */
+} Shape;
+
+static Shape shape_of(const LvTensor *w)
+{
+    const int *d = w->dim + (w->rank == 5);
+
+    return (Shape) { w->rank == 5 ? w->dim[0] : 1, d[0], d[1], d[2] * d[3] };
+}
+
 /* Columns of the matrix of a form, and its rows. */
 static void matrix_of(const LvTensor *w, int form, size_t *rows, size_t *cols)
 {
-    size_t taps = form == LV_FORM_PLAIN ? 1 : (size_t)w->dim[2] * (size_t)w->dim[3];
+    const Shape s = shape_of(w);
+    int flipped   = form == LV_FORM_FLIPPED;
 
     if (form == LV_FORM_PLAIN) {
         *rows = 1;
         *cols = lv_tensor_numel(w);
     } else {
-        *rows = (size_t)w->dim[form == LV_FORM_FLIPPED];
-        *cols = taps * (size_t)w->dim[form == LV_FORM_TAPS];
+        *rows = (size_t)(flipped ? s.c : s.o);
+        *cols = (size_t)s.frames * (size_t)s.taps * (size_t)(flipped ? s.o : s.c);
         *cols = LV_ROUND_UP(*cols, LV_PAD);
     }
 }
@@ -38,10 +51,11 @@ static void matrix_of(const LvTensor *w, int form, size_t *rows, size_t *cols)
 /* One tap and no padding: the order of TAPS is that of the weights. */
 static int is_itself(const LvTensor *w, int form, int type)
 {
+    const Shape s = shape_of(w);
+
     if (w->dtype != type || form == LV_FORM_FLIPPED)
         return 0;
-    return form == LV_FORM_PLAIN ||
-           (w->dim[2] * w->dim[3] == 1 && w->dim[1] % LV_PAD == 0);
+    return form == LV_FORM_PLAIN || (s.frames * s.taps == 1 && s.c % LV_PAD == 0);
 }
 
 size_t lv_cuda_form_bytes(const LvTensor *w, int form, int type)
@@ -72,6 +86,7 @@ int lv_cuda_cast(LvCuda *cu, void *dst, int dst_type, const void *src, int src_t
 
 static int fill_form(LvCuda *cu, const LvTensor *w, int form, int type, void *dst)
 {
+    const Shape s = shape_of(w);
     size_t rows, cols, n;
     LvOrderArgs a;
 
@@ -80,8 +95,8 @@ static int fill_form(LvCuda *cu, const LvTensor *w, int form, int type, void *ds
     matrix_of(w, form, &rows, &cols);
     n = rows * cols;
     a = (LvOrderArgs) { .src = w->data, .dst = dst, .src_type = w->dtype,
-                        .dst_type = type, .o = w->dim[0], .c = w->dim[1],
-                        .taps = w->dim[2] * w->dim[3], .cols = (int)cols,
+                        .dst_type = type, .frames = s.frames, .o = s.o, .c = s.c,
+                        .taps = s.taps, .cols = (int)cols,
                         .flipped = form == LV_FORM_FLIPPED };
     return LV_LAUNCH(cu, order, lv_cuda_grid1(n), &a, &n);
 }

@@ -6,24 +6,10 @@
  * cuBLASLt.
  */
 
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/product.h"
 
 /* Bytes of unrolled pictures held at once, about. */
 enum { PIECE_BYTES = 64 << 20 };
-
-/* Taps of a kernel that the fused product knows. */
-enum { MAX_TAPS = 32 };
-
-int lv_cuda_product(LvCuda *cu, const LvProductArgs *a)
-{
-    size_t cols = a->o > 64 ? 128 : 64;
-    LvGrid grid = { lv_cuda_split((size_t)a->o, cols) *
-                    lv_cuda_split((size_t)a->rows, 128), 1, 1, 128,
-                    3 * 128 * (128 + cols) };
-
-    return a->o > 64 ? LV_LAUNCH(cu, product_bf16_wide, grid, (void *)a)
-                     : LV_LAUNCH(cu, product_bf16_slim, grid, (void *)a);
-}
 
 /* A convolution as a product: pictures x with weights in some form, to pictures y. */
 typedef struct Conv {
@@ -38,12 +24,12 @@ static Conv conv_of(const LvTensor *x, const LvTensor *y, int kh, int kw)
 {
     const int *i = x->dim, *o = y->dim;
     Conv c = { { .rows = o[0] * o[1] * o[2], .yi = i[1], .xi = i[2], .c = i[3],
-                 .yo = o[1], .xo = o[2], .o = o[3], .kh = kh, .kw = kw, .stride = 1,
-                 .spread = 1, .y_type = y->dtype, .x = x->data, .y = y->data },
+                 .yo = o[1], .xo = o[2], .o = o[3], .kt = 1, .kh = kh, .kw = kw, .step = 1,
+                 .stride = 1, .spread = 1, .y_type = y->dtype, .x = x->data, .y = y->data },
                .type = x->dtype, .form = LV_FORM_TAPS,
                .cols = LV_ROUND_UP(kh * kw * i[3], LV_PAD) };
 
-    c.fused = x->dtype == LV_BF16 && i[3] % LV_PAD == 0 && kh * kw <= MAX_TAPS;
+    c.fused = x->dtype == LV_BF16 && i[3] % LV_PAD == 0 && kh * kw <= LV_TAPS;
     return c;
 }
 
@@ -267,7 +253,7 @@ int lv_cuda_conv_dw(LvDevice *dev, const LvConvDwArgs *a, LvCall *call)
                                  (size_t)piece * (size_t)c.cols * size);
     void *sum = lv_cuda_carve(call->scratch, &at, (size_t)c.p.o * (size_t)c.cols * 4);
     LvOrderArgs order = { .src = sum, .dst = a->dw.data, .src_type = LV_F32,
-                          .dst_type = LV_F32, .o = c.p.o, .c = c.p.c,
+                          .dst_type = LV_F32, .frames = 1, .o = c.p.o, .c = c.p.c,
                           .taps = c.p.kh * c.p.kw, .cols = c.cols, .back = 1,
                           .add = a->add & 1 };
 

@@ -1,12 +1,36 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Convolutions over time and place: for every frame of the result a convolution for each
- * frame of the kernel, which adds to the sum of those before it. Kernels want pictures to
+ * Convolutions over time and place. In bf16 one product of our own, which reads the frames
+ * before where they are. Else, for every frame of the result, a convolution for each frame
+ * of the kernel, which adds to the sum of those before it; kernels then want pictures to
  * begin at whole 16 bytes: where they do not, copies are taken.
  */
 
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/product.h"
+
+static int is_fused(const LvConv3Args *a)
+{
+    return a->x.dtype == LV_BF16 && a->x.dim[3] % LV_PAD == 0 &&
+           a->w.dim[0] * a->w.dim[3] * a->w.dim[4] <= LV_TAPS;
+}
+
+static int run_fused(LvCuda *cu, const LvConv3Args *a, void *scratch)
+{
+    const int *i = a->x.dim, *o = a->y.dim;
+    size_t at = 0;
+    LvProductArgs p = {
+        .x = a->x.data, .prev = a->prev.data, .bias = lv_has(&a->b) ? a->b.data : NULL,
+        .r = lv_has(&a->r) ? a->r.data : NULL, .r_type = a->r.dtype, .y = a->y.data,
+        .y_type = a->y.dtype, .rows = o[0] * o[1] * o[2], .yi = i[1], .xi = i[2],
+        .c = i[3], .yo = o[1], .xo = o[2], .o = o[3], .kt = a->w.dim[0],
+        .kh = a->w.dim[3], .kw = a->w.dim[4], .pad_y = a->pad, .pad_x = a->pad,
+        .step = a->step, .before = a->prev.dim[0], .stride = 1, .spread = 1, .act = a->act,
+    };
+
+    p.w = lv_cuda_form(cu, &a->w, LV_FORM_TAPS, LV_BF16, scratch, &at);
+    return p.w ? lv_cuda_product(cu, &p) : LV_ERR_DEVICE;
+}
 
 /* Picture i of t. */
 static LvTensor picture(const LvTensor *t, int i)
@@ -87,7 +111,7 @@ static LvConvArgs part_of(const LvConv3Args *a, int n, int t, const Work *w)
     return c;
 }
 
-int lv_cuda_plan_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
+static int plan_parts(LvDevice *dev, const LvConv3Args *a, LvCall *call)
 {
     size_t scratch = 0;
     const Work w   = carve(a, NULL, &call->scratch_bytes);
@@ -103,7 +127,15 @@ int lv_cuda_plan_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
     return 0;
 }
 
-int lv_cuda_build_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
+int lv_cuda_plan_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
+{
+    if (!is_fused(a))
+        return plan_parts(dev, a, call);
+    lv_cuda_plan_form(&a->w, LV_FORM_TAPS, LV_BF16, call, &call->scratch_bytes);
+    return 0;
+}
+
+static int build_parts(LvDevice *dev, const LvConv3Args *a, LvCall *call)
 {
     const Work w = { NULL, NULL, NULL, NULL };
     int ret = 0;
@@ -113,6 +145,12 @@ int lv_cuda_build_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
         ret = lv_cuda_build_conv(dev, &c, call);
     }
     return ret;
+}
+
+int lv_cuda_build_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
+{
+    return is_fused(a) ? lv_cuda_build_form(lv_cuda(dev), &a->w, LV_FORM_TAPS, LV_BF16)
+                       : build_parts(dev, a, call);
 }
 
 static int copy_frame(LvCuda *cu, LvTensor to, LvTensor from)
@@ -143,16 +181,24 @@ static int run_frame(LvCuda *cu, const LvConv3Args *a, int n, const Work *w, LvC
     return ret < 0 || !w->y ? ret : copy_frame(cu, y, placed(y, w->y));
 }
 
-int lv_cuda_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
+static int run_frames(LvCuda *cu, const LvConv3Args *a, char *scratch)
 {
-    LvCuda *cu   = lv_cuda(dev);
     size_t at    = 0;
-    const Work w = carve(a, call->scratch, &at);
-    LvCall rest  = { .scratch = (char *)call->scratch + at };
+    const Work w = carve(a, scratch, &at);
+    LvCall rest  = { .scratch = scratch + at };
     int ret = 0;
 
     for (int n = 0; n < a->y.dim[0] && ret >= 0; n++)
         ret = run_frame(cu, a, n, &w, &rest);
+    return ret;
+}
+
+int lv_cuda_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
+{
+    LvCuda *cu = lv_cuda(dev);
+    int ret    = is_fused(a) ? run_fused(cu, a, call->scratch)
+                             : run_frames(cu, a, call->scratch);
+
     for (int i = 0; i < a->next.dim[0] && ret >= 0; i++)
         ret = copy_frame(cu, picture(&a->next, i), frame_of(a, a->x.dim[0] + i));
     return ret;

@@ -3,6 +3,7 @@
  */
 
 #include "backend/cuda/cuda.h"
+#include "backend/cuda/rows.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -401,15 +402,27 @@ static void cuda_close(LvDevice *dev)
     free(cu);
 }
 
+int lv_cuda_map(LvCuda *cu, LvTileMap *map, int rank, const void *data, const uint64_t *dim,
+                const uint32_t *box)
+{
+    static const uint32_t step[4] = { 1, 1, 1, 1 };
+    uint64_t stride[3] = { 2 * dim[0] };
+    int ret;
+
+    for (int i = 1; i < rank - 1; i++)
+        stride[i] = stride[i - 1] * dim[i];
+    ret = cu->drv.tile_map(map, CU_TILE_BF16, (unsigned)rank, (void *)data, dim, stride, box,
+                           step, 0, CU_TILE_SWIZZLE_128, CU_TILE_FETCH_256, 0);
+    return lv_cuda_check(cu, ret, "a map of a tensor");
+}
+
 int lv_cuda_tile_map(LvCuda *cu, LvTileMap *map, const LvTensor *t, int batch, int rows)
 {
-    const uint64_t c = (uint64_t)t->dim[1], l = (uint64_t)(t->dim[0] / batch);
-    const uint64_t dim[3] = { c, l, (uint64_t)batch }, stride[2] = { 2 * c, 2 * c * l };
-    const uint32_t box[3] = { 64, (uint32_t)rows, 1 }, step[3] = { 1, 1, 1 };
-    int ret = cu->drv.tile_map(map, CU_TILE_BF16, 3, t->data, dim, stride, box, step, 0,
-                               CU_TILE_SWIZZLE_128, CU_TILE_FETCH_256, 0);
+    const uint64_t dim[3] = { (uint64_t)t->dim[1], (uint64_t)(t->dim[0] / batch),
+                              (uint64_t)batch };
+    const uint32_t box[3] = { 64, (uint32_t)rows, 1 };
 
-    return lv_cuda_check(cu, ret, "a map of a tensor");
+    return lv_cuda_map(cu, map, 3, t->data, dim, box);
 }
 
 static const LvOpTable plan = {
@@ -437,7 +450,8 @@ static const LvDeviceFns fns = {
     .unpin = cuda_unpin, .sync = cuda_sync, .mark = cuda_mark, .between = cuda_between,
     .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
     .record = cuda_record, .recorded = cuda_recorded, .replay = cuda_replay,
-    .erase = cuda_erase, .gate_norm = lv_cuda_gate_norm, .paste = lv_cuda_paste,
+    .erase = cuda_erase, .gate_norm = lv_cuda_gate_norm,
+    .norm_act = lv_cuda_norm_act, .paste = lv_cuda_paste,
     .deliver = lv_cuda_deliver,
     .release = cuda_release, .plan = &plan, .build = &build,
     .run = &run,

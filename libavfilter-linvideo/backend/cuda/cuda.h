@@ -110,9 +110,13 @@ void *lv_cuda_carve(void *base, size_t *at, size_t bytes);
 
 enum LvForm {
     LV_FORM_PLAIN,   ///< only another type
-    LV_FORM_TAPS,    ///< [O,C,kh,kw] as [O, kh kw C], columns padded to LV_PAD
+    LV_FORM_TAPS,    ///< [T,O,C,kh,kw] or [O,C,kh,kw] as [O, T kh kw C], columns padded
+                     ///< to LV_PAD
     LV_FORM_FLIPPED, ///< [O,C,kh,kw] as [C, kh kw O], taps from last to first, padded
 };
+
+/** Taps of a convolution that our own kernels do as one product, at most. */
+#define LV_TAPS 32
 
 /** Columns of matrices made of pictures and their weights are a multiple of this. */
 #define LV_PAD 8
@@ -143,32 +147,16 @@ int lv_cuda_cast(LvCuda *cu, void *dst, int dst_type, const void *src, int src_t
  *  code */
 int lv_cuda_tile_map(LvCuda *cu, LvTileMap *map, const LvTensor *t, int batch, int rows);
 
-/** For the entry of LvDeviceFns. rows.c */
-int lv_cuda_gate_norm(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n,
-                      LvCall *call);
+/** Map of a dense bf16 tensor of 3 or 4 dimensions, the last one first, for boxes whose
+ *  first side is 64. 0 or a code */
+int lv_cuda_map(LvCuda *cu, LvTileMap *map, int rank, const void *data, const uint64_t *dim,
+                const uint32_t *box);
 
 /* Pictures, for the entries of LvDeviceFns. frame.c */
 
 int lv_cuda_paste(LvDevice *dev, const LvPaste *p);
 int lv_cuda_deliver(LvDevice *dev, const LvPicture *out, const float *rgb, int rows,
                     int cols);
-
-/* Attention of heads wider than LV_CUDA_HEAD channels. attention_wide.c */
-
-enum { LV_CUDA_HEAD = 256 };
-
-/** Scratch of it. */
-size_t lv_cuda_wide_bytes(const LvCuda *cu, const LvAttnArgs *a);
-size_t lv_cuda_wide_dx_bytes(const LvCuda *cu, const LvAttnDxArgs *a);
-
-/** For build: find the products. @return 0 or a code */
-int lv_cuda_wide_build(LvCuda *cu, const LvAttnArgs *a);
-int lv_cuda_wide_dx_build(LvCuda *cu, const LvAttnDxArgs *a);
-
-/** For run. @param bucket of the relative bias, filled @param delta of the gradient */
-int lv_cuda_wide(LvCuda *cu, const LvAttnArgs *a, const int *bucket, void *scratch);
-int lv_cuda_wide_dx(LvCuda *cu, const LvAttnDxArgs *a, const int *bucket,
-                    const float *delta, void *scratch);
 
 /* Products. gemm.c */
 
@@ -203,9 +191,6 @@ int lv_cuda_gemm_after(LvCuda *cu, const LvGemmKey *key, const void *a, const vo
                        void *c, const void *bias);
 
 void lv_cuda_free_gemms(LvCuda *cu);
-
-/** Run a product of our own kernel: bf16 with an epilogue. conv.c */
-int lv_cuda_product(LvCuda *cu, const LvProductArgs *a);
 
 /** Entries of the tables, by file. */
 #define LV_CUDA_DECLARE(name, Type)                                                 \

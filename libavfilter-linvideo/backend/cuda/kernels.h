@@ -17,7 +17,8 @@
 #define LV_KERNELS_ROWS(X)                                                          \
     X(norm) X(norm_512) X(norm_2048) X(norm_5120) X(gate) X(gate_norm)              \
     X(gate_norm_512) X(gate_norm_2048) X(gate_norm_5120) X(qknorm) X(qknorm_512)    \
-    X(qknorm_2048) X(qknorm_5120) X(norm_dx) X(gate_dx) X(qknorm_dx)                \
+    X(qknorm_2048) X(qknorm_5120) X(norm_act_128) X(norm_act_256)        \
+    X(norm_act_512) X(norm_dx) X(gate_dx) X(qknorm_dx)                \
     X(norm_cols) X(gate_cols) X(qknorm_cols) X(reduce_cols)                         \
     X(norm_fold) X(norm_params) X(cols_sum) X(reduce_few)
 #define LV_KERNELS_LAYOUT(X)                                                        \
@@ -48,6 +49,10 @@
     X(hedgehog_keys_d128_p64)
 #define LV_KERNELS_FRAME(X)   X(paste) X(deliver)
 #define LV_KERNELS_PRODUCT(X) X(product_bf16_wide) X(product_bf16_slim)
+#define LV_KERNELS_CONV_SM90(X)                                                     \
+    X(conv_sm90_n16) X(conv_sm90_n64) X(conv_sm90_n96) X(conv_sm90_n128)            \
+    X(conv_sm90_n192) X(conv_sm90_low_n64) X(conv_sm90_low_n96)                     \
+    X(conv_sm90_low_n128) X(conv_sm90_low_n192)
 
 /** X(FILE, file): the files. */
 #define LV_KERNEL_FILES(X)                                                          \
@@ -56,6 +61,6 @@
     X(ATTENTION_WIDE, attention_wide) X(ATTENTION_SM90, attention_sm90)             \
     X(LINATTN, linattn) X(HEDGEHOG, hedgehog)                                       \
     X(FRAME, frame) X(HEDGEHOG_SM90, hedgehog_sm90)                                 \
-    X(HEDGEHOG_DX, hedgehog_dx) X(PRODUCT, product)
+    X(HEDGEHOG_DX, hedgehog_dx) X(PRODUCT, product) X(CONV_SM90, conv_sm90)
 
 #endif /* LINVIDEO_BACKEND_CUDA_KERNELS_H */

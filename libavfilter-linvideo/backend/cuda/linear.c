@@ -6,7 +6,7 @@
  * f32 another pass.
  */
 
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/product.h"
 
 /* Whether the product needs no second look. */
 static int is_bare(const LvLinearArgs *a)
@@ -105,8 +105,8 @@ static int run_fused(LvCuda *cu, const LvLinearArgs *a, const void *w)
     LvProductArgs p = {
         .x = a->x.data, .w = w, .bias = lv_has(&a->b) ? a->b.data : NULL,
         .y = a->y.data, .y_type = a->y.dtype, .rows = m, .yi = 1, .xi = m,
-        .c = a->x.dim[1], .yo = 1, .xo = m, .o = n, .kh = 1, .kw = 1, .stride = 1,
-        .spread = 1, .act = a->act,
+        .c = a->x.dim[1], .yo = 1, .xo = m, .o = n, .kt = 1, .kh = 1, .kw = 1, .step = 1,
+        .stride = 1, .spread = 1, .act = a->act,
     };
 
     return lv_cuda_product(cu, &p);

@@ -5,7 +5,7 @@
  * for each run of rows of a sample, and add these up in a second kernel.
  */
 
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/rows.h"
 
 enum { COL_TILE = 128, RUN_ROWS = 128, MAX_RUNS = 512, FEW = 32 };
 
@@ -79,6 +79,29 @@ int lv_cuda_gate_norm(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n,
     (void)call;
     return lv_cuda_launch(lv_cuda(dev), h->gate_norm, held_grid(h, &n->x),
                           (void *[]) { (void *)g, (void *)n });
+}
+
+/* Narrow rows as one, by what rows may have, in eights; others one after the other. */
+int lv_cuda_norm_act(LvDevice *dev, const LvNormArgs *n, const LvActArgs *a, LvCall *call)
+{
+    static const struct {
+        int kernel, columns;
+        unsigned rows;   /* of a block */
+    } narrow[] = {
+        { LV_K_norm_act_128, 128, 8 }, { LV_K_norm_act_256, 256, 4 },
+        { LV_K_norm_act_512, 512, 4 },
+    };
+    int cols = n->x.dim[1], ret;
+
+    for (int i = 0; i < LV_COUNT(narrow) && cols % 8 == 0; i++)
+        if (cols <= narrow[i].columns) {
+            LvGrid grid = { lv_cuda_split(lv_tensor_rows(&n->x), narrow[i].rows), 1, 1, 128,
+                            0 };
+            return lv_cuda_launch(lv_cuda(dev), narrow[i].kernel, grid,
+                                  (void *[]) { (void *)n, (void *)a });
+        }
+    ret = lv_cuda_norm(dev, n, call);
+    return ret < 0 ? ret : lv_cuda_act(dev, a, call);
 }
 
 int lv_cuda_qknorm(LvDevice *dev, const LvQknormArgs *a, LvCall *call)
