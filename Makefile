@@ -142,71 +142,86 @@ OBJS-api = \
     params.o \
     prompt.o
 
-OBJS-train = \
-    autoencoder.o \
-    blob.o \
-    bundle.o \
+OBJS-train/clips = \
     caption.o \
-    codec.o \
     color.o \
-    compare.o \
-    config.o \
-    distill.o \
-    evaluate.o \
-    export.o \
-    fake.o \
-    feeder.o \
-    flow.o \
-    frechet.o \
-    gates.o \
-    ground.o \
-    init.o \
-    latents.o \
-    learn.o \
-    linearize.o \
-    log.o \
-    maps.o \
     material.o \
-    measure.o \
-    prompts.o \
-    recipe.o \
     render.o \
     scene.o \
-    shape.o \
+    shape.o
+
+OBJS-train/run = \
+    codec.o \
+    feeder.o \
+    init.o \
+    log.o \
+    task.o \
+    trainer.o
+
+OBJS-train/measure = \
+    blob.o \
+    compare.o \
+    evaluate.o \
+    frechet.o \
+    ground.o \
+    measure.o \
+    track.o \
+    traits.o
+
+OBJS-train/pretrain = \
+    autoencoder.o \
+    export.o \
+    flow.o \
+    latents.o \
     spm_train.o \
+    tokenizer_train.o \
+    train_config.o
+
+OBJS-train/post = \
+    bundle.o \
+    distill.o \
+    fake.o \
+    gates.o \
+    learn.o \
+    linearize.o \
+    maps.o \
+    prompts.o \
+    recipe.o \
     states.o \
     student.o \
-    task.o \
-    tokenizer.o \
-    track.o \
-    trainer.o \
-    traits.o \
     trajectory.o
 
-OBJS-tools = \
-    bench.o \
-    compare.o \
-    convert.o \
-    dataset.o \
-    devices.o \
-    distill.o \
-    eval.o \
-    generate.o \
-    inspect.o \
-    linearize.o \
-    linvideo.o \
+OBJS-tools/share = \
+    arguments.o \
+    canvas.o \
+    message.o \
     output.o \
     plot.o \
     png.o \
     post.o \
     probe.o \
     progress.o \
-    report.o \
-    setup.o \
+    run.o \
     sheet.o \
-    stage.o \
-    train.o \
     y4m.o
+
+OBJS-tools/cmd = \
+    cmd_bench.o \
+    cmd_compare.o \
+    cmd_convert.o \
+    cmd_dataset.o \
+    cmd_devices.o \
+    cmd_distill.o \
+    cmd_eval.o \
+    cmd_generate.o \
+    cmd_inspect.o \
+    cmd_linearize.o \
+    cmd_report.o \
+    cmd_setup.o \
+    cmd_train.o
+
+OBJS-tools = \
+    linvideo.o
 
 # kernels: each file becomes a fatbin, and that an object that holds it as
 # lv_kernels_NAME; what they take of the device goes to NAME.log
@@ -237,10 +252,11 @@ RESOURCES-yes = $(BUILD)/kernels/resources.txt
 # products
 
 objects   = $(addprefix $(BUILD)/$L/$(1)/,$(OBJS-$(1)))
-FLOORS    = base backend backend/cpu backend/cuda graph model pipeline api
-LIB_OBJS  = $(foreach floor,$(FLOORS),$(call objects,$(floor))) $(KERNEL_OBJS-$(CONFIG_CUDA))
-TOOL_OBJS = $(call objects,tools)
-TRAIN_OBJS = $(call objects,train)
+floors    = $(foreach floor,$(1),$(call objects,$(floor)))
+LIB_OBJS  = $(call floors,base backend backend/cpu backend/cuda graph model pipeline api) \
+            $(KERNEL_OBJS-$(CONFIG_CUDA))
+TRAIN_OBJS = $(call floors,$(addprefix train/,clips run measure pretrain post))
+TOOL_OBJS = $(call floors,tools/share tools/cmd tools)
 
 STATIC_LIB = $(BUILD)/liblinvideo.a
 TRAIN_LIB  = $(BUILD)/libtrain.a

@@ -16,7 +16,7 @@
 
 #include "base/philox.h"
 #include "tests/post_kit.h"
-#include "train/maps.h"
+#include "train/post/maps.h"
 
 /* Linear attention: one sample, two heads */
 

@@ -17,11 +17,11 @@
 #include "graph/grad.h"
 #include "graph/program.h"
 #include "tests/nets.h"
-#include "train/autoencoder.h"
-#include "train/flow.h"
-#include "train/latents.h"
-#include "train/log.h"
-#include "train/tokenizer.h"
+#include "train/pretrain/autoencoder.h"
+#include "train/pretrain/flow.h"
+#include "train/pretrain/latents.h"
+#include "train/pretrain/tokenizer_train.h"
+#include "train/run/log.h"
 
 #ifndef REF_DIR
 #define REF_DIR "tests/ref"

@@ -15,8 +15,8 @@
 #include "base/half.h"
 #include "base/philox.h"
 #include "tests/post_kit.h"
-#include "train/prompts.h"
-#include "train/streams.h"
+#include "train/post/prompts.h"
+#include "train/run/streams.h"
 
 /* Whether a is b but for rounding, in the square mean. */
 static void near(const float *a, const float *b, size_t n, double bound, const char *what)

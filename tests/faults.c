@@ -22,7 +22,7 @@
 
 #include "backend/device.h"
 #include "base/common.h"
-#include "train/flow.h"
+#include "train/pretrain/flow.h"
 
 enum { SIZE = 32, FRAMES = 1, PIXELS = FRAMES * SIZE * SIZE * 3, MAX_WRONG = 20 };
 

@@ -3,22 +3,29 @@
 #
 # The floor rule: which files a floor may include, beside the system's. A name
 # stands for a folder, or for one header. Includes carry the floor in the path.
-# Then the rule of rooms: no circles, and a function is declared in its own file's header.
+# Then the rule of rooms: no circles, a function is declared in its own file's header, and
+# no two files have one name, but for an operation's on both devices.
 
 . "$(dirname "$0")/report.sh"
 cd "$(dirname "$0")/../libavfilter-linvideo" || exit 1
 
 allowed() {
     cat <<'END'
-base        base
-backend     base backend config.h
-graph       base backend/ops.h backend/device.h graph
-model       base graph backend/ops.h backend/device.h model
-pipeline    base graph backend/device.h model pipeline
-api         base model/prompt.h pipeline linvideo api config.h
-train       base backend graph model pipeline train config.h
-tools       base backend graph model pipeline api linvideo train tools config.h
-.           linvideo
+base           base
+backend        base backend config.h
+graph          base backend/ops.h backend/device.h graph
+model          base graph backend/ops.h backend/device.h model
+pipeline       base graph backend/device.h model pipeline
+api            base model/prompt.h pipeline linvideo api config.h
+train/clips    base train/clips
+train/run      base backend graph model train/run
+train/measure  base backend/device.h model train/clips train/run train/measure
+train/pretrain base backend graph model train/clips train/run train/measure train/pretrain
+train/post     base backend graph model pipeline train
+tools/share    base backend/device.h pipeline/deliver.h api linvideo train tools/share
+tools/cmd      base backend graph model pipeline api linvideo train tools/share tools/cmd
+tools          base backend graph model pipeline api linvideo train tools
+.              linvideo
 END
 }
 
@@ -68,36 +75,30 @@ stray pipeline/cache pipeline/session.h 2
 stray pipeline/decode pipeline/session.h 7
 stray pipeline/denoise pipeline/session.h 2
 stray pipeline/text pipeline/session.h 6
-stray tools/bench tools/tools.h 1
-stray tools/compare tools/tools.h 1
-stray tools/convert tools/tools.h 1
-stray tools/dataset tools/tools.h 1
-stray tools/devices tools/tools.h 1
-stray tools/distill tools/tools.h 1
-stray tools/eval tools/tools.h 1
-stray tools/generate tools/tools.h 1
-stray tools/inspect tools/tools.h 1
-stray tools/linearize tools/tools.h 1
-stray tools/linvideo tools/tools.h 8
-stray tools/plot tools/tools.h 4
-stray tools/png tools/tools.h 1
-stray tools/probe tools/tools.h 1
-stray tools/progress tools/tools.h 3
-stray tools/report tools/tools.h 1
-stray tools/setup tools/tools.h 1
-stray tools/sheet tools/tools.h 4
-stray tools/train tools/tools.h 1
-stray tools/y4m tools/tools.h 4
+twin params.c 1
+twin params.h 1
+twin prompt.c 1
+twin prompt.h 1
+twin text.c 1
 END
 }
 
+# twins FOLDER: names that several files have, FOLDER left out
+twins() {
+    find . -path "./$1" -prune -o -name '*.[ch]' -print -o -name '*.cc' -print |
+        sed 's|.*/|twin |' | sort | uniq -d
+}
+
 rooms() {
-    find . -name '*.[ch]' ! -name '*_tmpl.h' -o -name '*.cc' | xargs awk -f ../tests/rooms.awk |
+    {
+        find . -name '*.[ch]' ! -name '*_tmpl.h' -o -name '*.cc' | xargs awk -f ../tests/rooms.awk
+        { twins backend/cpu; twins backend/cuda; } | sort -u
+    } |
         awk '{ nb[$1 " " $2 (NF > 2 ? " " $4 : "")]++ }
              END { for (r in nb) print r, nb[r] }' | sort
 }
 
-empty "no new circles of files, no function declared in another's header" \
+empty "no new circles or namesakes of files, no function declared in another's header" \
     "$(rooms | grep -vxF -e "$(known)")"
-empty "known circles that are gone leave the list" "$(known | grep -vxF -e "$(rooms)")"
+empty "known ones that are gone leave the list" "$(known | grep -vxF -e "$(rooms)")"
 finish

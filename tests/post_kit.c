@@ -11,9 +11,9 @@
 #include "base/map.h"
 #include "base/philox.h"
 #include "model/umt5.h"
-#include "train/config.h"
-#include "train/init.h"
-#include "train/tokenizer.h"
+#include "train/pretrain/tokenizer_train.h"
+#include "train/pretrain/train_config.h"
+#include "train/run/init.h"
 
 #ifndef REF_DIR
 #define REF_DIR "tests/ref"

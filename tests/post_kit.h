@@ -10,8 +10,8 @@
 
 #include <check.h>
 
-#include "train/distill.h"
-#include "train/linearize.h"
+#include "train/post/distill.h"
+#include "train/post/linearize.h"
 
 extern char post_said[2048];  ///< last message
 extern const LvMsg post_msg;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/sealed.h"
-#include "train/trainer.h"
+#include "train/run/trainer.h"
 
 #define FUZZ_EDGE 2048 ///< where the header lies
 #include "folder.h"

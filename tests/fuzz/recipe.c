@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "train/config.h"
-#include "train/recipe.h"
+#include "train/post/recipe.h"
+#include "train/pretrain/train_config.h"
 
 #define FUZZ_EDGE 4096 ///< all of a small one
 #include "folder.h"

@@ -1,0 +1,206 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * `linvideo distill`: of a model one that samples in a few steps, without guidance.
+ */
+
+#include "tools/cmd/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/common.h"
+#include "tools/share/message.h"
+#include "tools/share/post.h"
+#include "tools/share/run.h"
+#include "train/post/distill.h"
+
+typedef struct Distill {
+    LvPost post;
+    LvBundle *student;
+} Distill;
+
+static LvDistillFiles files_of(const Distill *c, const char *run)
+{
+    return (LvDistillFiles) { .recipe = &c->post.recipe, .student = c->student,
+                              .teacher = c->post.teacher, .t = &c->post.t, .run = run };
+}
+
+/* Stages */
+
+/* Of trajectories only the prompts are wanted. */
+static int prompts_stage(Distill *c)
+{
+    int ret;
+
+    if (c->post.t.file)
+        return 1;
+    c->post.recipe.trajectories.clips = 0;
+    if (!c->post.trajectories_path)
+        return lv_post_trajectories(&c->post);
+    ret = lv_trajectories_open(&c->post.t, c->post.teacher, c->post.trajectories_path);
+    return ret < 0 ? ret : 1;
+}
+
+static int distill_step(void *stage)
+{
+    return lv_distill_step(stage);
+}
+
+static int distill_fields(void *stage, LvLogField *f)
+{
+    const LvDistill *d = stage;
+
+    f[0] = lv_log_number("error", d->error);
+    f[1] = lv_log_number("fake_loss", d->fake_loss);
+    f[2] = lv_log_number("loss", d->loss);
+    f[3] = lv_log_number("stop", d->stop);
+    f[4] = lv_log_number("fake_norm", d->fake->trainer->grad_norm);
+    return 5;
+}
+
+static int distill_save(void *stage, const char *run)
+{
+    return lv_distill_save(stage, run);
+}
+
+static int open_distill(Distill *c, LvDistill **d, const char *run, int create)
+{
+    LvDistillFiles files = files_of(c, run);
+    int ret = 0;
+
+    if (create && !lv_run_exists(run))
+        ret = lv_distill_create(&files);
+    return ret < 0 ? ret : lv_distill_open(d, &files, c->post.run.checkpoint,
+                                           c->post.run.dtype, c->post.run.threads);
+}
+
+static int distill_stage(Distill *c)
+{
+    char run[LV_RUN_PATH];
+    LvTrainStage s = { .name = "distill", .step = distill_step, .fields = distill_fields,
+                  .shown = 2, .save = distill_save };
+    LvDistill *d = NULL;
+    int ret = open_distill(c, &d, lv_run_path(&c->post.run, "distill.safetensors", run), 1);
+
+    if (ret < 0)
+        return ret;
+    s.opaque  = d;
+    s.trainer = d->trainer;
+    s.flops   = lv_distill_flops(d);
+    ret = lv_run_is_done(s.trainer) ? 1 : lv_run_stage(&c->post.run, &s, run);
+    lv_distill_close(&d);
+    return ret;
+}
+
+static int export_stage(Distill *c)
+{
+    char run[LV_RUN_PATH], out[LV_RUN_PATH];
+    const char *to = c->post.out ? c->post.out :
+                     lv_run_path(&c->post.run, "model.safetensors", out);
+    LvDistill *d = NULL;
+    int ret = open_distill(c, &d, lv_run_path(&c->post.run, "distill.safetensors", run), 0);
+
+    if (ret >= 0 && (ret = lv_distill_export(d, to)) >= 0) {
+        fprintf(stderr, "linvideo: wrote %s: %d steps, guidance 1\n", to, d->steps);
+        ret = 1;
+    }
+    lv_distill_close(&d);
+    return ret;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(Distill *c); ///< 1: done, 0: stopped before the end, negative: failed
+} stages[] = {
+    { "prompts", prompts_stage },
+    { "distill", distill_stage },
+    { "export", export_stage },
+};
+
+/* Command line */
+
+static void help(void)
+{
+    puts("Usage: linvideo distill [options] MODEL\n"
+         "\n"
+         "Make a model sample in a few steps, without guidance, by matching distributions\n"
+         "with its teacher; nothing else goes in but noise and prompts. Stages: prompts,\n"
+         "distill, export. Each goes on where it stopped; Ctrl-C saves and stops.\n"
+         "\n"
+         "  --teacher MODEL   the model that the teacher is: MODEL itself\n"
+         "  --sampler-steps N of the model that comes out: 4\n"
+         "  --steps N         of training\n"
+         LV_POST_HELP
+         "  --dir DIR         folder of the run: MODEL's name and -distilled\n"
+         "  --stage NAME      only one\n"
+         "  -o, --output FILE the bundle, which says how it samples: DIR/model.safetensors\n"
+         "\n"
+         "DIR/distill.jsonl holds a line for each step.\n"
+         "\n"
+         "Exit codes: 0 done, 1 failed, 2 wrong use, 3 stopped before the end (time or\n"
+         "step), 128 + n stopped by signal n.");
+}
+
+static const LvPostChange changes[] = {
+    { "steps", "distill.steps" }, { "sampler_steps", "distill.sampler_steps" },
+};
+
+static int is_stage(const char *name)
+{
+    for (int i = 0; i < LV_COUNT(stages); i++)
+        if (!strcmp(name, stages[i].name))
+            return 1;
+    return 0;
+}
+
+static int run_stages(Distill *c)
+{
+    const char *only = c->post.stage;
+    int ret = 1;
+
+    for (int i = 0; i < LV_COUNT(stages) && ret > 0; i++) {
+        if (only && strcmp(only, stages[i].name))
+            continue;
+        if ((ret = prompts_stage(c)) > 0)
+            ret = stages[i].run(c);
+    }
+    return lv_run_exit(ret);
+}
+
+static int open_all(Distill *c)
+{
+    char path[LV_PATH_SIZE];
+    const LvPost *p = &c->post;
+    int ret = lv_post_open(&c->post, p->teacher_name ? p->teacher_name : p->model,
+                           "-distilled");
+
+    if (ret < 0 || (ret = lv_model_find(path, p->model, &p->run.msg)) < 0)
+        return ret;
+    ret = lv_bundle_open(&c->student, path, p->run.dev, &p->run.msg);
+    return ret < 0 ? ret : lv_distill_check(&(LvDistillFiles) {
+        .recipe = &p->recipe, .student = c->student, .teacher = p->teacher });
+}
+
+static int cmd_distill(int argc, char **argv)
+{
+    Distill c = { 0 };
+    int ret;
+
+    lv_run_init(&c.post.run, "distill");
+    ret = lv_post_parse(&c.post, argc, argv, help, changes, LV_COUNT(changes));
+    if (ret < 0 && c.post.stage && !is_stage(c.post.stage))
+        ret = lv_tool_fail(LV_EXIT_USAGE, "no stage \"%s\"; linvideo distill --help lists "
+                           "them", c.post.stage);
+    if (ret < 0)
+        ret = open_all(&c) < 0 ? LV_EXIT_FAILED : run_stages(&c);
+    lv_bundle_close(&c.student);
+    lv_post_close(&c.post);
+    return ret;
+}
+
+const LvCommand lv_cmd_distill = {
+    .name  = "distill",
+    .about = "make a model sample in a few steps",
+    .run   = cmd_distill,
+};

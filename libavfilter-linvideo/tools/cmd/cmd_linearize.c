@@ -1,0 +1,342 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * `linvideo linearize`: of a model one of whose self-attention layers some are linear,
+ * from nothing but noise and prompts; stage by stage, each in a file of the run's folder,
+ * each of which goes on where it stopped.
+ */
+
+#include "tools/cmd/commands.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/common.h"
+#include "graph/program.h"
+#include "tools/share/message.h"
+#include "tools/share/post.h"
+#include "tools/share/run.h"
+#include "train/post/linearize.h"
+#include "train/post/maps.h"
+
+typedef struct Linearize {
+    LvPost post;
+    double list[4][LV_MAX_LAYERS]; ///< for the log
+    double bins[LV_TIME_BINS];
+} Linearize;
+
+static LvLinearizeFiles files_of(const Linearize *c, const char *run, const char *maps)
+{
+    return (LvLinearizeFiles) { .recipe = &c->post.recipe, .teacher = c->post.teacher,
+                                .t = &c->post.t, .run = run, .maps = maps };
+}
+
+/* Stages */
+
+static int trajectories_stage(Linearize *c)
+{
+    return c->post.t.file ? 1 : lv_post_trajectories(&c->post);
+}
+
+static int maps_step(void *stage)
+{
+    return lv_maps_step(stage);
+}
+
+static int maps_fields(void *stage, LvLogField *f)
+{
+    const LvMaps *m = stage;
+
+    f[0] = lv_log_number("error", m->mean);
+    f[1] = lv_log_list("errors", m->error, m->dit.cfg.layers);
+    return 2;
+}
+
+/* Path of the run of maps, NULL when the recipe has no such stage. */
+static const char *maps_path(const Linearize *c, char *buf)
+{
+    if (c->post.maps)
+        return c->post.maps;
+    return c->post.recipe.maps.optim.steps ?
+           lv_run_path(&c->post.run, "maps.safetensors", buf) : NULL;
+}
+
+static int maps_stage(Linearize *c)
+{
+    char buf[LV_RUN_PATH];
+    const char *run = maps_path(c, buf);
+    LvLinearizeFiles files = files_of(c, run, NULL);
+    LvTrainStage s = { .name = "maps", .step = maps_step, .fields = maps_fields, .shown = 1 };
+    LvMaps *m = NULL;
+    int ret = 0;
+
+    if (!run || (c->post.maps && lv_run_exists(run)))
+        return 1;
+    if (!lv_run_exists(run))
+        ret = lv_linearize_create(&files);
+    if (ret < 0 || (ret = lv_maps_open(&m, &files, c->post.run.dtype)) < 0)
+        return ret;
+    s.trainer = m->trainer;
+    s.opaque  = m;
+    s.flops   = lv_program_sizes(m->learn.task.prog).flops;
+    ret = lv_run_is_done(m->trainer) ? 1 : lv_run_stage(&c->post.run, &s, run);
+    lv_maps_close(&m);
+    return ret;
+}
+
+/* A stage's opaque: the run, and room for lists of the log. */
+typedef struct Job {
+    Linearize *c;
+    LvLinearize *l;
+} Job;
+
+static int linearize_step(void *stage)
+{
+    return lv_linearize_step(((Job *)stage)->l);
+}
+
+static int linearize_save(void *stage, const char *run)
+{
+    return lv_linearize_save(((Job *)stage)->l, run);
+}
+
+/* By layer: r, dL/dr, rho, kind; all of the step that was taken last. */
+static void fill_lists(Linearize *c, const LvLinearize *l)
+{
+    int step = l->trainer->step - 1;
+
+    for (int i = 0; i < l->gates.layers; i++) {
+        c->list[0][i] = l->gates.gate[i].r;
+        c->list[1][i] = l->gates.gate[i].data;
+        c->list[2][i] = lv_gates_rho(&l->gates, i, step);
+        c->list[3][i] = l->gates.gate[i].kind;
+    }
+    for (int i = 0; i < LV_TIME_BINS; i++)
+        c->bins[i] = l->power[i] > 0 ? l->error[i] / l->power[i] : NAN;
+}
+
+static double whole_error(const LvLinearize *l)
+{
+    double error = 0, power = 0;
+
+    for (int i = 0; i < LV_TIME_BINS; i++) {
+        error += l->error[i];
+        power += l->power[i];
+    }
+    return error / LV_MAX(power, 1e-30);
+}
+
+static int linearize_fields(void *stage, LvLogField *f)
+{
+    const Job *job = stage;
+    Linearize *c = job->c;
+    const LvLinearize *l = job->l;
+    int n = l->gates.layers, step = l->trainer->step - 1, nb = 0;
+    double alpha = lv_gates_alpha(&l->gates, step);
+
+    fill_lists(c, l);
+    f[nb++] = lv_log_number("error", whole_error(l));
+    f[nb++] = lv_log_number("count", lv_gates_count(&l->gates));
+    f[nb++] = lv_log_number("loss", l->loss);
+    f[nb++] = lv_log_list("errors", c->bins, LV_TIME_BINS);
+    f[nb++] = lv_log_number("alpha", alpha);
+    f[nb++] = lv_log_number("eta", lv_gates_eta(&l->gates, step));
+    f[nb++] = lv_log_number("con", lv_gates_con(&l->gates));
+    f[nb++] = lv_log_number("reg", lv_gates_reg(&l->gates, alpha));
+    f[nb++] = lv_log_list("r", c->list[0], n);
+    f[nb++] = lv_log_list("dr", c->list[1], n);
+    f[nb++] = lv_log_list("rho", c->list[2], n);
+    f[nb++] = lv_log_list("kind", c->list[3], n);
+    if (l->fake)
+        f[nb++] = lv_log_number("fake_loss", l->fake_loss);
+    return nb;
+}
+
+static int open_linearize(Linearize *c, LvLinearize **l, const char *run, int create)
+{
+    char maps[LV_RUN_PATH];
+    LvLinearizeFiles files = files_of(c, run, maps_path(c, maps));
+    int ret = 0;
+
+    if (create && !lv_run_exists(run))
+        ret = lv_linearize_create(&files);
+    return ret < 0 ? ret : lv_linearize_open(l, &files, c->post.run.checkpoint,
+                                             c->post.run.dtype, c->post.run.threads);
+}
+
+static int linearize_stage(Linearize *c)
+{
+    char run[LV_RUN_PATH];
+    Job job = { .c = c };
+    LvTrainStage s = { .name = "linearize", .step = linearize_step, .opaque = &job,
+                  .fields = linearize_fields, .shown = 2, .save = linearize_save };
+    int ret = open_linearize(c, &job.l, lv_run_path(&c->post.run, "linearize.safetensors",
+                                                    run), 1);
+
+    if (ret < 0)
+        return ret;
+    s.trainer = job.l->trainer;
+    s.flops   = lv_linearize_flops(job.l);
+    ret = lv_run_is_done(s.trainer) ? 1 : lv_run_stage(&c->post.run, &s, run);
+    lv_linearize_close(&job.l);
+    return ret;
+}
+
+static void say_layers(const LvLinearize *l)
+{
+    fputs("linvideo: linear layers", stderr);
+    for (int i = 0; i < l->gates.layers; i++)
+        if (l->dit.cfg.attention[i] == LV_ATTN_LINEAR)
+            fprintf(stderr, " %d", i);
+    fputc('\n', stderr);
+}
+
+static int export_stage(Linearize *c)
+{
+    char run[LV_RUN_PATH], out[LV_RUN_PATH];
+    const char *to = c->post.out ? c->post.out :
+                     lv_run_path(&c->post.run, "model.safetensors", out);
+    LvLinearize *l = NULL;
+    double error;
+    int ret = open_linearize(c, &l, lv_run_path(&c->post.run, "linearize.safetensors",
+                                                run), 0);
+
+    if (ret >= 0 && (ret = lv_linearize_export(l, to)) >= 0 &&
+        (ret = lv_linearize_verify(l, to, &error)) >= 0) {
+        say_layers(l);
+        fprintf(stderr, "linvideo: wrote %s; its velocities differ from the run's by %.2g "
+                "of their square\n", to, error);
+        ret = 1;
+    }
+    lv_linearize_close(&l);
+    return ret;
+}
+
+/* Not a part of the way: what each layer alone costs. */
+static int sensitivity_stage(Linearize *c)
+{
+    char run[LV_RUN_PATH], maps[LV_RUN_PATH];
+    LvLinearizeFiles files = files_of(c, lv_run_path(&c->post.run, "probe.safetensors", run),
+                                      maps_path(c, maps));
+    double error[LV_MAX_LAYERS];
+    LvLinearize *l = NULL;
+    int ret = lv_linearize_create(&files);
+
+    if (ret >= 0 && (ret = lv_linearize_open(&l, &files, 0, c->post.run.dtype,
+                                             c->post.run.threads)) >= 0 &&
+        (ret = lv_linearize_sensitivity(l, error)) >= 0) {
+        for (int i = 0; i < l->gates.layers; i++)
+            printf("%d %.6g\n", i, error[i]);
+        ret = 1;
+    }
+    lv_linearize_close(&l);
+    remove(run);
+    return ret;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(Linearize *c); ///< 1: done, 0: stopped before the end, negative: failed
+    int aside;                ///< 1: only when asked for
+} stages[] = {
+    { "trajectories", trajectories_stage, 0 },
+    { "maps", maps_stage, 0 },
+    { "sensitivity", sensitivity_stage, 1 },
+    { "linearize", linearize_stage, 0 },
+    { "export", export_stage, 0 },
+};
+
+/* Command line */
+
+static void help(void)
+{
+    puts("Usage: linvideo linearize [options] MODEL\n"
+         "\n"
+         "Make some self-attention layers of a model linear, whose cost grows with the\n"
+         "length of a clip and not with its square. The model is its own teacher: nothing\n"
+         "else goes in but noise and prompts. Stages: trajectories that it samples, maps\n"
+         "(a warm-up, when the recipe has one), linearize, export. Each goes on where it\n"
+         "stopped; Ctrl-C saves and stops.\n"
+         "\n"
+         "  --layers T        how many become linear; half\n"
+         "  --select NAME     which: learned (by selective transfer), or from the start\n"
+         "                    first, random, greedy (by single sensitivity), or numbers\n"
+         "                    as 0,3,5\n"
+         "  --objective NAME  onpolicy, anchored, step, mse, mse-online, dmd\n"
+         "  --states NAME     step: of the teacher's clips; stream: of the student's own\n"
+         "  --weight NAME     norm, unit, literal, sqrt\n"
+         "  --compare NAME    branch: velocities of a prompt; joint: guided ones\n"
+         "  --map NAME        hedgehog, relu, taylor\n"
+         "  --steps N         in all\n"
+         LV_POST_HELP
+         "  --maps FILE       run of warmed-up maps to begin with: DIR/maps.safetensors\n"
+         "  --dir DIR         folder of the run: MODEL's name and -linear\n"
+         "  --stage NAME      only one; sensitivity tells what each layer alone costs\n"
+         "  -o, --output FILE the bundle: DIR/model.safetensors\n"
+         "\n"
+         "DIR/linearize.jsonl holds a line for each step; linvideo report draws it.\n"
+         "\n"
+         "Exit codes: 0 done, 1 failed, 2 wrong use, 3 stopped before the end (time or\n"
+         "step), 128 + n stopped by signal n.");
+}
+
+static const LvPostChange changes[] = {
+    { "layers", "linearize.layers" }, { "select", "linearize.select" },
+    { "objective", "linearize.objective" }, { "states", "linearize.states" },
+    { "weight", "linearize.weight" }, { "compare", "linearize.compare" },
+    { "map", "linearize.feature_map" }, { "steps", "linearize.steps" },
+};
+
+static int is_stage(const char *name)
+{
+    for (int i = 0; i < LV_COUNT(stages); i++)
+        if (!strcmp(name, stages[i].name))
+            return 1;
+    return 0;
+}
+
+static int run_stages(Linearize *c)
+{
+    const char *only = c->post.stage;
+    int ret = 1;
+
+    for (int i = 0; i < LV_COUNT(stages) && ret > 0; i++) {
+        int wanted = only ? !strcmp(only, stages[i].name) : !stages[i].aside;
+        if (wanted && i && !c->post.t.file)
+            ret = trajectories_stage(c);
+        if (wanted && ret > 0)
+            ret = stages[i].run(c);
+    }
+    return lv_run_exit(ret);
+}
+
+/* Before minutes are spent on trajectories. */
+static int check_recipe(const Linearize *c)
+{
+    return lv_post_has_trajectories(&c->post) ? 0 :
+           lv_linearize_check(&c->post.recipe, c->post.teacher);
+}
+
+static int cmd_linearize(int argc, char **argv)
+{
+    Linearize c = { 0 };
+    int ret;
+
+    lv_run_init(&c.post.run, "linearize");
+    ret = lv_post_parse(&c.post, argc, argv, help, changes, LV_COUNT(changes));
+    if (ret < 0 && c.post.stage && !is_stage(c.post.stage))
+        ret = lv_tool_fail(LV_EXIT_USAGE, "no stage \"%s\"; linvideo linearize --help lists "
+                           "them", c.post.stage);
+    if (ret < 0)
+        ret = lv_post_open(&c.post, c.post.model, "-linear") < 0 || check_recipe(&c) < 0
+            ? LV_EXIT_FAILED : run_stages(&c);
+    lv_post_close(&c.post);
+    return ret;
+}
+
+const LvCommand lv_cmd_linearize = {
+    .name  = "linearize",
+    .about = "make attention of a model linear, in some layers",
+    .run   = cmd_linearize,
+};

@@ -1,0 +1,441 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * `linvideo report`: charts and numbers from the logs of `linvideo linearize`: shares of
+ * softmax over steps, chosen layers, errors by time.
+ */
+
+#include "tools/cmd/commands.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/common.h"
+#include "tools/share/arguments.h"
+#include "tools/share/message.h"
+#include "tools/share/output.h"
+#include "tools/share/plot.h"
+#include "train/post/states.h"
+
+enum { MAX_LOGS = 16, NAME_SIZE = 64 };
+
+/* Share of the average of an error that a step leaves. */
+#define KEPT 0.98
+
+typedef struct Log {
+    const char *path;
+    char name[NAME_SIZE];     ///< its folder, or the file without its ending; letters,
+                              ///< digits, '.', '-' and '_' only, as it goes into scripts
+    int rows, layers;
+    double *step, *error;     ///< [rows]
+    double *r, *kind, *rho;   ///< [rows,layers]
+    double *bins;             ///< [rows,LV_TIME_BINS]
+    double seconds;           ///< of all steps
+    int flips;                ///< times that the count of softmax layers changed
+} Log;
+
+typedef struct Report {
+    const char *folder, *json;
+    int json_only, overwrite;
+    Log log[MAX_LOGS];
+    int nb;
+} Report;
+
+/* Reading */
+
+static double number(const json_t *line, const char *key)
+{
+    const json_t *v = json_object_get(line, key);
+
+    return json_is_number(v) ? json_number_value(v) : NAN;
+}
+
+static void numbers(const json_t *line, const char *key, double *to, int nb)
+{
+    const json_t *list = json_object_get(line, key);
+
+    for (int i = 0; i < nb; i++) {
+        const json_t *v = json_array_get(list, (size_t)i);
+        to[i] = json_is_number(v) ? json_number_value(v) : NAN;
+    }
+}
+
+static void name_log(Log *l)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789.-_";
+    const char *slash = strrchr(l->path, '/'), *from = slash;
+    size_t n;
+
+    while (from && from > l->path && from[-1] != '/')
+        from--;
+    if (!slash || !from)
+        from = l->path;
+    n = slash ? (size_t)(slash - from) : strcspn(from, ".");
+    snprintf(l->name, sizeof(l->name), "%.*s", (int)LV_MIN(n, NAME_SIZE - 1u), from);
+    for (char *c = l->name; *c; c++)
+        if (!strchr(plain, *c))
+            *c = '_';
+}
+
+/* Logs whose names are the same are told apart by their numbers. */
+static void number_name(Report *p, int i)
+{
+    char number[16];
+    int twice = 0;
+
+    for (int k = 0; k < i; k++)
+        twice = twice || !strcmp(p->log[k].name, p->log[i].name);
+    if (!twice)
+        return;
+    snprintf(number, sizeof(number), "-%d", i + 1);
+    p->log[i].name[LV_MIN(strlen(p->log[i].name), NAME_SIZE - 1 - strlen(number))] = '\0';
+    strcat(p->log[i].name, number);
+}
+
+static int count_lines(FILE *f, char **line, size_t *room, int *layers)
+{
+    int n = 0;
+
+    while (getline(line, room, f) > 0) {
+        json_t *j = json_loads(*line, 0, NULL);
+        if (j && !*layers)
+            *layers = (int)json_array_size(json_object_get(j, "r"));
+        n += j != NULL;
+        json_decref(j);
+    }
+    rewind(f);
+    return n;
+}
+
+static int allocate(Log *l)
+{
+    size_t n = (size_t)l->rows, wide = n * (size_t)l->layers;
+
+    l->step  = calloc(n, sizeof(double));
+    l->error = calloc(n, sizeof(double));
+    l->bins  = calloc(n * LV_TIME_BINS, sizeof(double));
+    l->r     = calloc(wide, sizeof(double));
+    l->kind  = calloc(wide, sizeof(double));
+    l->rho   = calloc(wide, sizeof(double));
+    return l->step && l->error && l->bins && l->r && l->kind && l->rho ? 0 :
+           lv_tool_fail(-ENOMEM, "out of memory");
+}
+
+/* A running mean, which numbers that are missing leave as it is. */
+static double mean_with(double before, double now)
+{
+    return !isfinite(before) ? now : !isfinite(now) ? before
+         : KEPT * before + (1 - KEPT) * now;
+}
+
+/* Running means of errors: those of a step are of few samples. */
+static void average(Log *l, int row)
+{
+    double *to = l->bins + row * LV_TIME_BINS;
+
+    for (int i = 0; i < LV_TIME_BINS && row; i++)
+        to[i] = mean_with(to[i - LV_TIME_BINS], to[i]);
+    if (row)
+        l->error[row] = mean_with(l->error[row - 1], l->error[row]);
+}
+
+static void take_line(Log *l, int row, const json_t *line)
+{
+    static const char *const keys[] = { "r", "kind", "rho" };
+    double *const to[] = { l->r, l->kind, l->rho };
+    double seconds = number(line, "seconds");
+    int changed = 0;
+
+    l->step[row]  = number(line, "step");
+    l->error[row] = number(line, "error");
+    l->seconds   += isfinite(seconds) ? seconds : 0;
+    for (int i = 0; i < LV_COUNT(keys); i++)
+        numbers(line, keys[i], to[i] + (size_t)row * (size_t)l->layers, l->layers);
+    numbers(line, "errors", l->bins + row * LV_TIME_BINS, LV_TIME_BINS);
+    average(l, row);
+    for (int i = 0; i < l->layers && row; i++) {
+        const double *r = l->r + (size_t)row * (size_t)l->layers + i;
+        changed += (r[0] >= 0.5) - (r[-l->layers] >= 0.5);
+    }
+    l->flips += changed != 0;
+}
+
+static int read_log(Log *l)
+{
+    FILE *f = fopen(l->path, "r");
+    char *line = NULL;
+    size_t room = 0;
+    int ret = 0, row = 0;
+
+    if (!f)
+        return lv_tool_fail(-errno, "%s: %s", l->path, strerror(errno));
+    name_log(l);
+    l->rows = count_lines(f, &line, &room, &l->layers);
+    if (!l->rows || !l->layers)
+        ret = lv_tool_fail(-EINVAL, "%s: no log of linvideo linearize", l->path);
+    else if (l->layers > LV_MAX_LAYERS)
+        ret = lv_tool_fail(-EINVAL, "%s: a log of too many layers, expected at most %d, got "
+                           "%d", l->path, LV_MAX_LAYERS, l->layers);
+    else
+        ret = allocate(l);
+    while (ret >= 0 && row < l->rows && getline(&line, &room, f) > 0) {
+        json_t *j = json_loads(line, 0, NULL);
+        if (j)
+            take_line(l, row++, j);
+        json_decref(j);
+    }
+    free(line);
+    fclose(f);
+    return ret;
+}
+
+static void free_log(Log *l)
+{
+    free(l->step);
+    free(l->error);
+    free(l->bins);
+    free(l->r);
+    free(l->kind);
+    free(l->rho);
+}
+
+/* Charts */
+
+static int draw(const Report *p, const char *name, const LvPlotLines *lines)
+{
+    int ret = lv_plot_lines(p->folder, name, lines);
+
+    if (ret >= 0)
+        lv_plot_run(p->folder, name);
+    return ret;
+}
+
+static const char *chart_name(const Report *p, const Log *l, const char *what, char *buf)
+{
+    if (p->nb > 1)
+        snprintf(buf, 2 * NAME_SIZE, "%s-%s", what, l->name);
+    else
+        snprintf(buf, 2 * NAME_SIZE, "%s", what);
+    return buf;
+}
+
+static int draw_shares(const Report *p, const Log *l)
+{
+    static char text[LV_MAX_LAYERS][24];
+    const char *names[LV_MAX_LAYERS];
+    char name[2 * NAME_SIZE];
+
+    for (int i = 0; i < l->layers; i++) {
+        snprintf(text[i], sizeof(text[i]), "layer %d", i);
+        names[i] = text[i];
+    }
+    return draw(p, chart_name(p, l, "shares", name), &(LvPlotLines) {
+        .title = "share r of softmax attention, by layer", .xlabel = "step",
+        .ylabel = "r", .names = names, .x = l->step, .y = l->r, .rows = l->rows,
+        .nb = l->layers });
+}
+
+static int draw_errors(const Report *p, const Log *l)
+{
+    static const char *const names[LV_TIME_BINS] = {
+        "t below 0.2", "0.2 to 0.4", "0.4 to 0.6", "0.6 to 0.8", "0.8 to 1",
+    };
+    char name[2 * NAME_SIZE];
+
+    return draw(p, chart_name(p, l, "errors", name), &(LvPlotLines) {
+        .title = "squared error of velocities over their square, running mean",
+        .xlabel = "step", .ylabel = "relative error", .names = names, .x = l->step,
+        .y = l->bins, .rows = l->rows, .nb = LV_TIME_BINS, .logarithmic = 1 });
+}
+
+/* Layers of all logs beside each other: per cent of softmax at the last step. */
+static int draw_layers(const Report *p)
+{
+    static char text[LV_MAX_LAYERS][24];
+    const char *groups[LV_MAX_LAYERS], *bars[MAX_LOGS];
+    int layers = p->log[0].layers, ret;
+    double *value = calloc((size_t)layers * (size_t)p->nb, sizeof(*value));
+    LvPlotBars b = { "softmax attention at the end, by layer", groups, bars, value, layers,
+                     p->nb };
+
+    if (!value)
+        return lv_tool_fail(-ENOMEM, "out of memory");
+    for (int i = 0; i < layers; i++) {
+        snprintf(text[i], sizeof(text[i]), "%d", i);
+        groups[i] = text[i];
+        for (int k = 0; k < p->nb; k++) {
+            const Log *l = &p->log[k];
+            bars[k] = l->name;
+            if (i < l->layers)
+                value[i * p->nb + k] = 100 * l->r[(size_t)(l->rows - 1) *
+                                                  (size_t)l->layers + (size_t)i];
+        }
+    }
+    ret = lv_plot_bars(p->folder, "layers", &b);
+    free(value);
+    if (ret >= 0)
+        lv_plot_run(p->folder, "layers");
+    return ret;
+}
+
+static int draw_all(const Report *p)
+{
+    int ret = draw_layers(p);
+
+    for (int i = 0; i < p->nb && ret >= 0; i++)
+        if ((ret = draw_shares(p, &p->log[i])) >= 0)
+            ret = draw_errors(p, &p->log[i]);
+    return ret;
+}
+
+/* Numbers */
+
+static int is_linear(const Log *l, int layer)
+{
+    return l->r[(size_t)(l->rows - 1) * (size_t)l->layers + (size_t)layer] < 0.5;
+}
+
+/* Layers whose data term resisted more than a missing layer pushes, at any step. */
+static int resisted(const Log *l)
+{
+    int n = 0;
+
+    for (int i = 0; i < l->layers; i++) {
+        int any = 0;
+        for (int k = 0; k < l->rows; k++)
+            any = any || l->rho[(size_t)k * (size_t)l->layers + (size_t)i] > 1;
+        n += any;
+    }
+    return n;
+}
+
+static void print_log(const Log *l)
+{
+    const double *bins = l->bins + (l->rows - 1) * LV_TIME_BINS;
+
+    printf("%s: %d steps, %.1f s\n  linear layers    ", l->path, l->rows, l->seconds);
+    for (int i = 0; i < l->layers; i++)
+        if (is_linear(l, i))
+            printf(" %d", i);
+    printf("\n  count changed     %d times; %d layers had rho above 1\n", l->flips,
+           resisted(l));
+    printf("  relative error    %.4g; by time from 0 to 1:", l->error[l->rows - 1]);
+    for (int i = 0; i < LV_TIME_BINS; i++)
+        printf(isfinite(bins[i]) ? " %.4g" : " -", bins[i]);
+    putchar('\n');
+}
+
+static json_t *real_or_null(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *log_json(const Log *l)
+{
+    const double *bins = l->bins + (l->rows - 1) * LV_TIME_BINS;
+    json_t *linear = json_array(), *errors = json_array();
+
+    for (int i = 0; i < l->layers; i++)
+        if (is_linear(l, i))
+            json_array_append_new(linear, json_integer(i));
+    for (int i = 0; i < LV_TIME_BINS; i++)
+        json_array_append_new(errors, real_or_null(bins[i]));
+    return json_pack("{s:s, s:i, s:f, s:i, s:o, s:i, s:i, s:o, s:o}", "log", l->path,
+                     "steps", l->rows, "seconds", l->seconds, "layers", l->layers,
+                     "linear", linear, "flips", l->flips, "resisted", resisted(l),
+                     "error", real_or_null(l->error[l->rows - 1]), "errors", errors);
+}
+
+static int write_json(const Report *p)
+{
+    json_t *root = json_array();
+
+    for (int i = 0; i < p->nb; i++)
+        json_array_append_new(root, log_json(&p->log[i]));
+    return lv_tool_json(root, p->json);
+}
+
+/* Command line */
+
+static void help(void)
+{
+    puts("Usage: linvideo report [options] LOG.jsonl...\n\n"
+         "Tells and draws from logs of linvideo linearize how layers were chosen: the share\n"
+         "of softmax in each over the steps, the layers that stayed softmax at the end, the\n"
+         "error of velocities by time.\n\n"
+         "  --plots DIR   charts by gnuplot, PNG and SVG: shares, errors, layers; with more\n"
+         "                than one log, shares and errors of each\n"
+         "  --json FILE   write the numbers as JSON; -: on standard output, with nothing\n"
+         "                else\n"
+         "  -y, --overwrite\n"
+         "                overwrite files that exist");
+}
+
+/* -1 to go on, or an exit code. */
+static int parse(Report *p, int argc, char **argv)
+{
+    LvArgs a = { .argc = argc, .argv = argv, .at = 1 };
+
+    while (lv_args_next(&a)) {
+        if (!strcmp(a.name, "h") || !strcmp(a.name, "help"))
+            return help(), LV_EXIT_OK;
+        if (!a.name[0] && p->nb == MAX_LOGS)
+            return lv_tool_fail(LV_EXIT_USAGE, "more than %d logs", MAX_LOGS);
+        if (!a.name[0])
+            p->log[p->nb++].path = a.value;
+        else if (lv_args_overwrite(&a, &p->overwrite))
+            continue;
+        else if (strcmp(a.name, "plots") && strcmp(a.name, "json"))
+            return lv_tool_fail(LV_EXIT_USAGE, "no option \"%s\"; linvideo report --help "
+                                "lists them", a.name);
+        else if (!(*(a.name[0] == 'p' ? &p->folder : &p->json) = lv_args_value(&a)))
+            return LV_EXIT_USAGE;
+    }
+    p->json_only = p->json && !strcmp(p->json, "-");
+    return p->nb ? -1 : lv_tool_fail(LV_EXIT_USAGE, "which log? linvideo report --help "
+                                     "tells");
+}
+
+static int report(Report *p)
+{
+    int ret = 0;
+
+    for (int i = 0; i < p->nb && ret >= 0 && p->json; i++)
+        ret = lv_tool_not_input(p->json, p->log[i].path);
+    if (ret >= 0 && p->json)
+        ret = lv_tool_may_write(p->json, p->overwrite);
+    if (ret >= 0)
+        ret = lv_tool_may_fill(p->folder, p->overwrite);
+    for (int i = 0; i < p->nb && ret >= 0; i++)
+        if ((ret = read_log(&p->log[i])) >= 0)
+            number_name(p, i);
+    for (int i = 0; i < p->nb && ret >= 0 && !p->json_only; i++)
+        print_log(&p->log[i]);
+    if (ret >= 0 && p->json)
+        ret = write_json(p);
+    return ret < 0 || !p->folder ? ret : draw_all(p);
+}
+
+static int cmd_report(int argc, char **argv)
+{
+    Report p = { 0 };
+    int ret = parse(&p, argc, argv);
+
+    if (ret >= 0)
+        return ret;
+    ret = report(&p);
+    for (int i = 0; i < p.nb; i++)
+        free_log(&p.log[i]);
+    return !ret ? LV_EXIT_OK : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
+}
+
+const LvCommand lv_cmd_report = {
+    .name  = "report",
+    .about = "draw how layers were chosen and what they cost",
+    .run   = cmd_report,
+};

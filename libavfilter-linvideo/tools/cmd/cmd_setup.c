@@ -1,0 +1,918 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * `linvideo setup`: looks at a folder of downloaded files, says what each one is, and
+ * writes the manifest that makes a model of them.
+ */
+
+#include "tools/cmd/commands.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <linvideo/linvideo.h>
+
+#include "base/common.h"
+#include "base/file.h"
+#include "base/map.h"
+#include "base/text.h"
+#include "model/files.h"
+#include "model/names.h"
+#include "model/presets.h"
+#include "model/spm.h"
+#include "tools/share/arguments.h"
+#include "tools/share/message.h"
+#include "tools/share/output.h"
+
+/* Files that are looked at, and folders within each other. */
+enum { FILES_MAX = 10000, PATH_SIZE = 4096, DEPTH_MAX = 8, LORAS_MAX = 16,
+       OLD_MAX = 2 << 20 };
+
+/** What a file turned out to be. */
+enum Kind { KIND_NONE = LV_PART_NONE, KIND_DIT = LV_PART_DIT, KIND_TEXT = LV_PART_TEXT,
+            KIND_WAN_VAE = LV_PART_WAN_VAE, KIND_TAE = LV_PART_TAE,
+            KIND_LORA = LV_PART_LORA, KIND_TOKENIZER = LV_PART_NB, KIND_PICKLE,
+            KIND_SHARD, KIND_BROKEN, KIND_OTHER };
+
+typedef struct Found {
+    char *path;      ///< within the folder
+    int kind;        ///< Kind; the first of several networks
+    unsigned parts;  ///< a bit for the Kind of each network in it
+    double bytes;
+    int has_spm;     ///< a text encoder with its tokenizer
+    LvHint hint;     ///< DIT, LORA
+    char why[256];   ///< BROKEN
+    char about[96];
+} Found;
+
+typedef struct Setup {
+    const char *folder, *output, *preset, *tokenizer;
+    const char *chosen[3]; ///< --dit, --text, --vae
+    const char *lora[LORAS_MAX];
+    int loras;
+    Found *file;
+    int nb, room;
+    char **shard;    ///< paths of files that others are made of
+    int shards, shards_room;
+    int strict;      ///< as of LinvideoParams
+    int overwrite;   ///< nothing of an old manifest is kept
+    int too_many, too_deep, odd; ///< it was said
+    char why[256];   ///< the last message
+} Setup;
+
+/* A folder, within another one. */
+typedef struct Folder {
+    const struct Folder *parent;
+    int depth;
+    dev_t dev;
+    ino_t ino;
+} Folder;
+
+static void catch_line(void *opaque, int level, const char *line)
+{
+    Setup *s = opaque;
+
+    if (level == LV_MSG_ERROR)
+        snprintf(s->why, sizeof(s->why), "%.255s", line);
+}
+
+/* Looking */
+
+static int ends_with_any(const char *name, const char *const *ends)
+{
+    for (; *ends; ends++)
+        if (lv_tool_ends_with(name, *ends))
+            return 1;
+    return 0;
+}
+
+/* "layers of dim" and how its matrices are stored. */
+static void describe(Found *f, const LvPart *p)
+{
+    static const char *const layouts[LV_LAYOUT_NB] = { "original names", "diffusers' names",
+                                                       "llama.cpp's names" };
+    size_t bytes[LV_DTYPE_NB] = { 0 };
+    int most = 0;
+
+    for (int i = 0; i < lv_source_count(p->src); i++) {
+        const LvFileTensor *t = lv_source_at(p->src, i);
+        bytes[t->dtype] += t->size;
+    }
+    for (int i = 0; i < LV_DTYPE_NB; i++)
+        most = bytes[i] > bytes[most] ? i : most;
+    snprintf(f->about, sizeof(f->about), "%s, mostly %s", layouts[p->layout],
+             lv_dtype_name(most));
+}
+
+static int note_shard(Setup *s, const char *path)
+{
+    if (s->shards == s->shards_room) {
+        int room    = 2 * s->shards_room + 64;
+        char **more = realloc(s->shard, (size_t)room * sizeof(*more));
+        if (!more)
+            return lv_tool_fail(-ENOMEM, "out of memory");
+        s->shard       = more;
+        s->shards_room = room;
+    }
+    s->shard[s->shards] = strdup(path);
+    return s->shard[s->shards] ? s->shards++ : lv_tool_fail(-ENOMEM, "out of memory");
+}
+
+/* The files that a source is made of besides its own: their bytes count as its. */
+static void note_shards(Setup *s, Found *f, const LvSource *src, const char *path)
+{
+    const char *other;
+    struct stat st;
+
+    for (int i = 0; (other = lv_source_file(src, i)); i++)
+        if (strcmp(other, path) && !stat(other, &st) && note_shard(s, other) >= 0)
+            f->bytes += (double)st.st_size;
+}
+
+static void look_at_source(Setup *s, Found *f, const char *path)
+{
+    const LvMsg msg = { catch_line, s, LV_MSG_ERROR };
+    LvSource *src;
+    LvPart part;
+
+    if (lv_source_open(&src, path, &msg) < 0) {
+        f->kind = KIND_BROKEN;
+        memcpy(f->why, s->why, sizeof(f->why));
+        return;
+    }
+    if (lv_part_check(src, &msg) < 0) {
+        f->kind = KIND_BROKEN;
+        memcpy(f->why, s->why, sizeof(f->why));
+        lv_source_close(&src);
+        return;
+    }
+    note_shards(s, f, src, path);
+    part    = lv_part_find(src);
+    f->kind = part.kind == LV_PART_NONE ? KIND_OTHER : part.kind;
+    for (int i = LV_PART_DIT; i < LV_PART_NB && f->kind == part.kind; i++)
+        f->parts |= lv_part_find_kind(src, i).kind == i ? 1u << i : 0;
+    f->has_spm = lv_files_spm_of(src) ||
+                 (lv_source_gguf(src) &&
+                  lv_gguf_value(lv_source_gguf(src), "tokenizer.ggml.tokens"));
+    if (part.kind != LV_PART_NONE && part.kind != LV_PART_LORA)
+        describe(f, &part);
+    if (part.kind == LV_PART_DIT || part.kind == LV_PART_LORA)
+        lv_hint(&f->hint, src, path, part.kind == LV_PART_LORA);
+    lv_source_close(&src);
+}
+
+static void look_at_tokenizer(Found *f, const char *path)
+{
+    LvMap map;
+    LvSpm spm;
+
+    if (lv_map_open(&map, path, NULL) < 0)
+        return;
+    if (lv_spm_read(&spm, map.data, map.size, NULL) >= 0) {
+        f->kind = KIND_TOKENIZER;
+        snprintf(f->about, sizeof(f->about), "%d pieces", spm.pieces);
+        lv_spm_free(&spm);
+    }
+    lv_map_close(&map);
+}
+
+/* Contents decide; names only tell what should be one of weights, or a tokenizer. */
+static void look_at(Setup *s, Found *f, const char *path)
+{
+    static const char *const weights[] = { ".safetensors", ".sft", ".gguf", NULL };
+    static const char *const torch[] = { ".pth", ".pt", ".ckpt", ".bin", NULL };
+    static const char *const tokenizers[] = { ".model", ".spm", NULL };
+    int is_torch = ends_with_any(f->path, torch);
+    enum LvSourceForm form;
+    int is_source;
+
+    lv_source_look(&form, path, NULL);
+    is_source = form == LV_SOURCE_GGUF || form == LV_SOURCE_SAFETENSORS;
+    if (is_source && !lv_source_first_part(path))
+        f->kind = KIND_SHARD;
+    else if (is_source || lv_tool_ends_with(f->path, ".index.json") ||
+             ends_with_any(f->path, weights))
+        look_at_source(s, f, path);
+    else if (is_torch && form == LV_SOURCE_PICKLE)
+        f->kind = KIND_PICKLE;
+    else if (form == LV_SOURCE_OTHER &&
+             (is_torch || ends_with_any(f->path, tokenizers)))
+        look_at_source(s, f, path);
+    else if (ends_with_any(f->path, tokenizers))
+        look_at_tokenizer(f, path);
+    else if (is_torch && !lv_tool_ends_with(f->path, ".bin"))
+        f->kind = KIND_PICKLE;
+}
+
+static Found *new_file(Setup *s, const char *name, double bytes)
+{
+    if (s->nb == s->room) {
+        int room = 2 * s->room + 64;
+        Found *f = realloc(s->file, (size_t)room * sizeof(*f));
+        if (!f)
+            return NULL;
+        s->file = f;
+        s->room = room;
+    }
+    s->file[s->nb] = (Found) { .path = strdup(name), .bytes = bytes };
+    return s->file[s->nb].path ? &s->file[s->nb++] : NULL;
+}
+
+static int add_file(Setup *s, const char *name, const char *path, const struct stat *st)
+{
+    Found *f;
+
+    if (s->nb == FILES_MAX) {
+        if (!s->too_many++)
+            lv_tool_fail(0, "warning: %s: more than %d files, the others are not looked at; "
+                         "put those of the model into a folder of their own", s->folder,
+                         FILES_MAX);
+        return 0;
+    }
+    if (!(f = new_file(s, name, (double)st->st_size)))
+        return lv_tool_fail(-ENOMEM, "out of memory");
+    look_at(s, f, path);
+    return 0;
+}
+
+/* Links may lead to a folder that it lies in. */
+static int is_within_itself(const Folder *f)
+{
+    for (const Folder *p = f->parent; p; p = p->parent)
+        if (p->dev == f->dev && p->ino == f->ino)
+            return 1;
+    return 0;
+}
+
+static int walk(Setup *s, const char *within, const Folder *f);
+
+static int look_into(Setup *s, const char *name, const Folder *parent,
+                     const struct stat *st)
+{
+    const Folder f = { parent, parent->depth + 1, st->st_dev, st->st_ino };
+
+    if (is_within_itself(&f))
+        return 0;
+    if (f.depth <= DEPTH_MAX)
+        return walk(s, name, &f);
+    if (!s->too_deep++)
+        lv_tool_fail(0, "warning: %s/%s: more than %d folders within each other, this and "
+                     "others are not looked into", s->folder, name, DEPTH_MAX);
+    return 0;
+}
+
+/* A manifest, which is JSON, can't hold other names. */
+static int is_odd(Setup *s, const char *name)
+{
+    char shown[LV_SHOW_SIZE];
+
+    if (lv_text_is_plain(name, strlen(name)))
+        return 0;
+    if (!s->odd++)
+        lv_tool_fail(0, "warning: %s/%s: its name holds control characters or is no UTF-8, so "
+                     "it is not looked at; rename it", s->folder,
+                     lv_text_show(shown, name, strlen(name)));
+    return 1;
+}
+
+/* The folder itself has to be there; what can't be read within it is passed over. */
+static int fail_folder(const char *path, const Folder *f)
+{
+    if (!f->parent)
+        return lv_tool_fail(-errno, "%s: %s", path, strerror(errno));
+    return lv_tool_fail(0, "warning: %s: %s: it is not looked into", path, strerror(errno));
+}
+
+static int walk(Setup *s, const char *within, const Folder *f)
+{
+    char path[PATH_SIZE], name[PATH_SIZE];
+    struct dirent *e;
+    struct stat st;
+    int ret = 0;
+    DIR *d;
+
+    if (snprintf(path, sizeof(path), "%s/%s", s->folder, within) >= PATH_SIZE)
+        return lv_tool_fail(-ENAMETOOLONG, "%s: %s", s->folder, strerror(ENAMETOOLONG));
+    if (!(d = opendir(path)))
+        return fail_folder(path, f);
+    while (ret >= 0 && (e = readdir(d))) {
+        if (e->d_name[0] == '.' || is_odd(s, e->d_name) ||
+            snprintf(name, sizeof(name), "%s%s%s", within, *within ? "/" : "",
+                     e->d_name) >= PATH_SIZE ||
+            snprintf(path, sizeof(path), "%s/%s", s->folder, name) >= PATH_SIZE ||
+            stat(path, &st) < 0)
+            continue;
+        if (S_ISDIR(st.st_mode))
+            ret = look_into(s, name, f, &st);
+        else if (S_ISREG(st.st_mode))
+            ret = add_file(s, name, path, &st);
+    }
+    closedir(d);
+    return ret;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Files that others are made of are no files of their own. */
+static void mark_shards(Setup *s)
+{
+    char path[PATH_SIZE], *key = path;
+
+    if (s->shards)
+        qsort(s->shard, (size_t)s->shards, sizeof(*s->shard), by_text);
+    for (int i = 0; i < s->nb && s->shards; i++) {
+        snprintf(path, sizeof(path), "%s/%s", s->folder, s->file[i].path);
+        if (bsearch(&key, s->shard, (size_t)s->shards, sizeof(*s->shard), by_text))
+            s->file[i] = (Found) { .path = s->file[i].path, .kind = KIND_SHARD };
+    }
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const Found *)a)->path, ((const Found *)b)->path);
+}
+
+static void print_found(const Setup *s)
+{
+    static const char *const names[] = { "", "network", "text encoder", "decoder",
+                                         "tiny decoder", "LoRA", "tokenizer",
+                                         "PyTorch file", "", "not readable", "other" };
+    char bytes[32];
+
+    for (int i = 0; i < s->nb; i++) {
+        const Found *f = &s->file[i];
+        if (f->kind == KIND_NONE || f->kind == KIND_SHARD)
+            continue;
+        printf("%-13s %10s  %s%s%s%s\n", names[f->kind],
+               lv_bytes_text(bytes, sizeof(bytes), f->bytes), f->path,
+               f->about[0] ? " (" : "", f->about, f->about[0] ? ")" : "");
+        if (f->kind == KIND_BROKEN)
+            printf("%25s %s\n", "", f->why);
+        if (f->kind == KIND_OTHER)
+            printf("%25s not used: it holds no network that is known\n", "");
+        for (int k = f->kind + 1; k < LV_PART_NB; k++)
+            if (f->parts & 1u << k)
+                printf("%-13s %10s  in the same file\n", names[k], "");
+        if (f->kind == KIND_PICKLE)
+            printf("%25s not read, as it may run code; safetensors and GGUF files are\n",
+                   "");
+    }
+}
+
+/* Choosing */
+
+static const Found *pick_named(const Setup *s, const char *name)
+{
+    for (int i = 0; i < s->nb; i++) {
+        const char *slash = strrchr(s->file[i].path, '/');
+        if (!strcmp(s->file[i].path, name) || (slash && !strcmp(slash + 1, name)))
+            return &s->file[i];
+    }
+    lv_tool_fail(0, "%s is not in %s", name, s->folder);
+    return NULL;
+}
+
+/* Whether a network or LoRA can be run, with a message where not. */
+static int is_usable(const Setup *s, const Found *f)
+{
+    return lv_hint_check(&f->hint, f->path, s->preset != NULL, &lv_tool_msg) >= 0;
+}
+
+static int holds(const Found *f, int kind)
+{
+    return f->kind == kind || (f->parts & 1u << kind) != 0;
+}
+
+/* Whether a file holds more than one network. */
+static int is_shared(const Found *f)
+{
+    return (f->parts & (f->parts - 1)) != 0;
+}
+
+/* How many files hold a kind, and the last of them; *other is one that can't be run. */
+static int count_usable(const Setup *s, int kind, int shared, const Found **found,
+                        const Found **other)
+{
+    int nb = 0;
+
+    for (int i = 0; i < s->nb; i++) {
+        const Found *f = &s->file[i];
+        int fits = holds(f, kind) && is_shared(f) == shared, runs = f->hint.use != LV_USE_NONE;
+
+        *other = fits && !runs ? f : *other;
+        *found = fits && runs ? f : *found;
+        nb    += fits && runs;
+    }
+    return nb;
+}
+
+/* The only file of a kind that can be run, one of its own before one of several; NULL after
+ * a message. */
+static const Found *pick(const Setup *s, int kind, const char *option, const char *what)
+{
+    const Found *found = NULL, *other = NULL, *shared = NULL;
+    int nb = count_usable(s, kind, 0, &found, &other);
+    int nb_shared = count_usable(s, kind, 1, &shared, &other);
+
+    if (nb == 1 && nb_shared)
+        printf("%s: %s is taken, not the one in %s (--%s %s takes that)\n", what, found->path,
+               shared->path, option, shared->path);
+    if (!nb) {
+        nb    = nb_shared;
+        found = shared;
+    }
+    if (nb == 1)
+        return found;
+    if (!nb && other)
+        is_usable(s, other);
+    else if (!nb)
+        lv_tool_fail(0, "no %s in %s", what, s->folder);
+    else
+        lv_tool_fail(0, "%d files hold a %s; say which with --%s NAME", nb, what, option);
+    return NULL;
+}
+
+static int count(const Setup *s, int kind)
+{
+    int nb = 0;
+
+    for (int i = 0; i < s->nb; i++)
+        nb += holds(&s->file[i], kind);
+    return nb;
+}
+
+static const char *const part_options[3] = { "dit", "text", "vae" };
+
+static const Found *choose(const Setup *s, int part)
+{
+    static const char *const what[] = { "network for text to video", "text encoder",
+                                        "decoder" };
+    int kind = part == 0 ? KIND_DIT : part == 1 ? KIND_TEXT
+             : count(s, KIND_WAN_VAE) ? KIND_WAN_VAE : KIND_TAE;
+    const Found *found;
+
+    found = s->chosen[part] ? pick_named(s, s->chosen[part])
+                            : pick(s, kind, part_options[part], what[part]);
+    return found && is_usable(s, found) ? found : NULL;
+}
+
+/* Writing */
+
+static void put_line(void *opaque, int level, const char *line)
+{
+    lv_tool_log(opaque, (enum LinvideoLogLevel)level, line);
+}
+
+/* {"file", "weight"} of NAME[@WEIGHT], and the file; NULL after a message. */
+static json_t *lora_json(const Setup *s, const char *text, const Found **f)
+{
+    const LvMsg msg = { put_line, NULL, LV_MSG_ERROR };
+    char name[PATH_SIZE];
+    LvLoraFile lora;
+
+    snprintf(name, sizeof(name), "%s", text);
+    if (lv_lora_split(&lora, name, &msg) < 0 || !(*f = pick_named(s, lora.path)) ||
+        !is_usable(s, *f))
+        return NULL;
+    return json_pack("{s:s, s:f}", "file", (*f)->path, "weight",
+                     rint(1e6 * lora.weight) / 1e6);
+}
+
+/* The LoRAs, and the last of them that tells how to sample, or NULL. */
+static json_t *loras_json(const Setup *s, const Found **few_steps)
+{
+    json_t *list = json_array();
+    const Found *hinted = NULL, *f;
+
+    for (int i = 0; i < s->loras; i++) {
+        json_t *lora = lora_json(s, s->lora[i], &f);
+
+        if (!lora) {
+            json_decref(list);
+            return NULL;
+        }
+        hinted = f->hint.preset ? f : hinted;
+        json_array_append_new(list, lora);
+    }
+    *few_steps = hinted;
+    return list;
+}
+
+/* What a file tells of how to sample, said to the user. */
+static const char *preset_of(const Setup *s, const Found *f)
+{
+    const LvPreset *p = f->hint.preset;
+
+    if (s->preset)
+        return lv_preset_find(s->preset)->name;
+    if (!p)
+        return lv_preset_at(0)->name;
+    printf("\n%s: sampler %s, %d steps, shift %g, guidance %g:\n"
+           "guessed from the word '%s' in %s; --preset none turns it off\n", f->path, p->solver,
+           p->steps, (double)p->shift, (double)p->guidance, f->hint.word, f->hint.from);
+    return p->name;
+}
+
+/* Latents of tiny decoders: lighttaew2_1 takes plain ones. */
+static const char *latents_for(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t n;
+
+    return lv_find_word(name, "light", &n) || !strncmp(name, "lighttae", 8) ? "plain"
+                                                                            : "normalised";
+}
+
+static const char *latents_of(const Found *f)
+{
+    const char *latents = latents_for(f->path);
+
+    if (!strcmp(latents, "plain"))
+        printf("\n%s: latents plain: guessed from the word 'light' in its name\n", f->path);
+    return latents;
+}
+
+static json_t *manifest(const Setup *s)
+{
+    const Found *part[3], *spm = NULL;
+    const Found *few_steps = NULL;
+    json_t *root, *loras = loras_json(s, &few_steps);
+
+    for (int i = 0; i < 3; i++)
+        if (!loras || !(part[i] = choose(s, i))) {
+            json_decref(loras);
+            return NULL;
+        }
+    if (s->tokenizer)
+        spm = pick_named(s, s->tokenizer);
+    else if (!part[1]->has_spm)
+        spm = pick(s, KIND_TOKENIZER, "tokenizer", "tokenizer (spiece.model)");
+    if (!spm && (s->tokenizer || !part[1]->has_spm)) {
+        json_decref(loras);
+        return NULL;
+    }
+    root = json_pack("{s:s, s:s, s:s, s:s}", "dit", part[0]->path, "text", part[1]->path,
+                     "vae", part[2]->path, "preset",
+                     preset_of(s, few_steps ? few_steps : part[0]));
+    if (spm)
+        json_object_set_new(root, "tokenizer", json_string(spm->path));
+    if (json_array_size(loras))
+        json_object_set(root, "loras", loras);
+    if (holds(part[2], KIND_TAE) && !holds(part[2], KIND_WAN_VAE))
+        json_object_set_new(root, "latents", json_string(latents_of(part[2])));
+    json_decref(loras);
+    return root;
+}
+
+/* Merging with a manifest that is there */
+
+/* Whether an entry names a file that is gone. */
+static int is_gone(const Setup *s, const char *key, const char *name)
+{
+    char path[PATH_SIZE];
+
+    return name && strcmp(key, "preset") && strcmp(key, "latents") && name[0] != '/' &&
+           snprintf(path, sizeof(path), "%s/%s", s->folder, name) < PATH_SIZE &&
+           access(path, F_OK);
+}
+
+/* The preset that an entry's file tells, or p. */
+static const LvPreset *preset_told(const Setup *s, const json_t *name, const LvPreset *p)
+{
+    for (int i = 0; i < s->nb; i++)
+        if (json_string_value(name) && !strcmp(s->file[i].path, json_string_value(name)) &&
+            s->file[i].hint.preset)
+            p = s->file[i].hint.preset;
+    return p;
+}
+
+/* An entry that setup would write, too, for the files that the old manifest names: nobody
+ * wrote it by hand; or one of no use. */
+static int is_automatic(const Setup *s, const json_t *old, const char *key)
+{
+    const char *value = json_string_value(json_object_get(old, key));
+    const char *vae   = json_string_value(json_object_get(old, "vae"));
+    const LvPreset *p = preset_told(s, json_object_get(old, "dit"), lv_preset_at(0));
+    const json_t *lora;
+    size_t i;
+
+    if (is_gone(s, key, value))
+        return 1;
+    if (!strcmp(key, "latents"))
+        return value && vae && !strcmp(value, latents_for(vae));
+    json_array_foreach(json_object_get(old, "loras"), i, lora)
+        p = preset_told(s, json_object_get(lora, "file"), p);
+    return !strcmp(key, "preset") && value && !strcmp(value, p->name);
+}
+
+/* Whether an option says what the key is to be. */
+static int is_chosen(const Setup *s, const char *key)
+{
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(key, part_options[i]))
+            return s->chosen[i] != NULL;
+    return (!strcmp(key, "preset") && s->preset) || (!strcmp(key, "loras") && s->loras) ||
+           (!strcmp(key, "tokenizer") && s->tokenizer);
+}
+
+static int refuse_change(const char *path, const char *key, const json_t *old,
+                         const json_t *new)
+{
+    char *has = json_dumps(old, JSON_ENCODE_ANY), *wants = json_dumps(new, JSON_ENCODE_ANY);
+    char option[32] = "";
+
+    if (strcmp(key, "latents"))
+        snprintf(option, sizeof(option), "--%s NAME sets it, ",
+                 strcmp(key, "loras") ? key : "lora");
+    lv_tool_fail(0, "%s: \"%s\" is %s there, setup would make it %s; %s-y writes all anew",
+                 path, key, has ? has : "", wants ? wants : "", option);
+    free(has);
+    free(wants);
+    return -EEXIST;
+}
+
+static void say_kept(const json_t *old, const json_t *new)
+{
+    const char *key;
+    json_t *value;
+    int nb = 0;
+
+    json_object_foreach((json_t *)(uintptr_t)old, key, value)
+        if (!json_object_get(new, key))
+            printf("%s%s", nb++ ? ", " : "kept of the manifest that is there: ", key);
+    if (nb)
+        putchar('\n');
+}
+
+/* A manifest that is there; NULL: it is none. A pipe is not waited for. */
+static json_t *read_old(const char *path)
+{
+    json_error_t error;
+    json_t *old = NULL;
+    LvMap map;
+
+    if (lv_map_open_upto(&map, path, OLD_MAX, NULL) < 0)
+        return NULL;
+    if (map.size)
+        old = json_loadb((const char *)map.data, map.size, JSON_REJECT_DUPLICATES, &error);
+    lv_map_close(&map);
+    return old;
+}
+
+/* What setup finds goes over what is there; what it knows nothing of stays. */
+static int merge(const Setup *s, const char *path, json_t *root)
+{
+    json_t *old = read_old(path), *value;
+    const char *key;
+    int ret = 0;
+
+    if (!json_is_object(old) || !(json_object_get(old, "dit") || json_object_get(old, "vae"))) {
+        json_decref(old);
+        return lv_tool_fail(-EEXIST, "%s: is there, and is no manifest; -y overwrites it, "
+                            "--name NAME writes another", path);
+    }
+    json_object_foreach(root, key, value) {
+        json_t *has = json_object_get(old, key);
+        if (has && !json_equal(has, value) && !is_chosen(s, key) &&
+            !is_automatic(s, old, key)) {
+            ret = refuse_change(path, key, has, value);
+            break;
+        }
+    }
+    if (ret >= 0 && is_automatic(s, old, "latents"))
+        json_object_del(old, "latents");
+    if (ret >= 0) {
+        say_kept(old, root);
+        json_object_update_missing(root, old);
+    }
+    json_decref(old);
+    return ret;
+}
+
+/* Writing it */
+
+/* Where messages of a trial go: about the file that is to come. */
+typedef struct Trial {
+    const char *part, *path;
+} Trial;
+
+static void put_trial(void *opaque, enum LinvideoLogLevel level, const char *line)
+{
+    const Trial *t = opaque;
+    const char *at = strstr(line, t->part);
+    char text[2048];
+
+    if (at) {
+        snprintf(text, sizeof(text), "%.*s%s%s", (int)(at - line), line, t->path,
+                 at + strlen(t->part));
+        line = text;
+    }
+    lv_tool_log(NULL, level, line);
+}
+
+/* The manifest is opened as generate does it, before it gets its name. */
+static int try_it(const char *part, const char *path, int strict, LinvideoInfo *info)
+{
+    Trial trial = { part, path };
+    LinvideoContext *c;
+    LinvideoParams p;
+    int ret;
+
+    linvideo_params_default(&p);
+    p.model        = part;
+    p.prompt       = "a";
+    p.memory_limit = (int64_t)1 << 59;
+    p.log          = put_trial;
+    p.opaque       = &trial;
+    p.log_level    = LINVIDEO_LOG_WARNING;
+    p.strict       = strict;
+    if ((ret = linvideo_open(&c, &p)) < 0)
+        return ret;
+    linvideo_info(c, info);
+    linvideo_close(&c);
+    return 0;
+}
+
+static void say_written(const char *path, const LinvideoInfo *info)
+{
+    char weights[32], work[32];
+
+    printf("\nwrote %s\n%dx%d, %d frames at %d/s, %s, %d steps, shift %g, guidance %g\n"
+           "memory: weights %s, work %s\n\n  linvideo generate --model %s \"a prompt\"\n",
+           path, info->width, info->height, info->clip_frames,
+           info->rate_num / info->rate_den, info->sampler, info->steps, info->shift,
+           info->guidance, lv_bytes_text(weights, sizeof(weights),
+                                         (double)info->memory_weights),
+           lv_bytes_text(work, sizeof(work), (double)info->memory_work), path);
+}
+
+static int write_manifest(const Setup *s, const char *path, const json_t *root)
+{
+    char *text = json_dumps(root, JSON_INDENT(2));
+    LinvideoInfo info = { 0 };
+    LvFile f;
+    int ret = text ? lv_file_create(&f, path, &lv_tool_msg)
+                   : lv_tool_fail(-ENOMEM, "out of memory");
+
+    if (ret >= 0) {
+        lv_file_print(&f, "%s\n", text);
+        if (lv_file_sync(&f) >= 0)
+            ret = try_it(f.tmp, path, s->strict, &info);
+        ret = lv_file_end(&f, ret, NULL, NULL, &lv_tool_msg);
+    }
+    free(text);
+    if (ret >= 0)
+        say_written(path, &info);
+    return ret;
+}
+
+/* It replaces no file of the model. */
+static int check_path(const Setup *s, const char *path, const json_t *root)
+{
+    static const char *const keys[] = { "dit", "text", "vae", "tokenizer" };
+    char file[PATH_SIZE];
+    int ret = 0;
+
+    for (int i = 0; i < LV_COUNT(keys) && ret >= 0; i++) {
+        const char *name = json_string_value(json_object_get(root, keys[i]));
+        if (name && snprintf(file, sizeof(file), "%s/%s", s->folder, name) < PATH_SIZE)
+            ret = lv_tool_not_input(path, file);
+    }
+    return ret;
+}
+
+static int run(Setup *s)
+{
+    char path[PATH_SIZE];
+    struct stat st;
+    json_t *root;
+    int ret = stat(s->folder, &st) < 0
+            ? lv_tool_fail(-errno, "%s: %s", s->folder, strerror(errno)) : 0;
+
+    if (ret < 0 || (ret = walk(s, "", &(Folder) { NULL, 0, st.st_dev, st.st_ino })) < 0)
+        return ret;
+    if (s->nb)
+        qsort(s->file, (size_t)s->nb, sizeof(*s->file), by_path);
+    mark_shards(s);
+    print_found(s);
+    if (!(root = manifest(s)))
+        return -ENOENT;
+    if (snprintf(path, sizeof(path), "%s/%s.json", s->folder,
+                 s->output ? s->output : "wan") >= PATH_SIZE)
+        ret = lv_tool_fail(-ENAMETOOLONG, "%s: %s", s->folder, strerror(ENAMETOOLONG));
+    if (ret >= 0 && !s->overwrite && !access(path, F_OK))
+        ret = merge(s, path, root);
+    if (ret >= 0 && (ret = check_path(s, path, root)) >= 0)
+        ret = write_manifest(s, path, root);
+    json_decref(root);
+    return ret;
+}
+
+/* Command line */
+
+static void help(void)
+{
+    puts("Usage: linvideo setup [options] FOLDER\n\n"
+         "Looks at the files in a folder (safetensors, GGUF, tokenizer), says what each\n"
+         "one is, and writes FOLDER/wan.json, a model that generate takes. Of one that is\n"
+         "there, what was put in by hand is kept; it stays as it is when the new one can't be\n"
+         "opened.\n\n"
+         "  -y, --overwrite       write it anew, keep nothing\n"
+         "  --name NAME           write FOLDER/NAME.json\n"
+         "  --dit, --text, --vae, --tokenizer NAME\n"
+         "                        which file to take, where there are several\n"
+         "  --lora NAME[@WEIGHT]  a LoRA to add; may be given again\n"
+         "  --strict 0|1          1: refuse files that hold more than is used [0]\n"
+         "  --preset NAME         how to sample [as metadata or names of the files tell];\n"
+         "                        none: as Wan2.1:");
+    for (int i = 0; lv_preset_at(i); i++)
+        printf("                          %-13s %s\n", lv_preset_at(i)->name,
+               lv_preset_at(i)->about);
+}
+
+static int set_strict(Setup *s, const char *value)
+{
+    if (!value)
+        return -1;
+    s->strict = !strcmp(value, "1");
+    return s->strict || !strcmp(value, "0") ? 0 :
+           lv_tool_fail(-1, "option --strict: expected 0 or 1, got '%s'", value);
+}
+
+static int set_option(Setup *s, LvArgs *a)
+{
+    const char **to = NULL;
+
+    if (lv_args_overwrite(a, &s->overwrite))
+        return 0;
+    if (!strcmp(a->name, "strict"))
+        return set_strict(s, lv_args_value(a));
+    for (int i = 0; i < 3; i++)
+        to = !strcmp(a->name, part_options[i]) ? &s->chosen[i] : to;
+    to = !strcmp(a->name, "name") ? &s->output : to;
+    to = !strcmp(a->name, "preset") ? &s->preset : to;
+    to = !strcmp(a->name, "tokenizer") ? &s->tokenizer : to;
+    if (!strcmp(a->name, "lora") && s->loras == LORAS_MAX)
+        return lv_tool_fail(-1, "option --lora: expected at most %d of them", LORAS_MAX);
+    if (!strcmp(a->name, "lora"))
+        to = &s->lora[s->loras++];
+    if (!to)
+        return lv_tool_fail(-1, "no option \"%s\"; linvideo setup --help lists them",
+                            a->name);
+    if (!(*to = lv_args_value(a)))
+        return -1;
+    if (to == &s->preset && !lv_preset_find(s->preset))
+        return lv_tool_fail(-1, "no preset \"%s\"; linvideo setup --help lists them",
+                            s->preset);
+    return 0;
+}
+
+/* -1 to go on, or an exit code. */
+static int parse(Setup *s, int argc, char **argv)
+{
+    LvArgs a = { .argc = argc, .argv = argv, .at = 1 };
+
+    while (lv_args_next(&a)) {
+        if (!strcmp(a.name, "h") || !strcmp(a.name, "help"))
+            return help(), LV_EXIT_OK;
+        if (a.name[0] && set_option(s, &a) < 0)
+            return LV_EXIT_USAGE;
+        if (!a.name[0] && s->folder)
+            return lv_tool_fail(LV_EXIT_USAGE, "two folders, the second is \"%s\"", a.value);
+        if (!a.name[0])
+            s->folder = a.value;
+    }
+    return s->folder ? -1 : lv_tool_fail(LV_EXIT_USAGE, "setup wants a folder");
+}
+
+static int cmd_setup(int argc, char **argv)
+{
+    Setup s = { .folder = NULL };
+    int ret = parse(&s, argc, argv);
+
+    if (ret < 0)
+        ret = run(&s) < 0 ? LV_EXIT_FAILED : LV_EXIT_OK;
+    for (int i = 0; i < s.nb; i++)
+        free(s.file[i].path);
+    free(s.file);
+    for (int i = 0; i < s.shards; i++)
+        free(s.shard[i]);
+    free(s.shard);
+    return ret;
+}
+
+const LvCommand lv_cmd_setup = {
+    .name  = "setup",
+    .about = "make a model of downloaded files",
+    .run   = cmd_setup,
+};

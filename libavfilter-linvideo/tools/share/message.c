@@ -1,0 +1,62 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "tools/share/message.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/text.h"
+#include "tools/share/progress.h"
+
+int lv_tool_fail(int code, const char *fmt, ...)
+{
+    char text[4096], line[4096];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    fprintf(stderr, "linvideo: %s\n", lv_text_line(line, sizeof(line), text));
+    return code;
+}
+
+void lv_tool_log(void *opaque, enum LinvideoLogLevel level, const char *message)
+{
+    flockfile(stderr);
+    if (opaque)
+        lv_bar_clear(opaque);
+    fprintf(stderr, "linvideo: %s%s\n",
+            level == LINVIDEO_LOG_WARNING ? "warning: " : "", message);
+    funlockfile(stderr);
+}
+
+static void put_message(void *opaque, int level, const char *line)
+{
+    lv_tool_log(opaque, level, line);
+}
+
+const LvMsg lv_tool_msg = { .put = put_message, .level = LV_MSG_WARNING };
+
+const char *lv_bytes_text(char *buf, size_t size, double bytes)
+{
+    static const char *const units[] = { "bytes", "KiB", "MiB", "GiB", "TiB" };
+    int i = 0;
+
+    while (bytes >= 1024 && i < 4) {
+        bytes /= 1024;
+        i++;
+    }
+    snprintf(buf, size, "%.*f %s", i > 0 && bytes < 100, bytes, units[i]);
+    return buf;
+}
+
+const char *lv_rate_text(char *buf, size_t size, int num, int den)
+{
+    if (den == 1)
+        snprintf(buf, size, "%d", num);
+    else
+        snprintf(buf, size, "%d/%d", num, den);
+    return buf;
+}

@@ -1,0 +1,65 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * What the commands of post-training share: a recipe with changes, a model, the prompts
+ * and clips that its teacher makes.
+ * Floor tools/share.
+ */
+
+#ifndef LINVIDEO_TOOLS_SHARE_POST_H
+#define LINVIDEO_TOOLS_SHARE_POST_H
+
+#include "api/model.h"
+#include "tools/share/arguments.h"
+#include "tools/share/run.h"
+#include "train/post/recipe.h"
+#include "train/post/trajectory.h"
+
+enum { LV_POST_CHANGES = 64 };
+
+typedef struct LvPost {
+    LvRun run;
+    const char *recipe_path, *model, *prompts_path, *trajectories_path, *out, *stage;
+    const char *maps;     ///< of linearize: run of warmed-up maps
+    const char *teacher_name; ///< of distill: model that is the teacher
+    char *change[LV_POST_CHANGES];
+    int nb_changes;
+    LvRecipe recipe;
+    LvBundle *teacher;
+    LvTrajectories t;
+} LvPost;
+
+/** An option that is another way to write a change of the recipe. */
+typedef struct LvPostChange {
+    const char *option, *key; ///< "layers", "linearize.layers"
+} LvPostChange;
+
+#define LV_POST_HELP                                                                    \
+    "  --recipe FILE     settings as JSON (see samples/configs); else by default\n"     \
+    "  --set KEY=VALUE   one of them, as linearize.lambda=0.1; any number of times\n"   \
+    "  --seed N          of all random numbers: train.seed\n"                           \
+    "  --prompts FILE    a prompt a line; else captions are drawn\n"                    \
+    "  --trajectories FILE\n"                                                           \
+    "                    what the teacher sampled: DIR/trajectories.safetensors\n"      \
+    LV_RUN_HELP
+
+/** Take an option: 0, or -1 after a message. */
+int lv_post_option(LvPost *p, LvArgs *a, const LvPostChange *changes, int nb);
+
+/** Go over the arguments: options, and one model. -1 to go on, or an exit code. */
+int lv_post_parse(LvPost *p, int argc, char **argv, void (*help)(void),
+                  const LvPostChange *changes, int nb);
+
+/** Read the recipe, make the folder, open device and teacher; the model's name with
+ *  `more` behind it is the default of the folder. */
+int lv_post_open(LvPost *p, const char *teacher, const char *more);
+
+/** Whether the trajectories are there already. */
+int lv_post_has_trajectories(const LvPost *p);
+
+/** Sample what is not there yet and open it: 1; 0: stopped before; or an error. */
+int lv_post_trajectories(LvPost *p);
+
+void lv_post_close(LvPost *p);
+
+#endif /* LINVIDEO_TOOLS_SHARE_POST_H */

@@ -1,0 +1,53 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * The fake net of distribution matching: a network of the teacher's kind, trained by flow
+ * matching on what the student makes, so that it tells the student's velocity.
+ * Floor train/post.
+ */
+
+#ifndef LINVIDEO_TRAIN_POST_FAKE_H
+#define LINVIDEO_TRAIN_POST_FAKE_H
+
+#include "train/post/bundle.h"
+#include "train/post/learn.h"
+#include "train/run/trainer.h"
+
+typedef struct LvFake {
+    LvTrainer *trainer;
+    LvDit dit;
+    LvLearn learn;
+    LvOptim optim;
+    char *about;       ///< settings of the run
+    int saved;         ///< step of the student of the file that there is
+} LvFake;
+
+/** Path of the run that goes with one at `run` after some steps of the student. */
+void lv_fake_path(char *buf, size_t size, const char *run, int step);
+
+/** Write a new run: a copy of the teacher's network. */
+int lv_fake_create(const char *path, const LvBundle *teacher, const LvMsg *msg);
+
+/**
+ * Open a run.
+ *
+ * @param cfg    section "fake"
+ * @param step   that the student has taken, of `steps`
+ * @param n      batch, size, device...; networks are not looked at
+ * @param x      memory of the clips that it learns on, on the device
+ * @param[out] f closed with lv_fake_close(); NULL on error
+ */
+int lv_fake_open(LvFake **f, const char *path, const LvFakeConfig *cfg, int step,
+                 int steps, const LvBundle *teacher, const LvNets *n, void *x);
+
+void lv_fake_close(LvFake **f);
+
+/** Add the gradients of a micro-batch: of the clips in memory, data by port as of
+ *  lv_states_make(). *loss grows by the sum of losses. */
+int lv_fake_learn(const LvFake *f, float *const port[LV_PORT_NB], double *loss);
+
+/** Save the student's run and that of its fake net beside it, so that there is a pair at
+ *  any time; the fake net's file of an earlier step is removed then. f may be NULL. */
+int lv_fake_save(LvFake *f, const LvTrainer *student, const char *run);
+
+#endif /* LINVIDEO_TRAIN_POST_FAKE_H */

@@ -1,0 +1,746 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "train/post/linearize.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/program.h"
+#include "train/post/student.h"
+#include "train/run/streams.h"
+
+enum { SENSITIVITY_ITEMS = 64, ABOUT = 1600, PATH_SIZE = 4096 };
+
+/* Bundles are f16, their velocities may differ from the run's by so much. */
+#define VERIFY_BOUND 1e-3
+
+static int out_of_memory(const LvMsg *msg)
+{
+    return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
+}
+
+/* New runs */
+
+int lv_linearize_config(LvDitConfig *cfg, const LvRecipe *recipe, const LvBundle *teacher)
+{
+    const LvLinearizeConfig *c = &recipe->linearize;
+    int head;
+
+    *cfg = teacher->cfg.dit;
+    head = cfg->dim / cfg->heads;
+    if (lv_config_layers(cfg, LV_ATTN_SOFTMAX) != cfg->layers)
+        return lv_fail(teacher->msg, LV_ERR_MODEL, "%s: has linear layers already; a "
+                       "teacher has none", lv_safetensors_path(teacher->file));
+    if (c->layers > cfg->layers)
+        return lv_fail(teacher->msg, LV_ERR_MODEL, "linearize.layers is %d, the model has "
+                       "%d", c->layers, cfg->layers);
+    cfg->map     = c->map;
+    cfg->map_eps = c->map_eps;
+    cfg->map_dim = c->map_dim ? c->map_dim : c->map == LV_MAP_TAYLOR ? LV_MIN(16, head) :
+                   head;
+    memset(cfg->attention, LV_ATTN_MIXED, sizeof(cfg->attention));
+    return 0;
+}
+
+int lv_linearize_create(const LvLinearizeFiles *f)
+{
+    LvSafetensors *maps = NULL;
+    LvDitConfig cfg;
+    LvStudent s = { .cfg = &cfg, .map_scale = f->recipe->linearize.map_scale,
+                    .mix = f->recipe->linearize.gates.r0 };
+    int ret = lv_linearize_config(&cfg, f->recipe, f->teacher);
+
+    if (ret < 0 ||
+        (f->maps && (ret = lv_safetensors_open(&maps, f->maps, f->teacher->msg)) < 0))
+        return ret;
+    s.from = maps ? maps : f->teacher->file;
+    ret    = lv_student_create(f->run, &s, f->teacher, f->teacher->msg);
+    lv_safetensors_close(&maps);
+    return ret;
+}
+
+/* Programs */
+
+/* Networks run with each layer's kind as it is now. */
+static void set_kinds(LvLinearize *l)
+{
+    for (int i = 0; i < l->dit.cfg.layers; i++)
+        l->dit.cfg.attention[i] = (uint8_t)l->gates.gate[i].kind;
+}
+
+static int is_moved(const LvLinearize *l)
+{
+    return l->cfg->objective == LV_LEARN_ONPOLICY;
+}
+
+static void free_programs(LvLinearize *l)
+{
+    lv_learn_free(&l->learn);
+    lv_learn_free(&l->move);
+}
+
+static int plan(LvLinearize *l)
+{
+    int stream = l->cfg->states == LV_STATES_STREAM, ret = 0;
+    int joint = l->cfg->compare == LV_COMPARE_JOINT;
+    int dmd = l->cfg->objective == LV_LEARN_DMD;
+
+    free_programs(l);
+    set_kinds(l);
+    if (is_moved(l) || dmd)
+        ret = lv_learn_move(&l->move, &l->nets, stream || joint ? LV_MOVE_OTHER : 0, l->x);
+    if (ret < 0)
+        return ret;
+    return lv_learn_new(&l->learn, &l->nets, l->cfg->objective,
+                        l->cfg->weight == LV_WEIGHT_NORM, (stream ? LV_GUIDED_STEPS : 0) |
+                        (joint ? LV_GUIDED_ERRORS : 0), l->x);
+}
+
+/* Shares as networks see them. */
+static int put_shares(const LvLinearize *l)
+{
+    int ret = 0;
+
+    for (int i = 0; i < l->gates.layers && ret >= 0; i++) {
+        float r = (float)l->gates.gate[i].r;
+        ret = lv_param_put(l->trainer->params, LV_SLAB_VALUE, l->mix[i], &r);
+    }
+    return ret;
+}
+
+/* Running: the parts of a micro-batch */
+
+/* Behind a move, states and times are those that it led to. */
+static int learn_here(const LvLinearize *l, const LvBatch *b)
+{
+    LvBatch moved = *b;
+
+    if (l->cfg->objective == LV_LEARN_DMD)
+        return lv_learn_run(&l->learn, b->port, LV_PORT_NB);
+    moved.port[LV_PORT_T] = b->port[LV_PORT_T1];
+    return lv_learn_run(&l->learn, moved.port, is_moved(l) ? LV_PORT_X : LV_PORT_NB);
+}
+
+static int run_micro(const LvLinearize *l, const LvBatch *b)
+{
+    int here = l->cfg->objective != LV_LEARN_STEP && l->cfg->objective != LV_LEARN_ANCHORED;
+    int ret  = is_moved(l) ? lv_learn_run(&l->move, b->port, LV_PORT_NB) : 0;
+
+    if (ret < 0)
+        return ret;
+    return here ? learn_here(l, b) : lv_learn_run(&l->learn, b->port, LV_PORT_NB);
+}
+
+static int take_numbers(LvLinearize *l, const LvBatch *b)
+{
+    float v[3][1024];
+    int ret = 0;
+
+    for (int i = 0; i < 3 && ret >= 0; i++)
+        ret = lv_learn_get(&l->learn, LV_RESULT_LOSS + i, v[i]);
+    for (int i = 0; i < l->learn.batch && ret >= 0; i++) {
+        int bin = lv_states_bin(&l->states, b->to[i]);
+        l->loss       += (double)v[0][i];
+        l->error[bin] += (double)v[1][i];
+        l->power[bin] += (double)v[2][i];
+    }
+    return ret;
+}
+
+/* Where streams were moved to. */
+static int take_slots(LvLinearize *l, int first)
+{
+    int ret = is_moved(l) ? lv_learn_states(&l->move, l->moved) :
+              lv_learn_get(&l->learn, LV_RESULT_MOVED, l->moved);
+
+    for (int i = 0; i < l->learn.batch && ret >= 0; i++)
+        lv_states_moved(&l->states, l->trainer->step, first + i,
+                        l->moved + (size_t)i * l->states.t->numel);
+    return ret;
+}
+
+/* Data */
+
+static size_t batch_floats(const LvLinearize *l)
+{
+    LvBatch b;
+
+    return lv_states_lay_out(&l->states, l->cfg->micro, NULL, &b);
+}
+
+/* The micro-batch that an item is in. */
+static LvBatch batch_at(const LvLinearize *l, float *data, int item)
+{
+    LvBatch b;
+
+    lv_states_lay_out(&l->states, l->cfg->micro, data + (size_t)(item / l->cfg->micro) *
+                      batch_floats(l), &b);
+    return b;
+}
+
+static int make_item(void *opaque, int step, int item, void *data, int thread)
+{
+    const LvLinearize *l = opaque;
+    LvBatch b = batch_at(l, data, item);
+
+    (void)thread;
+    lv_states_make(&l->states, &b, item % l->cfg->micro, step, item);
+    return 0;
+}
+
+/* Items of a step: the student's, then the fake net's. */
+static int items(const LvLinearize *l)
+{
+    return l->cfg->batch * (l->cfg->objective == LV_LEARN_DMD ? 1 + l->recipe->fake.ratio
+                                                              : 1);
+}
+
+static int get_data(LvLinearize *l, float **data)
+{
+    void *made;
+    int ret;
+
+    if (l->feeder) {
+        ret   = lv_feeder_get(l->feeder, l->trainer->step, &made);
+        *data = made;
+        return ret;
+    }
+    *data = l->data;
+    for (int i = 0; i < l->cfg->batch; i++)
+        make_item(l, l->trainer->step, i, l->data, 0);
+    return 0;
+}
+
+/* Opening */
+
+static char *settings(const LvRecipe *recipe, const LvBundle *teacher)
+{
+    char *section = lv_recipe_section(recipe, "linearize"), *text = malloc(ABOUT);
+
+    if (section && text)
+        snprintf(text, ABOUT, "teacher=%s linearize=%s", teacher->hash, section);
+    free(section);
+    return text;
+}
+
+/* When weights begin to be averaged: when layers are what they will be, or half-way. */
+static int average_from(const LvLinearizeConfig *c)
+{
+    int freeze = lv_gates_freeze_step(&c->gates, c->optim.steps);
+
+    return !strcmp(c->select_by, "learned") && freeze < c->optim.steps ? freeze :
+           c->optim.steps / 2;
+}
+
+static int by_sensitivity(LvLinearize *l, uint8_t *set)
+{
+    double error[LV_MAX_LAYERS];
+    int ret = lv_linearize_sensitivity(l, error);
+
+    for (int n = 0; n < l->gates.linear && ret >= 0; n++) {
+        int best = -1;
+        for (int i = 0; i < l->gates.layers; i++)
+            if (!set[i] && (best < 0 || error[i] < error[best]))
+                best = i;
+        set[best] = 1;
+    }
+    return ret;
+}
+
+static void by_chance(const LvLinearize *l, uint8_t *set)
+{
+    double u[4];
+
+    for (int n = 0, left; n < l->gates.linear; n++) {
+        lv_uniform4(u, l->optim.seed, lv_stream(LV_STREAM_ORDER, 0, n));
+        left = LV_MIN((int)(u[0] * (l->gates.layers - n)), l->gates.layers - n - 1);
+        for (int i = 0; i < l->gates.layers; i++)
+            if (!set[i] && !left--)
+                set[i] = 1;
+    }
+}
+
+/* Numbers of layers, `linear` of them, below `layers`. */
+static int by_list(const char *list, int layers, int linear, uint8_t *set,
+                   const LvMsg *msg)
+{
+    const char *p = list;
+    char *end;
+
+    for (int n = 0;; n++, p = end + 1) {
+        long i = strtol(p, &end, 10);
+        if (end == p || i < 0 || i >= layers || set[i] || (*end && *end != ','))
+            break;
+        set[i] = 1;
+        if (!*end)
+            return n + 1 == linear ? 0 :
+                   lv_fail(msg, LV_ERR_MODEL, "linearize.select lists %d layers, "
+                           "linearize.layers is %d", n + 1, linear);
+    }
+    return lv_fail(msg, LV_ERR_MODEL, "linearize.select is \"%s\", neither learned, first, "
+                   "random or greedy nor numbers of layers below %d, as 0,3,5", list, layers);
+}
+
+static int is_rule(const char *by)
+{
+    return !strcmp(by, "learned") || !strcmp(by, "first") || !strcmp(by, "random") ||
+           !strcmp(by, "greedy");
+}
+
+static int check_stored(const LvLinearizeConfig *c, int clips, int velocities,
+                        const LvMsg *msg)
+{
+    if (c->objective == LV_LEARN_MSE && !velocities)
+        return lv_fail(msg, LV_ERR_MODEL, "objective mse wants trajectories with velocities "
+                       "(trajectories.velocities)");
+    if (!clips && (c->states == LV_STATES_STEP || !strcmp(c->select_by, "greedy")))
+        return lv_fail(msg, LV_ERR_MODEL, "there are no stored states: trajectories.clips is "
+                       "0");
+    return 0;
+}
+
+int lv_linearize_check(const LvRecipe *r, const LvBundle *teacher)
+{
+    const LvLinearizeConfig *c = &r->linearize;
+    uint8_t set[LV_MAX_LAYERS] = { 0 };
+    LvDitConfig cfg;
+    int ret = lv_linearize_config(&cfg, r, teacher);
+
+    if (ret < 0 || (ret = check_stored(c, r->trajectories.clips, r->trajectories.velocities,
+                                       teacher->msg)) < 0 || is_rule(c->select_by))
+        return ret;
+    return by_list(c->select_by, cfg.layers, c->layers ? c->layers : cfg.layers / 2, set,
+                   teacher->msg);
+}
+
+/* Layers that are linear from the start. */
+static int choose_layers(LvLinearize *l)
+{
+    const char *by = l->cfg->select_by;
+    uint8_t set[LV_MAX_LAYERS] = { 0 };
+    int ret = 0;
+
+    if (!strcmp(by, "learned"))
+        return 0;
+    if (!strcmp(by, "first"))
+        memset(set, 1, (size_t)l->gates.linear);
+    else if (!strcmp(by, "random"))
+        by_chance(l, set);
+    else
+        ret = !strcmp(by, "greedy") ? by_sensitivity(l, set) :
+              by_list(by, l->gates.layers, l->gates.linear, set, l->teacher->msg);
+    if (ret >= 0)
+        lv_gates_set(&l->gates, set);
+    return ret;
+}
+
+/* Slots of a file are within the trajectories. */
+static int check_slots(const LvLinearize *l, int nb)
+{
+    for (int i = 0; i < nb; i++) {
+        const LvSlot *s = &l->states.slot[i];
+        if (s->at < -1 || s->at > l->states.last || s->end < 0 || s->end > l->states.last ||
+            s->prompt < 0 || s->prompt >= l->states.t->prompts)
+            return lv_fail(l->teacher->msg, LV_ERR_MODEL, "%s: state.slot: slot %d is out of "
+                           "range", lv_safetensors_path(l->trainer->file), i);
+    }
+    return 0;
+}
+
+static int keep_slots(LvLinearize *l)
+{
+    size_t n = (size_t)l->cfg->batch, x = n * l->states.t->numel;
+    int ret;
+
+    if (l->cfg->states != LV_STATES_STREAM)
+        return 0;
+    l->states.x    = lv_alloc(x * sizeof(float));
+    l->states.slot = lv_alloc(n * sizeof(LvSlot));
+    if (!l->states.x || !l->states.slot)
+        return out_of_memory(l->teacher->msg);
+    if (!l->trainer->step)
+        lv_states_begin(&l->states);
+    if ((ret = lv_trainer_keep(l->trainer, "state.slots", LV_F32, x, l->states.x)) < 0 ||
+        (ret = lv_trainer_keep(l->trainer, "state.slot", LV_I32,
+                               n * sizeof(LvSlot) / sizeof(int32_t), l->states.slot)) < 0)
+        return ret;
+    return check_slots(l, (int)n);
+}
+
+static int keep_state(LvLinearize *l)
+{
+    const LvGatesConfig *c = &l->cfg->gates;
+    int layers = l->dit.cfg.layers, ret;
+
+    lv_gates_init(&l->gates, c, layers, l->cfg->layers ? l->cfg->layers : layers / 2,
+                  l->optim.steps);
+    ret = lv_trainer_keep(l->trainer, "state.gates", LV_F64,
+                          (size_t)(LV_GATE_NUMBERS * l->gates.layers), l->gates.gate);
+    return ret < 0 ? ret : keep_slots(l);
+}
+
+static int find_shares(LvLinearize *l)
+{
+    char name[64];
+
+    for (int i = 0; i < l->gates.layers; i++) {
+        snprintf(name, sizeof(name), "dit.blocks.%d.self_attn.mix", i);
+        if (!(l->mix[i] = lv_params_find(l->trainer->params, name)))
+            return lv_fail(l->teacher->msg, LV_ERR_MODEL, "%s is missing", name);
+    }
+    return put_shares(l);
+}
+
+static int open_run(LvLinearize *l, const LvLinearizeFiles *f)
+{
+    LvDitConfig cfg;
+    int ret = lv_linearize_config(&cfg, f->recipe, f->teacher);
+
+    if (ret < 0)
+        return ret;
+    if (!(l->about = settings(f->recipe, f->teacher)))
+        return out_of_memory(f->teacher->msg);
+    l->optim          = l->cfg->optim;
+    l->optim.more     = l->about;
+    l->optim.ema_from = average_from(l->cfg);
+    if ((ret = lv_student_open(&l->trainer, &l->dit, f->run, &cfg, &l->optim,
+                               f->teacher->dev, f->teacher->msg)) < 0 ||
+        (ret = lv_states_init(&l->states, f->recipe, f->t, f->teacher)) < 0 ||
+        (ret = keep_state(l)) < 0 || (ret = lv_trainer_ready(l->trainer)) < 0)
+        return ret;
+    return find_shares(l);
+}
+
+static int open_fake(LvLinearize *l, const LvLinearizeFiles *f)
+{
+    char path[PATH_SIZE];
+    int ret = 0;
+
+    if (l->cfg->objective != LV_LEARN_DMD)
+        return 0;
+    lv_fake_path(path, sizeof(path), f->run, l->trainer->step);
+    if (!l->trainer->step)
+        ret = lv_fake_create(path, l->teacher, l->teacher->msg);
+    if (ret >= 0)
+        ret = lv_fake_open(&l->fake, path, &f->recipe->fake, l->trainer->step,
+                           l->optim.steps, l->teacher, &l->nets, l->x);
+    if (ret >= 0)
+        l->nets.fake = &l->fake->dit;
+    return ret;
+}
+
+static int open_data(LvLinearize *l, int threads)
+{
+    size_t bytes = (size_t)(items(l) / l->cfg->micro) * batch_floats(l) * sizeof(float);
+
+    if (l->cfg->states == LV_STATES_STEP)
+        return lv_feeder_new(&l->feeder, items(l), bytes, threads, make_item, l,
+                             l->teacher->dev);
+    l->data  = lv_alloc(bytes);
+    l->moved = lv_alloc((size_t)l->cfg->micro * l->states.t->numel * sizeof(float));
+    return l->data && l->moved ? 0 : out_of_memory(l->teacher->msg);
+}
+
+static int open_all(LvLinearize *l, const LvLinearizeFiles *f, int checkpoint,
+                    LvDtype dtype, int threads)
+{
+    int ret;
+
+    if ((ret = check_stored(&f->recipe->linearize, f->t->clips, f->t->velocities != NULL,
+                            f->teacher->msg)) < 0 || (ret = open_run(l, f)) < 0)
+        return ret;
+    l->nets = (LvNets) { .student = &l->dit, .teacher = &l->teacher->dit,
+                         .params = l->trainer->params, .size = l->teacher->size,
+                         .dtype = dtype, .batch = l->cfg->micro, .checkpoint = checkpoint,
+                         .dev = l->teacher->dev, .msg = l->teacher->msg };
+    l->x = l->nets.dev->fn->alloc(l->nets.dev, (size_t)l->cfg->micro *
+                                  l->states.t->numel * sizeof(float));
+    if (!l->x)
+        return out_of_memory(l->teacher->msg);
+    if ((!l->trainer->step && (ret = choose_layers(l)) < 0) ||
+        (ret = put_shares(l)) < 0 || (ret = open_fake(l, f)) < 0 || (ret = plan(l)) < 0)
+        return ret;
+    return open_data(l, threads);
+}
+
+int lv_linearize_open(LvLinearize **out, const LvLinearizeFiles *f, int checkpoint,
+                      LvDtype dtype, int threads)
+{
+    LvLinearize *l = *out = calloc(1, sizeof(*l));
+    int ret;
+
+    if (!l)
+        return out_of_memory(f->teacher->msg);
+    l->recipe  = f->recipe;
+    l->cfg     = &f->recipe->linearize;
+    l->teacher = f->teacher;
+    if ((ret = open_all(l, f, checkpoint, dtype, threads)) < 0)
+        lv_linearize_close(out);
+    return ret;
+}
+
+void lv_linearize_close(LvLinearize **out)
+{
+    LvLinearize *l = *out;
+
+    if (!l)
+        return;
+    lv_feeder_free(&l->feeder);
+    lv_fake_close(&l->fake);
+    free_programs(l);
+    lv_dit_free(&l->dit);
+    lv_trainer_close(&l->trainer);
+    if (l->x)
+        l->nets.dev->fn->free(l->nets.dev, l->x);
+    lv_free(l->states.x);
+    lv_free(l->states.slot);
+    lv_free(l->data);
+    lv_free(l->moved);
+    free(l->about);
+    free(l);
+    *out = NULL;
+}
+
+/* Steps */
+
+/* The gradients of shares, which are only there for layers that are mixed. */
+static int move_gates(LvLinearize *l, int *changed)
+{
+    float data[LV_MAX_LAYERS] = { 0 };
+    int ret = 0;
+
+    for (int i = 0; i < l->gates.layers && ret >= 0; i++)
+        if (l->dit.cfg.attention[i] == LV_ATTN_MIXED)
+            ret = lv_param_get(l->trainer->params, LV_SLAB_GRAD, l->mix[i], &data[i]);
+    if (ret < 0)
+        return ret;
+    *changed = lv_gates_update(&l->gates, l->trainer->step, data);
+    return put_shares(l);
+}
+
+/* The fake net's steps on what the student makes now. */
+static int train_fake(LvLinearize *l, float *data)
+{
+    int ret = 0;
+
+    l->fake_loss = 0;
+    for (int k = 1; k <= l->recipe->fake.ratio && ret >= 0; k++) {
+        ret = lv_trainer_begin(l->fake->trainer);
+        for (int i = 0; i < l->cfg->batch && ret >= 0; i += l->cfg->micro) {
+            LvBatch b = batch_at(l, data, k * l->cfg->batch + i);
+            ret = lv_learn_run(&l->move, b.port, LV_PORT_NB);
+            if (ret >= 0)
+                ret = lv_fake_learn(l->fake, b.port, &l->fake_loss);
+        }
+        if (ret >= 0)
+            ret = lv_trainer_update(l->fake->trainer);
+    }
+    l->fake_loss /= l->recipe->fake.ratio;
+    return ret;
+}
+
+int lv_linearize_step(LvLinearize *l)
+{
+    float *data;
+    int ret = get_data(l, &data), changed = 0;
+
+    l->loss = 0;
+    memset(l->error, 0, sizeof(l->error));
+    memset(l->power, 0, sizeof(l->power));
+    if (ret < 0 || (ret = lv_trainer_begin(l->trainer)) < 0)
+        return ret;
+    for (int i = 0; i < l->cfg->batch && ret >= 0; i += l->cfg->micro) {
+        LvBatch b = batch_at(l, data, i);
+        if ((ret = run_micro(l, &b)) >= 0)
+            ret = take_numbers(l, &b);
+        if (ret >= 0 && l->states.slot)
+            ret = take_slots(l, i);
+    }
+    if (ret >= 0 && l->fake)
+        ret = train_fake(l, data);
+    if (ret < 0 || (ret = move_gates(l, &changed)) < 0 ||
+        (ret = lv_trainer_update(l->trainer)) < 0)
+        return ret;
+    return changed ? plan(l) : 0;
+}
+
+int lv_linearize_save(LvLinearize *l, const char *run)
+{
+    return lv_fake_save(l->fake, l->trainer, run);
+}
+
+double lv_linearize_flops(const LvLinearize *l)
+{
+    double f = lv_program_sizes(l->learn.task.prog).flops;
+
+    if (is_moved(l))
+        f += lv_program_sizes(l->move.task.prog).flops;
+    return f * (l->cfg->batch / l->cfg->micro);
+}
+
+/* Sensitivity and bundles */
+
+/* Errors of student against teacher over some items of step 0, at stored states. */
+static int look(LvLinearize *l, const LvLearn *learn, float *data, int nb, double *error)
+{
+    double sum[2] = { 0 };
+    LvStates s = l->states;
+    int ret = 0;
+
+    s.objective = LV_LEARN_ONLINE;
+    s.slot      = NULL;
+    for (int i = 0; i < nb && ret >= 0; i += l->cfg->micro) {
+        float v[2][1024];
+        LvBatch b;
+        lv_states_lay_out(&l->states, l->cfg->micro, data, &b);
+        for (int k = 0; k < l->cfg->micro; k++)
+            lv_states_make(&s, &b, k, 0, i + k);
+        if ((ret = lv_learn_run(learn, b.port, LV_PORT_NB)) < 0)
+            break;
+        for (int k = 0; k < 2 && ret >= 0; k++)
+            ret = lv_learn_get(learn, LV_RESULT_ERROR + k, v[k]);
+        for (int k = 0; k < l->cfg->micro; k++) {
+            sum[0] += (double)v[0][k];
+            sum[1] += (double)v[1][k];
+        }
+    }
+    *error = sum[0] / LV_MAX(sum[1], 1e-30);
+    return ret;
+}
+
+/* Items that are looked at: whole micro-batches. */
+static int items_to_look_at(const LvLinearize *l)
+{
+    return LV_ROUND_UP(SENSITIVITY_ITEMS, l->cfg->micro);
+}
+
+static int look_at_layers(LvLinearize *l, const LvLearn *learn, float *data, double *out)
+{
+    int ret = 0;
+
+    for (int i = 0; i < l->gates.layers && ret >= 0; i++) {
+        for (int k = 0; k < l->gates.layers && ret >= 0; k++) {
+            float r = k != i;
+            ret = lv_param_put(l->trainer->params, LV_SLAB_VALUE, l->mix[k], &r);
+        }
+        if (ret >= 0)
+            ret = look(l, learn, data, items_to_look_at(l), &out[i]);
+    }
+    return ret < 0 ? ret : put_shares(l);
+}
+
+int lv_linearize_sensitivity(LvLinearize *l, double *out)
+{
+    float *data = lv_alloc(batch_floats(l) * sizeof(*data));
+    LvLearn learn = { 0 };
+    int ret;
+
+    if (!data)
+        return out_of_memory(l->teacher->msg);
+    memset(l->dit.cfg.attention, LV_ATTN_MIXED, sizeof(l->dit.cfg.attention));
+    if (!l->states.t->clips)
+        ret = lv_fail(l->teacher->msg, LV_ERR_MODEL, "sensitivity wants stored states: "
+                      "trajectories.clips is 0");
+    else if ((ret = lv_learn_new(&learn, &l->nets, LV_LEARN_ONLINE, 0, 0, l->x)) >= 0)
+        ret = look_at_layers(l, &learn, data, out);
+    lv_learn_free(&learn);
+    set_kinds(l);
+    lv_free(data);
+    return ret;
+}
+
+int lv_linearize_export(const LvLinearize *l, const char *path)
+{
+    LvNewBundle n = { .dit = &l->dit.cfg, .params = l->trainer->params,
+                      .section = "linearize" };
+    char *about = lv_recipe_section(l->recipe, "linearize");
+    int ret;
+
+    n.about = about;
+    if (lv_gates_open(&l->gates))
+        ret = lv_fail(l->teacher->msg, LV_ERR_MODEL, "export: layers are still mixed, at "
+                      "step %d of %d", l->trainer->step, l->optim.steps);
+    else
+        ret = about ? lv_bundle_write(l->teacher, path, &n)
+                    : out_of_memory(l->teacher->msg);
+    free(about);
+    return ret;
+}
+
+static int count_ops(const LvLearn *l, int op)
+{
+    int n = 0;
+
+    for (int i = 0; i < lv_program_count(l->task.prog); i++)
+        n += lv_program_record(l->task.prog, i)->op == op;
+    return n;
+}
+
+static size_t elements(const LvSafetensors *st)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < lv_safetensors_count(st); i++)
+        if (!strncmp(lv_safetensors_at(st, i)->name, "dit.", 4))
+            n += lv_safetensors_at(st, i)->numel;
+    return n;
+}
+
+/* What runs: softmax attention across in all layers, and in those of its kind. */
+static int verify_parts(const LvLinearize *l, const LvBundle *b)
+{
+    const LvDitConfig *c = &l->dit.cfg;
+    size_t linear = (size_t)lv_config_layers(c, LV_ATTN_LINEAR);
+    size_t more   = 2 * linear * (size_t)c->dim * (size_t)c->map_dim;
+    LvNets n = l->nets;
+    LvLearn move;
+    int ret, fits;
+
+    n.student = &b->dit;
+    if ((ret = lv_learn_move(&move, &n, 0, l->x)) < 0)
+        return ret;
+    fits = count_ops(&move, LV_OP_LINATTN) == (int)linear &&
+           count_ops(&move, LV_OP_ATTN) == 2 * c->layers - (int)linear &&
+           elements(b->file) == elements(l->teacher->file) + more;
+    lv_learn_free(&move);
+    return fits ? 0 : lv_fail(l->teacher->msg, LV_ERR_MODEL, "%s: is not the network that "
+                              "was trained", lv_safetensors_path(b->file));
+}
+
+static int verify_velocities(LvLinearize *l, const LvBundle *b, double *error)
+{
+    float *data = lv_alloc(batch_floats(l) * sizeof(*data));
+    LvLearn learn = { 0 };
+    LvNets n = l->nets;
+    int ret;
+
+    n.teacher = &b->dit;
+    if (!data)
+        return out_of_memory(l->teacher->msg);
+    if ((ret = lv_trainer_swap(l->trainer)) >= 0 &&
+        (ret = lv_learn_new(&learn, &n, LV_LEARN_ONLINE, 0, 0, l->x)) >= 0 &&
+        (ret = look(l, &learn, data, l->cfg->micro, error)) >= 0)
+        ret = lv_trainer_swap(l->trainer);
+    lv_learn_free(&learn);
+    lv_free(data);
+    if (ret >= 0 && !(*error <= VERIFY_BOUND))
+        ret = lv_fail(l->teacher->msg, LV_ERR_MODEL, "%s: its velocities differ from the "
+                      "run's by %g of their square", lv_safetensors_path(b->file), *error);
+    return ret;
+}
+
+int lv_linearize_verify(LvLinearize *l, const char *path, double *error)
+{
+    LvBundle *b;
+    int ret = lv_bundle_open(&b, path, l->teacher->dev, l->teacher->msg);
+
+    *error = 0;
+    if (ret >= 0 && (ret = verify_parts(l, b)) >= 0 && l->states.t->clips)
+        ret = verify_velocities(l, b, error);
+    lv_bundle_close(&b);
+    return ret;
+}

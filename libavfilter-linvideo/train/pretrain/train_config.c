@@ -1,0 +1,185 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "train/pretrain/train_config.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/device.h"
+#include "train/clips/caption.h"
+#include "train/run/optimrows.h"
+
+#define AT(member) offsetof(LvTrainConfig, member)
+static const LvConfigRow rows[] = {
+    ROW("train", "seed", INT, seed, 0, 1 << 30, 1),
+    OPTIM("autoencoder", autoencoder, NAN, NAN),
+    ROW("autoencoder", "batch",   INT,  autoencoder.batch, 1, 4096, NAN),
+    ROW("autoencoder", "crop_width",  INT, autoencoder.crop_width, 0, 8192, 0),
+    ROW("autoencoder", "crop_height", INT, autoencoder.crop_height, 0, 8192, 0),
+    ROW("autoencoder", "noise",   REAL, autoencoder.noise, 0, 10, 0),
+    ROW("autoencoder", "penalty", REAL, autoencoder.penalty, 0, 10, 0),
+    OPTIM("flow", flow, NAN, NAN),
+    ROW("flow", "clips",   INT,  flow.clips,   1, 1 << 24, NAN),
+    ROW("flow", "batch",   INT,  flow.batch,   1, 65536, NAN),
+    ROW("flow", "micro",   INT,  flow.micro,   1, 1024, NAN),
+    ROW("flow", "dropout", REAL, flow.dropout, 0, 1, 0.1),
+    ROW("flow", "t_mean",  REAL, flow.t_mean,  -10, 10, 0),
+    ROW("flow", "t_std",   REAL, flow.t_std,   0.01, 10, 1),
+    ROW("flow", "shift",   REAL, flow.shift,   0.01, 100, 1),
+};
+
+static int fail(const char *path, const LvMsg *msg, const char *what)
+{
+    return lv_fail(msg, LV_ERR_MODEL, "%s: %s", path, what);
+}
+
+static int number(const json_t *object, const char *key, int fallback)
+{
+    const json_t *v = json_object_get(object, key);
+    json_int_t n = json_integer_value(v);
+
+    return v ? (int)LV_CLAMP(n, -1, INT_MAX) : fallback;
+}
+
+static int read_design(LvTaeDesign *d, const json_t *root, const char *path,
+                       const LvMsg *msg)
+{
+    const json_t *list = json_object_get(json_object_get(root, "vae"), "stages"), *v;
+    size_t i;
+
+    if (json_array_size(list) < 1 || json_array_size(list) > LV_TAE_MAX_STAGES)
+        return fail(path, msg, "vae.stages is not a list of 1 to 4 stages");
+    json_array_foreach((json_t *)list, i, v) {
+        d->stage[i].width  = number(v, "width", 0);
+        d->stage[i].blocks = number(v, "blocks", 1);
+        d->stage[i].frames = number(v, "frames", 1);
+        if (d->stage[i].width < 1 || d->stage[i].width > 1024 || d->stage[i].blocks < 0 ||
+            d->stage[i].blocks > 16 || d->stage[i].frames < 1 || d->stage[i].frames > 8)
+            return fail(path, msg, "vae.stages: allowed are width 1 to 1024, blocks 0 to "
+                        "16, frames 1 to 8");
+    }
+    d->stages = (int)json_array_size(list);
+    return 0;
+}
+
+int lv_train_latent_scale(const LvTrainConfig *c)
+{
+    return c->model.vae.patch << (c->design.stages - 1);
+}
+
+int lv_train_latent_frames(const LvTrainConfig *c)
+{
+    int n = 1;
+
+    for (int i = 1; i < c->design.stages; i++)
+        n *= c->design.stage[i].frames;
+    return n;
+}
+
+void lv_train_latent_size(const LvTrainConfig *c, int size[3])
+{
+    const LvVideoConfig *v = &c->model.video;
+
+    size[0] = (v->frames - 1) / lv_train_latent_frames(c) + 1;
+    size[1] = v->height / lv_train_latent_scale(c);
+    size[2] = v->width / lv_train_latent_scale(c);
+}
+
+static int check(const LvTrainConfig *c, const char *path, const LvMsg *msg)
+{
+    const LvVideoConfig *v = &c->model.video;
+    const LvAutoencoderConfig *a = &c->autoencoder;
+    const int *patch = c->model.dit.patch;
+    int scale = lv_train_latent_scale(c), size[3];
+    const double mib = 1 << 20;
+    double need;
+
+    lv_train_latent_size(c, size);
+    need = 2.0 * c->flow.clips * c->model.vae.channels * size[0] * size[1] * size[2];
+    if (v->width % scale || v->height % scale ||
+        (v->frames - 1) % lv_train_latent_frames(c))
+        return fail(path, msg, "video: the autoencoder does not cut width, height and "
+                    "frames - 1 into whole latents");
+    if (size[0] % patch[0] || size[1] % patch[1] || size[2] % patch[2])
+        return fail(path, msg, "dit.patch does not cut the latents into whole tokens");
+    if (a->crop_width % scale || a->crop_height % scale || a->crop_width > v->width ||
+        a->crop_height > v->height)
+        return fail(path, msg, "autoencoder: crops must be whole latents within the "
+                    "picture");
+    if (c->flow.batch % c->flow.micro)
+        return fail(path, msg, "flow.micro does not divide flow.batch");
+    if (need > (double)lv_host_available())
+        return lv_fail(msg, LV_ERR_MODEL, "%s: flow.clips is %d, whose latents take %.0f MiB; "
+                       "%.0f are available", path, c->flow.clips, need / mib,
+                       (double)lv_host_available() / mib);
+    return lv_config_layers(&c->model.dit, LV_ATTN_SOFTMAX) == c->model.dit.layers ? 0 :
+           fail(path, msg, "dit.attention: training starts with softmax layers only");
+}
+
+static int read_json(LvTrainConfig *c, const json_t *root, const char *path,
+                     const LvMsg *msg)
+{
+    LvOptim *optim[] = { &c->autoencoder.optim, &c->flow.optim };
+    int ret;
+
+    if (!(c->text = json_dumps(root, JSON_INDENT(1))))
+        return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
+    if ((ret = lv_config_parse(&c->model, c->text, path, msg)) < 0 ||
+        (ret = lv_config_rows(c, rows, LV_COUNT(rows), root, path, msg)) < 0 ||
+        (ret = read_design(&c->design, root, path, msg)) < 0)
+        return ret;
+    if (!c->autoencoder.crop_width)
+        c->autoencoder.crop_width = c->model.video.width;
+    if (!c->autoencoder.crop_height)
+        c->autoencoder.crop_height = c->model.video.height;
+    for (int i = 0; i < LV_COUNT(optim); i++)
+        optim[i]->seed = (uint64_t)c->seed;
+    return check(c, path, msg);
+}
+
+int lv_train_config_read(LvTrainConfig *c, const char *path, const LvMsg *msg)
+{
+    json_t *root;
+    int ret;
+
+    memset(c, 0, sizeof(*c));
+    if ((ret = lv_config_load(&root, path, msg)) < 0)
+        return ret;
+    ret = read_json(c, root, path, msg);
+    json_decref(root);
+    return ret;
+}
+
+void lv_train_config_free(LvTrainConfig *c)
+{
+    free(c->text);
+    c->text = NULL;
+}
+
+static void put_floats(json_t *object, const char *key, const float *x, int n)
+{
+    json_t *list = json_array();
+
+    for (int i = 0; i < n; i++)
+        json_array_append_new(list, json_real(x[i]));
+    json_object_set_new(object, key, list);
+}
+
+char *lv_train_config_text(const LvTrainConfig *c, const float *mean, const float *std)
+{
+    json_t *root = json_loads(c->text, 0, NULL), *vae = json_object_get(root, "vae");
+    char *text, words[LV_MAX_WORDS];
+
+    put_floats(vae, "latent_mean", mean, c->model.vae.channels);
+    put_floats(vae, "latent_std", std, c->model.vae.channels);
+    if (lv_caption_words(words, sizeof(words)) >= 0)
+        json_object_set_new(json_object_get(root, "text"), "words", json_string(words));
+    text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    json_decref(root);
+    return text;
+}
