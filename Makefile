@@ -46,6 +46,7 @@ OBJS-base = \
 OBJS-backend = \
     check.o \
     device.o \
+    kinds.o \
     null.o \
     ops.o
 OBJS-backend-no = nocuda.o
@@ -58,6 +59,7 @@ OBJS-backend/cuda-yes = \
     conv.o \
     conv3.o \
     cuda.o \
+    cuda_device.o \
     driver.o \
     elements.o \
     frame.o \
@@ -76,7 +78,9 @@ OBJS-backend/cpu = \
     conv3.o \
     conv_grad.o \
     cpu.o \
+    cpu_device.o \
     dnn.o \
+    dsp.o \
     dsp_c.o \
     layout.o \
     linattn.o \

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/check.h"
 #include "backend/device.h"
 #include "base/common.h"
 #include "base/half.h"

@@ -13,7 +13,7 @@ allowed() {
     cat <<'END'
 base           base
 backend        base backend config.h
-graph          base backend/ops.h backend/device.h graph
+graph          base backend/check.h backend/ops.h backend/device.h graph
 model          base graph backend/ops.h backend/device.h model
 pipeline       base graph backend/device.h model pipeline
 api            base model/prompt.h pipeline linvideo api config.h
@@ -61,15 +61,6 @@ circle model/lora 1
 circle model/params 1
 circle model/stored 1
 circle model/weights 1
-stray backend/check backend/ops.h 1
-stray backend/cpu/cpu backend/device.h 1
-stray backend/cpu/dsp_c backend/cpu/dsp.h 1
-stray backend/cpu/rows backend/cpu/cpu.h 1
-stray backend/cuda/cast backend/cuda/cuda.h 6
-stray backend/cuda/cuda backend/device.h 2
-stray backend/cuda/frame backend/cuda/cuda.h 2
-stray backend/cuda/gemm backend/cuda/cuda.h 5
-stray backend/null backend/device.h 1
 stray pipeline/budget pipeline/session.h 1
 stray pipeline/cache pipeline/session.h 2
 stray pipeline/decode pipeline/session.h 7

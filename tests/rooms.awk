@@ -4,7 +4,8 @@
 # included. Prints, in no order:
 #
 #     circle ROOM                 its includes lead back to it
-#     stray ROOM FUNCTION HEADER  it defines what the header of another room declares
+#     stray ROOM FUNCTION HEADER  it defines what the header of another room declares, and
+#                                 that room does not
 
 function room_of(path)
 {
@@ -23,7 +24,7 @@ match($0, /^ *# *include +"[^"]+\.h"/) {
 }
 
 # a definition's last line is followed by "{", a declaration's ends with ";"
-name != "" && /^\{/ { defined[name] = room; name = "" }
+name != "" && /^\{/ { defined[name, room]; name = "" }
 /^[A-Za-z]/ && !/^static/ && match($0, /lv_[a-z0-9_]+\(/) && !/^(typedef|#)/ {
     name = substr($0, RSTART, RLENGTH - 1)
 }
@@ -59,7 +60,10 @@ END {
     for (r in rooms)
         if (reaches(r, r))
             print "circle", r
-    for (f in defined)
-        if (f in declared && declared[f] != defined[f])
-            print "stray", defined[f], f, declared[f] ".h"
+    for (d in defined) {
+        split(d, part, SUBSEP)
+        home = declared[part[1]]
+        if (home != "" && !((part[1], home) in defined))
+            print "stray", part[2], part[1], home ".h"
+    }
 }

@@ -5,7 +5,7 @@
  * returns what is wrong, or NULL.
  */
 
-#include "backend/ops.h"
+#include "backend/check.h"
 
 #include <errno.h>
 

@@ -8,52 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-
-enum { LINE = 512 };
-
-static void keep_line(void *opaque, int level, const char *line)
+/* Whether name is that of kind k; its number in *index, -1 when it has none. */
+static int is_named(const char *name, const LvDeviceKind *k, int *index)
 {
-    (void)level;
-    snprintf(opaque, LINE, "%s", line);
-}
-
-/* What the GPU says while it is tried is no error. */
-static int auto_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
-{
-    char why[LINE] = "";
-    const LvMsg tried = { keep_line, why, LV_MSG_ERROR };
-    int ret = opt->isa ? LV_ERR_DEVICE : lv_cuda_open(dev, opt, &tried);
-
-    if (ret >= 0)
-        (*dev)->msg = msg;
-    else if ((ret = lv_cpu_open(dev, opt, msg)) < 0)
-        return ret;
-    lv_msg(msg, LV_MSG_INFO, "device: %s%s%s", (*dev)->about, *why ? "; " : "", why);
-    return 0;
-}
-
-static const struct {
-    const char *name;
-    int (*open)(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg);
-    int many; /* a number may follow the name: "cuda:1" */
-} devices[] = {
-    { "auto", auto_open, 0 },
-    { "cpu",  lv_cpu_open, 0 },
-    { "cuda", lv_cuda_open, 1 },
-    { "null", lv_null_open, 0 },
-};
-
-/* Whether name is that of device i; its number in *index, -1 when it has none. */
-static int is_named(const char *name, int i, int *index)
-{
-    size_t n = strlen(devices[i].name);
+    size_t n = strlen(k->name);
     char *end;
     long v;
 
     *index = -1;
-    if (strncmp(name, devices[i].name, n))
+    if (strncmp(name, k->name, n))
         return 0;
-    if (!name[n] || !devices[i].many)
+    if (!name[n] || !k->many)
         return !name[n];
     v = strtol(name + n + 1, &end, 10);
     if (name[n] != ':' || end == name + n + 1 || *end || v < 0 || v > 1023)
@@ -70,9 +35,9 @@ int lv_device_open(LvDevice **dev, const char *name, const LvDeviceOptions *opt,
     *dev = NULL;
     if (!name || !*name)
         name = "auto";
-    for (int i = 0; i < LV_COUNT(devices); i++)
-        if (is_named(name, i, &o.index))
-            return devices[i].open(dev, &o, msg);
+    for (const LvDeviceKind *k = lv_device_kinds; k->name; k++)
+        if (is_named(name, k, &o.index))
+            return k->open(dev, &o, msg);
     return lv_fail(msg, LV_ERR(EINVAL),
                    "unknown device '%s'; known are auto, cpu, cuda and cuda:N", name);
 }

@@ -164,6 +164,17 @@ int lv_later_make(const LvDevice *dev, const LvTensor *w);
 /** Let what w lies in be gone again. */
 void lv_later_drop(const LvDevice *dev, const LvTensor *w);
 
+/** A kind of device. */
+typedef struct LvDeviceKind {
+    const char *name;
+    int many; ///< a number may follow the name: "cuda:1"
+    /** As lv_device_open(); opt is not NULL, with the number in opt->index. */
+    int (*open)(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg);
+} LvDeviceKind;
+
+/** All kinds, ended by a name of NULL. Listed in kinds.c, the last file of this floor. */
+extern const LvDeviceKind lv_device_kinds[];
+
 /**
  * Open a device by name: "cpu", "cuda" (the first), "cuda:1" (the second), "null",
  * "auto" (NULL): the first cuda device, if driver, cuBLASLt, the device and this build's
@@ -198,29 +209,5 @@ int lv_device_call(const LvOpTable *table, LvDevice *dev, int op,
 
 /** Whether the device runs op. */
 int lv_device_has(const LvDevice *dev, int op);
-
-/** A CUDA device, usable or not. */
-typedef struct LvCard {
-    char name[64];
-    int major, minor;    ///< compute capability
-    size_t free, total;  ///< bytes of memory; 0: unknown
-    int driver;          ///< what the driver can do: 12040 for CUDA 12.4
-    char why_not[256];   ///< why it can't be used here; "" when it can
-} LvCard;
-
-enum { LV_MAX_CARDS = 64 };
-
-/**
- * Tell of all CUDA devices. Each is opened for a moment.
- *
- * @return how many there are, of which `most` are told of; LV_ERR_DEVICE with a message
- *         (no driver, no device...)
- */
-int lv_cuda_list(LvCard *cards, int most, const LvMsg *msg);
-
-/** The constructors behind lv_device_open(). */
-int lv_cpu_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg);
-int lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg);
-int lv_null_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg);
 
 #endif /* LINVIDEO_BACKEND_DEVICE_H */

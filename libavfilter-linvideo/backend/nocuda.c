@@ -4,7 +4,7 @@
  * In place of the CUDA device in builds without nvcc.
  */
 
-#include "backend/device.h"
+#include "backend/cuda/cuda_device.h"
 
 static int refuse(const LvMsg *msg)
 {

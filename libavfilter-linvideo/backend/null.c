@@ -5,10 +5,10 @@
  * and counting work with no hardware and no weights.
  */
 
+#include "backend/null.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include "backend/device.h"
 
 #define LV_NULL_OP(NAME, name, Type, in, out)                                    \
     static int null_##name(LvDevice *dev, const Lv##Type##Args *a, LvCall *call) \

@@ -720,12 +720,4 @@ double lv_op_bytes(int op, const LvOpArgs *a);
 /** Features F' that a map makes of P columns. */
 int lv_map_features(int map, int p);
 
-/**
- * Check shapes, types and scalars of an op against its struct's comment.
- *
- * @param why set to a static text of what is wrong, NULL when all is right
- * @return 0 or -EINVAL
- */
-int lv_op_check(int op, const LvOpArgs *a, const char **why);
-
 #endif /* LINVIDEO_BACKEND_OPS_H */

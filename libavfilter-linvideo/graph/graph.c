@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/check.h"
 #include "graph/internal.h"
 
 LvGraph *lv_graph_new(const LvMsg *msg)

@@ -136,6 +136,9 @@ const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
                           size_t bytes,
                           int (*fill)(LvCpu *cpu, void *dst, void *arg), void *arg);
 
+/** Forget forms of weights in [data, data + bytes); all when data is NULL. */
+void lv_cpu_forget(LvCpu *cpu, const void *data, size_t bytes);
+
 /** n floats of src, of type `from` (f32, bf16 or f16), as `to` (f32 or bf16). tmp[n] is
  *  used where both are 16 bits wide. */
 void lv_cpu_convert(const LvCpu *cpu, void *dst, int to, const void *src, int from,
@@ -148,9 +151,6 @@ void lv_cpu_convert(const LvCpu *cpu, void *dst, int to, const void *src, int fr
 #define LV_CPU_OP(NAME, name, Type, in, out) LV_CPU_DECLARE(name, Type)
 LV_OPS(LV_CPU_OP)
 #undef LV_CPU_OP
-
-/** For the entry of LvDeviceFns. rows.c */
-int lv_cpu_gate_norm(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n, LvCall *call);
 
 LV_CPU_DECLARE(plan_linear, Linear)
 LV_CPU_DECLARE(build_linear, Linear)

@@ -7,6 +7,7 @@
  */
 
 #include "backend/cuda/attention_wide.h"
+#include "backend/cuda/cast.h"
 #include "backend/cuda/cuda.h"
 #include "config.h"
 

@@ -8,6 +8,8 @@
  */
 
 #include "backend/cuda/attention_wide.h"
+#include "backend/cuda/cast.h"
+#include "backend/cuda/gemm.h"
 
 /* What forward and backward have in common. */
 typedef struct Wide {

@@ -4,7 +4,7 @@
  * Weights in the form products want: made once when their contents never change.
  */
 
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/cast.h"
 
 #include <stdlib.h>
 

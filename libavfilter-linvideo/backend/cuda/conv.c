@@ -6,6 +6,8 @@
  * cuBLASLt.
  */
 
+#include "backend/cuda/cast.h"
+#include "backend/cuda/gemm.h"
 #include "backend/cuda/product.h"
 
 /* Bytes of unrolled pictures held at once, about. */

@@ -7,6 +7,7 @@
  * begin at whole 16 bytes: where they do not, copies are taken.
  */
 
+#include "backend/cuda/cast.h"
 #include "backend/cuda/product.h"
 
 static int is_fused(const LvConv3Args *a)

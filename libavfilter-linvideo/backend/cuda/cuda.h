@@ -76,7 +76,8 @@ typedef struct LvGrid {
     size_t shared;
 } LvGrid;
 
-/** Start a kernel on the stream. args point at its arguments. @return 0 or a code */
+/** Start a kernel on the stream. args point at its arguments. With no blocks it is only
+ *  made ready. @return 0 or a code */
 int lv_cuda_launch(LvCuda *cu, int kernel, LvGrid grid, void **args);
 
 /** The same on another stream. */
@@ -106,42 +107,8 @@ static inline LvGrid lv_cuda_grid1(size_t n)
  *  With base NULL sizes are counted only. */
 void *lv_cuda_carve(void *base, size_t *at, size_t bytes);
 
-/* Weights in the form products want. cast.c */
-
-enum LvForm {
-    LV_FORM_PLAIN,   ///< only another type
-    LV_FORM_TAPS,    ///< [T,O,C,kh,kw] or [O,C,kh,kw] as [O, T kh kw C], columns padded
-                     ///< to LV_PAD
-    LV_FORM_FLIPPED, ///< [O,C,kh,kw] as [C, kh kw O], taps from last to first, padded
-};
-
-/** Taps of a convolution that our own kernels do as one product, at most. */
-#define LV_TAPS 32
-
 /** Columns of matrices made of pictures and their weights are a multiple of this. */
 #define LV_PAD 8
-
-/** Bytes that the form of w takes; 0 when w itself is of it. */
-size_t lv_cuda_form_bytes(const LvTensor *w, int form, int type);
-
-/** For plan: count the form of w in call, as a weight when fixed, else as scratch
- *  from *at on. */
-void lv_cuda_plan_form(const LvTensor *w, int form, int type, LvCall *call, size_t *at);
-
-/** For build: make the form of a fixed weight. @return 0 or a code */
-int lv_cuda_build_form(LvCuda *cu, const LvTensor *w, int form, int type);
-
-/** For run: the form of w, made at *at in scratch when w is not fixed.
- *  NULL when a launch failed. */
-const void *lv_cuda_form(LvCuda *cu, const LvTensor *w, int form, int type,
-                         void *scratch, size_t *at);
-
-/** Forget forms of weights in [data, data + bytes); all when data is NULL. */
-void lv_cuda_forget(LvCuda *cu, const void *data, size_t bytes);
-
-/** dst of another type from n elements of src. */
-int lv_cuda_cast(LvCuda *cu, void *dst, int dst_type, const void *src, int src_type,
-                 size_t n);
 
 /** Map of t [B L,C] in bf16 for boxes of `rows` rows of a sample by 64 channels. 0 or a
  *  code */
@@ -151,46 +118,6 @@ int lv_cuda_tile_map(LvCuda *cu, LvTileMap *map, const LvTensor *t, int batch, i
  *  first side is 64. 0 or a code */
 int lv_cuda_map(LvCuda *cu, LvTileMap *map, int rank, const void *data, const uint64_t *dim,
                 const uint32_t *box);
-
-/* Pictures, for the entries of LvDeviceFns. frame.c */
-
-int lv_cuda_paste(LvDevice *dev, const LvPaste *p);
-int lv_cuda_deliver(LvDevice *dev, const LvPicture *out, const float *rgb, int rows,
-                    int cols);
-
-/* Products. gemm.c */
-
-/**
- * c = a b, or c + a b, all row-major: c [m,n], a [m,k] ([k,m] when ta), b [k,n] ([n,k]
- * when tb). a and b of one type, f32 or bf16.
- */
-typedef struct LvGemmKey {
-    int m, n, k;
-    int lda, ldb, ldc; ///< elements from row to row; 0: dense
-    int align;     ///< bytes that a, b and c begin at a multiple of; 0: LV_ALIGN
-    uint8_t ta, tb;
-    uint8_t type;  ///< LvDtype of a and b
-    uint8_t out;   ///< of c: f32, or bf16 when type is
-    uint8_t after; ///< what follows, of LT_EPILOGUE_*; 0: nothing. bf16 alone, no adding
-} LvGemmKey;
-
-/** For build and run: find the product's algorithm, and keep it.
- *  NULL when there is none (a message was put). */
-const LvGemm *lv_cuda_gemm_get(LvCuda *cu, const LvGemmKey *key);
-
-/** The same for a key with something after the product. @return 1, 0: cuBLASLt does not
- *  do that (no message), or a code */
-int lv_cuda_gemm_has(LvCuda *cu, const LvGemmKey *key);
-
-/** Run a product. @param add 1: added to c @return 0 or a code */
-int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
-                 void *c, int add);
-
-/** Run a product with something after it. @param bias [n] bf16, when after has it */
-int lv_cuda_gemm_after(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
-                       void *c, const void *bias);
-
-void lv_cuda_free_gemms(LvCuda *cu);
 
 /** Entries of the tables, by file. */
 #define LV_CUDA_DECLARE(name, Type)                                                 \

@@ -4,7 +4,7 @@
  * Pictures: tiles into whole ones, and these into the caller's memory.
  */
 
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/frame.h"
 
 int lv_cuda_paste(LvDevice *dev, const LvPaste *p)
 {

@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/gemm.h"
 
 #include <stdlib.h>
 #include <string.h>

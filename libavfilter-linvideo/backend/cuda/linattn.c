@@ -7,6 +7,7 @@
  * one after the other.
  */
 
+#include "backend/cuda/cast.h"
 #include "backend/cuda/cuda.h"
 #include "config.h"
 

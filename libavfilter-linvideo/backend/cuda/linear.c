@@ -6,6 +6,8 @@
  * f32 another pass.
  */
 
+#include "backend/cuda/cast.h"
+#include "backend/cuda/gemm.h"
 #include "backend/cuda/product.h"
 
 /* Whether the product needs no second look. */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/cuda/cuda_device.h"
 #include "backend/device.h"
 #include "base/common.h"
 #include "tools/share/arguments.h"
