@@ -209,6 +209,14 @@ OBJS-tools/share = \
     sheet.o \
     y4m.o
 
+OBJS-tools/bench = \
+    bench.o \
+    networks.o \
+    random_file.o \
+    rates.o \
+    timing.o \
+    works.o
+
 OBJS-tools/cmd = \
     cmd_bench.o \
     cmd_compare.o \
@@ -260,7 +268,7 @@ floors    = $(foreach floor,$(1),$(call objects,$(floor)))
 LIB_OBJS  = $(call floors,base backend backend/cpu backend/cuda graph model pipeline api) \
             $(KERNEL_OBJS-$(CONFIG_CUDA))
 TRAIN_OBJS = $(call floors,$(addprefix train/,clips run measure pretrain post))
-TOOL_OBJS = $(call floors,tools/share tools/cmd tools)
+TOOL_OBJS = $(call floors,tools/share tools/bench tools/cmd tools)
 
 STATIC_LIB = $(BUILD)/liblinvideo.a
 TRAIN_LIB  = $(BUILD)/libtrain.a

@@ -23,7 +23,8 @@ train/measure  base backend/device.h model train/clips train/run train/measure
 train/pretrain base backend graph model train/clips train/run train/measure train/pretrain
 train/post     base backend graph model pipeline train
 tools/share    base backend/device.h pipeline/deliver.h api linvideo train tools/share
-tools/cmd      base backend graph model pipeline api linvideo train tools/share tools/cmd
+tools/bench    base backend/device.h graph model api/model.h tools/share tools/bench
+tools/cmd      base backend graph model pipeline api linvideo train tools/share tools/bench tools/cmd
 tools          base backend graph model pipeline api linvideo train tools
 .              linvideo
 END
