@@ -131,14 +131,22 @@ OBJS-model = \
 OBJS-pipeline = \
     budget.o \
     cache.o \
+    choices.o \
     decode.o \
     deliver.o \
+    delivery.o \
     denoise.o \
+    env.o \
+    memory.o \
+    net.o \
+    network.o \
     noise.o \
+    place.o \
     resize.o \
     sample.o \
     session.o \
-    text.o
+    text.o \
+    tiles.o
 
 OBJS-api = \
     lib.o \

@@ -450,21 +450,32 @@ START_TEST(renoise_seeds_differ)
 }
 END_TEST
 
-/* Steps count up by one, as lv_sampler_start() needs it; clips and uses are apart. */
+/* Of up to 2^16 steps no stream is another clip's, nor what a clip begins with. */
 START_TEST(noise_streams)
 {
     static const int64_t clips[] = { 0, 1, 2, 1 << 20 };
     uint64_t last = 0;
 
     for (int i = 0; i < LV_COUNT(clips); i++) {
-        uint64_t start = lv_noise_stream(clips[i], LV_NOISE_START, 0);
-        uint64_t again = lv_noise_stream(clips[i], LV_NOISE_RENOISE, 0);
+        LvNoise n = lv_noise_of(7, clips[i]);
 
-        ck_assert(i == 0 || start > last);
-        ck_assert(again >= start + (1 << 16));
-        ck_assert(lv_noise_stream(clips[i], LV_NOISE_RENOISE, 999) == again + 999);
-        last = lv_noise_stream(clips[i], LV_NOISE_RENOISE, (1 << 16) - 1);
+        ck_assert(n.seed == 7);
+        ck_assert(i == 0 || n.start > last);
+        ck_assert(n.renoise >= n.start + (1 << 16));
+        last = n.renoise + (1 << 16) - 1;
     }
+}
+END_TEST
+
+START_TEST(noise_fills)
+{
+    const LvNoise n = lv_noise_of(7, 3);
+    float x[33], want[33];
+
+    lv_noise_fill(&n, x, 33, 0.5f);
+    lv_philox_normal(want, 33, 7, 3 << 24);
+    for (int i = 0; i < 33; i++)
+        ck_assert(x[i] == 0.5f * want[i]);
 }
 END_TEST
 
@@ -1010,6 +1021,7 @@ static Suite *pipeline_suite(void)
     tcase_add_test(t, renoises);
     tcase_add_test(t, renoise_seeds_differ);
     tcase_add_test(t, noise_streams);
+    tcase_add_test(t, noise_fills);
     tcase_add_test(t, guidance);
 
     t = tcase(suite, "deliver");

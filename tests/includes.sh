@@ -62,16 +62,10 @@ circle model/lora 1
 circle model/params 1
 circle model/stored 1
 circle model/weights 1
-stray pipeline/budget pipeline/session.h 1
-stray pipeline/cache pipeline/session.h 2
-stray pipeline/decode pipeline/session.h 7
-stray pipeline/denoise pipeline/session.h 2
-stray pipeline/text pipeline/session.h 6
 twin params.c 1
 twin params.h 1
 twin prompt.c 1
 twin prompt.h 1
-twin text.c 1
 END
 }
 

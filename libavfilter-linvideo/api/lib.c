@@ -16,6 +16,7 @@
 #include "base/locale.h"
 #include "linvideo/linvideo.h"
 #include "model/prompt.h"
+#include "pipeline/sample.h"
 #include "pipeline/session.h"
 
 _Static_assert((int)LINVIDEO_EOF == LV_EOF &&
@@ -38,12 +39,11 @@ struct LinvideoContext {
     LvRelay relay;
     LvMsg msg;
     LvSession *session;
-    char *prompt, *next_prompt; /* of the clip being made; of the next one */
+    LvSessionInfo info;     /* as opened */
+    char *prompt;           /* while it is opened */
     char path[LV_PATH_SIZE];
     char name[64];
     int64_t frames, next;
-    int64_t clip;
-    double clip_begun;
     int failed;             /* code that ended the stream */
     char *lora_text;        /* while it is opened */
     LvLoraFile lora[MAX_LORAS];
@@ -99,12 +99,12 @@ static void relay_progress(void *opaque, const LvProgress *p)
 {
     static const char *const names[] = { "loading", "text", "denoising", "decoding" };
     LinvideoContext *c = opaque;
-    int per_clip = lv_session_clip_frames(c->session);
+    int per_clip = c->info.cfg->video.frames;
     LinvideoProgress out = {
         .stage = (enum LinvideoStage)p->stage, .stage_name = names[p->stage],
         .clip = p->clip, .clips = (c->frames + per_clip - 1) / per_clip,
         .step = p->step, .steps = p->steps, .layer = p->layer, .layers = p->layers,
-        .fraction = p->fraction, .elapsed = lv_seconds() - c->clip_begun,
+        .fraction = p->fraction, .elapsed = p->elapsed,
     };
     locale_t ours = uselocale(c->relay.locale);
 
@@ -159,7 +159,7 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
         .on_device = p->cuda != NULL, .context = p->cuda ? p->cuda->context : NULL,
         .stream = p->cuda ? p->cuda->stream : NULL,
         .threads = p->threads, .memory_limit = (size_t)p->memory_limit,
-        .tile = p->tile, .cache = (int)p->prompt_cache, .loras = c->lora,
+        .tile = p->tile, .cache = (enum LvCacheMode)p->prompt_cache, .loras = c->lora,
         .nb_loras = c->nb_loras, .strict = p->strict,
         .progress = p->progress ? relay_progress : NULL, .opaque = c,
     };
@@ -188,7 +188,7 @@ static uint64_t frames_of(int64_t duration, int num, int den)
 /* Motion has the speed of the model's rate. */
 static void warn_of_rate(const LinvideoContext *c)
 {
-    const LvVideoConfig *v = &c->session->cfg.video;
+    const LvVideoConfig *v = &c->info.cfg->video;
     double own = (double)v->rate_num / v->rate_den;
     double asked = (double)c->p.rate_num / c->p.rate_den;
 
@@ -201,7 +201,7 @@ static void warn_of_rate(const LinvideoContext *c)
 /* Frames to deliver, once size and rate of the model are known. */
 static int count_frames(LinvideoContext *c)
 {
-    const LvVideoConfig *v = &c->session->cfg.video;
+    const LvVideoConfig *v = &c->info.cfg->video;
     uint64_t frames;
 
     if (!c->p.rate_num) {
@@ -230,7 +230,7 @@ static int warn(LinvideoContext *c, const char *option, const char *text)
     if (text && !clean)
         return LV_ERR(errno);
     if (clean)
-        lv_prompt_warn(&c->said, option, clean, c->session->cfg.text.words, &c->msg);
+        lv_prompt_warn(&c->said, option, clean, c->info.cfg->text.words, &c->msg);
     free(clean);
     return 0;
 }
@@ -252,10 +252,12 @@ static int open_context(LinvideoContext *c, const LinvideoParams *p)
     if ((ret = split_loras(c, p)) < 0)
         return ret;
     opt = session_options(c, p);
-    if ((ret = lv_session_open(&c->session, &opt, &c->msg)) < 0 ||
-        (ret = count_frames(c)) < 0 || (ret = warn(c, "prompt", c->prompt)) < 0)
+    if ((ret = lv_session_open(&c->session, &opt, &c->msg)) < 0)
         return ret;
-    return c->session->branches > 1 ? warn(c, "negative_prompt", p->negative_prompt) : 0;
+    lv_session_info(c->session, &c->info);
+    if ((ret = count_frames(c)) < 0 || (ret = warn(c, "prompt", c->prompt)) < 0)
+        return ret;
+    return c->info.schedule->branches > 1 ? warn(c, "negative_prompt", p->negative_prompt) : 0;
 }
 
 static int create(LinvideoContext **out, const LinvideoParams *p, locale_t callers)
@@ -277,7 +279,8 @@ static int create(LinvideoContext **out, const LinvideoParams *p, locale_t calle
     kept->device = kept->lora = NULL;
     kept->cuda   = NULL;
     free(c->lora_text);
-    c->lora_text = NULL;
+    free(c->prompt);
+    c->lora_text = c->prompt = NULL;
     if (ret < 0)
         linvideo_close(out);
     return ret;
@@ -305,58 +308,49 @@ void linvideo_close(LinvideoContext **out)
     if (!c)
         return;
     lv_session_close(&c->session);
-    free(c->prompt);
-    free(c->next_prompt);
     free(c);
     *out = NULL;
 }
 
 void linvideo_info(const LinvideoContext *c, LinvideoInfo *info)
 {
-    const LvSession *s = c ? c->session : NULL;
-    const LvVideoConfig *v = s ? &s->cfg.video : NULL;
+    const LvVideoConfig *v;
+    LvSessionInfo s;
 
     if (info)
         *info = (LinvideoInfo) { .frames = 0 };
     if (!info || !c)
         return;
+    lv_session_info(c->session, &s);
+    v     = &s.cfg->video;
     *info = (LinvideoInfo) {
-        .width = v->width, .height = v->height, .model_width = s->cols,
-        .model_height = s->rows, .scaled = s->scaled,
+        .width = v->width, .height = v->height, .model_width = s.shape->cols,
+        .model_height = s.shape->rows, .scaled = s.shape->scaled,
         .rate_num = c->p.rate_num, .rate_den = c->p.rate_den,
         .frames = c->frames, .clip_frames = v->frames, .seed = c->p.seed,
         .steps = v->steps, .guidance = v->guidance, .shift = v->shift,
-        .sampler = lv_sampler_name(s->sampler_kind),
-        .precision = s->dit.i8 ? "int8" : s->dtype == LV_BF16 ? "bf16" : "f32",
-        .device = s->dev->about,
-        .model = c->name, .model_path = c->path, .layers = s->cfg.dit.layers,
-        .linear_layers = lv_config_layers(&s->cfg.dit, LV_ATTN_LINEAR),
-        .tokens = lv_dit_tokens(&s->cfg.dit, s->size),
-        .memory_weights = (int64_t)s->weight_bytes,
-        .memory_work = (int64_t)s->work_bytes,
+        .sampler = lv_sampler_name(s.schedule->kind),
+        .precision = s.i8 ? "int8" : s.dtype == LV_BF16 ? "bf16" : "f32",
+        .device = s.dev->about,
+        .model = c->name, .model_path = c->path, .layers = s.cfg->dit.layers,
+        .linear_layers = lv_config_layers(&s.cfg->dit, LV_ATTN_LINEAR),
+        .tokens = lv_dit_tokens(&s.cfg->dit, s.shape->size),
+        .memory_weights = (int64_t)s.weight_bytes,
+        .memory_work = (int64_t)s.work_bytes,
     };
-    memcpy(info->seconds, s->seconds, sizeof(info->seconds));
+    memcpy(info->seconds, s.seconds, sizeof(info->seconds));
 }
 
 static int set_prompt(LinvideoContext *c, const char *prompt)
 {
-    char *copy;
     int ret;
 
     if (!prompt)
         return lv_fail(&c->msg, LV_ERR(EINVAL), "no prompt");
-    if ((ret = lv_prompt_check(prompt, &c->msg)) < 0)
+    if ((ret = lv_prompt_check(prompt, &c->msg)) < 0 ||
+        (ret = warn(c, "prompt", prompt)) < 0)
         return ret;
-    if (!(copy = strdup(prompt)))
-        return lv_fail(&c->msg, LV_ERR(ENOMEM), "out of memory");
-    if ((ret = warn(c, "prompt", prompt)) < 0 ||
-        (ret = lv_session_set_prompt(c->session, prompt)) < 0) {
-        free(copy);
-        return ret;
-    }
-    free(c->next_prompt);
-    c->next_prompt = copy;
-    return 0;
+    return lv_session_set_prompt(c->session, prompt);
 }
 
 /* Work in the C locale; callbacks have the caller's. */
@@ -396,7 +390,7 @@ static ptrdiff_t row_bytes(enum LinvideoFormat format, int plane, int width)
 
 static int check_planes(const LinvideoContext *c, const LinvideoFrame *f)
 {
-    int width = c->session->cfg.video.width;
+    int width = c->info.cfg->video.width;
 
     if (!f)
         return lv_fail(&c->msg, LV_ERR(EINVAL), "no frame");
@@ -412,17 +406,6 @@ static int check_planes(const LinvideoContext *c, const LinvideoFrame *f)
     return 0;
 }
 
-/* A clip begins: from here on it is the new prompt's. */
-static void begin_clip(LinvideoContext *c)
-{
-    c->clip_begun = lv_seconds();
-    if (!c->next_prompt)
-        return;
-    free(c->prompt);
-    c->prompt      = c->next_prompt;
-    c->next_prompt = NULL;
-}
-
 static const LvMatrix matrices[] = {
     [LINVIDEO_MATRIX_AUTO]  = LV_MATRIX_BT709,
     [LINVIDEO_MATRIX_BT709] = LV_MATRIX_BT709,
@@ -431,27 +414,27 @@ static const LvMatrix matrices[] = {
 
 static int next_frame(LinvideoContext *c, LinvideoFrame *f)
 {
-    const LvVideoConfig *v = &c->session->cfg.video;
+    const LvVideoConfig *v = &c->info.cfg->video;
     LvPicture picture = { .width = v->width, .height = v->height,
                           .format = (int)c->p.format, .matrix = matrices[c->p.matrix] };
-    const float *rgb;
+    LvShot shot;
     int ret;
 
     if (c->failed < 0 || c->next == c->frames)
         return c->failed < 0 ? c->failed : LINVIDEO_EOF;
     if ((ret = check_planes(c, f)) < 0)
         return ret;
-    if (c->next % v->frames == 0)
-        begin_clip(c);
-    if ((ret = lv_session_picture(c->session, &rgb, &f->clip)) < 0)
+    if ((ret = lv_session_load(c->session)) < 0 ||
+        (ret = lv_session_picture(c->session, &shot)) < 0)
         return c->failed = ret;
     memcpy(picture.data, f->data, sizeof(picture.data));
     memcpy(picture.stride, f->stride, sizeof(picture.stride));
-    if ((ret = lv_session_deliver(c->session, &picture, rgb)) < 0)
+    if ((ret = lv_session_deliver(c->session, &picture, &shot)) < 0)
         return c->failed = ret;
     f->index  = c->next++;
+    f->clip   = shot.clip;
     f->seed   = c->p.seed;
-    f->prompt = c->prompt;
+    f->prompt = shot.prompt;
     return 0;
 }
 

@@ -56,6 +56,20 @@ void lv_files_skip_others(LvWeights *w, const LvPart *part)
     }
 }
 
+void lv_files_skip_parts(const LvFiles *f, LvWeights *w, const LvPart *part)
+{
+    const LvPart *parts[] = { &f->dit, &f->text, &f->vae };
+
+    if (!f->bundle) {
+        lv_files_skip_others(w, part);
+        return;
+    }
+    for (int i = 0; i < LV_COUNT(parts); i++)
+        if (parts[i] != part)
+            lv_weights_skip(w, parts[i]->prefix);
+    lv_weights_skip(w, "tokenizer.");
+}
+
 /* Bundles */
 
 static LvPart part_of(const LvSource *src, int kind, const char *prefix)

@@ -59,6 +59,10 @@ int lv_files_open(LvFiles *f, const char *path, const LvLoraFile *loras, int nb_
 /** Mark the tensors of part's file that are of other networks as not wanted. */
 void lv_files_skip_others(LvWeights *w, const LvPart *part);
 
+/** The same for a part of f, which may be a bundle: tensors that are of no part stay wanted
+ *  there, so that lv_weights_finish() names them. */
+void lv_files_skip_parts(const LvFiles *f, LvWeights *w, const LvPart *part);
+
 /** The tensor that holds a file's tokenizer, "spiece_model" under any prefix, or NULL. */
 const LvFileTensor *lv_files_spm_of(const LvSource *src);
 

@@ -1,14 +1,8 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
- *
- * Features of prompts on disk, so that a large text encoder is read once for each prompt:
- * $XDG_CACHE_HOME/linvideo/prompts/HASH.safetensors, HASH being that of the key, which the
- * file holds too: sizes and settings of the encoder, precision, device, a hash of the
- * encoder's file (names, types and places of its tensors and a sample of their bytes), and
- * the ids. What can't be read or written is passed over; what is damaged is made again, with
- * a warning. Files that were used least recently are removed when all together are larger
- * than CACHE_BYTES.
  */
+
+#include "pipeline/cache.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -21,7 +15,6 @@
 #include "base/convert.h"
 #include "base/hash.h"
 #include "base/sealed.h"
-#include "pipeline/session.h"
 
 enum { PATH_SIZE = 1024, SAMPLE = 64, KEY_SIZE = 512 };
 
@@ -67,9 +60,9 @@ static int mix_tensor(Hash *h, const LvSource *src, const LvFileTensor *t, const
     return mix_data(h, src, t, t->size - n, n, msg);
 }
 
-static size_t encoder_bytes(const LvSession *s)
+static size_t encoder_bytes(const LvEnv *env)
 {
-    const LvPart *part = &s->files.text;
+    const LvPart *part = &env->files->text;
     size_t bytes = 0;
 
     for (int i = 0; i < lv_source_count(part->src); i++) {
@@ -80,15 +73,15 @@ static size_t encoder_bytes(const LvSession *s)
     return bytes;
 }
 
-static int is_on(const LvSession *s)
+int lv_cache_is_on(const LvEnv *env, enum LvCacheMode mode)
 {
-    return s->opt.cache == LV_CACHE_ON ||
-           (s->opt.cache == LV_CACHE_AUTO && encoder_bytes(s) >= LARGE_BYTES);
+    return mode == LV_CACHE_ON ||
+           (mode == LV_CACHE_AUTO && encoder_bytes(env) >= LARGE_BYTES);
 }
 
-static int hash_encoder(Hash *h, const LvSession *s)
+static int hash_encoder(Hash *h, const LvEnv *env)
 {
-    const LvPart *part = &s->files.text;
+    const LvPart *part = &env->files->text;
     int ret = 0;
 
     *h = (Hash) { { 1, 2 } };
@@ -101,18 +94,18 @@ static int hash_encoder(Hash *h, const LvSession *s)
 }
 
 /* All that features depend on but the ids. */
-static int make_key(char key[KEY_SIZE], const LvSession *s)
+static int make_key(char key[KEY_SIZE], const LvEnv *env)
 {
-    const LvUmt5Config *c = &s->cfg.text;
+    const LvUmt5Config *c = &env->cfg->text;
     Hash h;
-    int ret = hash_encoder(&h, s);
+    int ret = hash_encoder(&h, env);
 
     if (ret < 0)
         return ret;
     snprintf(key, KEY_SIZE, "vocab=%d dim=%d dim_attn=%d dim_ffn=%d heads=%d layers=%d "
              "buckets=%d max_distance=%d eps=%.9g dtype=%s device=%s file=%016llx%016llx",
              c->vocab, c->dim, c->dim_attn, c->dim_ffn, c->heads, c->layers, c->buckets,
-             c->max_distance, (double)c->eps, lv_dtype_name(s->dtype), s->dev->fn->name,
+             c->max_distance, (double)c->eps, lv_dtype_name(env->dtype), env->dev->fn->name,
              (unsigned long long)h.v[0], (unsigned long long)h.v[1]);
     return 0;
 }
@@ -160,13 +153,13 @@ static int is_of(const LvSafetensors *st, const char *key)
 }
 
 /* 1: it is what was asked for; 0: it is not; -1: it is damaged. */
-static int take(const LvSession *s, const LvSafetensors *st, const char *key,
+static int take(const LvEnv *env, const LvSafetensors *st, const char *key,
                 const int32_t *ids, int nb, float *features)
 {
     static const char *const no_keys[] = { NULL };
     const LvFileTensor *f = lv_safetensors_find(st, "features");
     const LvFileTensor *i = lv_safetensors_find(st, "ids");
-    size_t n = (size_t)nb * (size_t)s->cfg.text.dim;
+    size_t n = (size_t)nb * (size_t)env->cfg->text.dim;
 
     if (!is_of(st, key) || !f || !i || f->dtype != LV_F32 || f->numel != n || i->dtype != LV_I32 ||
         i->numel != (size_t)nb || memcmp(i->data, ids, i->size))
@@ -176,23 +169,23 @@ static int take(const LvSession *s, const LvSafetensors *st, const char *key,
            lv_find_nonfinite(features, LV_F32, LV_F32, n) < n ? -1 : 1;
 }
 
-int lv_cache_load(const LvSession *s, const int32_t *ids, int nb, float *features)
+int lv_cache_load(const LvEnv *env, const int32_t *ids, int nb, float *features)
 {
     char path[PATH_SIZE], key[KEY_SIZE];
     LvSafetensors *st;
     int there, ret;
 
-    if (!is_on(s) || make_key(key, s) < 0 || path_of(path, hash_key(key, ids, nb), 0) < 0)
+    if (make_key(key, env) < 0 || path_of(path, hash_key(key, ids, nb), 0) < 0)
         return 0;
     ret   = lv_safetensors_open(&st, path, NULL);
-    there = ret >= 0 ? take(s, st, key, ids, nb, features) : ret == LV_ERR_MODEL ? -1 : 0;
+    there = ret >= 0 ? take(env, st, key, ids, nb, features) : ret == LV_ERR_MODEL ? -1 : 0;
     lv_safetensors_close(&st);
     if (there < 0)
-        lv_msg(s->msg, LV_MSG_WARNING, "%s: is damaged: the prompt is encoded again", path);
+        lv_msg(env->msg, LV_MSG_WARNING, "%s: is damaged: the prompt is encoded again", path);
     if (there > 0)
         utimensat(AT_FDCWD, path, NULL, 0); /* it was used now */
     if (there > 0)
-        lv_msg(s->msg, LV_MSG_VERBOSE, "text: features are from %s", path);
+        lv_msg(env->msg, LV_MSG_VERBOSE, "text: features are from %s", path);
     return there > 0;
 }
 
@@ -235,24 +228,24 @@ static void shrink(const char *path)
     closedir(d);
 }
 
-void lv_cache_store(const LvSession *s, const int32_t *ids, int nb, const float *features)
+void lv_cache_store(const LvEnv *env, const int32_t *ids, int nb, const float *features)
 {
-    size_t n = (size_t)nb * (size_t)s->cfg.text.dim;
+    size_t n = (size_t)nb * (size_t)env->cfg->text.dim;
     char path[PATH_SIZE], key[KEY_SIZE] = "";
     LvFileTensor t[] = {
-        { "features", LV_F32, 2, { nb, s->cfg.text.dim }, n, features, n * sizeof(float) },
+        { "features", LV_F32, 2, { nb, env->cfg->text.dim }, n, features, n * sizeof(float) },
         { "ids", LV_I32, 1, { nb }, (size_t)nb, ids, (size_t)nb * sizeof(*ids) },
         { "key", LV_U8, 1, { 0 }, 0, key, 0 },
     };
 
-    if (!is_on(s) || lv_find_nonfinite(features, LV_F32, LV_F32, n) < n || make_key(key, s) < 0)
+    if (lv_find_nonfinite(features, LV_F32, LV_F32, n) < n || make_key(key, env) < 0)
         return;
     t[2].numel = t[2].size = strlen(key);
     t[2].dim[0] = (int64_t)t[2].size;
     if (path_of(path, hash_key(key, ids, nb), 1) < 0)
         return;
     if (lv_sealed_write(path, t, LV_COUNT(t), NULL, NULL) < 0)
-        lv_msg(s->msg, LV_MSG_VERBOSE, "text: %s can't be written", path);
+        lv_msg(env->msg, LV_MSG_VERBOSE, "text: %s can't be written", path);
     else
         shrink(path);
 }

@@ -1,11 +1,8 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
- *
- * Stage "decode": one latent frame after another, so that pictures leave early and
- * memory does not depend on the clip's length. In tiles, when asked: each has its own
- * state and is decoded by the same programs; where tiles overlap, they fade into each
- * other.
  */
+
+#include "pipeline/decode.h"
 
 #include <limits.h>
 #include <math.h>
@@ -13,147 +10,205 @@
 #include <string.h>
 
 #include "base/convert.h"
-#include "graph/program.h"
-#include "pipeline/session.h"
+#include "graph/dump.h"
+#include "model/tae.h"
+#include "model/wan_vae.h"
+#include "pipeline/net.h"
+#include "pipeline/tiles.h"
 
-/* Latents of the smallest tile, of which the picture is the whole one's at 45 dB or more. Half
- * of a tile is shared with the next one, of which the quarters at both ends do not count. */
+/* Latents of the smallest tile, of which the picture is the whole one's at 45 dB or more. */
 enum { LEAST = 8, LEAST_WAN = 16 };
 
-/* Tiles */
+enum { STATES = 64 };
 
-static int scale_of(const LvSession *s)
+_Static_assert((int)STATES >= (int)LV_WAN_STATES && (int)STATES >= (int)LV_TAE_MAX_LAYERS,
+               "states of a decoder");
+
+/* A decoder traced for a frame: for the first of a clip, or for any other. */
+typedef struct Program {
+    LvNet net;
+    LvTensor z, rgb;         /* of a tile */
+    LvTensor energy;         /* sum of squares of rgb, where that stays on the device */
+    LvTensor memory[STATES]; /* state, of id LV_ID_NONE where it is not touched */
+    int nb;
+} Program;
+
+enum { FIRST, REST, PROGRAMS };
+
+struct LvDecode {
+    const LvEnv *env;
+    LvDecodeShape shape;
+    LvWeights *weights;
+    LvTae tae;
+    LvWanVae *wan;           /* NULL: the decoder is a TAE, which has but REST */
+    Program program[PROGRAMS];
+    LvTiles tiles[2];        /* of rows, of columns */
+    int rows, cols;          /* of pictures */
+    size_t memory_bytes;     /* state of one tile */
+
+    LvMemory memory;
+    float *z, *rgb_dev;      /* device, of a tile */
+    float *energy;           /* device; see Program */
+    char *memory_dev;        /* device: state, for each tile */
+    float *weight_dev[2];    /* device: the tiles' weights, where the device pastes */
+    float *z_host;           /* host */
+    float *rgb_tile;         /* of a tile: host; NULL where the device pastes */
+    float *rgb_whole;        /* pasted: device, where that pastes */
+    float *rgb;              /* to be delivered: host, or rgb_whole */
+
+    const float *x;          /* latents of the clip */
+    int at;                  /* next latent frame */
+};
+
+/* Describing */
+
+/* Names in the encoder, which is not run. */
+static void skip_encoder(LvDecode *d)
 {
-    return s->rows / s->size[1];
-}
+    static const char *const names[] = { "encoder.", "conv1.", "quant_conv." };
+    char name[LV_PARAM_NAME];
 
-/* From 0 to 1 over the middle of the pixels shared: what is near the edge of a tile lacks the
- * latents beyond it. */
-static float fade(float at, float shared)
-{
-    float x = 2 * at / shared - 0.5f;
-
-    return LV_MIN(LV_MAX(x, 0), 1);
-}
-
-/* How much the pixels of a tile count: rising over the pixels shared with the one before,
- * falling over those shared with the one behind. */
-static void fill_weights(LvTiles *t, int scale, float *sum)
-{
-    int n = t->size * scale;
-
-    for (int i = 0; i < t->nb; i++)
-        for (int k = 0; k < n; k++) {
-            float left  = i ? (float)(t->start[i - 1] + t->size - t->start[i]) : 0;
-            float right = i + 1 < t->nb ? (float)(t->start[i] + t->size - t->start[i + 1])
-                                        : 0;
-            float rise  = left ? fade((float)k + 0.5f, left * (float)scale) : 1;
-            float fall  = right ? fade((float)(n - k) - 0.5f, right * (float)scale) : 1;
-            float w     = LV_MIN(rise, fall);
-
-            t->weight[i * n + k]       = w;
-            sum[t->start[i] * scale + k] += w;
-        }
-    for (int i = 0; i < t->nb; i++)
-        for (int k = 0; k < n; k++)
-            t->weight[i * n + k] /= sum[t->start[i] * scale + k];
-}
-
-/* Tiles of `size` latents over an axis of n. */
-static int lay_out(LvTiles *t, int n, int size, int scale)
-{
-    int step = size - size / 2;
-    float *sum;
-
-    t->size   = LV_MIN(size, n);
-    t->nb     = t->size == n ? 1 : (n - size + step - 1) / step + 1;
-    t->start  = calloc((size_t)t->nb, sizeof(*t->start));
-    t->weight = calloc((size_t)t->nb * (size_t)(t->size * scale), sizeof(*t->weight));
-    sum       = calloc((size_t)(n * scale), sizeof(*sum));
-    if (t->start && t->weight && sum) {
-        for (int i = 0; i < t->nb; i++)
-            t->start[i] = LV_MIN(i * step, n - t->size);
-        fill_weights(t, scale, sum);
+    for (int i = 0; i < (d->wan ? LV_COUNT(names) : 1); i++) {
+        snprintf(name, sizeof(name), "%s%s", d->env->files->vae.prefix, names[i]);
+        lv_weights_skip(d->weights, name);
     }
-    free(sum);
-    return t->start && t->weight && sum ? 0 : LV_ERR(ENOMEM);
 }
 
-size_t lv_decode_weight_bytes(const LvSession *s, int i)
+static int bind_decoder(LvDecode *d)
 {
-    const LvTiles *t = &s->tiles[i];
+    const LvTaeConfig *cfg = &d->env->cfg->vae;
+    const LvPart *part     = &d->env->files->vae;
+    char prefix[LV_PARAM_NAME];
 
-    return (size_t)t->nb * (size_t)(t->size * scale_of(s)) * sizeof(*t->weight);
+    if (d->wan)
+        return lv_wan_vae_bind(d->wan, cfg, 0, d->weights, part->prefix);
+    snprintf(prefix, sizeof(prefix), "%sdecoder.", part->prefix);
+    return lv_tae_bind(&d->tae, cfg, 0, d->weights, prefix);
 }
+
+static int bind(LvDecode *d, int described)
+{
+    const LvEnv *env = d->env;
+    int ret;
+
+    free(d->wan);
+    d->wan = NULL;
+    lv_weights_free(&d->weights);
+    if (env->cfg->vae.kind == LV_VAE_WAN && !(d->wan = calloc(1, sizeof(*d->wan))))
+        return lv_fail(env->msg, LV_ERR(ENOMEM), "out of memory");
+    ret = lv_env_weights(env, &env->files->vae, (LvWeightsFrom) { .described = described },
+                         &d->weights);
+    if (ret < 0)
+        return ret;
+    skip_encoder(d);
+    if ((ret = bind_decoder(d)) < 0)
+        return ret;
+    return lv_weights_finish(d->weights);
+}
+
+int lv_decode_new(LvDecode **out, const LvEnv *env)
+{
+    LvDecode *d = *out = calloc(1, sizeof(*d));
+    int ret;
+
+    if (!d)
+        return lv_fail(env->msg, LV_ERR(ENOMEM), "decode: out of memory");
+    d->env = env;
+    if ((ret = bind(d, 1)) < 0)
+        lv_decode_free(out);
+    return ret;
+}
+
+void lv_decode_free(LvDecode **out)
+{
+    LvDecode *d = *out;
+
+    if (!d)
+        return;
+    for (int i = 0; i < PROGRAMS; i++)
+        lv_net_free(&d->program[i].net);
+    for (int i = 0; i < LV_COUNT(d->tiles); i++)
+        lv_tiles_free(&d->tiles[i]);
+    lv_weights_free(&d->weights);
+    lv_memory_free(&d->memory, d->env->dev);
+    free(d->wan);
+    free(d);
+    *out = NULL;
+}
+
+int lv_decode_scale(const LvDecode *d)
+{
+    return d->wan ? LV_WAN_SCALE : d->tae.decoder.scale * d->env->cfg->vae.patch;
+}
+
+int lv_decode_pictures(const LvDecode *d)
+{
+    return d->wan ? LV_WAN_FRAMES : d->tae.decoder.frames;
+}
+
+/* Planning */
 
 /* Latents of a tile; a negative code where the decoder takes none so small. */
-static int tile_size(const LvSession *s, int scale)
+static int tile_size(const LvDecode *d)
 {
-    int least = s->wan ? LEAST_WAN : LEAST, size = s->opt.tile / scale;
+    const LvMsg *msg = d->env->msg;
+    int scale = lv_decode_scale(d), least = d->wan ? LEAST_WAN : LEAST, tile = d->shape.tile;
 
-    if (!s->opt.tile)
+    if (!tile)
         return INT_MAX / 2;
-    if (size >= least)
-        return size;
-    if (!s->wan)
-        return lv_fail(s->msg, LV_ERR(EINVAL), "tile is %d, this decoder takes %d or more",
-                       s->opt.tile, least * scale);
-    lv_msg(s->msg, LV_MSG_WARNING, "tile: %d shows seams with this decoder; %d is used",
-           s->opt.tile, least * scale);
+    if (tile / scale >= least)
+        return tile / scale;
+    if (!d->wan)
+        return lv_fail(msg, LV_ERR(EINVAL), "tile is %d, this decoder takes %d or more", tile,
+                       least * scale);
+    lv_msg(msg, LV_MSG_WARNING, "tile: %d shows seams with this decoder; %d is used", tile,
+           least * scale);
     return least;
 }
 
-int lv_decode_tiles(LvSession *s)
+static int lay_out_tiles(LvDecode *d)
 {
-    int scale = scale_of(s), size = tile_size(s, scale);
+    int size = tile_size(d);
 
-    for (int i = 0; i < 2 && size > 0; i++)
-        if (lay_out(&s->tiles[i], s->size[1 + i], size, scale) < 0)
-            return lv_fail(s->msg, LV_ERR(ENOMEM), "decode: out of memory");
-    return size < 0 ? size : 0;
-}
-
-void lv_decode_free_tiles(LvSession *s)
-{
-    for (int i = 0; i < 2; i++) {
-        free(s->tiles[i].start);
-        free(s->tiles[i].weight);
-        s->tiles[i] = (LvTiles) { 0 };
+    for (int i = 0; i < 2 && size > 0; i++) {
+        lv_tiles_free(&d->tiles[i]);
+        if (lv_tiles_new(&d->tiles[i], d->shape.size[1 + i], size, lv_decode_scale(d)) < 0)
+            return lv_fail(d->env->msg, LV_ERR(ENOMEM), "decode: out of memory");
     }
+    return LV_MIN(size, 0);
 }
 
-/* Programs */
-
-static LvTensor trace(LvSession *s, LvDecoder *d, LvGraph *g, int first)
+static LvTensor trace(LvDecode *d, Program *p, LvGraph *g, int first)
 {
+    LvDtype dtype  = d->env->dtype;
     LvWanState wan = { .nb = 0 };
     LvTaeState tae = { .nb = 0 };
-    LvTensor rgb   = s->wan
-        ? lv_wan_vae_trace_decoder(g, s->wan, d->z, first, s->dtype, &wan)
-        : lv_tae_trace_decoder(g, &s->tae, d->z, s->dtype, &tae);
+    LvTensor rgb   = d->wan ? lv_wan_vae_trace_decoder(g, d->wan, p->z, first, dtype, &wan)
+                            : lv_tae_trace_decoder(g, &d->tae, p->z, dtype, &tae);
 
-    d->nb = s->wan ? wan.nb : tae.nb;
-    memcpy(d->memory, s->wan ? wan.t : tae.t, (size_t)d->nb * sizeof(*d->memory));
+    p->nb = d->wan ? wan.nb : tae.nb;
+    memcpy(p->memory, d->wan ? wan.t : tae.t, (size_t)p->nb * sizeof(*p->memory));
     return rgb;
 }
 
-static int plan(LvSession *s, LvDecoder *d, int first)
+static int plan(LvDecode *d, Program *p, int first)
 {
-    const int shape[] = { 1, s->tiles[0].size, s->tiles[1].size, s->cfg.vae.channels };
-    LvGraph *g = lv_graph_new(s->msg);
+    const LvEnv *env  = d->env;
+    const int shape[] = { 1, d->tiles[0].size, d->tiles[1].size, env->cfg->vae.channels };
+    LvGraph *g = lv_graph_new(env->msg);
 
     if (!g)
-        return lv_fail(s->msg, LV_ERR(ENOMEM), "decode: out of memory");
-    d->z   = lv_external(g, "z", LV_F32, 4, shape);
-    d->rgb = trace(s, d, g, first);
-    lv_output(g, d->rgb, "rgb");
-    d->energy = lv_external(g, "energy", LV_F32, 1, (const int[]) { 1 });
-    if (s->opt.on_device)
-        lv_sqsum(g, d->rgb, d->energy, 0);
-    return lv_net_plan(&d->net, &g, s->dev);
+        return lv_fail(env->msg, LV_ERR(ENOMEM), "decode: out of memory");
+    p->z   = lv_external(g, "z", LV_F32, 4, shape);
+    p->rgb = trace(d, p, g, first);
+    lv_output(g, p->rgb, "rgb");
+    p->energy = lv_external(g, "energy", LV_F32, 1, (const int[]) { 1 });
+    if (d->shape.on_device)
+        lv_sqsum(g, p->rgb, p->energy, 0);
+    return lv_net_plan(&p->net, &g, env->dev);
 }
 
-static size_t memory_bytes(const LvTensor *t)
+static size_t state_bytes(const LvTensor *t)
 {
     size_t n = lv_dtype_size((LvDtype)t->dtype);
 
@@ -162,121 +217,223 @@ static size_t memory_bytes(const LvTensor *t)
     return LV_ROUND_UP(n, LV_ALIGN);
 }
 
-int lv_decode_plan(LvSession *s)
+static int plan_programs(LvDecode *d)
 {
-    LvDecoder *rest = &s->decoder[LV_REST];
-    int ret = plan(s, rest, 0);
+    Program *rest = &d->program[REST];
+    int ret = plan(d, rest, 0);
 
-    if (ret >= 0 && s->wan)
-        ret = plan(s, &s->decoder[LV_FIRST], 1);
-    s->memory_bytes = 0;
+    if (ret >= 0 && d->wan)
+        ret = plan(d, &d->program[FIRST], 1);
+    d->memory_bytes = 0;
     for (int i = 0; i < rest->nb; i++)
-        s->memory_bytes += memory_bytes(&rest->memory[i]);
+        d->memory_bytes += state_bytes(&rest->memory[i]);
     return ret;
 }
 
-int lv_decode_build(LvSession *s)
+int lv_decode_plan(LvDecode *d, const LvDecodeShape *shape)
+{
+    int ret;
+
+    d->shape = *shape;
+    d->rows  = shape->size[1] * lv_decode_scale(d);
+    d->cols  = shape->size[2] * lv_decode_scale(d);
+    ret = lay_out_tiles(d);
+    return ret < 0 ? ret : plan_programs(d);
+}
+
+static size_t nb_tiles(const LvDecode *d)
+{
+    return (size_t)d->tiles[0].nb * (size_t)d->tiles[1].nb;
+}
+
+double lv_decode_flops(const LvDecode *d)
+{
+    return d->program[REST].net.sizes.flops * d->shape.size[0] * (double)nb_tiles(d);
+}
+
+void lv_decode_dump(const LvDecode *d, FILE *to)
+{
+    lv_program_dump(d->program[REST].net.prog, to);
+}
+
+/* Memory */
+
+/* Whether the device puts the tiles' pictures together, not the host. */
+static int pastes(const LvDecode *d)
+{
+    return d->env->dev->fn->paste != NULL;
+}
+
+/* Of the whole pictures that a latent frame gives. */
+static size_t picture_bytes(const LvDecode *d, const Program *p)
+{
+    return 3 * sizeof(float) * (size_t)p->rgb.dim[0] * (size_t)d->rows * (size_t)d->cols;
+}
+
+static size_t lay_out_host(LvDecode *d, char *base)
+{
+    const Program *p = &d->program[REST];
+    LvRegion region = { .base = base };
+
+    d->z_host = lv_region_take(&region, lv_tensor_bytes(&p->z));
+    if (!d->shape.on_device)
+        d->rgb = lv_region_take(&region, picture_bytes(d, p));
+    if (!pastes(d))
+        d->rgb_tile = lv_region_take(&region, lv_tensor_bytes(&p->rgb));
+    return region.at;
+}
+
+static void lay_out_pictures(LvDecode *d, LvRegion *region)
+{
+    d->rgb_whole = lv_region_take(region, picture_bytes(d, &d->program[REST]));
+    if (d->shape.on_device)
+        d->rgb = d->rgb_whole;
+    for (int i = 0; i < 2; i++)
+        d->weight_dev[i] = lv_region_take(region, lv_tiles_weight_bytes(&d->tiles[i],
+                                                                    lv_decode_scale(d)));
+}
+
+static size_t lay_out_device(LvDecode *d, char *base)
+{
+    const Program *p = &d->program[REST];
+    LvRegion region = { .base = base };
+
+    d->z          = lv_region_take(&region, lv_tensor_bytes(&p->z));
+    d->rgb_dev    = lv_region_take(&region, lv_tensor_bytes(&p->rgb));
+    d->energy     = lv_region_take(&region, sizeof(*d->energy));
+    d->memory_dev = lv_region_take(&region, d->memory_bytes * nb_tiles(d));
+    if (pastes(d))
+        lay_out_pictures(d, &region);
+    return region.at;
+}
+
+/* Both programs pack the same weights. */
+LvNeed lv_decode_need(const LvDecode *d)
+{
+    const LvSizes *first = &d->program[FIRST].net.sizes, *rest = &d->program[REST].net.sizes;
+    LvDecode sizes = *d;
+    LvNeed need = lv_need_join(lv_need_of(first), lv_need_of(rest));
+
+    need.weights = LV_MAX(first->weights, rest->weights) + lv_weights_bytes(d->weights);
+    need.state   = lay_out_device(&sizes, NULL);
+    need.host    = lay_out_host(&sizes, NULL);
+    return need;
+}
+
+/* Building */
+
+static int build_programs(LvDecode *d, void *arena)
 {
     int ret = 0;
 
-    for (int i = 0; i < LV_DECODERS && ret >= 0; i++) {
-        LvDecoder *d = &s->decoder[i];
-        if (!d->net.prog || (ret = lv_program_build(d->net.prog, s->arena)) < 0)
+    for (int i = 0; i < PROGRAMS && ret >= 0; i++) {
+        Program *p = &d->program[i];
+        if (!p->net.prog || (ret = lv_program_build(p->net.prog, arena)) < 0)
             continue;
-        lv_program_bind(d->net.prog, d->z, s->z);
-        lv_program_bind(d->net.prog, d->rgb, s->rgb_dev);
-        lv_program_bind(d->net.prog, d->energy, s->energy_dev);
+        lv_program_bind(p->net.prog, p->z, d->z);
+        lv_program_bind(p->net.prog, p->rgb, d->rgb_dev);
+        lv_program_bind(p->net.prog, p->energy, d->energy);
     }
     return ret;
+}
+
+static int upload_weights(LvDecode *d)
+{
+    LvDevice *dev = d->env->dev;
+    int ret = 0;
+
+    for (int i = 0; i < 2 && ret >= 0 && pastes(d); i++)
+        ret = dev->fn->upload(dev, d->weight_dev[i], d->tiles[i].weight,
+                              lv_tiles_weight_bytes(&d->tiles[i], lv_decode_scale(d)));
+    return ret;
+}
+
+int lv_decode_build(LvDecode *d, void *arena)
+{
+    const LvNeed need = lv_decode_need(d);
+    int ret = lv_memory_new(&d->memory, d->env->dev, &need);
+
+    if (ret < 0)
+        return ret;
+    lay_out_host(d, d->memory.host);
+    lay_out_device(d, d->memory.device);
+    if ((ret = bind(d, 0)) < 0 || (ret = plan_programs(d)) < 0 ||
+        (ret = build_programs(d, arena)) < 0 || (ret = lv_weights_check(d->weights)) < 0 ||
+        (ret = upload_weights(d)) < 0)
+        return ret;
+    lv_weights_drop(d->weights);
+    return 0;
 }
 
 /* Running */
 
-static int upload_weights(LvSession *s)
-{
-    int ret = 0;
-
-    for (int i = 0; i < 2 && ret >= 0; i++)
-        ret = s->dev->fn->upload(s->dev, s->tiles[i].weight_dev, s->tiles[i].weight,
-                                 lv_decode_weight_bytes(s, i));
-    return ret;
-}
-
 /* Memory of all tiles, in whole units of LV_ALIGN, is zeros. */
-static int clear_memory(LvSession *s)
+static int clear_memory(LvDecode *d)
 {
     enum { UNIT = LV_ALIGN / sizeof(float) };
-    size_t tiles = (size_t)s->tiles[0].nb * (size_t)s->tiles[1].nb;
+    LvDevice *dev = d->env->dev;
     const LvOpArgs a = { .fill = { .y = {
-        .data = s->memory_dev, .dtype = LV_F32, .rank = 2,
-        .dim = { (int32_t)(tiles * (s->memory_bytes / LV_ALIGN)), UNIT, 1, 1, 1 },
+        .data = d->memory_dev, .dtype = LV_F32, .rank = 2,
+        .dim = { (int32_t)(nb_tiles(d) * (d->memory_bytes / LV_ALIGN)), UNIT, 1, 1, 1 },
     } } };
     LvCall call = { 0 };
 
-    return s->memory_bytes ? lv_device_call(s->dev->fn->run, s->dev, LV_OP_FILL, &a, &call) : 0;
+    return d->memory_bytes ? lv_device_call(dev->fn->run, dev, LV_OP_FILL, &a, &call) : 0;
 }
 
-int lv_decode_begin(LvSession *s)
+int lv_decode_begin(LvDecode *d, const float *x)
 {
-    int ret;
-
-    s->latent_frame = s->clip_next = s->rgb_next = s->rgb_frames = 0;
-    ret = clear_memory(s);
-    return ret < 0 || !lv_decode_pastes(s) ? ret : upload_weights(s);
+    d->x  = x;
+    d->at = 0;
+    return clear_memory(d);
 }
 
-static void bind_memory(LvSession *s, LvDecoder *d, int tile)
+static void bind_memory(LvDecode *d, Program *p, int tile)
 {
-    char *p = s->memory_dev + (size_t)tile * s->memory_bytes;
+    char *at = d->memory_dev + (size_t)tile * d->memory_bytes;
 
-    for (int i = 0; i < d->nb; i++) {
-        if (lv_has(&d->memory[i]))
-            lv_program_bind(d->net.prog, d->memory[i], p);
-        p += memory_bytes(&d->memory[i]);
+    for (int i = 0; i < p->nb; i++) {
+        if (lv_has(&p->memory[i]))
+            lv_program_bind(p->net.prog, p->memory[i], at);
+        at += state_bytes(&p->memory[i]);
     }
 }
 
 /* z = x std + mean of a tile of one frame of the latents, channels last. */
-static void denormalise(LvSession *s, int y0, int x0)
+static void denormalise(LvDecode *d, int y0, int x0)
 {
-    int rows = s->tiles[0].size, cols = s->tiles[1].size, nb = s->cfg.vae.channels;
-    size_t plane = (size_t)s->size[1] * (size_t)s->size[2];
+    const LvTaeConfig *c = &d->env->cfg->vae;
+    const int *size = d->shape.size;
+    int rows = d->tiles[0].size, cols = d->tiles[1].size, nb = c->channels;
+    size_t plane = (size_t)size[1] * (size_t)size[2];
 
     for (int k = 0; k < nb; k++) {
-        const float *x = s->x + ((size_t)k * (size_t)s->size[0] +
-                                 (size_t)s->latent_frame) * plane;
+        const float *x = d->x + ((size_t)k * (size_t)size[0] + (size_t)d->at) * plane;
         for (int i = 0; i < rows; i++)
             for (int j = 0; j < cols; j++)
-                s->z_host[(i * cols + j) * nb + k] =
-                    x[(y0 + i) * s->size[2] + x0 + j] * s->cfg.vae.std[k] +
-                    s->cfg.vae.mean[k];
+                d->z_host[(i * cols + j) * nb + k] =
+                    x[(y0 + i) * size[2] + x0 + j] * c->std[k] + c->mean[k];
     }
 }
 
-/* Pixels at the front of tile i that the one before it has too. */
-static int shared(const LvTiles *t, int i, int scale)
-{
-    return i ? (t->start[i - 1] + t->size - t->start[i]) * scale : 0;
-}
-
 /* Where a tile's pictures go in the whole ones, which Wan's decoder makes in -1 to 1. */
-static LvPaste place(const LvSession *s, int ty, int tx, int frames)
+static LvPaste place(const LvDecode *d, int ty, int tx, int frames)
 {
-    const LvTiles *y = &s->tiles[0], *x = &s->tiles[1];
-    int scale   = scale_of(s), rows = y->size * scale, cols = x->size * scale;
-    int there   = lv_decode_pastes(s);
-    int64_t row = 3 * (int64_t)s->cols;
+    const LvTiles *y = &d->tiles[0], *x = &d->tiles[1];
+    int scale   = lv_decode_scale(d), rows = y->size * scale, cols = x->size * scale;
+    int there   = pastes(d);
+    int64_t row = 3 * (int64_t)d->cols;
 
     return (LvPaste) {
-        .to = (there ? s->rgb_whole : s->rgb) + y->start[ty] * scale * row +
+        .to = (there ? d->rgb_whole : d->rgb) + y->start[ty] * scale * row +
               3 * (x->start[tx] * scale),
-        .from = there ? s->rgb_dev : s->rgb_tile,
-        .wy = (there ? y->weight_dev : y->weight) + ty * rows,
-        .wx = (there ? x->weight_dev : x->weight) + tx * cols,
+        .from = there ? d->rgb_dev : d->rgb_tile,
+        .wy = (there ? d->weight_dev[0] : y->weight) + ty * rows,
+        .wx = (there ? d->weight_dev[1] : x->weight) + tx * cols,
         .frames = frames, .rows = rows, .cols = cols,
-        .old_rows = shared(y, ty, scale), .old_cols = shared(x, tx, scale),
-        .to_frame = row * s->rows, .to_row = row,
-        .scale = s->wan ? 0.5f : 1, .offset = s->wan ? 0.5f : 0,
+        .old_rows = lv_tiles_shared(y, ty, scale), .old_cols = lv_tiles_shared(x, tx, scale),
+        .to_frame = row * d->rows, .to_row = row,
+        .scale = d->wan ? 0.5f : 1, .offset = d->wan ? 0.5f : 0,
     };
 }
 
@@ -295,92 +452,95 @@ static void paste(const LvPaste *p)
         }
 }
 
-static int hook(void *opaque, const LvRecord *next, int index, int count)
+/* Of the first latent frame only the last picture counts. */
+static int first_picture(const LvDecode *d, const Program *p)
 {
-    LvSession *s = opaque;
-
-    (void)next, (void)index, (void)count;
-    return atomic_load(&s->cancelled) ? LV_ERR_CANCELLED : 0;
+    return d->at ? 0 : p->rgb.dim[0] - 1;
 }
 
-/* Number within the clip of the first picture that comes next, and of those in rgb the one
- * that it is: of the first latent frame only the last is taken. */
-static int first_picture(const LvSession *s, const LvDecoder *d, int *at)
+/* Picture i of those that the next latent frame gives is not finite. */
+static int fail_picture(const LvDecode *d, const Program *p, int i, const char *which)
 {
-    *at = s->latent_frame ? 0 : d->rgb.dim[0] - 1;
-    return s->latent_frame ? 1 + (s->latent_frame - 1) * s->decoder[LV_REST].rgb.dim[0] : 0;
+    int number = d->at ? 1 + (d->at - 1) * d->program[REST].rgb.dim[0] : 0;
+
+    return lv_fail(d->env->msg, LV_ERR_MODEL, "%s: decoder: frame %d%s is not finite%s",
+                   d->env->files->path, number + i - first_picture(d, p), which,
+                   d->env->dtype == LV_F32 ? "" : "; precision f32 may keep it finite");
 }
 
-static int fail_frame(const LvSession *s, const char *which, int frame)
+/* Pictures behind the clip's last one do not count. */
+static int check_pictures(const LvDecode *d, const Program *p)
 {
-    return lv_fail(s->msg, LV_ERR_MODEL, "%s: decoder: frame %d%s is not finite%s",
-                   s->files.path, frame, which,
-                   s->dtype == LV_F32 ? "" : "; precision f32 may keep it finite");
-}
+    size_t n   = 3 * (size_t)d->rows * (size_t)d->cols;
+    int behind = d->at ? 1 + (d->at - 1) * p->rgb.dim[0] : 0;
+    int nb     = LV_MIN(p->rgb.dim[0], d->env->cfg->video.frames - behind +
+                                       first_picture(d, p));
 
-static int check_pictures(const LvSession *s, const LvDecoder *d)
-{
-    size_t n = 3 * (size_t)s->rows * (size_t)s->cols;
-    int at, frame = first_picture(s, d, &at);
-
-    for (; at < d->rgb.dim[0] && frame < s->cfg.video.frames; at++, frame++)
-        if (lv_find_nonfinite(s->rgb + (size_t)at * n, LV_F32, LV_F32, n) < n)
-            return fail_frame(s, "", frame);
+    for (int i = first_picture(d, p); i < nb; i++)
+        if (lv_find_nonfinite(d->rgb + (size_t)i * n, LV_F32, LV_F32, n) < n)
+            return fail_picture(d, p, i, "");
     return 0;
 }
 
 /* The same of pictures that stay on the device: their sum of squares tells. */
-static int check_energy(const LvSession *s, const LvDecoder *d)
+static int check_energy(const LvDecode *d, const Program *p)
 {
-    int at, frame = first_picture(s, d, &at);
+    LvDevice *dev = d->env->dev;
     float sum = 0;
-    int ret = s->dev->fn->download(s->dev, &sum, s->energy_dev, sizeof(sum));
+    int ret = dev->fn->download(dev, &sum, d->energy, sizeof(sum));
 
-    return ret < 0 || isfinite(sum) ? ret : fail_frame(s, ", or one soon after it,", frame);
+    return ret < 0 || isfinite(sum) ? ret :
+           fail_picture(d, p, first_picture(d, p), ", or one soon after it,");
 }
 
-static int run_tile(LvSession *s, LvDecoder *d, int ty, int tx)
+static int run_tile(LvDecode *d, Program *p, int ty, int tx)
 {
-    const LvDeviceFns *fn = s->dev->fn;
-    LvPaste to = place(s, ty, tx, d->rgb.dim[0]);
+    LvDevice *dev = d->env->dev;
+    const LvDeviceFns *fn = dev->fn;
+    LvPaste to = place(d, ty, tx, p->rgb.dim[0]);
     int ret;
 
-    denormalise(s, s->tiles[0].start[ty], s->tiles[1].start[tx]);
-    bind_memory(s, d, ty * s->tiles[1].nb + tx);
-    if ((ret = fn->upload(s->dev, s->z, s->z_host, lv_tensor_bytes(&d->z))) < 0 ||
-        (ret = lv_program_run(d->net.prog, hook, s)) < 0)
+    denormalise(d, d->tiles[0].start[ty], d->tiles[1].start[tx]);
+    bind_memory(d, p, ty * d->tiles[1].nb + tx);
+    if ((ret = fn->upload(dev, d->z, d->z_host, lv_tensor_bytes(&p->z))) < 0 ||
+        (ret = lv_program_run(p->net.prog, lv_env_hook, (void *)d->env)) < 0)
         return ret;
-    if (s->opt.on_device && (ret = check_energy(s, d)) < 0)
+    if (d->shape.on_device && (ret = check_energy(d, p)) < 0)
         return ret;
-    if (lv_decode_pastes(s))
-        return fn->paste(s->dev, &to);
-    if ((ret = fn->download(s->dev, s->rgb_tile, s->rgb_dev, lv_tensor_bytes(&d->rgb))) < 0)
+    if (pastes(d))
+        return fn->paste(dev, &to);
+    if ((ret = fn->download(dev, d->rgb_tile, d->rgb_dev, lv_tensor_bytes(&p->rgb))) < 0)
         return ret;
     paste(&to);
     return 0;
 }
 
-int lv_decode_run(LvSession *s)
+/* Pictures are whole: have them where they are wanted. */
+static int fetch(LvDecode *d, const Program *p)
 {
-    LvDecoder *d = &s->decoder[s->wan && !s->latent_frame ? LV_FIRST : LV_REST];
-    double start  = lv_seconds();
-    int ret = lv_session_step(s, LV_STAGE_DECODE, s->latent_frame, s->size[0], 0, 0);
+    LvDevice *dev = d->env->dev;
+    int ret = 0;
 
-    for (int ty = 0; ty < s->tiles[0].nb; ty++)
-        for (int tx = 0; tx < s->tiles[1].nb && ret >= 0; tx++)
-            ret = run_tile(s, d, ty, tx);
-    if (ret >= 0 && s->opt.on_device)
-        ret = s->dev->fn->sync(s->dev);
-    else if (ret >= 0 && lv_decode_pastes(s))
-        ret = s->dev->fn->download(s->dev, s->rgb, s->rgb_whole, 3 * sizeof(float) *
-                                   (size_t)d->rgb.dim[0] * (size_t)s->rows * (size_t)s->cols);
-    if (ret >= 0 && !s->opt.on_device)
-        ret = check_pictures(s, d);
-    if (ret < 0)
+    if (d->shape.on_device)
+        return dev->fn->sync(dev);
+    if (pastes(d))
+        ret = dev->fn->download(dev, d->rgb, d->rgb_whole, picture_bytes(d, p));
+    return ret < 0 ? ret : check_pictures(d, p);
+}
+
+int lv_decode_run(LvDecode *d, LvFrames *out)
+{
+    Program *p = &d->program[d->wan && !d->at ? FIRST : REST];
+    int first = first_picture(d, p);
+    int ret = lv_env_tell(d->env, (LvAt) { LV_STAGE_DECODE, d->at, d->shape.size[0], 0, 0 });
+
+    for (int ty = 0; ty < d->tiles[0].nb; ty++)
+        for (int tx = 0; tx < d->tiles[1].nb && ret >= 0; tx++)
+            ret = run_tile(d, p, ty, tx);
+    if (ret < 0 || (ret = fetch(d, p)) < 0)
         return ret;
-    s->rgb_frames = d->rgb.dim[0];
-    s->rgb_next   = s->latent_frame ? 0 : s->rgb_frames - 1;
-    s->latent_frame++;
-    s->seconds[LV_STAGE_DECODE] += lv_seconds() - start;
+    out->rgb = d->rgb + (size_t)first * (size_t)d->rows * (size_t)d->cols * 3;
+    out->nb  = p->rgb.dim[0] - first;
+    d->at++;
     return 0;
 }

@@ -1,101 +1,131 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
- *
- * Stage "denoise": the sampler's steps, each with one run of the network for every
- * branch of guidance. Latents and solver stay on the host.
  */
 
+#include "pipeline/denoise.h"
+
+#include <stdlib.h>
+
 #include "base/convert.h"
-#include "graph/program.h"
-#include "pipeline/session.h"
+#include "pipeline/sample.h"
 
-int lv_denoise_plan(LvSession *s)
+struct LvDenoise {
+    const LvEnv *env;
+    LvNetwork *net;
+    LvSchedule schedule;
+    LvSampler *sampler;
+    size_t numel;
+    LvMemory memory;
+    float *x, *v[LV_BRANCHES]; /* host */
+};
+
+int lv_denoise_new(LvDenoise **out, const LvEnv *env, LvNetwork *net, const LvSchedule *s)
 {
-    LvGraph *g = lv_graph_new(s->msg);
+    LvDenoise *d = *out = calloc(1, sizeof(*d));
 
-    if (!g)
-        return lv_fail(s->msg, LV_ERR(ENOMEM), "denoise: out of memory");
-    lv_dit_inputs(g, &s->dit, s->size, s->dtype, &s->in);
-    s->velocity = lv_dit_trace(g, &s->dit, &s->in, s->dtype, NULL);
-    lv_output(g, s->velocity, "velocity");
-    return lv_net_plan(&s->net, &g, s->dev);
+    if (!d)
+        return lv_fail(env->msg, LV_ERR(ENOMEM), "denoise: out of memory");
+    *d = (LvDenoise) { .env = env, .net = net, .schedule = *s, .numel = lv_network_numel(net) };
+    return 0;
 }
 
-typedef struct Position {
-    LvSession *s;
-    int step, branch, layer;
-} Position;
-
-static int hook(void *opaque, const LvRecord *next, int index, int count)
+void lv_denoise_free(LvDenoise **out)
 {
-    Position *p = opaque;
-    LvSession *s = p->s;
-    int layers = s->cfg.dit.layers;
+    LvDenoise *d = *out;
 
-    (void)index, (void)count;
-    if (next->layer == p->layer)
-        return atomic_load(&s->cancelled) ? LV_ERR_CANCELLED : 0;
-    p->layer = next->layer;
-    if (!p->layer)
-        return 0;
-    return lv_session_step(s, LV_STAGE_DENOISE, p->step, s->cfg.video.steps,
-                           p->branch * layers + p->layer, s->branches * layers);
+    if (!d)
+        return;
+    lv_sampler_free(&d->sampler);
+    lv_memory_free(&d->memory, d->env->dev);
+    free(d);
+    *out = NULL;
+}
+
+/* @return bytes */
+static size_t lay_out(LvDenoise *d, char *base)
+{
+    LvRegion region = { .base = base };
+
+    d->x = lv_region_take(&region, d->numel * sizeof(float));
+    for (int i = 0; i < d->schedule.branches; i++)
+        d->v[i] = lv_region_take(&region, d->numel * sizeof(float));
+    return region.at;
+}
+
+LvNeed lv_denoise_need(const LvDenoise *d)
+{
+    LvDenoise sizes = *d;
+
+    return (LvNeed) { .host = lay_out(&sizes, NULL) };
+}
+
+int lv_denoise_build(LvDenoise *d)
+{
+    const LvSchedule *s = &d->schedule;
+    const LvNeed need   = lv_denoise_need(d);
+    int ret = lv_memory_new(&d->memory, d->env->dev, &need);
+
+    if (ret < 0)
+        return ret;
+    lay_out(d, d->memory.host);
+    return lv_sampler_new(&d->sampler, s->kind, s->steps, (double)s->shift, d->numel,
+                          d->env->msg);
+}
+
+float lv_denoise_sigma(const LvDenoise *d, int i)
+{
+    return lv_sampler_sigma(d->sampler, i);
 }
 
 /* Whether all values of a step are finite. */
-static int check_step(const LvSession *s, int step, const float *x, const char *what)
+static int check_step(const LvDenoise *d, int step, const float *x, const char *what)
 {
-    size_t n = lv_tensor_numel(&s->velocity);
-    const char *hint = s->dtype == LV_F32 ? "" : "; precision f32 may keep them finite";
+    const LvEnv *env = d->env;
 
-    return lv_find_nonfinite(x, LV_F32, LV_F32, n) == n ? 0 :
-           lv_fail(s->msg, LV_ERR_MODEL, "%s: step %d of %d: %s are not finite%s",
-                   s->files.path, step + 1, s->cfg.video.steps, what, hint);
+    return lv_find_nonfinite(x, LV_F32, LV_F32, d->numel) == d->numel ? 0 :
+           lv_fail(env->msg, LV_ERR_MODEL, "%s: step %d of %d: %s are not finite%s",
+                   env->files->path, step + 1, d->schedule.steps, what, lv_env_hint(env));
 }
 
-static int run_branch(LvSession *s, int step, int branch)
+static int run_branch(LvDenoise *d, int step, int branch)
 {
     static const char *const what[LV_BRANCHES] = {
         "values of the network", "values of the network for the negative prompt",
     };
-    const LvDeviceFns *fn = s->dev->fn;
-    size_t bytes = lv_tensor_bytes(&s->velocity);
-    Position p = { s, step, branch, 0 };
-    int ret;
+    int layers = d->env->cfg->dit.layers;
+    const LvAt at = { LV_STAGE_DENOISE, step, d->schedule.steps, branch * layers,
+                      d->schedule.branches * layers };
+    int ret = lv_network_run(d->net, branch, &at, d->v[branch]);
 
-    lv_text_bind(s, branch);
-    if ((ret = lv_program_run(s->net.prog, hook, &p)) < 0 ||
-        (ret = fn->download(s->dev, s->v[branch], s->velocity_dev, bytes)) < 0)
-        return ret;
-    return check_step(s, step, s->v[branch], what[branch]);
+    return ret < 0 ? ret : check_step(d, step, d->v[branch], what[branch]);
 }
 
-static int run_step(LvSession *s, int step)
+static int run_step(LvDenoise *d, int step, LvStepSeen seen, void *opaque)
 {
-    const LvDeviceFns *fn = s->dev->fn;
-    size_t n = lv_tensor_numel(&s->velocity);
-    float t = lv_sampler_time(s->sampler, step);
-    int ret;
+    const LvSchedule *s = &d->schedule;
+    int ret = lv_network_at(d->net, d->x, lv_sampler_time(d->sampler, step));
 
-    if ((ret = fn->upload(s->dev, s->latent, s->x, n * sizeof(*s->x))) < 0 ||
-        (ret = fn->upload(s->dev, s->t, &t, sizeof(t))) < 0)
+    for (int b = 0; b < s->branches && ret >= 0; b++)
+        ret = run_branch(d, step, b);
+    if (ret >= 0 && seen)
+        ret = seen(opaque, step, d->x, (const float *const *)d->v);
+    if (ret < 0)
         return ret;
-    for (int b = 0; b < s->branches; b++)
-        if ((ret = run_branch(s, step, b)) < 0)
-            return ret;
     if (s->branches > 1)
-        lv_guide(s->v[LV_COND], s->v[LV_UNCOND], n, s->cfg.video.guidance);
-    lv_sampler_step(s->sampler, step, s->x, s->v[LV_COND]);
-    return check_step(s, step, s->x, "latents");
+        lv_guide(d->v[LV_COND], d->v[LV_UNCOND], d->numel, s->guidance);
+    lv_sampler_step(d->sampler, step, d->x, d->v[LV_COND]);
+    return check_step(d, step, d->x, "latents");
 }
 
-int lv_denoise_run(LvSession *s)
+int lv_denoise_run(LvDenoise *d, const LvNoise *noise, LvStepSeen seen, void *opaque,
+                   const float **x)
 {
-    double start = lv_seconds();
     int ret = 0;
 
-    for (int i = 0; i < s->cfg.video.steps && ret >= 0; i++)
-        ret = run_step(s, i);
-    s->seconds[LV_STAGE_DENOISE] += lv_seconds() - start;
+    lv_noise_fill(noise, d->x, d->numel, lv_sampler_scale(d->sampler));
+    lv_sampler_start(d->sampler, noise->seed, noise->renoise);
+    for (int i = 0; i < d->schedule.steps && ret >= 0; i++)
+        ret = run_step(d, i, seen, opaque);
+    *x = d->x;
     return ret;
 }

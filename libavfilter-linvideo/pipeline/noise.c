@@ -4,7 +4,24 @@
 
 #include "pipeline/noise.h"
 
-uint64_t lv_noise_stream(int64_t clip, int use, int step)
+#include "base/philox.h"
+
+/* What a stream is for. */
+enum { START, RENOISE };
+
+static uint64_t stream(int64_t clip, int use)
 {
-    return (uint64_t)clip << 24 | (uint64_t)use << 16 | (uint64_t)step;
+    return (uint64_t)clip << 24 | (uint64_t)use << 16;
+}
+
+LvNoise lv_noise_of(uint64_t seed, int64_t clip)
+{
+    return (LvNoise) { seed, stream(clip, START), stream(clip, RENOISE) };
+}
+
+void lv_noise_fill(const LvNoise *noise, float *x, size_t n, float scale)
+{
+    lv_philox_normal(x, n, noise->seed, noise->start);
+    for (size_t i = 0; i < n; i++)
+        x[i] *= scale;
 }

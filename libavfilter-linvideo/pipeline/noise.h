@@ -8,15 +8,19 @@
 #ifndef LINVIDEO_PIPELINE_NOISE_H
 #define LINVIDEO_PIPELINE_NOISE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
-/** What a stream of random numbers is for; makes streams of one seed disjoint. */
-enum LvNoiseUse {
-    LV_NOISE_START,  ///< the latents a clip begins with
-    LV_NOISE_RENOISE ///< + step: noise added by the few-step sampler
-};
+/** The streams of one seed that a clip is made of: what it begins with, and, counted up by
+ *  the step, what the few-step samplers add. */
+typedef struct LvNoise {
+    uint64_t seed, start, renoise;
+} LvNoise;
 
-/** Stream number for clip (from 0), use and step (below 2^16). */
-uint64_t lv_noise_stream(int64_t clip, int use, int step);
+/** The noise of clip 0, 1... of a seed; those of different clips have nothing in common. */
+LvNoise lv_noise_of(uint64_t seed, int64_t clip);
+
+/** Fill x[n] with the noise a clip begins with, times scale. */
+void lv_noise_fill(const LvNoise *noise, float *x, size_t n, float scale);
 
 #endif /* LINVIDEO_PIPELINE_NOISE_H */

@@ -48,8 +48,7 @@ void lv_sampler_free(LvSampler **s);
  * Begin a new clip; what was kept of the one before is cleared. Noise that
  * RENOISE adds after step i is lv_philox_normal(.., n, seed, stream + i).
  *
- * @param stream lv_noise_stream(clip, LV_NOISE_RENOISE, 0): that function counts
- *               steps up by one, so that stream + i is the one of step i
+ * @param stream LvNoise.renoise of the clip
  */
 void lv_sampler_start(LvSampler *s, uint64_t seed, uint64_t stream);
 

@@ -1,113 +1,222 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
- *
- * Stage "text": prompt to ids to features to keys and values of every layer.
  */
 
+#include "pipeline/text.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/convert.h"
-#include "graph/program.h"
-#include "pipeline/session.h"
+#include "graph/dump.h"
+#include "model/tokenizer.h"
+#include "model/umt5.h"
+#include "pipeline/net.h"
 
-enum { MAX_IDS = 4096 };
+enum { MAX_IDS = 4096, GROUP = 64, GROUP_BYTES = 256 << 20 };
 
-/* Wan's own models: what is too long is cut, as the reference does. */
-static int shorten(LvSession *s, int32_t *ids, int nb)
+struct LvText {
+    const LvEnv *env;
+    enum LvCacheMode cache;
+    LvTokenizer *tokenizer;
+    LvUmt5 net; /* described; its data are there while it runs */
+};
+
+/* Opening */
+
+static int check_tokenizer(const LvText *t)
 {
-    int max = s->cfg.dit.text_len;
+    const LvEnv *env = t->env;
+    const LvFiles *f = env->files;
+    int pieces = lv_tokenizer_size(t->tokenizer), rows = env->cfg->text.vocab;
 
-    if (nb <= max)
-        return nb;
-    lv_msg(s->msg, LV_MSG_WARNING, "the prompt has %d pieces, the model takes %d: the rest "
-           "is left out", nb, max);
-    ids[max - 1] = ids[nb - 1];
-    return max;
+    return pieces <= rows ? 0 :
+           lv_fail(env->msg, LV_ERR_MODEL, "%s: tokenizer.spm has %d pieces, "
+                   "text.token_embedding.weight %d rows", f->path, pieces, rows);
 }
 
-int lv_text_tokenize(LvSession *s, LvPrompt *p, const char *text)
+static int open_tokenizer(LvText *t)
 {
-    int32_t ids[MAX_IDS];
-    int max = s->files.bundle ? s->cfg.dit.text_len : MAX_IDS, nb;
+    const LvMsg *msg = t->env->msg;
+    const LvFiles *f = t->env->files;
+    int ret;
 
-    nb = lv_tokenizer_encode(s->tokenizer, text, ids, max, s->msg);
-    if (nb < 0)
-        return nb;
-    nb = shorten(s, ids, nb);
-    for (int i = 0; i < nb; i++)
-        if (ids[i] < 0 || ids[i] >= s->cfg.text.vocab)
-            return lv_fail(s->msg, LV_ERR_MODEL, "tokenizer gives id %d, the text "
-                           "encoder knows %d", ids[i], s->cfg.text.vocab);
-    memcpy(p->ids, ids, (size_t)nb * sizeof(*ids));
-    p->nb    = nb;
-    p->stale = 1;
-    return 0;
+    if (!f->spm)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: tokenizer.spm is missing", f->path);
+    if (f->spm_type != LV_U8)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: tokenizer.spm: file has type %s, "
+                       "model wants U8", f->path, lv_dtype_name(f->spm_type));
+    ret = lv_tokenizer_open(&t->tokenizer, f->spm, f->spm_size, msg);
+    return ret < 0 ? ret : check_tokenizer(t);
 }
 
-/* The encoder runs layer by layer, over the prompt's own length. The weights of a layer
- * are bound for it, and let go behind it. */
-
-static int plan_layer(LvSession *s, int layer, int nb, LvNet *net, LvTensor *x, LvTensor *y)
+static int new_weights(const LvText *t, int described, LvWeights **w)
 {
-    const int shape[] = { nb, s->cfg.text.dim };
-    LvGraph *g = lv_graph_new(s->msg);
+    const LvEnv *env = t->env;
 
-    if (!g)
-        return lv_fail(s->msg, LV_ERR(ENOMEM), "text: out of memory");
-    *x = lv_external(g, "x", LV_F32, 2, shape);
-    *y = layer == s->cfg.text.layers ? lv_umt5_trace_norm(g, &s->text, *x)
-       : lv_umt5_trace_block(g, &s->text, layer, *x, s->dtype);
-    lv_output(g, *y, "y");
-    return lv_net_plan(net, &g, s->dev);
+    return lv_env_weights(env, &env->files->text, (LvWeightsFrom) { .described = described }, w);
 }
 
-static int hook(void *opaque, const LvRecord *next, int index, int count)
+static int describe(LvText *t)
 {
-    LvSession *s = opaque;
+    const char *prefix = t->env->files->text.prefix;
+    LvWeights *w = NULL;
+    int ret = new_weights(t, 1, &w);
 
-    (void)next, (void)index, (void)count;
-    return atomic_load(&s->cancelled) ? LV_ERR_CANCELLED : 0;
-}
-
-static int run_net(LvSession *s, LvNet *net, void *arena)
-{
-    int ret = lv_program_build(net->prog, arena);
-
-    return ret < 0 ? ret : lv_program_run(net->prog, hook, s);
-}
-
-/* x [nb,dim] through a layer, in place, the layer being bound. */
-static int run_bound(LvSession *s, int layer, int nb, void *x_dev, void *y_dev)
-{
-    const LvDeviceFns *fn = s->dev->fn;
-    LvNet net   = { 0 };
-    void *arena = NULL;
-    LvTensor x, y;
-    int ret = plan_layer(s, layer, nb, &net, &x, &y);
-
-    if (ret >= 0)
-        ret = lv_device_alloc(s->dev, &arena, net.sizes.arena, "text");
-    if (ret >= 0) {
-        lv_program_bind(net.prog, x, x_dev);
-        lv_program_bind(net.prog, y, y_dev);
-        ret = run_net(s, &net, arena);
-    }
-    lv_program_free(&net.prog);
-    fn->free(s->dev, arena);
+    if (ret >= 0 && (ret = lv_umt5_bind(&t->net, &t->env->cfg->text, w, prefix)) >= 0)
+        ret = lv_weights_finish(w);
+    lv_weights_free(&w);
     return ret;
 }
 
-static int run_layer(LvSession *s, int layer, int nb, void *x_dev, void *y_dev)
+int lv_text_new(LvText **out, const LvEnv *env, enum LvCacheMode cache)
 {
-    const char *prefix = s->files.text.prefix;
-    LvWeights *w = NULL;
-    int ret = lv_text_weights(s, 0, &w);
+    LvText *t = *out = calloc(1, sizeof(*t));
+    int ret;
+
+    if (!t)
+        return lv_fail(env->msg, LV_ERR(ENOMEM), "text: out of memory");
+    t->env   = env;
+    t->cache = lv_cache_is_on(env, cache) ? LV_CACHE_ON : LV_CACHE_OFF;
+    if ((ret = open_tokenizer(t)) < 0 || (ret = describe(t)) < 0)
+        lv_text_free(out);
+    return ret;
+}
+
+void lv_text_free(LvText **out)
+{
+    LvText *t = *out;
+
+    if (!t)
+        return;
+    lv_umt5_free(&t->net);
+    lv_tokenizer_close(&t->tokenizer);
+    free(t);
+    *out = NULL;
+}
+
+/* Tokens */
+
+/* Wan's own models: what is too long is cut, as the reference does. */
+static int shorten(const LvText *t, int32_t *id, int nb)
+{
+    int max = t->env->cfg->dit.text_len;
+
+    if (nb <= max)
+        return nb;
+    lv_msg(t->env->msg, LV_MSG_WARNING, "the prompt has %d pieces, the model takes %d: the rest "
+           "is left out", nb, max);
+    id[max - 1] = id[nb - 1];
+    return max;
+}
+
+static int check_ids(const LvText *t, const int32_t *id, int nb)
+{
+    int vocab = t->env->cfg->text.vocab;
+
+    for (int i = 0; i < nb; i++)
+        if (id[i] < 0 || id[i] >= vocab)
+            return lv_fail(t->env->msg, LV_ERR_MODEL, "tokenizer gives id %d, the text "
+                           "encoder knows %d", id[i], vocab);
+    return 0;
+}
+
+int lv_text_tokenize(const LvText *t, LvIds *ids, const char *prompt)
+{
+    int32_t id[MAX_IDS], *copy;
+    int max = t->env->files->bundle ? t->env->cfg->dit.text_len : MAX_IDS, ret;
+    int nb  = lv_tokenizer_encode(t->tokenizer, prompt, id, max, t->env->msg);
+
+    if (nb < 0)
+        return nb;
+    nb = shorten(t, id, nb);
+    if ((ret = check_ids(t, id, nb)) < 0)
+        return ret;
+    if (!(copy = malloc((size_t)nb * sizeof(*copy))))
+        return lv_fail(t->env->msg, LV_ERR(ENOMEM), "text: out of memory");
+    memcpy(copy, id, (size_t)nb * sizeof(*copy));
+    free(ids->id);
+    ids->id = copy;
+    ids->nb = nb;
+    return 0;
+}
+
+void lv_ids_free(LvIds *ids)
+{
+    free(ids->id);
+    *ids = (LvIds) { 0 };
+}
+
+/* The encoder */
+
+/* Prompts that are encoded together. */
+typedef struct Group {
+    const LvIds *ids[GROUP];
+    float *features[GROUP];
+    char *x[2][GROUP]; /* device: what goes into a layer and comes out, in turn */
+    int nb;
+    size_t bytes;              /* of the device */
+} Group;
+
+static size_t bytes_of(const LvText *t, int nb)
+{
+    return (size_t)nb * (size_t)t->env->cfg->text.dim * sizeof(float);
+}
+
+static int plan_layer(LvText *t, int layer, int nb, LvNet *net, LvTensor *x, LvTensor *y)
+{
+    const LvUmt5Config *c = &t->env->cfg->text;
+    const int shape[] = { nb, c->dim };
+    LvGraph *g = lv_graph_new(t->env->msg);
+
+    if (!g)
+        return lv_fail(t->env->msg, LV_ERR(ENOMEM), "text: out of memory");
+    *x = lv_external(g, "x", LV_F32, 2, shape);
+    *y = layer == c->layers ? lv_umt5_trace_norm(g, &t->net, *x)
+                            : lv_umt5_trace_block(g, &t->net, layer, *x, t->env->dtype);
+    lv_output(g, *y, "y");
+    return lv_net_plan(net, &g, t->env->dev);
+}
+
+/* x [nb,dim] through a layer that is bound, to y. */
+static int run_bound(LvText *t, int layer, int nb, void *x_dev, void *y_dev)
+{
+    const LvEnv *env = t->env;
+    LvNet net   = { 0 };
+    void *arena = NULL;
+    LvTensor x, y;
+    int ret = plan_layer(t, layer, nb, &net, &x, &y);
 
     if (ret >= 0)
-        ret = layer == s->cfg.text.layers ? lv_umt5_bind_norm(&s->text, w, prefix)
-                                          : lv_umt5_bind_block(&s->text, layer, w, prefix);
+        ret = lv_device_alloc(env->dev, &arena, net.sizes.arena, "text");
+    if (ret >= 0) {
+        lv_program_bind(net.prog, x, x_dev);
+        lv_program_bind(net.prog, y, y_dev);
+        if ((ret = lv_program_build(net.prog, arena)) >= 0)
+            ret = lv_program_run(net.prog, lv_env_hook, (void *)env);
+    }
+    lv_net_free(&net);
+    env->dev->fn->free(env->dev, arena);
+    return ret;
+}
+
+static int bind_layer(LvText *t, int layer, LvWeights *w)
+{
+    const char *prefix = t->env->files->text.prefix;
+
+    return layer == t->env->cfg->text.layers ? lv_umt5_bind_norm(&t->net, w, prefix)
+                                             : lv_umt5_bind_block(&t->net, layer, w, prefix);
+}
+
+static int run_layer(LvText *t, int layer, const Group *g)
+{
+    LvWeights *w = NULL;
+    int ret = new_weights(t, 0, &w), from = layer % 2;
+
     if (ret >= 0)
-        ret = run_bound(s, layer, nb, x_dev, y_dev);
+        ret = bind_layer(t, layer, w);
+    for (int i = 0; i < g->nb && ret >= 0; i++)
+        ret = run_bound(t, layer, g->ids[i]->nb, g->x[from][i], g->x[!from][i]);
     if (ret >= 0)
         ret = lv_weights_check(w);
     if (w)
@@ -116,184 +225,154 @@ static int run_layer(LvSession *s, int layer, int nb, void *x_dev, void *y_dev)
     return ret;
 }
 
-/* Rows of the embedding to x on the device. */
-static int embed(LvSession *s, const LvPrompt *p, float *x, void *x_dev)
+/* Rows of the embedding to x[0] of the device. */
+static int embed(LvText *t, const Group *g)
 {
-    LvWeights *w = NULL;
-    size_t bytes = sizeof(*x) * (size_t)p->nb * (size_t)s->cfg.text.dim;
-    int ret = lv_text_weights(s, 1, &w);
+    LvDevice *dev = t->env->dev;
+    LvWeights *w  = NULL;
+    int ret = new_weights(t, 1, &w);
 
-    if (ret >= 0)
-        ret = lv_umt5_embed(&s->text, w, s->files.text.prefix, p->ids, p->nb, x);
-    if (ret >= 0)
-        ret = s->dev->fn->upload(s->dev, x_dev, x, bytes);
+    for (int i = 0; i < g->nb && ret >= 0; i++) {
+        const LvIds *p = g->ids[i];
+
+        ret = lv_umt5_embed(&t->net, w, t->env->files->text.prefix, p->id, p->nb,
+                            g->features[i]);
+        if (ret >= 0)
+            ret = dev->fn->upload(dev, g->x[0][i], g->features[i], bytes_of(t, p->nb));
+    }
     lv_weights_free(&w);
     return ret;
 }
 
-/* All layers; the features come to x. */
-static int run_encoder(LvSession *s, const LvPrompt *p, float *x, void *dev[2])
+static int check_features(const LvText *t, const LvIds *p, const float *x)
 {
-    int layers   = s->cfg.text.layers, ret = embed(s, p, x, dev[0]);
-    size_t bytes = sizeof(*x) * (size_t)p->nb * (size_t)s->cfg.text.dim;
-
-    for (int i = 0; i <= layers && ret >= 0; i++) {
-        if ((ret = lv_session_step(s, LV_STAGE_TEXT, i, layers + 1, 0, 0)) >= 0)
-            ret = run_layer(s, i, p->nb, dev[i % 2], dev[(i + 1) % 2]);
-    }
-    return ret < 0 ? ret : s->dev->fn->download(s->dev, x, dev[(layers + 1) % 2], bytes);
-}
-
-static int check_features(const LvSession *s, const LvPrompt *p, const float *x)
-{
-    size_t cols = (size_t)s->cfg.text.dim, n = (size_t)p->nb * cols;
+    size_t cols = (size_t)t->env->cfg->text.dim, n = (size_t)p->nb * cols;
     size_t i    = lv_find_nonfinite(x, LV_F32, LV_F32, n);
 
     return i == n ? 0 :
-           lv_fail(s->msg, LV_ERR_MODEL, "%s: text encoder: features of piece %zu of the "
-                   "%sprompt are not finite%s", s->files.path, i / cols,
-                   p == &s->prompt[LV_UNCOND] ? "negative " : "",
-                   s->dtype == LV_F32 ? "" : "; precision f32 may keep them finite");
+           lv_fail(t->env->msg, LV_ERR_MODEL, "%s: text encoder: features of piece %zu of the "
+                   "%s are not finite%s", t->env->files->path, i / cols,
+                   p->what ? p->what : "prompt", lv_env_hint(t->env));
 }
 
-/* ids to features x[nb,dim]: from the cache, or by the encoder. */
-static int features(LvSession *s, const LvPrompt *p, float *x)
+static int run_layers(LvText *t, const Group *g)
 {
-    const LvDeviceFns *fn = s->dev->fn;
-    size_t bytes = sizeof(*x) * (size_t)p->nb * (size_t)s->cfg.text.dim;
-    void *dev[2] = { NULL, NULL };
-    int ret = 0;
+    LvDevice *dev = t->env->dev;
+    int layers = t->env->cfg->text.layers, last = (layers + 1) % 2, ret = embed(t, g);
 
-    if (lv_cache_load(s, p->ids, p->nb, x))
-        return 0;
-    for (int i = 0; i < 2 && ret >= 0; i++)
-        ret = lv_device_alloc(s->dev, &dev[i], bytes, "text");
-    if (ret >= 0)
-        ret = run_encoder(s, p, x, dev);
-    if (ret >= 0)
-        ret = check_features(s, p, x);
-    for (int i = 0; i < 2; i++)
-        fn->free(s->dev, dev[i]);
-    if (ret >= 0)
-        lv_cache_store(s, p->ids, p->nb, x);
-    return ret;
-}
-
-/* ids to context; zero rows stay behind the features. */
-static int encode(LvSession *s, LvPrompt *p)
-{
-    size_t n = sizeof(float) * (size_t)s->cfg.dit.text_len * (size_t)s->cfg.dit.text_dim;
-    float *x = lv_alloc(n);
-    int ret  = x ? features(s, p, x) : lv_fail(s->msg, LV_ERR(ENOMEM),
-                                               "text: out of memory");
-
-    if (ret >= 0)
-        ret = s->dev->fn->upload(s->dev, p->context, x, n);
-    lv_free(x);
-    return ret;
-}
-
-int lv_text_encode(LvSession *s)
-{
-    double start = lv_seconds();
-    int ret = 0;
-
-    for (int i = 0; i < s->branches && ret >= 0; i++) {
-        LvPrompt *p = &s->prompt[i];
-        if (!p->stale || (ret = encode(s, p)) < 0)
-            continue;
-        p->stale    = 0;
-        p->kv_stale = 1;
+    for (int i = 0; i <= layers && ret >= 0; i++) {
+        ret = lv_env_tell(t->env, (LvAt) { LV_STAGE_TEXT, i, layers + 1, 0, 0 });
+        if (ret >= 0)
+            ret = run_layer(t, i, g);
     }
-    s->seconds[LV_STAGE_TEXT] += lv_seconds() - start;
+    for (int i = 0; i < g->nb && ret >= 0; i++) {
+        ret = dev->fn->download(dev, g->features[i], g->x[last][i], bytes_of(t, g->ids[i]->nb));
+        if (ret >= 0)
+            ret = check_features(t, g->ids[i], g->features[i]);
+    }
     return ret;
 }
 
-/* The network's text side */
-
-/* What the encoder takes: a layer with its weights, over as long a prompt as there can
- * be. */
-static int plan_encoder(LvSession *s)
+/* Where prompts lie in memory of the device; NULL: only the bytes are wanted. */
+static void lay_out(const LvText *t, Group *g, char *base)
 {
-    size_t row = sizeof(float) * (size_t)s->cfg.text.dim, rows = (size_t)s->cfg.dit.text_len;
+    LvRegion region = { .base = base };
+
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; i < g->nb; i++)
+            g->x[k][i] = lv_region_take(&region, bytes_of(t, g->ids[i]->nb));
+    g->bytes = region.at;
+}
+
+static int run_group(LvText *t, Group *g)
+{
+    LvDevice *dev = t->env->dev;
+    void *base    = NULL;
+    int ret;
+
+    if (!g->nb)
+        return 0;
+    if ((ret = lv_device_alloc(dev, &base, g->bytes, "text")) < 0)
+        return ret;
+    lay_out(t, g, base);
+    ret = run_layers(t, g);
+    dev->fn->free(dev, base);
+    for (int i = 0; i < g->nb && ret >= 0 && t->cache == LV_CACHE_ON; i++)
+        lv_cache_store(t->env, g->ids[i]->id, g->ids[i]->nb, g->features[i]);
+    return ret;
+}
+
+static void add(LvText *t, Group *g, const LvIds *ids, float *features)
+{
+    g->ids[g->nb]      = ids;
+    g->features[g->nb] = features;
+    g->nb++;
+    lay_out(t, g, NULL);
+}
+
+int lv_text_run(LvText *t, const LvIds *ids, int nb, float *const *features)
+{
+    const LvDitConfig *c = &t->env->cfg->dit;
+    size_t all = (size_t)c->text_len * (size_t)c->text_dim * sizeof(float);
+    Group g = { .nb = 0 };
+    int ret = 0;
+
+    for (int i = 0; i < nb && ret >= 0; i++) {
+        memset(features[i], 0, all);
+        if (t->cache == LV_CACHE_ON &&
+            lv_cache_load(t->env, ids[i].id, ids[i].nb, features[i]))
+            continue;
+        add(t, &g, &ids[i], features[i]);
+        if (g.nb < GROUP && g.bytes < GROUP_BYTES)
+            continue;
+        ret = run_group(t, &g);
+        g   = (Group) { .nb = 0 };
+    }
+    return ret < 0 ? ret : run_group(t, &g);
+}
+
+/* Planning */
+
+static int plan_full(LvText *t, LvWeights *w, LvNet *net)
+{
+    LvTensor x, y;
+    int ret = bind_layer(t, 0, w);
+
+    return ret < 0 ? ret : plan_layer(t, 0, t->env->cfg->dit.text_len, net, &x, &y);
+}
+
+int lv_text_need(LvText *t, int nb, LvNeed *need)
+{
+    size_t bytes = bytes_of(t, t->env->cfg->dit.text_len) * (size_t)nb;
     LvWeights *w = NULL;
     LvNet net    = { 0 };
-    LvTensor x, y;
-    int ret = lv_text_weights(s, 1, &w);
+    int ret = new_weights(t, 1, &w);
 
-    if (ret >= 0)
-        ret = lv_umt5_bind_block(&s->text, 0, w, s->files.text.prefix);
-    if (ret >= 0)
-        ret = plan_layer(s, 0, (int)rows, &net, &x, &y);
-    if (ret >= 0)
-        s->text_bytes = net.sizes.arena + net.sizes.weights + lv_weights_bytes(w) +
-                        net.sizes.thread * (size_t)s->dev->threads + 3 * rows * row;
-    lv_program_free(&net.prog);
+    if (ret >= 0 && (ret = plan_full(t, w, &net)) >= 0) {
+        *need = lv_need_of(&net.sizes);
+        need->weights += lv_weights_bytes(w);
+        need->state    = 2 * bytes;
+        need->host     = bytes;
+    }
+    lv_net_free(&net);
     lv_weights_free(&w);
     return ret;
 }
 
-static int plan_side(LvSession *s)
+int lv_text_dump(LvText *t, FILE *to)
 {
-    const int shape[] = { s->cfg.dit.text_len, s->cfg.dit.text_dim };
-    LvGraph *g = lv_graph_new(s->msg);
+    const LvEnv *env = t->env;
+    LvGraph *g = lv_graph_new(env->msg);
+    LvNet net  = { 0 };
+    LvTensor ids;
+    int ret;
 
     if (!g)
-        return lv_fail(s->msg, LV_ERR(ENOMEM), "text: out of memory");
-    s->context_in = lv_external(g, "context", LV_F32, 2, shape);
-    lv_dit_trace_text(g, &s->dit, s->context_in, s->dtype, &s->side_out);
-    return lv_net_plan(&s->side, &g, s->dev);
-}
-
-int lv_text_plan(LvSession *s)
-{
-    int ret = plan_encoder(s);
-
-    return ret < 0 ? ret : plan_side(s);
-}
-
-static size_t kv_layer_bytes(const LvSession *s)
-{
-    return LV_ROUND_UP((size_t)s->cfg.dit.text_len * s->cfg.dit.dim *
-                       lv_dtype_size(s->dtype), LV_ALIGN);
-}
-
-size_t lv_text_kv_bytes(const LvSession *s)
-{
-    return 2 * kv_layer_bytes(s) * (size_t)s->cfg.dit.layers;
-}
-
-static void bind_kv(LvSession *s, LvProgram *prog, const LvDitInputs *to,
-                    const LvPrompt *p)
-{
-    size_t bytes = kv_layer_bytes(s);
-
-    for (int i = 0; i < s->cfg.dit.layers; i++) {
-        lv_program_bind(prog, to->k[i], (char *)p->kv + 2 * (size_t)i * bytes);
-        lv_program_bind(prog, to->v[i], (char *)p->kv + (2 * (size_t)i + 1) * bytes);
-    }
-}
-
-void lv_text_bind(LvSession *s, int branch)
-{
-    bind_kv(s, s->net.prog, &s->in, &s->prompt[branch]);
-}
-
-int lv_text_run(LvSession *s)
-{
-    double start;
-    int ret = lv_text_encode(s);
-
-    start = lv_seconds();
-    for (int i = 0; i < s->branches && ret >= 0; i++) {
-        LvPrompt *p = &s->prompt[i];
-        if (!p->kv_stale)
-            continue;
-        lv_program_bind(s->side.prog, s->context_in, p->context);
-        bind_kv(s, s->side.prog, &s->side_out, p);
-        ret = lv_program_run(s->side.prog, hook, s);
-        p->kv_stale = ret < 0;
-    }
-    s->seconds[LV_STAGE_TEXT] += lv_seconds() - start;
+        return lv_fail(env->msg, LV_ERR(ENOMEM), "text: out of memory");
+    ids = lv_external(g, "ids", LV_I32, 1, &env->cfg->dit.text_len);
+    lv_output(g, lv_umt5_trace(g, &t->net, ids, env->dtype), "features");
+    if ((ret = lv_net_plan(&net, &g, env->dev)) >= 0)
+        lv_program_dump(net.prog, to);
+    lv_net_free(&net);
     return ret;
 }

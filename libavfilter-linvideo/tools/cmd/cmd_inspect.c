@@ -424,25 +424,6 @@ static int print_json(const Report *r)
 
 /* Graphs */
 
-static int dump_encoder(const LvSession *s)
-{
-    LvGraph *g = lv_graph_new(s->msg);
-    LvProgram *p = NULL;
-    LvTensor ids;
-    int ret;
-
-    if (!g)
-        return lv_fail(s->msg, -ENOMEM, "out of memory");
-    ids = lv_external(g, "ids", LV_I32, 1, &s->cfg.dit.text_len);
-    lv_output(g, lv_umt5_trace(g, &s->text, ids, s->dtype), "features");
-    ret = lv_program_new(&p, g, s->dev);
-    if (!ret)
-        lv_program_dump(p, stdout);
-    lv_program_free(&p);
-    lv_graph_free(&g);
-    return ret;
-}
-
 static int dump(Report *r)
 {
     LvSessionOptions o = { .model = r->path, .prompt = "a", .memory_limit = NO_LIMIT };
@@ -454,12 +435,7 @@ static int dump(Report *r)
     ret = lv_session_open(&s, &o, &r->msg);
     if (ret < 0)
         return ret;
-    if (!strcmp(r->graph, "dit"))
-        lv_program_dump(s->net.prog, stdout);
-    else if (!strcmp(r->graph, "decode"))
-        lv_program_dump(s->decoder[LV_REST].net.prog, stdout);
-    else if (!(ret = dump_encoder(s)))
-        lv_program_dump(s->side.prog, stdout);
+    ret = lv_session_dump(s, r->graph, stdout);
     lv_session_close(&s);
     return ret;
 }

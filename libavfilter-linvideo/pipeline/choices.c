@@ -1,0 +1,161 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "pipeline/choices.h"
+
+#include <string.h>
+
+#include "model/presets.h"
+#include "model/range.h"
+#include "pipeline/sample.h"
+
+/* Steps of the slowest models that count as few-step ones. */
+enum { FEW_STEPS = 16 };
+
+/* Tokens along an axis. */
+enum { MAX_TOKENS = 1024 };
+
+int lv_choose_precision(LvEnv *env, int precision)
+{
+    const LvDevice *dev = env->dev;
+
+    env->i8 = precision == LV_I8;
+    if (env->i8 && !dev->i8)
+        return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s has no int8 products, which are for "
+                       "CPUs with AVX-512 VNNI; use precision auto", dev->about);
+    env->dtype = env->i8 ? LV_NONE : (LvDtype)precision;
+    if (!env->dtype)
+        env->dtype = dev->bf16 ? LV_BF16 : LV_F32;
+    if (env->dtype == LV_BF16 && !dev->bf16)
+        return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s has no bf16 products; use "
+                       "precision f32", dev->about);
+    return 0;
+}
+
+/* The schedule */
+
+/* Whether one was given, or written into the model's own files: not Wan's, which all of its
+ * models have. */
+static int has_negative(const LvSessionOptions *opt, const LvFiles *files)
+{
+    const char *own = files->negative;
+
+    if (opt->negative)
+        return *opt->negative;
+    return own && *own && strcmp(own, LV_WAN_NEGATIVE);
+}
+
+/* What is given and has no effect, or is far from what a few-step model was made for. */
+static void warn_settings(const LvVideoConfig *v, const LvVideoConfig *own, int negative,
+                          const LvMsg *msg)
+{
+    int few_steps = own->guidance <= 1 && own->steps <= FEW_STEPS;
+
+    if (v->guidance <= 1 && negative)
+        lv_msg(msg, LV_MSG_WARNING, "negative_prompt: it is not used with guidance 1, "
+               "which is off");
+    if (few_steps && v->guidance > 1)
+        lv_msg(msg, LV_MSG_WARNING, "guidance: %g; the model is a few-step one, made for "
+               "guidance 1: colours burn out, and it takes twice the time", v->guidance);
+    if (few_steps && (v->steps > 2 * own->steps || 2 * v->steps < own->steps))
+        lv_msg(msg, LV_MSG_WARNING, "steps: %d; the model is a few-step one, made for %d",
+               v->steps, own->steps);
+}
+
+int lv_choose_schedule(LvSchedule *s, LvModelConfig *cfg, const LvSessionOptions *opt,
+                       const LvFiles *files, const LvMsg *msg)
+{
+    LvVideoConfig *v  = &cfg->video;
+    LvVideoConfig own = *v;
+    int named = lv_sampler_by_name(v->sampler);
+
+    if (named <= LV_SAMPLER_AUTO)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: unknown sampler '%s'", files->path, v->sampler);
+    v->steps    = opt->steps ? opt->steps : v->steps;
+    v->shift    = opt->shift ? opt->shift : v->shift;
+    v->guidance = opt->guidance ? opt->guidance : v->guidance;
+    *s = (LvSchedule) { .kind = opt->sampler ? opt->sampler : named, .steps = v->steps,
+                        .shift = v->shift, .guidance = v->guidance,
+                        .branches = v->guidance > 1 ? 2 : 1 };
+    warn_settings(v, &own, has_negative(opt, files), msg);
+    return 0;
+}
+
+/* Sizes */
+
+static void choose_frames(LvModelConfig *cfg, const LvSessionOptions *opt, const LvMsg *msg)
+{
+    const LvRange *r = &cfg->range;
+    LvVideoConfig *v = &cfg->video;
+    int asked = opt->clip_frames ? opt->clip_frames : v->frames;
+
+    v->frames = opt->native ? asked : lv_range_frames(r, asked);
+    if (v->frames != asked)
+        lv_msg(msg, LV_MSG_WARNING, "clip_frames: %d; the model is made for clips of %d "
+               "and makes these; native=1 makes what is asked", asked, v->frames);
+    else if (r->max_frames && asked > r->max_frames)
+        lv_msg(msg, LV_MSG_WARNING, "clip_frames: %d; the model is made for %d at most: "
+               "longer clips repeat or fall apart", asked, r->max_frames);
+}
+
+/* The size to make pictures of cfg->video's at. @return 1: they are scaled */
+static int fit_size(const LvModelConfig *cfg, int native, int scale, int made[2],
+                    const LvMsg *msg)
+{
+    const LvVideoConfig *v = &cfg->video;
+    const int *patch = cfg->dit.patch, asked[2] = { v->width, v->height };
+    const int step[2] = { scale * patch[2], scale * patch[1] };
+    char text[LV_RANGE_TEXT];
+    int fit = lv_range_size(&cfg->range, asked, step, made);
+
+    lv_range_text(text, &cfg->range);
+    if (fit < 0)
+        lv_msg(msg, LV_MSG_WARNING, "size: %dx%d is below what the model is made for "
+               "(%s): pictures are poorer", asked[0], asked[1], text);
+    else if (fit && native)
+        lv_msg(msg, LV_MSG_WARNING, "size: %dx%d is not what the model is made for (%s)",
+               asked[0], asked[1], text);
+    else if (fit)
+        lv_msg(msg, LV_MSG_INFO, "size: the model is made for %s: %dx%d is made at %dx%d "
+               "and scaled; native=1 makes what is asked", text, asked[0], asked[1],
+               made[0], made[1]);
+    if (fit > 0 && !native)
+        return 1;
+    memcpy(made, asked, sizeof(asked));
+    return 0;
+}
+
+static int check_shape(const LvClipShape *s, const LvModelConfig *cfg, int on_device,
+                       const LvMsg *msg)
+{
+    const LvVideoConfig *v = &cfg->video;
+    const int *patch = cfg->dit.patch;
+
+    if (s->size[0] > MAX_TOKENS || s->size[1] / patch[1] > MAX_TOKENS ||
+        s->size[2] / patch[2] > MAX_TOKENS)
+        return lv_fail(msg, LV_ERR(EINVAL), "%dx%d, %d frames: more than %d tokens "
+                       "along an axis", v->width, v->height, v->frames, MAX_TOKENS);
+    if (s->scaled && on_device)
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "size: %dx%d is scaled from %dx%d, which "
+                       "is not done in GPU memory; ask for that size and use scale_cuda, "
+                       "or native=1", v->width, v->height, s->cols, s->rows);
+    return 0;
+}
+
+/* Latents for the wanted pictures are rounded up to what the networks can make. */
+int lv_choose_shape(LvClipShape *s, LvModelConfig *cfg, const LvSessionOptions *opt,
+                    LvLatentShape latent, const LvMsg *msg)
+{
+    LvVideoConfig *v = &cfg->video;
+    int made[2];
+
+    v->width  = opt->width ? opt->width : v->width;
+    v->height = opt->height ? opt->height : v->height;
+    choose_frames(cfg, opt, msg);
+    s->scaled = fit_size(cfg, opt->native, latent.scale, made, msg);
+    lv_config_latents(cfg, made, latent.pictures, latent.scale, s->size);
+    s->rows   = s->size[1] * latent.scale;
+    s->cols   = s->size[2] * latent.scale;
+    return check_shape(s, cfg, opt->on_device, msg);
+}

@@ -1,0 +1,42 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * What is made, of what was asked and what the model was made for. Differences between the
+ * two are told of, each by one line.
+ * Floor F5 (pipeline).
+ */
+
+#ifndef LINVIDEO_PIPELINE_CHOICES_H
+#define LINVIDEO_PIPELINE_CHOICES_H
+
+#include "pipeline/denoise.h"
+#include "pipeline/options.h"
+
+/** Sizes of a clip. */
+typedef struct LvClipShape {
+    int size[3];    ///< of the latents: F, Y, X
+    int rows, cols; ///< of pictures made
+    int scaled;     ///< 1: delivered through a scaler; 0: cut
+} LvClipShape;
+
+/** What a latent stands for, of the decoder. */
+typedef struct LvLatentShape {
+    int scale;    ///< pixels along an axis
+    int pictures; ///< of one that is not a clip's first
+} LvLatentShape;
+
+/** Types that matmuls are of: sets env->dtype and i8. @return 0; LV_ERR_UNSUPPORTED: the
+ *  device has none of these */
+int lv_choose_precision(LvEnv *env, int precision);
+
+/** The schedule; steps, shift and guidance of cfg->video become those chosen.
+ *  @return 0; LV_ERR_MODEL: the model names an unknown sampler */
+int lv_choose_schedule(LvSchedule *s, LvModelConfig *cfg, const LvSessionOptions *opt,
+                       const LvFiles *files, const LvMsg *msg);
+
+/** The sizes; width, height and frames of cfg->video become those delivered.
+ *  @return 0; -EINVAL: too many tokens; LV_ERR_UNSUPPORTED: scaled in memory of a device */
+int lv_choose_shape(LvClipShape *shape, LvModelConfig *cfg, const LvSessionOptions *opt,
+                    LvLatentShape latent, const LvMsg *msg);
+
+#endif /* LINVIDEO_PIPELINE_CHOICES_H */

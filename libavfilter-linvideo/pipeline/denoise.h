@@ -1,0 +1,62 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Stage "denoise": noise to latents by the sampler's steps, each with one run of the network
+ * for every prompt of guidance. Latents and solver stay on the host.
+ * Floor F5 (pipeline).
+ */
+
+#ifndef LINVIDEO_PIPELINE_DENOISE_H
+#define LINVIDEO_PIPELINE_DENOISE_H
+
+#include "pipeline/network.h"
+#include "pipeline/noise.h"
+
+/** Prompts of guidance: the conditional and the unconditional branch. */
+enum { LV_COND, LV_UNCOND, LV_BRANCHES };
+
+/** How latents are sampled. */
+typedef struct LvSchedule {
+    int kind;       ///< LvSamplerKind, not AUTO
+    int steps;      ///< 1 to 1000
+    float shift;    ///< > 0
+    float guidance; ///< scale, used with two branches
+    int branches;   ///< 1, or 2 with guidance
+} LvSchedule;
+
+/** What a step began with: the latents of the host, and what the network made of them for
+ *  each branch; v[LV_UNCOND] is NULL where there is one. A negative result stops. */
+typedef int (*LvStepSeen)(void *opaque, int step, const float *x,
+                          const float *const v[LV_BRANCHES]);
+
+typedef struct LvDenoise LvDenoise;
+
+/**
+ * @param net      planned for the schedule's branches; outlives the stage, as env does
+ * @param[out] d   freed with lv_denoise_free(); NULL on error
+ * @return 0; -ENOMEM; -EINVAL (steps that the sampler does not take)
+ */
+int lv_denoise_new(LvDenoise **d, const LvEnv *env, LvNetwork *net, const LvSchedule *s);
+
+void lv_denoise_free(LvDenoise **d);
+
+/** What it needs beside the network. */
+LvNeed lv_denoise_need(const LvDenoise *d);
+
+/** Allocate. @return 0 or -ENOMEM */
+int lv_denoise_build(LvDenoise *d);
+
+/** Sigma of step i, 0 to steps; the last is 0. Once it is built. */
+float lv_denoise_sigma(const LvDenoise *d, int i);
+
+/**
+ * Sample a clip, once both are built and the network has its prompts.
+ *
+ * @param seen called at each step; may be NULL
+ * @param[out] x latents [channels,F,Y,X] of the host, until the next run
+ * @return 0; LV_ERR_CANCELLED; LV_ERR_MODEL (not finite: names the step); what seen returned
+ */
+int lv_denoise_run(LvDenoise *d, const LvNoise *noise, LvStepSeen seen, void *opaque,
+                   const float **x);
+
+#endif /* LINVIDEO_PIPELINE_DENOISE_H */

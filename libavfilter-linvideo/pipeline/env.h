@@ -1,0 +1,55 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * What all stages share and none changes: messages, device, files, configuration, types,
+ * and how to tell of progress and hear of a cancel.
+ * Floor F5 (pipeline).
+ */
+
+#ifndef LINVIDEO_PIPELINE_ENV_H
+#define LINVIDEO_PIPELINE_ENV_H
+
+#include <stdatomic.h>
+
+#include "graph/program.h"
+#include "model/files.h"
+
+/** The same values as enum LinvideoStage. */
+enum LvStage { LV_STAGE_LOAD, LV_STAGE_TEXT, LV_STAGE_DENOISE, LV_STAGE_DECODE,
+               LV_STAGE_NB };
+
+/** Where a stage is. Steps count from 0; layers from 1, and 0 where there are none. */
+typedef struct LvAt {
+    int stage; ///< LvStage
+    int step, steps, layer, layers;
+} LvAt;
+
+/** Lives longer than the stages that were made with it. */
+typedef struct LvEnv {
+    const LvMsg *msg;
+    LvDevice *dev;
+    const LvFiles *files;
+    const LvModelConfig *cfg;    ///< .video as chosen
+    LvDtype dtype;               ///< of activations between matmuls: F32 or BF16
+    int i8;                      ///< 1: matmuls of the network's blocks are of 8-bit numbers
+    void (*tell)(void *opaque, const LvAt *at); ///< of progress; NULL: nobody asks
+    void *opaque;
+    const atomic_int *cancelled; ///< not 0: stop; NULL: never
+} LvEnv;
+
+/** Tell where a stage is. @return 0 or LV_ERR_CANCELLED */
+int lv_env_tell(const LvEnv *env, LvAt at);
+
+/** LvRunHook whose opaque is the environment: stops when cancelled. */
+int lv_env_hook(void *env, const LvRecord *next, int index, int count);
+
+/** What a message about values that are not finite ends with. */
+const char *lv_env_hint(const LvEnv *env);
+
+/** Make the weights of a part of the model's files; other parts' tensors are skipped.
+ *
+ * @param from src, layout and wide are set here
+ * @return as lv_weights_new_from() */
+int lv_env_weights(const LvEnv *env, const LvPart *part, LvWeightsFrom from, LvWeights **w);
+
+#endif /* LINVIDEO_PIPELINE_ENV_H */

@@ -1,0 +1,319 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "pipeline/network.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/dump.h"
+#include "graph/slots.h"
+#include "pipeline/net.h"
+
+struct LvNetwork {
+    const LvEnv *env;
+    LvNetworkShape shape;
+    LvWeights *weights;
+    LvDit dit;
+    int streams;
+    uint8_t streamed[LV_MAX_LAYERS];
+    LvSlots *slots;       /* NULL: nothing streams */
+
+    LvNet net, side;      /* the network, its text side */
+    LvDitInputs in, side_out;
+    LvTensor velocity, context_in;
+
+    LvMemory memory;
+    float *latent, *velocity_dev, *t, *rope, *context; /* device */
+    char *kv;             /* device, [prompts] */
+};
+
+/* Describing */
+
+static int bind(LvNetwork *n, int described)
+{
+    const LvEnv *env = n->env;
+    LvLoras *loras   = env->files->loras;
+    LvWeightsFrom from = { .described = described, .loras = loras, .later = 1,
+                           .streamed = n->streams ? n->streamed : NULL };
+    int ret;
+
+    lv_dit_free(&n->dit);
+    lv_weights_free(&n->weights);
+    if ((ret = lv_env_weights(env, &env->files->dit, from, &n->weights)) < 0 ||
+        (ret = lv_dit_bind(&n->dit, &env->cfg->dit, n->weights, env->files->dit.prefix)) < 0 ||
+        (ret = lv_weights_finish(n->weights)) < 0)
+        return ret;
+    return loras ? lv_loras_finish(loras, env->msg) : 0;
+}
+
+int lv_network_new(LvNetwork **out, const LvEnv *env)
+{
+    LvNetwork *n = *out = calloc(1, sizeof(*n));
+    int ret;
+
+    if (!n)
+        return lv_fail(env->msg, LV_ERR(ENOMEM), "network: out of memory");
+    n->env    = env;
+    n->dit.i8 = env->i8;
+    if ((ret = bind(n, 1)) < 0)
+        lv_network_free(out);
+    return ret;
+}
+
+void lv_network_free(LvNetwork **out)
+{
+    LvNetwork *n = *out;
+
+    if (!n)
+        return;
+    lv_net_free(&n->net);
+    lv_net_free(&n->side);
+    lv_slots_free(&n->slots);
+    lv_weights_free(&n->weights);
+    lv_dit_free(&n->dit);
+    lv_memory_free(&n->memory, n->env->dev);
+    free(n);
+    *out = NULL;
+}
+
+/* Planning */
+
+static int plan_side(LvNetwork *n)
+{
+    const LvDitConfig *c = &n->env->cfg->dit;
+    const int shape[] = { c->text_len, c->text_dim };
+    LvGraph *g = lv_graph_new(n->env->msg);
+
+    if (!g)
+        return lv_fail(n->env->msg, LV_ERR(ENOMEM), "text: out of memory");
+    n->context_in = lv_external(g, "context", LV_F32, 2, shape);
+    lv_dit_trace_text(g, &n->dit, n->context_in, n->env->dtype, &n->side_out);
+    return lv_net_plan(&n->side, &g, n->env->dev);
+}
+
+static int plan_net(LvNetwork *n)
+{
+    LvGraph *g = lv_graph_new(n->env->msg);
+
+    if (!g)
+        return lv_fail(n->env->msg, LV_ERR(ENOMEM), "denoise: out of memory");
+    lv_dit_inputs(g, &n->dit, n->shape.size, n->env->dtype, &n->in);
+    n->velocity = lv_dit_trace(g, &n->dit, &n->in, n->env->dtype, NULL);
+    lv_output(g, n->velocity, "velocity");
+    return lv_net_plan(&n->net, &g, n->env->dev);
+}
+
+static int plan(LvNetwork *n)
+{
+    int ret = plan_side(n);
+
+    return ret < 0 ? ret : plan_net(n);
+}
+
+int lv_network_plan(LvNetwork *n, const LvNetworkShape *shape, const uint8_t *streamed)
+{
+    int ret = 0;
+
+    n->shape = *shape;
+    if (streamed) {
+        memcpy(n->streamed, streamed, (size_t)n->env->cfg->dit.layers);
+        n->streams = 1;
+        ret = bind(n, 1);
+    }
+    return ret < 0 ? ret : plan(n);
+}
+
+static size_t layer_bytes(const LvNetwork *n)
+{
+    const LvDitConfig *c = &n->env->cfg->dit;
+
+    return LV_ROUND_UP((size_t)c->text_len * (size_t)c->dim * lv_dtype_size(n->env->dtype),
+                       LV_ALIGN);
+}
+
+/* Keys and values of a prompt. */
+static size_t kv_bytes(const LvNetwork *n)
+{
+    return 2 * layer_bytes(n) * (size_t)n->env->cfg->dit.layers;
+}
+
+static size_t context_bytes(const LvNetwork *n)
+{
+    const LvDitConfig *c = &n->env->cfg->dit;
+
+    return sizeof(float) * (size_t)c->text_len * (size_t)c->text_dim;
+}
+
+/* @return bytes */
+static size_t lay_out(LvNetwork *n, char *base)
+{
+    LvRegion region = { .base = base };
+
+    n->latent       = lv_region_take(&region, lv_tensor_bytes(&n->in.latent));
+    n->velocity_dev = lv_region_take(&region, lv_tensor_bytes(&n->in.latent));
+    n->t            = lv_region_take(&region, sizeof(*n->t));
+    n->rope         = lv_region_take(&region, lv_tensor_bytes(&n->in.rope));
+    n->context      = lv_region_take(&region, context_bytes(n));
+    n->kv           = lv_region_take(&region, kv_bytes(n) * (size_t)n->shape.prompts);
+    return region.at;
+}
+
+LvNeed lv_network_need(const LvNetwork *n)
+{
+    LvNetwork sizes = *n;
+    LvNeed need = lv_need_join(lv_need_of(&n->net.sizes), lv_need_of(&n->side.sizes));
+
+    need.weights += lv_weights_bytes(n->weights);
+    need.state    = lay_out(&sizes, NULL);
+    return need;
+}
+
+size_t lv_network_streamed(const LvNetwork *n)
+{
+    return lv_weights_streamed(n->weights);
+}
+
+double lv_network_flops(const LvNetwork *n)
+{
+    return n->net.sizes.flops;
+}
+
+size_t lv_network_numel(const LvNetwork *n)
+{
+    return lv_tensor_numel(&n->velocity);
+}
+
+void lv_network_dump(const LvNetwork *n, FILE *to)
+{
+    lv_program_dump(n->net.prog, to);
+}
+
+void lv_network_dump_text(const LvNetwork *n, FILE *to)
+{
+    lv_program_dump(n->side.prog, to);
+}
+
+/* Building */
+
+static int fill_rope(LvNetwork *n)
+{
+    size_t bytes = lv_tensor_bytes(&n->in.rope);
+    float *table = lv_alloc(bytes);
+    int ret;
+
+    if (!table)
+        return lv_fail(n->env->msg, LV_ERR(ENOMEM), "no memory for %zu bytes", bytes);
+    lv_dit_rope(table, &n->env->cfg->dit, n->shape.size);
+    ret = n->env->dev->fn->upload(n->env->dev, n->rope, table, bytes);
+    lv_free(table);
+    return ret;
+}
+
+static int attach_slots(LvNetwork *n)
+{
+    size_t slot = LV_MAX(n->net.sizes.slot, n->side.sizes.slot);
+    int ret = slot ? lv_slots_new(&n->slots, n->env->dev, slot) : 0;
+
+    if (ret < 0 || !slot)
+        return ret;
+    lv_slots_attach(n->side.prog, n->slots);
+    lv_slots_attach(n->net.prog, n->slots);
+    return 0;
+}
+
+static int build_programs(LvNetwork *n, void *arena)
+{
+    int ret;
+
+    if ((ret = bind(n, 0)) < 0 || (ret = plan(n)) < 0 || (ret = attach_slots(n)) < 0 ||
+        (ret = lv_program_build(n->side.prog, arena)) < 0 ||
+        (ret = lv_program_build(n->net.prog, arena)) < 0 ||
+        (ret = lv_weights_check(n->weights)) < 0)
+        return ret;
+    lv_weights_drop(n->weights);
+    return 0;
+}
+
+int lv_network_build(LvNetwork *n, void *arena)
+{
+    const LvNeed need = lv_network_need(n);
+    int ret;
+
+    if ((ret = lv_memory_new(&n->memory, n->env->dev, &need)) < 0)
+        return ret;
+    lay_out(n, n->memory.device);
+    if ((ret = fill_rope(n)) < 0 || (ret = build_programs(n, arena)) < 0)
+        return ret;
+    lv_program_bind(n->net.prog, n->in.latent, n->latent);
+    lv_program_bind(n->net.prog, n->in.t, n->t);
+    lv_program_bind(n->net.prog, n->in.rope, n->rope);
+    lv_program_bind(n->net.prog, n->velocity, n->velocity_dev);
+    return 0;
+}
+
+/* Running */
+
+static void bind_kv(const LvNetwork *n, LvProgram *prog, const LvDitInputs *to, int prompt)
+{
+    size_t bytes = layer_bytes(n);
+    char *kv     = n->kv + (size_t)prompt * kv_bytes(n);
+
+    for (int i = 0; i < n->env->cfg->dit.layers; i++) {
+        lv_program_bind(prog, to->k[i], kv + 2 * (size_t)i * bytes);
+        lv_program_bind(prog, to->v[i], kv + (2 * (size_t)i + 1) * bytes);
+    }
+}
+
+int lv_network_prompt(LvNetwork *n, int at, const float *features)
+{
+    LvDevice *dev = n->env->dev;
+    int ret = dev->fn->upload(dev, n->context, features, context_bytes(n));
+
+    if (ret < 0)
+        return ret;
+    lv_program_bind(n->side.prog, n->context_in, n->context);
+    bind_kv(n, n->side.prog, &n->side_out, at);
+    return lv_program_run(n->side.prog, lv_env_hook, (void *)n->env);
+}
+
+int lv_network_at(LvNetwork *n, const float *x, float t)
+{
+    LvDevice *dev = n->env->dev;
+    int ret = dev->fn->upload(dev, n->latent, x, lv_tensor_bytes(&n->in.latent));
+
+    return ret < 0 ? ret : dev->fn->upload(dev, n->t, &t, sizeof(t));
+}
+
+typedef struct Position {
+    const LvEnv *env;
+    const LvAt *begin;
+    int layer;
+} Position;
+
+static int hook(void *opaque, const LvRecord *next, int index, int count)
+{
+    Position *p = opaque;
+    LvAt at = *p->begin;
+
+    if (next->layer == p->layer || !next->layer) {
+        p->layer = next->layer;
+        return lv_env_hook((void *)p->env, next, index, count);
+    }
+    p->layer  = next->layer;
+    at.layer += next->layer;
+    return lv_env_tell(p->env, at);
+}
+
+int lv_network_run(LvNetwork *n, int prompt, const LvAt *at, float *v)
+{
+    LvDevice *dev = n->env->dev;
+    Position p = { n->env, at, 0 };
+    int ret;
+
+    bind_kv(n, n->net.prog, &n->in, prompt);
+    ret = lv_program_run(n->net.prog, hook, &p);
+    return ret < 0 ? ret
+         : dev->fn->download(dev, v, n->velocity_dev, lv_tensor_bytes(&n->velocity));
+}

@@ -1,0 +1,56 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * What a session is opened with.
+ * Floor F5 (pipeline).
+ */
+
+#ifndef LINVIDEO_PIPELINE_OPTIONS_H
+#define LINVIDEO_PIPELINE_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/lora.h"
+#include "pipeline/cache.h"
+
+/** State of the work; as LinvideoProgress. */
+typedef struct LvProgress {
+    int stage;       ///< LvStage
+    int64_t clip;
+    int step, steps, layer, layers;
+    double fraction; ///< of the clip's work, 0 to 1
+    double elapsed;  ///< seconds since the clip was begun
+} LvProgress;
+
+/** All values are in range already. Strings and this struct need to live during
+ *  lv_session_open() only. */
+typedef struct LvSessionOptions {
+    const char *model;   ///< path of a bundle or a manifest
+    const char *prompt;  ///< not empty
+    const char *negative; ///< NULL: the model's own
+    int width, height;   ///< to be delivered; 0: the model's own
+    int clip_frames;     ///< 0: the model's own
+    int native;          ///< 1: made as asked, whatever the model was made for
+    uint64_t seed;
+    int steps;           ///< 0: the model's
+    float guidance, shift; ///< 0: the model's
+    int sampler;         ///< LvSamplerKind; AUTO: the model's
+    int precision;       ///< LV_F32, LV_BF16; LV_I8: that in the network's blocks; LV_NONE:
+                         ///< what is fast here
+    const char *device;
+    int on_device;       ///< 1: pictures stay in memory of the device
+    void *context, *stream; ///< see LvDeviceOptions
+    const char *isa;     ///< leaves of the CPU; NULL: the best
+    int threads;
+    size_t memory_limit; ///< bytes of the device; 0: what it has free
+    int tile;            ///< pixels; 0: pictures are decoded whole
+    enum LvCacheMode cache;
+    const LvLoraFile *loras; ///< [nb_loras]
+    int nb_loras;
+    int strict;              ///< as of lv_files_open()
+    void (*progress)(void *opaque, const LvProgress *p); ///< may be NULL
+    void *opaque;
+} LvSessionOptions;
+
+#endif /* LINVIDEO_PIPELINE_OPTIONS_H */
