@@ -362,9 +362,11 @@ static int build(LvSession *s)
     return 0;
 }
 
-/* A GPU's context does not survive fork(). */
-static int check_process(const LvSession *s)
+/* Whether work may go on. A GPU's context does not survive fork(). */
+static int check(const LvSession *s)
 {
+    if (atomic_load(&s->cancelled))
+        return LV_ERR_CANCELLED;
     return !is_lost(s) ? 0 :
            lv_fail(s->msg, LV_ERR_DEVICE, "%s: a child of fork() cannot use a GPU that "
                    "its parent opened; open the context in the child", s->dev->about);
@@ -377,7 +379,7 @@ int lv_session_load(LvSession *s)
     if (s->loaded)
         return 0;
     s->clock.begun = lv_seconds();
-    if ((ret = check_process(s)) < 0 ||
+    if ((ret = check(s)) < 0 ||
         (ret = lv_env_tell(&s->env, (LvAt) { LV_STAGE_LOAD, 0, 1, 0, 0 })) < 0 ||
         (ret = timed(s, LV_STAGE_TEXT, encode)) < 0)
         return ret;
@@ -431,9 +433,7 @@ int lv_session_picture(LvSession *s, LvShot *shot)
     int ret;
 
     assert(s->loaded);
-    if (atomic_load(&s->cancelled))
-        return LV_ERR_CANCELLED;
-    if ((ret = check_process(s)) < 0)
+    if ((ret = check(s)) < 0)
         return ret;
     if (s->clock.in_clip && s->clock.next == s->cfg.video.frames) {
         s->clock.in_clip = 0;
