@@ -136,6 +136,7 @@ OBJS-pipeline = \
     deliver.o \
     delivery.o \
     denoise.o \
+    encode.o \
     env.o \
     memory.o \
     net.o \
@@ -145,7 +146,6 @@ OBJS-pipeline = \
     resize.o \
     sample.o \
     session.o \
-    text.o \
     tiles.o
 
 OBJS-api = \

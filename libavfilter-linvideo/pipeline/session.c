@@ -12,7 +12,7 @@
 #include "pipeline/decode.h"
 #include "pipeline/delivery.h"
 #include "pipeline/place.h"
-#include "pipeline/text.h"
+#include "pipeline/encode.h"
 
 /* A branch's prompt on its way: text to ids to features to keys and values. */
 typedef struct Prompt {
@@ -45,7 +45,7 @@ struct LvSession {
     LvSchedule schedule;
     LvClipShape shape;
 
-    LvText *text;
+    LvEncode *encode;
     LvNetwork *network;
     LvDenoise *denoise;
     LvDecode *decode;
@@ -123,7 +123,7 @@ static int make_stages(LvSession *s, const LvSessionOptions *opt)
 {
     int ret;
 
-    if ((ret = lv_text_new(&s->text, &s->env, opt->cache)) < 0 ||
+    if ((ret = lv_encode_new(&s->encode, &s->env, opt->cache)) < 0 ||
         (ret = lv_network_new(&s->network, &s->env)) < 0 ||
         (ret = lv_decode_new(&s->decode, &s->env)) < 0)
         return ret;
@@ -141,7 +141,7 @@ static int choose(LvSession *s, const LvSessionOptions *opt)
 static int tokenize(LvSession *s, int branch, const char *words)
 {
     Prompt *p = &s->prompt[branch];
-    int ret   = lv_text_tokenize(s->text, &p->ids, words);
+    int ret   = lv_encode_tokenize(s->encode, &p->ids, words);
 
     p->stale |= ret >= 0;
     return ret;
@@ -178,7 +178,7 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
     int ret;
 
     if ((ret = lv_decode_plan(s->decode, &decode)) < 0 || (ret = open_prompts(s, opt)) < 0 ||
-        (ret = lv_text_need(s->text, s->schedule.branches, &place.text)) < 0 ||
+        (ret = lv_encode_need(s->encode, s->schedule.branches, &place.text)) < 0 ||
         (ret = lv_network_plan(s->network, &net, NULL)) < 0 ||
         (ret = lv_denoise_new(&s->denoise, &s->env, s->network, &s->schedule)) < 0)
         return ret;
@@ -230,7 +230,7 @@ void lv_session_close(LvSession **out)
     lv_decode_free(&s->decode);
     lv_denoise_free(&s->denoise);
     lv_network_free(&s->network);
-    lv_text_free(&s->text);
+    lv_encode_free(&s->encode);
     for (int i = 0; i < LV_BRANCHES; i++) {
         lv_ids_free(&s->prompt[i].ids);
         lv_free(s->prompt[i].features);
@@ -264,7 +264,7 @@ int lv_session_dump(LvSession *s, const char *name, FILE *to)
         lv_decode_dump(s->decode, to);
     else if (strcmp(name, "text"))
         ret = lv_fail(s->msg, LV_ERR(EINVAL), "graph '%s', expected text, dit or decode", name);
-    else if ((ret = lv_text_dump(s->text, to)) >= 0)
+    else if ((ret = lv_encode_dump(s->encode, to)) >= 0)
         lv_network_dump_text(s->network, to);
     return ret;
 }
@@ -312,7 +312,7 @@ static int encode(LvSession *s)
         features[nb] = p->features;
         nb++;
     }
-    if (ret < 0 || (ret = lv_text_run(s->text, ids, nb, features)) < 0)
+    if (ret < 0 || (ret = lv_encode_run(s->encode, ids, nb, features)) < 0)
         return ret;
     for (int i = 0; i < s->schedule.branches; i++) {
         s->prompt[i].kv_stale |= s->prompt[i].stale;

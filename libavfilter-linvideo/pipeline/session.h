@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * A session: one model, a prompt, a stream of pictures. It opens the files and the device,
- * makes the stages (text.h, denoise.h, decode.h, delivery.h), places them in memory and keeps
+ * makes the stages (encode.h, denoise.h, decode.h, delivery.h), places them in memory and keeps
  * the clock of clips.
  * Floor F5 (pipeline): knows networks and samplers; not options, names of models or
  * pixel formats.

@@ -1,21 +1,21 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Stage "text": prompts to ids to features. The encoder is large and runs before the other
+ * Stage "encode": prompts to ids to features. The encoder is large and runs before the other
  * networks are there, layer by layer: a layer's weights are read, used for all prompts that
  * were handed in, and let go.
  * Floor F5 (pipeline).
  */
 
-#ifndef LINVIDEO_PIPELINE_TEXT_H
-#define LINVIDEO_PIPELINE_TEXT_H
+#ifndef LINVIDEO_PIPELINE_ENCODE_H
+#define LINVIDEO_PIPELINE_ENCODE_H
 
 #include <stdio.h>
 
 #include "pipeline/cache.h"
 #include "pipeline/memory.h"
 
-typedef struct LvText LvText;
+typedef struct LvEncode LvEncode;
 
 /** Ids of a prompt, </s> included. */
 typedef struct LvIds {
@@ -28,16 +28,16 @@ typedef struct LvIds {
  * Open the tokenizer and check the encoder's tensors.
  *
  * @param env   outlives the stage
- * @param[out] t freed with lv_text_free(); NULL on error
+ * @param[out] t freed with lv_encode_free(); NULL on error
  * @return 0; -ENOMEM; LV_ERR_MODEL (no tokenizer, or of another encoder); as lv_umt5_bind()
  */
-int lv_text_new(LvText **t, const LvEnv *env, enum LvCacheMode cache);
+int lv_encode_new(LvEncode **t, const LvEnv *env, enum LvCacheMode cache);
 
-void lv_text_free(LvText **t);
+void lv_encode_free(LvEncode **t);
 
 /** What running nb prompts of full length at once needs: nothing of it stays. @return 0,
  *  -ENOMEM, as lv_program_new() */
-int lv_text_need(LvText *t, int nb, LvNeed *need);
+int lv_encode_need(LvEncode *t, int nb, LvNeed *need);
 
 /**
  * Ids of a prompt. What is longer than the model takes is cut, with a warning, where the
@@ -46,7 +46,7 @@ int lv_text_need(LvText *t, int nb, LvNeed *need);
  * @param ids replaced; kept as they were after an error. Freed with lv_ids_free()
  * @return 0; -EINVAL (too long, no UTF-8); -ENOMEM; LV_ERR_MODEL
  */
-int lv_text_tokenize(const LvText *t, LvIds *ids, const char *prompt);
+int lv_encode_tokenize(const LvEncode *t, LvIds *ids, const char *prompt);
 
 void lv_ids_free(LvIds *ids);
 
@@ -59,9 +59,9 @@ void lv_ids_free(LvIds *ids);
  *                 the prompt's own become zero
  * @return 0; LV_ERR_CANCELLED; LV_ERR_MODEL (not finite); errors of files and device
  */
-int lv_text_run(LvText *t, const LvIds *ids, int nb, float *const *features);
+int lv_encode_run(LvEncode *t, const LvIds *ids, int nb, float *const *features);
 
 /** Print the encoder's program for a prompt of full length. @return 0 or an error */
-int lv_text_dump(LvText *t, FILE *to);
+int lv_encode_dump(LvEncode *t, FILE *to);
 
-#endif /* LINVIDEO_PIPELINE_TEXT_H */
+#endif /* LINVIDEO_PIPELINE_ENCODE_H */

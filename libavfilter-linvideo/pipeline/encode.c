@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
-#include "pipeline/text.h"
+#include "pipeline/encode.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 
 enum { MAX_IDS = 4096, GROUP = 64, GROUP_BYTES = 256 << 20 };
 
-struct LvText {
+struct LvEncode {
     const LvEnv *env;
     enum LvCacheMode cache;
     LvTokenizer *tokenizer;
@@ -24,7 +24,7 @@ struct LvText {
 
 /* Opening */
 
-static int check_tokenizer(const LvText *t)
+static int check_tokenizer(const LvEncode *t)
 {
     const LvEnv *env = t->env;
     const LvFiles *f = env->files;
@@ -35,7 +35,7 @@ static int check_tokenizer(const LvText *t)
                    "text.token_embedding.weight %d rows", f->path, pieces, rows);
 }
 
-static int open_tokenizer(LvText *t)
+static int open_tokenizer(LvEncode *t)
 {
     const LvMsg *msg = t->env->msg;
     const LvFiles *f = t->env->files;
@@ -50,14 +50,14 @@ static int open_tokenizer(LvText *t)
     return ret < 0 ? ret : check_tokenizer(t);
 }
 
-static int new_weights(const LvText *t, int described, LvWeights **w)
+static int new_weights(const LvEncode *t, int described, LvWeights **w)
 {
     const LvEnv *env = t->env;
 
     return lv_env_weights(env, &env->files->text, (LvWeightsFrom) { .described = described }, w);
 }
 
-static int describe(LvText *t)
+static int describe(LvEncode *t)
 {
     const char *prefix = t->env->files->text.prefix;
     LvWeights *w = NULL;
@@ -69,9 +69,9 @@ static int describe(LvText *t)
     return ret;
 }
 
-int lv_text_new(LvText **out, const LvEnv *env, enum LvCacheMode cache)
+int lv_encode_new(LvEncode **out, const LvEnv *env, enum LvCacheMode cache)
 {
-    LvText *t = *out = calloc(1, sizeof(*t));
+    LvEncode *t = *out = calloc(1, sizeof(*t));
     int ret;
 
     if (!t)
@@ -79,13 +79,13 @@ int lv_text_new(LvText **out, const LvEnv *env, enum LvCacheMode cache)
     t->env   = env;
     t->cache = lv_cache_is_on(env, cache) ? LV_CACHE_ON : LV_CACHE_OFF;
     if ((ret = open_tokenizer(t)) < 0 || (ret = describe(t)) < 0)
-        lv_text_free(out);
+        lv_encode_free(out);
     return ret;
 }
 
-void lv_text_free(LvText **out)
+void lv_encode_free(LvEncode **out)
 {
-    LvText *t = *out;
+    LvEncode *t = *out;
 
     if (!t)
         return;
@@ -98,7 +98,7 @@ void lv_text_free(LvText **out)
 /* Tokens */
 
 /* Wan's own models: what is too long is cut, as the reference does. */
-static int shorten(const LvText *t, int32_t *id, int nb)
+static int shorten(const LvEncode *t, int32_t *id, int nb)
 {
     int max = t->env->cfg->dit.text_len;
 
@@ -110,7 +110,7 @@ static int shorten(const LvText *t, int32_t *id, int nb)
     return max;
 }
 
-static int check_ids(const LvText *t, const int32_t *id, int nb)
+static int check_ids(const LvEncode *t, const int32_t *id, int nb)
 {
     int vocab = t->env->cfg->text.vocab;
 
@@ -121,7 +121,7 @@ static int check_ids(const LvText *t, const int32_t *id, int nb)
     return 0;
 }
 
-int lv_text_tokenize(const LvText *t, LvIds *ids, const char *prompt)
+int lv_encode_tokenize(const LvEncode *t, LvIds *ids, const char *prompt)
 {
     int32_t id[MAX_IDS], *copy;
     int max = t->env->files->bundle ? t->env->cfg->dit.text_len : MAX_IDS, ret;
@@ -158,12 +158,12 @@ typedef struct Group {
     size_t bytes;              /* of the device */
 } Group;
 
-static size_t bytes_of(const LvText *t, int nb)
+static size_t bytes_of(const LvEncode *t, int nb)
 {
     return (size_t)nb * (size_t)t->env->cfg->text.dim * sizeof(float);
 }
 
-static int plan_layer(LvText *t, int layer, int nb, LvNet *net, LvTensor *x, LvTensor *y)
+static int plan_layer(LvEncode *t, int layer, int nb, LvNet *net, LvTensor *x, LvTensor *y)
 {
     const LvUmt5Config *c = &t->env->cfg->text;
     const int shape[] = { nb, c->dim };
@@ -179,7 +179,7 @@ static int plan_layer(LvText *t, int layer, int nb, LvNet *net, LvTensor *x, LvT
 }
 
 /* x [nb,dim] through a layer that is bound, to y. */
-static int run_bound(LvText *t, int layer, int nb, void *x_dev, void *y_dev)
+static int run_bound(LvEncode *t, int layer, int nb, void *x_dev, void *y_dev)
 {
     const LvEnv *env = t->env;
     LvNet net   = { 0 };
@@ -200,7 +200,7 @@ static int run_bound(LvText *t, int layer, int nb, void *x_dev, void *y_dev)
     return ret;
 }
 
-static int bind_layer(LvText *t, int layer, LvWeights *w)
+static int bind_layer(LvEncode *t, int layer, LvWeights *w)
 {
     const char *prefix = t->env->files->text.prefix;
 
@@ -208,7 +208,7 @@ static int bind_layer(LvText *t, int layer, LvWeights *w)
                                              : lv_umt5_bind_block(&t->net, layer, w, prefix);
 }
 
-static int run_layer(LvText *t, int layer, const Group *g)
+static int run_layer(LvEncode *t, int layer, const Group *g)
 {
     LvWeights *w = NULL;
     int ret = new_weights(t, 0, &w), from = layer % 2;
@@ -226,7 +226,7 @@ static int run_layer(LvText *t, int layer, const Group *g)
 }
 
 /* Rows of the embedding to x[0] of the device. */
-static int embed(LvText *t, const Group *g)
+static int embed(LvEncode *t, const Group *g)
 {
     LvDevice *dev = t->env->dev;
     LvWeights *w  = NULL;
@@ -244,7 +244,7 @@ static int embed(LvText *t, const Group *g)
     return ret;
 }
 
-static int check_features(const LvText *t, const LvIds *p, const float *x)
+static int check_features(const LvEncode *t, const LvIds *p, const float *x)
 {
     size_t cols = (size_t)t->env->cfg->text.dim, n = (size_t)p->nb * cols;
     size_t i    = lv_find_nonfinite(x, LV_F32, LV_F32, n);
@@ -255,7 +255,7 @@ static int check_features(const LvText *t, const LvIds *p, const float *x)
                    p->what ? p->what : "prompt", lv_env_hint(t->env));
 }
 
-static int run_layers(LvText *t, const Group *g)
+static int run_layers(LvEncode *t, const Group *g)
 {
     LvDevice *dev = t->env->dev;
     int layers = t->env->cfg->text.layers, last = (layers + 1) % 2, ret = embed(t, g);
@@ -274,7 +274,7 @@ static int run_layers(LvText *t, const Group *g)
 }
 
 /* Where prompts lie in memory of the device; NULL: only the bytes are wanted. */
-static void lay_out(const LvText *t, Group *g, char *base)
+static void lay_out(const LvEncode *t, Group *g, char *base)
 {
     LvRegion region = { .base = base };
 
@@ -284,7 +284,7 @@ static void lay_out(const LvText *t, Group *g, char *base)
     g->bytes = region.at;
 }
 
-static int run_group(LvText *t, Group *g)
+static int run_group(LvEncode *t, Group *g)
 {
     LvDevice *dev = t->env->dev;
     void *base    = NULL;
@@ -302,7 +302,7 @@ static int run_group(LvText *t, Group *g)
     return ret;
 }
 
-static void add(LvText *t, Group *g, const LvIds *ids, float *features)
+static void add(LvEncode *t, Group *g, const LvIds *ids, float *features)
 {
     g->ids[g->nb]      = ids;
     g->features[g->nb] = features;
@@ -310,7 +310,7 @@ static void add(LvText *t, Group *g, const LvIds *ids, float *features)
     lay_out(t, g, NULL);
 }
 
-int lv_text_run(LvText *t, const LvIds *ids, int nb, float *const *features)
+int lv_encode_run(LvEncode *t, const LvIds *ids, int nb, float *const *features)
 {
     const LvDitConfig *c = &t->env->cfg->dit;
     size_t all = (size_t)c->text_len * (size_t)c->text_dim * sizeof(float);
@@ -333,7 +333,7 @@ int lv_text_run(LvText *t, const LvIds *ids, int nb, float *const *features)
 
 /* Planning */
 
-static int plan_full(LvText *t, LvWeights *w, LvNet *net)
+static int plan_full(LvEncode *t, LvWeights *w, LvNet *net)
 {
     LvTensor x, y;
     int ret = bind_layer(t, 0, w);
@@ -341,7 +341,7 @@ static int plan_full(LvText *t, LvWeights *w, LvNet *net)
     return ret < 0 ? ret : plan_layer(t, 0, t->env->cfg->dit.text_len, net, &x, &y);
 }
 
-int lv_text_need(LvText *t, int nb, LvNeed *need)
+int lv_encode_need(LvEncode *t, int nb, LvNeed *need)
 {
     size_t bytes = bytes_of(t, t->env->cfg->dit.text_len) * (size_t)nb;
     LvWeights *w = NULL;
@@ -359,7 +359,7 @@ int lv_text_need(LvText *t, int nb, LvNeed *need)
     return ret;
 }
 
-int lv_text_dump(LvText *t, FILE *to)
+int lv_encode_dump(LvEncode *t, FILE *to)
 {
     const LvEnv *env = t->env;
     LvGraph *g = lv_graph_new(env->msg);
