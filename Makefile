@@ -190,14 +190,15 @@ OBJS-train/pretrain = \
     train_config.o
 
 OBJS-train/post = \
-    bundle.o \
     distill.o \
     fake.o \
+    frozen.o \
     gates.o \
     learn.o \
     linearize.o \
     maps.o \
     prompts.o \
+    publish.o \
     recipe.o \
     states.o \
     student.o \

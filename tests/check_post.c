@@ -850,7 +850,7 @@ END_TEST
 START_TEST(round_trip)
 {
     double error;
-    LvBundle *b;
+    LvFrozen *b;
     PostJob j;
 
     post_begin(&j, ways[_i]);
@@ -864,11 +864,11 @@ START_TEST(round_trip)
     SUCCEEDS(lv_linearize_export(j.l, post_in_folder("out")));
     SUCCEEDS(lv_linearize_verify(j.l, post_in_folder("out"), &error));
     ck_assert_double_gt(error, 0);
-    SUCCEEDS(lv_bundle_open(&b, post_in_folder("out"), j.dev, &post_msg));
+    SUCCEEDS(lv_frozen_open(&b, post_in_folder("out"), NULL, j.dev, &post_msg));
     ck_assert_int_eq(lv_config_layers(&b->cfg.dit, LV_ATTN_LINEAR), 1);
     ck_assert_int_eq(lv_config_layers(&b->cfg.dit, LV_ATTN_SOFTMAX), 1);
     ck_assert_int_eq(b->cfg.dit.map, j.recipe.linearize.map);
-    lv_bundle_close(&b);
+    lv_frozen_close(&b);
     ck_assert_int_eq(lv_linearize_verify(j.l, post_in_folder("bundle"), &error), LV_ERR_MODEL);
     post_end(&j);
 }
@@ -1071,7 +1071,7 @@ static void distill_steps(PostJob *j, const char *run, int create, int nb)
 /* Both runs go on alike; the bundle says how it samples. */
 START_TEST(distillation)
 {
-    LvBundle *b;
+    LvFrozen *b;
     PostJob j;
 
     post_begin(&j, NULL);
@@ -1082,12 +1082,12 @@ START_TEST(distillation)
     ck_assert(same_files(post_in_folder("a"), post_in_folder("b")));
     ck_assert(same_files(post_in_folder("a.fake-6"), post_in_folder("b.fake-6")));
     ck_assert_int_ne(access(post_in_folder("b.fake-2"), F_OK), 0);
-    SUCCEEDS(lv_bundle_open(&b, post_in_folder("out"), j.dev, &post_msg));
+    SUCCEEDS(lv_frozen_open(&b, post_in_folder("out"), NULL, j.dev, &post_msg));
     ck_assert_str_eq(b->cfg.video.sampler, "renoise");
     ck_assert_int_eq(b->cfg.video.steps, 4);
     ck_assert_double_eq((double)b->cfg.video.guidance, 1);
     ck_assert_double_eq((double)b->cfg.video.shift, 5);
-    lv_bundle_close(&b);
+    lv_frozen_close(&b);
     post_end(&j);
 }
 END_TEST

@@ -170,7 +170,7 @@ void post_begin(PostJob *j, const char *const *more)
     j->dev   = post_open_device();
     j->dtype = LV_F32;
     SUCCEEDS(lv_recipe_read(&j->recipe, NULL, changes, nb, &post_msg));
-    SUCCEEDS(lv_bundle_open(&j->teacher, post_in_folder("bundle"), j->dev, &post_msg));
+    SUCCEEDS(lv_frozen_open(&j->teacher, post_in_folder("bundle"), NULL, j->dev, &post_msg));
     SUCCEEDS(lv_prompts_draw(&p, j->recipe.trajectories.prompts, 1, j->teacher));
     SUCCEEDS(lv_trajectories_make(j->teacher, &j->recipe.trajectories, &p, 1, LV_F32,
                                   post_in_folder("trajectories"), NULL, NULL));
@@ -185,7 +185,7 @@ void post_end(PostJob *j)
     lv_linearize_close(&j->l);
     lv_distill_close(&j->d);
     lv_trajectories_close(&j->t);
-    lv_bundle_close(&j->teacher);
+    lv_frozen_close(&j->teacher);
     lv_recipe_free(&j->recipe);
     lv_device_close(&j->dev);
 }

@@ -27,7 +27,7 @@ typedef struct PostJob {
     LvDevice *dev;
     LvDtype dtype;
     LvRecipe recipe;
-    LvBundle *teacher;
+    LvFrozen *teacher;
     LvTrajectories t;
     LvLinearizeFiles files;
     LvLinearize *l;

@@ -81,20 +81,34 @@ static const LvWeightRow mixed_rows[] = {
     ROW("blocks.%d.self_attn.mix", NULL, BLOCK(mix), LV_W_GATE, 1),
 };
 
+/* Tables of a block whose attention is of a kind. */
+typedef struct Table {
+    const LvWeightRow *rows;
+    int nb;
+} Table;
+
+static int tables_of(Table table[3], int kind)
+{
+    int nb = 0;
+
+    table[nb++] = (Table) { block_rows, LV_COUNT(block_rows) };
+    if (kind != LV_ATTN_SOFTMAX)
+        table[nb++] = (Table) { linear_rows, LV_COUNT(linear_rows) };
+    if (kind == LV_ATTN_MIXED)
+        table[nb++] = (Table) { mixed_rows, LV_COUNT(mixed_rows) };
+    return nb;
+}
+
 static int bind_block(LvDit *m, LvWeights *w, const char *prefix, int i,
                       const int *symbols)
 {
     LvDitBlock *b = &m->block[i];
-    int kind = m->cfg.attention[i], ret;
+    Table table[3];
+    int nb = tables_of(table, m->cfg.attention[i]), ret = 0;
 
     b->map_q = b->map_k = b->mix = LV_NO_TENSOR;
-    ret = lv_weights_bind(w, block_rows, LV_COUNT(block_rows), prefix, i, symbols, b);
-    if (ret >= 0 && kind != LV_ATTN_SOFTMAX)
-        ret = lv_weights_bind(w, linear_rows, LV_COUNT(linear_rows), prefix, i, symbols,
-                              b);
-    if (ret >= 0 && kind == LV_ATTN_MIXED)
-        ret = lv_weights_bind(w, mixed_rows, LV_COUNT(mixed_rows), prefix, i, symbols,
-                              b);
+    for (int k = 0; k < nb && ret >= 0; k++)
+        ret = lv_weights_bind(w, table[k].rows, table[k].nb, prefix, i, symbols, b);
     return ret;
 }
 
@@ -124,6 +138,34 @@ void lv_dit_free(LvDit *m)
 {
     free(m->block);
     m->block = NULL;
+}
+
+typedef int (*See)(void *opaque, const char *name, const LvTensor *t);
+
+static int each_row(Table table, int index, const void *bound, See see, void *opaque)
+{
+    char name[LV_PARAM_NAME];
+    int ret = 0;
+
+    for (int i = 0; i < table.nb && ret >= 0; i++) {
+        const LvWeightRow *r = &table.rows[i];
+        lv_row_name(name, "", r, LV_LAYOUT_ORIGINAL, index);
+        ret = see(opaque, name, (const void *)((const char *)bound + r->offset));
+    }
+    return ret;
+}
+
+int lv_dit_each(const LvDit *m, See see, void *opaque)
+{
+    Table table[3];
+    int ret = each_row((Table) { model_rows, LV_COUNT(model_rows) }, 0, m, see, opaque);
+
+    for (int i = 0; i < m->cfg.layers && ret >= 0; i++) {
+        int nb = tables_of(table, m->cfg.attention[i]);
+        for (int k = 0; k < nb && ret >= 0; k++)
+            ret = each_row(table[k], i, &m->block[i], see, opaque);
+    }
+    return ret;
 }
 
 /* Trace. What products, norms and attention make is of dtype; what adds up is f32. */

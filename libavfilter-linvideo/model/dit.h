@@ -53,6 +53,15 @@ int lv_dit_bind(LvDit *m, const LvDitConfig *cfg, LvWeights *w, const char *pref
 /** Free what bind made (not the weights). */
 void lv_dit_free(LvDit *m);
 
+/**
+ * See the tensors of a bound network, in the order of binding.
+ *
+ * @param see gets the name in Wan's own layout, without prefix ("blocks.0.ffn.0.weight"); a
+ *            negative result stops with that code
+ */
+int lv_dit_each(const LvDit *m, int (*see)(void *opaque, const char *name, const LvTensor *t),
+                void *opaque);
+
 /** Inputs of the network. All external, but for text. */
 typedef struct LvDitInputs {
     LvTensor latent; ///< [channels,F,Y,X] f32, or [B,channels,F,Y,X]; the patch

@@ -245,7 +245,8 @@ static int open_tokenizer(const Manifest *m)
         f->spm      = f->spm_map.data;
         f->spm_size = f->spm_map.size;
         f->spm_type = LV_U8;
-        return 0;
+        f->spm_path = strdup(path);
+        return f->spm_path ? 0 : lv_fail(m->msg, LV_ERR(ENOMEM), "%s: out of memory", f->path);
     }
     if ((ret = take_spm(f, f->text.src, lv_files_spm_of(f->text.src), m->msg)) < 0)
         return ret;
@@ -473,6 +474,7 @@ void lv_files_close(LvFiles *f)
     lv_map_close(&f->spm_map);
     free(f->spm_made);
     free(f->negative);
+    free(f->spm_path);
     free(f->path);
     *f = (LvFiles) { 0 };
 }

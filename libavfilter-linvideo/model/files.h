@@ -32,6 +32,7 @@ typedef struct LvFiles {
     LvModelConfig cfg;
     LvPart dit, text, vae;
     int bundle;            ///< 1: all parts are of one source
+    char *spm_path;        ///< of its file; NULL: a part's file holds it
     const void *spm;       ///< the tokenizer, a sentencepiece model; NULL: missing
     size_t spm_size;
     LvDtype spm_type;      ///< of the tensor that holds it; U8 elsewhere

@@ -5,12 +5,14 @@
 #include "model/recognise.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "backend/ops.h"
 #include "model/weights.h"
 
-enum { HEAD_DIM = 128, TEXT_LEN = 512, NAME_SIZE = 256, CHANNELS = 16 };
+enum { HEAD_DIM = 128, TEXT_LEN = 512, NAME_SIZE = 256, CHANNELS = 16,
+       MAX_MAP = 4096 };
 
 /* Kinds */
 
@@ -295,6 +297,72 @@ static int refuse_others(const LvPart *p, const LvMsg *msg)
     return 0;
 }
 
+/* Linear layers (LinVideo) */
+
+/* Text of a metadata key, of either container. 0: there is none. */
+static int read_meta(char *text, size_t size, const LvPart *p, const char *key)
+{
+    const char *meta      = lv_source_meta(p->src, key);
+    const LvGguf *g       = lv_source_gguf(p->src);
+    const LvGgufValue *v  = g ? lv_gguf_value(g, key) : NULL;
+    const uint8_t *at     = v && v->type == LV_GGUF_STRING && !v->is_array ? v->at : NULL;
+    const LvGgufString s  = at ? lv_gguf_string(&at) : (LvGgufString) { 0 };
+
+    if (meta)
+        snprintf(text, size, "%s", meta);
+    else
+        snprintf(text, size, "%.*s", (int)LV_MIN(s.n, size), s.n ? s.s : "");
+    return meta || at;
+}
+
+/* The kind of the maps, and the number in their denominators. */
+static int read_map_kind(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
+{
+    char text[32], *end = text;
+    int named = read_meta(text, sizeof(text), p, LV_MAP_KEY), kind = LV_MAP_HEDGEHOG;
+
+    for (kind = named ? 0 : kind; named && kind < LV_MAP_NB; kind++)
+        if (!strcmp(text, lv_map_name(kind)))
+            break;
+    if (kind == LV_MAP_NB)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: metadata " LV_MAP_KEY " is '%s', expected "
+                       "hedgehog, relu or taylor", lv_source_path(p->src), text);
+    c->map     = kind;
+    c->map_eps = 1e-6f;
+    if (read_meta(text, sizeof(text), p, LV_MAP_EPS_KEY))
+        c->map_eps = strtof(text, &end);
+    return c->map_eps >= 0 && c->map_eps <= 0.1f && (end == text || !*end) ? 0 :
+           lv_fail(msg, LV_ERR_MODEL, "%s: metadata " LV_MAP_EPS_KEY " is '%s', expected a "
+                   "number from 0 to 0.1", lv_source_path(p->src), text);
+}
+
+/* Layers that have maps are linear. */
+static int read_maps(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
+{
+    for (int i = 0; i < c->layers; i++) {
+        char name[2][64];
+        const LvFileTensor *t[2];
+
+        for (int k = 0; k < 2; k++) {
+            snprintf(name[k], sizeof(name[k]), "blocks.%d.self_attn.map_%c.weight", i,
+                     "qk"[k]);
+            t[k] = find(p, name[k]);
+        }
+        if (!t[0] && !t[1])
+            continue;
+        if (!t[0] || !t[1])
+            return fail(p, msg, LV_ERR_MODEL, name[!!t[0]], "is missing, but the layer's other "
+                        "map is there");
+        if (t[0]->rank != 3 || t[0]->dim[2] < 1 || t[0]->dim[2] > MAX_MAP ||
+            (c->map_dim && t[0]->dim[2] != c->map_dim))
+            return fail(p, msg, LV_ERR_MODEL, name[0], "is not [heads,head_dim,map_dim] with "
+                        "one map_dim for all layers");
+        c->map_dim      = (int)t[0]->dim[2];
+        c->attention[i] = LV_ATTN_LINEAR;
+    }
+    return c->map_dim ? read_map_kind(c, p, msg) : 0;
+}
+
 int lv_part_dit(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
 {
     const LvFileTensor *patch;
@@ -318,7 +386,7 @@ int lv_part_dit(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
     if (c->dim % HEAD_DIM || c->freq_dim % 2)
         return fail(p, msg, LV_ERR_MODEL, "patch_embedding.bias", "has a size that is no "
                     "multiple of 128");
-    return 0;
+    return read_maps(c, p, msg);
 }
 
 static const SizeRow text_sizes[] = {

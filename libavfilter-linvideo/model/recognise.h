@@ -30,6 +30,12 @@ typedef struct LvPart {
     char within[3][LV_PREFIX_SIZE]; ///< of other networks' that begin with it; ""
 } LvPart;
 
+/** Metadata of a network's file, safetensors or GGUF, both text: the kind of the maps of its
+ *  linear layers, which are those that have some (absent: hedgehog), and the number in their
+ *  denominators (absent: 1e-6). */
+#define LV_MAP_KEY     "linvideo.feature_map"
+#define LV_MAP_EPS_KEY "linvideo.feature_eps"
+
 /** Find the network in a source, the first by kind where there are several; kind is
  *  LV_PART_NONE when there is none. */
 LvPart lv_part_find(const LvSource *src);

@@ -53,7 +53,6 @@ struct LvWeights {
     LvSource *view;     /* src, when it is ours */
     LvDevice *dev;
     const LvMsg *msg;
-    int plain;     /* all as f32, not fixed */
     int scaled;    /* small numbers of the file have scales */
     Block *blocks;
     Late *late;
@@ -137,16 +136,6 @@ int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
     return ret;
 }
 
-int lv_weights_new_plain(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
-                         const LvMsg *msg)
-{
-    int ret = lv_weights_new(w, st, dev, msg);
-
-    if (ret >= 0)
-        (*w)->plain = 1;
-    return ret;
-}
-
 void lv_weights_forget(LvWeights *w)
 {
     for (int i = 0; i < count_of(w); i++) {
@@ -221,7 +210,7 @@ static int alloc_host(LvWeights *w, void **p, size_t bytes)
 /* The type that elements of a stored matrix are rounded to. */
 static LvDtype rounded(const LvWeights *w, const LvWeightRow *row)
 {
-    return row->flags & LV_W_EXACT || w->plain || w->from.params ? LV_F32 : w->from.wide;
+    return row->flags & LV_W_EXACT || w->from.plain || w->from.params ? LV_F32 : w->from.wide;
 }
 
 /* Whether n elements of t from number `first` on, which lie at data, are finite. */
@@ -364,7 +353,7 @@ static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
 {
     int rank = rank_of(row), skip = row->flags & LV_W_INNER ? 1 : 0;
     LvTensor out = { .data = data, .id = LV_ID_WEIGHT - w->bound++,
-                     .dtype = (uint8_t)dtype, .fixed = !w->from.params && !w->plain };
+                     .dtype = (uint8_t)dtype, .fixed = !w->from.params && !w->from.plain };
 
     out.rank = (uint8_t)(row->flags & LV_W_FLAT ? 2 : rank - skip);
     for (int i = 0; i < LV_MAX_RANK; i++)
@@ -631,7 +620,7 @@ static int is_of_block(const Bind *b)
 /* A matrix of a plain type stays as it is, unless a LoRA changes it. */
 static int stays(const LvWeights *w, const Bind *b)
 {
-    return b->row->flags & LV_W_MATRIX && !w->plain && !(b->row->flags & TURNED) &&
+    return b->row->flags & LV_W_MATRIX && !w->from.plain && !(b->row->flags & TURNED) &&
            lv_stored_is_plain(&b->t) &&
            !(w->from.streamed && is_of_block(b) && b->t.t->dtype != w->from.wide) &&
            !(w->from.loras && lv_loras_has(w->from.loras, b->row, b->index));
@@ -670,7 +659,7 @@ static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
 {
     int plain     = stays(w, b), ret = 0;
     LvDtype dtype = plain ? b->t.t->dtype
-                  : (b->row->flags & (LV_W_MATRIX | LV_W_EXACT)) == LV_W_MATRIX && !w->plain
+                  : (b->row->flags & (LV_W_MATRIX | LV_W_EXACT)) == LV_W_MATRIX && !w->from.plain
                   ? w->from.wide : LV_F32;
 
     *to = describe(w, b->row, dtype, b->symbols, NULL);

@@ -65,6 +65,8 @@ typedef struct LvWeightsFrom {
     int later;           ///< 1: where the device packs, matrices of blocks that can't stay
                          ///< as they are stored are made only while they are packed, so
                          ///< that src and loras have to outlive the weights
+    int plain;           ///< 1: every tensor is kept as f32 and not fixed, for a network that
+                         ///< stands beside one in training: equal weights give equal bits
     const uint8_t *streamed; ///< [blocks]: 1 for those whose matrices stay on the host, of
                          ///< type wide, for slots (see graph.h); those of other blocks
                          ///< become wide too. NULL: no block's do
@@ -95,11 +97,6 @@ int lv_weights_new_from(LvWeights **w, const LvWeightsFrom *from, LvDevice *dev,
  */
 int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
                           LvDevice *dev, const LvMsg *msg);
-
-/** The same for a network that stands beside one in training: every tensor is kept as f32
- *  and not fixed, so that equal weights give equal bits in both. */
-int lv_weights_new_plain(LvWeights **w, const LvSafetensors *st, LvDevice *dev,
-                         const LvMsg *msg);
 
 /** Free *w and all memory of bound tensors; the device forgets packed forms of
  *  them. NULL is fine. */

@@ -72,11 +72,6 @@ int lv_denoise_build(LvDenoise *d)
                           d->env->msg);
 }
 
-float lv_denoise_sigma(const LvDenoise *d, int i)
-{
-    return lv_sampler_sigma(d->sampler, i);
-}
-
 /* Whether all values of a step are finite. */
 static int check_step(const LvDenoise *d, int step, const float *x, const char *what)
 {

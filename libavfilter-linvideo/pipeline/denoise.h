@@ -46,9 +46,6 @@ LvNeed lv_denoise_need(const LvDenoise *d);
 /** Allocate. @return 0 or -ENOMEM */
 int lv_denoise_build(LvDenoise *d);
 
-/** Sigma of step i, 0 to steps; the last is 0. Once it is built. */
-float lv_denoise_sigma(const LvDenoise *d, int i);
-
 /**
  * Sample a clip, once both are built and the network has its prompts.
  *

@@ -17,7 +17,7 @@
 
 typedef struct Distill {
     LvPost post;
-    LvBundle *student;
+    LvFrozen *student;
 } Distill;
 
 static LvDistillFiles files_of(const Distill *c, const char *run)
@@ -96,8 +96,7 @@ static int distill_stage(Distill *c)
 static int export_stage(Distill *c)
 {
     char run[LV_RUN_PATH], out[LV_RUN_PATH];
-    const char *to = c->post.out ? c->post.out :
-                     lv_run_path(&c->post.run, "model.safetensors", out);
+    const char *to = lv_post_output(&c->post, c->student, out);
     LvDistill *d = NULL;
     int ret = open_distill(c, &d, lv_run_path(&c->post.run, "distill.safetensors", run), 0);
 
@@ -134,7 +133,8 @@ static void help(void)
          LV_POST_HELP
          "  --dir DIR         folder of the run: MODEL's name and -distilled\n"
          "  --stage NAME      only one\n"
-         "  -o, --output FILE the bundle, which says how it samples: DIR/model.safetensors\n"
+         "  -o, --output FILE the model, which says how it samples: DIR/model.safetensors, or\n"
+         "                    DIR/model.json of a manifest\n"
          "\n"
          "DIR/distill.jsonl holds a line for each step.\n"
          "\n"
@@ -172,12 +172,14 @@ static int open_all(Distill *c)
 {
     char path[LV_PATH_SIZE];
     const LvPost *p = &c->post;
+    LvFrozenClip clip;
     int ret = lv_post_open(&c->post, p->teacher_name ? p->teacher_name : p->model,
                            "-distilled");
 
     if (ret < 0 || (ret = lv_model_find(path, p->model, &p->run.msg)) < 0)
         return ret;
-    ret = lv_bundle_open(&c->student, path, p->run.dev, &p->run.msg);
+    clip = lv_post_clip(p);
+    ret  = lv_frozen_open(&c->student, path, &clip, p->run.dev, &p->run.msg);
     return ret < 0 ? ret : lv_distill_check(&(LvDistillFiles) {
         .recipe = &p->recipe, .student = c->student, .teacher = p->teacher });
 }
@@ -194,7 +196,7 @@ static int cmd_distill(int argc, char **argv)
                            "them", c.post.stage);
     if (ret < 0)
         ret = open_all(&c) < 0 ? LV_EXIT_FAILED : run_stages(&c);
-    lv_bundle_close(&c.student);
+    lv_frozen_close(&c.student);
     lv_post_close(&c.post);
     return ret;
 }

@@ -195,8 +195,7 @@ static void say_layers(const LvLinearize *l)
 static int export_stage(Linearize *c)
 {
     char run[LV_RUN_PATH], out[LV_RUN_PATH];
-    const char *to = c->post.out ? c->post.out :
-                     lv_run_path(&c->post.run, "model.safetensors", out);
+    const char *to = lv_post_output(&c->post, c->post.teacher, out);
     LvLinearize *l = NULL;
     double error;
     int ret = open_linearize(c, &l, lv_run_path(&c->post.run, "linearize.safetensors",
@@ -273,7 +272,8 @@ static void help(void)
          "  --maps FILE       run of warmed-up maps to begin with: DIR/maps.safetensors\n"
          "  --dir DIR         folder of the run: MODEL's name and -linear\n"
          "  --stage NAME      only one; sensitivity tells what each layer alone costs\n"
-         "  -o, --output FILE the bundle: DIR/model.safetensors\n"
+         "  -o, --output FILE the model: DIR/model.safetensors, or DIR/model.json of a\n"
+         "                    manifest, with the network in FILE.safetensors beside it\n"
          "\n"
          "DIR/linearize.jsonl holds a line for each step; linvideo report draws it.\n"
          "\n"

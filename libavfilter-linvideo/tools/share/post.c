@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "base/common.h"
+#include "tools/share/message.h"
+#include "train/post/publish.h"
 #include "tools/share/arguments.h"
 #include "tools/share/message.h"
 #include "tools/share/run.h"
@@ -34,6 +36,17 @@ static int take_change(LvPost *p, LvArgs *a, const char *key)
     return value ? add_change(p, key, value) : -1;
 }
 
+static int take_clip(LvPost *p, LvArgs *a)
+{
+    const char *value = lv_args_value(a);
+
+    if (!value)
+        return -1;
+    p->clip.log       = lv_tool_log;
+    p->clip.log_level = LINVIDEO_LOG_ERROR;
+    return linvideo_params_set(&p->clip, a->name, value) < 0 ? -1 : 0;
+}
+
 int lv_post_option(LvPost *p, LvArgs *a, const LvPostChange *changes, int nb)
 {
     const struct { const char *name; const char **to; } texts[] = {
@@ -46,6 +59,8 @@ int lv_post_option(LvPost *p, LvArgs *a, const LvPostChange *changes, int nb)
 
     if (taken)
         return LV_MIN(taken, 0);
+    if (!strcmp(a->name, "size") || !strcmp(a->name, "clip_frames"))
+        return take_clip(p, a);
     for (int i = 0; i < LV_COUNT(texts); i++)
         if (!strcmp(a->name, texts[i].name))
             return (*texts[i].to = lv_args_value(a)) ? 0 : -1;
@@ -80,6 +95,17 @@ int lv_post_parse(LvPost *p, int argc, char **argv, void (*help)(void),
                                         "tells", p->run.command);
 }
 
+LvFrozenClip lv_post_clip(const LvPost *p)
+{
+    return (LvFrozenClip) { p->clip.width, p->clip.height, p->clip.clip_frames };
+}
+
+const char *lv_post_output(const LvPost *p, const LvFrozen *of, char *buf)
+{
+    return p->out ? p->out : lv_run_path(&p->run, of->files.bundle ? "model.safetensors"
+                                                                   : "model.json", buf);
+}
+
 static const char *or_none(const char *path)
 {
     return path ? path : "";
@@ -91,6 +117,8 @@ int lv_post_open(LvPost *p, const char *teacher, const char *more)
     const char *const inputs[] = { path, model, or_none(p->recipe_path),
                                    or_none(p->prompts_path), or_none(p->maps),
                                    or_none(p->trajectories_path), NULL };
+    const LvFrozenClip clip = lv_post_clip(p);
+    char out[LV_RUN_PATH];
     int ret;
 
     if ((ret = lv_recipe_read(&p->recipe, p->recipe_path, (const char *const *)p->change,
@@ -101,7 +129,8 @@ int lv_post_open(LvPost *p, const char *teacher, const char *more)
         (ret = lv_run_output(&p->run, p->out, inputs)) < 0 ||
         (ret = lv_run_open(&p->run)) < 0)
         return ret;
-    return lv_bundle_open(&p->teacher, path, p->run.dev, &p->run.msg);
+    ret = lv_frozen_open(&p->teacher, path, &clip, p->run.dev, &p->run.msg);
+    return ret < 0 ? ret : lv_publish_check(p->teacher, lv_post_output(p, p->teacher, out));
 }
 
 static int progress(void *opaque, int done, int all)
@@ -150,7 +179,7 @@ int lv_post_trajectories(LvPost *p)
 void lv_post_close(LvPost *p)
 {
     lv_trajectories_close(&p->t);
-    lv_bundle_close(&p->teacher);
+    lv_frozen_close(&p->teacher);
     lv_run_close(&p->run);
     lv_recipe_free(&p->recipe);
     for (int i = 0; i < p->nb_changes; i++)

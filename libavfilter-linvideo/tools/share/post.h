@@ -10,6 +10,7 @@
 #define LINVIDEO_TOOLS_SHARE_POST_H
 
 #include "api/model.h"
+#include "linvideo/linvideo.h"
 #include "tools/share/arguments.h"
 #include "tools/share/run.h"
 #include "train/post/recipe.h"
@@ -24,8 +25,9 @@ typedef struct LvPost {
     const char *teacher_name; ///< of distill: model that is the teacher
     char *change[LV_POST_CHANGES];
     int nb_changes;
+    LinvideoParams clip;  ///< size and length of clips, where they are given
     LvRecipe recipe;
-    LvBundle *teacher;
+    LvFrozen *teacher;
     LvTrajectories t;
 } LvPost;
 
@@ -39,6 +41,8 @@ typedef struct LvPostChange {
     "  --set KEY=VALUE   one of them, as linearize.lambda=0.1; any number of times\n"   \
     "  --seed N          of all random numbers: train.seed\n"                           \
     "  --prompts FILE    a prompt a line; else captions are drawn\n"                    \
+    "  --size WxH        of clips to learn on: the model's own\n"                       \
+    "  --clip-frames N   frames of a clip: the model's own\n"                           \
     "  --trajectories FILE\n"                                                           \
     "                    what the teacher sampled: DIR/trajectories.safetensors\n"      \
     LV_RUN_HELP
@@ -59,6 +63,13 @@ int lv_post_has_trajectories(const LvPost *p);
 
 /** Sample what is not there yet and open it: 1; 0: stopped before; or an error. */
 int lv_post_trajectories(LvPost *p);
+
+/** Size and length of clips as asked. */
+LvFrozenClip lv_post_clip(const LvPost *p);
+
+/** Path of what is made of a model: as asked, or model.safetensors (of a bundle) or model.json
+ *  (of a manifest) in the run's folder, by way of buf. */
+const char *lv_post_output(const LvPost *p, const LvFrozen *of, char *buf);
 
 void lv_post_close(LvPost *p);
 

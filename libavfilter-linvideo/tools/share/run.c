@@ -87,16 +87,28 @@ int lv_run_option(LvRun *r, LvArgs *a)
     return 0;
 }
 
+/* Length of the ending of a name, which is `ending` or that of a manifest. */
+static size_t ending_of(const char *name, const char *ending)
+{
+    const char *const known[] = { ending, ".json" };
+    size_t n = strlen(name);
+
+    for (int i = 0; i < LV_COUNT(known); i++) {
+        size_t end = strlen(known[i]);
+        if (n > end && !strcmp(name + n - end, known[i]))
+            return end;
+    }
+    return 0;
+}
+
 int lv_run_folder(LvRun *r, const char *file, const char *ending, const char *more)
 {
     const char *name = strrchr(file, '/');
-    size_t n, end = strlen(ending);
+    size_t n;
 
     if (!r->dir) {
         snprintf(r->folder, sizeof(r->folder), "%s", name ? name + 1 : file);
-        n = strlen(r->folder);
-        if (n > end && !strcmp(r->folder + n - end, ending))
-            r->folder[n -= end] = '\0';
+        n = strlen(r->folder) - ending_of(r->folder, ending);
         snprintf(r->folder + n, sizeof(r->folder) - n, "%s", more);
         r->dir = r->folder;
     }

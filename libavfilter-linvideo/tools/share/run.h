@@ -62,7 +62,7 @@ void lv_run_init(LvRun *r, const char *command);
 int lv_run_option(LvRun *r, LvArgs *a);
 
 /** Make and lock the folder: dir, or else the name of a file without its folder and
- *  `ending`, with `more` behind it. 0 or -1. */
+ *  `ending` (or .json), with `more` behind it. 0 or -1. */
 int lv_run_folder(LvRun *r, const char *file, const char *ending, const char *more);
 
 /** Check the bundle that is to come out, before the work: `out`, or when NULL that of the

@@ -10,6 +10,7 @@
 
 #include "graph/program.h"
 #include "pipeline/sample.h"
+#include "train/post/publish.h"
 #include "train/post/student.h"
 #include "train/run/streams.h"
 
@@ -240,7 +241,7 @@ int lv_distill_step(LvDistill *d)
 
 int lv_distill_create(const LvDistillFiles *f)
 {
-    const LvStudent s = { .cfg = &f->student->cfg.dit, .from = f->student->file };
+    const LvStudent s = { .cfg = &f->student->cfg.dit, .from = &f->student->dit };
 
     return lv_student_create(f->run, &s, f->student, f->student->msg);
 }
@@ -275,7 +276,7 @@ static char *settings(const LvDistillFiles *f)
 
 int lv_distill_check(const LvDistillFiles *f)
 {
-    const LvBundle *s = f->student, *t = f->teacher;
+    const LvFrozen *s = f->student, *t = f->teacher;
     int same = s->cfg.dit.channels == t->cfg.dit.channels &&
                s->cfg.dit.text_len == t->cfg.dit.text_len &&
                s->cfg.dit.text_dim == t->cfg.dit.text_dim &&
@@ -287,8 +288,7 @@ int lv_distill_check(const LvDistillFiles *f)
         return lv_fail(s->msg, LV_ERR_MODEL, "distill.sampler_steps is %d, at most %d are "
                        "known", f->recipe->distill.sampler_steps, LV_DISTILL_STEPS);
     return same ? 0 : lv_fail(s->msg, LV_ERR_MODEL, "%s and %s make clips of other sizes, "
-                              "or from other texts", lv_safetensors_path(s->file),
-                              lv_safetensors_path(t->file));
+                              "or from other texts", s->files.path, t->files.path);
 }
 
 static int open_run(LvDistill *d, const LvDistillFiles *f)
@@ -415,7 +415,7 @@ double lv_distill_flops(const LvDistill *d)
 
 int lv_distill_export(const LvDistill *d, const char *path)
 {
-    LvNewBundle n = { .dit = &d->dit.cfg, .params = d->trainer->params,
+    LvNewNetwork n = { .dit = &d->dit.cfg, .params = d->trainer->params,
                       .section = "distill" };
     char *about = lv_recipe_section(d->recipe, "distill"), sampler[160];
     int ret;
@@ -425,7 +425,7 @@ int lv_distill_export(const LvDistill *d, const char *path)
              d->steps, (double)d->cfg->sampler_shift);
     n.about   = about;
     n.sampler = sampler;
-    ret = about ? lv_bundle_write(d->student, path, &n) : out_of_memory(d->student->msg);
+    ret = about ? lv_publish(d->student, path, &n) : out_of_memory(d->student->msg);
     free(about);
     return ret;
 }

@@ -19,7 +19,7 @@ enum { LV_DISTILL_STEPS = 64 };
 
 typedef struct LvDistillFiles {
     const LvRecipe *recipe;
-    const LvBundle *student, *teacher;
+    const LvFrozen *student, *teacher;
     const LvTrajectories *t; ///< for its prompts
     const char *run;         ///< path; also the beginning of those of the fake net
 } LvDistillFiles;
@@ -27,7 +27,7 @@ typedef struct LvDistillFiles {
 typedef struct LvDistill {
     const LvRecipe *recipe;
     const LvDistillConfig *cfg;
-    const LvBundle *student, *teacher;
+    const LvFrozen *student, *teacher;
     const LvTrajectories *t;
     LvOptim optim;
     char *about;

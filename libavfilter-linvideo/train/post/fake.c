@@ -18,9 +18,9 @@ void lv_fake_path(char *buf, size_t size, const char *run, int step)
     snprintf(buf, size, "%s.fake-%d", run, step);
 }
 
-int lv_fake_create(const char *path, const LvBundle *teacher, const LvMsg *msg)
+int lv_fake_create(const char *path, const LvFrozen *teacher, const LvMsg *msg)
 {
-    const LvStudent s = { .cfg = &teacher->cfg.dit, .from = teacher->file };
+    const LvStudent s = { .cfg = &teacher->cfg.dit, .from = &teacher->dit };
 
     return lv_student_create(path, &s, teacher, msg);
 }
@@ -35,7 +35,7 @@ static int plan(LvFake *f, const LvNets *n, void *x)
 }
 
 int lv_fake_open(LvFake **out, const char *path, const LvFakeConfig *cfg, int step,
-                 int steps, const LvBundle *teacher, const LvNets *n, void *x)
+                 int steps, const LvFrozen *teacher, const LvNets *n, void *x)
 {
     LvFake *f = *out = calloc(1, sizeof(*f));
     int ret;

@@ -9,7 +9,7 @@
 #ifndef LINVIDEO_TRAIN_POST_FAKE_H
 #define LINVIDEO_TRAIN_POST_FAKE_H
 
-#include "train/post/bundle.h"
+#include "train/post/frozen.h"
 #include "train/post/learn.h"
 #include "train/run/trainer.h"
 
@@ -26,7 +26,7 @@ typedef struct LvFake {
 void lv_fake_path(char *buf, size_t size, const char *run, int step);
 
 /** Write a new run: a copy of the teacher's network. */
-int lv_fake_create(const char *path, const LvBundle *teacher, const LvMsg *msg);
+int lv_fake_create(const char *path, const LvFrozen *teacher, const LvMsg *msg);
 
 /**
  * Open a run.
@@ -38,7 +38,7 @@ int lv_fake_create(const char *path, const LvBundle *teacher, const LvMsg *msg);
  * @param[out] f closed with lv_fake_close(); NULL on error
  */
 int lv_fake_open(LvFake **f, const char *path, const LvFakeConfig *cfg, int step,
-                 int steps, const LvBundle *teacher, const LvNets *n, void *x);
+                 int steps, const LvFrozen *teacher, const LvNets *n, void *x);
 
 void lv_fake_close(LvFake **f);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "graph/program.h"
+#include "train/post/publish.h"
 #include "train/post/student.h"
 #include "train/run/streams.h"
 
@@ -25,7 +26,7 @@ static int out_of_memory(const LvMsg *msg)
 
 /* New runs */
 
-int lv_linearize_config(LvDitConfig *cfg, const LvRecipe *recipe, const LvBundle *teacher)
+int lv_linearize_config(LvDitConfig *cfg, const LvRecipe *recipe, const LvFrozen *teacher)
 {
     const LvLinearizeConfig *c = &recipe->linearize;
     int head;
@@ -34,7 +35,7 @@ int lv_linearize_config(LvDitConfig *cfg, const LvRecipe *recipe, const LvBundle
     head = cfg->dim / cfg->heads;
     if (lv_config_layers(cfg, LV_ATTN_SOFTMAX) != cfg->layers)
         return lv_fail(teacher->msg, LV_ERR_MODEL, "%s: has linear layers already; a "
-                       "teacher has none", lv_safetensors_path(teacher->file));
+                       "teacher has none", teacher->files.path);
     if (c->layers > cfg->layers)
         return lv_fail(teacher->msg, LV_ERR_MODEL, "linearize.layers is %d, the model has "
                        "%d", c->layers, cfg->layers);
@@ -57,7 +58,8 @@ int lv_linearize_create(const LvLinearizeFiles *f)
     if (ret < 0 ||
         (f->maps && (ret = lv_safetensors_open(&maps, f->maps, f->teacher->msg)) < 0))
         return ret;
-    s.from = maps ? maps : f->teacher->file;
+    s.maps = maps;
+    s.from = &f->teacher->dit;
     ret    = lv_student_create(f->run, &s, f->teacher, f->teacher->msg);
     lv_safetensors_close(&maps);
     return ret;
@@ -217,7 +219,7 @@ static int get_data(LvLinearize *l, float **data)
 
 /* Opening */
 
-static char *settings(const LvRecipe *recipe, const LvBundle *teacher)
+static char *settings(const LvRecipe *recipe, const LvFrozen *teacher)
 {
     char *section = lv_recipe_section(recipe, "linearize"), *text = malloc(ABOUT);
 
@@ -303,7 +305,7 @@ static int check_stored(const LvLinearizeConfig *c, int clips, int velocities,
     return 0;
 }
 
-int lv_linearize_check(const LvRecipe *r, const LvBundle *teacher)
+int lv_linearize_check(const LvRecipe *r, const LvFrozen *teacher)
 {
     const LvLinearizeConfig *c = &r->linearize;
     uint8_t set[LV_MAX_LAYERS] = { 0 };
@@ -655,7 +657,7 @@ int lv_linearize_sensitivity(LvLinearize *l, double *out)
 
 int lv_linearize_export(const LvLinearize *l, const char *path)
 {
-    LvNewBundle n = { .dit = &l->dit.cfg, .params = l->trainer->params,
+    LvNewNetwork n = { .dit = &l->dit.cfg, .params = l->trainer->params,
                       .section = "linearize" };
     char *about = lv_recipe_section(l->recipe, "linearize");
     int ret;
@@ -665,7 +667,7 @@ int lv_linearize_export(const LvLinearize *l, const char *path)
         ret = lv_fail(l->teacher->msg, LV_ERR_MODEL, "export: layers are still mixed, at "
                       "step %d of %d", l->trainer->step, l->optim.steps);
     else
-        ret = about ? lv_bundle_write(l->teacher, path, &n)
+        ret = about ? lv_publish(l->teacher, path, &n)
                     : out_of_memory(l->teacher->msg);
     free(about);
     return ret;
@@ -680,18 +682,8 @@ static int count_ops(const LvLearn *l, int op)
     return n;
 }
 
-static size_t elements(const LvSafetensors *st)
-{
-    size_t n = 0;
-
-    for (int i = 0; i < lv_safetensors_count(st); i++)
-        if (!strncmp(lv_safetensors_at(st, i)->name, "dit.", 4))
-            n += lv_safetensors_at(st, i)->numel;
-    return n;
-}
-
 /* What runs: softmax attention across in all layers, and in those of its kind. */
-static int verify_parts(const LvLinearize *l, const LvBundle *b)
+static int verify_parts(const LvLinearize *l, const LvFrozen *b)
 {
     const LvDitConfig *c = &l->dit.cfg;
     size_t linear = (size_t)lv_config_layers(c, LV_ATTN_LINEAR);
@@ -705,13 +697,13 @@ static int verify_parts(const LvLinearize *l, const LvBundle *b)
         return ret;
     fits = count_ops(&move, LV_OP_LINATTN) == (int)linear &&
            count_ops(&move, LV_OP_ATTN) == 2 * c->layers - (int)linear &&
-           elements(b->file) == elements(l->teacher->file) + more;
+           lv_frozen_weights(b) == lv_frozen_weights(l->teacher) + more;
     lv_learn_free(&move);
     return fits ? 0 : lv_fail(l->teacher->msg, LV_ERR_MODEL, "%s: is not the network that "
-                              "was trained", lv_safetensors_path(b->file));
+                              "was trained", b->files.path);
 }
 
-static int verify_velocities(LvLinearize *l, const LvBundle *b, double *error)
+static int verify_velocities(LvLinearize *l, const LvFrozen *b, double *error)
 {
     float *data = lv_alloc(batch_floats(l) * sizeof(*data));
     LvLearn learn = { 0 };
@@ -729,18 +721,20 @@ static int verify_velocities(LvLinearize *l, const LvBundle *b, double *error)
     lv_free(data);
     if (ret >= 0 && !(*error <= VERIFY_BOUND))
         ret = lv_fail(l->teacher->msg, LV_ERR_MODEL, "%s: its velocities differ from the "
-                      "run's by %g of their square", lv_safetensors_path(b->file), *error);
+                      "run's by %g of their square", b->files.path, *error);
     return ret;
 }
 
 int lv_linearize_verify(LvLinearize *l, const char *path, double *error)
 {
-    LvBundle *b;
-    int ret = lv_bundle_open(&b, path, l->teacher->dev, l->teacher->msg);
+    const LvVideoConfig *v = &l->teacher->cfg.video;
+    const LvFrozenClip clip = { v->width, v->height, v->frames };
+    LvFrozen *b;
+    int ret = lv_frozen_open(&b, path, &clip, l->teacher->dev, l->teacher->msg);
 
     *error = 0;
     if (ret >= 0 && (ret = verify_parts(l, b)) >= 0 && l->states.t->clips)
         ret = verify_velocities(l, b, error);
-    lv_bundle_close(&b);
+    lv_frozen_close(&b);
     return ret;
 }

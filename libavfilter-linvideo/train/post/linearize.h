@@ -17,7 +17,7 @@
 /** Where a run is, and on what. */
 typedef struct LvLinearizeFiles {
     const LvRecipe *recipe;
-    const LvBundle *teacher;
+    const LvFrozen *teacher;
     const LvTrajectories *t;
     const char *run;         ///< path; with DMD also the beginning of those of the fake net
     const char *maps;        ///< run of warmed-up maps; NULL: none
@@ -26,7 +26,7 @@ typedef struct LvLinearizeFiles {
 typedef struct LvLinearize {
     const LvRecipe *recipe;
     const LvLinearizeConfig *cfg;
-    const LvBundle *teacher;
+    const LvFrozen *teacher;
     LvOptim optim;
     char *about;             ///< settings of the run
     LvTrainer *trainer;
@@ -48,11 +48,11 @@ typedef struct LvLinearize {
 } LvLinearize;
 
 /** Check that a teacher can be linearised by a recipe; fill in the student's network. */
-int lv_linearize_config(LvDitConfig *cfg, const LvRecipe *recipe, const LvBundle *teacher);
+int lv_linearize_config(LvDitConfig *cfg, const LvRecipe *recipe, const LvFrozen *teacher);
 
 /** Check all that a recipe says of a run, with trajectories that it makes itself, before any
  *  work. 0 or LV_ERR_MODEL after a message. */
-int lv_linearize_check(const LvRecipe *recipe, const LvBundle *teacher);
+int lv_linearize_check(const LvRecipe *recipe, const LvFrozen *teacher);
 
 /** Write a new run. */
 int lv_linearize_create(const LvLinearizeFiles *files);

@@ -5,19 +5,16 @@
 #include "train/post/prompts.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/map.h"
-#include "model/tokenizer.h"
-#include "model/umt5.h"
+#include "pipeline/encode.h"
 #include "train/clips/caption.h"
 #include "train/run/streams.h"
-#include "train/run/task.h"
 
-enum { AT_ONCE = 16, FILE_MAX = 64 << 20, LINE_MAX_BYTES = 1 << 16 };
+enum { FILE_MAX = 64 << 20, LINE_MAX_BYTES = 1 << 16 };
 
 int lv_prompts_read(LvPrompts *p, const char *path, const LvMsg *msg)
 {
@@ -50,21 +47,10 @@ int lv_prompts_read(LvPrompts *p, const char *path, const LvMsg *msg)
     return ret < 0 || p->nb ? ret : lv_fail(msg, LV_ERR_MODEL, "%s: no prompts", path);
 }
 
-static int open_tokenizer(LvTokenizer **t, const LvBundle *b)
-{
-    const LvFileTensor *f = lv_safetensors_find(b->file, "tokenizer.spm");
-
-    if (!f || f->dtype != LV_U8)
-        return lv_fail(b->msg, LV_ERR_MODEL, "%s: no tokenizer.spm",
-                       lv_safetensors_path(b->file));
-    return lv_tokenizer_open(t, f->data, f->size, b->msg);
-}
-
 /* Captions that are too long are passed over. */
-static int draw(LvPrompts *p, int nb, uint64_t seed, const LvBundle *b,
-                const LvTokenizer *t)
+static int draw(LvPrompts *p, int nb, uint64_t seed, const LvEncode *e)
 {
-    int32_t ids[4096];
+    LvIds ids = { 0 };
     size_t at = 0;
 
     for (int i = 0; p->nb < nb && i < 16 * nb; i++) {
@@ -73,28 +59,37 @@ static int draw(LvPrompts *p, int nb, uint64_t seed, const LvBundle *b,
         lv_scene_draw(&s, seed, (uint64_t)i, 0);
         lv_caption_write(text, LV_CAPTION_SIZE, &s, seed,
                          lv_stream(LV_STREAM_PROMPT, 0, i));
-        if (lv_tokenizer_encode(t, text, ids, b->cfg.dit.text_len, NULL) < 0)
+        if (lv_encode_tokenize(e, &ids, text) < 0)
             continue;
         at += strlen(text);
         p->text[at++] = '\n';
         p->nb++;
     }
     p->text[at] = '\0';
-    return p->nb == nb ? 0 : lv_fail(b->msg, LV_ERR_MODEL, "%s: takes %d of %d captions",
-                                     lv_safetensors_path(b->file), p->nb, 16 * nb);
+    lv_ids_free(&ids);
+    return p->nb == nb ? 0 : LV_ERR_MODEL;
 }
 
-int lv_prompts_draw(LvPrompts *p, int nb, uint64_t seed, const LvBundle *b)
+int lv_prompts_draw(LvPrompts *p, int nb, uint64_t seed, const LvFrozen *b)
 {
-    LvTokenizer *t = NULL;
+    LvEnv env = b->env;
+    LvEncode *e;
     int ret;
 
-    *p = (LvPrompts) { .text = malloc(((size_t)nb + 1) * LV_CAPTION_SIZE) };
-    if (!p->text)
+    *p = (LvPrompts) { 0 };
+    if (!b->files.bundle)
+        return lv_fail(b->msg, LV_ERR_MODEL, "%s: was not made on the captions that are drawn "
+                       "where there are no prompts; give some (--prompts FILE)",
+                       b->files.path);
+    if (!(p->text = malloc(((size_t)nb + 1) * LV_CAPTION_SIZE)))
         return lv_fail(b->msg, LV_ERR(ENOMEM), "prompts: out of memory");
-    if ((ret = open_tokenizer(&t, b)) >= 0)
-        ret = draw(p, nb, seed, b, t);
-    lv_tokenizer_close(&t);
+    if ((ret = lv_encode_new(&e, &env, LV_CACHE_OFF)) < 0)
+        return ret;
+    env.msg = NULL; /* of what is too long */
+    if ((ret = draw(p, nb, seed, e)) == LV_ERR_MODEL)
+        lv_msg(b->msg, LV_MSG_ERROR, "%s: takes %d of %d captions", b->files.path, p->nb,
+               16 * nb);
+    lv_encode_free(&e);
     return ret;
 }
 
@@ -104,130 +99,63 @@ void lv_prompts_free(LvPrompts *p)
     *p = (LvPrompts) { 0 };
 }
 
-/* Encoding: AT_ONCE prompts to a run */
+/* Encoding */
 
-typedef struct Encoder {
-    const LvBundle *b;
-    LvWeights *weights;
-    LvUmt5 net;
-    LvTokenizer *tokenizer;
-    LvTask task;
-    LvTensor ids, rows, key_bias, out;
-    int32_t *host_ids, *host_rows;
-    float *host_bias;
-} Encoder;
-
-static int plan(Encoder *e, LvDtype dtype)
+/* Ids of a prompt of which `size` bytes count. */
+static int tokenize(const LvEncode *e, LvIds *ids, const char *text, size_t size,
+                    const LvMsg *msg)
 {
-    LvTensor *const list[] = { &e->ids, &e->rows, &e->key_bias, &e->out };
-    const int n  = AT_ONCE * e->b->cfg.dit.text_len;
-    LvGraph *g   = lv_graph_new(e->b->msg);
-    LvTensor x;
-
-    if (!g)
-        return lv_fail(e->b->msg, LV_ERR(ENOMEM), "prompts: out of memory");
-    e->ids      = lv_external(g, "ids", LV_I32, 1, &n);
-    e->rows     = lv_external(g, "rows", LV_I32, 1, &n);
-    e->key_bias = lv_external(g, "key bias", LV_F32, 1, &n);
-    x           = lv_umt5_trace_batch(g, &e->net, e->ids, e->key_bias, AT_ONCE, dtype);
-    e->out      = lv_embed(g, e->rows, x, LV_F32);
-    lv_output(g, e->out, "features");
-    return lv_task_new(&e->task, &g, list, LV_COUNT(list), e->b->dev, e->b->msg);
-}
-
-static int open_encoder(Encoder *e, LvDtype dtype)
-{
-    size_t n = AT_ONCE * (size_t)e->b->cfg.dit.text_len;
-    int ret;
-
-    e->host_ids  = lv_alloc(n * sizeof(*e->host_ids));
-    e->host_rows = lv_alloc(n * sizeof(*e->host_rows));
-    e->host_bias = lv_alloc(n * sizeof(*e->host_bias));
-    if (!e->host_ids || !e->host_rows || !e->host_bias)
-        return lv_fail(e->b->msg, LV_ERR(ENOMEM), "prompts: out of memory");
-    if ((ret = open_tokenizer(&e->tokenizer, e->b)) < 0 ||
-        (ret = lv_weights_new(&e->weights, e->b->file, e->b->dev, e->b->msg)) < 0 ||
-        (ret = lv_umt5_bind(&e->net, &e->b->cfg.text, e->weights, "text.")) < 0)
-        return ret;
-    return plan(e, dtype);
-}
-
-static void close_encoder(Encoder *e)
-{
-    lv_task_free(&e->task);
-    lv_umt5_free(&e->net);
-    lv_weights_free(&e->weights);
-    lv_tokenizer_close(&e->tokenizer);
-    lv_free(e->host_ids);
-    lv_free(e->host_rows);
-    lv_free(e->host_bias);
-}
-
-/* Ids of a prompt, of which `size` bytes count, into place `at`. */
-static int put(Encoder *e, int at, const char *text, size_t size)
-{
-    int len = e->b->cfg.dit.text_len, first = at * len, nb;
     char *copy = strndup(text, size);
+    int ret    = copy ? lv_encode_tokenize(e, ids, copy)
+                      : lv_fail(msg, LV_ERR(ENOMEM), "prompts: out of memory");
 
-    if (!copy)
-        return lv_fail(e->b->msg, LV_ERR(ENOMEM), "prompts: out of memory");
-    nb = lv_tokenizer_encode(e->tokenizer, copy, e->host_ids + first, len, e->b->msg);
     free(copy);
-    for (int i = 0; i < len && nb >= 0; i++) {
-        if (i >= nb)
-            e->host_ids[first + i] = 0;
-        e->host_rows[first + i] = i < nb ? first + i : -1;
-        e->host_bias[first + i] = i < nb ? 0 : -INFINITY;
-    }
-    return LV_MIN(nb, 0);
-}
-
-static int run(Encoder *e, int nb, float *features)
-{
-    size_t n   = lv_tensor_numel(&e->out);
-    float *all = lv_alloc(n * sizeof(*all));
-    int ret    = all ? 0 : lv_fail(e->b->msg, LV_ERR(ENOMEM), "prompts: out of memory");
-
-    if (ret >= 0 && (ret = lv_task_put(&e->task, &e->ids, e->host_ids)) >= 0 &&
-        (ret = lv_task_put(&e->task, &e->rows, e->host_rows)) >= 0 &&
-        (ret = lv_task_put(&e->task, &e->key_bias, e->host_bias)) >= 0 &&
-        (ret = lv_task_run(&e->task)) >= 0 &&
-        (ret = lv_task_get(&e->task, &e->out, all)) >= 0)
-        memcpy(features, all, n / AT_ONCE * (size_t)nb * sizeof(*all));
-    lv_free(all);
     return ret;
 }
 
-static int encode_all(Encoder *e, const LvPrompts *p, float *features)
+static int tokenize_all(const LvEncode *e, LvIds *ids, const LvPrompts *p, const LvFrozen *b)
 {
-    const LvDitConfig *c = &e->b->cfg.dit;
-    const char *text = p->text, *end;
-    int used = 0, ret;
+    const char *text = p->text, *end, *negative = lv_frozen_negative(b);
+    int ret = tokenize(e, &ids[0], negative, strlen(negative), b->msg);
 
-    ret = put(e, used++, "", 0);
+    ids[0].what = "unconditional prompt";
     for (int i = 0; i < p->nb && ret >= 0; i++, text = end + 1) {
         end = strchr(text, '\n');
-        if (used == AT_ONCE) {
-            ret = run(e, used, features);
-            features += (size_t)used * (size_t)c->text_len * (size_t)c->text_dim;
-            used = 0;
-        }
-        if (ret >= 0)
-            ret = put(e, used++, text, (size_t)(end - text));
+        ret = tokenize(e, &ids[1 + i], text, (size_t)(end - text), b->msg);
     }
-    for (int i = used; i < AT_ONCE && ret >= 0; i++)
-        ret = put(e, i, "", 0);
-    return ret < 0 ? ret : run(e, used, features);
+    return ret;
 }
 
-int lv_prompts_encode(const LvPrompts *p, const LvBundle *b, LvDtype dtype,
+static int encode_all(LvEncode *e, const LvPrompts *p, const LvFrozen *b, float *features)
+{
+    const LvDitConfig *c = &b->cfg.dit;
+    size_t n    = (size_t)p->nb + 1, each = (size_t)c->text_len * (size_t)c->text_dim;
+    LvIds *ids  = calloc(n, sizeof(*ids));
+    float **row = calloc(n, sizeof(*row));
+    int ret = ids && row ? tokenize_all(e, ids, p, b)
+                         : lv_fail(b->msg, LV_ERR(ENOMEM), "prompts: out of memory");
+
+    for (size_t i = 0; i < n && ret >= 0; i++)
+        row[i] = features + i * each;
+    if (ret >= 0)
+        ret = lv_encode_run(e, ids, (int)n, row);
+    for (size_t i = 0; i < n && ids; i++)
+        lv_ids_free(&ids[i]);
+    free(ids);
+    free(row);
+    return ret;
+}
+
+int lv_prompts_encode(const LvPrompts *p, const LvFrozen *b, LvDtype dtype,
                       float *features)
 {
-    Encoder e = { .b = b };
-    int ret = open_encoder(&e, dtype);
+    LvEnv env = b->env;
+    LvEncode *e;
+    int ret;
 
-    if (ret >= 0)
-        ret = encode_all(&e, p, features);
-    close_encoder(&e);
+    env.dtype = dtype;
+    if ((ret = lv_encode_new(&e, &env, LV_CACHE_OFF)) >= 0)
+        ret = encode_all(e, p, b, features);
+    lv_encode_free(&e);
     return ret;
 }

@@ -9,7 +9,7 @@
 #ifndef LINVIDEO_TRAIN_POST_PROMPTS_H
 #define LINVIDEO_TRAIN_POST_PROMPTS_H
 
-#include "train/post/bundle.h"
+#include "train/post/frozen.h"
 
 typedef struct LvPrompts {
     char *text;     ///< lines, each ended by a newline
@@ -21,19 +21,20 @@ typedef struct LvPrompts {
 int lv_prompts_read(LvPrompts *p, const char *path, const LvMsg *msg);
 
 /** Draw nb captions of scenes for training, such as the model takes. 0; -ENOMEM;
- *  LV_ERR_MODEL (it takes hardly any). Free it after an error too. */
-int lv_prompts_draw(LvPrompts *p, int nb, uint64_t seed, const LvBundle *b);
+ *  LV_ERR_MODEL (it takes hardly any, or is a manifest's, which was not made on them). Free it
+ *  after an error too. */
+int lv_prompts_draw(LvPrompts *p, int nb, uint64_t seed, const LvFrozen *b);
 
 void lv_prompts_free(LvPrompts *p);
 
 /**
- * Encode the empty prompt, then all others, by the encoder of a bundle.
+ * Encode the prompt of the unconditional branch, then all others, by the text stage.
  *
  * @param features [1 + nb,text_len,text_dim]: zero behind each prompt's own
  * @param dtype    of activations
- * @return 0; -EINVAL (a prompt is too long, or no UTF-8); an error of the device
+ * @return as lv_encode_tokenize() and lv_encode_run()
  */
-int lv_prompts_encode(const LvPrompts *p, const LvBundle *b, LvDtype dtype,
+int lv_prompts_encode(const LvPrompts *p, const LvFrozen *b, LvDtype dtype,
                       float *features);
 
 #endif /* LINVIDEO_TRAIN_POST_PROMPTS_H */

@@ -48,7 +48,7 @@ double lv_states_weight(const LvStates *s, int from, int to)
 }
 
 int lv_states_init(LvStates *s, const LvRecipe *recipe, const LvTrajectories *t,
-                   const LvBundle *teacher)
+                   const LvFrozen *teacher)
 {
     double sum = 0;
     int from, to;

@@ -52,7 +52,7 @@ double lv_states_weight(const LvStates *s, int from, int to);
 
 /** Prepare; all but x and slot is set then. 0 or LV_ERR_MODEL (no state to look at). */
 int lv_states_init(LvStates *s, const LvRecipe *recipe, const LvTrajectories *t,
-                   const LvBundle *teacher);
+                   const LvFrozen *teacher);
 
 /** Number of a micro-batch's floats; with data, where each part lies. */
 size_t lv_states_lay_out(const LvStates *s, int micro, float *data, LvBatch *b);

@@ -8,20 +8,21 @@
 #ifndef LINVIDEO_TRAIN_POST_STUDENT_H
 #define LINVIDEO_TRAIN_POST_STUDENT_H
 
-#include "train/post/bundle.h"
+#include "train/post/frozen.h"
 #include "train/run/trainer.h"
 
 /** How a student begins. */
 typedef struct LvStudent {
     const LvDitConfig *cfg;    ///< its network
-    const LvSafetensors *from; ///< whose tensors it takes by name
+    const LvSafetensors *maps; ///< a run whose tensors it takes by name; NULL: none
+    const LvDit *from;         ///< whose tensors it takes where maps has none
     float map_scale;  ///< of the identity that maps are which are not there; 0:
                       ///< head_dim^-1/4
     float mix;        ///< share of softmax in MIXED layers, likewise
 } LvStudent;
 
 /** Write a run of step 0; `teacher` is where its configuration is from. */
-int lv_student_create(const char *path, const LvStudent *s, const LvBundle *teacher,
+int lv_student_create(const char *path, const LvStudent *s, const LvFrozen *teacher,
                       const LvMsg *msg);
 
 /**

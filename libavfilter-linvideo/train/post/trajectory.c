@@ -17,38 +17,36 @@
 #include "base/half.h"
 #include "base/hash.h"
 #include "base/sealed.h"
+#include "pipeline/denoise.h"
+#include "pipeline/place.h"
 #include "pipeline/sample.h"
 #include "train/run/streams.h"
-#include "train/run/task.h"
 
 #define KEY "linvideo.trajectories"
 
 enum { ABOUT = 512 };
 
-/* The teacher's sampler, the model's own where the recipe says nothing. */
-typedef struct Solver {
-    int kind, steps;
-    float shift, guidance;
-} Solver;
-
 typedef struct Work {
-    const LvBundle *b;
+    const LvFrozen *b;
     const LvTrajectoryConfig *cfg;
     const LvPrompts *p;
     uint64_t seed;
-    Solver solver;
+    LvSchedule solver;
     LvTrajectories t;
     int fd;
-    LvSampler *sampler;
-    LvTask task;
-    LvDitInputs in;
-    LvTensor text[2], v[2];  /* of the prompt, of the empty one */
-    float *x, *velocity[2], *context; /* [batch] */
+
+    LvEnv env;
+    LvNetwork *network;
+    LvDenoise *denoise;
+    void *arena;
+
+    int clip;                /* being sampled */
+    uint64_t sum;            /* of what was stored of it so far */
     uint16_t *half;          /* a state */
-    uint64_t *sum;           /* [batch], of what was stored of a clip so far */
 } Work;
 
-static int choose_solver(Solver *s, const LvBundle *b, const LvTrajectoryConfig *c)
+/* The teacher's sampler, the model's own where the recipe says nothing. */
+static int choose_solver(LvSchedule *s, const LvFrozen *b, const LvTrajectoryConfig *c)
 {
     const LvVideoConfig *v = &b->cfg.video;
     const char *name = c->solver[0] ? c->solver : v->sampler;
@@ -57,6 +55,7 @@ static int choose_solver(Solver *s, const LvBundle *b, const LvTrajectoryConfig 
     s->steps    = c->steps ? c->steps : v->steps;
     s->shift    = c->shift > 0 ? c->shift : v->shift;
     s->guidance = c->guidance > 0 ? c->guidance : v->guidance;
+    s->branches = LV_BRANCHES;
     return s->kind > LV_SAMPLER_AUTO ? 0 :
            lv_fail(b->msg, LV_ERR_MODEL, "trajectories: unknown solver '%s'", name);
 }
@@ -124,6 +123,19 @@ static int check_features(const Work *w, const float *features, size_t text)
                    "are not finite", i / text);
 }
 
+/* Levels of the sampler, [steps + 1]. */
+static int fill_levels(const Work *w, float *sigma)
+{
+    const LvSchedule *s = &w->solver;
+    LvSampler *sampler;
+    int ret = lv_sampler_new(&sampler, s->kind, s->steps, (double)s->shift, 1, w->b->msg);
+
+    for (int i = 0; i <= s->steps && ret >= 0; i++)
+        sigma[i] = lv_sampler_sigma(sampler, i);
+    lv_sampler_free(&sampler);
+    return ret;
+}
+
 static int create(const Work *w, const char *path, LvDtype dtype)
 {
     const LvDitConfig *c = &w->b->cfg.dit;
@@ -140,11 +152,10 @@ static int create(const Work *w, const char *path, LvDtype dtype)
                "%zu are available; take fewer (trajectories.prompts)", w->p->nb, bytes >> 20,
                lv_host_available() >> 20);
     } else if ((ret = lv_prompts_encode(w->p, w->b, dtype, features)) >= 0 &&
-               (ret = check_features(w, features, text)) >= 0) {
+               (ret = check_features(w, features, text)) >= 0 &&
+               (ret = fill_levels(w, sigma)) >= 0) {
         for (int i = 0; i < w->cfg->clips; i++)
             prompt[i] = i % w->p->nb;
-        for (int i = 0; i <= w->solver.steps; i++)
-            sigma[i] = lv_sampler_sigma(w->sampler, i);
         describe(w, about);
         ret = write_file(w, path, features, prompt, sigma, about);
     }
@@ -211,7 +222,7 @@ static int check_file(const LvTrajectories *t, const LvMsg *msg)
     return lv_sealed_check(t->file, keys, later, msg);
 }
 
-static int look_at_file(LvTrajectories *t, const LvBundle *b, const char *path)
+static int look_at_file(LvTrajectories *t, const LvFrozen *b, const char *path)
 {
     const LvDitConfig *c = &b->cfg.dit;
     const char *about, *guidance;
@@ -246,7 +257,7 @@ static int look_at_file(LvTrajectories *t, const LvBundle *b, const char *path)
     return LV_MIN(check_file(t, b->msg), 0);
 }
 
-int lv_trajectories_open(LvTrajectories *t, const LvBundle *teacher, const char *path)
+int lv_trajectories_open(LvTrajectories *t, const LvFrozen *teacher, const char *path)
 {
     const char *about;
     int ret;
@@ -291,49 +302,33 @@ const float *lv_trajectories_text(const LvTrajectories *t, int prompt)
 
 static int plan(Work *w, LvDtype dtype)
 {
-    const LvDitConfig *c = &w->b->cfg.dit;
-    const int text[] = { w->cfg->batch * c->text_len, c->text_dim };
-    LvTensor *list[] = { &w->in.latent, &w->in.t, &w->in.rope, &w->text[0], &w->text[1],
-                         &w->v[0], &w->v[1] };
-    LvGraph *g = lv_graph_new(w->b->msg);
-
-    if (!g)
-        return lv_fail(w->b->msg, LV_ERR(ENOMEM), "trajectories: out of memory");
-    lv_dit_batch_inputs(g, &w->b->dit, w->b->size, w->cfg->batch, &w->in);
-    for (int i = 0; i < 2; i++) {
-        LvDitInputs in = w->in;
-        w->text[i] = lv_external(g, "text", LV_F32, 2, text);
-        w->v[i]    = lv_dit_trace_batch(g, &w->b->dit, w->text[i], &in, dtype, NULL);
-        lv_output(g, w->v[i], "velocity");
-    }
-    return lv_task_new(&w->task, &g, list, LV_COUNT(list), w->b->dev, w->b->msg);
-}
-
-static int allocate(Work *w)
-{
-    size_t n = (size_t)w->cfg->batch, x = n * w->b->numel;
-
-    w->x           = lv_alloc(x * sizeof(*w->x));
-    w->velocity[0] = lv_alloc(x * sizeof(*w->x));
-    w->velocity[1] = lv_alloc(x * sizeof(*w->x));
-    w->context     = lv_alloc(n * w->t.text * sizeof(*w->x));
-    w->half        = lv_alloc(w->b->numel * sizeof(*w->half));
-    w->sum         = lv_alloc(n * sizeof(*w->sum));
-    return w->x && w->velocity[0] && w->velocity[1] && w->context && w->half && w->sum ? 0 :
-           lv_fail(w->b->msg, LV_ERR(ENOMEM), "trajectories: out of memory");
-}
-
-static int put_rope(const Work *w)
-{
-    float *table = lv_alloc(lv_tensor_bytes(&w->in.rope));
+    const int *size = w->b->size;
+    const LvNetworkShape shape = { { size[0], size[1], size[2] }, LV_BRANCHES };
+    LvPlace place = { .shape = &shape };
+    LvNeed need;
     int ret;
 
-    if (!table)
-        return lv_fail(w->b->msg, LV_ERR(ENOMEM), "trajectories: out of memory");
-    lv_dit_rope(table, &w->b->cfg.dit, w->b->size);
-    ret = lv_task_put(&w->task, &w->in.rope, table);
-    lv_free(table);
-    return ret;
+    w->env       = w->b->env;
+    w->env.dtype = dtype;
+    if ((ret = lv_network_new(&w->network, &w->env)) < 0 ||
+        (ret = lv_network_plan(w->network, &shape, NULL)) < 0 ||
+        (ret = lv_denoise_new(&w->denoise, &w->env, w->network, &w->solver)) < 0)
+        return ret;
+    place.network = w->network;
+    place.others  = lv_denoise_need(w->denoise);
+    return lv_place(&w->env, &place, &need);
+}
+
+static int build(Work *w)
+{
+    LvNeed need = lv_need_join(lv_network_need(w->network), lv_denoise_need(w->denoise));
+    int ret = lv_device_alloc(w->b->dev, &w->arena, need.arena, "arena");
+
+    if (ret < 0 || (ret = lv_network_build(w->network, w->arena)) < 0 ||
+        (ret = lv_denoise_build(w->denoise)) < 0)
+        return ret;
+    w->half = lv_alloc(w->b->numel * sizeof(*w->half));
+    return w->half ? 0 : lv_fail(w->b->msg, LV_ERR(ENOMEM), "trajectories: out of memory");
 }
 
 /* Where tensor `name` lies, and from which element. */
@@ -380,91 +375,52 @@ static int put_half(const Work *w, const char *name, size_t index, const float *
                      n * sizeof(*w->half));
 }
 
-static int keep(const Work *w, int i, const char *name, size_t index, const float *x)
+static int keep(Work *w, const char *name, size_t index, const float *x)
 {
-    int ret = put_half(w, name, index, x + (size_t)i * w->b->numel);
+    int ret = put_half(w, name, index, x);
 
-    w->sum[i] = lv_hash(w->sum[i], w->half, w->b->numel * sizeof(*w->half));
+    w->sum = lv_hash(w->sum, w->half, w->b->numel * sizeof(*w->half));
     return ret;
 }
 
-static int keep_step(const Work *w, int first, int nb, int k)
+/* LvStepSeen */
+static int keep_step(void *opaque, int step, const float *x, const float *const v[LV_BRANCHES])
 {
-    int ret = 0;
+    Work *w   = opaque;
+    size_t at = (size_t)w->clip * (size_t)w->t.steps + (size_t)step;
+    int ret   = keep(w, "states", at, x);
 
-    for (int i = 0; i < nb && ret >= 0; i++) {
-        size_t at = (size_t)(first + i) * (size_t)w->t.steps + (size_t)k;
-        ret = keep(w, i, "states", at, w->x);
-        for (int s = 0; s < 2 && w->cfg->velocities && ret >= 0; s++)
-            ret = keep(w, i, "velocities", 2 * at + (size_t)s, w->velocity[s]);
-    }
+    for (size_t s = 0; s < LV_BRANCHES && w->cfg->velocities && ret >= 0; s++)
+        ret = keep(w, "velocities", LV_BRANCHES * at + s, v[s]);
     return ret;
 }
 
-static int run_nets(Work *w, int k)
-{
-    float t[1024];
-    int ret;
-
-    for (int i = 0; i < w->cfg->batch; i++)
-        t[i] = lv_sampler_time(w->sampler, k);
-    if ((ret = lv_task_put(&w->task, &w->in.latent, w->x)) < 0 ||
-        (ret = lv_task_put(&w->task, &w->in.t, t)) < 0 ||
-        (ret = lv_task_run(&w->task)) < 0 ||
-        (ret = lv_task_get(&w->task, &w->v[0], w->velocity[0])) < 0)
-        return ret;
-    return lv_task_get(&w->task, &w->v[1], w->velocity[1]);
-}
-
-static int put_texts(Work *w, int first, int nb)
-{
-    int ret = 0;
-
-    for (int s = 0; s < 2 && ret >= 0; s++) {
-        for (int i = 0; i < w->cfg->batch; i++)
-            memcpy(w->context + (size_t)i * w->t.text, lv_trajectories_text(
-                &w->t, s || i >= nb ? -1 : w->t.prompt[first + i]),
-                w->t.text * sizeof(*w->context));
-        ret = lv_task_put(&w->task, &w->text[s], w->context);
-    }
-    return ret;
-}
-
-/* The sums of clips, then, when all is on the disk, that they are done. */
-static int finish_clips(const Work *w, int first, int nb)
+/* The sum of a clip, then, when all is on the disk, that it is done. */
+static int finish_clip(const Work *w, int clip)
 {
     const uint8_t done = 1;
     int ret = 0;
 
     if (w->t.sums)
-        ret = put_bytes(w, "sums", (size_t)first * sizeof(*w->sum), w->sum,
-                        (size_t)nb * sizeof(*w->sum));
+        ret = put_bytes(w, "sums", (size_t)clip * sizeof(w->sum), &w->sum, sizeof(w->sum));
     if (ret >= 0)
         ret = sync_file(w);
-    for (int i = first; i < first + nb && ret >= 0; i++)
-        ret = put_bytes(w, "done", (size_t)i, &done, sizeof(done));
-    return ret;
+    return ret < 0 ? ret : put_bytes(w, "done", (size_t)clip, &done, sizeof(done));
 }
 
-/* Clips `first` to first + nb - 1. */
-static int sample(Work *w, int first, int nb)
+static int sample(Work *w, int clip)
 {
-    int ret = put_texts(w, first, nb);
+    const LvNoise noise = { w->seed, lv_stream(LV_STREAM_TRAJECTORY, 0, clip),
+                            lv_stream(LV_STREAM_RENOISE, clip, 0) };
+    const float *x;
+    int ret = lv_network_prompt(w->network, LV_COND,
+                                lv_trajectories_text(&w->t, w->t.prompt[clip]));
 
-    for (int i = 0; i < w->cfg->batch; i++)
-        lv_philox_normal(w->x + (size_t)i * w->b->numel, w->b->numel, w->seed,
-                         lv_stream(LV_STREAM_TRAJECTORY, 0, first + i));
-    for (int i = 0; i < nb; i++)
-        w->sum[i] = (uint64_t)(first + i);
-    lv_sampler_start(w->sampler, w->seed, lv_stream(LV_STREAM_RENOISE, first, 0));
-    for (int k = 0; k < w->t.steps && ret >= 0; k++) {
-        if ((ret = run_nets(w, k)) < 0 || (ret = keep_step(w, first, nb, k)) < 0)
-            break;
-        lv_guide(w->velocity[0], w->velocity[1], (size_t)w->cfg->batch * w->b->numel,
-                 w->solver.guidance);
-        lv_sampler_step(w->sampler, k, w->x, w->velocity[0]);
-    }
-    return ret < 0 ? ret : finish_clips(w, first, nb);
+    w->clip = clip;
+    w->sum  = (uint64_t)clip;
+    if (ret < 0 || (ret = lv_denoise_run(w->denoise, &noise, keep_step, w, &x)) < 0)
+        return ret;
+    return finish_clip(w, clip);
 }
 
 /* A clip that was damaged is sampled again. */
@@ -479,16 +435,13 @@ static int is_there(const Work *w, int clip)
 
 static int sample_all(Work *w, LvTrajectoriesProgress progress, void *opaque)
 {
-    int ret = 0;
+    int ret = lv_network_prompt(w->network, LV_UNCOND, lv_trajectories_text(&w->t, -1));
 
-    for (int i = 0; i < w->t.clips && ret >= 0; i += w->cfg->batch) {
-        int nb = LV_MIN(w->cfg->batch, w->t.clips - i), done = 1;
-        for (int k = 0; k < nb; k++)
-            done = done && is_there(w, i + k);
+    for (int i = 0; i < w->t.clips && ret >= 0; i++) {
         if (progress && (ret = progress(opaque, i, w->t.clips)) < 0)
             return ret;
-        if (!done)
-            ret = sample(w, i, nb);
+        if (!is_there(w, i))
+            ret = sample(w, i);
     }
     return ret;
 }
@@ -504,48 +457,49 @@ static int is_same(const Work *w)
                    "%s", lv_safetensors_path(w->t.file), has, want);
 }
 
-static int make(Work *w, const char *path, LvDtype dtype, LvTrajectoriesProgress progress,
-                void *opaque)
+/* The file, made or gone on with, open for writing. */
+static int open_file(Work *w, const char *path, LvDtype dtype)
 {
-    size_t n = (size_t)w->cfg->batch * w->b->numel;
     int ret;
 
-    if ((ret = choose_solver(&w->solver, w->b, w->cfg)) < 0 ||
-        (ret = lv_sampler_new(&w->sampler, w->solver.kind, w->solver.steps,
-                              (double)w->solver.shift, n, w->b->msg)) < 0 ||
-        (access(path, F_OK) && (ret = create(w, path, dtype)) < 0) ||
-        (ret = look_at_file(&w->t, w->b, path)) < 0 || (ret = is_same(w)) < 0)
+    if ((access(path, F_OK) && (ret = create(w, path, dtype)) < 0) ||
+        (ret = look_at_file(&w->t, w->b, path)) < 0 || (ret = is_same(w)) < 0 || !w->t.clips)
         return ret;
-    if (!w->t.clips)
-        return 0;
     if ((w->fd = open(path, O_WRONLY | O_CLOEXEC)) < 0)
         return lv_fail(w->b->msg, LV_ERR(errno), "%s: %s", path, strerror(errno));
     if (flock(w->fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
         return lv_fail(w->b->msg, LV_ERR(EBUSY), "%s: another process samples into it; wait "
                        "for it", path);
-    if ((ret = allocate(w)) < 0 || (ret = plan(w, dtype)) < 0 || (ret = put_rope(w)) < 0)
+    return 0;
+}
+
+static int make(Work *w, const char *path, LvDtype dtype, LvTrajectoriesProgress progress,
+                void *opaque)
+{
+    int ret;
+
+    if ((ret = choose_solver(&w->solver, w->b, w->cfg)) < 0 ||
+        (ret = open_file(w, path, dtype)) < 0 || !w->t.clips)
+        return ret;
+    if ((ret = plan(w, dtype)) < 0 || (ret = build(w)) < 0)
         return ret;
     ret = sample_all(w, progress, opaque);
     return ret < 0 ? ret : sync_file(w);
 }
 
-int lv_trajectories_make(const LvBundle *teacher, const LvTrajectoryConfig *cfg,
+int lv_trajectories_make(const LvFrozen *teacher, const LvTrajectoryConfig *cfg,
                          const LvPrompts *p, uint64_t seed, LvDtype dtype,
                          const char *path, LvTrajectoriesProgress progress, void *opaque)
 {
-    Work w = { .b = teacher, .cfg = cfg, .p = p, .seed = seed, .fd = -1 };
+    Work w  = { .b = teacher, .cfg = cfg, .p = p, .seed = seed, .fd = -1 };
     int ret = make(&w, path, dtype, progress, opaque);
 
     if (w.fd >= 0)
         close(w.fd);
-    lv_task_free(&w.task);
-    lv_sampler_free(&w.sampler);
+    lv_denoise_free(&w.denoise);
+    lv_network_free(&w.network);
+    teacher->dev->fn->free(teacher->dev, w.arena);
     lv_trajectories_close(&w.t);
-    lv_free(w.x);
-    lv_free(w.velocity[0]);
-    lv_free(w.velocity[1]);
-    lv_free(w.context);
     lv_free(w.half);
-    lv_free(w.sum);
     return ret;
 }

@@ -7,8 +7,8 @@
  *
  * A safetensors file: "states" [N,K,C,F,Y,X] F16, state k of a clip being that at
  * "sigma"[k] ([K + 1] F32, the last is 0); "velocities" [N,K,2,C,F,Y,X] F16, of the
- * prompt and of the empty one, when asked for; "prompt" [N] I32; "features"
- * [1 + P,text_len,text_dim] F32, first of the empty prompt; "prompts" U8, lines; "done"
+ * prompt and of the unconditional one, when asked for; "prompt" [N] I32; "features"
+ * [1 + P,text_len,text_dim] F32, first of the unconditional prompt; "prompts" U8, lines; "done"
  * [N] U8: which clips are there; "sums" [N] U64: a hash of what is stored of a clip, its
  * states and velocities step by step. Metadata "linvideo.trajectories" tells teacher and
  * settings. Clips are sampled into it in place, so that it goes on where it stopped.
@@ -44,20 +44,20 @@ typedef int (*LvTrajectoriesProgress)(void *opaque, int done, int all);
  * @return 0, an error, or what progress returned; LV_ERR_MODEL: it was begun with other
  *         settings
  */
-int lv_trajectories_make(const LvBundle *teacher, const LvTrajectoryConfig *cfg,
+int lv_trajectories_make(const LvFrozen *teacher, const LvTrajectoryConfig *cfg,
                          const LvPrompts *p, uint64_t seed, LvDtype dtype,
                          const char *path, LvTrajectoriesProgress progress, void *opaque);
 
 /** Open a file that is whole. @return 0; errors of the file; LV_ERR_MODEL (of another
  *  teacher, not done). Close with lv_trajectories_close(), after an error too. */
-int lv_trajectories_open(LvTrajectories *t, const LvBundle *teacher, const char *path);
+int lv_trajectories_open(LvTrajectories *t, const LvFrozen *teacher, const char *path);
 
 void lv_trajectories_close(LvTrajectories *t);
 
 /** State k of a clip as f32, out[numel]. */
 void lv_trajectories_state(const LvTrajectories *t, int clip, int k, float *out);
 
-/** Features of a prompt, -1 for the empty one: [text]. */
+/** Features of a prompt, -1 for the unconditional one: [text]. */
 const float *lv_trajectories_text(const LvTrajectories *t, int prompt);
 
 #endif /* LINVIDEO_TRAIN_POST_TRAJECTORY_H */

@@ -1,0 +1,211 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "train/post/publish.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "train/pretrain/export.h"
+
+enum { PATH_SIZE = 4096 };
+
+#define ENDING ".json"
+
+static int is_written(const LvParam *t, const LvDitConfig *cfg)
+{
+    int layer;
+
+    if (!(t->flags & (LV_W_MAP | LV_W_GATE)))
+        return 1;
+    return t->flags & LV_W_MAP && sscanf(t->name, "dit.blocks.%d.", &layer) == 1 &&
+           cfg->attention[layer] == LV_ATTN_LINEAR;
+}
+
+/* The network's tensors; names begin behind the first `skip` bytes. */
+static void add_network(LvExport *e, const LvNewNetwork *n, const float *slab, size_t skip)
+{
+    for (int i = 0; i < n->params->nb; i++) {
+        if (!is_written(&n->params->list[i], n->dit))
+            continue;
+        lv_export_add(e, &n->params->list[i], slab);
+        e->list[e->nb - 1].name += skip;
+    }
+}
+
+/* Bundles */
+
+static void put_dit(json_t *dit, const LvDitConfig *cfg)
+{
+    json_t *kinds = json_array();
+    int linear = lv_config_layers(cfg, LV_ATTN_LINEAR);
+
+    for (int i = 0; i < cfg->layers; i++)
+        json_array_append_new(kinds, json_string(lv_attn_kind_name(
+            cfg->attention[i] == LV_ATTN_LINEAR ? LV_ATTN_LINEAR : LV_ATTN_SOFTMAX)));
+    json_object_set_new(dit, "attention", kinds);
+    if (!linear)
+        return;
+    json_object_set_new(dit, "feature_map", json_string(lv_map_name(cfg->map)));
+    json_object_set_new(dit, "feature_dim", json_integer(cfg->map_dim));
+    json_object_set_new(dit, "feature_eps", json_real((double)cfg->map_eps));
+}
+
+/* The old configuration with what is new; NULL when out of memory. */
+static char *config_text(const LvFrozen *b, const LvNewNetwork *n)
+{
+    json_t *root = json_loads(b->config, 0, NULL);
+    char *text;
+
+    put_dit(json_object_get(root, "dit"), n->dit);
+    if (n->sampler)
+        json_object_set_new(root, "sampler", json_loads(n->sampler, 0, NULL));
+    if (n->about)
+        json_object_set_new(root, n->section, json_loads(n->about, 0, NULL));
+    text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    json_decref(root);
+    return text;
+}
+
+/* Tensors of the bundle's other parts. */
+static int add_others(LvExport *e, const LvFrozen *b)
+{
+    const LvSource *src = b->files.src[0];
+    int ret = 0;
+
+    for (int i = 0; i < lv_source_count(src) && ret >= 0; i++) {
+        const LvFileTensor *t = lv_source_at(src, i);
+        if (lv_part_owns(&b->files.dit, t->name))
+            continue;
+        if ((ret = lv_source_load(src, t, b->msg)) >= 0)
+            e->list[e->nb++] = *t;
+    }
+    return ret;
+}
+
+static int write_bundle(const LvFrozen *b, const char *path, const LvNewNetwork *n,
+                        LvExport *e, const float *slab)
+{
+    char *config       = config_text(b, n);
+    const char *meta[] = { LV_CONFIG_KEY, config, NULL };
+    int ret;
+
+    add_network(e, n, slab, 0);
+    ret = config ? add_others(e, b) : LV_ERR(ENOMEM);
+    if (ret >= 0)
+        ret = lv_safetensors_write(path, e->list, e->nb, meta, b->msg);
+    free(config);
+    return ret;
+}
+
+/* Manifests */
+
+int lv_publish_check(const LvFrozen *b, const char *path)
+{
+    size_t len = strlen(path), end = strlen(ENDING);
+
+    if (b->files.bundle || (len > end && !strcmp(path + len - end, ENDING)))
+        return 0;
+    return lv_fail(b->msg, LV_ERR(EINVAL), "%s: %s is a manifest, and so is what is made of it: "
+                   "expected a name that ends in " ENDING "; the network is written beside it",
+                   path, b->files.path);
+}
+
+/* NAME.safetensors of NAME.json. */
+static int network_path(char network[PATH_SIZE], const char *path, const LvMsg *msg)
+{
+    int stem = (int)(strlen(path) - strlen(ENDING));
+
+    return snprintf(network, PATH_SIZE, "%.*s.safetensors", stem, path) < PATH_SIZE ? 0 :
+           lv_fail(msg, LV_ERR(EINVAL), "%s: the name is too long", path);
+}
+
+static int write_network(const LvFrozen *b, const char *path, const LvNewNetwork *n,
+                         LvExport *e, const float *slab)
+{
+    char section[64], eps[32];
+    const char *meta[] = { "format", "pt", LV_MAP_KEY, lv_map_name(n->dit->map),
+                           LV_MAP_EPS_KEY, eps, section, n->about, NULL };
+
+    snprintf(eps, sizeof(eps), "%.9g", (double)n->dit->map_eps);
+    snprintf(section, sizeof(section), "linvideo.%s", n->section);
+    if (!n->about)
+        meta[6] = NULL;
+    add_network(e, n, slab, strlen("dit."));
+    return lv_safetensors_write(path, e->list, e->nb, meta, b->msg);
+}
+
+/* Name a file of the old manifest, from wherever the new one lies. */
+static void name_file(json_t *root, const char *key, const char *path)
+{
+    char *whole = path ? realpath(path, NULL) : NULL;
+
+    if (whole)
+        json_object_set_new(root, key, json_string(whole));
+    free(whole);
+}
+
+/* The old manifest with the new network, whose weights hold the LoRAs. NULL when out of
+ * memory. */
+static char *manifest_text(const LvFrozen *b, const LvNewNetwork *n, const char *network)
+{
+    const LvFiles *f   = &b->files;
+    const LvVideoConfig *v = &b->cfg.video;
+    const char *name   = strrchr(network, '/');
+    json_t *root = json_load_file(f->path, 0, NULL);
+    char *text;
+
+    json_object_set_new(root, "dit", json_string(name ? name + 1 : network));
+    name_file(root, "text", lv_source_path(f->text.src));
+    name_file(root, "vae", lv_source_path(f->vae.src));
+    name_file(root, "tokenizer", f->spm_path);
+    json_object_del(root, "loras");
+    json_object_set_new(root, "video", json_pack("{sisisisisi}", "width", v->width, "height",
+                                                 v->height, "frames", v->frames, "fps",
+                                                 v->rate_num, "fps_den", v->rate_den));
+    if (n->sampler)
+        json_object_set_new(root, "sampler", json_loads(n->sampler, 0, NULL));
+    text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    json_decref(root);
+    return text;
+}
+
+static int write_manifest(const LvFrozen *b, const char *path, const LvNewNetwork *n,
+                          LvExport *e, const float *slab)
+{
+    char network[PATH_SIZE], *text = NULL;
+    int ret;
+
+    if ((ret = lv_publish_check(b, path)) < 0 ||
+        (ret = network_path(network, path, b->msg)) < 0 ||
+        (ret = write_network(b, network, n, e, slab)) < 0)
+        return ret;
+    text = manifest_text(b, n, network);
+    ret  = text ? lv_file_write(path, text, strlen(text), b->msg) : LV_ERR(ENOMEM);
+    free(text);
+    return ret;
+}
+
+int lv_publish(const LvFrozen *b, const char *path, const LvNewNetwork *n)
+{
+    const LvParams *p = n->params;
+    int others  = b->files.bundle ? lv_source_count(b->files.src[0]) : 0;
+    float *slab = lv_alloc(p->size * sizeof(*slab));
+    LvExport e;
+    int ret = lv_export_new(&e, p->nb + others, p->size);
+
+    if (!slab)
+        ret = LV_ERR(ENOMEM);
+    if (ret >= 0 && (ret = lv_params_download(p, LV_SLAB_EMA, slab)) >= 0)
+        ret = b->files.bundle ? write_bundle(b, path, n, &e, slab)
+                              : write_manifest(b, path, n, &e, slab);
+    if (ret == LV_ERR(ENOMEM))
+        lv_msg(b->msg, LV_MSG_ERROR, "export: out of memory");
+    lv_export_free(&e);
+    lv_free(slab);
+    return ret;
+}
