@@ -411,7 +411,7 @@ says "train: no recipe" 1 'prompt.txt: line' "$linvideo" train prompt.txt
 # Post-training, of the tiny model
 
 # Few clips, small steps.
-small="--set trajectories.prompts=6 --set trajectories.clips=6 --set trajectories.batch=4
+small="--set trajectories.prompts=6 --set trajectories.clips=6
     --set maps.steps=2 --set maps.batch=2 --set linearize.batch=4 --set linearize.micro=2
     --set distill.batch=4 --set distill.micro=2 --set fake.ratio=2"
 

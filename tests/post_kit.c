@@ -117,7 +117,7 @@ static void write_bundle(const LvTrainConfig *cfg, LvDevice *dev, const char *pa
 
 
 static const char *const usual[] = {
-    "trajectories.prompts=6", "trajectories.clips=6", "trajectories.batch=4",
+    "trajectories.prompts=6", "trajectories.clips=6",
     "trajectories.velocities=1", "linearize.layers=1", "linearize.steps=8",
     "linearize.batch=8", "linearize.micro=4", "linearize.r0=0.9", "linearize.lr=1e-3",
     "linearize.r_lr=0.05", "maps.batch=4", "distill.steps=6", "distill.batch=4",

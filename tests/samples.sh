@@ -91,7 +91,7 @@ succeeds "title: any text" env TITLE="$tricky" samples/title.sh "$out"
 # Ablations, cut down, of the small model: rows, a set that follows another row, a table;
 # and nothing twice.
 cat >"$out/recipe.json" <<'RECIPE'
-{ "maps": { "steps": 1, "batch": 1 }, "trajectories": { "prompts": 2, "clips": 2, "batch": 2 },
+{ "maps": { "steps": 1, "batch": 1 }, "trajectories": { "prompts": 2, "clips": 2 },
   "linearize": { "r0": 0.9, "layers": 2 } }
 RECIPE
 ablations() {

@@ -462,13 +462,30 @@ static char *config_text(const Convert *c)
     return config ? merge_manifest(c, config) : NULL;
 }
 
+/* A network alone, with linear layers, whose maps its metadata tell of. */
+static int has_maps(const Convert *c)
+{
+    return c->kind == LV_PART_DIT && !c->bundle && c->cfg.dit.map_dim;
+}
+
+static char *eps_text(char text[32], const Convert *c)
+{
+    snprintf(text, 32, "%.9g", (double)c->cfg.dit.map_eps);
+    return text;
+}
+
 static int write_gguf(Convert *c, const LvFeed *feed)
 {
     int is_text = c->kind == LV_PART_TEXT;
     LvGgufMeta meta = { 0 };
+    char eps[32];
     int ret = is_text ? lv_files_gguf_of_text(&meta, &c->cfg.text, c->spm, c->spm_size,
                                               &c->msg) : 0;
 
+    if (ret >= 0 && has_maps(c)) {
+        lv_gguf_meta_text(&meta, LV_MAP_KEY, lv_map_name(c->cfg.dit.map));
+        lv_gguf_meta_text(&meta, LV_MAP_EPS_KEY, eps_text(eps, c));
+    }
     if (ret >= 0)
         ret = lv_gguf_write_meta(c->out, is_text ? LV_GGUF_TEXT : "wan", &meta, c->tensor,
                                  c->nb, feed, &c->msg);
@@ -480,7 +497,10 @@ static int write_out(Convert *c)
 {
     const LvFeed feed = { .get = get, .opaque = c, .check = check };
     char *config = c->bundle ? config_text(c) : NULL;
+    char eps[32];
     const char *meta[] = { LV_CONFIG_KEY, config, NULL };
+    const char *maps[] = { LV_MAP_KEY, lv_map_name(c->cfg.dit.map), LV_MAP_EPS_KEY,
+                           eps_text(eps, c), NULL };
     int ret = c->bundle && !config ? lv_tool_fail(-ENOMEM, "out of memory") : 0;
 
     for (int i = 0; i < c->nb; i++)
@@ -488,7 +508,8 @@ static int write_out(Convert *c)
     if (ret >= 0)
         ret = c->gguf ? write_gguf(c, &feed)
                       : lv_safetensors_write_from(c->out, c->tensor, c->nb,
-                                                  c->bundle ? meta : NULL, &feed, &c->msg);
+                                                  c->bundle ? meta : has_maps(c) ? maps : NULL,
+                                                  &feed, &c->msg);
     free(config);
     return ret;
 }

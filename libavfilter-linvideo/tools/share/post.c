@@ -136,9 +136,9 @@ int lv_post_open(LvPost *p, const char *teacher, const char *more)
 static int progress(void *opaque, int done, int all)
 {
     LvPost *p = opaque;
-    int every = LV_MAX(p->recipe.trajectories.batch, all / 16);
+    int every = LV_MAX(1, all / 16);
 
-    if (done / every != (done - p->recipe.trajectories.batch) / every)
+    if (done % every == 0)
         fprintf(stderr, "linvideo: trajectories %d/%d\n", done, all);
     return lv_run_is_over(&p->run) ? LV_ERR_CANCELLED : 0;
 }

@@ -13,18 +13,19 @@
 
 /* A hash */
 
-/* Names and bytes of the tensors of a part. */
-static int hash_part(uint64_t *h, const LvPart *part, const LvMsg *msg)
+/* Names and bytes of the tensors of a part. The tokenizer, which may be one, stays there. */
+static int hash_part(uint64_t *h, const LvPart *part, const LvFrozen *b)
 {
     int ret = 0;
 
     for (int i = 0; i < lv_source_count(part->src) && ret >= 0; i++) {
         const LvFileTensor *t = lv_source_at(part->src, i);
-        if (!lv_part_owns(part, t->name) || (ret = lv_source_load(part->src, t, msg)) < 0)
+        if (!lv_part_owns(part, t->name) || (ret = lv_source_load(part->src, t, b->msg)) < 0)
             continue;
         *h = lv_hash_text(*h, t->name);
         *h = lv_hash(*h, t->data, t->size);
-        lv_source_drop(part->src, t);
+        if (t->data != b->files.spm)
+            lv_source_drop(part->src, t);
     }
     return ret;
 }
@@ -54,7 +55,7 @@ static int hash_network(uint64_t *h, const LvFrozen *b)
     int ret;
 
     if (!b->files.loras)
-        return hash_part(h, &b->files.dit, b->msg);
+        return hash_part(h, &b->files.dit, b);
     if ((ret = lv_dit_each(&b->dit, hash_tensor, &bound)) == LV_ERR(ENOMEM))
         lv_msg(b->msg, LV_MSG_ERROR, "training: out of memory");
     *h = bound.h;
@@ -66,7 +67,7 @@ static int make_hash(LvFrozen *b)
     uint64_t h = 0;
     int ret;
 
-    if ((ret = hash_network(&h, b)) < 0 || (ret = hash_part(&h, &b->files.text, b->msg)) < 0)
+    if ((ret = hash_network(&h, b)) < 0 || (ret = hash_part(&h, &b->files.text, b)) < 0)
         return ret;
     if (!b->files.bundle)
         h = lv_hash_text(h, lv_frozen_negative(b));

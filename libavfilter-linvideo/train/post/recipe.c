@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "backend/ops.h"
 #include "train/run/optimrows.h"
 
@@ -23,7 +24,7 @@ static const LvConfigRow rows[] = {
     ROW("trajectories", "prompts",    INT,  trajectories.prompts,    1, 1 << 24, 1000),
     ROW("trajectories", "clips",      INT,  trajectories.clips,      0, 1 << 24, 1000),
     ROW("trajectories", "seed",       INT,  trajectories.seed,       -1, 1 << 30, -1),
-    ROW("trajectories", "batch",      INT,  trajectories.batch,      1, 1024, 16),
+    ROW("trajectories", "batch",      INT,  trajectories.batch,      0, 1024, 0),
     ROW("trajectories", "velocities", INT,  trajectories.velocities, 0, 1, 0),
     ROW("trajectories", "steps",      INT,  trajectories.steps,      0, 1000, 0),
     ROW("trajectories", "shift",      REAL, trajectories.shift,      0, 100, 0),
@@ -159,6 +160,46 @@ static int check(const LvRecipe *r, const char *path, const LvMsg *msg)
            fail(path, msg, "steps are at least 1");
 }
 
+static const LvConfigRow *find_row(const char *section, const char *key)
+{
+    for (int i = 0; i < LV_COUNT(rows); i++)
+        if (!strcmp(rows[i].section, section) && (!key || !strcmp(rows[i].key, key)))
+            return &rows[i];
+    return NULL;
+}
+
+static int check_keys(const json_t *section, const char *name, const char *path,
+                      const LvMsg *msg)
+{
+    char shown[LV_SHOW_SIZE];
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)section, key, value)
+        if (!find_row(name, key))
+            return lv_fail(msg, LV_ERR_MODEL, "%s: %s.%s is no setting of a recipe", path, name,
+                           lv_text_show(shown, key, strlen(key)));
+    return 0;
+}
+
+/* Nothing in a recipe is passed over. */
+static int check_sections(const json_t *root, const char *path, const LvMsg *msg)
+{
+    char shown[LV_SHOW_SIZE];
+    const char *key;
+    json_t *value;
+    int ret = 0;
+
+    json_object_foreach((json_t *)(uintptr_t)root, key, value) {
+        if (!find_row(key, NULL) || !json_is_object(value))
+            return lv_fail(msg, LV_ERR_MODEL, "%s: %s is no section of a recipe", path,
+                           lv_text_show(shown, key, strlen(key)));
+        if ((ret = check_keys(value, key, path, msg)) < 0)
+            return ret;
+    }
+    return ret;
+}
+
 static int read_json(LvRecipe *r, const json_t *root, const char *path, const LvMsg *msg)
 {
     LvOptim *optim[] = { &r->maps.optim, &r->linearize.optim, &r->fake.optim,
@@ -167,23 +208,19 @@ static int read_json(LvRecipe *r, const json_t *root, const char *path, const Lv
 
     if (!(r->text = json_dumps(root, JSON_INDENT(1))))
         return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
-    if ((ret = lv_config_rows(r, rows, LV_COUNT(rows), root, path, msg)) < 0 ||
+    if ((ret = check_sections(root, path, msg)) < 0 ||
+        (ret = lv_config_rows(r, rows, LV_COUNT(rows), root, path, msg)) < 0 ||
         (ret = read_choices(r, path, msg)) < 0)
         return ret;
+    if (r->trajectories.batch)
+        lv_msg(msg, LV_MSG_WARNING, "%s: trajectories.batch is not used any more: clips are "
+               "sampled one after another", path);
     for (int i = 0; i < LV_COUNT(optim); i++)
         optim[i]->seed = (uint64_t)r->seed;
     r->maps.optim.decay = 0; /* all but maps have no gradient, and must stay */
     if (r->trajectories.seed < 0)
         r->trajectories.seed = r->seed;
     return check(r, path, msg);
-}
-
-static const LvConfigRow *find_row(const char *section, const char *key)
-{
-    for (int i = 0; i < LV_COUNT(rows); i++)
-        if (!strcmp(rows[i].section, section) && !strcmp(rows[i].key, key))
-            return &rows[i];
-    return NULL;
 }
 
 /* "section.key=value" */

@@ -19,7 +19,7 @@ typedef struct LvTrajectoryConfig {
     int prompts;     ///< captions drawn, when no file of prompts is given
     int clips;       ///< sampled, prompt by prompt in turn; 0: only prompts are kept
     int seed;        ///< of prompts and noise; -1: that of all
-    int batch;       ///< at once
+    int batch;       ///< not used; 0: not given
     int velocities;  ///< 1: those of both branches are kept too
     char solver[16]; ///< "": the model's, as all that is 0
     int steps;
