@@ -1,0 +1,136 @@
+#!/bin/sh
+# This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+#
+# The method on Wan's own files, tiny and random: a manifest is linearized and distilled,
+# stopped and gone on with; what comes out is converted and makes frames.
+
+. "$(dirname "$0")/report.sh"
+
+linvideo=$(absolute "${LINVIDEO:-build/linvideo}")
+make=$(absolute "${BUILD:-build}/tests/make_wan")
+spm=$(absolute "$(dirname "$0")/ref/tokenizer.spm")
+
+[ -x "$linvideo" ] && [ -x "$make" ] || { echo "no $linvideo or $make here"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+XDG_CACHE_HOME=$work/cache
+export XDG_CACHE_HOME
+
+# says NAME STATUS PATTERN COMMAND...
+says() {
+    says_name=$1 wanted=$2 pattern=$3 code=0
+    shift 3
+    said=$("$@" 2>&1) || code=$?
+    if [ "$code" != "$wanted" ]; then
+        not_ok "$says_name" "status $code, not $wanted: $said"
+    elif ! printf '%s\n' "$said" | grep -qE -e "$pattern"; then
+        not_ok "$says_name" "no \"$pattern\": $said"
+    else
+        ok "$says_name"
+    fi
+}
+
+small="--precision f32 --size 64x64 --clip-frames 5 --prompts prompts.txt
+    --set trajectories.clips=2 --set trajectories.steps=3 --set maps.steps=2
+    --set maps.batch=1 --set linearize.batch=2 --set linearize.micro=1
+    --set distill.batch=1 --set distill.micro=1 --set fake.ratio=1"
+
+# shellcheck disable=SC2086
+linearize() { "$linvideo" linearize $small --layers 1 --steps 4 "$@"; }
+
+# shellcheck disable=SC2086
+distill() { "$linvideo" distill $small --steps 2 --set distill.sampler_steps=2 "$@"; }
+
+# hash MODEL [OPTION...]: of the frames it makes
+hash() {
+    hash_model=$1
+    shift
+    "$linvideo" generate --model "$hash_model" --precision f32 --steps 2 --guidance 1 --seed 1 \
+        -y -o out.y4m "$@" "a red circle" 2>said || { cat said; return; }
+    cksum <out.y4m
+}
+
+# states DIR: the bytes that were sampled there
+states() { cksum <"$1/trajectories.safetensors"; }
+
+# sampled NAME MANIFEST: its teacher samples other states than the first manifest's
+sampled() {
+    rm -rf other
+    says "$1" 0 'trajectories 0/2' linearize --dir other --stage trajectories "$2"
+    if [ "$(states other)" != "$(states lin)" ]; then ok "$1 counts"; else
+        not_ok "$1 counts" "the same states"
+    fi
+}
+
+mkdir a
+succeeds "random weights" "$make" a "$spm" tiny
+succeeds "setup" "$linvideo" setup a
+printf 'a red circle\nwaves at night\n' >prompts.txt
+sed 's/{/{ "negative_prompt": "blue", /' a/wan.json >a/negative.json
+sed 's/{/{ "sampler": { "shift": 3 }, /' a/wan.json >a/shift.json
+sed 's/{/{ "sampler": { "guidance": 2 }, /' a/wan.json >a/guidance.json
+
+says "no prompts" 1 'give some \(--prompts FILE\)' \
+    "$linvideo" linearize --dir no --size 64x64 --clip-frames 5 a/wan.json
+says "a name that is no manifest's" 1 'expected a name that ends in .json' \
+    linearize --dir no -o lin.safetensors a/wan.json
+says "a setting that is none" 1 'linearize.map is no setting' \
+    sh -c 'echo "{\"linearize\": {\"map\": 1}}" >r.json
+           "$0" linearize --recipe r.json a/wan.json' "$linvideo"
+
+says "stopped at a step" 3 'linearize 2/4: error' linearize --dir lin --until 2 a/wan.json
+says "to the end" 0 'wrote lin/model.json; its velocities differ' \
+    linearize --dir lin a/wan.json
+says "the same without a stop" 0 'wrote once.json' \
+    linearize --dir once -o once.json a/wan.json
+cmp -s lin/model.safetensors once.safetensors && ok "the same network" ||
+    not_ok "the same network"
+says "another size" 1 'of other sizes than the model' \
+    linearize --dir lin --size 80x64 a/wan.json
+says "another negative prompt" 1 'trajectories of (another )?teacher' \
+    linearize --dir lin a/negative.json
+sampled "the negative prompt" a/negative.json
+sampled "the sampler's times" a/shift.json
+sampled "the guidance scale" a/guidance.json
+
+says "kinds of layers, of the maps alone" 0 'attention +(linear in layer [01]|softmax)' \
+    "$linvideo" inspect lin/model.json
+says "one is linear" 0 'linear in layer [01]' "$linvideo" inspect lin/model.json
+first=$(hash lin/model.json)
+if [ "$first" != "$(hash a/wan.json --size 64x64 --clip-frames 5)" ]; then
+    ok "frames of its own"
+else
+    not_ok "frames of its own"
+fi
+succeeds "convert: a bundle" "$linvideo" convert --type f32 lin/model.json bundle.safetensors
+equal "the bits of the parts" "$(hash ./bundle.safetensors)" "$first"
+
+# other NAME FILE: the network in another form makes frames
+other() {
+    sed "s#model.safetensors#../$2#" lin/model.json >lin/other.json
+    says "$1: kinds" 0 'linear in layer [01]' "$linvideo" inspect lin/other.json
+    says "$1: maps" 0 'map +taylor, 16 columns, eps 0.001' "$linvideo" inspect lin/other.json
+    says "$1: frames" 0 '^[0-9]+ [0-9]+$' hash lin/other.json
+}
+
+says "maps of another kind" 0 'wrote lin/model.json' linearize --dir lin -y \
+    --map taylor --set linearize.feature_eps=0.001 --dir tay -o lin/model.json a/wan.json
+for to in "f16 f16.safetensors" "fp8 fp8.safetensors" "q8_0 q8.gguf" "q4_k q4.gguf"; do
+    # shellcheck disable=SC2086
+    set -- $to
+    succeeds "convert: $1" "$linvideo" convert --part dit --type "$1" lin/model.safetensors "$2"
+    other "$1" "$2"
+done
+
+says "distill: stopped" 3 'distill 1/2: error' \
+    distill --dir four --until 1 --teacher a/wan.json once.json
+says "distill: to the end" 0 'wrote four/model.json: 2 steps, guidance 1' \
+    distill --dir four --teacher a/wan.json once.json
+says "its steps are its own" 0 'sampler +renoise, 2 steps, shift [0-9.]+, guidance 1' \
+    "$linvideo" inspect four/model.json
+says "and its layers" 0 'linear in layer [01]' "$linvideo" inspect four/model.json
+says "it makes frames" 0 '5 frames of 64x64' "$linvideo" generate -y --model four/model.json \
+    --seed 1 -o four.y4m "a red circle"
+
+finish
