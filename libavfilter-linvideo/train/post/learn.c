@@ -320,8 +320,7 @@ static int trace_dmd(LvLearn *l, LvGraph *g, const LvNets *n)
                 0);
 }
 
-int lv_learn_new(LvLearn *l, const LvNets *n, int objective, int relative, int guided,
-                 void *x)
+static int make(LvLearn *l, const LvNets *n, int objective, int relative, int guided, void *x)
 {
     LvGraph *g = new_graph(l, n, 1);
     int ret;
@@ -344,6 +343,24 @@ int lv_learn_new(LvLearn *l, const LvNets *n, int objective, int relative, int g
     if (ret < 0)
         lv_graph_free(&g);
     return ret < 0 ? ret : finish(l, g, n, x, NULL, 0);
+}
+
+int lv_learn_new(LvLearn *l, LvNets *n, int objective, int relative, int guided, void *x)
+{
+    LvNets quiet = *n;
+    int ret;
+
+    if (n->checkpoint)
+        return make(l, n, objective, relative, guided, x);
+    quiet.msg = NULL;
+    if ((ret = make(l, &quiet, objective, relative, guided, x)) >= 0)
+        return ret;
+    lv_learn_free(l);
+    n->checkpoint = ret == LV_ERR(ENOMEM);
+    if (n->checkpoint)
+        lv_msg(n->msg, LV_MSG_INFO, "training: a step does not fit %s with all activations kept: "
+               "blocks are computed again on the way back (--checkpoint)", n->dev->about);
+    return make(l, n, objective, relative, guided, x);
 }
 
 int lv_learn_fake(LvLearn *l, const LvNets *n, void *x)

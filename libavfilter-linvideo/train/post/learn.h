@@ -70,7 +70,8 @@ typedef struct LvNets {
     const int *size;         ///< of latents: F, Y, X
     LvDtype dtype;           ///< of activations
     int batch;
-    int checkpoint;          ///< blocks are computed again on the way back
+    int checkpoint;          ///< 1: activation checkpointing, blocks are computed again on
+                             ///< the way back
     LvDevice *dev;
     const LvMsg *msg;
 } LvNets;
@@ -95,15 +96,15 @@ enum LvGuided {
 };
 
 /**
- * A program that adds up gradients of what the student gets wrong.
+ * A program that adds up gradients of what the student gets wrong. Where it does not fit the
+ * device, n->checkpoint is set, and told of.
  *
  * @param objective of enum LvObjective; ONPOLICY and ONLINE are one: both compare at X
  * @param relative  1: losses are relative to the teacher's mean size ("norm")
  * @param x         memory of the states, on the device; NULL: of its own
  * @param guided    flags of enum LvGuided
  */
-int lv_learn_new(LvLearn *l, const LvNets *n, int objective, int relative, int guided,
-                 void *x);
+int lv_learn_new(LvLearn *l, LvNets *n, int objective, int relative, int guided, void *x);
 
 /**
  * A program for the fake net n->student: flow matching on the states x, at times T with

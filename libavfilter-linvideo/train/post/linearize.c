@@ -710,9 +710,11 @@ static int verify_velocities(LvLinearize *l, const LvFrozen *b, double *error)
     LvNets n = l->nets;
     int ret;
 
-    n.teacher = &b->dit;
+    n.teacher    = &b->dit;
+    n.checkpoint = 1;
     if (!data)
         return out_of_memory(l->teacher->msg);
+    free_programs(l);
     if ((ret = lv_trainer_swap(l->trainer)) >= 0 &&
         (ret = lv_learn_new(&learn, &n, LV_LEARN_ONLINE, 0, 0, l->x)) >= 0 &&
         (ret = look(l, &learn, data, l->cfg->micro, error)) >= 0)

@@ -91,7 +91,8 @@ int lv_linearize_export(const LvLinearize *l, const char *path);
 
 /**
  * Verify a written bundle: as many softmax and linear layers as there should be run,
- * it has the size that it should have, and moves latents as the run does.
+ * it has the size that it should have, and moves latents as the run does. The programs that
+ * train are freed: the run is only to be closed then.
  *
  * @param[out] error squared error of its velocities over their square; what rounding to
  *                   f16 and `dtype` makes

@@ -18,8 +18,10 @@ static int allocate(LvTask *k, size_t slab, const LvMsg *msg)
     LvSizes sizes     = lv_program_sizes(k->prog);
     size_t free_bytes = k->dev->fn->available(k->dev);
 
-    k->arena = k->dev->fn->alloc(k->dev, LV_MAX(sizes.arena, LV_ALIGN));
-    k->slab  = k->dev->fn->alloc(k->dev, LV_MAX(slab, LV_ALIGN));
+    if (sizes.arena + slab <= free_bytes) {
+        k->arena = k->dev->fn->alloc(k->dev, LV_MAX(sizes.arena, LV_ALIGN));
+        k->slab  = k->dev->fn->alloc(k->dev, LV_MAX(slab, LV_ALIGN));
+    }
     return k->arena && k->slab ? 0 :
            lv_fail(msg, LV_ERR(ENOMEM), "training needs %zu MiB for a step, %s has %zu "
                    "free", (sizes.arena + slab) >> 20, k->dev->about, free_bytes >> 20);
