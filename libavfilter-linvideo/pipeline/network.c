@@ -114,14 +114,13 @@ static int plan(LvNetwork *n)
 
 int lv_network_plan(LvNetwork *n, const LvNetworkShape *shape, const uint8_t *streamed)
 {
-    int ret = 0;
+    int bound = !streamed && !n->streams, ret;
 
-    n->shape = *shape;
-    if (streamed) {
+    n->shape   = *shape;
+    n->streams = streamed != NULL;
+    if (streamed)
         memcpy(n->streamed, streamed, (size_t)n->env->cfg->dit.layers);
-        n->streams = 1;
-        ret = bind(n, 1);
-    }
+    ret = bound ? 0 : bind(n, 1);
     return ret < 0 ? ret : plan(n);
 }
 

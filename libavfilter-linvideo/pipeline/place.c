@@ -6,8 +6,6 @@
 
 #include "pipeline/budget.h"
 
-static const double mib = 1024 * 1024;
-
 static size_t text_bytes(const LvEnv *env, const LvPlace *p)
 {
     return lv_need_weights(&p->text) + lv_need_work(&p->text, env->dev->threads);
@@ -25,105 +23,108 @@ static size_t bytes_of(const LvEnv *env, const LvPlace *p, const LvNeed *n)
                   text_bytes(env, p) + n->state + n->host);
 }
 
-static void tell(const LvEnv *env, const LvPlace *p, const LvNeed *n)
+static void look(const LvEnv *env, const LvPlace *p, LvPlaced *at)
 {
-    lv_msg(env->msg, LV_MSG_VERBOSE, "memory: weights %.1f MiB, arena %.1f MiB (bound "
-           "%.1f), state %.1f MiB, threads %.1f MiB; text encoder, before them, %.1f MiB",
-           (double)lv_need_weights(n) / mib, (double)n->arena / mib, (double)n->lower / mib,
-           (double)(n->state + n->host) / mib,
-           (double)(n->thread * (size_t)env->dev->threads) / mib,
-           (double)text_bytes(env, p) / mib);
+    at->need  = need_of(p);
+    at->bytes = bytes_of(env, p, &at->need);
+    at->host  = lv_network_streamed(p->network);
 }
 
-static int fail(const LvEnv *env, const LvPlace *p, const LvNeed *n, const char *how,
-                size_t have)
-{
-    const LvVideoConfig *v = &env->cfg->video;
-
-    return lv_fail(env->msg, LV_ERR(ENOMEM), "%dx%d, %d frames need %.1f MiB (weights "
-                   "%.1f%s, work %.1f), %.1f are available", v->width, v->height, v->frames,
-                   (double)bytes_of(env, p, n) / mib, (double)lv_need_weights(n) / mib, how,
-                   (double)lv_need_work(n, env->dev->threads) / mib, (double)have / mib);
-}
-
-/* Plan the network with nb blocks on the host. @return 0 or a code */
-static int plan_with(const LvEnv *env, const LvPlace *p, int nb, LvNeed *need)
+/* Plan the network with nb blocks on the host. */
+static int plan_with(const LvEnv *env, const LvPlace *p, int nb, LvPlaced *at)
 {
     uint8_t streamed[LV_MAX_LAYERS];
     int ret;
 
     lv_budget_spread(streamed, env->cfg->dit.layers, nb);
-    ret   = lv_network_plan(p->network, p->shape, streamed);
-    *need = need_of(p);
+    ret          = lv_network_plan(p->network, p->shape, streamed);
+    at->streamed = nb;
+    look(env, p, at);
     return ret;
 }
 
-/* room->all fits. Blocks need not be of one size: more stream until it does fit.
- * @return how many stream, or a code */
-static int choose(const LvEnv *env, const LvPlace *p, LvRoom *room, LvNeed *need)
+/* room->all fits. Blocks need not be of one size: more stream until it does fit. */
+static int choose(const LvEnv *env, const LvPlace *p, LvRoom *room, LvPlaced *at)
 {
-    int blocks = env->cfg->dit.layers, nb, ret = plan_with(env, p, 0, need);
+    int blocks = env->cfg->dit.layers, nb, ret = plan_with(env, p, 0, at);
 
-    room->none = bytes_of(env, p, need);
+    room->none = at->bytes;
     if (ret < 0 || !(nb = lv_budget_streamed(room, blocks)))
         return ret;
     do
-        ret = plan_with(env, p, nb, need);
-    while (ret >= 0 && bytes_of(env, p, need) > lv_budget_left(room) && ++nb <= blocks);
-    return ret < 0 ? ret : LV_MIN(nb, blocks);
+        ret = plan_with(env, p, nb, at);
+    while (ret >= 0 && at->bytes > lv_budget_left(room) && ++nb <= blocks);
+    return ret;
 }
 
-static int check_host(const LvEnv *env, const LvPlace *p)
+static int stream(const LvEnv *env, const LvPlace *p, LvPlaced *at)
 {
-    size_t need = lv_network_streamed(p->network), have = lv_host_available();
+    LvRoom room = { .have = at->have, .text = text_bytes(env, p) };
+    int ret = plan_with(env, p, env->cfg->dit.layers, at);
 
-    return need <= have ? 0 :
-           lv_fail(env->msg, LV_ERR(ENOMEM), "weights that stream need %.1f MiB of the host, "
-                   "%.1f are available", (double)need / mib, (double)have / mib);
+    at->streams = 1;
+    room.all    = at->bytes;
+    room.slots  = LV_SLOTS * at->need.slot;
+    return ret < 0 || room.all > at->have ? ret : choose(env, p, &room, at);
 }
 
-static void tell_streamed(const LvEnv *env, const LvPlace *p, int nb, size_t wanted,
-                          size_t have)
+static int fits(const LvPlaced *at)
 {
-    int blocks = env->cfg->dit.layers;
-
-    if (nb)
-        lv_msg(env->msg, LV_MSG_INFO, "memory: %d of %d blocks stay on the device, %d stream "
-               "from %.1f MiB of the host: all need %.1f MiB, %.1f are available",
-               blocks - nb, blocks, nb, (double)lv_network_streamed(p->network) / mib,
-               (double)wanted / mib, (double)have / mib);
+    return at->bytes <= at->have && at->host <= at->host_have;
 }
 
-/* wanted: bytes without streaming. */
-static int stream(const LvEnv *env, const LvPlace *p, size_t wanted, size_t have, LvNeed *need)
-{
-    LvRoom room = { .have = have, .text = text_bytes(env, p) };
-    int nb = 0, ret = plan_with(env, p, env->cfg->dit.layers, need);
-
-    room.all   = bytes_of(env, p, need);
-    room.slots = LV_SLOTS * need->slot;
-    if (ret >= 0 && room.all <= have)
-        ret = nb = choose(env, p, &room, need);
-    if (ret < 0)
-        return ret;
-    tell(env, p, need);
-    if (room.all > have)
-        return fail(env, p, need, " with two blocks at a time", have);
-    if ((ret = check_host(env, p)) < 0)
-        return ret;
-    tell_streamed(env, p, nb, wanted, have);
-    return 0;
-}
-
-int lv_place(const LvEnv *env, const LvPlace *p, LvNeed *need)
+int lv_place(const LvEnv *env, const LvPlace *p, LvPlaced *at)
 {
     const LvDevice *dev = env->dev;
-    size_t have = p->limit ? p->limit : dev->fn->available(dev), wanted;
+    int ret = 0;
 
-    *need  = need_of(p);
-    wanted = bytes_of(env, p, need);
-    if (wanted > have && dev->fn->fetch && env->cfg->dit.layers >= LV_LEAST_STREAMED)
-        return stream(env, p, wanted, have, need);
-    tell(env, p, need);
-    return wanted <= have ? 0 : fail(env, p, need, "", have);
+    *at = (LvPlaced) { .have = p->limit ? p->limit : dev->fn->available(dev),
+                       .host_have = lv_host_available() };
+    look(env, p, at);
+    at->wanted = at->bytes;
+    if (at->wanted > at->have && dev->fn->fetch && env->cfg->dit.layers >= LV_LEAST_STREAMED)
+        ret = stream(env, p, at);
+    return ret < 0 ? ret : fits(at) ? 0 : LV_ERR(ENOMEM);
+}
+
+/* Messages */
+
+static double in_mib(size_t bytes)
+{
+    return (double)bytes / (1024 * 1024);
+}
+
+static int fail(const LvEnv *env, const LvPlaced *at)
+{
+    const LvVideoConfig *v = &env->cfg->video;
+    const LvNeed *n = &at->need;
+
+    if (at->bytes <= at->have)
+        return lv_fail(env->msg, LV_ERR(ENOMEM), "weights that stream need %.1f MiB of the "
+                       "host, %.1f are available", in_mib(at->host), in_mib(at->host_have));
+    return lv_fail(env->msg, LV_ERR(ENOMEM), "%dx%d, %d frames need %.1f MiB (weights "
+                   "%.1f%s, work %.1f), %.1f are available", v->width, v->height, v->frames,
+                   in_mib(at->bytes), in_mib(lv_need_weights(n)),
+                   at->streams ? " with two blocks at a time" : "",
+                   in_mib(lv_need_work(n, env->dev->threads)), in_mib(at->have));
+}
+
+int lv_place_tell(const LvEnv *env, const LvPlace *p, const LvPlaced *at)
+{
+    const LvNeed *n = &at->need;
+    int blocks = env->cfg->dit.layers;
+
+    lv_msg(env->msg, LV_MSG_VERBOSE, "memory: weights %.1f MiB, arena %.1f MiB (bound "
+           "%.1f), state %.1f MiB, threads %.1f MiB; text encoder, before them, %.1f MiB",
+           in_mib(lv_need_weights(n)), in_mib(n->arena), in_mib(n->lower),
+           in_mib(n->state + n->host), in_mib(n->thread * (size_t)env->dev->threads),
+           in_mib(text_bytes(env, p)));
+    if (!fits(at))
+        return fail(env, at);
+    if (at->streamed)
+        lv_msg(env->msg, LV_MSG_INFO, "memory: %d of %d blocks stay on the device, %d stream "
+               "from %.1f MiB of the host: all need %.1f MiB, %.1f are available",
+               blocks - at->streamed, blocks, at->streamed, in_mib(at->host),
+               in_mib(at->wanted), in_mib(at->have));
+    return 0;
 }

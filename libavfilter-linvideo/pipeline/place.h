@@ -12,19 +12,33 @@
 
 /** What a clip is made with. */
 typedef struct LvPlace {
-    LvNetwork *network;          ///< planned, nothing streams
+    LvNetwork *network;          ///< planned
     const LvNetworkShape *shape;
     LvNeed others;               ///< of all other stages that stay beside it
     LvNeed text;                 ///< of the text encoder, which runs before them
     size_t limit;                ///< bytes of the device; 0: what it has free
 } LvPlace;
 
+/** Where it lies. */
+typedef struct LvPlaced {
+    LvNeed need;     ///< of network and others
+    size_t bytes;    ///< at the highest point
+    size_t wanted;   ///< the same when nothing streams
+    size_t have;     ///< there are
+    int streams;     ///< 1: the network was planned so that blocks may stream
+    int streamed;    ///< blocks that do
+    size_t host;     ///< bytes of the host for them...
+    size_t host_have; ///< ...of so many
+} LvPlaced;
+
 /**
- * Plan the network so that all fits, streaming blocks where it must, and tell of it.
+ * Plan the network so that all fits, streaming blocks where it must.
  *
- * @param[out] need of network and others, as placed
- * @return 0; -ENOMEM with "... need ..., ... are available"; as lv_network_plan()
+ * @return 0; -ENOMEM without a message: it does not fit; as lv_network_plan()
  */
-int lv_place(const LvEnv *env, const LvPlace *p, LvNeed *need);
+int lv_place(const LvEnv *env, const LvPlace *p, LvPlaced *placed);
+
+/** Tell of it. @return 0; -ENOMEM with "... need ..., ... are available" */
+int lv_place_tell(const LvEnv *env, const LvPlace *p, const LvPlaced *placed);
 
 #endif /* LINVIDEO_PIPELINE_PLACE_H */

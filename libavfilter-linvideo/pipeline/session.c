@@ -168,22 +168,33 @@ static int open_delivery(LvSession *s, int on_device)
     return lv_delivery_new(&s->delivery);
 }
 
+static int place(LvSession *s, const LvPlace *p)
+{
+    LvPlaced placed;
+    int ret = lv_place(&s->env, p, &placed);
+
+    if (ret < 0 && ret != LV_ERR(ENOMEM))
+        return ret;
+    s->need = placed.need;
+    return lv_place_tell(&s->env, p, &placed);
+}
+
 /* Plan all stages and place them. */
 static int plan(LvSession *s, const LvSessionOptions *opt)
 {
-    const int *size = s->shape.size;
+    const int *size      = s->shape.size;
     LvNetworkShape net   = { { size[0], size[1], size[2] }, s->schedule.branches };
     LvDecodeShape decode = { { size[0], size[1], size[2] }, opt->tile, opt->on_device };
-    LvPlace place = { .network = s->network, .shape = &net, .limit = opt->memory_limit };
+    LvPlace all = { .network = s->network, .shape = &net, .limit = opt->memory_limit };
     int ret;
 
     if ((ret = lv_decode_plan(s->decode, &decode)) < 0 || (ret = open_prompts(s, opt)) < 0 ||
-        (ret = lv_encode_need(s->encode, s->schedule.branches, &place.text)) < 0 ||
+        (ret = lv_encode_need(s->encode, s->schedule.branches, &all.text)) < 0 ||
         (ret = lv_network_plan(s->network, &net, NULL)) < 0 ||
         (ret = lv_denoise_new(&s->denoise, &s->env, s->network, &s->schedule)) < 0)
         return ret;
-    place.others = lv_need_join(lv_decode_need(s->decode), lv_denoise_need(s->denoise));
-    return lv_place(&s->env, &place, &s->need);
+    all.others = lv_need_join(lv_decode_need(s->decode), lv_denoise_need(s->denoise));
+    return place(s, &all);
 }
 
 static int open_all(LvSession *s, const LvSessionOptions *opt)

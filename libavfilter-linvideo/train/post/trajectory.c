@@ -305,7 +305,7 @@ static int plan(Work *w, LvDtype dtype)
     const int *size = w->b->size;
     const LvNetworkShape shape = { { size[0], size[1], size[2] }, LV_BRANCHES };
     LvPlace place = { .shape = &shape };
-    LvNeed need;
+    LvPlaced placed;
     int ret;
 
     w->env       = w->b->env;
@@ -316,7 +316,8 @@ static int plan(Work *w, LvDtype dtype)
         return ret;
     place.network = w->network;
     place.others  = lv_denoise_need(w->denoise);
-    return lv_place(&w->env, &place, &need);
+    ret = lv_place(&w->env, &place, &placed);
+    return ret < 0 && ret != LV_ERR(ENOMEM) ? ret : lv_place_tell(&w->env, &place, &placed);
 }
 
 static int build(Work *w)
