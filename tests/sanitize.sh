@@ -10,9 +10,10 @@ unset MAKEFLAGS MAKELEVEL
 
 build=${BUILD:-build}/sanitized
 UBSAN_OPTIONS=print_stacktrace=1
+ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}use_sigaltstack=0 # see sanitized.sh
 # libcheck waits ten times as long
 CK_TIMEOUT_MULTIPLIER=10
-export UBSAN_OPTIONS CK_TIMEOUT_MULTIPLIER
+export UBSAN_OPTIONS ASAN_OPTIONS CK_TIMEOUT_MULTIPLIER
 # oneDNN 2.6, where it makes convolutions for AMX, reads 4 bytes behind a vector of its own
 # and throws them away; malloc has something there, the sanitizer at times has not.
 ONEDNN_MAX_CPU_ISA=${ONEDNN_MAX_CPU_ISA:-AVX512_CORE_BF16}
