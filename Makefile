@@ -383,7 +383,7 @@ include tests/Makefile
 # tasks; demo and check start other makes, which read what configure wrote
 
 RUN      = BUILD=$(BUILD) CC="$(CC)" CXX="$(CXX)" LINVIDEO=$(COMMAND) \
-           LINVIDEO_MODEL_PATH=$(call quote,$(CURDIR)/tests/model)
+           LINVIDEO_MODEL_PATH=$(call quote,$(HERE)/tests/model)
 PARALLEL = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 # of these, text stays as it is typed: make expands no $ in it

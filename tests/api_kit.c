@@ -130,7 +130,7 @@ void kit_start(void)
 {
     const char *tmp = getenv("TMPDIR");
 
-    setenv("LINVIDEO_MODEL_PATH", "tests/model", 0);
+    setenv("LINVIDEO_MODEL_PATH", LV_TEST_MADE "/model", 0);
     snprintf(folder, sizeof(folder), "%s/linvideo-api-XXXXXX", tmp ? tmp : "/tmp");
     if (!mkdtemp(folder)) {
         perror(folder);

@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Tests of the public functions with the embedded model, which is looked for in
- * $LINVIDEO_MODEL_PATH, or tests/model/. Their parts are in api_*.c.
+ * $LINVIDEO_MODEL_PATH, or build/tests/model/. Their parts are in api_*.c.
  */
 
 #include <stdlib.h>

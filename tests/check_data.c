@@ -450,7 +450,7 @@ END_TEST
 
 /* Evaluation */
 
-#define MODEL "tests/model/motion.safetensors"
+#define MODEL "samples/motion.safetensors"
 
 START_TEST(test_codec_clip)
 {

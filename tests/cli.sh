@@ -13,13 +13,14 @@ fi
 
 linvideo=$(absolute "${LINVIDEO:-build/linvideo}")
 embedded=$(absolute "$(dirname "$0")/../samples/motion.safetensors")
-models=$(absolute "$(dirname "$0")/model")
+models=$(absolute "${BUILD:-build}/tests/model")
 samples=$(absolute "$(dirname "$0")/../samples")
 recipe=$(absolute "$(dirname "$0")/ref/tiny.json")
 LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$models}
 export LINVIDEO_MODEL_PATH
 
 [ -x "$linvideo" ] || { echo "no $linvideo here"; exit 77; }
+[ -f "$models/motion.safetensors" ] || { echo "no model in $models (make tests)"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1

@@ -10,6 +10,7 @@
 ffmpeg=$(absolute "${FFMPEG_LINVIDEO:-${BUILD:-build}/ffmpeg-linvideo}")
 linvideo=$(absolute "${LINVIDEO:-${BUILD:-build}/linvideo}")
 samples=$(absolute "$(dirname "$0")/../samples")
+models=$(absolute "${BUILD:-build}/tests/model")
 LINVIDEO_MODEL_PATH=$samples
 export LINVIDEO_MODEL_PATH
 
@@ -128,7 +129,7 @@ case $("$ffmpeg" -version | sed -n 's/^libavfilter *\([0-9]*\)\. *\([0-9]*\).*/\
 esac
 while read -r way options wanted; do
     said=$("$ffmpeg" -hide_banner -nostdin -v warning "-$way" lavfi -i \
-        "$source:frames=1:steps=1:model=$samples/../tests/model/motion.safetensors:$options" \
+        "$source:frames=1:steps=1:model=$models/motion.safetensors:$options" \
         -f null - 2>&1 | grep -c 'drops the tag that colours are')
     equal "$options: said" "$said" "$((wanted * lost))"
 done <<END

@@ -8,13 +8,14 @@
 
 ffmpeg=$(absolute "${FFMPEG_LINVIDEO:-${BUILD:-build}/ffmpeg-linvideo}")
 linvideo=$(absolute "${LINVIDEO:-${BUILD:-build}/linvideo}")
-models=$(absolute "$(dirname "$0")/model")
+models=$(absolute "${BUILD:-build}/tests/model")
 samples=$(absolute "$(dirname "$0")/../samples")
 emu=$(absolute "${BUILD:-build}/tests/emu")
 LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$models}
 export LINVIDEO_MODEL_PATH
 
 [ -x "$ffmpeg" ] || { echo "no $ffmpeg here (make dropin)"; exit 77; }
+[ -f "$models/motion.safetensors" ] || { echo "no model in $models (make tests)"; exit 77; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -188,7 +189,7 @@ equal "every frame lasts 1" \
 
 # sizes and rates that the embedded model was not made for
 
-embedded="$models/../../samples/motion.safetensors"
+embedded="$samples/motion.safetensors"
 own="linvideo=prompt=$prompt:seed=1:model=$embedded:frames=2:matrix=bt709"
 outside() { level=info; ff -f lavfi -i "$own:$1" -f null - 2>&1; }
 matches "a size it was not made for is scaled, and said" "$(outside size=100x300)" \
@@ -409,13 +410,8 @@ equal "an early stop within the graph" \
 
 # errors: each with its own message, none with a wrong
 
-model=$(ls "$models"/*.safetensors 2>/dev/null | head -n 1)
-if [ -n "$model" ]; then
-    head -c 100000 "$model" >cut.safetensors
-    head -c 5 "$model" >short.safetensors
-else
-    not_ok "there is a model in $models"
-fi
+head -c 100000 "$models/motion.safetensors" >cut.safetensors
+head -c 5 "$models/motion.safetensors" >short.safetensors
 : >empty.safetensors
 : >nothing.txt
 yes word | head -n 600 | xargs >long.txt

@@ -8,6 +8,7 @@
 cd "$(dirname "$0")/.." || exit 1
 linvideo=$(absolute "${LINVIDEO:-${BUILD:-build}/linvideo}")
 ref=$(absolute tests/ref/tiny.json)
+models=$(absolute "${BUILD:-build}/tests/model")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -72,7 +73,7 @@ refused 'generate: a name is one line' 'no\x1B[31mred\x0A' \
     "$linvideo" generate --model "$bad" -o o.y4m 'a red circle'
 
 # A name that the command repeats when it is done, and one that it puts into a command
-LINVIDEO_MODEL_PATH=$(dirname "$ref")/../model "$linvideo" generate --device cpu --steps 1 \
+LINVIDEO_MODEL_PATH=$models "$linvideo" generate --device cpu --steps 1 \
     --frames 1 --clip_frames 1 -o "$bad.y4m" 'a red circle' >said 2>&1
 equal 'generate: a name is told as one line' "$(grep -c "$esc" said)" 0
 equal 'generate: and forges none' "$(grep -c '^linvideo: all is well' said)" 0

@@ -17,7 +17,7 @@ while read -r net f32 bf16; do
         [ $precision = f32 ] && tolerance=$f32 || tolerance=$bf16
         succeeds "$net in $precision as PyTorch has it" env EMU_APART=1 "$build/tests/parity" \
             --device cuda --precision $precision --tolerance "$tolerance" \
-            tests/ref/$net.safetensors
+            "$build/tests/ref/$net.safetensors"
     done
 done <<EOF
 dit_a   1e-5 2e-2
@@ -27,7 +27,8 @@ umt5_a  1e-5 2e-2
 wan_vae 1e-5 3e-2
 EOF
 
-succeeds "the tests' model on both devices" "$build/tests/lockstep" tests/model/motion.safetensors
+succeeds "the tests' model on both devices" "$build/tests/lockstep" \
+    "$build/tests/model/motion.safetensors"
 echo "$report_text" | grep 'largest error'
 
 succeeds "tests/gpu/run.sh with small shapes" \

@@ -14,7 +14,7 @@
 #include "tests/nets.h"
 #include "tests/ref_device.h"
 
-#define DEFAULT_BUNDLE "tests/model/motion.safetensors"
+#define DEFAULT_BUNDLE "samples/motion-teacher.safetensors"
 
 static const char usage[] =
     "usage: parity [OPTION...] FILE...\n"

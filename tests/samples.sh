@@ -96,7 +96,7 @@ cat >"$out/recipe.json" <<'RECIPE'
 RECIPE
 ablations() {
     RECIPE=$out/recipe.json STEPS=2 BATCH=1 CLIPS=2 WORDING=plain ROWS="base set" \
-        TEACHER=$PWD/tests/model/motion.safetensors samples/ablations.sh "$out/ablations" cpu 1
+        TEACHER=$build/tests/model/motion.safetensors samples/ablations.sh "$out/ablations" cpu 1
 }
 table=$(ablations 2>&1)
 equal "ablations: rows" "$(echo "$table" | grep -cE '^. (base|set) . 1 . [0-9.]+ .*[0-9],[0-9]+ .$')" 2

@@ -5,5 +5,5 @@
 
 LINVIDEO_LIBCUDA=$(absolute "$build/tests/emu/libcuda.so")
 LINVIDEO_LIBCUBLASLT=$(absolute "$build/tests/emu/libcublasLt.so")
-LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-tests/model}
+LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$(absolute "$build/tests/model")}
 export LINVIDEO_LIBCUDA LINVIDEO_LIBCUBLASLT LINVIDEO_MODEL_PATH
