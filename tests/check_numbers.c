@@ -261,8 +261,8 @@ START_TEST(test_bundle)
 {
     char command[256];
 
-    snprintf(command, sizeof(command), "cp " LV_TEST_MADE "/model/motion.safetensors %s/m.safetensors",
-             wan_folder);
+    snprintf(command, sizeof(command),
+             "cp " LV_TEST_MADE "/model/motion.safetensors %s/m.safetensors", wan_folder);
     ck_assert_int_eq(system(command), 0);
     ck_assert_int_gt(try_file("m.safetensors", "m.safetensors", 0, 0), 50);
 }

@@ -37,6 +37,16 @@ empty "no invisible Unicode" "$(grep -nP '\xC2[\xA0\xAD]|\xE2\x80[\x8B-\x8F\xA8-
 empty "nothing left to do" "$(grep -nwE 'TO[D]O|FIX[M]E|X[X]X|HA[C]K' $files)"
 empty "no line of code over 100 columns, but in tables" \
     "$(grep -nE '^.{101}' $code | grep -v ':    { ')"
+
+# A light checkout: sizes of what git has, bytes and name
+sizes=$(git ls-files -z 2>/dev/null | xargs -0 -r stat -c '%s %n' 2>/dev/null)
+empty "at most 45 MB in all" "$(printf '%s\n' "$sizes" | awk '
+    { sum += $1 } END { if (sum > 45e6) print "there are " sum / 1e6 " MB" }')"
+empty "samples/README.md says why a file has 1 MB or more" "$(printf '%s\n' "$sizes" |
+    while read -r size file; do
+        [ "${size:-0}" -lt 1000000 ] || grep -qF "| \`$file\` |" samples/README.md || echo "$file"
+    done)"
+
 empty "every file of code says its licence" "$(for file in $code; do
     head -n 15 "$file" | grep -q -e 'see LICENSE' -e 'Lesser General Public' ||
         echo "$file"
