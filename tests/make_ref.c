@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/common.h"
 #include "base/hash.h"
 #include "base/safetensors.h"
 #include "tests/torch_random.h"
@@ -54,7 +55,7 @@ static const LvMsg msg = { print, NULL, LV_MSG_WARNING };
 
 static const struct Kind *kind_of(const char *name)
 {
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+    for (int i = 0; i < LV_COUNT(kinds); i++)
         if (!strcmp(kinds[i].name, name))
             return &kinds[i];
     return NULL;
@@ -150,7 +151,7 @@ static int write_all(Ref *r, const LvSafetensors *st, const char *path)
     const char *meta[KEYS * 2 + 1] = { NULL };
     int nb = r->nb, n = 0;
 
-    for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+    for (int i = 0; i < LV_COUNT(keys); i++)
         if (lv_safetensors_meta(st, keys[i])) {
             meta[n++] = keys[i];
             meta[n++] = lv_safetensors_meta(st, keys[i]);

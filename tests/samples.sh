@@ -88,15 +88,17 @@ for name in hls 1080p crossfade pipe; do
 done
 succeeds "title: any text" env TITLE="$tricky" samples/title.sh "$out"
 
-# Ablations, cut down, of the small model: rows, a set that follows another row, a table;
+# Ablations, cut down, of a tiny model of four layers: rows, a set that follows another row, a table;
 # and nothing twice.
 cat >"$out/recipe.json" <<'RECIPE'
 { "maps": { "steps": 1, "batch": 1 }, "trajectories": { "prompts": 2, "clips": 2 },
   "linearize": { "r0": 0.9, "layers": 2 } }
 RECIPE
+sed 's/"num_layers": 2/"num_layers": 4/' tests/ref/tiny.json >"$out/tiny.json"
+succeeds "a tiny teacher" linvideo train --device cpu --dir "$out/tiny" "$out/tiny.json"
 ablations() {
     RECIPE=$out/recipe.json STEPS=2 BATCH=1 CLIPS=2 WORDING=plain ROWS="base set" \
-        TEACHER=$build/tests/model/motion.safetensors samples/ablations.sh "$out/ablations" cpu 1
+        TEACHER=$out/tiny/model.safetensors samples/ablations.sh "$out/ablations" cpu 1
 }
 table=$(ablations 2>&1)
 equal "ablations: rows" "$(echo "$table" | grep -cE '^. (base|set) . 1 . [0-9.]+ .*[0-9],[0-9]+ .$')" 2
