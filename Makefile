@@ -136,6 +136,7 @@ OBJS-pipeline = \
     deliver.o \
     delivery.o \
     denoise.o \
+    devices.o \
     encode.o \
     env.o \
     memory.o \

@@ -231,7 +231,8 @@ static const AVOption linvideo_options[] = {
     { "sw_format", "pixel format within cuda: nv12, yuv420p, yuv444p",
         OFFSET(sw_format), AV_OPT_TYPE_PIXEL_FMT, { .i64 = AV_PIX_FMT_NV12 },
         AV_PIX_FMT_NONE, INT_MAX, .flags = FLAGS },
-    STRING("device", "where to compute: auto (default; a GPU if it can), cpu, cuda, cuda:N",
+    STRING("device", "where to compute: auto (default; a GPU if it can), cpu, cuda, cuda:N, "
+           "cuda:N+M",
            PARAM(device), FLAGS),
     TEXT("memory_limit", "bytes to stay within, K, M, G allowed (default: what is free)",
          TEXT_MEMORY_LIMIT),

@@ -331,7 +331,7 @@ void linvideo_info(const LinvideoContext *c, LinvideoInfo *info)
         .steps = v->steps, .guidance = v->guidance, .shift = v->shift,
         .sampler = lv_sampler_name(s.schedule->kind),
         .precision = s.i8 ? "int8" : s.dtype == LV_BF16 ? "bf16" : "f32",
-        .device = s.dev->about,
+        .device = s.about,
         .model = c->name, .model_path = c->path, .layers = s.cfg->dit.layers,
         .linear_layers = lv_config_layers(&s.cfg->dit, LV_ATTN_LINEAR),
         .tokens = lv_dit_tokens(&s.cfg->dit, s.shape->size),

@@ -67,7 +67,8 @@ static const LvOption options[] = {
       "auto, bt709, bt601: how RGB becomes YUV [auto: what readers of untagged y4m "
       "assume, bt601]" },
     { "device", LV_OPT_STRING, AT(device), 0, 0, NEVER, NULL, "NAME",
-      "auto, cpu, cuda, cuda:N for another GPU than the first [auto: a GPU if it can]" },
+      "auto, cpu, cuda, cuda:N for another GPU than the first, cuda:N+M for two, each with a "
+      "branch of guidance [auto: a GPU if it can]" },
     { "threads", LV_OPT_INT, AT(threads), 1, 1024, 0, NULL, "N",
       "threads; frames are the same for any number [one for each core]" },
     { "memory_limit", LV_OPT_BYTES, AT(memory_limit), 1, 1e18, 0, NULL, "BYTES",

@@ -225,7 +225,9 @@ typedef struct LinvideoParams {
     enum LinvideoPrecision precision;
     enum LinvideoFormat format;
     enum LinvideoMatrix matrix;
-    const char *device;          ///< "auto" (NULL), "cpu", "cuda", "cuda:N". auto:
+    const char *device;          ///< "auto" (NULL), "cpu", "cuda", "cuda:N", or
+                                 ///< "cuda:N+M": two GPUs, where guidance is on, each
+                                 ///< with one of its branches; same frames. auto:
                                  ///< the first GPU when driver, cuBLASLt and GPU
                                  ///< fit, else the CPU; the log says which
     const LinvideoCuda *cuda;    ///< not NULL: the planes of frames are memory of the

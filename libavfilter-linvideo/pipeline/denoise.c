@@ -4,14 +4,16 @@
 
 #include "pipeline/denoise.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/convert.h"
+#include "base/locale.h"
 #include "pipeline/sample.h"
 
 struct LvDenoise {
     const LvEnv *env;
-    LvNetwork *net;
+    LvBranch branch[LV_BRANCHES];
     LvSchedule schedule;
     LvSampler *sampler;
     size_t numel;
@@ -19,13 +21,16 @@ struct LvDenoise {
     float *x, *v[LV_BRANCHES]; /* host */
 };
 
-int lv_denoise_new(LvDenoise **out, const LvEnv *env, LvNetwork *net, const LvSchedule *s)
+int lv_denoise_new(LvDenoise **out, const LvEnv *env, const LvBranch *branch,
+                   const LvSchedule *s)
 {
     LvDenoise *d = *out = calloc(1, sizeof(*d));
 
     if (!d)
         return lv_fail(env->msg, LV_ERR(ENOMEM), "denoise: out of memory");
-    *d = (LvDenoise) { .env = env, .net = net, .schedule = *s, .numel = lv_network_numel(net) };
+    *d = (LvDenoise) { .env = env, .schedule = *s, .numel = lv_network_numel(branch->net) };
+    for (int i = 0; i < s->branches; i++)
+        d->branch[i] = branch[i];
     return 0;
 }
 
@@ -84,24 +89,92 @@ static int check_step(const LvDenoise *d, int step, const float *x, const char *
 
 static int run_branch(LvDenoise *d, int step, int branch)
 {
-    static const char *const what[LV_BRANCHES] = {
-        "values of the network", "values of the network for the negative prompt",
-    };
+    const LvBranch *b = &d->branch[branch];
     int layers = d->env->cfg->dit.layers;
     const LvAt at = { LV_STAGE_DENOISE, step, d->schedule.steps, branch * layers,
                       d->schedule.branches * layers };
-    int ret = lv_network_run(d->net, branch, &at, d->v[branch]);
 
-    return ret < 0 ? ret : check_step(d, step, d->v[branch], what[branch]);
+    return lv_network_run(b->net, b->prompt, &at, d->v[branch]);
+}
+
+/* Networks that are not those of branches before are brought to a step. */
+static int put_step(LvDenoise *d, int step, int branch)
+{
+    LvNetwork *net = d->branch[branch].net;
+
+    for (int i = 0; i < branch; i++)
+        if (d->branch[i].net == net)
+            return 0;
+    return lv_network_at(net, d->x, lv_sampler_time(d->sampler, step));
+}
+
+/* The branch that has a device of its own, beside the first one. */
+typedef struct Beside {
+    LvDenoise *d;
+    int step, ret;
+} Beside;
+
+static void *run_beside(void *opaque)
+{
+    Beside *b = opaque;
+    LvLocale locale;
+
+    lv_locale_enter(&locale);
+    b->ret = put_step(b->d, b->step, LV_UNCOND);
+    if (b->ret >= 0)
+        b->ret = run_branch(b->d, b->step, LV_UNCOND);
+    lv_locale_leave(&locale);
+    return NULL;
+}
+
+static int run_both(LvDenoise *d, int step)
+{
+    LvAside *aside = d->branch[LV_UNCOND].aside;
+    Beside b = { d, step, 0 };
+    pthread_t thread;
+    int ret;
+
+    lv_aside_begin(aside);
+    if ((ret = pthread_create(&thread, NULL, run_beside, &b)))
+        return lv_fail(d->env->msg, LV_ERR(ret), "denoise: no thread for the second device");
+    ret = put_step(d, step, LV_COND);
+    if (ret >= 0)
+        ret = run_branch(d, step, LV_COND);
+    pthread_join(thread, NULL);
+    lv_aside_end(aside);
+    return ret < 0 ? ret : b.ret;
+}
+
+static int run_in_turn(LvDenoise *d, int step)
+{
+    int ret = 0;
+
+    for (int b = 0; b < d->schedule.branches && ret >= 0; b++)
+        if ((ret = put_step(d, step, b)) >= 0)
+            ret = run_branch(d, step, b);
+    return ret;
+}
+
+static int check_branches(const LvDenoise *d, int step)
+{
+    static const char *const what[LV_BRANCHES] = {
+        "values of the network", "values of the network for the negative prompt",
+    };
+    int ret = 0;
+
+    for (int b = 0; b < d->schedule.branches && ret >= 0; b++)
+        ret = check_step(d, step, d->v[b], what[b]);
+    return ret;
 }
 
 static int run_step(LvDenoise *d, int step, LvStepSeen seen, void *opaque)
 {
     const LvSchedule *s = &d->schedule;
-    int ret = lv_network_at(d->net, d->x, lv_sampler_time(d->sampler, step));
+    int apart = s->branches > 1 && d->branch[LV_UNCOND].aside;
+    int ret   = apart ? run_both(d, step) : run_in_turn(d, step);
 
-    for (int b = 0; b < s->branches && ret >= 0; b++)
-        ret = run_branch(d, step, b);
+    if (ret >= 0)
+        ret = check_branches(d, step);
     if (ret >= 0 && seen)
         ret = seen(opaque, step, d->x, (const float *const *)d->v);
     if (ret < 0)

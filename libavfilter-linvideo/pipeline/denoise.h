@@ -15,6 +15,14 @@
 /** Prompts of guidance: the conditional and the unconditional branch. */
 enum { LV_COND, LV_UNCOND, LV_BRANCHES };
 
+/** Where a branch runs. Branches of different networks run at the same time; these are on
+ *  devices of their own. */
+typedef struct LvBranch {
+    LvNetwork *net;
+    int prompt;     ///< number of its prompt there
+    LvAside *aside; ///< of a network on another device than the stage's; NULL: it is there
+} LvBranch;
+
 /** How latents are sampled. */
 typedef struct LvSchedule {
     int kind;       ///< LvSamplerKind, not AUTO
@@ -32,11 +40,12 @@ typedef int (*LvStepSeen)(void *opaque, int step, const float *x,
 typedef struct LvDenoise LvDenoise;
 
 /**
- * @param net      planned for the schedule's branches; outlives the stage, as env does
+ * @param branch   [s->branches] of planned networks, which outlive the stage, as env does
  * @param[out] d   freed with lv_denoise_free(); NULL on error
  * @return 0; -ENOMEM; -EINVAL (steps that the sampler does not take)
  */
-int lv_denoise_new(LvDenoise **d, const LvEnv *env, LvNetwork *net, const LvSchedule *s);
+int lv_denoise_new(LvDenoise **d, const LvEnv *env, const LvBranch *branch,
+                   const LvSchedule *s);
 
 void lv_denoise_free(LvDenoise **d);
 
@@ -47,7 +56,7 @@ LvNeed lv_denoise_need(const LvDenoise *d);
 int lv_denoise_build(LvDenoise *d);
 
 /**
- * Sample a clip, once both are built and the network has its prompts.
+ * Sample a clip, once networks and stage are built and the networks have their prompts.
  *
  * @param seen called at each step; may be NULL
  * @param[out] x latents [channels,F,Y,X] of the host, until the next run

@@ -4,9 +4,47 @@
 
 #include "pipeline/env.h"
 
+#include <stdio.h>
+
 static int is_cancelled(const LvEnv *env)
 {
     return env->cancelled && atomic_load(env->cancelled);
+}
+
+/* LvMsg.put */
+static void put_aside(void *opaque, int level, const char *line)
+{
+    LvAside *a = opaque;
+
+    if (!a->apart) {
+        lv_msg(a->to, level, "%s", line);
+        return;
+    }
+    a->level = level;
+    snprintf(a->line, sizeof(a->line), "%s", line);
+}
+
+void lv_aside_new(LvAside *a, const LvEnv *env, LvDevice *dev)
+{
+    *a = (LvAside) { .env = *env, .to = env->msg };
+    a->msg      = (LvMsg) { put_aside, a, env->msg ? env->msg->level : LV_MSG_ERROR };
+    a->env.msg  = &a->msg;
+    a->env.dev  = dev;
+    a->env.tell = NULL;
+    dev->msg    = &a->msg;
+}
+
+void lv_aside_begin(LvAside *a)
+{
+    a->apart = 1;
+}
+
+void lv_aside_end(LvAside *a)
+{
+    a->apart = 0;
+    if (a->line[0])
+        lv_msg(a->to, a->level, "%s", a->line);
+    a->line[0] = '\0';
 }
 
 int lv_env_tell(const LvEnv *env, LvAt at)

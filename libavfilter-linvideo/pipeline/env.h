@@ -37,6 +37,24 @@ typedef struct LvEnv {
     const atomic_int *cancelled; ///< not 0: stop; NULL: never
 } LvEnv;
 
+/** An environment for another device, whose work may be in a thread of its own: it tells of
+ *  no progress, and what it says there is kept. */
+typedef struct LvAside {
+    LvEnv env;
+    LvMsg msg;
+    const LvMsg *to; ///< where messages go in the end
+    int apart;       ///< 1: between begin and end
+    int level;       ///< of line
+    char line[512];  ///< the last of what was said; "": nothing
+} LvAside;
+
+/** Make one of env's, of a device. a is not to be moved. */
+void lv_aside_new(LvAside *a, const LvEnv *env, LvDevice *dev);
+
+/** Its work goes to another thread; it has come back, and what it said last is told. */
+void lv_aside_begin(LvAside *a);
+void lv_aside_end(LvAside *a);
+
 /** Tell where a stage is. @return 0 or LV_ERR_CANCELLED */
 int lv_env_tell(const LvEnv *env, LvAt at);
 

@@ -11,6 +11,7 @@
 
 #include "pipeline/decode.h"
 #include "pipeline/delivery.h"
+#include "pipeline/devices.h"
 #include "pipeline/place.h"
 #include "pipeline/encode.h"
 
@@ -40,19 +41,21 @@ struct LvSession {
 
     LvFiles files;
     LvModelConfig cfg;
-    LvDevice *dev;
-    LvEnv env;
+    LvDevices devices;
+    LvEnv env;               /* of the first device */
+    LvAside aside;           /* of the second */
     LvSchedule schedule;
     LvClipShape shape;
 
     LvEncode *encode;
-    LvNetwork *network;
+    LvNetwork *network[LV_DEVICES]; /* the second for LV_UNCOND, where there are two devices */
+    LvBranch branch[LV_BRANCHES];
     LvDenoise *denoise;
     LvDecode *decode;
     LvDelivery delivery;
 
-    LvNeed need;
-    void *arena;             /* of network and decoder, which run in turn */
+    LvNeed need[LV_DEVICES];
+    void *arena[LV_DEVICES]; /* of network and decoder, which run in turn */
     int loaded;
 
     Prompt prompt[LV_BRANCHES];
@@ -68,7 +71,7 @@ struct LvSession {
 /* Share of a clip's work that is done, by floating point operations. */
 static double fraction(const LvSession *s, int stage, double done)
 {
-    double denoise = lv_network_flops(s->network) * s->schedule.branches * s->schedule.steps;
+    double denoise = lv_network_flops(s->network[0]) * s->schedule.branches * s->schedule.steps;
     double decode  = lv_decode_flops(s->decode);
 
     if (stage < LV_STAGE_DENOISE)
@@ -95,13 +98,13 @@ static int open_device(LvSession *s, const LvSessionOptions *opt)
 {
     const LvDeviceOptions dev = { .threads = opt->threads, .isa = opt->isa,
                                   .context = opt->context, .stream = opt->stream };
-    int ret = lv_device_open(&s->dev, opt->device, &dev, s->msg);
+    int ret = lv_devices_open(&s->devices, opt->device, &dev, s->msg);
 
     if (ret < 0)
         return ret;
-    return !opt->on_device || s->dev->fn->deliver ? 0 :
+    return !opt->on_device || s->devices.dev[0]->fn->deliver ? 0 :
            lv_fail(s->msg, LV_ERR(EINVAL), "frames in CUDA memory want a CUDA device, not %s",
-                   s->dev->about);
+                   s->devices.about);
 }
 
 static int open_env(LvSession *s, const LvSessionOptions *opt)
@@ -114,7 +117,7 @@ static int open_env(LvSession *s, const LvSessionOptions *opt)
     s->cfg = s->files.cfg;
     if ((ret = open_device(s, opt)) < 0)
         return ret;
-    s->env = (LvEnv) { .msg = s->msg, .dev = s->dev, .files = &s->files, .cfg = &s->cfg,
+    s->env = (LvEnv) { .msg = s->msg, .dev = s->devices.dev[0], .files = &s->files, .cfg = &s->cfg,
                        .tell = tell, .opaque = s, .cancelled = &s->cancelled };
     return lv_choose_precision(&s->env, opt->precision);
 }
@@ -124,7 +127,7 @@ static int make_stages(LvSession *s, const LvSessionOptions *opt)
     int ret;
 
     if ((ret = lv_encode_new(&s->encode, &s->env, opt->cache)) < 0 ||
-        (ret = lv_network_new(&s->network, &s->env)) < 0 ||
+        (ret = lv_network_new(&s->network[0], &s->env)) < 0 ||
         (ret = lv_decode_new(&s->decode, &s->env)) < 0)
         return ret;
     return 0;
@@ -168,33 +171,71 @@ static int open_delivery(LvSession *s, int on_device)
     return lv_delivery_new(&s->delivery);
 }
 
-static int place(LvSession *s, const LvPlace *p)
+static int place(const LvEnv *env, const LvPlace *p, LvNeed *need)
 {
     LvPlaced placed;
-    int ret = lv_place(&s->env, p, &placed);
+    int ret = lv_place(env, p, &placed);
 
     if (ret < 0 && ret != LV_ERR(ENOMEM))
         return ret;
-    s->need = placed.need;
-    return lv_place_tell(&s->env, p, &placed);
+    *need = placed.need;
+    return lv_place_tell(env, p, &placed);
+}
+
+/* Whether branches of guidance have a device each. */
+static int is_split(const LvSession *s)
+{
+    return s->devices.nb > 1 && s->schedule.branches > 1;
+}
+
+/* Which network each branch runs on. */
+static int share_branches(LvSession *s)
+{
+    LvNetwork **n = s->network;
+    int ret;
+
+    s->branch[LV_COND]   = (LvBranch) { n[0], 0, NULL };
+    s->branch[LV_UNCOND] = (LvBranch) { n[0], 1, NULL };
+    if (s->devices.nb > 1 && !is_split(s))
+        lv_msg(s->msg, LV_MSG_WARNING, "device: %s is not used: a second device takes the "
+               "unconditional branch, and guidance is off", s->devices.dev[1]->about);
+    if (!is_split(s))
+        return 0;
+    lv_aside_new(&s->aside, &s->env, s->devices.dev[1]);
+    s->branch[LV_UNCOND].aside  = &s->aside;
+    s->branch[LV_UNCOND].prompt = 0;
+    ret = lv_network_new(&n[1], &s->aside.env);
+    s->branch[LV_UNCOND].net = n[1];
+    return ret;
+}
+
+/* Plan and place the network of the second device. */
+static int plan_second(LvSession *s, const LvNetworkShape *shape, size_t limit)
+{
+    const LvPlace p = { .network = s->network[1], .shape = shape, .limit = limit };
+    int ret = lv_network_plan(s->network[1], shape, NULL);
+
+    return ret < 0 ? ret : place(&s->aside.env, &p, &s->need[1]);
 }
 
 /* Plan all stages and place them. */
 static int plan(LvSession *s, const LvSessionOptions *opt)
 {
     const int *size      = s->shape.size;
-    LvNetworkShape net   = { { size[0], size[1], size[2] }, s->schedule.branches };
+    LvNetworkShape net   = { { size[0], size[1], size[2] },
+                             is_split(s) ? 1 : s->schedule.branches };
     LvDecodeShape decode = { { size[0], size[1], size[2] }, opt->tile, opt->on_device };
-    LvPlace all = { .network = s->network, .shape = &net, .limit = opt->memory_limit };
+    LvPlace all = { .network = s->network[0], .shape = &net, .limit = opt->memory_limit };
     int ret;
 
     if ((ret = lv_decode_plan(s->decode, &decode)) < 0 || (ret = open_prompts(s, opt)) < 0 ||
         (ret = lv_encode_need(s->encode, s->schedule.branches, &all.text)) < 0 ||
-        (ret = lv_network_plan(s->network, &net, NULL)) < 0 ||
-        (ret = lv_denoise_new(&s->denoise, &s->env, s->network, &s->schedule)) < 0)
+        (ret = lv_network_plan(s->network[0], &net, NULL)) < 0 ||
+        (ret = lv_denoise_new(&s->denoise, &s->env, s->branch, &s->schedule)) < 0)
         return ret;
     all.others = lv_need_join(lv_decode_need(s->decode), lv_denoise_need(s->denoise));
-    return place(s, &all);
+    ret = place(&s->env, &all, &s->need[0]);
+    return ret < 0 || !is_split(s) ? ret : plan_second(s, &net, opt->memory_limit);
 }
 
 static int open_all(LvSession *s, const LvSessionOptions *opt)
@@ -202,7 +243,8 @@ static int open_all(LvSession *s, const LvSessionOptions *opt)
     int ret;
 
     if ((ret = open_env(s, opt)) < 0 || (ret = make_stages(s, opt)) < 0 ||
-        (ret = choose(s, opt)) < 0 || (ret = open_delivery(s, opt->on_device)) < 0)
+        (ret = choose(s, opt)) < 0 || (ret = open_delivery(s, opt->on_device)) < 0 ||
+        (ret = share_branches(s)) < 0)
         return ret;
     return plan(s, opt);
 }
@@ -227,7 +269,8 @@ int lv_session_open(LvSession **out, const LvSessionOptions *opt, const LvMsg *m
 /* A child of fork() has the host's memory, but nothing of a GPU. */
 static int is_lost(const LvSession *s)
 {
-    return s->dev && strcmp(s->dev->fn->name, "cpu") && s->process != getpid();
+    return s->devices.nb && strcmp(s->devices.dev[0]->fn->name, "cpu") &&
+           s->process != getpid();
 }
 
 void lv_session_close(LvSession **out)
@@ -240,15 +283,17 @@ void lv_session_close(LvSession **out)
     lv_delivery_free(&s->delivery);
     lv_decode_free(&s->decode);
     lv_denoise_free(&s->denoise);
-    lv_network_free(&s->network);
     lv_encode_free(&s->encode);
     for (int i = 0; i < LV_BRANCHES; i++) {
         lv_ids_free(&s->prompt[i].ids);
         lv_free(s->prompt[i].features);
     }
-    if (s->dev)
-        s->dev->fn->free(s->dev, s->arena);
-    lv_device_close(&s->dev);
+    for (int i = 0; i < s->devices.nb; i++) {
+        LvDevice *dev = s->devices.dev[i];
+        lv_network_free(&s->network[i]);
+        dev->fn->free(dev, s->arena[i]);
+    }
+    lv_devices_close(&s->devices);
     lv_files_close(&s->files);
     free(s->words);
     free(s->next_words);
@@ -258,10 +303,13 @@ void lv_session_close(LvSession **out)
 void lv_session_info(const LvSession *s, LvSessionInfo *info)
 {
     *info = (LvSessionInfo) {
-        .cfg = &s->cfg, .shape = &s->shape, .schedule = &s->schedule, .dev = s->dev,
-        .dtype = s->env.dtype, .i8 = s->env.i8, .weight_bytes = lv_need_weights(&s->need),
-        .work_bytes = lv_need_work(&s->need, s->dev->threads),
+        .cfg = &s->cfg, .shape = &s->shape, .schedule = &s->schedule,
+        .about = s->devices.about, .dtype = s->env.dtype, .i8 = s->env.i8,
     };
+    for (int i = 0; i < s->devices.nb; i++) {
+        info->weight_bytes += lv_need_weights(&s->need[i]);
+        info->work_bytes   += lv_need_work(&s->need[i], s->devices.dev[i]->threads);
+    }
     memcpy(info->seconds, s->seconds, sizeof(info->seconds));
 }
 
@@ -270,13 +318,13 @@ int lv_session_dump(LvSession *s, const char *name, FILE *to)
     int ret = 0;
 
     if (!strcmp(name, "dit"))
-        lv_network_dump(s->network, to);
+        lv_network_dump(s->network[0], to);
     else if (!strcmp(name, "decode"))
         lv_decode_dump(s->decode, to);
     else if (strcmp(name, "text"))
         ret = lv_fail(s->msg, LV_ERR(EINVAL), "graph '%s', expected text, dit or decode", name);
     else if ((ret = lv_encode_dump(s->encode, to)) >= 0)
-        lv_network_dump_text(s->network, to);
+        lv_network_dump_text(s->network[0], to);
     return ret;
 }
 
@@ -338,8 +386,9 @@ static int show_network(LvSession *s)
     int ret = 0;
 
     for (int i = 0; i < s->schedule.branches && ret >= 0; i++) {
+        const LvBranch *b = &s->branch[i];
         Prompt *p = &s->prompt[i];
-        if (!p->kv_stale || (ret = lv_network_prompt(s->network, i, p->features)) < 0)
+        if (!p->kv_stale || (ret = lv_network_prompt(b->net, b->prompt, p->features)) < 0)
             continue;
         p->kv_stale = 0;
         lv_free(p->features);
@@ -360,14 +409,22 @@ static int timed(LvSession *s, enum LvStage stage, int (*run)(LvSession *s))
     return ret;
 }
 
+static int build_network(LvSession *s, int device)
+{
+    int ret = lv_device_alloc(s->devices.dev[device], &s->arena[device],
+                              s->need[device].arena, "arena");
+
+    return ret < 0 ? ret : lv_network_build(s->network[device], s->arena[device]);
+}
+
 static int build(LvSession *s)
 {
-    int ret;
+    int ret = lv_denoise_build(s->denoise);
 
-    if ((ret = lv_denoise_build(s->denoise)) < 0 ||
-        (ret = lv_device_alloc(s->dev, &s->arena, s->need.arena, "arena")) < 0 ||
-        (ret = lv_network_build(s->network, s->arena)) < 0 ||
-        (ret = lv_decode_build(s->decode, s->arena)) < 0)
+    for (int i = 0; i < LV_DEVICES && ret >= 0; i++)
+        if (s->network[i])
+            ret = build_network(s, i);
+    if (ret < 0 || (ret = lv_decode_build(s->decode, s->arena[0])) < 0)
         return ret;
     s->loaded = 1;
     return 0;
@@ -380,7 +437,7 @@ static int check(const LvSession *s)
         return LV_ERR_CANCELLED;
     return !is_lost(s) ? 0 :
            lv_fail(s->msg, LV_ERR_DEVICE, "%s: a child of fork() cannot use a GPU that "
-                   "its parent opened; open the context in the child", s->dev->about);
+                   "its parent opened; open the context in the child", s->devices.about);
 }
 
 int lv_session_load(LvSession *s)

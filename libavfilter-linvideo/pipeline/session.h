@@ -26,7 +26,7 @@ typedef struct LvSessionInfo {
     const LvModelConfig *cfg;    ///< .video as chosen
     const LvClipShape *shape;
     const LvSchedule *schedule;
-    const LvDevice *dev;
+    const char *about;           ///< the devices
     LvDtype dtype;               ///< of activations between matmuls
     int i8;                      ///< 1: matmuls of blocks are of 8-bit numbers
     size_t weight_bytes, work_bytes; ///< planned: weights, and all else

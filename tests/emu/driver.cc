@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include <deque>
+#include <mutex>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -46,6 +47,11 @@ void emu_register(const char *name, void (*run)(void **args), const size_t *size
 {
     kernels()[name] = new EmuKernel { name, run, sizes };
 }
+
+/* One thread at a time: kernels and streams of all devices are run by the thread that calls. */
+static std::recursive_mutex turns;
+
+typedef std::lock_guard<std::recursive_mutex> Turn;
 
 /* Entries that can fail begin so: they need the context, and may be told to fail. */
 #define ENTER(entry)                                                                \
@@ -105,6 +111,7 @@ static EmuStream *stream_of(void *handle)
 
 void emu_submit(EmuStream *s, void (*run)(const void *data), const void *data, size_t size)
 {
+    Turn turn(turns);
     const char *bytes = (const char *)data;
 
     if (s->capturing) {
@@ -213,6 +220,7 @@ extern "C" {
 
 int cuInit(unsigned)
 {
+    Turn turn(turns);
     if (emu_setting("EMU_DEVICES", 1) == 0)
         return EMU_NO_DEVICE;
     return emu_fault("cuInit") ? EMU_FAULT : 0;
@@ -220,16 +228,19 @@ int cuInit(unsigned)
 
 int cuDriverGetVersion(int *version)
 {
+    Turn turn(turns);
     return *version = (int)emu_setting("EMU_DRIVER", 13000), 0;
 }
 
 int cuDeviceGetCount(int *count)
 {
+    Turn turn(turns);
     return *count = (int)emu_setting("EMU_DEVICES", 1), 0;
 }
 
 int cuDeviceGet(int *device, int ordinal)
 {
+    Turn turn(turns);
     if (ordinal >= emu_setting("EMU_DEVICES", 1))
         return EMU_INVALID_DEVICE;
     return *device = ordinal, emu_fault("cuDeviceGet") ? EMU_FAULT : 0;
@@ -237,17 +248,20 @@ int cuDeviceGet(int *device, int ordinal)
 
 int cuDeviceGetName(char *name, int size, int)
 {
+    Turn turn(turns);
     snprintf(name, (size_t)size, "emulated");
     return 0;
 }
 
 int cuDeviceTotalMem_v2(size_t *bytes, int)
 {
+    Turn turn(turns);
     return *bytes = (size_t)emu_setting("EMU_MEMORY", (long long)4 << 30), 0;
 }
 
 int cuDeviceGetAttribute(int *v, int attr, int)
 {
+    Turn turn(turns);
     int arch = (int)emu_setting("EMU_ARCH", 90);
 
     *v = attr == 14 ? 32 : attr == 16 ? 16 : attr == 75 ? arch / 10 : attr == 76 ? arch % 10 :
@@ -259,6 +273,7 @@ int cuDeviceGetAttribute(int *v, int attr, int)
 
 int cuDevicePrimaryCtxRetain(void **ctx, int device)
 {
+    Turn turn(turns);
     if (emu_fault("cuDevicePrimaryCtxRetain"))
         return EMU_FAULT;
     primary[device].retained++;
@@ -269,6 +284,7 @@ int cuDevicePrimaryCtxRetain(void **ctx, int device)
 
 int cuDevicePrimaryCtxRelease_v2(int device)
 {
+    Turn turn(turns);
     primary[device].retained--;
     return emu_gone(EMU_CONTEXT), 0;
 }
@@ -277,6 +293,7 @@ int cuCtxSetCurrent(void *ctx) { return current = (Context *)ctx, 0; }
 
 int cuCtxGetDevice(int *device)
 {
+    Turn turn(turns);
     ENTER("cuCtxGetDevice");
     return *device = current->device, 0;
 }
@@ -285,6 +302,7 @@ int cuCtxGetDevice(int *device)
 
 int cuMemGetInfo_v2(size_t *free_bytes, size_t *total)
 {
+    Turn turn(turns);
     if (!current || !current->retained)
         return EMU_NO_CONTEXT;
     cuDeviceTotalMem_v2(total, 0);
@@ -294,6 +312,7 @@ int cuMemGetInfo_v2(size_t *free_bytes, size_t *total)
 
 int cuMemAlloc_v2(Address *p, size_t bytes)
 {
+    Turn turn(turns);
     void *m;
 
     if (!current || !current->retained)
@@ -308,6 +327,7 @@ int cuMemAlloc_v2(Address *p, size_t bytes)
 
 int cuMemFree_v2(Address p)
 {
+    Turn turn(turns);
     if (!current || !current->retained)
         return EMU_NO_CONTEXT;
     flush_all();
@@ -317,6 +337,7 @@ int cuMemFree_v2(Address p)
 
 int cuMemHostRegister_v2(void *p, size_t, unsigned)
 {
+    Turn turn(turns);
     ENTER("cuMemHostRegister");
     if (!pinned.insert(p).second)
         return EMU_PINNED_BEFORE;
@@ -325,6 +346,7 @@ int cuMemHostRegister_v2(void *p, size_t, unsigned)
 
 int cuMemHostUnregister(void *p)
 {
+    Turn turn(turns);
     if (!pinned.erase(p))
         return EMU_NOT_PINNED;
     return emu_gone(EMU_PINNED), 0;
@@ -332,6 +354,7 @@ int cuMemHostUnregister(void *p)
 
 int cuMemsetD8Async(Address p, unsigned char byte, size_t bytes, void *stream)
 {
+    Turn turn(turns);
     Set set = { (void *)(uintptr_t)p, byte, bytes };
 
     ENTER("cuMemsetD8Async");
@@ -342,6 +365,7 @@ int cuMemsetD8Async(Address p, unsigned char byte, size_t bytes, void *stream)
 
 int cuMemcpyHtoDAsync_v2(Address dst, const void *src, size_t bytes, void *stream)
 {
+    Turn turn(turns);
     void *d = (void *)(uintptr_t)dst;
 
     ENTER("cuMemcpyHtoDAsync");
@@ -350,6 +374,7 @@ int cuMemcpyHtoDAsync_v2(Address dst, const void *src, size_t bytes, void *strea
 
 int cuMemcpyDtoHAsync_v2(void *dst, Address src, size_t bytes, void *stream)
 {
+    Turn turn(turns);
     const void *s = (const void *)(uintptr_t)src;
 
     ENTER("cuMemcpyDtoHAsync");
@@ -360,6 +385,7 @@ int cuMemcpyDtoHAsync_v2(void *dst, Address src, size_t bytes, void *stream)
 
 int cuStreamCreate(void **stream, unsigned)
 {
+    Turn turn(turns);
     EmuStream *s;
 
     ENTER("cuStreamCreate");
@@ -372,6 +398,7 @@ int cuStreamCreate(void **stream, unsigned)
 
 int cuStreamDestroy_v2(void *stream)
 {
+    Turn turn(turns);
     flush_all();
     streams.erase((EmuStream *)stream);
     delete (EmuStream *)stream;
@@ -380,6 +407,7 @@ int cuStreamDestroy_v2(void *stream)
 
 int cuStreamSynchronize(void *stream)
 {
+    Turn turn(turns);
     EmuStream *s = stream_of(stream);
 
     ENTER("cuStreamSynchronize");
@@ -389,6 +417,7 @@ int cuStreamSynchronize(void *stream)
 
 int cuEventCreate(void **event, unsigned)
 {
+    Turn turn(turns);
     ENTER("cuEventCreate");
     emu_made(EMU_EVENT);
     return *event = new Event {}, 0;
@@ -396,6 +425,7 @@ int cuEventCreate(void **event, unsigned)
 
 int cuEventDestroy_v2(void *event)
 {
+    Turn turn(turns);
     flush_all();
     delete (Event *)event;
     return emu_gone(EMU_EVENT), 0;
@@ -403,6 +433,7 @@ int cuEventDestroy_v2(void *event)
 
 int cuEventRecord(void *event, void *stream)
 {
+    Turn turn(turns);
     EmuStream *s = stream_of(stream);
     Event *e     = (Event *)event;
 
@@ -416,6 +447,7 @@ int cuEventRecord(void *event, void *stream)
 /* Waits for what the event stands for now; nothing when it was never recorded. */
 int cuStreamWaitEvent(void *stream, void *event, unsigned)
 {
+    Turn turn(turns);
     EmuStream *s = stream_of(stream);
 
     ENTER("cuStreamWaitEvent");
@@ -428,6 +460,7 @@ int cuStreamWaitEvent(void *stream, void *event, unsigned)
 
 int cuEventElapsedTime(float *ms, void *from, void *to)
 {
+    Turn turn(turns);
     ENTER("cuEventElapsedTime");
     flush_all();
     *ms = (float)(1e3 * (((Event *)to)->time - ((Event *)from)->time));
@@ -438,6 +471,7 @@ int cuEventElapsedTime(float *ms, void *from, void *to)
 
 int cuModuleLoadData(void **module, const void *)
 {
+    Turn turn(turns);
     ENTER("cuModuleLoadData");
     if (emu_setting("EMU_NO_IMAGE", 0))
         return EMU_NO_IMAGE;
@@ -447,12 +481,14 @@ int cuModuleLoadData(void **module, const void *)
 
 int cuModuleUnload(void *module)
 {
+    Turn turn(turns);
     delete (Module *)module;
     return emu_gone(EMU_MODULE), 0;
 }
 
 int cuModuleGetFunction(void **f, void *, const char *name)
 {
+    Turn turn(turns);
     auto found = kernels().find(name);
 
     ENTER("cuModuleGetFunction");
@@ -462,6 +498,7 @@ int cuModuleGetFunction(void **f, void *, const char *name)
 
 int cuFuncSetAttribute(void *, int, int value)
 {
+    Turn turn(turns);
     ENTER("cuFuncSetAttribute");
     return value > MAX_BLOCK_BYTES ? EMU_INVALID : 0;
 }
@@ -469,6 +506,7 @@ int cuFuncSetAttribute(void *, int, int value)
 int cuLaunchKernel(void *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                    unsigned, unsigned, unsigned bytes, void *stream, void **args, void **)
 {
+    Turn turn(turns);
     Launch l = { (const EmuKernel *)f, { gx, gy, gz }, bx, bytes };
     std::vector<char> data(padded(sizeof(l)));
     EmuStream *s = stream_of(stream);
@@ -496,6 +534,7 @@ int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *data,
                            const uint32_t *box, const uint32_t *step, int interleave,
                            int swizzle, int, int fill)
 {
+    Turn turn(turns);
     EmuTileMap m = { EMU_TILE_MAP, data, (int)rank, { 1, 1, 1, 1 }, {}, { 1, 1, 1, 1 } };
 
     ENTER("cuTensorMapEncodeTiled");
@@ -520,6 +559,7 @@ int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *data,
 
 int cuStreamBeginCapture_v2(void *stream, int)
 {
+    Turn turn(turns);
     EmuStream *s = stream_of(stream);
 
     ENTER("cuStreamBeginCapture");
@@ -533,6 +573,7 @@ int cuStreamBeginCapture_v2(void *stream, int)
 
 int cuStreamEndCapture(void *stream, void **graph)
 {
+    Turn turn(turns);
     EmuStream *s = stream_of(stream);
     Graph *g     = s->captured;
     int bad      = s->broken || emu_fault("cuStreamEndCapture");
@@ -549,6 +590,7 @@ int cuStreamEndCapture(void *stream, void **graph)
 
 int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long)
 {
+    Turn turn(turns);
     ENTER("cuGraphInstantiate");
     emu_made(EMU_EXEC);
     return *exec = new Graph(*(Graph *)graph), 0;
@@ -556,12 +598,14 @@ int cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned long long)
 
 int cuGraphLaunch(void *exec, void *stream)
 {
+    Turn turn(turns);
     ENTER("cuGraphLaunch");
     return emu_submit(stream_of(stream), run_graph, &exec, sizeof(exec)), 0;
 }
 
 int cuGraphExecDestroy(void *exec)
 {
+    Turn turn(turns);
     flush_all();
     delete (Graph *)exec;
     return emu_gone(EMU_EXEC), 0;
@@ -569,6 +613,7 @@ int cuGraphExecDestroy(void *exec)
 
 int cuGraphDestroy(void *graph)
 {
+    Turn turn(turns);
     delete (Graph *)graph;
     return emu_gone(EMU_GRAPH), 0;
 }
@@ -580,6 +625,7 @@ int cuDevicePrimaryCtxSetFlags(int, unsigned) { return 0; }
 
 int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active)
 {
+    Turn turn(turns);
     *flags  = 4; /* wait without spinning, which FFmpeg asks for */
     *active = primary[device].retained > 0;
     return 0;
@@ -587,12 +633,14 @@ int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active)
 
 int cuCtxPushCurrent_v2(void *ctx)
 {
+    Turn turn(turns);
     below.push_back(current);
     return current = (Context *)ctx, 0;
 }
 
 int cuCtxPopCurrent_v2(void **ctx)
 {
+    Turn turn(turns);
     if (below.empty())
         return EMU_NO_CONTEXT;
     *ctx    = current;
@@ -602,12 +650,14 @@ int cuCtxPopCurrent_v2(void **ctx)
 
 int cuCtxCreate_v2(void **ctx, unsigned, int device)
 {
+    Turn turn(turns);
     emu_made(EMU_CONTEXT);
     return *ctx = new Context { 1, device }, cuCtxPushCurrent_v2(*ctx);
 }
 
 int cuCtxDestroy_v2(void *ctx)
 {
+    Turn turn(turns);
     delete (Context *)ctx;
     return emu_gone(EMU_CONTEXT), 0;
 }
@@ -644,6 +694,7 @@ static int copy_row(EmuStream *s, const Copy2 *c, size_t i)
 
 int cuMemcpy2DAsync_v2(const Copy2 *c, void *stream)
 {
+    Turn turn(turns);
     int ret = 0;
 
     ENTER("cuMemcpy2DAsync");
@@ -674,6 +725,7 @@ ABSENT(cuEGLStreamProducerPresentFrame) ABSENT(cuEGLStreamProducerReturnFrame)
 
 int cuGetErrorString(int result, const char **text)
 {
+    Turn turn(turns);
     *text = result == EMU_NO_MEMORY ? "out of memory" :
             result == EMU_NO_CONTEXT ? "invalid device context" :
             result == EMU_FAULT ? "a fault that a test asked for" : "emulated";

@@ -305,14 +305,18 @@ static int plan(Work *w, LvDtype dtype)
     const int *size = w->b->size;
     const LvNetworkShape shape = { { size[0], size[1], size[2] }, LV_BRANCHES };
     LvPlace place = { .shape = &shape };
+    LvBranch branch[LV_BRANCHES];
     LvPlaced placed;
     int ret;
 
     w->env       = w->b->env;
     w->env.dtype = dtype;
     if ((ret = lv_network_new(&w->network, &w->env)) < 0 ||
-        (ret = lv_network_plan(w->network, &shape, NULL)) < 0 ||
-        (ret = lv_denoise_new(&w->denoise, &w->env, w->network, &w->solver)) < 0)
+        (ret = lv_network_plan(w->network, &shape, NULL)) < 0)
+        return ret;
+    for (int i = 0; i < LV_BRANCHES; i++)
+        branch[i] = (LvBranch) { w->network, i, NULL };
+    if ((ret = lv_denoise_new(&w->denoise, &w->env, branch, &w->solver)) < 0)
         return ret;
     place.network = w->network;
     place.others  = lv_denoise_need(w->denoise);
