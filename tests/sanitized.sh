@@ -1,25 +1,49 @@
 #!/bin/sh
 # This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
 #
-# The command's own scripts once more, with the build that sanitize.sh made: what a program
-# of tests does not call is called here.
+# The scripts once more, with the build that sanitize.sh made: what a program of tests does
+# not call is called here. The filter runs in the ffmpeg of the drop-in.
 
 . "$(dirname "$0")/report.sh"
 cd "$(dirname "$0")/.." || exit 1
 
-build=${BUILD:-build}/sanitized
+plain=$(cd "${BUILD:-build}" && pwd)
+build=$plain/sanitized
 [ -x "$build/linvideo" ] || { echo "no $build/linvideo here (tests/sanitize.sh)"; exit 77; }
 
 LV_SANITIZED=1
-# A thread that ends has its signal stack looked at where GCC 12 finds it poisoned.
-ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}use_sigaltstack=0
+# A thread that ends has its signal stack looked at where GCC 12 finds it poisoned; and
+# tests/iofault.so, which takes no call that the sanitizer needs, stands before it.
+ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}use_sigaltstack=0:verify_asan_link_order=0
 UBSAN_OPTIONS=print_stacktrace=1
 ONEDNN_MAX_CPU_ISA=${ONEDNN_MAX_CPU_ISA:-AVX512_CORE_BF16} # see sanitize.sh
 DNNL_MAX_CPU_ISA=$ONEDNN_MAX_CPU_ISA
 export LV_SANITIZED ASAN_OPTIONS UBSAN_OPTIONS ONEDNN_MAX_CPU_ISA DNNL_MAX_CPU_ISA
 
-for script in hostile wan cli; do
-    succeeds "$script.sh, sanitized" env BUILD="$build" LINVIDEO="$build/linvideo" \
-        "tests/$script.sh"
-done
+# of the others, pipelines are FFmpeg's
+SAMPLES="overlay prompt-change pipe"
+export SAMPLES
+
+# script NAME...: of tests, with this build
+script() {
+    for name; do
+        succeeds "$name.sh, sanitized" env BUILD="$build" LINVIDEO="$build/linvideo" \
+            FFMPEG_LINVIDEO="$build/ffmpeg-linvideo" "tests/$name.sh"
+    done
+}
+
+script hostile wan cli writers
+asan=$(ldd "$build/liblinvideo.so.0" | sed -n 's/^[[:blank:]]*libasan[^ ]* => \([^ ]*\) .*/\1/p')
+if [ ! -d "$plain/dropin" ] || [ -z "$asan" ]; then
+    echo "without a drop-in or a shared libasan the filter is not run"
+    finish
+fi
+
+# ffmpeg itself is not sanitized: the wrapper puts the sanitizer in front
+ffmpeg=$(cat "$plain/dropin/ffmpeg")
+patches/write-wrapper.sh "$build/ffmpeg-linvideo" "$plain/dropin" "$build" "$ffmpeg" "$PWD/samples"
+equal "ffmpeg has the sanitized filter" "$(ASAN_OPTIONS='' "$build/ffmpeg-linvideo" -version 2>&1 |
+    grep -c 'ASan runtime does not come first')" 1
+sed -i "s|^exec|LD_PRELOAD=$asan exec|" "$build/ffmpeg-linvideo"
+script filter samples
 finish
