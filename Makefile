@@ -4,6 +4,7 @@
 # make demo        set up what is missing, build, write demo.mp4
 # make check       set up what is missing, build, run all tests
 # make lint        whitespace, include rule, headers alone
+# make tsan        a build with the thread sanitizer, and what runs on threads in it
 # make bench       speed of operations and whole networks
 # make dropin      libavfilter with the filter for the installed ffmpeg, and
 #                  the command ffmpeg-linvideo
@@ -478,7 +479,7 @@ dist:
 
 # clean keeps what was configured and the FFmpeg trees, which take minutes
 clean:
-	rm -rf $(BUILD)/$L $(BUILD)/kernels $(BUILD)/tests $(BUILD)/sanitized
+	rm -rf $(BUILD)/$L $(BUILD)/kernels $(BUILD)/tests $(BUILD)/sanitized $(BUILD)/tsan
 	rm -f $(BUILD)/liblinvideo* $(TRAIN_LIB) $(COMMAND)
 
 distclean:

@@ -795,9 +795,10 @@ void api_add_frames(Suite *suite)
     tcase_add_test(t, options_matter);
     tcase_add_test(t, samplers);
     tcase_add_loop_test(t, precisions, 0, 2);
+    tcase_add_test(t, red_on_blue);
+    t = add_case(suite, "several contexts");
     tcase_add_test(t, side_by_side);
     tcase_add_test(t, in_turn);
-    tcase_add_test(t, red_on_blue);
     t = add_case(suite, "new prompt");
     tcase_add_test(t, new_prompt);
     tcase_add_loop_test(t, bad_new_prompt, 0, LV_COUNT(bad_prompts));

@@ -256,6 +256,9 @@ void api_add_progress(Suite *suite)
     tcase_add_test(t, stopped_by_callback);
     tcase_add_loop_test(t, stopped_between, 0, 10);
     tcase_add_test(t, stopped_at_the_end);
-    tcase_add_loop_test(t, stopped_by_thread, 0, 2);
     tcase_add_test(t, others_go_on);
+    t = tcase_create("stopped by a thread");
+    tcase_set_timeout(t, 120);
+    suite_add_tcase(suite, t);
+    tcase_add_loop_test(t, stopped_by_thread, 0, 2);
 }
