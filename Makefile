@@ -218,6 +218,7 @@ OBJS-tools/share = \
     progress.o \
     run.o \
     sheet.o \
+    signals.o \
     y4m.o
 
 OBJS-tools/bench = \

@@ -311,6 +311,13 @@ says "inspect: an unknown graph" 2 'none of text, dit, decode' \
     "$linvideo" inspect --graph vae
 says "inspect: a bad size" 2 'size' "$linvideo" inspect --size 64
 says "inspect: an unknown option" 2 'no option "depth"' "$linvideo" inspect --depth 1
+odd=$(printf 'odd\033[31m\nlinvideo: done.safetensors')
+cp "$models/motion.safetensors" "$odd"
+says "inspect: an odd name is shown on its line" 0 '^model .*odd.x1B.31m.x0Alinvideo: done' \
+    "$linvideo" inspect "./$odd"
+equal "it writes no escape" "$(echo "$said" | grep -c "$(printf '\033')")" 0
+equal "it forges no line" "$(echo "$said" | grep -c '^linvideo: done')" 0
+rm "$odd"
 head -c 5000 "$models/motion.safetensors" >cut.safetensors
 says "inspect: a cut file" 1 'cut.safetensors' "$linvideo" inspect ./cut.safetensors
 

@@ -7,6 +7,7 @@
  *     IOFAULT_AT     number of the call that fails with ENOSPC, from 1
  *     IOFAULT_KILL   set: the process is killed there instead
  *     IOFAULT_COUNT  descriptor that gets a byte for each call
+ *     IOFAULT_WAIT   milliseconds that each call takes
  */
 
 #include <dlfcn.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static long calls;
@@ -65,12 +67,24 @@ static int is_path_below(int folder, const char *path)
     return is_below(whole);
 }
 
+/* Whole milliseconds, whatever signals come. */
+static void sleep_for(long ms)
+{
+    struct timespec left = { ms / 1000, ms % 1000 * 1000000 };
+
+    while (nanosleep(&left, &left) < 0)
+        ;
+}
+
 /* Count a call: 1 when it is to fail. */
 static int fails(void)
 {
     const char *at = getenv("IOFAULT_AT"), *count = getenv("IOFAULT_COUNT");
+    const char *wait = getenv("IOFAULT_WAIT");
     REAL(write);
 
+    if (wait)
+        sleep_for(atol(wait));
     calls++;
     if (count && f(atoi(count), ".", 1) < 0)
         return 0;

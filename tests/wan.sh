@@ -168,11 +168,15 @@ equal "settings of a manifest are in its bundle" "$(sort -u sums | wc -l)" 1
 "$linvideo" generate -q --precision f32 --seed 1 --model ./set.safetensors \
     --negative_prompt red -y -o out.y4m cat
 equal "the negative prompt is one of them" "$(cksum <out.y4m | grep -cFf - sums)" 0
+# unused MODEL GUIDANCE: whether its negative prompt is said to be of no use
+unused() {
+    "$linvideo" generate --model "$1" --guidance "$2" --frames 1 -y -o out.y4m cat >used 2>&1 ||
+        cat used
+    grep -c 'negative_prompt: it is not used with guidance 1' used
+}
 for guidance in 1 4; do
-    "$linvideo" generate --model ./c/wan.json --guidance $guidance --frames 1 -y -o out.y4m cat 2>&1 |
-        grep -c 'negative_prompt: it is not used with guidance 1'
-    "$linvideo" generate --model ./b/wan.json --guidance $guidance --frames 1 -y -o out.y4m cat 2>&1 |
-        grep -c 'negative_prompt: it is not used with guidance 1'
+    unused ./c/wan.json $guidance
+    unused ./b/wan.json $guidance
 done >said || true
 equal "a manifest's own negative prompt without use is said, Wan's is not" "$(tr '\n' ' ' <said)" \
     "1 0 0 0 "
@@ -406,7 +410,10 @@ equal "prompt_cache: of a bundle" "$(cached ./f32.safetensors)" 1
 equal "prompt_cache: again" "$(cached ./f32.safetensors)" 1
 LC_ALL=C sed 's/max_distance\\":128/max_distance\\":127/' f32.safetensors >near.safetensors
 cmp -s f32.safetensors near.safetensors && not_ok "another setting" || ok "another setting"
+touch -r f32.safetensors near.safetensors
 equal "prompt_cache: of another setting" "$(cached ./near.safetensors)" 2
+touch -d 2001-01-01 near.safetensors
+equal "prompt_cache: of a file that was changed since" "$(cached ./near.safetensors)" 3
 # What is too much goes, the oldest first; what is in the way stays.
 folder=cache/linvideo/prompts
 truncate -s 400M $folder/old.safetensors

@@ -121,6 +121,9 @@ rm -rf run
 for line in "--layers 99|linearize.layers is 99, the model has" \
     "--select 1,1|linearize.select is" "--layers 2 --select 1|lists 1 layers" \
     "--objective mse|wants trajectories with velocities" \
+    "--objective step --set linearize.t_min=1|linearize.t_min is 1: expected at most" \
+    "--states stream --set trajectories.clips=0 --set maps.steps=3|maps want stored states" \
+    "--states stream --set trajectories.clips=0 --stage sensitivity|sensitivity wants" \
     "--set trajectories.clips=0|no stored states"; do
     # shellcheck disable=SC2086
     says "linearize ${line%%|*}: refused" 1 "${line#*|}" "$linvideo" linearize --dir run \
@@ -237,6 +240,23 @@ trial() {
 while IFS='|' read -r name files line; do
     eval "trial \"\$name\" \"\$files\" $line" </dev/null
 done <writers 2>/dev/null
+
+# A signal that comes twice at once is one: what was begun is cleared away.
+IOFAULT_DIR=$out IOFAULT_WAIT=500 LD_PRELOAD=$iofault \
+    "$linvideo" convert -y m.safetensors out/s.safetensors >stopped 2>&1 &
+child=$! i=0
+while [ "$(strays)" = 0 ] && [ $i -lt 300 ]; do
+    sleep 0.1
+    i=$((i + 1))
+done
+sleep 0.1
+kill -TERM $child
+sleep 0.1
+kill -TERM $child
+code=0
+wait $child || code=$?
+equal "convert: SIGTERM twice at once" "$code $(cat stopped)" "143 linvideo: stopped"
+equal "and nothing is left" "$(ls -A out | grep -v '^m$')" ""
 
 # The cache of prompts may not be there: the video is.
 XDG_CACHE_HOME=$out

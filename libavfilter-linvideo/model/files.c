@@ -276,7 +276,7 @@ static int open_loras(const Manifest *m, const LvLoraFile *more, int nb_more)
     size_t nb    = json_array_size(list);
     char (*path)[PATH_SIZE] = calloc(nb + 1, sizeof(*path));
     LvLoraFile *all = calloc(nb + (size_t)nb_more + 1, sizeof(*all));
-    int ret = path && all ? 0 : LV_ERR(ENOMEM);
+    int ret = path && all ? 0 : lv_fail(m->msg, LV_ERR(ENOMEM), "%s: out of memory", m->f->path);
 
     if (ret >= 0 && ((list && !json_is_array(list)) || nb > LORAS_MAX))
         ret = fail(m, "loras", "is no list, or too long");

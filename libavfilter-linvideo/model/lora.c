@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/convert.h"
+#include "base/text.h"
 #include "model/lora_change.h"
 #include "model/stored.h"
 
@@ -267,6 +268,7 @@ static int sort_key(Key *key, const LvFileTensor *t, char **at, Skipped *skipped
 {
     int other, part;
     const char *name = without_prefix(t->name, &other);
+    char shown[LV_SHOW_SIZE];
     size_t n;
 
     if (other >= 0 || (other = other_of(name)) >= 0) {
@@ -281,7 +283,8 @@ static int sort_key(Key *key, const LvFileTensor *t, char **at, Skipped *skipped
     n -= (size_t)(name - t->name);
     if (n >= STEM_SIZE)
         return lv_fail(msg, LV_ERR_MODEL, "%s: %s: the name of a layer is too long, expected "
-                       "at most %d bytes, got %zu", path, t->name, STEM_SIZE - 1, n);
+                       "at most %d bytes, got %zu", path,
+                       lv_text_show(shown, t->name, strlen(t->name)), STEM_SIZE - 1, n);
     /* Small integers need a scale, which keys of LoRAs have no place for. */
     if (part != LV_LORA_ALPHA && (!lv_stored_has_type(t) || t->dtype == LV_I8))
         return lv_fail(msg, LV_ERR_MODEL, "%s: %s is of no float type, but %s", path, t->name,

@@ -5,6 +5,7 @@
 #include "pipeline/cache.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,12 +80,29 @@ int lv_cache_is_on(const LvEnv *env, enum LvCacheMode mode)
            (mode == LV_CACHE_AUTO && encoder_bytes(env) >= LARGE_BYTES);
 }
 
+static int mix_file(Hash *h, const char *path)
+{
+    struct stat st;
+    int64_t about[3];
+
+    if (stat(path, &st))
+        return LV_ERR(errno);
+    about[0] = st.st_size;
+    about[1] = st.st_mtim.tv_sec;
+    about[2] = st.st_mtim.tv_nsec;
+    mix(h, about, sizeof(about));
+    return 0;
+}
+
 static int hash_encoder(Hash *h, const LvEnv *env)
 {
     const LvPart *part = &env->files->text;
+    const char *path;
     int ret = 0;
 
     *h = (Hash) { { 1, 2 } };
+    for (int i = 0; (path = lv_source_file(part->src, i)) && ret >= 0; i++)
+        ret = mix_file(h, path);
     for (int i = 0; i < lv_source_count(part->src) && ret >= 0; i++) {
         const LvFileTensor *t = lv_source_at(part->src, i);
         if (lv_part_owns(part, t->name))

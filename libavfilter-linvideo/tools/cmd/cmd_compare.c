@@ -205,8 +205,9 @@ static void print_head(const Compare *c)
 {
     const LinvideoInfo *t = &c->info[TEACHER];
 
-    printf("against %s (%d steps, guidance %g), %d clips, seed %d, %s\n\n", t->model_path,
-           t->steps, t->guidance, c->clips, c->seed, t->device);
+    lv_tool_line(stdout, "against %s (%d steps, guidance %g), %d clips, seed %d, %s",
+                 t->model_path, t->steps, t->guidance, c->clips, c->seed, t->device);
+    putchar('\n');
 }
 
 /* A column that is below 0 stays empty. */
@@ -229,9 +230,9 @@ static void print_table(const Compare *c, int maker)
     const LvCompared *r   = &c->result[maker];
     double student = c->seconds[maker] / c->clips, teacher = c->seconds[TEACHER] / c->clips;
 
-    printf("%s (%d steps, guidance %g, %d of %d layers linear)\n\n", s->model_path,
-           s->steps, s->guidance, s->linear_layers, s->layers);
-    printf("%-20s%14s%14s%14s\n", "", "student", "teacher", "ratio");
+    lv_tool_line(stdout, "%s (%d steps, guidance %g, %d of %d layers linear)", s->model_path,
+                 s->steps, s->guidance, s->linear_layers, s->layers);
+    printf("\n%-20s%14s%14s%14s\n", "", "student", "teacher", "ratio");
     print_row("Frechet distance", r->frechet, r->frechet_teacher, r->frechet_ratio);
     print_row("  from same noise", r->frechet_same, -1, -1);
     print_row("flicker index", r->flicker, r->flicker_teacher, r->flicker_ratio);

@@ -11,7 +11,6 @@
 #include <float.h>
 #include <jansson.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +28,7 @@
 #include "tools/share/arguments.h"
 #include "tools/share/message.h"
 #include "tools/share/output.h"
+#include "tools/share/signals.h"
 
 enum { PARTS = 3, NAME_SIZE = LV_PARAM_NAME };
 
@@ -364,27 +364,10 @@ static int read_item(Convert *c, int i)
     return (ret = encode(c, t)) < 0 ? ret : check_encoded(c, t);
 }
 
-/* The signal that came, or 0. */
-static volatile sig_atomic_t caught;
-
-/* A second one ends at once. */
-static void on_signal(int number)
-{
-    caught = number;
-    signal(number, SIG_DFL);
-}
-
-/* One that is ignored, as in a background job, stays so. */
-static void catch_signal(int number)
-{
-    if (signal(number, on_signal) == SIG_IGN)
-        signal(number, SIG_IGN);
-}
-
 static int get(void *opaque, int i, const void **data)
 {
     Convert *c = opaque;
-    int ret = caught ? lv_tool_fail(LV_ERR_CANCELLED, "stopped")
+    int ret = lv_signals_caught() ? lv_tool_fail(LV_ERR_CANCELLED, "stopped")
                      : read_item(c, c->item[i].is_scale ? i - 1 : i);
 
     *data = c->item[i].is_scale ? (const void *)c->scales : c->bytes;
@@ -773,10 +756,9 @@ static int cmd_convert(int argc, char **argv)
     c->type = &types[1];
     ret     = parse(c, argc, argv);
     if (ret < 0) {
-        catch_signal(SIGINT);
-        catch_signal(SIGTERM);
+        lv_signals_catch(0);
         ret = convert(c);
-        ret = ret >= 0 ? LV_EXIT_OK : caught ? 128 + caught
+        ret = ret >= 0 ? LV_EXIT_OK : lv_signals_caught() ? 128 + lv_signals_caught()
             : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
     }
     close_all(c);

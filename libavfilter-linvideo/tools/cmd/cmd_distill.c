@@ -101,7 +101,7 @@ static int export_stage(Distill *c)
     int ret = open_distill(c, &d, lv_run_path(&c->post.run, "distill.safetensors", run), 0);
 
     if (ret >= 0 && (ret = lv_distill_export(d, to)) >= 0) {
-        fprintf(stderr, "linvideo: wrote %s: %d steps, guidance 1\n", to, d->steps);
+        lv_tool_line(stderr, "linvideo: wrote %s: %d steps, guidance 1", to, d->steps);
         ret = 1;
     }
     lv_distill_close(&d);

@@ -244,8 +244,8 @@ static void print_table(const Eval *e)
     double flicker = LV_MAX(r[LV_EVAL_DATA].flicker, 1e-30);
     int wrong = e->prompts - r->score.all[0] - r->score.all[1];
 
-    printf("%s, %d held-out scenes, %s wording, seed %d\n", e->path, e->prompts,
-           e->plain ? "plain" : "free", e->seed);
+    lv_tool_line(stdout, "%s, %d held-out scenes, %s wording, seed %d", e->path, e->prompts,
+                 e->plain ? "plain" : "free", e->seed);
     printf("%d steps, guidance %g, %s, %s\n\n%-24s", e->info.steps, e->info.guidance,
            e->info.precision, e->info.device, "");
     for (int k = 0; k < LV_EVAL_SOURCES; k++)

@@ -212,7 +212,7 @@ static void print_config(const Report *r)
     const LvVideoConfig *v = &r->cfg.video;
     char rate[32];
 
-    printf("model        %s\n", r->path);
+    lv_tool_line(stdout, "model        %s", r->path);
     printf("clip         %dx%d, %d frames at %s/s\n", v->width, v->height, v->frames,
            lv_rate_text(rate, sizeof(rate), v->rate_num, v->rate_den));
     print_range(&r->cfg.range);
@@ -238,8 +238,9 @@ static void print_part(const LvPart *p)
     static const char *const layouts[LV_LAYOUT_NB] = { "the reference", "diffusers",
                                                        "llama.cpp" };
 
-    printf("%-12s %s, names of %s%s%s\n", lv_part_name(p->kind), lv_source_path(p->src),
-           layouts[p->layout], p->prefix[0] ? " behind " : "", p->prefix);
+    lv_tool_line(stdout, "%-12s %s, names of %s%s%s", lv_part_name(p->kind),
+                 lv_source_path(p->src), layouts[p->layout], p->prefix[0] ? " behind " : "",
+                 p->prefix);
 }
 
 static void print_files(const Report *r)
@@ -300,11 +301,10 @@ static void print_source(const LvSource *src)
 {
     for (int i = 0; i < lv_source_count(src); i++) {
         const LvFileTensor *t = lv_source_at(src, i);
+        char shape[LV_SHAPE_SIZE];
 
-        printf("%-48s %-5s [", t->name, lv_dtype_name(t->dtype));
-        for (int k = 0; k < t->rank; k++)
-            printf("%s%lld", k ? "," : "", (long long)t->dim[k]);
-        puts("]");
+        lv_tool_line(stdout, "%-48s %-5s %s", t->name, lv_dtype_name(t->dtype),
+                     lv_shape_text(shape, t->rank, t->dim));
     }
 }
 

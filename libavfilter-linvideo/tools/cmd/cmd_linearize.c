@@ -204,8 +204,8 @@ static int export_stage(Linearize *c)
     if (ret >= 0 && (ret = lv_linearize_export(l, to)) >= 0 &&
         (ret = lv_linearize_verify(l, to, &error)) >= 0) {
         say_layers(l);
-        fprintf(stderr, "linvideo: wrote %s; its velocities differ from the run's by %.2g "
-                "of their square\n", to, error);
+        lv_tool_line(stderr, "linvideo: wrote %s; its velocities differ from the run's by %.2g "
+                     "of their square", to, error);
         ret = 1;
     }
     lv_linearize_close(&l);
@@ -314,8 +314,17 @@ static int run_stages(Linearize *c)
 /* Before minutes are spent on trajectories. */
 static int check_recipe(const Linearize *c)
 {
-    return lv_post_has_trajectories(&c->post) ? 0 :
-           lv_linearize_check(&c->post.recipe, c->post.teacher);
+    char buf[LV_RUN_PATH];
+    const char *stage = c->post.stage, *maps = maps_path(c, buf);
+    int ret = lv_linearize_check(&c->post.recipe, c->post.teacher);
+
+    if (ret < 0 || c->post.recipe.trajectories.clips)
+        return ret;
+    if (stage && !strcmp(stage, "sensitivity"))
+        return lv_tool_fail(-1, "sensitivity wants stored states: trajectories.clips is 0");
+    if (maps && !lv_run_exists(maps))
+        return lv_tool_fail(-1, "maps want stored states: trajectories.clips is 0");
+    return 0;
 }
 
 static int cmd_linearize(int argc, char **argv)

@@ -318,7 +318,8 @@ static void print_log(const Log *l)
 {
     const double *bins = l->bins + (l->rows - 1) * LV_TIME_BINS;
 
-    printf("%s: %d steps, %.1f s\n  linear layers    ", l->path, l->rows, l->seconds);
+    lv_tool_line(stdout, "%s: %d steps, %.1f s", l->path, l->rows, l->seconds);
+    printf("  linear layers    ");
     for (int i = 0; i < l->layers; i++)
         if (is_linear(l, i))
             printf(" %d", i);

@@ -747,13 +747,15 @@ static void say_written(const char *path, const LinvideoInfo *info)
 {
     char weights[32], work[32];
 
-    printf("\nwrote %s\n%dx%d, %d frames at %d/s, %s, %d steps, shift %g, guidance %g\n"
-           "memory: weights %s, work %s\n\n  linvideo generate --model %s \"a prompt\"\n",
-           path, info->width, info->height, info->clip_frames,
+    putchar('\n');
+    lv_tool_line(stdout, "wrote %s", path);
+    printf("%dx%d, %d frames at %d/s, %s, %d steps, shift %g, guidance %g\n"
+           "memory: weights %s, work %s\n\n", info->width, info->height, info->clip_frames,
            info->rate_num / info->rate_den, info->sampler, info->steps, info->shift,
            info->guidance, lv_bytes_text(weights, sizeof(weights),
                                          (double)info->memory_weights),
-           lv_bytes_text(work, sizeof(work), (double)info->memory_work), path);
+           lv_bytes_text(work, sizeof(work), (double)info->memory_work));
+    lv_tool_line(stdout, "  linvideo generate --model %s \"a prompt\"", path);
 }
 
 static int write_manifest(const Setup *s, const char *path, const json_t *root)

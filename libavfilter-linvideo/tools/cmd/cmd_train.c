@@ -192,7 +192,7 @@ static int export_stage(Train *t)
     lv_flow_close(&f);
     lv_autoencoder_close(&a);
     if (ret >= 0)
-        fprintf(stderr, "linvideo: wrote %s\n", to);
+        lv_tool_line(stderr, "linvideo: wrote %s", to);
     return ret < 0 ? ret : 1;
 }
 

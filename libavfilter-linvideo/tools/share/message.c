@@ -22,6 +22,17 @@ int lv_tool_fail(int code, const char *fmt, ...)
     return code;
 }
 
+void lv_tool_line(FILE *to, const char *fmt, ...)
+{
+    char text[4096], line[4096];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    fprintf(to, "%s\n", lv_text_line(line, sizeof(line), text));
+}
+
 void lv_tool_log(void *opaque, enum LinvideoLogLevel level, const char *message)
 {
     flockfile(stderr);

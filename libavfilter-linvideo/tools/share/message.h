@@ -8,6 +8,8 @@
 #ifndef LINVIDEO_TOOLS_SHARE_MESSAGE_H
 #define LINVIDEO_TOOLS_SHARE_MESSAGE_H
 
+#include <stdio.h>
+
 #include <linvideo/linvideo.h>
 
 #include "base/msg.h"
@@ -18,6 +20,9 @@ enum { LV_EXIT_OK, LV_EXIT_FAILED, LV_EXIT_USAGE, LV_EXIT_STOPPED };
 /** Print "linvideo: ..." and a newline to stderr. Returns code. */
 int lv_tool_fail(int code, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/** Print a line, made fit for a terminal as lv_text_line() does, and its end. */
+void lv_tool_line(FILE *to, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /** A log callback: one line to stderr; opaque is an LvBar or NULL. */
 void lv_tool_log(void *opaque, enum LinvideoLogLevel level, const char *message);

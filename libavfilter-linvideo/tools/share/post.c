@@ -149,13 +149,6 @@ static const char *trajectories(const LvPost *p, char *buf)
            lv_run_path(&p->run, "trajectories.safetensors", buf);
 }
 
-int lv_post_has_trajectories(const LvPost *p)
-{
-    char buf[LV_RUN_PATH];
-
-    return lv_run_exists(trajectories(p, buf));
-}
-
 int lv_post_trajectories(LvPost *p)
 {
     LvTrajectoryConfig *c = &p->recipe.trajectories;

@@ -58,9 +58,6 @@ int lv_post_parse(LvPost *p, int argc, char **argv, void (*help)(void),
  *  `more` behind it is the default of the folder. */
 int lv_post_open(LvPost *p, const char *teacher, const char *more);
 
-/** Whether the trajectories are there already. */
-int lv_post_has_trajectories(const LvPost *p);
-
 /** Sample what is not there yet and open it: 1; 0: stopped before; or an error. */
 int lv_post_trajectories(LvPost *p);
 

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,38 +15,17 @@
 #include "tools/share/arguments.h"
 #include "tools/share/message.h"
 #include "tools/share/output.h"
+#include "tools/share/signals.h"
 
 /* Seconds between two checkpoints, and between two lines. */
 #define SAVE_EVERY 300
 #define LINE_EVERY 10
 
-/* timeout(1) and some shells send a signal to a command and to its group: two that come
- * within so many seconds are one. */
-#define ONE_SIGNAL 0.5
-
-/* The first signal that came, or 0: what is being done is finished, then saved. */
-static volatile sig_atomic_t caught;
-
-/* A second one ends at once. */
-static void on_signal(int number)
-{
-    static double first;
-
-    if (!caught) {
-        first  = lv_seconds();
-        caught = number;
-    } else if (lv_seconds() - first > ONE_SIGNAL) {
-        signal(number, SIG_DFL);
-        raise(number);
-    }
-}
-
 void lv_run_init(LvRun *r, const char *command)
 {
     *r = (LvRun) { .command = command, .start = lv_seconds(), .lock = -1,
                    .msg = lv_tool_msg };
-    signal(SIGINT, on_signal);
-    signal(SIGTERM, on_signal);
+    lv_signals_catch(1);
 }
 
 /* Options */
@@ -164,7 +142,7 @@ int lv_run_exists(const char *file)
 
 int lv_run_is_over(const LvRun *r)
 {
-    return caught || (r->minutes && lv_seconds() - r->start > 60.0 * r->minutes);
+    return lv_signals_caught() || (r->minutes && lv_seconds() - r->start > 60.0 * r->minutes);
 }
 
 int lv_run_is_done(const LvTrainer *t)
@@ -174,8 +152,8 @@ int lv_run_is_done(const LvTrainer *t)
 
 int lv_run_exit(int ret)
 {
-    if (caught)
-        return 128 + caught;
+    if (lv_signals_caught())
+        return 128 + lv_signals_caught();
     return ret < 0 ? LV_EXIT_FAILED : ret ? LV_EXIT_OK : LV_EXIT_STOPPED;
 }
 

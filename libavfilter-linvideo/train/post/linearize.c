@@ -305,6 +305,16 @@ static int check_stored(const LvLinearizeConfig *c, int clips, int velocities,
     return 0;
 }
 
+static int check_times(const LvRecipe *r, const LvFrozen *teacher)
+{
+    float sigma[LV_TIMES];
+    int ret = lv_trajectories_times(sigma, teacher, &r->trajectories);
+
+    if (ret >= 0)
+        ret = lv_states_last(&r->linearize, r->linearize.objective, sigma, ret, teacher->msg);
+    return ret < 0 ? ret : 0;
+}
+
 int lv_linearize_check(const LvRecipe *r, const LvFrozen *teacher)
 {
     const LvLinearizeConfig *c = &r->linearize;
@@ -313,7 +323,8 @@ int lv_linearize_check(const LvRecipe *r, const LvFrozen *teacher)
     int ret = lv_linearize_config(&cfg, r, teacher);
 
     if (ret < 0 || (ret = check_stored(c, r->trajectories.clips, r->trajectories.velocities,
-                                       teacher->msg)) < 0 || is_rule(c->select_by))
+                                       teacher->msg)) < 0 ||
+        (ret = check_times(r, teacher)) < 0 || is_rule(c->select_by))
         return ret;
     return by_list(c->select_by, cfg.layers, c->layers ? c->layers : cfg.layers / 2, set,
                    teacher->msg);

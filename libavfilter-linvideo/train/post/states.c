@@ -26,9 +26,14 @@ void lv_states_pair(const LvStates *s, int j, int *from, int *to)
 }
 
 /* Pairs that there are. */
+static int nb_pairs(int objective, int last)
+{
+    return objective == LV_LEARN_STEP ? last : last + 1;
+}
+
 static int pairs(const LvStates *s)
 {
-    return s->objective == LV_LEARN_STEP ? s->last : s->last + 1;
+    return nb_pairs(s->objective, s->last);
 }
 
 static double literal(const LvStates *s, int from, int to)
@@ -47,6 +52,19 @@ double lv_states_weight(const LvStates *s, int from, int to)
     return 1;
 }
 
+int lv_states_last(const LvLinearizeConfig *cfg, int objective, const float *sigma, int steps,
+                   const LvMsg *msg)
+{
+    int last = steps - 1;
+
+    while (last >= 0 && sigma[last] < cfg->t_min)
+        last--;
+    return nb_pairs(objective, last) >= 1 ? last :
+           lv_fail(msg, LV_ERR_MODEL, "linearize.t_min is %g: expected at most %g, so that there "
+                   "are states to look at", (double)cfg->t_min,
+                   (double)sigma[objective == LV_LEARN_STEP && steps > 1]);
+}
+
 int lv_states_init(LvStates *s, const LvRecipe *recipe, const LvTrajectories *t,
                    const LvFrozen *teacher)
 {
@@ -57,11 +75,9 @@ int lv_states_init(LvStates *s, const LvRecipe *recipe, const LvTrajectories *t,
                       .width = teacher->size[2], .seed = (uint64_t)recipe->seed,
                       .objective = recipe->linearize.objective,
                       .guidance = t->guidance, .score = &recipe->distill };
-    s->last = t->steps - 1;
-    while (s->last >= 0 && t->sigma[s->last] < s->cfg->t_min)
-        s->last--;
-    if (pairs(s) < 1)
-        return lv_fail(teacher->msg, LV_ERR_MODEL, "linearize.t_min leaves no state");
+    s->last = lv_states_last(s->cfg, s->objective, t->sigma, t->steps, teacher->msg);
+    if (s->last < 0)
+        return s->last;
     for (int j = 0; j < pairs(s); j++) {
         lv_states_pair(s, j, &from, &to);
         sum += literal(s, from, to);

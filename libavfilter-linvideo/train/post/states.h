@@ -50,7 +50,12 @@ void lv_states_pair(const LvStates *s, int j, int *from, int *to);
 /** Factor of an error for a pair, but for what "norm" divides by. */
 double lv_states_weight(const LvStates *s, int from, int to);
 
-/** Prepare; all but x and slot is set then. 0 or LV_ERR_MODEL (no state to look at). */
+/** Number of the last of `steps` times that an objective uses, from 0; LV_ERR_MODEL after a
+ *  message: there is none. */
+int lv_states_last(const LvLinearizeConfig *cfg, int objective, const float *sigma, int steps,
+                   const LvMsg *msg);
+
+/** Prepare; all but x and slot is set then. 0 or as lv_states_last(). */
 int lv_states_init(LvStates *s, const LvRecipe *recipe, const LvTrajectories *t,
                    const LvFrozen *teacher);
 

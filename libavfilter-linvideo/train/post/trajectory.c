@@ -124,7 +124,7 @@ static int check_features(const Work *w, const float *features, size_t text)
 }
 
 /* Levels of the sampler, [steps + 1]. */
-static int fill_levels(const Work *w, float *sigma)
+static int fill_levels(const Work *w, float sigma[LV_TIMES])
 {
     const LvSchedule *s = &w->solver;
     LvSampler *sampler;
@@ -136,6 +136,17 @@ static int fill_levels(const Work *w, float *sigma)
     return ret;
 }
 
+int lv_trajectories_times(float sigma[LV_TIMES], const LvFrozen *teacher,
+                          const LvTrajectoryConfig *cfg)
+{
+    Work w  = { .b = teacher };
+    int ret = choose_solver(&w.solver, teacher, cfg);
+
+    if (ret >= 0)
+        ret = fill_levels(&w, sigma);
+    return ret < 0 ? ret : w.solver.steps;
+}
+
 static int create(const Work *w, const char *path, LvDtype dtype)
 {
     const LvDitConfig *c = &w->b->cfg.dit;
@@ -143,7 +154,7 @@ static int create(const Work *w, const char *path, LvDtype dtype)
     size_t bytes    = (size_t)(1 + w->p->nb) * text * sizeof(float);
     float *features = bytes > lv_host_available() ? NULL : lv_alloc(bytes);
     int32_t *prompt = lv_alloc((size_t)(w->cfg->clips + 1) * sizeof(*prompt));
-    float sigma[1001];
+    float sigma[LV_TIMES];
     char about[ABOUT];
     int ret = LV_ERR(ENOMEM);
 

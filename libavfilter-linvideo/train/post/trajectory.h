@@ -36,6 +36,13 @@ typedef struct LvTrajectories {
 /** Called after some clips: done of all. A negative result stops with that code. */
 typedef int (*LvTrajectoriesProgress)(void *opaque, int done, int all);
 
+enum { LV_TIMES = 1001 };
+
+/** Times (sigma) of the states that a recipe asks for; behind the last is a 0.
+ *  @return their number K, or LV_ERR_MODEL, -EINVAL or -ENOMEM after a message */
+int lv_trajectories_times(float sigma[LV_TIMES], const LvFrozen *teacher,
+                          const LvTrajectoryConfig *cfg);
+
 /**
  * Make the file, or go on with it.
  *
