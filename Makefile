@@ -203,6 +203,7 @@ OBJS-train/post = \
     publish.o \
     recipe.o \
     states.o \
+    steplog.o \
     student.o \
     trajectory.o
 

@@ -51,6 +51,16 @@ refused 'report: 300 layers' 'expected at most 128, got 300' \
 log 128 >most.jsonl
 succeeds 'report: 128 layers' "$linvideo" report --plots plots most.jsonl
 
+refused 'report: a line of 100 MB' 'long.jsonl: line 2 is too long, expected at most' \
+    sh -c "{ head -n 1 most.jsonl; head -c 100000000 /dev/zero | tr '\\0' 1; } >long.jsonl
+        '$linvideo' report long.jsonl"
+rm long.jsonl
+log 2 | sed '2s/"r".*//' >cut.jsonl
+succeeds 'report: a line that was cut off' "$linvideo" report cut.jsonl
+equal 'report: is told' "$(echo "$report_text" | grep -c '1 of 3 lines are no steps')" 1
+equal 'report: of a pipe, the same' "$("$linvideo" report --json - /dev/stdin <most.jsonl)" \
+    "$(cat most.jsonl | "$linvideo" report --json - /dev/stdin)"
+
 # Names that a shell, or gnuplot, would run
 for name in "x';system('touch PWNED');y='" 'a"; touch PWNED "' '`touch PWNED`' \
     '$(touch PWNED)' "two${line}touch PWNED"; do

@@ -15,27 +15,20 @@
 #include <string.h>
 
 #include "base/common.h"
+#include "base/text.h"
 #include "tools/share/arguments.h"
 #include "tools/share/message.h"
 #include "tools/share/output.h"
 #include "tools/share/plot.h"
-#include "train/post/states.h"
+#include "train/post/steplog.h"
 
 enum { MAX_LOGS = 16, NAME_SIZE = 64 };
-
-/* Share of the average of an error that a step leaves. */
-#define KEPT 0.98
 
 typedef struct Log {
     const char *path;
     char name[NAME_SIZE];     ///< its folder, or the file without its ending; letters,
                               ///< digits, '.', '-' and '_' only, as it goes into scripts
-    int rows, layers;
-    double *step, *error;     ///< [rows]
-    double *r, *kind, *rho;   ///< [rows,layers]
-    double *bins;             ///< [rows,LV_TIME_BINS]
-    double seconds;           ///< of all steps
-    int flips;                ///< times that the count of softmax layers changed
+    LvStepLog s;
 } Log;
 
 typedef struct Report {
@@ -45,26 +38,9 @@ typedef struct Report {
     int nb;
 } Report;
 
-/* Reading */
+/* Names */
 
-static double number(const json_t *line, const char *key)
-{
-    const json_t *v = json_object_get(line, key);
-
-    return json_is_number(v) ? json_number_value(v) : NAN;
-}
-
-static void numbers(const json_t *line, const char *key, double *to, int nb)
-{
-    const json_t *list = json_object_get(line, key);
-
-    for (int i = 0; i < nb; i++) {
-        const json_t *v = json_array_get(list, (size_t)i);
-        to[i] = json_is_number(v) ? json_number_value(v) : NAN;
-    }
-}
-
-static void name_log(Log *l)
+static void name_of_path(Log *l)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                 "0123456789.-_";
@@ -83,11 +59,12 @@ static void name_log(Log *l)
 }
 
 /* Logs whose names are the same are told apart by their numbers. */
-static void number_name(Report *p, int i)
+static void name_log(Report *p, int i)
 {
     char number[16];
     int twice = 0;
 
+    name_of_path(&p->log[i]);
     for (int k = 0; k < i; k++)
         twice = twice || !strcmp(p->log[k].name, p->log[i].name);
     if (!twice)
@@ -95,113 +72,6 @@ static void number_name(Report *p, int i)
     snprintf(number, sizeof(number), "-%d", i + 1);
     p->log[i].name[LV_MIN(strlen(p->log[i].name), NAME_SIZE - 1 - strlen(number))] = '\0';
     strcat(p->log[i].name, number);
-}
-
-static int count_lines(FILE *f, char **line, size_t *room, int *layers)
-{
-    int n = 0;
-
-    while (getline(line, room, f) > 0) {
-        json_t *j = json_loads(*line, 0, NULL);
-        if (j && !*layers)
-            *layers = (int)json_array_size(json_object_get(j, "r"));
-        n += j != NULL;
-        json_decref(j);
-    }
-    rewind(f);
-    return n;
-}
-
-static int allocate(Log *l)
-{
-    size_t n = (size_t)l->rows, wide = n * (size_t)l->layers;
-
-    l->step  = calloc(n, sizeof(double));
-    l->error = calloc(n, sizeof(double));
-    l->bins  = calloc(n * LV_TIME_BINS, sizeof(double));
-    l->r     = calloc(wide, sizeof(double));
-    l->kind  = calloc(wide, sizeof(double));
-    l->rho   = calloc(wide, sizeof(double));
-    return l->step && l->error && l->bins && l->r && l->kind && l->rho ? 0 :
-           lv_tool_fail(-ENOMEM, "out of memory");
-}
-
-/* A running mean, which numbers that are missing leave as it is. */
-static double mean_with(double before, double now)
-{
-    return !isfinite(before) ? now : !isfinite(now) ? before
-         : KEPT * before + (1 - KEPT) * now;
-}
-
-/* Running means of errors: those of a step are of few samples. */
-static void average(Log *l, int row)
-{
-    double *to = l->bins + row * LV_TIME_BINS;
-
-    for (int i = 0; i < LV_TIME_BINS && row; i++)
-        to[i] = mean_with(to[i - LV_TIME_BINS], to[i]);
-    if (row)
-        l->error[row] = mean_with(l->error[row - 1], l->error[row]);
-}
-
-static void take_line(Log *l, int row, const json_t *line)
-{
-    static const char *const keys[] = { "r", "kind", "rho" };
-    double *const to[] = { l->r, l->kind, l->rho };
-    double seconds = number(line, "seconds");
-    int changed = 0;
-
-    l->step[row]  = number(line, "step");
-    l->error[row] = number(line, "error");
-    l->seconds   += isfinite(seconds) ? seconds : 0;
-    for (int i = 0; i < LV_COUNT(keys); i++)
-        numbers(line, keys[i], to[i] + (size_t)row * (size_t)l->layers, l->layers);
-    numbers(line, "errors", l->bins + row * LV_TIME_BINS, LV_TIME_BINS);
-    average(l, row);
-    for (int i = 0; i < l->layers && row; i++) {
-        const double *r = l->r + (size_t)row * (size_t)l->layers + i;
-        changed += (r[0] >= 0.5) - (r[-l->layers] >= 0.5);
-    }
-    l->flips += changed != 0;
-}
-
-static int read_log(Log *l)
-{
-    FILE *f = fopen(l->path, "r");
-    char *line = NULL;
-    size_t room = 0;
-    int ret = 0, row = 0;
-
-    if (!f)
-        return lv_tool_fail(-errno, "%s: %s", l->path, strerror(errno));
-    name_log(l);
-    l->rows = count_lines(f, &line, &room, &l->layers);
-    if (!l->rows || !l->layers)
-        ret = lv_tool_fail(-EINVAL, "%s: no log of linvideo linearize", l->path);
-    else if (l->layers > LV_MAX_LAYERS)
-        ret = lv_tool_fail(-EINVAL, "%s: a log of too many layers, expected at most %d, got "
-                           "%d", l->path, LV_MAX_LAYERS, l->layers);
-    else
-        ret = allocate(l);
-    while (ret >= 0 && row < l->rows && getline(&line, &room, f) > 0) {
-        json_t *j = json_loads(line, 0, NULL);
-        if (j)
-            take_line(l, row++, j);
-        json_decref(j);
-    }
-    free(line);
-    fclose(f);
-    return ret;
-}
-
-static void free_log(Log *l)
-{
-    free(l->step);
-    free(l->error);
-    free(l->bins);
-    free(l->r);
-    free(l->kind);
-    free(l->rho);
 }
 
 /* Charts */
@@ -230,14 +100,14 @@ static int draw_shares(const Report *p, const Log *l)
     const char *names[LV_MAX_LAYERS];
     char name[2 * NAME_SIZE];
 
-    for (int i = 0; i < l->layers; i++) {
+    for (int i = 0; i < l->s.layers; i++) {
         snprintf(text[i], sizeof(text[i]), "layer %d", i);
         names[i] = text[i];
     }
     return draw(p, chart_name(p, l, "shares", name), &(LvPlotLines) {
         .title = "share r of softmax attention, by layer", .xlabel = "step",
-        .ylabel = "r", .names = names, .x = l->step, .y = l->r, .rows = l->rows,
-        .nb = l->layers });
+        .ylabel = "r", .names = names, .x = l->s.step, .y = l->s.r, .rows = l->s.rows,
+        .nb = l->s.layers });
 }
 
 static int draw_errors(const Report *p, const Log *l)
@@ -249,8 +119,8 @@ static int draw_errors(const Report *p, const Log *l)
 
     return draw(p, chart_name(p, l, "errors", name), &(LvPlotLines) {
         .title = "squared error of velocities over their square, running mean",
-        .xlabel = "step", .ylabel = "relative error", .names = names, .x = l->step,
-        .y = l->bins, .rows = l->rows, .nb = LV_TIME_BINS, .logarithmic = 1 });
+        .xlabel = "step", .ylabel = "relative error", .names = names, .x = l->s.step,
+        .y = l->s.bins, .rows = l->s.rows, .nb = LV_TIME_BINS, .logarithmic = 1 });
 }
 
 /* Layers of all logs beside each other: per cent of softmax at the last step. */
@@ -258,7 +128,7 @@ static int draw_layers(const Report *p)
 {
     static char text[LV_MAX_LAYERS][24];
     const char *groups[LV_MAX_LAYERS], *bars[MAX_LOGS];
-    int layers = p->log[0].layers, ret;
+    int layers = p->log[0].s.layers, ret;
     double *value = calloc((size_t)layers * (size_t)p->nb, sizeof(*value));
     LvPlotBars b = { "softmax attention at the end, by layer", groups, bars, value, layers,
                      p->nb };
@@ -271,9 +141,9 @@ static int draw_layers(const Report *p)
         for (int k = 0; k < p->nb; k++) {
             const Log *l = &p->log[k];
             bars[k] = l->name;
-            if (i < l->layers)
-                value[i * p->nb + k] = 100 * l->r[(size_t)(l->rows - 1) *
-                                                  (size_t)l->layers + (size_t)i];
+            if (i < l->s.layers)
+                value[i * p->nb + k] = 100 * l->s.r[(size_t)(l->s.rows - 1) *
+                                                  (size_t)l->s.layers + (size_t)i];
         }
     }
     ret = lv_plot_bars(p->folder, "layers", &b);
@@ -297,7 +167,7 @@ static int draw_all(const Report *p)
 
 static int is_linear(const Log *l, int layer)
 {
-    return l->r[(size_t)(l->rows - 1) * (size_t)l->layers + (size_t)layer] < 0.5;
+    return l->s.r[(size_t)(l->s.rows - 1) * (size_t)l->s.layers + (size_t)layer] < 0.5;
 }
 
 /* Layers whose data term resisted more than a missing layer pushes, at any step. */
@@ -305,10 +175,10 @@ static int resisted(const Log *l)
 {
     int n = 0;
 
-    for (int i = 0; i < l->layers; i++) {
+    for (int i = 0; i < l->s.layers; i++) {
         int any = 0;
-        for (int k = 0; k < l->rows; k++)
-            any = any || l->rho[(size_t)k * (size_t)l->layers + (size_t)i] > 1;
+        for (int k = 0; k < l->s.rows; k++)
+            any = any || l->s.rho[(size_t)k * (size_t)l->s.layers + (size_t)i] > 1;
         n += any;
     }
     return n;
@@ -316,16 +186,16 @@ static int resisted(const Log *l)
 
 static void print_log(const Log *l)
 {
-    const double *bins = l->bins + (l->rows - 1) * LV_TIME_BINS;
+    const double *bins = l->s.bins + (l->s.rows - 1) * LV_TIME_BINS;
 
-    lv_tool_line(stdout, "%s: %d steps, %.1f s", l->path, l->rows, l->seconds);
+    lv_tool_line(stdout, "%s: %d steps, %.1f s", l->path, l->s.rows, l->s.seconds);
     printf("  linear layers    ");
-    for (int i = 0; i < l->layers; i++)
+    for (int i = 0; i < l->s.layers; i++)
         if (is_linear(l, i))
             printf(" %d", i);
-    printf("\n  count changed     %d times; %d layers had rho above 1\n", l->flips,
+    printf("\n  count changed     %d times; %d layers had rho above 1\n", l->s.flips,
            resisted(l));
-    printf("  relative error    %.4g; by time from 0 to 1:", l->error[l->rows - 1]);
+    printf("  relative error    %.4g; by time from 0 to 1:", l->s.error[l->s.rows - 1]);
     for (int i = 0; i < LV_TIME_BINS; i++)
         printf(isfinite(bins[i]) ? " %.4g" : " -", bins[i]);
     putchar('\n');
@@ -338,18 +208,21 @@ static json_t *real_or_null(double x)
 
 static json_t *log_json(const Log *l)
 {
-    const double *bins = l->bins + (l->rows - 1) * LV_TIME_BINS;
+    const double *bins = l->s.bins + (l->s.rows - 1) * LV_TIME_BINS;
     json_t *linear = json_array(), *errors = json_array();
+    char path[4096];
 
-    for (int i = 0; i < l->layers; i++)
+    lv_text_line(path, sizeof(path), l->path);
+    for (int i = 0; i < l->s.layers; i++)
         if (is_linear(l, i))
             json_array_append_new(linear, json_integer(i));
     for (int i = 0; i < LV_TIME_BINS; i++)
         json_array_append_new(errors, real_or_null(bins[i]));
-    return json_pack("{s:s, s:i, s:f, s:i, s:o, s:i, s:i, s:o, s:o}", "log", l->path,
-                     "steps", l->rows, "seconds", l->seconds, "layers", l->layers,
-                     "linear", linear, "flips", l->flips, "resisted", resisted(l),
-                     "error", real_or_null(l->error[l->rows - 1]), "errors", errors);
+    return json_pack("{s:s, s:i, s:o, s:i, s:o, s:i, s:i, s:o, s:o}", "log", path,
+                     "steps", l->s.rows, "seconds", real_or_null(l->s.seconds),
+                     "layers", l->s.layers, "linear", linear, "flips", l->s.flips,
+                     "resisted", resisted(l),
+                     "error", real_or_null(l->s.error[l->s.rows - 1]), "errors", errors);
 }
 
 static int write_json(const Report *p)
@@ -413,8 +286,8 @@ static int report(Report *p)
     if (ret >= 0)
         ret = lv_tool_may_fill(p->folder, p->overwrite);
     for (int i = 0; i < p->nb && ret >= 0; i++)
-        if ((ret = read_log(&p->log[i])) >= 0)
-            number_name(p, i);
+        if ((ret = lv_steplog_read(&p->log[i].s, p->log[i].path, &lv_tool_msg)) >= 0)
+            name_log(p, i);
     for (int i = 0; i < p->nb && ret >= 0 && !p->json_only; i++)
         print_log(&p->log[i]);
     if (ret >= 0 && p->json)
@@ -431,8 +304,9 @@ static int cmd_report(int argc, char **argv)
         return ret;
     ret = report(&p);
     for (int i = 0; i < p.nb; i++)
-        free_log(&p.log[i]);
-    return !ret ? LV_EXIT_OK : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
+        lv_steplog_free(&p.log[i].s);
+    return !ret ? LV_EXIT_OK : ret == -EINVAL || ret == LV_ERR_MODEL ? LV_EXIT_USAGE
+         : LV_EXIT_FAILED;
 }
 
 const LvCommand lv_cmd_report = {
