@@ -2,9 +2,10 @@
 # This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
 #
 # configure and make: what they say of wrong settings; builds in other folders, in trees
-# and for prefixes with blanks and quotes; make clean; hardening of what was built.
+# and for prefixes with blanks and quotes; make clean; trees that are moved; warnings;
+# hardening of what was built.
 #
-# Objects of $BUILD are taken over, so that little is compiled.
+# Objects of $BUILD are taken over where they can be, so that little is compiled.
 
 . "$(dirname "$0")/report.sh"
 cd "$(dirname "$0")/.." || exit 1
@@ -132,6 +133,44 @@ succeeds "odd path: the command" build/linvideo --version
 says "odd path: FFmpeg is refused" 'blanks or quotes.*move the tree' make dropin
 says "odd path: no folder outside" 'expected another one, or one within the tree' \
     ./configure --builddir="$there.b" --disable-cuda
+
+# A tree that was moved after it was built: installing needs nothing of the place before,
+# and what is installed nothing of the tree
+
+moved=$work/moved
+mv "$there" "$moved"
+cp "$tree"/samples/*.safetensors "$moved/samples"
+cd "$moved" || exit 1
+told "moved tree: install" '^install .*/moved-stage/' make DESTDIR="$work/moved-stage" install
+cd "$work" && rm -rf "$moved"
+installed=$work/moved-stage/usr/local
+told "moved tree: the model that is found" "^model +$installed/share/linvideo/motion.saf" \
+    env -u LINVIDEO_MODEL_PATH HOME=/none "$installed/bin/linvideo" inspect motion
+succeeds "moved tree: it makes a frame" env -u LINVIDEO_MODEL_PATH HOME=/none \
+    "$installed/bin/linvideo" generate -q --steps 1 --frames 1 -o "$work/moved.y4m" "a red circle"
+printf '#include <linvideo/linvideo.h>\nint main(void) { return !linvideo_version(); }\n' >moved.c
+succeeds "moved tree: a program is built with what is installed" sh -c "$(setting CC) -o moved \
+    moved.c -I$installed/include -L$installed/lib -llinvideo && LD_LIBRARY_PATH=$installed/lib ./moved"
+empty "moved tree: nothing names the tree" "$(grep -rlaF -e "$there" -e "$moved" "$installed")"
+
+# Warnings are errors, at both levels and by each compiler
+
+# strict CC CXX LEVEL: all that is built
+strict() {
+    name="$1 $3: no warning" folder=$work/strict
+    rm -rf "$folder"
+    succeeds "$name: configure" env CFLAGS="$3" CXXFLAGS="$3" ./configure --builddir="$folder" \
+        --cc="$1" --cxx="$2" --disable-cuda --disable-shared --enable-werror
+    succeeds "$name" make -j "$(nproc)" BUILD="$folder" all tests
+}
+cd "$tree" || exit 1
+strict gcc g++ -O2
+strict gcc g++ -O3
+if command -v clang >/dev/null; then
+    strict clang clang++ -O2
+else
+    echo "no clang here"
+fi
 
 # Hardening
 
