@@ -5,6 +5,8 @@
 # make check       set up what is missing, build, run all tests
 # make lint        whitespace, include rule, headers alone
 # make tsan        a build with the thread sanitizer, and what runs on threads in it
+# make coverage    lines that tests run, by folder
+# make check-matrix  frames by compilers, instruction sets and versions of FFmpeg
 # make bench       speed of operations and whole networks
 # make dropin      libavfilter with the filter for the installed ffmpeg, and
 #                  the command ffmpeg-linvideo
@@ -481,7 +483,8 @@ dist:
 
 # clean keeps what was configured and the FFmpeg trees, which take minutes
 clean:
-	rm -rf $(BUILD)/$L $(BUILD)/kernels $(BUILD)/tests $(BUILD)/sanitized $(BUILD)/tsan
+	rm -rf $(BUILD)/$L $(BUILD)/kernels $(BUILD)/tests
+	rm -rf $(addprefix $(BUILD)/,sanitized tsan coverage matrix)
 	rm -f $(BUILD)/liblinvideo* $(TRAIN_LIB) $(COMMAND)
 
 distclean:
