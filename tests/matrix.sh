@@ -16,7 +16,7 @@ unset MAKEFLAGS MAKELEVEL
 
 plain=$(cd "${BUILD:-build}" && pwd)
 build=$plain/matrix
-LINVIDEO_MODEL_PATH=$PWD/tests/model
+LINVIDEO_MODEL_PATH=$PWD/samples
 export LINVIDEO_MODEL_PATH
 prompt="a large red circle moving left on a blue background"
 options="seed=1:steps=2:frames=5:format=yuv444p:matrix=bt709"

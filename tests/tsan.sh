@@ -7,11 +7,10 @@
 cd "$(dirname "$0")/.." || exit 1
 unset MAKEFLAGS MAKELEVEL
 
-build=${BUILD:-build}/tsan
-models=$PWD/tests/model
+build=$(cd "${BUILD:-build}" && pwd)/tsan
 TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
 CK_TIMEOUT_MULTIPLIER=20
-LINVIDEO_MODEL_PATH=$models
+LINVIDEO_MODEL_PATH=$build/tests/model
 export TSAN_OPTIONS CK_TIMEOUT_MULTIPLIER LINVIDEO_MODEL_PATH
 
 work=$(mktemp -d)

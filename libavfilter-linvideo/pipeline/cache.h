@@ -5,9 +5,9 @@
  * $XDG_CACHE_HOME/linvideo/prompts/HASH.safetensors, HASH being that of the key, which the
  * file holds too: sizes and settings of the encoder, precision, device, a hash of the
  * encoder's files (size and time of change; names and types of their tensors and a sample of
- * their bytes), and the ids. What can't be read or written is passed over; what is damaged is made again, with
- * a warning. Files that were used least recently are removed when all together are larger
- * than 512 MiB.
+ * their bytes), and the ids. What can't be read or written is passed over; what is damaged is
+ * made again, with a warning. Files that were used least recently are removed when all
+ * together are larger than 512 MiB.
  * Floor F5 (pipeline).
  */
 
