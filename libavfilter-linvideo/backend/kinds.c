@@ -38,5 +38,5 @@ const LvDeviceKind lv_device_kinds[] = {
     { "cpu",  0, lv_cpu_open },
     { "cuda", 1, lv_cuda_open },
     { "null", 0, lv_null_open },
-    { NULL },
+    { 0 },
 };

@@ -195,7 +195,7 @@ const LvWork lv_works[] = {
       "3x3 convolution, 5 pictures of 32x32, 256 channels" },
     { "op-conv-64", trace_conv, 4, 128, 64, LV_ALWAYS, 0,
       "3x3 convolution, 4 pictures of 128x128, 64 channels" },
-    { NULL },
+    { 0 },
 };
 
 _Static_assert(LV_COUNT(lv_works) <= LV_WORKS, "too many works");
