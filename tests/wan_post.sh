@@ -79,6 +79,30 @@ says "a setting that is none" 1 'linearize.map is no setting' \
     sh -c 'echo "{\"linearize\": {\"map\": 1}}" >r.json
            "$0" linearize --recipe r.json a/wan.json' "$linvideo"
 
+# keeps NAME FILE COMMAND...: refused, and what lies at FILE stays as it is
+keeps() {
+    keeps_name=$1 keeps_file=$2 before=$(cksum <"$2")
+    shift 2
+    says "$keeps_name: refused" 1 'the output is the same file as the input|exists; -y' "$@"
+    if [ "$(cksum <"$keeps_file")" = "$before" ]; then ok "$keeps_name: it stays"; else
+        not_ok "$keeps_name: it stays"
+    fi
+}
+
+mkdir b
+cp a/dit.safetensors b/model.safetensors
+cp a/text.safetensors a/vae.safetensors b
+sed 's/dit.safetensors/model.safetensors/' a/wan.json >b/wan.json
+cp b/wan.json b/model.json
+echo mine >mine.safetensors
+keeps "over the teacher's network" b/model.safetensors \
+    linearize --dir no -y -o b/model.json b/wan.json
+keeps "over its text encoder" b/text.safetensors linearize --dir no -y -o b/text.json b/wan.json
+keeps "over the model, by default" b/model.json linearize --dir b b/model.json
+keeps "over another file" mine.safetensors linearize --dir no -o mine.json b/wan.json
+keeps "over the student's network" b/model.safetensors \
+    distill --dir no -y -o b/model.json --teacher a/wan.json b/wan.json
+
 says "stopped at a step" 3 'linearize 2/4: error' linearize --dir lin --until 2 a/wan.json
 says "to the end" 0 'wrote lin/model.json; its velocities differ' \
     linearize --dir lin a/wan.json

@@ -478,3 +478,30 @@ void lv_files_close(LvFiles *f)
     free(f->path);
     *f = (LvFiles) { 0 };
 }
+
+/* File number *i of a source; NULL: it has fewer, which are counted off. */
+static const char *file_of(const LvSource *src, int *i)
+{
+    const char *path;
+
+    for (int k = 0; (path = lv_source_file(src, k)); k++)
+        if (!(*i)--)
+            return path;
+    return NULL;
+}
+
+const char *lv_files_at(const LvFiles *f, int i)
+{
+    const char *path = NULL;
+    const LvSource *lora;
+
+    if (!i--)
+        return f->path;
+    if (f->spm_path && !i--)
+        return f->spm_path;
+    for (int k = 0; k < f->nb_src && !path; k++)
+        path = file_of(f->src[k], &i);
+    for (int k = 0; f->loras && !path && (lora = lv_loras_source(f->loras, k)); k++)
+        path = file_of(lora, &i);
+    return path;
+}

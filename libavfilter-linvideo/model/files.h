@@ -57,6 +57,10 @@ typedef struct LvFiles {
 int lv_files_open(LvFiles *f, const char *path, const LvLoraFile *loras, int nb_loras,
                   int strict, const LvMsg *msg);
 
+/** Path of file number i, from 0, of all that the model is read from, LoRAs and shards
+ *  included; NULL after the last. */
+const char *lv_files_at(const LvFiles *f, int i);
+
 /** Mark the tensors of part's file that are of other networks as not wanted. */
 void lv_files_skip_others(LvWeights *w, const LvPart *part);
 

@@ -420,6 +420,11 @@ void lv_loras_close(LvLoras **out)
     *out = NULL;
 }
 
+const LvSource *lv_loras_source(const LvLoras *loras, int i)
+{
+    return i < loras->files ? loras->src[i] : NULL;
+}
+
 /* Rows */
 
 /* Names of a row in all layouts, as entries have them. */

@@ -51,6 +51,9 @@ int lv_loras_open(LvLoras **loras, const LvLoraFile *files, int nb, const LvMsg 
 /** Free *loras and set it to NULL. NULL is fine. */
 void lv_loras_close(LvLoras **loras);
 
+/** What file number i, from 0, was opened from; NULL after the last. */
+const LvSource *lv_loras_source(const LvLoras *loras, int i);
+
 /** Whether a row's tensor is changed. */
 int lv_loras_has(const LvLoras *loras, const LvWeightRow *row, int index);
 

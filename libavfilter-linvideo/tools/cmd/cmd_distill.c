@@ -100,7 +100,8 @@ static int export_stage(Distill *c)
     LvDistill *d = NULL;
     int ret = open_distill(c, &d, lv_run_path(&c->post.run, "distill.safetensors", run), 0);
 
-    if (ret >= 0 && (ret = lv_distill_export(d, to)) >= 0) {
+    if (ret >= 0 && (ret = lv_post_check_output(&c->post, c->student)) >= 0 &&
+        (ret = lv_distill_export(d, to)) >= 0) {
         lv_tool_line(stderr, "linvideo: wrote %s: %d steps, guidance 1", to, d->steps);
         ret = 1;
     }
@@ -180,7 +181,9 @@ static int open_all(Distill *c)
         return ret;
     clip = lv_post_clip(p);
     ret  = lv_frozen_open(&c->student, path, &clip, p->run.dev, &p->run.msg);
-    return ret < 0 ? ret : lv_distill_check(&(LvDistillFiles) {
+    if (ret < 0 || (ret = lv_post_check_output(p, c->student)) < 0)
+        return ret;
+    return lv_distill_check(&(LvDistillFiles) {
         .recipe = &p->recipe, .student = c->student, .teacher = p->teacher });
 }
 

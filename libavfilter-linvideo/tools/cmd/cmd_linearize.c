@@ -201,7 +201,8 @@ static int export_stage(Linearize *c)
     int ret = open_linearize(c, &l, lv_run_path(&c->post.run, "linearize.safetensors",
                                                 run), 0);
 
-    if (ret >= 0 && (ret = lv_linearize_export(l, to)) >= 0 &&
+    if (ret >= 0 && (ret = lv_post_check_output(&c->post, c->post.teacher)) >= 0 &&
+        (ret = lv_linearize_export(l, to)) >= 0 &&
         (ret = lv_linearize_verify(l, to, &error)) >= 0) {
         say_layers(l);
         lv_tool_line(stderr, "linvideo: wrote %s; its velocities differ from the run's by %.2g "
@@ -312,13 +313,14 @@ static int run_stages(Linearize *c)
 }
 
 /* Before minutes are spent on trajectories. */
-static int check_recipe(const Linearize *c)
+static int check(const Linearize *c)
 {
     char buf[LV_RUN_PATH];
     const char *stage = c->post.stage, *maps = maps_path(c, buf);
-    int ret = lv_linearize_check(&c->post.recipe, c->post.teacher);
+    int ret = lv_post_check_output(&c->post, c->post.teacher);
 
-    if (ret < 0 || c->post.recipe.trajectories.clips)
+    if (ret < 0 || (ret = lv_linearize_check(&c->post.recipe, c->post.teacher)) < 0 ||
+        c->post.recipe.trajectories.clips)
         return ret;
     if (stage && !strcmp(stage, "sensitivity"))
         return lv_tool_fail(-1, "sensitivity wants stored states: trajectories.clips is 0");
@@ -338,7 +340,7 @@ static int cmd_linearize(int argc, char **argv)
         ret = lv_tool_fail(LV_EXIT_USAGE, "no stage \"%s\"; linvideo linearize --help lists "
                            "them", c.post.stage);
     if (ret < 0)
-        ret = lv_post_open(&c.post, c.post.model, "-linear") < 0 || check_recipe(&c) < 0
+        ret = lv_post_open(&c.post, c.post.model, "-linear") < 0 || check(&c) < 0
             ? LV_EXIT_FAILED : run_stages(&c);
     lv_post_close(&c.post);
     return ret;

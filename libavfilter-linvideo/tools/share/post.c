@@ -9,11 +9,11 @@
 #include <string.h>
 
 #include "base/common.h"
-#include "tools/share/message.h"
-#include "train/post/publish.h"
 #include "tools/share/arguments.h"
 #include "tools/share/message.h"
+#include "tools/share/output.h"
 #include "tools/share/run.h"
+#include "train/post/publish.h"
 
 static int add_change(LvPost *p, const char *key, const char *value)
 {
@@ -106,6 +106,39 @@ const char *lv_post_output(const LvPost *p, const LvFrozen *of, char *buf)
                                                                    : "model.json", buf);
 }
 
+/* Nothing that the run reads or keeps lies there, nor, without -y, what another made. */
+static int check_file(const LvPost *p, const LvFrozen *of, const char *file)
+{
+    const LvFrozen *const models[] = { of, p->teacher };
+    const char *const given[] = { p->recipe_path, p->prompts_path, p->maps,
+                                  p->trajectories_path };
+    static const char *const kept[] = { "trajectories.safetensors", "maps.safetensors",
+                                        "linearize.safetensors", "distill.safetensors" };
+    char buf[LV_RUN_PATH];
+    const char *path;
+    int ret = 0;
+
+    for (int k = 0; k < LV_COUNT(models); k++)
+        for (int i = 0; ret >= 0 && (path = lv_files_at(&models[k]->files, i)); i++)
+            ret = lv_tool_not_input(file, path);
+    for (int i = 0; i < LV_COUNT(given) && ret >= 0; i++)
+        ret = lv_tool_not_input(file, given[i]);
+    for (int i = 0; i < LV_COUNT(kept) && ret >= 0; i++)
+        ret = lv_tool_not_input(file, lv_run_path(&p->run, kept[i], buf));
+    return ret < 0 || !p->out ? ret : lv_tool_may_write(file, p->run.overwrite);
+}
+
+int lv_post_check_output(const LvPost *p, const LvFrozen *of)
+{
+    char buf[LV_RUN_PATH], network[LV_PUBLISH_PATH];
+    const char *path = lv_post_output(p, of, buf);
+    int ret = lv_publish_network(network, of, path);
+
+    if (ret < 0 || (ret = check_file(p, of, path)) < 0 || !*network)
+        return ret;
+    return check_file(p, of, network);
+}
+
 static const char *or_none(const char *path)
 {
     return path ? path : "";
@@ -118,7 +151,6 @@ int lv_post_open(LvPost *p, const char *teacher, const char *more)
                                    or_none(p->prompts_path), or_none(p->maps),
                                    or_none(p->trajectories_path), NULL };
     const LvFrozenClip clip = lv_post_clip(p);
-    char out[LV_RUN_PATH];
     int ret;
 
     if ((ret = lv_recipe_read(&p->recipe, p->recipe_path, (const char *const *)p->change,
@@ -129,8 +161,7 @@ int lv_post_open(LvPost *p, const char *teacher, const char *more)
         (ret = lv_run_output(&p->run, p->out, inputs)) < 0 ||
         (ret = lv_run_open(&p->run)) < 0)
         return ret;
-    ret = lv_frozen_open(&p->teacher, path, &clip, p->run.dev, &p->run.msg);
-    return ret < 0 ? ret : lv_publish_check(p->teacher, lv_post_output(p, p->teacher, out));
+    return lv_frozen_open(&p->teacher, path, &clip, p->run.dev, &p->run.msg);
 }
 
 static int progress(void *opaque, int done, int all)

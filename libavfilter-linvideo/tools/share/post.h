@@ -68,6 +68,10 @@ LvFrozenClip lv_post_clip(const LvPost *p);
  *  (of a manifest) in the run's folder, by way of buf. */
 const char *lv_post_output(const LvPost *p, const LvFrozen *of, char *buf);
 
+/** Whether what is made of a model may be written there, and the network beside it: over no
+ *  file that the run reads or keeps, and over others of -o only with -y. 0 or an error */
+int lv_post_check_output(const LvPost *p, const LvFrozen *of);
+
 void lv_post_close(LvPost *p);
 
 #endif /* LINVIDEO_TOOLS_SHARE_POST_H */

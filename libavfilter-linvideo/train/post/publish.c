@@ -12,8 +12,6 @@
 #include "base/file.h"
 #include "train/pretrain/export.h"
 
-enum { PATH_SIZE = 4096 };
-
 #define ENDING ".json"
 
 static int is_written(const LvParam *t, const LvDitConfig *cfg)
@@ -104,7 +102,7 @@ static int write_bundle(const LvFrozen *b, const char *path, const LvNewNetwork 
 
 /* Manifests */
 
-int lv_publish_check(const LvFrozen *b, const char *path)
+static int check_name(const LvFrozen *b, const char *path)
 {
     size_t len = strlen(path), end = strlen(ENDING);
 
@@ -116,12 +114,16 @@ int lv_publish_check(const LvFrozen *b, const char *path)
 }
 
 /* NAME.safetensors of NAME.json. */
-static int network_path(char network[PATH_SIZE], const char *path, const LvMsg *msg)
+int lv_publish_network(char network[LV_PUBLISH_PATH], const LvFrozen *b, const char *path)
 {
-    int stem = (int)(strlen(path) - strlen(ENDING));
+    int stem, ret = check_name(b, path);
 
-    return snprintf(network, PATH_SIZE, "%.*s.safetensors", stem, path) < PATH_SIZE ? 0 :
-           lv_fail(msg, LV_ERR(EINVAL), "%s: the name is too long", path);
+    *network = '\0';
+    if (ret < 0 || b->files.bundle)
+        return ret;
+    stem = (int)(strlen(path) - strlen(ENDING));
+    return snprintf(network, LV_PUBLISH_PATH, "%.*s.safetensors", stem, path) < LV_PUBLISH_PATH
+         ? 0 : lv_fail(b->msg, LV_ERR(EINVAL), "%s: the name is too long", path);
 }
 
 static int write_network(const LvFrozen *b, const char *path, const LvNewNetwork *n,
@@ -177,11 +179,10 @@ static char *manifest_text(const LvFrozen *b, const LvNewNetwork *n, const char 
 static int write_manifest(const LvFrozen *b, const char *path, const LvNewNetwork *n,
                           LvExport *e, const float *slab)
 {
-    char network[PATH_SIZE], *text = NULL;
+    char network[LV_PUBLISH_PATH], *text = NULL;
     int ret;
 
-    if ((ret = lv_publish_check(b, path)) < 0 ||
-        (ret = network_path(network, path, b->msg)) < 0 ||
+    if ((ret = lv_publish_network(network, b, path)) < 0 ||
         (ret = write_network(b, network, n, e, slab)) < 0)
         return ret;
     text = manifest_text(b, n, network);

@@ -20,9 +20,11 @@ typedef struct LvNewNetwork {
     const char *section;     ///< ...this section, or "linvideo.SECTION" of the network's file
 } LvNewNetwork;
 
-/** Whether a model of this kind can be published as `path`. 0 or -EINVAL: a manifest's
- *  ends in .json */
-int lv_publish_check(const LvFrozen *b, const char *path);
+enum { LV_PUBLISH_PATH = 4096 };
+
+/** Whether a model of this kind can be published as `path`, and the path of the network's file
+ *  that is written beside it; "" of a bundle. 0 or -EINVAL: a manifest's ends in .json */
+int lv_publish_network(char network[LV_PUBLISH_PATH], const LvFrozen *b, const char *path);
 
 /**
  * Publish b with another network, whose average (LV_SLAB_EMA) is taken. Matrices become f16;
@@ -31,7 +33,7 @@ int lv_publish_check(const LvFrozen *b, const char *path);
  * Of a bundle a bundle is made. Of a manifest NAME.json a manifest, which names b's other
  * files, and NAME.safetensors, the network alone in Wan's own layout.
  *
- * @return 0, -errno, -ENOMEM, as lv_publish_check()
+ * @return 0, -errno, -ENOMEM, as lv_publish_network()
  */
 int lv_publish(const LvFrozen *b, const char *path, const LvNewNetwork *n);
 
