@@ -103,6 +103,19 @@ keeps "over another file" mine.safetensors linearize --dir no -o mine.json b/wan
 keeps "over the student's network" b/model.safetensors \
     distill --dir no -y -o b/model.json --teacher a/wan.json b/wan.json
 
+# As caches of downloads have them: names are links to files without an ending.
+mkdir c store
+for file in dit text vae; do
+    cp "a/$file.safetensors" "store/$file"
+    ln -s "../store/$file" "c/$file.safetensors"
+done
+cp a/wan.json c
+says "names that are links" 0 'wrote link.json' linearize --dir link -o link.json c/wan.json
+says "are named" 0 '"text": ".*/c/text.safetensors"' cat link.json
+cp -r a "$(printf 'n\377')"
+says "a path that is not UTF-8" 1 'no path that a manifest can hold' \
+    linearize --dir no "$(printf 'n\377')/wan.json"
+
 says "stopped at a step" 3 'linearize 2/4: error' linearize --dir lin --until 2 a/wan.json
 says "to the end" 0 'wrote lin/model.json; its velocities differ' \
     linearize --dir lin a/wan.json

@@ -113,6 +113,60 @@ static int check_name(const LvFrozen *b, const char *path)
                    path, b->files.path);
 }
 
+/* The same file from anywhere. A link at its end is kept, as what shards lie beside. */
+static char *whole_path(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *folder = slash ? strndup(path, (size_t)(name - path)) : strdup(".");
+    char *real   = folder ? realpath(folder, NULL) : NULL, *whole = NULL;
+    size_t n     = real ? strlen(real) + strlen(name) + 2 : 0;
+
+    if (real && (whole = malloc(n)))
+        snprintf(whole, n, "%s/%s", strcmp(real, "/") ? real : "", name);
+    free(folder);
+    free(real);
+    return whole;
+}
+
+/* Name a file of the old manifest, from wherever the new one lies. */
+static int name_file(json_t *root, const char *key, const char *path, const LvMsg *msg)
+{
+    char *whole = path ? whole_path(path) : NULL;
+    int ret = 0;
+
+    if (path && (!whole || json_object_set_new(root, key, json_string(whole)) < 0))
+        ret = lv_fail(msg, LV_ERR(EINVAL), "%s: no path that a manifest can hold, expected "
+                      "UTF-8", path);
+    free(whole);
+    return ret;
+}
+
+/* The files of a new manifest, whose network lies beside it. */
+static int name_files(json_t *root, const LvFrozen *b, const char *network)
+{
+    const LvFiles *f = &b->files;
+    const char *name = strrchr(network, '/');
+    int ret;
+
+    if (json_object_set_new(root, "dit", json_string(name ? name + 1 : network)) < 0)
+        return lv_fail(b->msg, LV_ERR(EINVAL), "%s: no name that a manifest can hold, expected "
+                       "UTF-8", network);
+    if ((ret = name_file(root, "text", lv_source_path(f->text.src), b->msg)) < 0 ||
+        (ret = name_file(root, "vae", lv_source_path(f->vae.src), b->msg)) < 0)
+        return ret;
+    return name_file(root, "tokenizer", f->spm_path, b->msg);
+}
+
+/* Whether a manifest can name them. */
+static int check_files(const LvFrozen *b, const char *network)
+{
+    json_t *root = json_object();
+    int ret      = name_files(root, b, network);
+
+    json_decref(root);
+    return ret;
+}
+
 /* NAME.safetensors of NAME.json. */
 int lv_publish_network(char network[LV_PUBLISH_PATH], const LvFrozen *b, const char *path)
 {
@@ -122,8 +176,9 @@ int lv_publish_network(char network[LV_PUBLISH_PATH], const LvFrozen *b, const c
     if (ret < 0 || b->files.bundle)
         return ret;
     stem = (int)(strlen(path) - strlen(ENDING));
-    return snprintf(network, LV_PUBLISH_PATH, "%.*s.safetensors", stem, path) < LV_PUBLISH_PATH
-         ? 0 : lv_fail(b->msg, LV_ERR(EINVAL), "%s: the name is too long", path);
+    if (snprintf(network, LV_PUBLISH_PATH, "%.*s.safetensors", stem, path) >= LV_PUBLISH_PATH)
+        return lv_fail(b->msg, LV_ERR(EINVAL), "%s: the name is too long", path);
+    return check_files(b, network);
 }
 
 static int write_network(const LvFrozen *b, const char *path, const LvNewNetwork *n,
@@ -141,39 +196,35 @@ static int write_network(const LvFrozen *b, const char *path, const LvNewNetwork
     return lv_safetensors_write(path, e->list, e->nb, meta, b->msg);
 }
 
-/* Name a file of the old manifest, from wherever the new one lies. */
-static void name_file(json_t *root, const char *key, const char *path)
+static void set_video(json_t *root, const LvVideoConfig *v)
 {
-    char *whole = path ? realpath(path, NULL) : NULL;
-
-    if (whole)
-        json_object_set_new(root, key, json_string(whole));
-    free(whole);
-}
-
-/* The old manifest with the new network, whose weights hold the LoRAs. NULL when out of
- * memory. */
-static char *manifest_text(const LvFrozen *b, const LvNewNetwork *n, const char *network)
-{
-    const LvFiles *f   = &b->files;
-    const LvVideoConfig *v = &b->cfg.video;
-    const char *name   = strrchr(network, '/');
-    json_t *root = json_load_file(f->path, 0, NULL);
-    char *text;
-
-    json_object_set_new(root, "dit", json_string(name ? name + 1 : network));
-    name_file(root, "text", lv_source_path(f->text.src));
-    name_file(root, "vae", lv_source_path(f->vae.src));
-    name_file(root, "tokenizer", f->spm_path);
-    json_object_del(root, "loras");
     json_object_set_new(root, "video", json_pack("{sisisisisi}", "width", v->width, "height",
                                                  v->height, "frames", v->frames, "fps",
                                                  v->rate_num, "fps_den", v->rate_den));
+}
+
+/* The old manifest with the new network, whose weights hold the LoRAs. @return 0 or an error;
+ * *text is freed by the caller */
+static int manifest_text(char **text, const LvFrozen *b, const LvNewNetwork *n,
+                         const char *network)
+{
+    json_t *root = json_load_file(b->files.path, 0, NULL);
+    int ret;
+
+    *text = NULL;
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return lv_fail(b->msg, LV_ERR_MODEL, "%s: is no manifest any more", b->files.path);
+    }
+    ret = name_files(root, b, network);
+    json_object_del(root, "loras");
+    set_video(root, &b->cfg.video);
     if (n->sampler)
         json_object_set_new(root, "sampler", json_loads(n->sampler, 0, NULL));
-    text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    if (ret >= 0 && !(*text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9))))
+        ret = LV_ERR(ENOMEM);
     json_decref(root);
-    return text;
+    return ret;
 }
 
 static int write_manifest(const LvFrozen *b, const char *path, const LvNewNetwork *n,
@@ -182,11 +233,10 @@ static int write_manifest(const LvFrozen *b, const char *path, const LvNewNetwor
     char network[LV_PUBLISH_PATH], *text = NULL;
     int ret;
 
-    if ((ret = lv_publish_network(network, b, path)) < 0 ||
-        (ret = write_network(b, network, n, e, slab)) < 0)
-        return ret;
-    text = manifest_text(b, n, network);
-    ret  = text ? lv_file_write(path, text, strlen(text), b->msg) : LV_ERR(ENOMEM);
+    if ((ret = lv_publish_network(network, b, path)) >= 0 &&
+        (ret = manifest_text(&text, b, n, network)) >= 0 &&
+        (ret = write_network(b, network, n, e, slab)) >= 0)
+        ret = lv_file_write(path, text, strlen(text), b->msg);
     free(text);
     return ret;
 }

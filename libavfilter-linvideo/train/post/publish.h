@@ -23,7 +23,8 @@ typedef struct LvNewNetwork {
 enum { LV_PUBLISH_PATH = 4096 };
 
 /** Whether a model of this kind can be published as `path`, and the path of the network's file
- *  that is written beside it; "" of a bundle. 0 or -EINVAL: a manifest's ends in .json */
+ *  that is written beside it; "" of a bundle. 0 or -EINVAL: a manifest's ends
+ *  in .json, and names files in UTF-8 */
 int lv_publish_network(char network[LV_PUBLISH_PATH], const LvFrozen *b, const char *path);
 
 /**
@@ -31,7 +32,7 @@ int lv_publish_network(char network[LV_PUBLISH_PATH], const LvFrozen *b, const c
  * of MIXED layers nothing is written but softmax, and maps only of LINEAR ones.
  *
  * Of a bundle a bundle is made. Of a manifest NAME.json a manifest, which names b's other
- * files, and NAME.safetensors, the network alone in Wan's own layout.
+ * files by whole paths, and NAME.safetensors, the network alone in Wan's own layout.
  *
  * @return 0, -errno, -ENOMEM, as lv_publish_network()
  */
