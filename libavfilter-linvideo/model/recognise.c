@@ -318,7 +318,7 @@ static int read_meta(char *text, size_t size, const LvPart *p, const char *key)
 /* The kind of the maps, and the number in their denominators. */
 static int read_map_kind(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
 {
-    char text[32], *end = text;
+    char text[32], *end;
     int named = read_meta(text, sizeof(text), p, LV_MAP_KEY), kind = LV_MAP_HEDGEHOG;
 
     for (kind = named ? 0 : kind; named && kind < LV_MAP_NB; kind++)
@@ -329,9 +329,10 @@ static int read_map_kind(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
                        "hedgehog, relu or taylor", lv_source_path(p->src), text);
     c->map     = kind;
     c->map_eps = 1e-6f;
-    if (read_meta(text, sizeof(text), p, LV_MAP_EPS_KEY))
-        c->map_eps = strtof(text, &end);
-    return c->map_eps >= 0 && c->map_eps <= 0.1f && (end == text || !*end) ? 0 :
+    if (!read_meta(text, sizeof(text), p, LV_MAP_EPS_KEY))
+        return 0;
+    c->map_eps = strtof(text, &end);
+    return end > text && !*end && c->map_eps >= 0 && c->map_eps <= 0.1f ? 0 :
            lv_fail(msg, LV_ERR_MODEL, "%s: metadata " LV_MAP_EPS_KEY " is '%s', expected a "
                    "number from 0 to 0.1", lv_source_path(p->src), text);
 }
