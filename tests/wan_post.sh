@@ -125,6 +125,9 @@ cmp -s lin/model.safetensors once.safetensors && ok "the same network" ||
     not_ok "the same network"
 says "another size" 1 'of other sizes than the model' \
     linearize --dir lin --size 80x64 a/wan.json
+linearize --dir wide --size 96x64 --stage trajectories a/wan.json 2>/dev/null
+says "the same size, turned" 1 'of other sizes than the model' \
+    linearize --dir wide --size 64x96 a/wan.json
 says "another negative prompt" 1 'trajectories of (another )?teacher' \
     linearize --dir lin a/negative.json
 sampled "the negative prompt" a/negative.json
@@ -153,6 +156,13 @@ other() {
 
 says "maps of another kind" 0 'wrote lin/model.json' linearize --dir lin -y \
     --map taylor --set linearize.feature_eps=0.001 --dir tay -o lin/model.json a/wan.json
+for eps in abc__________ "             " nan__________; do
+    eps=$(echo "$eps" | tr _ ' ')
+    LC_ALL=C sed "s/0.00100000005/$eps/" lin/model.safetensors >lin/eps.safetensors
+    sed 's/model.safetensors/eps.safetensors/' lin/model.json >lin/eps.json
+    says "eps '$eps'" 1 "feature_eps is '$eps', expected a number from 0 to 0.1" \
+        "$linvideo" inspect lin/eps.json
+done
 for to in "f16 f16.safetensors" "fp8 fp8.safetensors" "q8_0 q8.gguf" "q4_k q4.gguf"; do
     # shellcheck disable=SC2086
     set -- $to

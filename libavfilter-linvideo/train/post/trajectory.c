@@ -233,6 +233,15 @@ static int check_file(const LvTrajectories *t, const LvMsg *msg)
     return lv_sealed_check(t->file, keys, later, msg);
 }
 
+/* Whether states are latents of b's clips; without clips there are none. */
+static int are_of_size(const LvTrajectories *t, const LvFrozen *b)
+{
+    const LvFileTensor *f = lv_safetensors_find(t->file, "states");
+    const int64_t dim[]   = { b->cfg.dit.channels, b->size[0], b->size[1], b->size[2] };
+
+    return !t->clips || (t->states && f->rank == 6 && !memcmp(f->dim + 2, dim, sizeof(dim)));
+}
+
 static int look_at_file(LvTrajectories *t, const LvFrozen *b, const char *path)
 {
     const LvDitConfig *c = &b->cfg.dit;
@@ -262,8 +271,8 @@ static int look_at_file(LvTrajectories *t, const LvFrozen *b, const char *path)
     t->done     = data_of(t, "done", LV_U8, (size_t)t->clips);
     t->sums     = data_of(t, "sums", LV_U64, (size_t)t->clips);
     t->velocities = data_of(t, "velocities", LV_F16, 2 * all);
-    if (!t->features || !t->sigma ||
-        (t->clips && (!t->states || !t->prompt || !t->done || !prompts_in_range(t))))
+    if (!t->features || !t->sigma || !are_of_size(t, b) ||
+        (t->clips && (!t->prompt || !t->done || !prompts_in_range(t))))
         return fail_file(t, b->msg, "holds trajectories of other sizes than the model's");
     return LV_MIN(check_file(t, b->msg), 0);
 }
