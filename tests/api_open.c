@@ -428,6 +428,18 @@ START_TEST(bad_prompt)
 }
 END_TEST
 
+START_TEST(steps_of_a_sampler)
+{
+    const char *const parts[] = { "sampler causvid takes 9 to 9 steps, not 8", NULL };
+    Watch w;
+    LinvideoParams p = kit_params(&w);
+
+    p.sampler = LINVIDEO_SAMPLER_CAUSVID;
+    p.steps   = 8;
+    kit_refused(&p, &w, -EINVAL, parts);
+}
+END_TEST
+
 START_TEST(too_many_tokens)
 {
     static const char *const tokens[] = { "the prompt makes ", " tokens, the model takes 64",
@@ -681,6 +693,7 @@ END_TEST
 static void add_prompts(TCase *t)
 {
     tcase_add_loop_test(t, bad_prompt, 0, LV_COUNT(prompts));
+    tcase_add_test(t, steps_of_a_sampler);
     tcase_add_test(t, too_many_tokens);
     tcase_add_test(t, most_tokens);
     tcase_add_test(t, bad_prompt_files);

@@ -21,12 +21,31 @@ struct LvDenoise {
     float *x, *v[LV_BRANCHES]; /* host */
 };
 
+static int new_sampler(LvSampler **out, const LvEnv *env, const LvSchedule *s, size_t numel)
+{
+    return lv_sampler_new(out, s->kind, s->steps, (double)s->shift, numel, env->msg);
+}
+
+/* Before anything is read. */
+static int check_schedule(const LvEnv *env, const LvSchedule *s)
+{
+    LvSampler *trial;
+    int ret = new_sampler(&trial, env, s, 1);
+
+    lv_sampler_free(&trial);
+    return ret;
+}
+
 int lv_denoise_new(LvDenoise **out, const LvEnv *env, const LvBranch *branch,
                    const LvSchedule *s)
 {
-    LvDenoise *d = *out = calloc(1, sizeof(*d));
+    LvDenoise *d;
+    int ret = check_schedule(env, s);
 
-    if (!d)
+    *out = NULL;
+    if (ret < 0)
+        return ret;
+    if (!(d = *out = calloc(1, sizeof(*d))))
         return lv_fail(env->msg, LV_ERR(ENOMEM), "denoise: out of memory");
     *d = (LvDenoise) { .env = env, .schedule = *s, .numel = lv_network_numel(branch->net) };
     for (int i = 0; i < s->branches; i++)
@@ -66,15 +85,13 @@ LvNeed lv_denoise_need(const LvDenoise *d)
 
 int lv_denoise_build(LvDenoise *d)
 {
-    const LvSchedule *s = &d->schedule;
-    const LvNeed need   = lv_denoise_need(d);
+    const LvNeed need = lv_denoise_need(d);
     int ret = lv_memory_new(&d->memory, d->env->dev, &need);
 
     if (ret < 0)
         return ret;
     lay_out(d, d->memory.host);
-    return lv_sampler_new(&d->sampler, s->kind, s->steps, (double)s->shift, d->numel,
-                          d->env->msg);
+    return new_sampler(&d->sampler, d->env, &d->schedule, d->numel);
 }
 
 /* Whether all values of a step are finite. */

@@ -52,7 +52,7 @@ void lv_denoise_free(LvDenoise **d);
 /** What it needs beside the network. */
 LvNeed lv_denoise_need(const LvDenoise *d);
 
-/** Allocate. @return 0 or -ENOMEM */
+/** Allocate, once. @return 0 or -ENOMEM */
 int lv_denoise_build(LvDenoise *d);
 
 /**
