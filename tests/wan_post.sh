@@ -75,6 +75,11 @@ says "no prompts" 1 'give some \(--prompts FILE\)' \
     "$linvideo" linearize --dir no --size 64x64 --clip-frames 5 a/wan.json
 says "a name that is no manifest's" 1 'expected a name that ends in .json' \
     linearize --dir no -o lin.safetensors a/wan.json
+says "a section that is none" 1 'r.json: linearize: expected an object' \
+    sh -c 'echo "{\"linearize\": 1}" >r.json
+           "$0" linearize --recipe r.json a/wan.json' "$linvideo"
+says "a change of it" 1 'linearize of the recipe: expected an object' \
+    "$linvideo" linearize --recipe r.json --set linearize.steps=1 a/wan.json
 says "a setting that is none" 1 'linearize.map is no setting' \
     sh -c 'echo "{\"linearize\": {\"map\": 1}}" >r.json
            "$0" linearize --recipe r.json a/wan.json' "$linvideo"

@@ -191,9 +191,11 @@ static int check_sections(const json_t *root, const char *path, const LvMsg *msg
     int ret = 0;
 
     json_object_foreach((json_t *)(uintptr_t)root, key, value) {
-        if (!find_row(key, NULL) || !json_is_object(value))
+        if (!find_row(key, NULL))
             return lv_fail(msg, LV_ERR_MODEL, "%s: %s is no section of a recipe", path,
                            lv_text_show(shown, key, strlen(key)));
+        if (!json_is_object(value))
+            return lv_fail(msg, LV_ERR_MODEL, "%s: %s: expected an object of settings", path, key);
         if ((ret = check_keys(value, key, path, msg)) < 0)
             return ret;
     }
@@ -235,11 +237,14 @@ static int change(json_t *root, const char *text, const LvMsg *msg)
     if (!(row = find_row(section, key)) || !at)
         return lv_fail(msg, LV_ERR(EINVAL), "\"%s\" is no SECTION.KEY=VALUE of a recipe",
                        text);
+    object = json_object_get(root, section);
+    if (object && !json_is_object(object))
+        return lv_fail(msg, LV_ERR_MODEL, "\"%s\": %s of the recipe: expected an object of "
+                       "settings", text, section);
     if (row->kind != LV_CONFIG_NAME)
         value = json_loads(text + at, JSON_DECODE_ANY, NULL);
     if (!value)
         value = json_string(text + at);
-    object = json_object_get(root, section);
     if (!object) {
         object = json_object();
         json_object_set_new(root, section, object);
