@@ -459,8 +459,10 @@ says "linearize: each layer alone" 0 '^1 [0-9.e-]+$' \
     linearize --dir lin --stage sensitivity ./whole.safetensors
 says "linearize: other settings" 1 'was made with other settings' \
     linearize --dir lin --set linearize.lambda=0.5 ./whole.safetensors
+sed 's/"seed": 3/"seed": 9/' "$recipe" >other.json
+run "$linvideo" train -o other.safetensors other.json
 says "linearize: another teacher" 1 'trajectories of teacher=' \
-    linearize --dir lin ./tiny/../lin2.safetensors
+    linearize --dir lin ./other.safetensors
 says "linearize: a model that is linear" 1 'has linear layers already' \
     linearize --dir lin4 ./lin2.safetensors
 says "linearize: which model" 2 'which model' "$linvideo" linearize
