@@ -906,7 +906,7 @@ START_TEST(wide_maps)
     post_begin(&j, more);
     j.files.run = post_in_folder("maps");
     SUCCEEDS(lv_linearize_create(&j.files));
-    SUCCEEDS(lv_maps_open(&m, &j.files, LV_F32));
+    SUCCEEDS(lv_maps_open(&m, &j.files, 0, LV_F32));
     v = malloc(m->trainer->params->size * sizeof(float));
     SUCCEEDS(lv_params_download(m->trainer->params, LV_SLAB_VALUE, v));
     for (int i = 0; i < m->trainer->params->nb; i++) {
@@ -944,7 +944,7 @@ START_TEST(maps_alone)
     post_begin(&j, more);
     j.files.run = post_in_folder("maps");
     SUCCEEDS(lv_linearize_create(&j.files));
-    SUCCEEDS(lv_maps_open(&m, &j.files, LV_F32));
+    SUCCEEDS(lv_maps_open(&m, &j.files, 0, LV_F32));
     for (int i = 0; i < 2; i++)
         v[i] = malloc(m->trainer->params->size * sizeof(float));
     SUCCEEDS(lv_params_download(m->trainer->params, LV_SLAB_VALUE, v[0]));
@@ -1192,6 +1192,66 @@ static TCase *tcase(Suite *suite, const char *name)
     return t;
 }
 
+/* Memory that a device says it has. */
+static size_t little;
+
+static size_t available(const LvDevice *dev)
+{
+    (void)dev;
+    return little;
+}
+
+/* Bytes of a program's temporaries, with or without activation checkpointing. */
+static size_t arena_of(LvNets *n, int checkpoint, float *x)
+{
+    LvLearn l;
+    size_t bytes;
+
+    n->checkpoint = checkpoint;
+    SUCCEEDS(lv_learn_new(&l, n, LV_LEARN_ONLINE, 0, 0, x));
+    bytes = lv_program_sizes(l.task.prog).arena;
+    lv_learn_free(&l);
+    return bytes;
+}
+
+/* Where a step does not fit, blocks are computed again, and where it does they are not. */
+START_TEST(checkpoints_in_little_memory)
+{
+    LvDeviceFns fns;
+    const LvDeviceFns *own;
+    size_t all, some;
+    LvNets n;
+    LvLearn l;
+    PostJob j;
+
+    post_begin(&j, NULL);
+    post_open_linearize(&j, "run", 1);
+    n    = j.l->nets;
+    all  = arena_of(&n, 0, j.l->x);
+    some = arena_of(&n, 1, j.l->x);
+    ck_assert_uint_lt(some, all);
+    own           = j.dev->fn;
+    fns           = *own;
+    fns.available = available;
+    j.dev->fn     = &fns;
+    little        = (size_t)-1;
+    n.checkpoint  = 0;
+    SUCCEEDS(lv_learn_new(&l, &n, LV_LEARN_ONLINE, 0, 0, j.l->x));
+    ck_assert_int_eq(n.checkpoint, 0);
+    lv_learn_free(&l);
+    little = all - 1;
+    SUCCEEDS(lv_learn_new(&l, &n, LV_LEARN_ONLINE, 0, 0, j.l->x));
+    ck_assert_int_eq(n.checkpoint, 1);
+    lv_learn_free(&l);
+    little       = some / 2;
+    n.checkpoint = 0;
+    ck_assert_int_eq(lv_learn_new(&l, &n, LV_LEARN_ONLINE, 0, 0, j.l->x), LV_ERR(ENOMEM));
+    lv_learn_free(&l);
+    j.dev->fn = own;
+    post_end(&j);
+}
+END_TEST
+
 static Suite *post_suite(void)
 {
     Suite *suite = suite_create("post");
@@ -1230,6 +1290,7 @@ static Suite *post_suite(void)
     tcase_add_test(t, learns);
     tcase_add_test(t, maps_alone);
     tcase_add_test(t, wide_maps);
+    tcase_add_test(t, checkpoints_in_little_memory);
     tcase_add_test(t, trajectories);
     tcase_add_test(t, prompts);
     tcase_add_test(t, distillation);

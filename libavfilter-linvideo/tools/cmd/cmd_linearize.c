@@ -75,7 +75,8 @@ static int maps_stage(Linearize *c)
         return 1;
     if (!lv_run_exists(run))
         ret = lv_linearize_create(&files);
-    if (ret < 0 || (ret = lv_maps_open(&m, &files, c->post.run.dtype)) < 0)
+    if (ret < 0 || (ret = lv_maps_open(&m, &files, c->post.run.checkpoint,
+                                       c->post.run.dtype)) < 0)
         return ret;
     s.trainer = m->trainer;
     s.opaque  = m;

@@ -50,7 +50,7 @@ typedef struct LvTrainStage {
     "  --minutes N       save and stop after so long\n"                                 \
     "  --until STEP      save and stop at a step of each stage\n"                       \
     "  -y, --overwrite   overwrite the FILE of -o\n"                                     \
-    "  --checkpoint      compute blocks again on the way back, in less memory\n"        \
+    "  --checkpoint      activation checkpointing: less memory, more time\n"        \
     "  --device NAME     auto, cpu, cuda, cuda:N\n"                                     \
     "  --threads N       of the CPU; as many as there are\n"                            \
     "  --precision NAME  products in f32 or bf16; auto is bf16 where that is fast\n"

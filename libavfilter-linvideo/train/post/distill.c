@@ -324,7 +324,7 @@ static int open_fake(LvDistill *d, const LvDistillFiles *f)
         ret = lv_fake_create(path, d->teacher, d->student->msg);
     if (ret >= 0)
         ret = lv_fake_open(&d->fake, path, &f->recipe->fake, d->trainer->step,
-                           d->optim.steps, d->teacher, &d->nets, d->x);
+                           d->optim.steps, d->teacher);
     if (ret >= 0)
         d->nets.fake = &d->fake->dit;
     return ret;
@@ -353,7 +353,8 @@ static int open_all(LvDistill *d, const LvDistillFiles *f, int checkpoint, LvDty
                          .dev = d->student->dev, .msg = d->student->msg };
     if ((ret = allocate(d)) < 0 || (ret = open_fake(d, f)) < 0 ||
         (ret = lv_learn_move(&d->move, &d->nets, LV_MOVE_NOISE, d->x)) < 0 ||
-        (ret = lv_learn_new(&d->learn, &d->nets, LV_LEARN_DMD, 1, 0, d->x)) < 0)
+        (ret = lv_learn_new(&d->learn, &d->nets, LV_LEARN_DMD, 1, 0, d->x)) < 0 ||
+        (ret = lv_fake_plan(d->fake, &d->nets, d->x)) < 0)
         return ret;
     return open_feeder(d, threads);
 }

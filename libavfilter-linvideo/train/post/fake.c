@@ -25,24 +25,15 @@ int lv_fake_create(const char *path, const LvFrozen *teacher, const LvMsg *msg)
     return lv_student_create(path, &s, teacher, msg);
 }
 
-static int plan(LvFake *f, const LvNets *n, void *x)
-{
-    LvNets own = *n;
-
-    own.student = &f->dit;
-    own.params  = f->trainer->params;
-    return lv_learn_fake(&f->learn, &own, x);
-}
-
 int lv_fake_open(LvFake **out, const char *path, const LvFakeConfig *cfg, int step,
-                 int steps, const LvFrozen *teacher, const LvNets *n, void *x)
+                 int steps, const LvFrozen *teacher)
 {
     LvFake *f = *out = calloc(1, sizeof(*f));
     int ret;
 
     if (!f || !(f->about = malloc(64))) {
         lv_fake_close(out);
-        return lv_fail(n->msg, LV_ERR(ENOMEM), "training: out of memory");
+        return lv_fail(teacher->msg, LV_ERR(ENOMEM), "training: out of memory");
     }
     snprintf(f->about, 64, "teacher=%s", teacher->hash);
     f->saved       = step;
@@ -50,10 +41,19 @@ int lv_fake_open(LvFake **out, const char *path, const LvFakeConfig *cfg, int st
     f->optim.steps = cfg->ratio * steps;
     f->optim.more  = f->about;
     if ((ret = lv_student_open(&f->trainer, &f->dit, path, &teacher->cfg.dit, &f->optim,
-                               n->dev, n->msg)) < 0 ||
-        (ret = lv_trainer_ready(f->trainer)) < 0 || (ret = plan(f, n, x)) < 0)
+                               teacher->dev, teacher->msg)) < 0 ||
+        (ret = lv_trainer_ready(f->trainer)) < 0)
         lv_fake_close(out);
     return ret;
+}
+
+int lv_fake_plan(LvFake *f, const LvNets *n, void *x)
+{
+    LvNets own = *n;
+
+    own.student = &f->dit;
+    own.params  = f->trainer->params;
+    return lv_learn_fake(&f->learn, &own, x);
 }
 
 void lv_fake_close(LvFake **out)

@@ -33,12 +33,17 @@ int lv_fake_create(const char *path, const LvFrozen *teacher, const LvMsg *msg);
  *
  * @param cfg    section "fake"
  * @param step   that the student has taken, of `steps`
- * @param n      batch, size, device...; networks are not looked at
- * @param x      memory of the clips that it learns on, on the device
  * @param[out] f closed with lv_fake_close(); NULL on error
  */
 int lv_fake_open(LvFake **f, const char *path, const LvFakeConfig *cfg, int step,
-                 int steps, const LvFrozen *teacher, const LvNets *n, void *x);
+                 int steps, const LvFrozen *teacher);
+
+/** Make the program that it learns by; that of the student, which is larger, first.
+ *
+ * @param n batch, size, device...; networks are not looked at
+ * @param x memory of the clips that it learns on, on the device
+ * @return as lv_learn_fake() */
+int lv_fake_plan(LvFake *f, const LvNets *n, void *x);
 
 void lv_fake_close(LvFake **f);
 

@@ -320,50 +320,71 @@ static int trace_dmd(LvLearn *l, LvGraph *g, const LvNets *n)
                 0);
 }
 
-static int make(LvLearn *l, const LvNets *n, int objective, int relative, int guided, void *x)
+/* What a program with a gradient is to be. */
+typedef struct Wanted {
+    int objective, relative, guided;
+    void *x;
+    LvTensor *errors, *sizes; /* of maps */
+} Wanted;
+
+typedef int (*Make)(LvLearn *l, const LvNets *n, const Wanted *w);
+
+/* Make a program; with activation checkpointing where it does not fit without. */
+static int make_in_room(LvLearn *l, LvNets *n, Make make, const Wanted *w)
+{
+    const LvMsg *told = n->dev->msg;
+    LvNets quiet = *n;
+    int ret;
+
+    if (n->checkpoint)
+        return make(l, n, w);
+    quiet.msg   = NULL;
+    n->dev->msg = NULL;
+    ret         = make(l, &quiet, w);
+    n->dev->msg = told;
+    if (ret >= 0)
+        return ret;
+    lv_learn_free(l);
+    n->checkpoint = ret == LV_ERR(ENOMEM);
+    if (n->checkpoint)
+        lv_msg(n->msg, LV_MSG_INFO, "training: a step does not fit %s with all activations kept: "
+               "activation checkpointing is used (--checkpoint)", n->dev->about);
+    return make(l, n, w);
+}
+
+static int make_learn(LvLearn *l, const LvNets *n, const Wanted *w)
 {
     LvGraph *g = new_graph(l, n, 1);
     int ret;
 
     if (!g)
         return LV_ERR(ENOMEM);
-    switch (objective) {
+    switch (w->objective) {
     case LV_LEARN_ANCHORED:
     case LV_LEARN_STEP:
-        ret = trace_step(l, g, n, objective == LV_LEARN_ANCHORED, relative,
-                         guided & LV_GUIDED_STEPS);
+        ret = trace_step(l, g, n, w->objective == LV_LEARN_ANCHORED, w->relative,
+                         w->guided & LV_GUIDED_STEPS);
         break;
     case LV_LEARN_DMD:
         ret = trace_dmd(l, g, n);
         break;
     default:
-        ret = guided & LV_GUIDED_ERRORS ? trace_joint(l, g, n, relative) :
-              trace_here(l, g, n, objective, relative);
+        ret = w->guided & LV_GUIDED_ERRORS ? trace_joint(l, g, n, w->relative) :
+              trace_here(l, g, n, w->objective, w->relative);
     }
     if (ret < 0)
         lv_graph_free(&g);
-    return ret < 0 ? ret : finish(l, g, n, x, NULL, 0);
+    return ret < 0 ? ret : finish(l, g, n, w->x, NULL, 0);
 }
 
 int lv_learn_new(LvLearn *l, LvNets *n, int objective, int relative, int guided, void *x)
 {
-    LvNets quiet = *n;
-    int ret;
+    const Wanted w = { .objective = objective, .relative = relative, .guided = guided, .x = x };
 
-    if (n->checkpoint)
-        return make(l, n, objective, relative, guided, x);
-    quiet.msg = NULL;
-    if ((ret = make(l, &quiet, objective, relative, guided, x)) >= 0)
-        return ret;
-    lv_learn_free(l);
-    n->checkpoint = ret == LV_ERR(ENOMEM);
-    if (n->checkpoint)
-        lv_msg(n->msg, LV_MSG_INFO, "training: a step does not fit %s with all activations kept: "
-               "blocks are computed again on the way back (--checkpoint)", n->dev->about);
-    return make(l, n, objective, relative, guided, x);
+    return make_in_room(l, n, make_learn, &w);
 }
 
-int lv_learn_fake(LvLearn *l, const LvNets *n, void *x)
+static int make_fake(LvLearn *l, const LvNets *n, const Wanted *w)
 {
     LvGraph *g = new_graph(l, n, 1);
     LvTensor x0, noise, z, u, v, dx;
@@ -381,10 +402,15 @@ int lv_learn_fake(LvLearn *l, const LvNets *n, void *x)
         lv_graph_free(&g);
         return ret;
     }
-    return finish(l, g, n, x, NULL, 0);
+    return finish(l, g, n, w->x, NULL, 0);
 }
 
-int lv_learn_maps(LvLearn *l, const LvNets *n, LvTensor *errors, LvTensor *sizes)
+int lv_learn_fake(LvLearn *l, LvNets *n, void *x)
+{
+    return make_in_room(l, n, make_fake, &(Wanted) { .x = x });
+}
+
+static int make_maps(LvLearn *l, const LvNets *n, const Wanted *w)
 {
     const int layers = n->student->cfg.layers;
     LvDitWatch watch[LV_MAX_LAYERS];
@@ -412,9 +438,14 @@ int lv_learn_maps(LvLearn *l, const LvNets *n, LvTensor *errors, LvTensor *sizes
         return ret;
     }
     ret = finish(l, g, n, NULL, more, 2 * layers);
-    memcpy(errors, more, (size_t)layers * sizeof(*more));
-    memcpy(sizes, more + layers, (size_t)layers * sizeof(*more));
+    memcpy(w->errors, more, (size_t)layers * sizeof(*more));
+    memcpy(w->sizes, more + layers, (size_t)layers * sizeof(*more));
     return ret;
+}
+
+int lv_learn_maps(LvLearn *l, LvNets *n, LvTensor *errors, LvTensor *sizes)
+{
+    return make_in_room(l, n, make_maps, &(Wanted) { .errors = errors, .sizes = sizes });
 }
 
 void lv_learn_free(LvLearn *l)

@@ -70,8 +70,8 @@ typedef struct LvNets {
     const int *size;         ///< of latents: F, Y, X
     LvDtype dtype;           ///< of activations
     int batch;
-    int checkpoint;          ///< 1: activation checkpointing, blocks are computed again on
-                             ///< the way back
+    int checkpoint;          ///< 1: activation checkpointing; set where a program with a
+                             ///< gradient does not fit the device without, and told of
     LvDevice *dev;
     const LvMsg *msg;
 } LvNets;
@@ -96,8 +96,7 @@ enum LvGuided {
 };
 
 /**
- * A program that adds up gradients of what the student gets wrong. Where it does not fit the
- * device, n->checkpoint is set, and told of.
+ * A program that adds up gradients of what the student gets wrong.
  *
  * @param objective of enum LvObjective; ONPOLICY and ONLINE are one: both compare at X
  * @param relative  1: losses are relative to the teacher's mean size ("norm")
@@ -110,7 +109,7 @@ int lv_learn_new(LvLearn *l, LvNets *n, int objective, int relative, int guided,
  * A program for the fake net n->student: flow matching on the states x, at times T with
  * noise put in (FADE, NOISE); WEIGHT is that of the mean square, OTHER is -1.
  */
-int lv_learn_fake(LvLearn *l, const LvNets *n, void *x);
+int lv_learn_fake(LvLearn *l, LvNets *n, void *x);
 
 /**
  * A program that compares, at each MIXED layer of the student, the linear branch with the
@@ -119,7 +118,7 @@ int lv_learn_fake(LvLearn *l, const LvNets *n, void *x);
  * @param errors [layers]: set to a result each, [B], mean squares; sizes likewise, those
  *               of the softmax branch
  */
-int lv_learn_maps(LvLearn *l, const LvNets *n, LvTensor *errors, LvTensor *sizes);
+int lv_learn_maps(LvLearn *l, LvNets *n, LvTensor *errors, LvTensor *sizes);
 
 void lv_learn_free(LvLearn *l);
 

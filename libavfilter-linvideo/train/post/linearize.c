@@ -440,7 +440,7 @@ static int open_fake(LvLinearize *l, const LvLinearizeFiles *f)
         ret = lv_fake_create(path, l->teacher, l->teacher->msg);
     if (ret >= 0)
         ret = lv_fake_open(&l->fake, path, &f->recipe->fake, l->trainer->step,
-                           l->optim.steps, l->teacher, &l->nets, l->x);
+                           l->optim.steps, l->teacher);
     if (ret >= 0)
         l->nets.fake = &l->fake->dit;
     return ret;
@@ -475,7 +475,8 @@ static int open_all(LvLinearize *l, const LvLinearizeFiles *f, int checkpoint,
     if (!l->x)
         return out_of_memory(l->teacher->msg);
     if ((!l->trainer->step && (ret = choose_layers(l)) < 0) ||
-        (ret = put_shares(l)) < 0 || (ret = open_fake(l, f)) < 0 || (ret = plan(l)) < 0)
+        (ret = put_shares(l)) < 0 || (ret = open_fake(l, f)) < 0 || (ret = plan(l)) < 0 ||
+        (l->fake && (ret = lv_fake_plan(l->fake, &l->nets, l->x)) < 0))
         return ret;
     return open_data(l, threads);
 }

@@ -30,12 +30,13 @@ static int open_run(LvMaps *m, const LvLinearizeFiles *f)
     return lv_states_init(&m->states, &m->recipe, f->t, f->teacher);
 }
 
-static int plan(LvMaps *m, const LvLinearizeFiles *f, LvDtype dtype)
+static int plan(LvMaps *m, const LvLinearizeFiles *f, int checkpoint, LvDtype dtype)
 {
-    const LvNets n = { .student = &m->dit, .teacher = &f->teacher->dit,
-                       .params = m->trainer->params, .size = f->teacher->size,
-                       .dtype = dtype, .batch = f->recipe->maps.batch,
-                       .dev = f->teacher->dev, .msg = f->teacher->msg };
+    LvNets n = { .student = &m->dit, .teacher = &f->teacher->dit,
+                 .params = m->trainer->params, .size = f->teacher->size,
+                 .dtype = dtype, .batch = f->recipe->maps.batch,
+                 .checkpoint = checkpoint,
+                 .dev = f->teacher->dev, .msg = f->teacher->msg };
     LvBatch b;
     size_t floats = lv_states_lay_out(&m->states, n.batch, NULL, &b);
 
@@ -44,7 +45,7 @@ static int plan(LvMaps *m, const LvLinearizeFiles *f, LvDtype dtype)
     return lv_learn_maps(&m->learn, &n, m->errors, m->sizes);
 }
 
-int lv_maps_open(LvMaps **out, const LvLinearizeFiles *f, LvDtype dtype)
+int lv_maps_open(LvMaps **out, const LvLinearizeFiles *f, int checkpoint, LvDtype dtype)
 {
     LvMaps *m = *out = calloc(1, sizeof(*m));
     int ret;
@@ -60,7 +61,7 @@ int lv_maps_open(LvMaps **out, const LvLinearizeFiles *f, LvDtype dtype)
         ret = lv_fail(f->teacher->msg, LV_ERR_MODEL, "maps want stored states: "
                       "trajectories.clips is 0");
     else if ((ret = open_run(m, f)) >= 0)
-        ret = plan(m, f, dtype);
+        ret = plan(m, f, checkpoint, dtype);
     if (ret < 0)
         lv_maps_close(out);
     return ret;

@@ -26,7 +26,7 @@ typedef struct LvMaps {
 } LvMaps;
 
 /** Open a run made by lv_linearize_create() (files->run); as lv_linearize_open(). */
-int lv_maps_open(LvMaps **m, const LvLinearizeFiles *files, LvDtype dtype);
+int lv_maps_open(LvMaps **m, const LvLinearizeFiles *files, int checkpoint, LvDtype dtype);
 
 /** Free *m and set it to NULL. NULL is fine. */
 void lv_maps_close(LvMaps **m);
