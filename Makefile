@@ -41,6 +41,7 @@ OBJS-base = \
     msg.o \
     philox.o \
     quant.o \
+    ring.o \
     safetensors.o \
     sealed.o \
     source.o \
@@ -128,6 +129,7 @@ OBJS-model = \
     tae.o \
     tokenizer.o \
     umt5.o \
+    upload.o \
     wan_vae.o \
     weights.o
 

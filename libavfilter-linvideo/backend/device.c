@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Whether name is that of kind k; its number in *index, -1 when it has none. */
 static int is_named(const char *name, const LvDeviceKind *k, int *index)
@@ -42,8 +43,46 @@ int lv_device_open(LvDevice **dev, const char *name, const LvDeviceOptions *opt,
                    "unknown device '%s'; known are auto, cpu, cuda and cuda:N", name);
 }
 
+/* Staging */
+
+enum { STAGING = 32 << 20, STAGING_LEAST = 64 << 10, HUGE_PAGE = 2 << 20 };
+
+/* In huge pages, which are quickly there and quickly pinned. */
+static void *new_staging(size_t bytes)
+{
+    void *p = aligned_alloc((size_t)LV_MIN(bytes, HUGE_PAGE), bytes);
+
+    if (p)
+        madvise(p, bytes, MADV_HUGEPAGE);
+    return p;
+}
+
+void *lv_device_staging(LvDevice *dev, size_t *bytes)
+{
+    size_t n = STAGING;
+
+    while (!dev->staging && n >= STAGING_LEAST) {
+        dev->staging       = new_staging(n);
+        dev->staging_bytes = n;
+        n /= 2;
+        if (dev->staging && dev->fn->pin)
+            dev->fn->pin(dev, dev->staging, dev->staging_bytes);
+    }
+    *bytes = dev->staging_bytes;
+    return dev->staging;
+}
+
+static void free_staging(LvDevice *dev)
+{
+    if (dev->staging && dev->fn->unpin)
+        dev->fn->unpin(dev, dev->staging);
+    free(dev->staging);
+}
+
 void lv_device_close(LvDevice **dev)
 {
+    if (*dev)
+        free_staging(*dev);
     if (*dev)
         (*dev)->fn->close(*dev);
     *dev = NULL;

@@ -45,7 +45,7 @@ typedef struct LvCopy {
     size_t bytes;
 } LvCopy;
 
-enum { LV_SLOTS = 2 };
+enum { LV_SLOTS = 2, LV_SENDS = 16 };
 
 /** The table that a device is. Entries marked optional may be NULL. */
 typedef struct LvDeviceFns {
@@ -71,6 +71,13 @@ typedef struct LvDeviceFns {
     int (*fetch)(LvDevice *dev, int slot, void *dst, const LvCopy *copy, int nb);
     int (*fetched)(LvDevice *dev, int slot);
     void (*settle)(LvDevice *dev);
+    /** Optional, all three or none, with settle(): copies from the host beside the work.
+     *  send() starts one, which is number n, 0 to LV_SENDS - 1; sent() waits until the last
+     *  of that number is through, and until then src stays as it is. What is started after
+     *  meet(), work and sends, waits for all work and sends that were started before. */
+    int (*send)(LvDevice *dev, int n, void *dst, const void *src, size_t bytes);
+    int (*sent)(LvDevice *dev, int n);
+    int (*meet)(LvDevice *dev);
     /** Optional, both or none: note, as mark number n >= 0, when the device comes to this
      *  point of what was started; after sync() the seconds from one mark to another.
      *  @return of mark(): 0 or a code */
@@ -125,6 +132,8 @@ struct LvDevice {
     int packs;        ///< 1: of fixed weights, products only read packed copies, which are
                       ///< made when a call is built: they may be LV_FIXED_LATER
     struct LvLater *later; ///< all that is made later
+    void *staging;         ///< see lv_device_staging()
+    size_t staging_bytes;
     char about[96];   ///< "cpu (AVX-512, 2 threads)"
 };
 
@@ -198,6 +207,15 @@ void lv_device_close(LvDevice **dev);
  * @return 0 or -ENOMEM with "... needs X MiB, the device has Y free"
  */
 int lv_device_alloc(LvDevice *dev, void **p, size_t bytes, const char *what);
+
+/**
+ * Memory of the host that copies to the device come from, pinned where that can be: made at
+ * the first call, and kept until the device is closed. One user at a time.
+ *
+ * @param[out] bytes 32 MiB, or less where the host has no more
+ * @return NULL when it has not even 64 KiB
+ */
+void *lv_device_staging(LvDevice *dev, size_t *bytes);
 
 /** Bytes that the host has free: what the kernel counts as available, within the control
  *  group's limit. SIZE_MAX where that is unknown. */

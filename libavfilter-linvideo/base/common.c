@@ -4,9 +4,11 @@
 
 #include "base/common.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 void *lv_alloc(size_t bytes)
 {
@@ -22,6 +24,15 @@ void *lv_alloc(size_t bytes)
 void lv_free(void *p)
 {
     free(p);
+}
+
+int lv_cores(void)
+{
+    cpu_set_t set;
+
+    if (!sched_getaffinity(0, sizeof(set), &set))
+        return LV_MAX(CPU_COUNT(&set), 1);
+    return LV_MAX((int)sysconf(_SC_NPROCESSORS_ONLN), 1);
 }
 
 double lv_seconds(void)

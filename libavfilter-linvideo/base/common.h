@@ -51,6 +51,9 @@ static inline int lv_mul(size_t *out, size_t a, size_t b)
     return __builtin_mul_overflow(a, b, out) ? -1 : 0;
 }
 
+/** Cores that this process may use, at least 1. */
+int lv_cores(void);
+
 /** Seconds of a steady clock. */
 double lv_seconds(void);
 

@@ -65,18 +65,33 @@ static Lanes lanes_of(LvDtype dtype, LvDtype as)
     return (Lanes) { 2, 0x7FFF * four, (0x8000 - limit) * four, 0x8000 * four };
 }
 
-static int has_beyond(const Lanes *l, const uint8_t *p, size_t n)
-{
-    size_t bytes = n * l->size, i = 0;
-    uint64_t found = 0, v;
+typedef uint64_t Words __attribute__((vector_size(64)));
 
-    for (; i + sizeof(v) <= bytes; i += sizeof(v)) {
+/* What is beyond its limit in whole vectors of p: their top bits. */
+static uint64_t beyond_in(const Lanes *l, const uint8_t *p, size_t bytes)
+{
+    Words found = { 0 }, v;
+    uint64_t any = 0;
+
+    for (size_t i = 0; i < bytes; i += sizeof(v)) {
         memcpy(&v, p + i, sizeof(v));
         found |= (v & l->magnitude) + l->add;
     }
-    v = 0;
-    memcpy(&v, p + i, bytes - i);
-    found |= (v & l->magnitude) + l->add;
+    for (size_t i = 0; i < sizeof(v) / sizeof(any); i++)
+        any |= found[i];
+    return any;
+}
+
+static int has_beyond(const Lanes *l, const uint8_t *p, size_t n)
+{
+    size_t bytes = n * l->size, i = bytes / sizeof(Words) * sizeof(Words);
+    uint64_t found = beyond_in(l, p, i), v;
+
+    for (; i < bytes; i += sizeof(v)) {
+        v = 0;
+        memcpy(&v, p + i, LV_MIN(sizeof(v), bytes - i));
+        found |= (v & l->magnitude) + l->add;
+    }
     return (found & l->top) != 0;
 }
 

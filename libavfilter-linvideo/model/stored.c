@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/convert.h"
@@ -266,9 +267,10 @@ int lv_stored_is_plain(const LvStored *s)
     return s->t->dtype == LV_F32 || s->t->dtype == LV_BF16 || s->t->dtype == LV_F16;
 }
 
-static void multiply(float *dst, const LvStored *s)
+/* By their scales: rows from number `first` on, which lie at dst. */
+static void multiply(float *dst, const LvStored *s, size_t first, size_t rows)
 {
-    size_t rows = (size_t)rows_of(s->t), cols = (size_t)cols_of(s->t);
+    size_t cols    = (size_t)cols_of(s->t);
     size_t per_row = (cols + (size_t)s->cols - 1) / (size_t)s->cols;
     const char *scales = s->scale->data;
     size_t size = lv_dtype_size(s->scale->dtype);
@@ -276,9 +278,9 @@ static void multiply(float *dst, const LvStored *s)
 
     for (size_t i = 0; i < rows; i++)
         for (size_t k = 0; k < per_row; k++) {
-            size_t at = i / (size_t)s->rows * per_row + k, begin = k * (size_t)s->cols;
-            size_t n  = LV_MIN((size_t)s->cols, cols - begin);
-            float *p  = dst + i * cols + begin;
+            size_t at = (first + i) / (size_t)s->rows * per_row + k;
+            size_t begin = k * (size_t)s->cols, n = LV_MIN((size_t)s->cols, cols - begin);
+            float *p = dst + i * cols + begin;
 
             lv_to_f32(&x, scales + at * size, s->scale->dtype, 1);
             for (size_t c = 0; c < n; c++)
@@ -297,20 +299,41 @@ int lv_stored_fail(const LvFileTensor *t, size_t i, const char *file, const LvMs
                    "too large", file, t->name, i / cols);
 }
 
+/* Rows from number `first` on, of data, to dst. */
+static int decode_rows(float *dst, const LvStored *s, const void *data, size_t first,
+                       size_t rows, const LvSource *src, const LvMsg *msg)
+{
+    size_t cols = (size_t)cols_of(s->t), n = rows * cols, i;
+
+    lv_to_f32(dst, data, s->t->dtype, n);
+    if (s->scale)
+        multiply(dst, s, first, rows);
+    i = lv_find_nonfinite(dst, LV_F32, LV_F32, n);
+    return i == n ? 0 : lv_stored_fail(s->t, i + ((size_t)s->first + first) * cols,
+                                       lv_source_path(src), msg);
+}
+
 int lv_stored_read(float *dst, const LvStored *s, const LvSource *src, const LvMsg *msg)
 {
-    size_t n = s->t->numel, i;
     int ret;
 
     if ((ret = lv_source_load(src, s->t, msg)) < 0 ||
         (s->scale && (ret = lv_source_load(src, s->scale, msg)) < 0))
         return ret;
-    lv_to_f32(dst, s->t->data, s->t->dtype, n);
-    if (s->scale)
-        multiply(dst, s);
-    i = lv_find_nonfinite(dst, LV_F32, LV_F32, n);
-    if (i < n)
-        return lv_stored_fail(s->t, i + (size_t)s->first * (size_t)cols_of(s->t),
-                              lv_source_path(src), msg);
-    return 0;
+    return decode_rows(dst, s, s->t->data, 0, (size_t)rows_of(s->t), src, msg);
+}
+
+int lv_stored_read_rows(float *dst, const LvStored *s, size_t first, size_t rows,
+                        const LvSource *src, const LvMsg *msg)
+{
+    size_t bytes = s->t->size / (size_t)rows_of(s->t);
+    void *data   = malloc(rows * bytes);
+    int ret = data ? lv_source_read(src, s->t, first * bytes, data, rows * bytes, msg)
+                   : lv_fail(msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes",
+                             rows * bytes);
+
+    if (ret >= 0)
+        ret = decode_rows(dst, s, data, first, rows, src, msg);
+    free(data);
+    return ret;
 }

@@ -53,6 +53,11 @@ int lv_stored_fail(const LvFileTensor *t, size_t i, const char *file, const LvMs
  *  message: one is not finite; as lv_source_load(). */
 int lv_stored_read(float *dst, const LvStored *s, const LvSource *src, const LvMsg *msg);
 
+/** Rows of t as lv_stored_read() has them, which are read past the pages of src, so from any
+ *  thread: the scale's data are loaded. t has whole bytes, and blocks, in each row. */
+int lv_stored_read_rows(float *dst, const LvStored *s, size_t first, size_t rows,
+                        const LvSource *src, const LvMsg *msg);
+
 /** Check what the file says of all its layers, and mark its markers as used. */
 int lv_stored_check_file(LvWeights *w);
 

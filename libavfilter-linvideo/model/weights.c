@@ -48,6 +48,14 @@ typedef struct Late {
     struct Late *next;
 } Late;
 
+/* A tensor that threads read for an upload. */
+typedef struct Sending {
+    const struct LvWeights *w;
+    LvStored t;
+    LvDtype dtype; /* that it is made; elements of a plain one are looked at as this */
+    struct Sending *next;
+} Sending;
+
 struct LvWeights {
     LvWeightsFrom from; /* src: NULL when tensors are only described in params */
     LvSource *view;     /* src, when it is ours */
@@ -56,6 +64,9 @@ struct LvWeights {
     int scaled;    /* small numbers of the file have scales */
     Block *blocks;
     Late *late;
+    Sending *sending;
+    LvUpload *own; /* while rows are bound without one of the caller */
+    size_t taken;  /* of the caller's room */
     uint8_t *used; /* one of these, of each tensor of the file; KEPT: its data stay */
     int bound;     /* weights so far, for their ids */
     size_t bytes;  /* of blocks, or what they would take */
@@ -145,6 +156,7 @@ void lv_weights_forget(LvWeights *w)
     }
     for (Block *b = w->blocks; b; b = b->next)
         w->dev->fn->forget(w->dev, b->data, b->bytes);
+    w->dev->fn->forget(w->dev, w->from.room, w->taken);
     for (Late *l = w->late; l; l = l->next)
         w->dev->fn->forget(w->dev, l->later.data, l->later.bytes);
 }
@@ -174,6 +186,7 @@ void lv_weights_free(LvWeights **out)
 
     if (!w)
         return;
+    lv_upload_free(&w->own);
     lv_weights_forget(w);
     for (Block *b = w->blocks, *next; b; b = next) {
         next = b->next;
@@ -182,6 +195,10 @@ void lv_weights_free(LvWeights **out)
     for (Late *l = w->late, *next; l; l = next) {
         next = l->next;
         free_late(w, l);
+    }
+    for (Sending *s = w->sending, *next; s; s = next) {
+        next = s->next;
+        free(s);
     }
     lv_source_close(&w->view);
     free(w->used);
@@ -215,41 +232,33 @@ static LvDtype rounded(const LvWeights *w, const LvWeightRow *row)
 
 /* Whether n elements of t from number `first` on, which lie at data, are finite. */
 static int check_finite(const LvWeights *w, const LvFileTensor *t, LvDtype as,
-                        const void *data, size_t first, size_t n)
+                        const void *data, size_t first, size_t n, const LvMsg *msg)
 {
     size_t i = lv_find_nonfinite(data, t->dtype, as, n);
 
-    return i == n ? 0 : lv_stored_fail(t, first + i, path_of(w), w->msg);
+    return i == n ? 0 : lv_stored_fail(t, first + i, path_of(w), msg);
 }
 
-enum { PIECE = 16 << 20 };
-
-/* To the device piece by piece, each looked at while it is on its way. */
-static int upload_plain(LvWeights *w, void *dst, const LvFileTensor *t, LvDtype as)
+/* Memory of the caller's room. 0 when there is not enough */
+static int take_room(LvWeights *w, size_t bytes, void **data)
 {
-    size_t size = lv_dtype_size(t->dtype), n;
-    int ret = 0;
-
-    for (size_t i = 0; i < t->size && ret >= 0; i += n) {
-        LvFileTensor part = *t;
-        n = LV_MIN(t->size - i, (size_t)PIECE);
-        part.data = (const char *)t->data + i;
-        part.size = n;
-        if ((ret = lv_source_load(w->from.src, &part, w->msg)) >= 0 &&
-            (ret = check_finite(w, t, as, part.data, i / size, n / size)) >= 0)
-            ret = w->dev->fn->upload(w->dev, (char *)dst + i, part.data, n);
-        lv_source_drop(w->from.src, &part);
-    }
-    return ret;
+    bytes = LV_ROUND_UP(bytes, LV_ALIGN);
+    if (!w->from.room || bytes > w->from.room_bytes - w->taken)
+        return 0;
+    *data     = (char *)w->from.room + w->taken;
+    w->taken += bytes;
+    return 1;
 }
 
 /* Memory of the device, or of the host, that is freed with w. */
 static int new_block(LvWeights *w, int host, size_t bytes, void **data)
 {
-    Block *b = calloc(1, sizeof(*b));
+    Block *b;
     int ret;
 
-    if (!b)
+    if (!host && take_room(w, bytes, data))
+        return 0;
+    if (!(b = calloc(1, sizeof(*b))))
         return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
     ret = host ? alloc_host(w, &b->data, bytes)
                : lv_device_alloc(w->dev, &b->data, bytes, "weights");
@@ -276,6 +285,108 @@ static int put_block(LvWeights *w, int host, const void *src, size_t bytes, void
         return w->dev->fn->upload(w->dev, *data, src, bytes);
     memcpy(*data, src, bytes);
     return 0;
+}
+
+/* Uploads */
+
+/* Bytes that are read, or made, before they are looked at, while they are near. */
+enum { NEAR = 256 << 10 };
+
+/* A part of a tensor as it is. */
+static int fill_plain(const LvRingJob *job, void *slot, const LvMsg *msg)
+{
+    const Sending *s      = job->what;
+    const LvWeights *w    = s->w;
+    const LvFileTensor *t = s->t.t;
+    size_t size = lv_dtype_size(t->dtype), n;
+    int ret = 0;
+
+    for (size_t i = 0; i < job->bytes && ret >= 0; i += n) {
+        char *p = (char *)slot + i;
+        n   = LV_MIN(job->bytes - i, (size_t)NEAR);
+        ret = lv_source_read(w->from.src, t, job->at + i, p, n, msg);
+        if (ret >= 0)
+            ret = check_finite(w, t, s->dtype, p, (job->at + i) / size, n / size, msg);
+    }
+    return ret;
+}
+
+/* n values of a tensor in the type that it is made, f32 or bf16. */
+static int round_to(void *dst, LvDtype dtype, const float *src, size_t n,
+                    const LvFileTensor *t, const char *path, const LvMsg *msg)
+{
+    uint16_t *to = dst;
+
+    if (dtype == LV_F32) {
+        memcpy(dst, src, n * sizeof(*src));
+        return 0;
+    }
+    if (lv_find_nonfinite(src, LV_F32, LV_BF16, n) < n)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s holds a value that is too large for bf16; "
+                       "use precision f32", path, t->name);
+    for (size_t i = 0; i < n; i++)
+        to[i] = lv_f32_bf16(src[i]);
+    return 0;
+}
+
+/* Rows of a tensor, decoded: some at a time. */
+static int fill_decoded(const LvRingJob *job, void *slot, const LvMsg *msg)
+{
+    const Sending *s      = job->what;
+    const LvFileTensor *t = s->t.t;
+    size_t cols = t->numel / (size_t)t->dim[0], row = cols * lv_dtype_size(s->dtype);
+    size_t rows = job->bytes / row, some = LV_MAX(NEAR / row, 1), n;
+    float *tmp  = malloc(some * cols * sizeof(*tmp));
+    int ret     = tmp ? 0 : lv_fail(msg, LV_ERR(ENOMEM), "weights: out of memory");
+
+    for (size_t i = 0; i < rows && ret >= 0; i += n) {
+        n   = LV_MIN(rows - i, some);
+        ret = lv_stored_read_rows(tmp, &s->t, job->at / row + i, n, s->w->from.src, msg);
+        if (ret >= 0)
+            ret = round_to((char *)slot + i * row, s->dtype, tmp, n * cols, t,
+                           path_of(s->w), msg);
+    }
+    free(tmp);
+    return ret;
+}
+
+/* That of the caller, or one for the rows that are being bound. */
+static int get_upload(LvWeights *w, LvUpload **u)
+{
+    int ret = w->from.upload || w->own ? 0
+            : lv_upload_new(&w->own, w->dev, NULL, NULL, w->msg);
+
+    *u = w->from.upload ? w->from.upload : w->own;
+    return ret;
+}
+
+/* Have a tensor made by `fill`, in whole units, in new memory of the device. */
+static int send(LvWeights *w, const LvStored *t, LvDtype dtype, const LvRingJob *part,
+                size_t unit, void **data)
+{
+    Sending *s    = malloc(sizeof(*s));
+    LvRingJob job = *part;
+    LvUpload *u;
+    int ret;
+
+    if (!s)
+        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
+    *s = (Sending) { .w = w, .t = *t, .dtype = dtype, .next = w->sending };
+    w->sending = s;
+    if ((ret = new_block(w, 0, job.bytes, data)) < 0 || (ret = get_upload(w, &u)) < 0)
+        return ret;
+    job.what = s;
+    job.to   = *data;
+    return lv_upload_add(u, &job, unit);
+}
+
+/* Wait for an upload of our own. */
+static int end_upload(LvWeights *w, int ret)
+{
+    if (w->own && ret >= 0)
+        ret = lv_upload_run(w->own, lv_upload_mark(w->own));
+    lv_upload_free(&w->own);
+    return ret;
 }
 
 static int rank_of(const LvWeightRow *row)
@@ -383,15 +494,6 @@ static int read_f32(LvWeights *w, const Bind *b, float *dst)
     return lv_loras_add(w->from.loras, b->row, b->index, dst, b->t.t, w->msg);
 }
 
-static void narrow(void *data, size_t n)
-{
-    const float *from = data;
-    uint16_t *to = data;
-
-    for (size_t i = 0; i < n; i++)
-        to[i] = lv_f32_bf16(from[i]);
-}
-
 enum { TURNED = LV_W_FRAMES | LV_W_EDGE };
 
 /* Values in the order and shape that they are bound in: [O,C,T,n] as [T,O,C,n]. */
@@ -443,21 +545,50 @@ static float *decode(LvWeights *w, const Bind *b, const LvTensor *to, int *ret)
     float *tmp = read_turned(w, b, to, ret);
     size_t n   = lv_tensor_numel(to);
 
-    if (*ret < 0 || to->dtype != LV_BF16)
-        return tmp;
-    if (lv_find_nonfinite(tmp, LV_F32, LV_BF16, n) < n)
-        *ret = lv_fail(w->msg, LV_ERR_MODEL, "%s: %s holds a value that is too large for "
-                       "bf16; use precision f32", path_of(w), b->t.t->name);
-    else
-        narrow(tmp, n);
+    if (*ret >= 0 && to->dtype == LV_BF16)
+        *ret = round_to(tmp, LV_BF16, tmp, n, b->t.t, path_of(w), w->msg);
     return tmp;
+}
+
+/* Whether threads may decode it row by row, each a whole number of blocks. */
+static int has_rows(const LvWeights *w, const Bind *b)
+{
+    const LvFileTensor *t = b->t.t;
+    size_t rows = t->rank ? (size_t)t->dim[0] : 0;
+
+    return rows && t->size % rows == 0 &&
+           t->numel / rows % (size_t)lv_dtype_block(t->dtype) == 0 &&
+           !(b->row->flags & TURNED) &&
+           !(w->from.loras && lv_loras_has(w->from.loras, b->row, b->index));
+}
+
+/* @return 1 when it was, 0 when it can't be, or a code */
+static int send_decoded(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
+{
+    const LvRingJob part = { .fill = fill_decoded, .bytes = lv_tensor_bytes(to) };
+    size_t slot;
+    LvUpload *u;
+    int ret;
+
+    if (w->dev->host || to->streamed || !has_rows(w, b))
+        return 0;
+    if ((ret = get_upload(w, &u)) < 0 || (ret = lv_upload_slot(u, &slot)) < 0)
+        return ret;
+    if (part.bytes / (size_t)b->t.t->dim[0] > slot)
+        return 0;
+    ret = send(w, &b->t, (LvDtype)to->dtype, &part, part.bytes / (size_t)b->t.t->dim[0],
+               data);
+    return ret < 0 ? ret : 1;
 }
 
 static int place_decoded(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
 {
-    int ret;
-    float *tmp = decode(w, b, to, &ret);
+    int ret = send_decoded(w, b, to, data);
+    float *tmp;
 
+    if (ret)
+        return LV_MIN(ret, 0);
+    tmp = decode(w, b, to, &ret);
     if (ret >= 0)
         ret = put_block(w, to->streamed, tmp, lv_tensor_bytes(to), data);
     lv_free(tmp);
@@ -491,7 +622,8 @@ static int read_late(LvLater *later)
     if (ret < 0 || l->seen)
         return ret;
     l->seen = 1;
-    return check_finite(l->w, t, rounded(l->w, l->bind.row), t->data, 0, t->numel);
+    return check_finite(l->w, t, rounded(l->w, l->bind.row), t->data, 0, t->numel,
+                        l->w->msg);
 }
 
 static void drop_read(LvLater *later)
@@ -550,7 +682,7 @@ static int keep(LvWeights *w, const LvFileTensor *t, LvDtype as)
     int ret = lv_source_load(w->from.src, t, w->msg);
 
     w->used[lv_source_index(w->from.src, t)] = KEPT;
-    return ret < 0 ? ret : check_finite(w, t, as, t->data, 0, t->numel);
+    return ret < 0 ? ret : check_finite(w, t, as, t->data, 0, t->numel, w->msg);
 }
 
 /* Data on the device as they are: the file's where that is possible. */
@@ -565,13 +697,14 @@ static int place_plain(LvWeights *w, const Bind *b, const LvTensor *to, void **d
         return place_late(w, b, to, data);
     if (lies_well(w, t))
         return keep(w, t, as);
+    if (!to->streamed && !w->dev->host)
+        return send(w, &b->t, as, &(LvRingJob) { .fill = fill_plain, .bytes = t->size },
+                    lv_dtype_size(t->dtype), data);
     if ((ret = new_block(w, to->streamed, t->size, data)) < 0)
         return ret;
-    if (!to->streamed)
-        return upload_plain(w, *data, t, as);
     if ((ret = lv_source_read(w->from.src, t, 0, *data, t->size, w->msg)) < 0)
         return ret;
-    return check_finite(w, t, as, *data, 0, t->numel);
+    return check_finite(w, t, as, *data, 0, t->numel, w->msg);
 }
 
 const LvFileTensor *lv_weights_take(LvWeights *w, const char *name)
@@ -644,7 +777,7 @@ static void count(LvWeights *w, const LvTensor *to)
         w->later = LV_MAX(w->later, lv_tensor_bytes(to) +
                           lv_tensor_numel(to) * sizeof(float));
     else
-        w->bytes += lv_tensor_bytes(to);
+        w->bytes += LV_ROUND_UP(lv_tensor_bytes(to), LV_ALIGN);
 }
 
 static int place(LvWeights *w, const Bind *b, LvTensor *to)
@@ -710,7 +843,7 @@ int lv_weights_bind(LvWeights *w, const LvWeightRow *rows, int nb,
         lv_row_name(b.name, prefix, b.row, w->from.layout, index);
         ret = bind_row(w, &b, (LvTensor *)(void *)((char *)to + rows[i].offset));
     }
-    return ret;
+    return end_upload(w, ret);
 }
 
 void lv_weights_skip(LvWeights *w, const char *prefix)

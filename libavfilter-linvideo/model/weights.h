@@ -13,6 +13,7 @@
 #include "backend/device.h"
 #include "base/source.h"
 #include "model/params.h"
+#include "model/upload.h"
 
 /** What a weight is, for those who walk the rows. */
 enum {
@@ -70,6 +71,11 @@ typedef struct LvWeightsFrom {
     const uint8_t *streamed; ///< [blocks]: 1 for those whose matrices stay on the host, of
                          ///< type wide, for slots (see graph.h); those of other blocks
                          ///< become wide too. NULL: no block's do
+    LvUpload *upload; ///< tensors that go to another device's memory are added to it when
+                      ///< they are bound; the caller runs it, and frees it before the
+                      ///< weights. NULL: they are there when bound
+    void *room;       ///< memory of another device, of the caller, for tensors, of
+    size_t room_bytes; ///< this size; those that do not fit in are allocated. NULL: none
 } LvWeightsFrom;
 
 /**
@@ -120,8 +126,8 @@ int lv_weights_bind(LvWeights *w, const LvWeightRow *rows, int nb,
 int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefix,
                          const int *symbols, const int32_t *ids, int nb, float *dst);
 
-/** Bytes that bound tensors take beside the files' mapping, and the largest of those that
- *  are made later while it is made. */
+/** Bytes that bound tensors take beside the files' mapping, each aligned to LV_ALIGN, and
+ *  the largest of those that are made later while it is made. */
 size_t lv_weights_bytes(const LvWeights *w);
 
 /** Bytes of those on the host, for slots. */

@@ -39,6 +39,7 @@ struct LvDecode {
     const LvEnv *env;
     LvDecodeShape shape;
     LvWeights *weights;
+    void *room;              /* device: the weights' */
     LvTae tae;
     LvWanVae *wan;           /* NULL: the decoder is a TAE, which has but REST */
     Program program[PROGRAMS];
@@ -86,24 +87,54 @@ static int bind_decoder(LvDecode *d)
     return lv_tae_bind(&d->tae, cfg, 0, d->weights, prefix);
 }
 
-static int bind(LvDecode *d, int described)
+static void free_weights(LvDecode *d)
+{
+    free(d->wan);
+    d->wan = NULL;
+    lv_weights_free(&d->weights);
+    if (d->room)
+        d->env->dev->fn->free(d->env->dev, d->room);
+    d->room = NULL;
+}
+
+static int bind(LvDecode *d, LvWeightsFrom from)
 {
     const LvEnv *env = d->env;
     int ret;
 
-    free(d->wan);
-    d->wan = NULL;
-    lv_weights_free(&d->weights);
+    free_weights(d);
     if (env->cfg->vae.kind == LV_VAE_WAN && !(d->wan = calloc(1, sizeof(*d->wan))))
         return lv_fail(env->msg, LV_ERR(ENOMEM), "out of memory");
-    ret = lv_env_weights(env, &env->files->vae, (LvWeightsFrom) { .described = described },
-                         &d->weights);
-    if (ret < 0)
+    if (from.room_bytes &&
+        (ret = lv_device_alloc(env->dev, &d->room, from.room_bytes, "weights")) < 0)
+        return ret;
+    from.room = d->room;
+    if ((ret = lv_env_weights(env, &env->files->vae, from, &d->weights)) < 0)
         return ret;
     skip_encoder(d);
     if ((ret = bind_decoder(d)) < 0)
         return ret;
     return lv_weights_finish(d->weights);
+}
+
+static int describe(LvDecode *d)
+{
+    return bind(d, (LvWeightsFrom) { .described = 1 });
+}
+
+/* As that of the network. */
+static int load(LvDecode *d)
+{
+    const LvEnv *env   = d->env;
+    LvWeightsFrom from = { .room_bytes = env->dev->host ? 0 : lv_weights_bytes(d->weights) };
+    int ret = lv_upload_new(&from.upload, env->dev, lv_env_ask, (void *)env, env->msg);
+
+    if (ret < 0)
+        return ret;
+    if ((ret = bind(d, from)) >= 0)
+        ret = lv_upload_run(from.upload, lv_upload_mark(from.upload));
+    lv_upload_free(&from.upload);
+    return ret;
 }
 
 int lv_decode_new(LvDecode **out, const LvEnv *env)
@@ -114,7 +145,7 @@ int lv_decode_new(LvDecode **out, const LvEnv *env)
     if (!d)
         return lv_fail(env->msg, LV_ERR(ENOMEM), "decode: out of memory");
     d->env = env;
-    if ((ret = bind(d, 1)) < 0)
+    if ((ret = describe(d)) < 0)
         lv_decode_free(out);
     return ret;
 }
@@ -129,9 +160,8 @@ void lv_decode_free(LvDecode **out)
         lv_net_free(&d->program[i].net);
     for (int i = 0; i < LV_COUNT(d->tiles); i++)
         lv_tiles_free(&d->tiles[i]);
-    lv_weights_free(&d->weights);
+    free_weights(d);
     lv_memory_free(&d->memory, d->env->dev);
-    free(d->wan);
     free(d);
     *out = NULL;
 }
@@ -357,7 +387,7 @@ int lv_decode_build(LvDecode *d, void *arena)
         return ret;
     lay_out_host(d, d->memory.host);
     lay_out_device(d, d->memory.device);
-    if ((ret = bind(d, 0)) < 0 || (ret = plan_programs(d)) < 0 ||
+    if ((ret = load(d)) < 0 || (ret = plan_programs(d)) < 0 ||
         (ret = build_programs(d, arena)) < 0 || (ret = lv_weights_check(d->weights)) < 0 ||
         (ret = upload_weights(d)) < 0)
         return ret;

@@ -20,6 +20,7 @@ struct LvEncode {
     enum LvCacheMode cache;
     LvTokenizer *tokenizer;
     LvUmt5 net; /* described; its data are there while it runs */
+    size_t spare;
 };
 
 /* Opening */
@@ -50,18 +51,21 @@ static int open_tokenizer(LvEncode *t)
     return ret < 0 ? ret : check_tokenizer(t);
 }
 
-static int new_weights(const LvEncode *t, int described, LvWeights **w)
+static int new_weights(const LvEncode *t, LvWeightsFrom from, LvWeights **w)
 {
-    const LvEnv *env = t->env;
+    return lv_env_weights(t->env, &t->env->files->text, from, w);
+}
 
-    return lv_env_weights(env, &env->files->text, (LvWeightsFrom) { .described = described }, w);
+static int new_described(const LvEncode *t, LvWeights **w)
+{
+    return new_weights(t, (LvWeightsFrom) { .described = 1 }, w);
 }
 
 static int describe(LvEncode *t)
 {
     const char *prefix = t->env->files->text.prefix;
     LvWeights *w = NULL;
-    int ret = new_weights(t, 1, &w);
+    int ret = new_described(t, &w);
 
     if (ret >= 0 && (ret = lv_umt5_bind(&t->net, &t->env->cfg->text, w, prefix)) >= 0)
         ret = lv_weights_finish(w);
@@ -93,6 +97,11 @@ void lv_encode_free(LvEncode **out)
     lv_tokenizer_close(&t->tokenizer);
     free(t);
     *out = NULL;
+}
+
+void lv_encode_spare(LvEncode *t, size_t bytes)
+{
+    t->spare = bytes;
 }
 
 /* Tokens */
@@ -178,25 +187,55 @@ static int plan_layer(LvEncode *t, int layer, int nb, LvNet *net, LvTensor *x, L
     return lv_net_plan(net, &g, t->env->dev);
 }
 
-/* x [nb,dim] through a layer that is bound, to y. */
-static int run_bound(LvEncode *t, int layer, int nb, void *x_dev, void *y_dev)
+/* The way through the layers: weights of one of them, or of two. */
+typedef struct Walk {
+    const LvEnv *env;
+    LvUpload *upload;
+    LvWeights *weights[2]; /* of even and odd layers; NULL: not begun */
+    size_t mark[2];        /* of the upload, when they are there */
+    void *room[2];         /* device: theirs; [1] NULL: no layer is read ahead, [0] NULL:
+                            * they are allocated */
+    size_t room_bytes;
+    void *arena;           /* device, of all programs in turn */
+    size_t arena_bytes;
+} Walk;
+
+/* Copies go on meanwhile. */
+static int hook(void *opaque, const LvRecord *next, int index, int count)
 {
-    const LvEnv *env = t->env;
-    LvNet net   = { 0 };
-    void *arena = NULL;
+    const Walk *w = opaque;
+    int ret = lv_env_hook((void *)w->env, next, index, count);
+
+    return ret < 0 ? ret : lv_upload_pump(w->upload);
+}
+
+static int reserve_arena(Walk *w, size_t bytes)
+{
+    LvDevice *dev = w->env->dev;
+    int ret;
+
+    if (bytes <= w->arena_bytes)
+        return 0;
+    dev->fn->free(dev, w->arena);
+    ret = lv_device_alloc(dev, &w->arena, bytes, "text");
+    w->arena_bytes = ret < 0 ? 0 : bytes;
+    return ret;
+}
+
+/* x [nb,dim] through a layer that is bound, to y. */
+static int run_bound(LvEncode *t, Walk *w, int layer, int nb, void *x_dev, void *y_dev)
+{
+    LvNet net = { 0 };
     LvTensor x, y;
     int ret = plan_layer(t, layer, nb, &net, &x, &y);
 
-    if (ret >= 0)
-        ret = lv_device_alloc(env->dev, &arena, net.sizes.arena, "text");
-    if (ret >= 0) {
+    if (ret >= 0 && (ret = reserve_arena(w, net.sizes.arena)) >= 0) {
         lv_program_bind(net.prog, x, x_dev);
         lv_program_bind(net.prog, y, y_dev);
-        if ((ret = lv_program_build(net.prog, arena)) >= 0)
-            ret = lv_program_run(net.prog, lv_env_hook, (void *)env);
+        if ((ret = lv_program_build(net.prog, w->arena)) >= 0)
+            ret = lv_program_run(net.prog, hook, w);
     }
     lv_net_free(&net);
-    env->dev->fn->free(env->dev, arena);
     return ret;
 }
 
@@ -208,21 +247,78 @@ static int bind_layer(LvEncode *t, int layer, LvWeights *w)
                                              : lv_umt5_bind_block(&t->net, layer, w, prefix);
 }
 
-static int run_layer(LvEncode *t, int layer, const Group *g)
+static int begin_layer(LvEncode *t, Walk *w, int layer)
+{
+    int at = layer % 2, ret;
+    LvWeightsFrom from = { .upload = w->upload, .room_bytes = w->room_bytes,
+                           .room = w->room[1] ? w->room[at] : w->room[0] };
+
+    if (w->weights[at])
+        return 0;
+    if ((ret = new_weights(t, from, &w->weights[at])) >= 0)
+        ret = bind_layer(t, layer, w->weights[at]);
+    w->mark[at] = lv_upload_mark(w->upload);
+    return ret;
+}
+
+static int run_layer(LvEncode *t, Walk *w, int layer, const Group *g)
+{
+    int from = layer % 2, ret = begin_layer(t, w, layer);
+
+    if (ret >= 0 && w->room[1] && layer < t->env->cfg->text.layers)
+        ret = begin_layer(t, w, layer + 1);
+    if (ret >= 0)
+        ret = lv_upload_run(w->upload, w->mark[from]);
+    for (int i = 0; i < g->nb && ret >= 0; i++)
+        ret = run_bound(t, w, layer, g->ids[i]->nb, g->x[from][i], g->x[!from][i]);
+    if (ret < 0 || (ret = lv_weights_check(w->weights[from])) < 0)
+        return ret;
+    lv_weights_drop(w->weights[from]);
+    lv_weights_free(&w->weights[from]);
+    return 0;
+}
+
+/* What a layer's weights take. */
+static int layer_bytes(LvEncode *t, size_t *bytes)
 {
     LvWeights *w = NULL;
-    int ret = new_weights(t, 0, &w), from = layer % 2;
+    int ret = new_described(t, &w);
 
-    if (ret >= 0)
-        ret = bind_layer(t, layer, w);
-    for (int i = 0; i < g->nb && ret >= 0; i++)
-        ret = run_bound(t, layer, g->ids[i]->nb, g->x[from][i], g->x[!from][i]);
-    if (ret >= 0)
-        ret = lv_weights_check(w);
-    if (w)
-        lv_weights_drop(w);
+    if (ret >= 0 && (ret = bind_layer(t, 0, w)) >= 0)
+        *bytes = lv_weights_bytes(w);
     lv_weights_free(&w);
     return ret;
+}
+
+static int begin_walk(LvEncode *t, Walk *w)
+{
+    const LvEnv *env = t->env;
+    LvDevice *dev    = env->dev;
+    int ret;
+
+    *w = (Walk) { .env = env };
+    if ((ret = lv_upload_new(&w->upload, dev, lv_env_ask, (void *)env, env->msg)) < 0 ||
+        dev->host || (ret = layer_bytes(t, &w->room_bytes)) < 0)
+        return ret;
+    if ((ret = lv_device_alloc(dev, &w->room[0], w->room_bytes, "text")) < 0)
+        return ret;
+    if (w->room_bytes <= t->spare)
+        w->room[1] = dev->fn->alloc(dev, w->room_bytes);
+    return 0;
+}
+
+static void end_walk(Walk *w)
+{
+    LvDevice *dev = w->env->dev;
+
+    lv_upload_free(&w->upload);
+    for (int i = 0; i < 2; i++) {
+        if (w->weights[i])
+            lv_weights_drop(w->weights[i]);
+        lv_weights_free(&w->weights[i]);
+        dev->fn->free(dev, w->room[i]);
+    }
+    dev->fn->free(dev, w->arena);
 }
 
 /* Rows of the embedding to x[0] of the device. */
@@ -230,7 +326,7 @@ static int embed(LvEncode *t, const Group *g)
 {
     LvDevice *dev = t->env->dev;
     LvWeights *w  = NULL;
-    int ret = new_weights(t, 1, &w);
+    int ret = new_described(t, &w);
 
     for (int i = 0; i < g->nb && ret >= 0; i++) {
         const LvIds *p = g->ids[i];
@@ -257,14 +353,24 @@ static int check_features(const LvEncode *t, const LvIds *p, const float *x)
 
 static int run_layers(LvEncode *t, const Group *g)
 {
-    LvDevice *dev = t->env->dev;
-    int layers = t->env->cfg->text.layers, last = (layers + 1) % 2, ret = embed(t, g);
+    int layers = t->env->cfg->text.layers;
+    Walk w;
+    int ret = begin_walk(t, &w);
 
     for (int i = 0; i <= layers && ret >= 0; i++) {
         ret = lv_env_tell(t->env, (LvAt) { LV_STAGE_TEXT, i, layers + 1, 0, 0 });
         if (ret >= 0)
-            ret = run_layer(t, i, g);
+            ret = run_layer(t, &w, i, g);
     }
+    end_walk(&w);
+    return ret;
+}
+
+static int take_features(const LvEncode *t, const Group *g)
+{
+    LvDevice *dev = t->env->dev;
+    int last = (t->env->cfg->text.layers + 1) % 2, ret = 0;
+
     for (int i = 0; i < g->nb && ret >= 0; i++) {
         ret = dev->fn->download(dev, g->features[i], g->x[last][i], bytes_of(t, g->ids[i]->nb));
         if (ret >= 0)
@@ -295,7 +401,8 @@ static int run_group(LvEncode *t, Group *g)
     if ((ret = lv_device_alloc(dev, &base, g->bytes, "text")) < 0)
         return ret;
     lay_out(t, g, base);
-    ret = run_layers(t, g);
+    if ((ret = embed(t, g)) >= 0 && (ret = run_layers(t, g)) >= 0)
+        ret = take_features(t, g);
     dev->fn->free(dev, base);
     for (int i = 0; i < g->nb && ret >= 0 && t->cache == LV_CACHE_ON; i++)
         lv_cache_store(t->env, g->ids[i]->id, g->ids[i]->nb, g->features[i]);
@@ -346,7 +453,7 @@ int lv_encode_need(LvEncode *t, int nb, LvNeed *need)
     size_t bytes = bytes_of(t, t->env->cfg->dit.text_len) * (size_t)nb;
     LvWeights *w = NULL;
     LvNet net    = { 0 };
-    int ret = new_weights(t, 1, &w);
+    int ret = new_described(t, &w);
 
     if (ret >= 0 && (ret = plan_full(t, w, &net)) >= 0) {
         *need = lv_need_of(&net.sizes);

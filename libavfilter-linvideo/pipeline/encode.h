@@ -3,7 +3,8 @@
  *
  * Stage "encode": prompts to ids to features. The encoder is large and runs before the other
  * networks are there, layer by layer: a layer's weights are read, used for all prompts that
- * were handed in, and let go.
+ * were handed in, and let go. On another device than the host the next layer is read
+ * meanwhile, to the other half of memory that all layers use in turn.
  * Floor F5 (pipeline).
  */
 
@@ -38,6 +39,10 @@ void lv_encode_free(LvEncode **t);
 /** What running nb prompts of full length at once needs: nothing of it stays. @return 0,
  *  -ENOMEM, as lv_program_new() */
 int lv_encode_need(LvEncode *t, int nb, LvNeed *need);
+
+/** Memory of another device that it may take beside its need, none to begin with: with room
+ *  for one more layer, that layer is read while the one before it is used. */
+void lv_encode_spare(LvEncode *t, size_t bytes);
 
 /**
  * Ids of a prompt. What is longer than the model takes is cut, with a warning, where the

@@ -54,10 +54,15 @@ int lv_env_tell(const LvEnv *env, LvAt at)
     return is_cancelled(env) ? LV_ERR_CANCELLED : 0;
 }
 
+int lv_env_ask(void *env)
+{
+    return is_cancelled(env) ? LV_ERR_CANCELLED : 0;
+}
+
 int lv_env_hook(void *env, const LvRecord *next, int index, int count)
 {
     (void)next, (void)index, (void)count;
-    return is_cancelled(env) ? LV_ERR_CANCELLED : 0;
+    return lv_env_ask(env);
 }
 
 const char *lv_env_hint(const LvEnv *env)

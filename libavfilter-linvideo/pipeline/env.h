@@ -61,6 +61,9 @@ int lv_env_tell(const LvEnv *env, LvAt at);
 /** LvRunHook whose opaque is the environment: stops when cancelled. */
 int lv_env_hook(void *env, const LvRecord *next, int index, int count);
 
+/** LvUploadAsk whose opaque is the environment: stops when cancelled. */
+int lv_env_ask(void *env);
+
 /** What a message about values that are not finite ends with. */
 const char *lv_env_hint(const LvEnv *env);
 

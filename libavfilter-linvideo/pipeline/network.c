@@ -15,6 +15,7 @@ struct LvNetwork {
     const LvEnv *env;
     LvNetworkShape shape;
     LvWeights *weights;
+    void *room;           /* device: the weights' */
     LvDit dit;
     int streams;
     uint8_t streamed[LV_MAX_LAYERS];
@@ -31,21 +32,61 @@ struct LvNetwork {
 
 /* Describing */
 
-static int bind(LvNetwork *n, int described)
+static void free_weights(LvNetwork *n)
 {
-    const LvEnv *env = n->env;
-    LvLoras *loras   = env->files->loras;
-    LvWeightsFrom from = { .described = described, .loras = loras, .later = 1,
-                           .streamed = n->streams ? n->streamed : NULL };
-    int ret;
-
     lv_dit_free(&n->dit);
     lv_weights_free(&n->weights);
+    if (n->room)
+        n->env->dev->fn->free(n->env->dev, n->room);
+    n->room = NULL;
+}
+
+static int bind_from(LvNetwork *n, LvWeightsFrom from)
+{
+    const LvEnv *env = n->env;
+    int ret;
+
+    free_weights(n);
+    if (from.room_bytes &&
+        (ret = lv_device_alloc(env->dev, &n->room, from.room_bytes, "weights")) < 0)
+        return ret;
+    from.room = n->room;
     if ((ret = lv_env_weights(env, &env->files->dit, from, &n->weights)) < 0 ||
         (ret = lv_dit_bind(&n->dit, &env->cfg->dit, n->weights, env->files->dit.prefix)) < 0 ||
         (ret = lv_weights_finish(n->weights)) < 0)
         return ret;
-    return loras ? lv_loras_finish(loras, env->msg) : 0;
+    return from.loras ? lv_loras_finish(from.loras, env->msg) : 0;
+}
+
+static LvWeightsFrom from_files(const LvNetwork *n)
+{
+    return (LvWeightsFrom) { .loras = n->env->files->loras, .later = 1,
+                             .streamed = n->streams ? n->streamed : NULL };
+}
+
+static int describe(LvNetwork *n)
+{
+    LvWeightsFrom from = from_files(n);
+
+    from.described = 1;
+    return bind_from(n, from);
+}
+
+/* Bind what was described: all tensors of another device lie in one piece of memory, and are
+ * read in one go. */
+static int load(LvNetwork *n)
+{
+    const LvEnv *env   = n->env;
+    LvWeightsFrom from = from_files(n);
+    int ret = lv_upload_new(&from.upload, env->dev, lv_env_ask, (void *)env, env->msg);
+
+    if (ret < 0)
+        return ret;
+    from.room_bytes = env->dev->host ? 0 : lv_weights_bytes(n->weights);
+    if ((ret = bind_from(n, from)) >= 0)
+        ret = lv_upload_run(from.upload, lv_upload_mark(from.upload));
+    lv_upload_free(&from.upload);
+    return ret;
 }
 
 int lv_network_new(LvNetwork **out, const LvEnv *env)
@@ -57,7 +98,7 @@ int lv_network_new(LvNetwork **out, const LvEnv *env)
         return lv_fail(env->msg, LV_ERR(ENOMEM), "network: out of memory");
     n->env    = env;
     n->dit.i8 = env->i8;
-    if ((ret = bind(n, 1)) < 0)
+    if ((ret = describe(n)) < 0)
         lv_network_free(out);
     return ret;
 }
@@ -71,8 +112,7 @@ void lv_network_free(LvNetwork **out)
     lv_net_free(&n->net);
     lv_net_free(&n->side);
     lv_slots_free(&n->slots);
-    lv_weights_free(&n->weights);
-    lv_dit_free(&n->dit);
+    free_weights(n);
     lv_memory_free(&n->memory, n->env->dev);
     free(n);
     *out = NULL;
@@ -120,7 +160,7 @@ int lv_network_plan(LvNetwork *n, const LvNetworkShape *shape, const uint8_t *st
     n->streams = streamed != NULL;
     if (streamed)
         memcpy(n->streamed, streamed, (size_t)n->env->cfg->dit.layers);
-    ret = bound ? 0 : bind(n, 1);
+    ret = bound ? 0 : describe(n);
     return ret < 0 ? ret : plan(n);
 }
 
@@ -226,7 +266,7 @@ static int build_programs(LvNetwork *n, void *arena)
 {
     int ret;
 
-    if ((ret = bind(n, 0)) < 0 || (ret = plan(n)) < 0 || (ret = attach_slots(n)) < 0 ||
+    if ((ret = load(n)) < 0 || (ret = plan(n)) < 0 || (ret = attach_slots(n)) < 0 ||
         (ret = lv_program_build(n->side.prog, arena)) < 0 ||
         (ret = lv_program_build(n->net.prog, arena)) < 0 ||
         (ret = lv_weights_check(n->weights)) < 0)

@@ -73,6 +73,13 @@ static int fits(const LvPlaced *at)
     return at->bytes <= at->have && at->host <= at->host_have;
 }
 
+size_t lv_place_spare(const LvEnv *env, const LvPlace *p, const LvPlaced *at)
+{
+    size_t taken = text_bytes(env, p) + at->need.state + at->need.host;
+
+    return !p->limit ? SIZE_MAX : p->limit > taken ? p->limit - taken : 0;
+}
+
 int lv_place(const LvEnv *env, const LvPlace *p, LvPlaced *at)
 {
     const LvDevice *dev = env->dev;

@@ -41,4 +41,8 @@ int lv_place(const LvEnv *env, const LvPlace *p, LvPlaced *placed);
 /** Tell of it. @return 0; -ENOMEM with "... need ..., ... are available" */
 int lv_place_tell(const LvEnv *env, const LvPlace *p, const LvPlaced *placed);
 
+/** Bytes beside what the text encoder needs while it runs; SIZE_MAX where there is no limit
+ *  but what the device has. */
+size_t lv_place_spare(const LvEnv *env, const LvPlace *p, const LvPlaced *placed);
+
 #endif /* LINVIDEO_PIPELINE_PLACE_H */

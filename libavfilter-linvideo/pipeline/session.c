@@ -171,14 +171,16 @@ static int open_delivery(LvSession *s, int on_device)
     return lv_delivery_new(&s->delivery);
 }
 
-static int place(const LvEnv *env, const LvPlace *p, LvNeed *need)
+/* spare: what the text encoder may take beside its need */
+static int place(const LvEnv *env, const LvPlace *p, LvNeed *need, size_t *spare)
 {
     LvPlaced placed;
     int ret = lv_place(env, p, &placed);
 
     if (ret < 0 && ret != LV_ERR(ENOMEM))
         return ret;
-    *need = placed.need;
+    *need  = placed.need;
+    *spare = lv_place_spare(env, p, &placed);
     return lv_place_tell(env, p, &placed);
 }
 
@@ -214,8 +216,9 @@ static int plan_second(LvSession *s, const LvNetworkShape *shape, size_t limit)
 {
     const LvPlace p = { .network = s->network[1], .shape = shape, .limit = limit };
     int ret = lv_network_plan(s->network[1], shape, NULL);
+    size_t spare;
 
-    return ret < 0 ? ret : place(&s->aside.env, &p, &s->need[1]);
+    return ret < 0 ? ret : place(&s->aside.env, &p, &s->need[1], &spare);
 }
 
 /* Plan all stages and place them. */
@@ -226,6 +229,7 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
                              is_split(s) ? 1 : s->schedule.branches };
     LvDecodeShape decode = { { size[0], size[1], size[2] }, opt->tile, opt->on_device };
     LvPlace all = { .network = s->network[0], .shape = &net, .limit = opt->memory_limit };
+    size_t spare = 0;
     int ret;
 
     if ((ret = lv_decode_plan(s->decode, &decode)) < 0 || (ret = open_prompts(s, opt)) < 0 ||
@@ -234,7 +238,8 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
         (ret = lv_denoise_new(&s->denoise, &s->env, s->branch, &s->schedule)) < 0)
         return ret;
     all.others = lv_need_join(lv_decode_need(s->decode), lv_denoise_need(s->denoise));
-    ret = place(&s->env, &all, &s->need[0]);
+    ret = place(&s->env, &all, &s->need[0], &spare);
+    lv_encode_spare(s->encode, spare);
     return ret < 0 || !is_split(s) ? ret : plan_second(s, &net, opt->memory_limit);
 }
 

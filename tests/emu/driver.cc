@@ -458,6 +458,16 @@ int cuStreamWaitEvent(void *stream, void *event, unsigned)
     return 0;
 }
 
+int cuEventSynchronize(void *event)
+{
+    const Event *e = (const Event *)event;
+
+    ENTER("cuEventSynchronize");
+    if (e->stream)
+        flush(e->stream, e->at);
+    return 0;
+}
+
 int cuEventElapsedTime(float *ms, void *from, void *to)
 {
     Turn turn(turns);
@@ -712,7 +722,7 @@ ABSENT(cuMemAllocManaged) ABSENT(cuMemcpy) ABSENT(cuMemcpyAsync) ABSENT(cuMemcpy
 ABSENT(cuMemcpyHtoD_v2) ABSENT(cuMemcpyDtoH_v2) ABSENT(cuMemcpyDtoD_v2)
 ABSENT(cuMemcpyDtoDAsync_v2) ABSENT(cuDevicePrimaryCtxReset) ABSENT(cuStreamQuery)
 ABSENT(cuStreamAddCallback) ABSENT(cuCtxGetCurrent)
-ABSENT(cuEventSynchronize) ABSENT(cuEventQuery) ABSENT(cuLinkCreate) ABSENT(cuLinkAddData)
+ABSENT(cuEventQuery) ABSENT(cuLinkCreate) ABSENT(cuLinkAddData)
 ABSENT(cuLinkComplete) ABSENT(cuLinkDestroy) ABSENT(cuModuleGetGlobal)
 ABSENT(cuTexObjectCreate) ABSENT(cuTexObjectDestroy) ABSENT(cuGLGetDevices_v2)
 ABSENT(cuGraphicsGLRegisterImage) ABSENT(cuGraphicsUnregisterResource)

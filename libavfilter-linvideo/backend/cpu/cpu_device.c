@@ -4,11 +4,9 @@
 
 #include "backend/cpu/cpu_device.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/rows.h"
@@ -129,15 +127,6 @@ static const LvDeviceFns fns = {
     .plan = &plan, .build = &build, .run = &run,
 };
 
-static int usable_cores(void)
-{
-    cpu_set_t set;
-
-    if (!sched_getaffinity(0, sizeof(set), &set))
-        return LV_MAX(CPU_COUNT(&set), 1);
-    return LV_MAX((int)sysconf(_SC_NPROCESSORS_ONLN), 1);
-}
-
 int lv_cpu_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
 {
     LvCpu *cpu = calloc(1, sizeof(*cpu));
@@ -147,7 +136,7 @@ int lv_cpu_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
     if (!cpu)
         return lv_fail(msg, LV_ERR(ENOMEM), "cpu: out of memory");
     cpu->dev = (LvDevice) { .fn = &fns, .msg = msg, .host = 1, .packs = 1,
-                            .threads = opt->threads ? opt->threads : usable_cores() };
+                            .threads = opt->threads ? opt->threads : lv_cores() };
     cpu->dsp = lv_dsp_get(opt->isa);
     if (!cpu->dsp) {
         free(cpu);

@@ -38,8 +38,9 @@ typedef struct LvCuda {
     CuContext ctx;
     int foreign;                 ///< 1: ctx is the caller's
     CuStream stream;
-    CuStream copies;             ///< of fetch(); NULL before the first
+    CuStream copies;             ///< of fetch() and send(); NULL before the first
     CuEvent worked, came[LV_SLOTS]; ///< work before a fetch, the last copies of a slot
+    CuEvent gone[LV_SENDS];      ///< the last send of a number
     CuStream out_stream;         ///< the caller's, for deliver()
     int recording;               ///< 1: what fails is run once more, without recording
     CuModule module[LV_FILE_NB];

@@ -142,9 +142,56 @@ static void cuda_settle(LvDevice *dev)
         lv_cuda(dev)->drv.stream_sync(lv_cuda(dev)->copies);
 }
 
+static int cuda_send(LvDevice *dev, int n, void *dst, const void *src, size_t bytes)
+{
+    LvCuda *cu = lv_cuda(dev);
+    int ret = 0, failed;
+
+    use(dev);
+    if (!cu->gone[n] && ((ret = start_copies(cu)) < 0 ||
+                         (ret = make_event(cu, &cu->gone[n], CU_EVENT_NO_TIME)) < 0))
+        return ret;
+    failed = cu->drv.upload((CuAddress)(uintptr_t)dst, src, bytes, cu->copies);
+    if (!failed)
+        failed = cu->drv.event_record(cu->gone[n], cu->copies);
+    return lv_cuda_check(cu, failed, "a copy of weights");
+}
+
+static int cuda_sent(LvDevice *dev, int n)
+{
+    LvCuda *cu = lv_cuda(dev);
+
+    use(dev);
+    return lv_cuda_check(cu, cu->drv.event_sync(cu->gone[n]), "a copy of weights");
+}
+
+/* `then` waits for what was started on `first`. */
+static int follow(LvCuda *cu, CuStream first, CuStream then)
+{
+    int failed = cu->drv.event_record(cu->worked, first);
+
+    return failed ? failed : cu->drv.stream_wait(then, cu->worked, 0);
+}
+
+static int cuda_meet(LvDevice *dev)
+{
+    LvCuda *cu = lv_cuda(dev);
+    int ret, failed;
+
+    use(dev);
+    if ((ret = start_copies(cu)) < 0)
+        return ret;
+    if (!(failed = follow(cu, cu->stream, cu->copies)))
+        failed = follow(cu, cu->copies, cu->stream);
+    return lv_cuda_check(cu, failed, "a copy of weights");
+}
+
 static void free_copies(LvCuda *cu)
 {
     cuda_settle(&cu->dev);
+    for (int i = 0; i < LV_SENDS; i++)
+        if (cu->gone[i])
+            cu->drv.event_destroy(cu->gone[i]);
     for (int i = 0; i < LV_SLOTS; i++)
         if (cu->came[i])
             cu->drv.event_destroy(cu->came[i]);
@@ -319,7 +366,8 @@ static const LvOpTable run = {
 static const LvDeviceFns fns = {
     .name = "cuda", .close = cuda_close, .alloc = cuda_alloc, .free = cuda_free,
     .upload = cuda_upload, .download = cuda_download, .fetch = cuda_fetch,
-    .fetched = cuda_fetched, .settle = cuda_settle, .pin = cuda_pin,
+    .fetched = cuda_fetched, .settle = cuda_settle, .send = cuda_send, .sent = cuda_sent,
+    .meet = cuda_meet, .pin = cuda_pin,
     .unpin = cuda_unpin, .sync = cuda_sync, .mark = cuda_mark, .between = cuda_between,
     .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
     .record = cuda_record, .recorded = cuda_recorded, .replay = cuda_replay,

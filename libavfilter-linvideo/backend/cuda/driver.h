@@ -76,6 +76,7 @@ enum {
     X(event_create, cuEventCreate, (CuEvent *event, unsigned flags))                \
     X(event_destroy, cuEventDestroy_v2, (CuEvent event))                            \
     X(event_record, cuEventRecord, (CuEvent event, CuStream stream))                \
+    X(event_sync, cuEventSynchronize, (CuEvent event))                              \
     X(event_elapsed, cuEventElapsedTime, (float *ms, CuEvent from, CuEvent to))     \
     X(module_load, cuModuleLoadData, (CuModule *module, const void *image))         \
     X(module_unload, cuModuleUnload, (CuModule module))                             \
