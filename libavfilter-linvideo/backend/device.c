@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* Whether name is that of kind k; its number in *index, -1 when it has none. */
 static int is_named(const char *name, const LvDeviceKind *k, int *index)
@@ -53,7 +52,7 @@ static void *new_staging(size_t bytes)
     void *p = aligned_alloc((size_t)LV_MIN(bytes, HUGE_PAGE), bytes);
 
     if (p)
-        madvise(p, bytes, MADV_HUGEPAGE);
+        lv_huge_pages(p, bytes);
     return p;
 }
 

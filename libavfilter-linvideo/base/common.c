@@ -7,8 +7,20 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+
+/* Smaller memory gains nothing by them. */
+enum { HUGE_LEAST = 4 << 20 };
+
+void lv_huge_pages(void *p, size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), skip = -(uintptr_t)p % page;
+
+    if (bytes >= HUGE_LEAST)
+        madvise((char *)p + skip, (bytes - skip) / page * page, MADV_HUGEPAGE);
+}
 
 void *lv_alloc(size_t bytes)
 {
@@ -17,8 +29,10 @@ void *lv_alloc(size_t bytes)
     if (bytes > SIZE_MAX - LV_ALIGN)
         return NULL;
     bytes = LV_ROUND_UP(LV_MAX(bytes, 1), LV_ALIGN);
-    p     = aligned_alloc(LV_ALIGN, bytes);
-    return p ? memset(p, 0, bytes) : NULL;
+    if (!(p = aligned_alloc(LV_ALIGN, bytes)))
+        return NULL;
+    lv_huge_pages(p, bytes);
+    return memset(p, 0, bytes);
 }
 
 void lv_free(void *p)

@@ -39,6 +39,10 @@ enum {
 /** LV_ALIGN-aligned memory, zeroed; NULL when there is none. lv_free() it. */
 void *lv_alloc(size_t bytes);
 
+/** Ask for huge pages in memory that is not there yet: it comes much faster then. No harm
+ *  where there are none. */
+void lv_huge_pages(void *p, size_t bytes);
+
 /** Free what lv_alloc() gave; NULL is fine. */
 void lv_free(void *p);
 

@@ -12,8 +12,9 @@
 #include <unistd.h>
 
 #include "base/common.h"
+#include "base/ring.h"
 
-enum { READ_MAX = 1 << 30 }; /* of one call */
+enum { READ_MAX = 1 << 30, /* of one call */ PIECE = 1 << 20 /* of a thread */ };
 
 struct LvMapFile {
     int fd;             /* -1: all is there */
@@ -207,7 +208,22 @@ static void drop_pages(const LvMap *map, size_t first, size_t end)
     mark(map->file, first, end, 0);
 }
 
-static int load_pages(const LvMap *map, size_t first, size_t end, const LvMsg *msg)
+static int read_piece(const LvRingJob *job, void *to, const LvMsg *msg)
+{
+    return lv_map_read(job->what, job->at, to, job->bytes, msg);
+}
+
+static int read_pages(int threads, const LvMap *map, size_t at, void *dst, size_t size,
+                      const LvMsg *msg)
+{
+    const LvRingJob all = { .fill = read_piece, .what = map, .at = at, .bytes = size };
+
+    return threads < 2 || size <= PIECE ? lv_map_read(map, at, dst, size, msg)
+                                        : lv_ring_fill(threads, dst, PIECE, &all, msg);
+}
+
+static int load_pages(int threads, const LvMap *map, size_t first, size_t end,
+                      const LvMsg *msg)
 {
     const LvMapFile *f = map->file;
     size_t at   = first * f->page, size = LV_MIN(end * f->page, map->size) - at;
@@ -217,14 +233,16 @@ static int load_pages(const LvMap *map, size_t first, size_t end, const LvMsg *m
     if (mprotect(p, size, PROT_READ | PROT_WRITE) < 0)
         return lv_fail(msg, LV_ERR(errno), "%s: no memory for %zu bytes of it", f->path,
                        size);
-    if ((ret = lv_map_read(map, at, p, size, msg)) < 0)
+    lv_huge_pages(p, size);
+    if ((ret = read_pages(threads, map, at, p, size, msg)) < 0)
         drop_pages(map, first, end);
     else
         mark(f, first, end, 1);
     return ret;
 }
 
-int lv_map_load(const LvMap *map, const void *data, size_t size, const LvMsg *msg)
+int lv_map_load_by(int threads, const LvMap *map, const void *data, size_t size,
+                   const LvMsg *msg)
 {
     const LvMapFile *f = map->file;
     size_t at, end;
@@ -238,9 +256,14 @@ int lv_map_load(const LvMap *map, const void *data, size_t size, const LvMsg *ms
         for (next = i + 1; next < end && is_there(f, next) == is_there(f, i); next++)
             ;
         if (!is_there(f, i))
-            ret = load_pages(map, i, next, msg);
+            ret = load_pages(threads, map, i, next, msg);
     }
     return ret;
+}
+
+int lv_map_load(const LvMap *map, const void *data, size_t size, const LvMsg *msg)
+{
+    return lv_map_load_by(1, map, data, size, msg);
 }
 
 int lv_map_finish(LvMap *map, const LvMsg *msg)
@@ -277,7 +300,10 @@ void *lv_pages_new(size_t bytes)
     void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    return pages == MAP_FAILED ? NULL : pages;
+    if (pages == MAP_FAILED)
+        return NULL;
+    lv_huge_pages(pages, bytes);
+    return pages;
 }
 
 void lv_pages_drop(void *pages, size_t bytes)

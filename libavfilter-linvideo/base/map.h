@@ -60,6 +60,10 @@ int lv_map_has(const LvMap *map, const void *data, size_t size);
  */
 int lv_map_load(const LvMap *map, const void *data, size_t size, const LvMsg *msg);
 
+/** The same by several threads. */
+int lv_map_load_by(int threads, const LvMap *map, const void *data, size_t size,
+                   const LvMsg *msg);
+
 /** Read all that is not there, and close the file: what is there stays. As
  *  lv_map_load(). */
 int lv_map_finish(LvMap *map, const LvMsg *msg);

@@ -213,3 +213,24 @@ void lv_ring_give(LvRing *r)
     pthread_cond_signal(&r->wake);
     pthread_mutex_unlock(&r->lock);
 }
+
+/* A ring that does not come around: each piece is a slot. */
+int lv_ring_fill(int threads, void *memory, size_t piece, const LvRingJob *job,
+                 const LvMsg *msg)
+{
+    size_t nb = (job->bytes + piece - 1) / piece, end = job->at + job->bytes;
+    LvRingJob one = *job;
+    LvRing *r;
+    void *data;
+    int ret = lv_ring_new(&r, threads < 2 ? 0 : (int)LV_MIN((size_t)threads, nb), memory,
+                          piece, (int)nb, msg);
+
+    for (; one.at < end && ret >= 0; one.at += piece) {
+        one.bytes = LV_MIN(piece, end - one.at);
+        ret       = lv_ring_add(r, &one);
+    }
+    while (ret >= 0 && (ret = lv_ring_take(r, 1, &one, &data)) > 0)
+        ;
+    lv_ring_free(&r);
+    return ret;
+}

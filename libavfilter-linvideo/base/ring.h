@@ -54,4 +54,14 @@ int lv_ring_take(LvRing *r, int wait, LvRingJob *job, void **data);
 /** Give back the slot that was taken first. */
 void lv_ring_give(LvRing *r);
 
+/**
+ * Have threads fill memory where it lies, in pieces.
+ *
+ * @param threads less than 2: the caller does it
+ * @param job     of all pieces: its `at` is that of the first, its `bytes` are all
+ * @return 0, or as lv_ring_take()
+ */
+int lv_ring_fill(int threads, void *memory, size_t piece, const LvRingJob *job,
+                 const LvMsg *msg);
+
 #endif /* LINVIDEO_BASE_RING_H */

@@ -633,11 +633,17 @@ static const LvMap *map_of(const LvSource *s, const LvFileTensor *t)
     return NULL;
 }
 
-int lv_source_load(const LvSource *s, const LvFileTensor *t, const LvMsg *msg)
+int lv_source_load_by(int threads, const LvSource *s, const LvFileTensor *t,
+                      const LvMsg *msg)
 {
     const LvMap *map = map_of(s, t);
 
-    return map ? lv_map_load(map, t->data, t->size, msg) : 0;
+    return map ? lv_map_load_by(threads, map, t->data, t->size, msg) : 0;
+}
+
+int lv_source_load(const LvSource *s, const LvFileTensor *t, const LvMsg *msg)
+{
+    return lv_source_load_by(1, s, t, msg);
 }
 
 int lv_source_read(const LvSource *s, const LvFileTensor *t, size_t at, void *dst,

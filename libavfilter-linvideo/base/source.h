@@ -63,6 +63,10 @@ int lv_source_index(const LvSource *src, const LvFileTensor *t);
  *  a copy that stands for a part of the data. As lv_map_load(). */
 int lv_source_load(const LvSource *src, const LvFileTensor *t, const LvMsg *msg);
 
+/** The same by several threads. */
+int lv_source_load_by(int threads, const LvSource *src, const LvFileTensor *t,
+                      const LvMsg *msg);
+
 /** Read size bytes from byte at of a tensor's data to dst. As lv_map_read(). */
 int lv_source_read(const LvSource *src, const LvFileTensor *t, size_t at, void *dst,
                    size_t size, const LvMsg *msg);

@@ -290,7 +290,7 @@ static int put_block(LvWeights *w, int host, const void *src, size_t bytes, void
 /* Uploads */
 
 /* Bytes that are read, or made, before they are looked at, while they are near. */
-enum { NEAR = 256 << 10 };
+enum { NEAR = 256 << 10, HERE = 1 << 20 /* of a thread, where no ring is */ };
 
 /* A part of a tensor as it is. */
 static int fill_plain(const LvRingJob *job, void *slot, const LvMsg *msg)
@@ -539,17 +539,6 @@ static float *read_turned(LvWeights *w, const Bind *b, const LvTensor *to, int *
     return dst;
 }
 
-/* The row's values in the type of `to`, f32 or bf16. NULL after an error. */
-static float *decode(LvWeights *w, const Bind *b, const LvTensor *to, int *ret)
-{
-    float *tmp = read_turned(w, b, to, ret);
-    size_t n   = lv_tensor_numel(to);
-
-    if (*ret >= 0 && to->dtype == LV_BF16)
-        *ret = round_to(tmp, LV_BF16, tmp, n, b->t.t, path_of(w), w->msg);
-    return tmp;
-}
-
 /* Whether threads may decode it row by row, each a whole number of blocks. */
 static int has_rows(const LvWeights *w, const Bind *b)
 {
@@ -560,6 +549,17 @@ static int has_rows(const LvWeights *w, const Bind *b)
            t->numel / rows % (size_t)lv_dtype_block(t->dtype) == 0 &&
            !(b->row->flags & TURNED) &&
            !(w->from.loras && lv_loras_has(w->from.loras, b->row, b->index));
+}
+
+/* The row's values in the type of `to`, f32 or bf16. NULL after an error. */
+static float *decode(LvWeights *w, const Bind *b, const LvTensor *to, int *ret)
+{
+    float *tmp = read_turned(w, b, to, ret);
+    size_t n   = lv_tensor_numel(to);
+
+    if (*ret >= 0 && to->dtype == LV_BF16)
+        *ret = round_to(tmp, LV_BF16, tmp, n, b->t.t, path_of(w), w->msg);
+    return tmp;
 }
 
 /* @return 1 when it was, 0 when it can't be, or a code */
@@ -595,12 +595,28 @@ static int place_decoded(LvWeights *w, const Bind *b, const LvTensor *to, void *
     return ret;
 }
 
+/* By threads, row by row. */
+static int make_rows(const Late *l)
+{
+    const LvStored *t = &l->bind.t;
+    const Sending s   = { .w = l->w, .t = *t, .dtype = (LvDtype)l->to.dtype };
+    const LvRingJob all = { .fill = fill_decoded, .what = &s, .bytes = l->later.bytes };
+    size_t row = all.bytes / (size_t)t->t->dim[0];
+    int ret = t->scale ? lv_source_load(l->w->from.src, t->scale, l->w->msg) : 0;
+
+    return ret < 0 ? ret : lv_ring_fill(l->w->dev->threads, l->later.data,
+                                        LV_MAX(HERE / row, 1) * row, &all, l->w->msg);
+}
+
 static int make_late(LvLater *later)
 {
     Late *l = (void *)later;
+    float *tmp;
     int ret;
-    float *tmp = decode(l->w, &l->bind, &l->to, &ret);
 
+    if (has_rows(l->w, &l->bind))
+        return make_rows(l);
+    tmp = decode(l->w, &l->bind, &l->to, &ret);
     if (ret >= 0)
         memcpy(later->data, tmp, later->bytes);
     lv_free(tmp);
@@ -612,18 +628,35 @@ static void drop_late(LvLater *later)
     lv_pages_drop(later->data, later->bytes);
 }
 
+static int look(const LvRingJob *job, void *data, const LvMsg *msg)
+{
+    const Late *l = job->what;
+    const LvFileTensor *t = l->bind.t.t;
+    size_t size = lv_dtype_size(t->dtype);
+
+    return check_finite(l->w, t, rounded(l->w, l->bind.row), data, job->at / size,
+                        job->bytes / size, msg);
+}
+
+static int check_late(const Late *l)
+{
+    const LvRingJob all = { .fill = look, .what = l, .bytes = l->later.bytes };
+
+    return lv_ring_fill(all.bytes > HERE ? l->w->dev->threads : 1, l->later.data, HERE, &all,
+                        l->w->msg);
+}
+
 /* A matrix of the file: it is looked at when it is first there. */
 static int read_late(LvLater *later)
 {
     Late *l = (void *)later;
     const LvFileTensor *t = l->bind.t.t;
-    int ret = lv_source_load(l->w->from.src, t, l->w->msg);
+    int ret = lv_source_load_by(l->w->dev->threads, l->w->from.src, t, l->w->msg);
 
     if (ret < 0 || l->seen)
         return ret;
     l->seen = 1;
-    return check_finite(l->w, t, rounded(l->w, l->bind.row), t->data, 0, t->numel,
-                        l->w->msg);
+    return check_late(l);
 }
 
 static void drop_read(LvLater *later)
