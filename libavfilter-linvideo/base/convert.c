@@ -9,6 +9,29 @@
 #include "base/half.h"
 #include "base/quant.h"
 
+static float small(uint8_t v, LvDtype dtype)
+{
+    return dtype == LV_F8_E4M3 ? lv_e4m3_f32(v) : lv_f16_f32((uint16_t)(v << 8));
+}
+
+/* n elements of fp8: many are looked up. */
+static int read_small(float *dst, const uint8_t *p, LvDtype dtype, size_t n)
+{
+    enum { NB = 256 };
+    float table[NB];
+
+    if (n < NB) {
+        for (size_t i = 0; i < n; i++)
+            dst[i] = small(p[i], dtype);
+        return 0;
+    }
+    for (int i = 0; i < NB; i++)
+        table[i] = small((uint8_t)i, dtype);
+    for (size_t i = 0; i < n; i++)
+        dst[i] = table[p[i]];
+    return 0;
+}
+
 /* n elements of a type, one after the other, as f32. */
 #define READ_EACH(type, value)                                                            \
     for (size_t i = 0; i < n; i++) {                                                      \
@@ -29,8 +52,8 @@ int lv_to_f32(float *dst, const void *src, LvDtype dtype, size_t n)
     case LV_F64:     READ_EACH(double, v);
     case LV_F16:     READ_EACH(uint16_t, lv_f16_f32(v));
     case LV_BF16:    READ_EACH(uint16_t, lv_bf16_f32(v));
-    case LV_F8_E4M3: READ_EACH(uint8_t, lv_e4m3_f32(v));
-    case LV_F8_E5M2: READ_EACH(uint8_t, lv_f16_f32((uint16_t)(v << 8)));
+    case LV_F8_E4M3:
+    case LV_F8_E5M2: return read_small(dst, p, dtype, n);
     case LV_I8:      READ_EACH(int8_t, v);
     case LV_I16:     READ_EACH(int16_t, v);
     case LV_I32:     READ_EACH(int32_t, v);
