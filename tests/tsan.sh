@@ -18,7 +18,8 @@ trap 'rm -rf "$work"' EXIT
 
 succeeds "configure" ./configure --builddir="$build" --cc="${CC:-gcc}" --cxx="${CXX:-g++}" \
     --enable-tsan --disable-cuda --disable-shared
-succeeds "make" make -j "$(nproc)" BUILD="$build" all "$build/tests/check_api"
+succeeds "make" make -j "$(nproc)" BUILD="$build" all "$build/tests/check_api" \
+    "$build/tests/check_upload"
 
 # clean NAME COMMAND...: it succeeds, and no race is reported
 clean() {
@@ -57,6 +58,7 @@ equal "a race of a test is seen" "$(grep -c '^WARNING: ThreadSanitizer: data rac
 for case in "several contexts" "stopped by a thread"; do
     clean "check_api: $case" env CK_RUN_CASE="$case" "$build/tests/check_api"
 done
+clean "check_upload" "$build/tests/check_upload"
 for threads in 2 4; do
     clean "generate with $threads threads" "$build/linvideo" generate -q -y --steps 2 --seed 1 \
         --guidance 3 --threads $threads -o "$work/a.y4m" "a red circle"
