@@ -133,6 +133,11 @@ says "another size" 1 'of other sizes than the model' \
 linearize --dir wide --size 96x64 --stage trajectories a/wan.json 2>/dev/null
 says "the same size, turned" 1 'of other sizes than the model' \
     linearize --dir wide --size 64x96 a/wan.json
+mkdir sizes
+says "a run that stops" 3 'linearize 2/4: error' linearize --dir sizes --until 2 a/wan.json
+rm sizes/trajectories.safetensors
+says "it does not go on at another size" 1 'made with other settings' \
+    linearize --dir sizes --size 80x64 a/wan.json
 says "another negative prompt" 1 'trajectories of (another )?teacher' \
     linearize --dir lin a/negative.json
 sampled "the negative prompt" a/negative.json

@@ -62,6 +62,25 @@ static int hash_network(uint64_t *h, const LvFrozen *b)
     return ret;
 }
 
+/* Clips of another size than the model's, and maps that are not the usual ones: what a run
+ * or trajectories began with, they go on with. */
+static uint64_t hash_choices(uint64_t h, const LvFrozen *b)
+{
+    const LvVideoConfig *v = &b->cfg.video, *own = &b->files.cfg.video;
+    const LvDitConfig *c   = &b->cfg.dit;
+    char text[96];
+
+    if (v->width != own->width || v->height != own->height || v->frames != own->frames) {
+        snprintf(text, sizeof(text), "%dx%d, %d frames", v->width, v->height, v->frames);
+        h = lv_hash_text(h, text);
+    }
+    if (c->map_dim && (c->map != LV_MAP_HEDGEHOG || c->map_eps != 1e-6f)) {
+        snprintf(text, sizeof(text), "%s %.9g", lv_map_name(c->map), (double)c->map_eps);
+        h = lv_hash_text(h, text);
+    }
+    return h;
+}
+
 static int make_hash(LvFrozen *b)
 {
     uint64_t h = 0;
@@ -71,6 +90,7 @@ static int make_hash(LvFrozen *b)
         return ret;
     if (!b->files.bundle)
         h = lv_hash_text(h, lv_frozen_negative(b));
+    h = hash_choices(h, b);
     snprintf(b->hash, sizeof(b->hash), "%016llx", (unsigned long long)h);
     return 0;
 }

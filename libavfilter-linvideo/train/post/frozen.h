@@ -29,8 +29,8 @@ typedef struct LvFrozen {
     LvDit dit;        ///< f32, not fixed: bits as those of one in training
     int size[3];      ///< of the latents of its clips: F, Y, X
     size_t numel;     ///< of those, with channels
-    char hash[17];    ///< of the networks of text and latents, and of a manifest's negative
-                      ///< prompt, in hexadecimal
+    char hash[17];    ///< of the network and the text encoder, of a manifest's negative prompt,
+                      ///< and of a size of clips that is not the model's own, in hexadecimal
 } LvFrozen;
 
 /**

@@ -53,6 +53,14 @@ static void put_dit(json_t *dit, const LvDitConfig *cfg)
     json_object_set_new(dit, "feature_eps", json_real((double)cfg->map_eps));
 }
 
+/* Clips of the size that was learned on. */
+static void put_clip(json_t *video, const LvVideoConfig *v)
+{
+    json_object_set_new(video, "width", json_integer(v->width));
+    json_object_set_new(video, "height", json_integer(v->height));
+    json_object_set_new(video, "frames", json_integer(v->frames));
+}
+
 /* The old configuration with what is new; NULL when out of memory. */
 static char *config_text(const LvFrozen *b, const LvNewNetwork *n)
 {
@@ -60,6 +68,7 @@ static char *config_text(const LvFrozen *b, const LvNewNetwork *n)
     char *text;
 
     put_dit(json_object_get(root, "dit"), n->dit);
+    put_clip(json_object_get(root, "video"), &b->cfg.video);
     if (n->sampler)
         json_object_set_new(root, "sampler", json_loads(n->sampler, 0, NULL));
     if (n->about)
