@@ -123,6 +123,7 @@ OBJS-model = \
     prompt.o \
     range.o \
     recognise.o \
+    row.o \
     spm.o \
     spm_gguf.o \
     stored.o \

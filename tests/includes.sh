@@ -58,10 +58,6 @@ END
 # listed here are known, each with the number of functions; the list only grows shorter.
 known() {
     cat <<'END'
-circle model/lora 1
-circle model/params 1
-circle model/stored 1
-circle model/weights 1
 twin params.c 1
 twin params.h 1
 twin prompt.c 1

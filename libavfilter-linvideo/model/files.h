@@ -25,6 +25,7 @@
 #include "model/config.h"
 #include "model/lora.h"
 #include "model/recognise.h"
+#include "model/weights.h"
 
 enum { LV_FILES_MAX = 4 };
 

@@ -19,7 +19,10 @@
 #ifndef LINVIDEO_MODEL_LORA_H
 #define LINVIDEO_MODEL_LORA_H
 
-#include "model/weights.h"
+#include "base/source.h"
+#include "model/row.h"
+
+typedef struct LvLoras LvLoras;
 
 /** A file of them, and how much of it is added. */
 typedef struct LvLoraFile {

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "graph/grad.h"
-#include "model/weights.h"
 
 /* Elements of a line of memory. */
 enum { LINE = LV_ALIGN / sizeof(float) };

@@ -13,8 +13,7 @@
 #include "backend/device.h"
 #include "graph/grad.h"
 #include "graph/graph.h"
-
-enum { LV_PARAM_NAME = 320 };
+#include "model/row.h"
 
 /** The slabs. */
 enum LvSlab { LV_SLAB_VALUE, LV_SLAB_GRAD, LV_SLAB_M, LV_SLAB_V, LV_SLAB_EMA, LV_SLAB_NB };

@@ -23,10 +23,19 @@ enum { NAME_SIZE = LV_PARAM_NAME, TURBO_BLOCK = 128, JSON_MAX = 2 << 20,
 static const char *const formats[] = { "float8_e4m3fn", "float8_e5m2", "int8",
                                        "int8_tensorwise", "int8_rowwise" };
 
-static int fail(LvWeights *w, const char *name, const char *what)
+const LvFileTensor *lv_stored_take(LvStoredFile *f, const char *name)
 {
-    return lv_fail(lv_weights_msg(w), LV_ERR_MODEL, "%s: %s %s",
-                   lv_source_path(lv_weights_file(w)), name, what);
+    const LvFileTensor *t = lv_source_find(f->src, name);
+
+    if (t)
+        f->used[lv_source_index(f->src, t)] = LV_TAKEN_BOUND;
+    return t;
+}
+
+static int fail(LvStoredFile *f, const char *name, const char *what)
+{
+    return lv_fail(f->msg, LV_ERR_MODEL, "%s: %s %s",
+                   lv_source_path(f->src), name, what);
 }
 
 static int ends_with(const char *name, const char *end)
@@ -37,19 +46,19 @@ static int ends_with(const char *name, const char *end)
 }
 
 /* "<layer>." of "<layer>.weight" with another end. */
-static const LvFileTensor *beside(LvWeights *w, const char *name, const char *end)
+static const LvFileTensor *beside(LvStoredFile *f, const char *name, const char *end)
 {
     char other[NAME_SIZE];
     int stem = (int)(strlen(name) - strlen("weight"));
 
     if (snprintf(other, sizeof(other), "%.*s%s", stem, name, end) >= NAME_SIZE)
         return NULL;
-    return lv_weights_take(w, other);
+    return lv_stored_take(f, other);
 }
 
 /* What a layer is said to be */
 
-static int check_format(LvWeights *w, const char *name, const json_t *layer)
+static int check_format(LvStoredFile *f, const char *name, const json_t *layer)
 {
     const char *format = json_string_value(json_object_get(layer, "format"));
     char shown[LV_SHOW_SIZE], what[2 * LV_SHOW_SIZE];
@@ -61,39 +70,39 @@ static int check_format(LvWeights *w, const char *name, const json_t *layer)
     snprintf(what, sizeof(what), "is quantised as %s, which is not supported",
              turned && !json_is_false(turned) ? "rotated int8" :
              format ? lv_text_show(shown, format, strlen(format)) : "an unnamed format");
-    return fail(w, name, what);
+    return fail(f, name, what);
 }
 
-static int check_note(LvWeights *w, const char *name, const LvFileTensor *note)
+static int check_note(LvStoredFile *f, const char *name, const LvFileTensor *note)
 {
     int fits = note->dtype == LV_U8 && note->size <= NOTE_MAX;
-    int ret  = lv_source_load(lv_weights_file(w), note, lv_weights_msg(w));
+    int ret  = lv_source_load(f->src, note, f->msg);
     json_error_t error;
     json_t *root;
 
     if (ret < 0)
         return ret;
     root = fits ? json_loadb(note->data, note->size, JSON_REJECT_DUPLICATES, &error) : NULL;
-    ret  = root ? check_format(w, name, root)
-                : fail(w, note->name, "is no JSON that tells a format");
+    ret  = root ? check_format(f, name, root)
+                : fail(f, note->name, "is no JSON that tells a format");
     json_decref(root);
     return ret;
 }
 
-static int check_metadata(LvWeights *w, const char *text)
+static int check_metadata(LvStoredFile *f, const char *text)
 {
     json_error_t error;
     json_t *root   = strlen(text) > JSON_MAX ? NULL
                    : json_loads(text, JSON_REJECT_DUPLICATES, &error), *layer;
     json_t *layers = json_object_get(root, "layers");
     const char *name;
-    int ret = !root ? fail(w, META_KEY, "is no JSON")
-            : !json_is_object(layers) ? fail(w, META_KEY, "does not tell of layers") : 0;
+    int ret = !root ? fail(f, META_KEY, "is no JSON")
+            : !json_is_object(layers) ? fail(f, META_KEY, "does not tell of layers") : 0;
     char shown[LV_SHOW_SIZE];
 
     json_object_foreach(layers, name, layer)
         if (ret >= 0)
-            ret = check_format(w, lv_text_show(shown, name, strlen(name)), layer);
+            ret = check_format(f, lv_text_show(shown, name, strlen(name)), layer);
     json_decref(root);
     return ret;
 }
@@ -103,9 +112,9 @@ int lv_stored_is_marker(const LvFileTensor *t)
     return ends_with(t->name, MARKER) && t->numel <= 2;
 }
 
-int lv_stored_check_file(LvWeights *w)
+int lv_stored_check_file(LvStoredFile *f)
 {
-    const LvSource *src = lv_weights_file(w);
+    const LvSource *src = f->src;
     const char *text    = lv_source_meta(src, META_KEY);
     int scaled = text != NULL;
 
@@ -113,10 +122,10 @@ int lv_stored_check_file(LvWeights *w)
         const LvFileTensor *t = lv_source_at(src, i);
         scaled = scaled || ends_with(t->name, MARKER);
         if (lv_stored_is_marker(t))
-            lv_weights_take(w, t->name);
+            lv_stored_take(f, t->name);
     }
-    lv_weights_set_scaled(w, scaled);
-    return text ? check_metadata(w, text) : 0;
+    f->scaled = scaled;
+    return text ? check_metadata(f, text) : 0;
 }
 
 /* Scales */
@@ -137,34 +146,34 @@ static int64_t cols_of(const LvFileTensor *t)
 }
 
 /* One scale, or one for each row. */
-static int place_scale(LvWeights *w, LvStored *s)
+static int place_scale(LvStoredFile *f, LvStored *s)
 {
     int64_t rows = rows_of(s->t), n = (int64_t)s->scale->numel;
 
     if (!is_small(s->t->dtype))
-        return fail(w, s->scale->name, "is a scale of a tensor that is not quantised");
+        return fail(f, s->scale->name, "is a scale of a tensor that is not quantised");
     if (s->scale->dtype != LV_F32 && s->scale->dtype != LV_BF16 &&
         s->scale->dtype != LV_F16 && s->scale->dtype != LV_F64)
-        return fail(w, s->scale->name, "is a scale of no float type");
+        return fail(f, s->scale->name, "is a scale of no float type");
     if (n != 1 && (n != rows || rows_of(s->scale) != rows))
-        return fail(w, s->scale->name, "has neither one scale nor one for each row");
+        return fail(f, s->scale->name, "has neither one scale nor one for each row");
     s->rows = n == 1 ? (int)LV_MAX(rows, 1) : 1;
     s->cols = (int)LV_MAX(cols_of(s->t), 1);
     return 0;
 }
 
-static int place_blocks(LvWeights *w, LvStored *s, const char *name)
+static int place_blocks(LvStoredFile *f, LvStored *s, const char *name)
 {
     int64_t rows = rows_of(s->t), cols = cols_of(s->t);
 
     if (s->t->dtype != LV_I8 || s->t->rank != 2)
-        return fail(w, s->t->name, "is no matrix of I8");
+        return fail(f, s->t->name, "is no matrix of I8");
     if (!s->scale)
-        return fail(w, name, "has no scale beside its int8_weight");
+        return fail(f, name, "has no scale beside its int8_weight");
     if (s->scale->dtype != LV_F32 || s->scale->rank != 2 ||
         s->scale->dim[0] != (rows + TURBO_BLOCK - 1) / TURBO_BLOCK ||
         s->scale->dim[1] != (cols + TURBO_BLOCK - 1) / TURBO_BLOCK)
-        return fail(w, s->scale->name, "is not one F32 for every 128 x 128 elements");
+        return fail(f, s->scale->name, "is not one F32 for every 128 x 128 elements");
     s->rows = s->cols = TURBO_BLOCK;
     return 0;
 }
@@ -190,9 +199,9 @@ static int are_zeros(const LvStored *s, size_t i)
     return 1;
 }
 
-static int check_scales(LvWeights *w, const LvStored *s)
+static int check_scales(LvStoredFile *f, const LvStored *s)
 {
-    int ret = lv_source_load(lv_weights_file(w), s->scale, lv_weights_msg(w));
+    int ret = lv_source_load(f->src, s->scale, f->msg);
     size_t size = lv_dtype_size(s->scale->dtype);
     float x;
 
@@ -201,57 +210,57 @@ static int check_scales(LvWeights *w, const LvStored *s)
     for (size_t i = 0; i < s->scale->numel; i++) {
         lv_to_f32(&x, (const char *)s->scale->data + i * size, s->scale->dtype, 1);
         if (!isfinite(x))
-            return fail(w, s->scale->name, "is not finite");
+            return fail(f, s->scale->name, "is not finite");
         if (!isfinite(x * largest(s->t->dtype)))
-            return fail(w, s->scale->name, "is so large that scaled values overflow");
+            return fail(f, s->scale->name, "is so large that scaled values overflow");
         if (x == 0 &&
-            (ret = lv_source_load(lv_weights_file(w), s->t, lv_weights_msg(w))) < 0)
+            (ret = lv_source_load(f->src, s->t, f->msg)) < 0)
             return ret;
         if (x == 0 && !are_zeros(s, i))
-            return fail(w, s->scale->name, "is 0 where its tensor holds values");
+            return fail(f, s->scale->name, "is 0 where its tensor holds values");
     }
     return 0;
 }
 
-static int find_scale(LvWeights *w, LvStored *s, const char *name)
+static int find_scale(LvStoredFile *f, LvStored *s, const char *name)
 {
-    const LvFileTensor *old = beside(w, name, "scale_weight");
-    const LvFileTensor *new = beside(w, name, "weight_scale");
-    const LvFileTensor *note = beside(w, name, "comfy_quant");
-    int ret = note ? check_note(w, name, note) : 0;
+    const LvFileTensor *old = beside(f, name, "scale_weight");
+    const LvFileTensor *new = beside(f, name, "weight_scale");
+    const LvFileTensor *note = beside(f, name, "comfy_quant");
+    int ret = note ? check_note(f, name, note) : 0;
 
-    beside(w, name, "scale_input");
-    beside(w, name, "input_scale");
+    beside(f, name, "scale_input");
+    beside(f, name, "input_scale");
     if (ret < 0)
         return ret;
     if (old && new)
-        return fail(w, name, "has two scales");
+        return fail(f, name, "has two scales");
     s->scale = old ? old : new;
     if (s->scale)
-        return (ret = place_scale(w, s)) < 0 ? ret : check_scales(w, s);
+        return (ret = place_scale(f, s)) < 0 ? ret : check_scales(f, s);
     if (s->t->dtype == LV_I8)
-        return fail(w, name, "is I8 without a scale");
-    if (is_small(s->t->dtype) && s->t->rank > 1 && (note || lv_weights_is_scaled(w)))
-        return fail(w, name, "has no scale, but its file is one with scales");
+        return fail(f, name, "is I8 without a scale");
+    if (is_small(s->t->dtype) && s->t->rank > 1 && (note || f->scaled))
+        return fail(f, name, "has no scale, but its file is one with scales");
     return 0;
 }
 
-static int find_turbo(LvWeights *w, LvStored *s, const char *name)
+static int find_turbo(LvStoredFile *f, LvStored *s, const char *name)
 {
     int ret;
 
-    if (!(s->t = beside(w, name, "int8_weight")))
+    if (!(s->t = beside(f, name, "int8_weight")))
         return 0;
-    s->scale = beside(w, name, "scale");
-    return (ret = place_blocks(w, s, name)) < 0 ? ret : check_scales(w, s);
+    s->scale = beside(f, name, "scale");
+    return (ret = place_blocks(f, s, name)) < 0 ? ret : check_scales(f, s);
 }
 
-int lv_stored_find(LvStored *s, LvWeights *w, const char *name)
+int lv_stored_find(LvStored *s, LvStoredFile *f, const char *name)
 {
-    *s   = (LvStored) { .t = lv_weights_take(w, name) };
+    *s   = (LvStored) { .t = lv_stored_take(f, name) };
     if (!ends_with(name, ".weight"))
         return 0;
-    return s->t ? find_scale(w, s, name) : find_turbo(w, s, name);
+    return s->t ? find_scale(f, s, name) : find_turbo(f, s, name);
 }
 
 /* Reading */

@@ -19,7 +19,24 @@
 #ifndef LINVIDEO_MODEL_STORED_H
 #define LINVIDEO_MODEL_STORED_H
 
-#include "model/weights.h"
+#include "base/source.h"
+#include "model/row.h"
+
+/** What became of a tensor of a file. */
+enum LvTaken { LV_TAKEN_NOT, LV_TAKEN_BOUND,
+               LV_TAKEN_KEPT, ///< bound, and its data stay
+               LV_TAKEN_SKIPPED };
+
+/** A file of which tensors are taken. */
+typedef struct LvStoredFile {
+    const LvSource *src;
+    const LvMsg *msg;
+    uint8_t *used;  ///< [tensors] LvTaken
+    int scaled;     ///< 1: its small numbers have scales, as it says
+} LvStoredFile;
+
+/** Tensor by its whole name, marked as used; NULL when absent. */
+const LvFileTensor *lv_stored_take(LvStoredFile *f, const char *name);
 
 typedef struct LvStored {
     const LvFileTensor *t;     ///< NULL: absent
@@ -35,7 +52,7 @@ typedef struct LvStored {
  * @return 0; LV_ERR_MODEL: a scale is missing, of a wrong shape or not finite, or the
  *         format is not known
  */
-int lv_stored_find(LvStored *s, LvWeights *w, const char *name);
+int lv_stored_find(LvStored *s, LvStoredFile *f, const char *name);
 
 /** Whether a tensor only says that its file is one with scales. */
 int lv_stored_is_marker(const LvFileTensor *t);
@@ -59,6 +76,6 @@ int lv_stored_read_rows(float *dst, const LvStored *s, size_t first, size_t rows
                         const LvSource *src, const LvMsg *msg);
 
 /** Check what the file says of all its layers, and mark its markers as used. */
-int lv_stored_check_file(LvWeights *w);
+int lv_stored_check_file(LvStoredFile *f);
 
 #endif /* LINVIDEO_MODEL_STORED_H */

@@ -17,9 +17,6 @@
 
 enum { ROWS_NAME = LV_PARAM_NAME };
 
-/* What became of a tensor of the file. */
-enum { UNUSED, BOUND, KEPT, SKIPPED };
-
 /* Memory of bound tensors that is not the file's. */
 typedef struct Block {
     void *data;
@@ -61,13 +58,12 @@ struct LvWeights {
     LvSource *view;     /* src, when it is ours */
     LvDevice *dev;
     const LvMsg *msg;
-    int scaled;    /* small numbers of the file have scales */
     Block *blocks;
     Late *late;
     Sending *sending;
     LvUpload *own; /* while rows are bound without one of the caller */
     size_t taken;  /* of the caller's room */
-    uint8_t *used; /* one of these, of each tensor of the file; KEPT: its data stay */
+    LvStoredFile file; /* what became of its tensors */
     int bound;     /* weights so far, for their ids */
     size_t bytes;  /* of blocks, or what they would take */
     size_t streamed; /* the same of those on the host */
@@ -84,19 +80,6 @@ static const char *path_of(const LvWeights *w)
     return lv_source_path(w->from.src);
 }
 
-void lv_row_name(char *name, const char *prefix, const LvWeightRow *r, int layout,
-                 int index)
-{
-    const char *row  = layout && r->other[layout - 1] ? r->other[layout - 1] : r->name;
-    const char *mark = strstr(row, "%d");
-
-    if (mark)
-        snprintf(name, ROWS_NAME, "%s%.*s%d%s", prefix, (int)(mark - row), row, index,
-                 mark + 2);
-    else
-        snprintf(name, ROWS_NAME, "%s%s", prefix, row);
-}
-
 int lv_weights_new_from(LvWeights **out, const LvWeightsFrom *from, LvDevice *dev,
                         const LvMsg *msg)
 {
@@ -105,16 +88,17 @@ int lv_weights_new_from(LvWeights **out, const LvWeightsFrom *from, LvDevice *de
 
     if (w) {
         w->from = *from;
-        w->used = calloc((size_t)count_of(w) + 1, 1);
+        w->file = (LvStoredFile) { .src = from->src, .msg = msg,
+                                   .used = calloc((size_t)count_of(w) + 1, 1) };
     }
-    if (!w || !w->used) {
+    if (!w || !w->file.used) {
         free(w);
         *out = NULL;
         return lv_fail(msg, LV_ERR(ENOMEM), "weights: out of memory");
     }
     w->dev = dev;
     w->msg = msg;
-    if (from->src && (ret = lv_stored_check_file(w)) < 0)
+    if (from->src && (ret = lv_stored_check_file(&w->file)) < 0)
         lv_weights_free(out);
     return ret;
 }
@@ -151,7 +135,7 @@ void lv_weights_forget(LvWeights *w)
 {
     for (int i = 0; i < count_of(w); i++) {
         const LvFileTensor *t = lv_source_at(w->from.src, i);
-        if (w->used[i] == BOUND || w->used[i] == KEPT)
+        if (w->file.used[i] == LV_TAKEN_BOUND || w->file.used[i] == LV_TAKEN_KEPT)
             w->dev->fn->forget(w->dev, t->data, t->size);
     }
     for (Block *b = w->blocks; b; b = b->next)
@@ -201,7 +185,7 @@ void lv_weights_free(LvWeights **out)
         free(s);
     }
     lv_source_close(&w->view);
-    free(w->used);
+    free(w->file.used);
     free(w);
     *out = NULL;
 }
@@ -209,7 +193,7 @@ void lv_weights_free(LvWeights **out)
 void lv_weights_drop(const LvWeights *w)
 {
     for (int i = 0; i < count_of(w); i++)
-        if (w->used[i] == BOUND)
+        if (w->file.used[i] == LV_TAKEN_BOUND)
             lv_source_drop(w->from.src, lv_source_at(w->from.src, i));
 }
 
@@ -714,7 +698,7 @@ static int keep(LvWeights *w, const LvFileTensor *t, LvDtype as)
 {
     int ret = lv_source_load(w->from.src, t, w->msg);
 
-    w->used[lv_source_index(w->from.src, t)] = KEPT;
+    w->file.used[lv_source_index(w->from.src, t)] = LV_TAKEN_KEPT;
     return ret < 0 ? ret : check_finite(w, t, as, t->data, 0, t->numel, w->msg);
 }
 
@@ -742,11 +726,12 @@ static int place_plain(LvWeights *w, const Bind *b, const LvTensor *to, void **d
 
 const LvFileTensor *lv_weights_take(LvWeights *w, const char *name)
 {
-    const LvFileTensor *t = lv_source_find(w->from.src, name);
+    return lv_stored_take(&w->file, name);
+}
 
-    if (t)
-        w->used[lv_source_index(w->from.src, t)] = BOUND;
-    return t;
+int lv_weights_find(LvWeights *w, LvStored *s, const char *name)
+{
+    return lv_stored_find(s, &w->file, name);
 }
 
 /* A weight that is trained: its place in the slabs, filled from the file if any. */
@@ -855,7 +840,7 @@ static int bind_row(LvWeights *w, Bind *b, LvTensor *to)
     }
     if (!w->from.src)
         return bind_param(w, b, to);
-    if ((ret = lv_stored_find(&b->t, w, b->name)) < 0)
+    if ((ret = lv_stored_find(&b->t, &w->file, b->name)) < 0)
         return ret;
     if (!b->t.t)
         return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s is missing", path_of(w), b->name);
@@ -885,12 +870,12 @@ void lv_weights_skip(LvWeights *w, const char *prefix)
 
     for (int i = 0; i < count_of(w); i++)
         if (!strncmp(lv_source_at(w->from.src, i)->name, prefix, len))
-            w->used[i] = SKIPPED;
+            w->file.used[i] = LV_TAKEN_SKIPPED;
 }
 
 void lv_weights_skip_at(LvWeights *w, int i)
 {
-    w->used[i] = SKIPPED;
+    w->file.used[i] = LV_TAKEN_SKIPPED;
 }
 
 /* Row i of a stored table. */
@@ -924,7 +909,7 @@ int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefi
     int ret;
 
     lv_row_name(name, prefix, row, w->from.layout, 0);
-    if ((ret = lv_stored_find(&t, w, name)) < 0)
+    if ((ret = lv_stored_find(&t, &w->file, name)) < 0)
         return ret;
     if (!t.t)
         return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s is missing", path_of(w), name);
@@ -963,7 +948,7 @@ int lv_weights_finish(const LvWeights *w)
 
     for (int i = 0; i < count_of(w); i++) {
         /* A tensor of no elements says nothing. */
-        if (w->used[i] || !lv_source_at(w->from.src, i)->numel)
+        if (w->file.used[i] || !lv_source_at(w->from.src, i)->numel)
             continue;
         first = nb++ ? first : lv_source_at(w->from.src, i)->name;
     }
@@ -972,16 +957,6 @@ int lv_weights_finish(const LvWeights *w)
     return lv_fail(w->msg, LV_ERR_MODEL, "%s: %d tensor%s the model does not know, the "
                    "first is %s", path_of(w), nb, nb > 1 ? "s" : "",
                    first);
-}
-
-void lv_weights_set_scaled(LvWeights *w, int scaled)
-{
-    w->scaled = scaled;
-}
-
-int lv_weights_is_scaled(const LvWeights *w)
-{
-    return w->scaled;
 }
 
 const LvMsg *lv_weights_msg(const LvWeights *w)

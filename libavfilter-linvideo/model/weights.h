@@ -1,9 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Weights by table: a row names a tensor of the file, the field it goes to and its
- * shape in symbols. The same rows serve loading, checking, counting and (in
- * training) saving, initialising and grouping.
+ * Weights bound by tables of rows (row.h), from files of every form, to a device.
  * Floor F4 (model): knows rows, not networks.
  */
 
@@ -13,43 +11,9 @@
 #include "backend/device.h"
 #include "base/source.h"
 #include "model/params.h"
+#include "model/row.h"
+#include "model/stored.h"
 #include "model/upload.h"
-
-/** What a weight is, for those who walk the rows. */
-enum {
-    LV_W_MATRIX = 1, ///< stays in the file's type: f32, bf16 or f16. All others are kept
-                     ///< as f32
-    LV_W_DECAY  = 2, ///< the optimizer's weight decay applies
-    LV_W_FLAT   = 4, ///< bound as [first, product of the others]
-    LV_W_INNER  = 8, ///< bound without its first dimension, which is 1
-    LV_W_MAP    = 16, ///< a feature map: trained at a rate of its own
-    LV_W_GATE   = 32, ///< the share of a mixture: no optimizer's matter
-    LV_W_FRAMES = 64, ///< [O,C,T,kh,kw] in the file, bound as [T,O,C,kh,kw]
-    LV_W_EXACT  = 128, ///< multiplied in f32: f32 in place of LvWeightsFrom.wide
-    LV_W_EDGE   = 256, ///< [O,C,3,3] in the file, bound as [O,C,4,4] behind a row and a
-                      ///< column of zeros: padding right and below only becomes padding
-                      ///< on all sides
-    LV_W_TABLE  = 512, ///< rows are looked up: read as it is bound, never packed
-};
-
-/** Ways in which files name the tensors of a network. */
-enum LvLayout {
-    LV_LAYOUT_ORIGINAL, ///< of Wan's reference, and of bundles
-    LV_LAYOUT_HF,       ///< of diffusers and transformers
-    LV_LAYOUT_LLAMA,    ///< of llama.cpp (text encoders in GGUF)
-    LV_LAYOUT_NB
-};
-
-/** A size in a row: a number above 0, or LV_DIM(i), the i-th symbol. */
-#define LV_DIM(i) (-(i) - 1)
-
-typedef struct LvWeightRow {
-    const char *name;        ///< after the prefix; "%d" stands for the index
-    size_t offset;           ///< of the LvTensor in the bound struct
-    int dim[LV_MAX_RANK];    ///< as in the file; ends at the first 0
-    unsigned flags;          ///< LV_W_*
-    const char *other[LV_LAYOUT_NB - 1]; ///< name in layout i + 1; NULL: the same
-} LvWeightRow;
 
 typedef struct LvWeights LvWeights;
 typedef struct LvLoras LvLoras;
@@ -136,11 +100,6 @@ size_t lv_weights_streamed(const LvWeights *w);
 /** Rows first to first + rows - 1 of a bound matrix, as a weight of its own. */
 LvTensor lv_weights_slice(LvWeights *w, LvTensor t, int first, int rows);
 
-/** Name of a row in a layout: prefix, then the row's with the index put in for "%d".
- *  name has room for LV_PARAM_NAME bytes. */
-void lv_row_name(char *name, const char *prefix, const LvWeightRow *row, int layout,
-                 int index);
-
 /** Note that tensors whose names begin with prefix are not wanted. */
 void lv_weights_skip(LvWeights *w, const char *prefix);
 
@@ -149,6 +108,9 @@ void lv_weights_skip_at(LvWeights *w, int i);
 
 /** Tensor by its whole name, marked as used; NULL when absent. */
 const LvFileTensor *lv_weights_take(LvWeights *w, const char *name);
+
+/** A tensor as it is stored, with its scale. @return as lv_stored_find() */
+int lv_weights_find(LvWeights *w, LvStored *s, const char *name);
 
 /** Let the device drop packed forms of all weights bound by w; they are made again
  *  when a program is built. */
@@ -171,10 +133,6 @@ int lv_weights_check(const LvWeights *w);
 /** Let go of the pages of the files that bound tensors lie in; they come back when they
  *  are read again. */
 void lv_weights_drop(const LvWeights *w);
-
-/** Whether the file says that its small numbers have scales: set when it is looked at. */
-void lv_weights_set_scaled(LvWeights *w, int scaled);
-int lv_weights_is_scaled(const LvWeights *w);
 
 /** Messages, file and layout of w, for those who bind. */
 const LvMsg *lv_weights_msg(const LvWeights *w);

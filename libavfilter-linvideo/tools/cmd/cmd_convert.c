@@ -158,7 +158,7 @@ static int add_row(Convert *c, LvWeights *w, const LvParam *from, const LvParam 
     LvStored stored;
     LvFileTensor *t;
     Item *item;
-    int ret = lv_stored_find(&stored, w, from->name);
+    int ret = lv_weights_find(w, &stored, from->name);
 
     if (ret < 0)
         return ret;
