@@ -207,7 +207,7 @@ static const AVOption linvideo_options[] = {
           "sampler"),
     CONST("rcm", "fresh noise, rCM's one to four steps", LINVIDEO_SAMPLER_RCM,
           "sampler"),
-    { "precision", "number format of the large products",
+    { "precision", "number format of the large matmuls",
         PARAM(precision), AV_OPT_TYPE_INT, { .i64 = LINVIDEO_PRECISION_AUTO },
         LINVIDEO_PRECISION_AUTO, LINVIDEO_PRECISION_INT8, .flags = FLAGS,
         .unit = "precision" },
@@ -568,7 +568,7 @@ static av_cold int open_device(AVFilterContext *ctx, LinvideoCuda *cuda)
 
     av_buffer_unref(&s->device);
     if (s->params.device && !strcmp(s->params.device, "cpu")) {
-        av_log(ctx, AV_LOG_ERROR, "format=cuda wants a GPU, but device is cpu\n");
+        av_log(ctx, AV_LOG_ERROR, "format=cuda: expected a GPU, but device is cpu\n");
         return AVERROR(EINVAL);
     }
     if (!has_cuda()) {
@@ -602,7 +602,7 @@ static av_cold int init_frames(AVFilterLink *outlink)
 
     /* FFmpeg before 9.0 rounds the rows of chroma down: its planes overlap then. */
     if (s->sw_format == AV_PIX_FMT_YUV420P && outlink->h % 2) {
-        av_log(ctx, AV_LOG_ERROR, "sw_format yuv420p wants an even height, not %d; "
+        av_log(ctx, AV_LOG_ERROR, "sw_format yuv420p: expected an even height, got %d; "
                "nv12 takes any\n", outlink->h);
         return AVERROR(EINVAL);
     }

@@ -530,9 +530,9 @@ START_TEST(precisions)
         const char *name, *refused[2];
         double psnr; ///< least, in dB
     } of[] = {
-        { LINVIDEO_PRECISION_BF16, "bf16", { "has no bf16 products; use precision f32" },
+        { LINVIDEO_PRECISION_BF16, "bf16", { "has no bf16 matmuls; use precision f32" },
           40 },
-        { LINVIDEO_PRECISION_INT8, "int8", { "has no int8 products, which are for CPUs with "
+        { LINVIDEO_PRECISION_INT8, "int8", { "has no int8 matmuls, which are for CPUs with "
                                              "AVX-512 VNNI; use precision auto" }, 30 },
     };
     Watch w;

@@ -64,7 +64,7 @@ static void within(void *opaque, const LvFileTensor *ref, const float *ours)
 static const struct {
     const char *path;
     int compared; ///< tensors that must have been compared
-    double bf16;  ///< relative error allowed with bf16 products
+    double bf16;  ///< relative error allowed with bf16 matmuls
 } files[] = {
     { REF_DIR "/dit_a.safetensors", 5, 1e-2 },
     { REF_DIR "/dit_b.safetensors", 6, 1e-2 },
@@ -498,7 +498,7 @@ static const struct {
     { "map too much", LV_ATTN_SOFTMAX, LV_ATTN_LINEAR, MAP_DIM,
       "6 tensors the model does not know" },
     { "map of another width", LV_ATTN_LINEAR, LV_ATTN_LINEAR, 16,
-      "file has [2,48,24], model wants [2,48,16]" },
+      "file has [2,48,24], expected [2,48,16]" },
 };
 
 START_TEST(misfit)

@@ -1011,7 +1011,7 @@ START_TEST(trajectories)
     ck_assert(same_files(post_in_folder("t"), post_in_folder("trajectories")));
     ck_assert_int_eq(lv_trajectories_make(j.teacher, &j.recipe.trajectories, &p, 2, LV_F32,
                                           post_in_folder("t"), NULL, NULL), LV_ERR_MODEL);
-    ck_assert_msg(strstr(post_said, "seed=1; wanted") != NULL, "%s", post_said);
+    ck_assert_msg(strstr(post_said, "seed=1; expected") != NULL, "%s", post_said);
     damage(post_in_folder("t"), "states", 1);
     ck_assert_int_eq(lv_trajectories_open(&t, j.teacher, post_in_folder("t")), LV_ERR_MODEL);
     ck_assert_msg(strstr(post_said, "is damaged") != NULL, "%s", post_said);

@@ -247,7 +247,7 @@ says "RGB into y4m" 2 'y4m holds no RGB' generate --format rgb24 -o x.y4m cat
 says "YUV into PNG" 2 'rgb24 only' generate --format yuv444p -o x.png cat
 says "two prompts" 2 'two prompts, the second is "dog"' generate cat dog
 says "an unknown option" 2 'no option "sede"' generate --sede 3 cat
-says "an option without its value" 2 'option steps wants a value' \
+says "an option without its value" 2 'option steps: expected a value' \
     "$linvideo" generate cat --steps
 says "a value too many" 2 'takes no value' generate --quiet=yes cat
 
@@ -400,7 +400,7 @@ steps=$(steps_of long/autoencoder.safetensors)
 [ "${steps#step=}" -gt 0 ] && ok "what was done is saved" ||
     not_ok "what was done is saved" "$steps"
 equal "and in the log" "step=$(wc -l <long/autoencoder.jsonl)" "$steps"
-says "train: other settings" 1 'steps=1000000 .*wanted are steps=6 ' \
+says "train: other settings" 1 'steps=1000000 .*expected steps=6 ' \
     "$linvideo" train --dir long "$recipe"
 mkdir early && cp long/autoencoder.safetensors early
 says "train: latents too early" 1 'an autoencoder that is done' \

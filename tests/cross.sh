@@ -24,11 +24,11 @@ models=${LV_CROSS_MODELS:-embedded tiny tiny-tae cut-1.3b cut-14b}
 table() {
     cat <<EOF
 cpu  f32  frames
-cpu  bf16 frames|has no bf16 products
-cpu  int8 frames|has no int8 products, which are for CPUs
+cpu  bf16 frames|has no bf16 matmuls
+cpu  int8 frames|has no int8 matmuls, which are for CPUs
 cuda f32  frames
 cuda bf16 frames
-cuda int8 has no int8 products, which are for CPUs
+cuda int8 has no int8 matmuls, which are for CPUs
 EOF
 }
 

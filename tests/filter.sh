@@ -280,9 +280,9 @@ matches "colour of rgb24 is full range" "$(level=info; ff -filter_complex \
 
 # frames in GPU memory, with tests/emu in place of the driver for FFmpeg and library
 
-refuses "format=cuda on the cpu" 'format=cuda wants a GPU, but device is cpu|convert' \
+refuses "format=cuda on the cpu" 'format=cuda: expected a GPU, but device is cpu|convert' \
     "prompt=$prompt:format=cuda:device=cpu"
-fails "format=cuda on the cpu, in a graph" 'format=cuda wants a GPU, but device is cpu' \
+fails "format=cuda on the cpu, in a graph" 'format=cuda: expected a GPU, but device is cpu' \
     -filter_complex "$tiny:format=cuda:device=cpu,hwdownload,format=nv12"
 fails "sw_format we do not make" 'sw_format rgb24 is none of nv12, yuv420p, yuv444p' \
     -filter_complex "$tiny:format=cuda:sw_format=rgb24,hwdownload,format=rgb24"

@@ -57,4 +57,10 @@ done)"
 empty "every script can be run" "$(for file in $scripts; do
     head -n 1 "$file" | grep -q '^#!' && [ ! -x "$file" ] && echo "$file"
 done)"
+# Words of CONTRIBUTING.md's right column in what users read; a name alone is none of it.
+empty "messages and help have the words of CONTRIBUTING.md" "$(
+    grep -rnE --include='*.c' --include='*.h' \
+        '"([^"]*[ (])?(products?|wants?|wanted|way back|let go)[ ,.:;)][^"]*"' libavfilter-linvideo |
+        grep -v '# *include')"
+
 finish

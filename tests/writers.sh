@@ -120,10 +120,10 @@ says "train: after the first was killed" 3 '' "$linvideo" train --until 1 long.j
 rm -rf run
 for line in "--layers 99|linearize.layers is 99, the model has" \
     "--select 1,1|linearize.select is" "--layers 2 --select 1|lists 1 layers" \
-    "--objective mse|wants trajectories with velocities" \
+    "--objective mse|needs trajectories with velocities" \
     "--objective step --set linearize.t_min=1|linearize.t_min is 1: expected at most" \
-    "--states stream --set trajectories.clips=0 --set maps.steps=3|maps want stored states" \
-    "--states stream --set trajectories.clips=0 --stage sensitivity|sensitivity wants" \
+    "--states stream --set trajectories.clips=0 --set maps.steps=3|maps need stored states" \
+    "--states stream --set trajectories.clips=0 --stage sensitivity|sensitivity needs" \
     "--set trajectories.clips=0|no stored states"; do
     # shellcheck disable=SC2086
     says "linearize ${line%%|*}: refused" 1 "${line#*|}" "$linvideo" linearize --dir run \

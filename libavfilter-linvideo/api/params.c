@@ -303,7 +303,7 @@ static int parse_name(int *v, const char *const *names, const char *text)
 
 static int bad_value(const LvOption *o, const char *value, const LvMsg *msg)
 {
-    return lv_fail(msg, LV_ERR(EINVAL), "%s: '%s' is not understood; wanted: %s, %s",
+    return lv_fail(msg, LV_ERR(EINVAL), "%s: '%s' is not understood; expected %s, %s",
                    o->name, value, o->metavar, o->help);
 }
 

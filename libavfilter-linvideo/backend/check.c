@@ -703,6 +703,6 @@ int lv_op_check(int op, const LvOpArgs *a, const char **why)
 #undef LV_OP_CHECK
     }
     if (!*why && !has_output(op, a))
-        *why = "no output is wanted";
+        *why = "no output is asked for";
     return *why ? LV_ERR(EINVAL) : 0;
 }

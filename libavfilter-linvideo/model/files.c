@@ -347,7 +347,7 @@ static int read_sizes(const Manifest *m)
         (ret = lv_part_vae(&f->cfg.vae, &f->vae, m->msg)) < 0)
         return ret;
     if (f->cfg.text.dim != f->cfg.dit.text_dim)
-        return lv_fail(m->msg, LV_ERR_MODEL, "%s: the network wants features of %d, the "
+        return lv_fail(m->msg, LV_ERR_MODEL, "%s: the network expects features of %d, the "
                        "text encoder makes %d", f->path, f->cfg.dit.text_dim,
                        f->cfg.text.dim);
     return 0;

@@ -433,12 +433,12 @@ static int check(const LvWeights *w, const LvWeightRow *row, const LvFileTensor 
     for (int i = 0; i < rank; i++)
         want[i] = size_of(row, i, symbols);
     if (!lv_stored_has_type(t))
-        return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s: file has type %s, model wants F32, "
+        return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s: file has type %s, expected F32, "
                        "BF16 or F16, or a quantised type", path_of(w), t->name,
                        lv_dtype_name(t->dtype));
     if (same_shape(t, rank, want) || (row->flags & LV_W_FLAT && is_folded(t, rank, want)))
         return 0;
-    return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s: file has %s, model wants %s", path_of(w),
+    return lv_fail(w->msg, LV_ERR_MODEL, "%s: %s: file has %s, expected %s", path_of(w),
                    t->name, lv_shape_text(has, t->rank, t->dim),
                    lv_shape_text(wants, rank, want));
 }

@@ -79,7 +79,7 @@ void lv_weights_free(LvWeights **w);
  * @param index   for "%d" in names
  * @param symbols sizes that LV_DIM refers to
  * @return 0; LV_ERR_MODEL: missing ("dit.head.head.weight is missing"), wrong shape
- *         ("... file has [8960,1536], model wants [8960,2048]") or type; -ENOMEM
+ *         ("... file has [8960,1536], expected [8960,2048]") or type; -ENOMEM
  */
 int lv_weights_bind(LvWeights *w, const LvWeightRow *rows, int nb,
                     const char *prefix, int index, const int *symbols, void *to);

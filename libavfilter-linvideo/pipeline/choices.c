@@ -22,13 +22,13 @@ int lv_choose_precision(LvEnv *env, int precision)
 
     env->i8 = precision == LV_I8;
     if (env->i8 && !dev->i8)
-        return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s has no int8 products, which are for "
+        return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s has no int8 matmuls, which are for "
                        "CPUs with AVX-512 VNNI; use precision auto", dev->about);
     env->dtype = env->i8 ? LV_NONE : (LvDtype)precision;
     if (!env->dtype)
         env->dtype = dev->bf16 ? LV_BF16 : LV_F32;
     if (env->dtype == LV_BF16 && !dev->bf16)
-        return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s has no bf16 products; use "
+        return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s has no bf16 matmuls; use "
                        "precision f32", dev->about);
     return 0;
 }

@@ -46,7 +46,7 @@ static int open_tokenizer(LvEncode *t)
         return lv_fail(msg, LV_ERR_MODEL, "%s: tokenizer.spm is missing", f->path);
     if (f->spm_type != LV_U8)
         return lv_fail(msg, LV_ERR_MODEL, "%s: tokenizer.spm: file has type %s, "
-                       "model wants U8", f->path, lv_dtype_name(f->spm_type));
+                       "expected U8", f->path, lv_dtype_name(f->spm_type));
     ret = lv_tokenizer_open(&t->tokenizer, f->spm, f->spm_size, msg);
     return ret < 0 ? ret : check_tokenizer(t);
 }

@@ -103,7 +103,7 @@ static int open_device(LvSession *s, const LvSessionOptions *opt)
     if (ret < 0)
         return ret;
     return !opt->on_device || s->devices.dev[0]->fn->deliver ? 0 :
-           lv_fail(s->msg, LV_ERR(EINVAL), "frames in CUDA memory want a CUDA device, not %s",
+           lv_fail(s->msg, LV_ERR(EINVAL), "frames in CUDA memory: expected a CUDA device, got %s",
                    s->devices.about);
 }
 

@@ -13,13 +13,13 @@ int lv_cpu_jobs(LvCpu *cpu, LvJob fn, void *arg, int jobs)
 {
     int ret = lv_pool_run(cpu->pool, fn, arg, jobs);
 
-    return ret < 0 ? lv_fail(cpu->dev.msg, ret, "cpu: a product failed") : 0;
+    return ret < 0 ? lv_fail(cpu->dev.msg, ret, "cpu: a matmul failed") : 0;
 }
 
 int lv_cpu_has_type(const LvCpu *cpu, int type)
 {
     return type != LV_BF16 || cpu->dev.bf16 ? 0 :
-           lv_fail(cpu->dev.msg, LV_ERR_UNSUPPORTED, "%s has no bf16 products",
+           lv_fail(cpu->dev.msg, LV_ERR_UNSUPPORTED, "%s has no bf16 matmuls",
                    cpu->dev.about);
 }
 

@@ -278,7 +278,7 @@ static int grow_scratch(LvDnn *dnn, size_t bytes)
         lv_free(dnn->scratch[i]);
         if (!(dnn->scratch[i] = lv_alloc(bytes)))
             return lv_fail(dnn->msg, LV_ERR(ENOMEM),
-                           "cpu: no %zu bytes for a product", bytes);
+                           "cpu: no %zu bytes for a matmul", bytes);
     }
     dnn->scratch_bytes = bytes;
     return 0;
@@ -855,7 +855,7 @@ static const struct {
     dnnl_status_t (*pd)(LvDnn *dnn, const Primitive *p, Desc md[ARG_NB],
                         dnnl_primitive_attr_t *attr, dnnl_primitive_desc_t *pd);
 } kinds[] = {
-    [GEMM] = { "a matrix product", sizeof(LvGemm), offsetof(LvGemm, desc),
+    [GEMM] = { "a matmul", sizeof(LvGemm), offsetof(LvGemm, desc),
                sizeof(LvGemmDesc), gemm_pd },
     [CONV] = { "a convolution", sizeof(LvConv), offsetof(LvConv, desc),
                sizeof(LvConvDesc), conv_pd },

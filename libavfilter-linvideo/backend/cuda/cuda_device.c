@@ -473,7 +473,7 @@ static int start(LvCuda *cu)
         return ret;
     if (cu->drv.lt.create(&cu->lt))
         return lv_fail(cu->dev.msg, LV_ERR_DEVICE, "cuda: cuBLASLt does not start");
-    ret = lv_device_alloc(&cu->dev, &cu->workspace, LV_CUDA_WORKSPACE, "products");
+    ret = lv_device_alloc(&cu->dev, &cu->workspace, LV_CUDA_WORKSPACE, "matmuls");
     if (ret < 0)
         return ret;
     /* a launch of nothing loads a file of kernels: is this build for the device? */

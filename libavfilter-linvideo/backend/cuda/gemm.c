@@ -117,7 +117,7 @@ static LvGemm *new_gemm(LvCuda *cu, const LvGemmKey *key)
         ret = choose(cu, g);
     g->absent = key->after && ret == LT_NOT_SUPPORTED;
     if (ret && !g->absent) {
-        lv_msg(cu->dev.msg, LV_MSG_ERROR, "cuda: no product [%d,%d] x [%d,%d] %s (%d)",
+        lv_msg(cu->dev.msg, LV_MSG_ERROR, "cuda: no matmul [%d,%d] x [%d,%d] %s (%d)",
                key->m, key->k, key->k, key->n, lv_dtype_name((LvDtype)key->type), ret);
         free_gemm(&cu->drv, g);
         return NULL;
@@ -162,7 +162,7 @@ static int run(LvCuda *cu, const LvGemm *g, const void *a, const void *b, void *
                                 c, g->c, &g->algo, cu->workspace, LV_CUDA_WORKSPACE,
                                 cu->stream);
 
-    return ret ? lv_cuda_fail(cu, "cuda: the product [%d,%d] x [%d,%d] failed (%d)",
+    return ret ? lv_cuda_fail(cu, "cuda: the matmul [%d,%d] x [%d,%d] failed (%d)",
                               key->m, key->k, key->k, key->n, ret) : 0;
 }
 
@@ -183,7 +183,7 @@ int lv_cuda_gemm_after(LvCuda *cu, const LvGemmKey *key, const void *a, const vo
     if (!g)
         return LV_ERR_UNSUPPORTED;
     ret = bias ? cu->drv.lt.desc_set(g->desc, LT_DESC_BIAS, &bias, sizeof(bias)) : 0;
-    return ret ? lv_cuda_fail(cu, "cuda: a product's bias failed (%d)", ret)
+    return ret ? lv_cuda_fail(cu, "cuda: a matmul's bias failed (%d)", ret)
                : run(cu, g, a, b, c, 0);
 }
 

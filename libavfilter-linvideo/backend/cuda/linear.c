@@ -59,7 +59,7 @@ static LvGemmKey key_of(const LvLinearArgs *a)
 int lv_cuda_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
     if (a->i8)
-        return lv_fail(dev->msg, LV_ERR_UNSUPPORTED, "%s: no products of 8-bit numbers here",
+        return lv_fail(dev->msg, LV_ERR_UNSUPPORTED, "%s: no matmuls of 8-bit numbers here",
                        dev->about);
     lv_cuda_plan_form(&a->w, LV_FORM_PLAIN, a->x.dtype, call, &call->scratch_bytes);
     if (after(a) & LT_EPILOGUE_BIAS)

@@ -61,15 +61,15 @@ static void help(void)
     puts("Usage: linvideo bench [options] [NAME...]\n\n"
          "Times networks and their parts, with random weights: the median, smallest and\n"
          "largest time of some runs after one to warm up, GFLOP/s, and the share of what\n"
-         "a plain oneDNN matrix product reaches here and now. On a GPU: TFLOP/s and GB/s,\n"
-         "and the share of what a large product and a copy reach there.\n\n"
+         "a plain oneDNN matmul reaches here and now. On a GPU: TFLOP/s and GB/s,\n"
+         "and the share of what a large matmul and a copy reach there.\n\n"
          "  --list                list the names\n"
          "  --ops                 also the time of each kind of op, and of each place\n"
          "                        in the model's source\n"
          "  --device NAME         cpu (default), cuda or cuda:N\n"
          "  --threads N           default: one for each core\n"
          "  --precision NAME      f32, bf16 (default where the CPU has it), or int8 for\n"
-         "                        products of the network's blocks; shares are of bf16's\n"
+         "                        matmuls of the network's blocks; shares are of bf16's\n"
          "  --reps N              runs that are measured (default 5; at most 2 of\n"
          "                        what takes over 8 s)\n"
          "  --small               shapes are cut down: to try the command, not to measure\n"
@@ -155,12 +155,12 @@ static int open_device(LvBench *b)
     b->act = b->precision == LINVIDEO_PRECISION_BF16 || (b->i8 && b->dev->bf16) ? LV_BF16 :
              LV_F32;
     if (b->i8 && !b->dev->i8)
-        return lv_fail(&b->msg, LV_ERR_UNSUPPORTED, "%s has no int8 products",
+        return lv_fail(&b->msg, LV_ERR_UNSUPPORTED, "%s has no int8 matmuls",
                        b->dev->about);
     if (!b->dev->host)
         return find_ceilings(b);
     if (lv_probe(&b->probe, b->dev->threads) < 0)
-        return lv_fail(&b->msg, LV_ERR_DEVICE, "oneDNN %s does no matrix product",
+        return lv_fail(&b->msg, LV_ERR_DEVICE, "oneDNN %s does no matmul",
                        b->probe.version);
     b->ceiling = b->act == LV_BF16 && b->probe.bf16 > 0 ? b->probe.bf16 : b->probe.f32;
     return 0;
@@ -184,7 +184,7 @@ static void print_head(const LvBench *b)
     }
     printf("%s, %s\n", b->dev->about, type);
     if (b->copy > 0)
-        printf("ceiling: %.1f TFLOP/s, a product 8192 x 8192 x 8192; copy: %.0f GB/s\n\n",
+        printf("ceiling: %.1f TFLOP/s, a matmul 8192 x 8192 x 8192; copy: %.0f GB/s\n\n",
                1e-3 * b->ceiling, b->copy);
     else
         printf("ceiling: %.0f GFLOP/s in bf16, %.0f in f32: [1280,1536] by [1536,8960], "

@@ -741,7 +741,7 @@ static int parse(Convert *c, int argc, char **argv)
             ret = lv_tool_fail(-1, "three files, the third is \"%s\"", a.value);
     }
     if (ret >= 0 && !c->out)
-        ret = lv_tool_fail(-1, "convert wants two files: from which, and to which");
+        ret = lv_tool_fail(-1, "convert: expected two files, from which and to which");
     return ret < 0 ? LV_EXIT_USAGE : -1;
 }
 

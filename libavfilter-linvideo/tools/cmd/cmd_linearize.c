@@ -324,9 +324,9 @@ static int check(const Linearize *c)
         c->post.recipe.trajectories.clips)
         return ret;
     if (stage && !strcmp(stage, "sensitivity"))
-        return lv_tool_fail(-1, "sensitivity wants stored states: trajectories.clips is 0");
+        return lv_tool_fail(-1, "sensitivity needs stored states: trajectories.clips is 0");
     if (maps && !lv_run_exists(maps))
-        return lv_tool_fail(-1, "maps want stored states: trajectories.clips is 0");
+        return lv_tool_fail(-1, "maps need stored states: trajectories.clips is 0");
     return 0;
 }
 

@@ -628,16 +628,16 @@ static int is_chosen(const Setup *s, const char *key)
 static int refuse_change(const char *path, const char *key, const json_t *old,
                          const json_t *new)
 {
-    char *has = json_dumps(old, JSON_ENCODE_ANY), *wants = json_dumps(new, JSON_ENCODE_ANY);
+    char *has = json_dumps(old, JSON_ENCODE_ANY), *expected = json_dumps(new, JSON_ENCODE_ANY);
     char option[32] = "";
 
     if (strcmp(key, "latents"))
         snprintf(option, sizeof(option), "--%s NAME sets it, ",
                  strcmp(key, "loras") ? key : "lora");
     lv_tool_fail(0, "%s: \"%s\" is %s there, setup would make it %s; %s-y writes all anew",
-                 path, key, has ? has : "", wants ? wants : "", option);
+                 path, key, has ? has : "", expected ? expected : "", option);
     free(has);
-    free(wants);
+    free(expected);
     return -EEXIST;
 }
 
@@ -894,7 +894,7 @@ static int parse(Setup *s, int argc, char **argv)
         if (!a.name[0])
             s->folder = a.value;
     }
-    return s->folder ? -1 : lv_tool_fail(LV_EXIT_USAGE, "setup wants a folder");
+    return s->folder ? -1 : lv_tool_fail(LV_EXIT_USAGE, "setup: expected a folder");
 }
 
 static int cmd_setup(int argc, char **argv)

@@ -121,7 +121,7 @@ static int latents_stage(Train *t)
     if (lv_run_exists(lv_run_path(&t->run, "latents.safetensors", file)))
         return 1;
     if ((ret = open_autoencoder(t, &a, 0)) >= 0 && !lv_run_is_done(a->trainer))
-        ret = lv_fail(&t->run.msg, LV_ERR(EINVAL), "latents want an autoencoder that is done, "
+        ret = lv_fail(&t->run.msg, LV_ERR(EINVAL), "latents need an autoencoder that is done, "
                       "not one of step %d/%d", a->trainer->step, a->trainer->optim.steps);
     if (ret >= 0)
         ret = lv_latents_create(a, file, t->run.threads, latents_progress, t);

@@ -50,7 +50,7 @@ const char *lv_args_value(LvArgs *a)
     if (!a->value && a->at < a->argc)
         a->value = a->argv[a->at++];
     if (!a->value)
-        lv_tool_fail(0, "option %s wants a value", a->name);
+        lv_tool_fail(0, "option %s: expected a value", a->name);
     return a->value;
 }
 

@@ -118,7 +118,7 @@ int lv_run_open(LvRun *r)
         r->dtype = r->dev->bf16 ? LV_BF16 : LV_F32;
     if (!r->threads)
         r->threads = LV_MAX((int)sysconf(_SC_NPROCESSORS_ONLN), 1);
-    fprintf(stderr, "linvideo: training on %s, products in %s\n", r->dev->about,
+    fprintf(stderr, "linvideo: training on %s, matmuls in %s\n", r->dev->about,
             r->dtype == LV_BF16 ? "bf16" : "f32");
     return 0;
 }

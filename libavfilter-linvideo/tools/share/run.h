@@ -53,7 +53,7 @@ typedef struct LvTrainStage {
     "  --checkpoint      activation checkpointing: less memory, more time\n"        \
     "  --device NAME     auto, cpu, cuda, cuda:N\n"                                     \
     "  --threads N       of the CPU; as many as there are\n"                            \
-    "  --precision NAME  products in f32 or bf16; auto is bf16 where that is fast\n"
+    "  --precision NAME  matmuls in f32 or bf16; auto is bf16 where that is fast\n"
 
 /** Begin: messages, signals. */
 void lv_run_init(LvRun *r, const char *command);

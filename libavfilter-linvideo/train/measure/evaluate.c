@@ -85,7 +85,7 @@ static int check_size(const LvEvaluation *e)
     if (v->width % scale || v->height % scale || (v->frames - 1) % n ||
         LV_MIN(v->width, v->height) < 32 || v->frames < 5)
         return lv_fail(e->msg, LV_ERR_UNSUPPORTED, "evaluation: %dx%d, %d frames; "
-                       "wanted are multiples of %d from 32 on, and 1 + %d n frames, 5 or more",
+                       "expected multiples of %d from 32 on, and 1 + %d n frames, 5 or more",
                        v->width, v->height, v->frames, scale, n);
     return 0;
 }

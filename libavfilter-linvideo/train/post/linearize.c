@@ -297,7 +297,7 @@ static int check_stored(const LvLinearizeConfig *c, int clips, int velocities,
                         const LvMsg *msg)
 {
     if (c->objective == LV_LEARN_MSE && !velocities)
-        return lv_fail(msg, LV_ERR_MODEL, "objective mse wants trajectories with velocities "
+        return lv_fail(msg, LV_ERR_MODEL, "objective mse needs trajectories with velocities "
                        "(trajectories.velocities)");
     if (!clips && (c->states == LV_STATES_STEP || !strcmp(c->select_by, "greedy")))
         return lv_fail(msg, LV_ERR_MODEL, "there are no stored states: trajectories.clips is "
@@ -657,7 +657,7 @@ int lv_linearize_sensitivity(LvLinearize *l, double *out)
         return out_of_memory(l->teacher->msg);
     memset(l->dit.cfg.attention, LV_ATTN_MIXED, sizeof(l->dit.cfg.attention));
     if (!l->states.t->clips)
-        ret = lv_fail(l->teacher->msg, LV_ERR_MODEL, "sensitivity wants stored states: "
+        ret = lv_fail(l->teacher->msg, LV_ERR_MODEL, "sensitivity needs stored states: "
                       "trajectories.clips is 0");
     else if ((ret = lv_learn_new(&learn, &l->nets, LV_LEARN_ONLINE, 0, 0, l->x)) >= 0)
         ret = look_at_layers(l, &learn, data, out);

@@ -58,7 +58,7 @@ int lv_maps_open(LvMaps **out, const LvLinearizeFiles *f, int checkpoint, LvDtyp
     m->recipe.linearize.batch     = f->recipe->maps.batch;
     m->recipe.linearize.objective = LV_LEARN_ONLINE;
     if (!f->t->clips)
-        ret = lv_fail(f->teacher->msg, LV_ERR_MODEL, "maps want stored states: "
+        ret = lv_fail(f->teacher->msg, LV_ERR_MODEL, "maps need stored states: "
                       "trajectories.clips is 0");
     else if ((ret = open_run(m, f)) >= 0)
         ret = plan(m, f, checkpoint, dtype);

@@ -478,7 +478,7 @@ static int is_same(const Work *w)
 
     describe(w, want);
     return !strcmp(has, want) ? 0 :
-           lv_fail(w->b->msg, LV_ERR_MODEL, "%s: trajectories of %s; wanted are those of "
+           lv_fail(w->b->msg, LV_ERR_MODEL, "%s: trajectories of %s; expected those of "
                    "%s", lv_safetensors_path(w->t.file), has, want);
 }
 

@@ -190,7 +190,7 @@ int lv_latents_open(LvLatents *l, const LvTrainConfig *cfg, const char *path,
     std  = lv_safetensors_find(l->file, "std");
     if (!has || strcmp(has, want) || !fits(data, LV_F16, l->size * (size_t)l->clips) ||
         !fits(mean, LV_F32, c) || !fits(std, LV_F32, c))
-        return lv_fail(msg, LV_ERR_MODEL, "%s: latents of %s; the recipe wants %s", path,
+        return lv_fail(msg, LV_ERR_MODEL, "%s: latents of %s; the recipe expects %s", path,
                        has ? has : "nothing", want);
     if ((ret = lv_sealed_check(l->file, keys, NULL, msg)) < 0)
         return ret;

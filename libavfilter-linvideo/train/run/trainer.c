@@ -67,7 +67,7 @@ static int read_state(LvTrainer *t, const char *path)
                        "it was made with", path, step);
     if (rest && strcmp(rest + 1, want))
         return lv_fail(t->msg, LV_ERR_MODEL, "%s: was made with other settings: %s; "
-                       "wanted are %s", path, rest + 1, want);
+                       "expected %s", path, rest + 1, want);
     if (end == text + 5 || step < 0 || step > t->optim.steps || (*end && *end != ' '))
         return lv_fail(t->msg, LV_ERR_MODEL, "%s: is of step %.*s, expected 0 to %d", path,
                        (int)strcspn(text + 5, " "), text + 5, t->optim.steps);
