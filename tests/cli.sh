@@ -32,12 +32,6 @@ generate() {
     "$linvideo" generate --steps 2 --seed 1 "$@"
 }
 
-# run COMMAND...: keeps what it says in $said, its status in $code
-run() {
-    code=0
-    said=$("$@" 2>&1) || code=$?
-}
-
 # status NAME WANTED COMMAND...
 status() {
     status_name=$1 wanted=$2
@@ -45,18 +39,6 @@ status() {
     run "$@"
     if [ "$code" = "$wanted" ]; then ok "$status_name"; else
         not_ok "$status_name" "status $code, not $wanted: $said"
-    fi
-}
-
-# says NAME STATUS PATTERN COMMAND...: one line that fits the pattern
-says() {
-    says_name=$1 wanted=$2 pattern=$3
-    shift 3
-    run "$@"
-    if [ "$code" = "$wanted" ] && echo "$said" | grep -qE -e "$pattern"; then
-        ok "$says_name"
-    else
-        not_ok "$says_name" "status $code, not $wanted, or no \"$pattern\": $said"
     fi
 }
 
@@ -74,25 +56,25 @@ fields=width,height,pix_fmt,color_range,r_frame_rate,nb_read_frames
 
 # The command itself
 
-says "help lists the commands" 0 '^ *generate ' "$linvideo" --help
-says "version" 0 '^liblinvideo [0-9]+\.[0-9]+\.[0-9]+' "$linvideo" --version
-says "no command: usage" 2 '^Usage' "$linvideo"
-says "unknown command" 2 'no command "paint"' "$linvideo" paint
+expects "help lists the commands" 0 '^ *generate ' "$linvideo" --help
+expects "version" 0 '^liblinvideo [0-9]+\.[0-9]+\.[0-9]+' "$linvideo" --version
+expects "no command: usage" 2 '^Usage' "$linvideo"
+expects "unknown command" 2 'no command "paint"' "$linvideo" paint
 for command in generate inspect bench dataset train linearize distill compare report eval \
                devices; do
-    says "help of $command" 0 "^Usage: linvideo $command" "$linvideo" $command --help
+    expects "help of $command" 0 "^Usage: linvideo $command" "$linvideo" $command --help
 done
-says "generate --help names every parameter" 0 '--negative_prompt' \
+expects "generate --help names every parameter" 0 '--negative_prompt' \
     "$linvideo" generate --help
 
 # Files
 
-says "y4m to a file" 0 'seed 1$' generate -o a.y4m "$prompt"
+expects "y4m to a file" 0 'seed 1$' generate -o a.y4m "$prompt"
 equal "what is in it" "$(probe a.y4m $fields)" 64_64_yuv420p_tv_8/1_17
-says "times of the stages and memory" 0 \
+expects "times of the stages and memory" 0 \
     'loading .* s, text .* s, denoising .* s, decoding .* s, peak memory .* MiB' \
     generate -y -o a.y4m "$prompt"
-says "no overwriting" 1 'a.y4m exists; -y' generate -o a.y4m "$prompt"
+expects "no overwriting" 1 'a.y4m exists; -y' generate -o a.y4m "$prompt"
 status "overwriting with -y" 0 generate -y -o a.y4m "$prompt"
 equal "no file is left over" "$(ls -A)" a.y4m
 status "out.y4m is the default" 0 generate --frames 1 "$prompt"
@@ -137,7 +119,7 @@ equal "a closed pipe: status of SIGPIPE" "$(cat code)" 141
 equal "a closed pipe: no complaint" "$(grep -ci -e pipe -e error err)" 0
 status "a device is written as it is" 0 generate -q -o /dev/null "$prompt"
 [ -c /dev/null ] && ok "and stays one" || not_ok "and stays one"
-says "a full disk" 1 'No space left' generate -o /dev/full "$prompt"
+expects "a full disk" 1 'No space left' generate -o /dev/full "$prompt"
 
 # Pictures
 
@@ -149,7 +131,7 @@ equal "as many files" "$(ls all*.png | tr '\n' ' ')" \
     "$(printf 'all%03d.png ' 0 1 2 3 4 5 6 7 8)"
 cmp -s f5.png all005.png && ok "one of them is that frame" ||
     not_ok "one of them is that frame"
-says "no overwriting of any" 1 'all000.png exists' generate -o 'all%03d.png' "$prompt"
+expects "no overwriting of any" 1 'all000.png exists' generate -o 'all%03d.png' "$prompt"
 generate -q --format yuv444p -o 444.y4m "$prompt"
 psnr=$(ffmpeg -hide_banner -nostats -i 444.y4m -i f5.png -lavfi "
         [0:v]select='eq(n,5)',scale=in_color_matrix=bt601:in_range=tv:flags=accurate_rnd+full_chroma_int,format=gbrp[a];
@@ -158,10 +140,10 @@ psnr=$(ffmpeg -hide_banner -nostats -i 444.y4m -i f5.png -lavfi "
 [ "${psnr%.*}" = inf ] || [ "${psnr%.*}" -ge 38 ] && ok "it shows what the video shows" ||
     not_ok "it shows what the video shows" "PSNR $psnr dB"
 equal "the prompt is kept in it" "$(grep -ac "$prompt" f5.png)" 1
-says "a frame that is not there" 2 '99 asked for, the video has 17' \
+expects "a frame that is not there" 2 '99 asked for, the video has 17' \
     generate --frame 99 -o b.png "$prompt"
-says "a pattern with two numbers" 2 'one %d' generate -o 'a%d%d.png' "$prompt"
-says "a pattern that is none" 2 'one %d' generate -o 'a%s.png' "$prompt"
+expects "a pattern with two numbers" 2 'one %d' generate -o 'a%d%d.png' "$prompt"
+expects "a pattern that is none" 2 'one %d' generate -o 'a%s.png' "$prompt"
 
 # What has no effect is said, once, and not where all is well
 
@@ -234,25 +216,25 @@ done
 
 # Wrong use
 
-says "another ending" 2 "generate -o - --steps 2 --seed 1 'it'.''s' \| ffmpeg -i - x.mp4" \
+expects "another ending" 2 "generate -o - --steps 2 --seed 1 'it'.''s' \| ffmpeg -i - x.mp4" \
     generate -o x.mp4 "it's"
-says "the same with --output=" 2 'generate -o - --steps 2 --seed 1 cat \| ffmpeg -i - x.mkv' \
+expects "the same with --output=" 2 'generate -o - --steps 2 --seed 1 cat \| ffmpeg -i - x.mkv' \
     generate --output=x.mkv cat
-says "a folder" 2 'is a folder' generate -o . cat
-says "no such prompt file" 1 'none.txt' \
+expects "a folder" 2 'is a folder' generate -o . cat
+expects "no such prompt file" 1 'none.txt' \
     "$linvideo" generate --prompt_file none.txt -o x.y4m
-says "a folder that is not there" 1 'No such file' generate -o none/x.y4m cat
-says "frame without a PNG" 2 'single PNG' generate --frame 3 -o x.y4m cat
-says "RGB into y4m" 2 'y4m holds no RGB' generate --format rgb24 -o x.y4m cat
-says "YUV into PNG" 2 'rgb24 only' generate --format yuv444p -o x.png cat
-says "two prompts" 2 'two prompts, the second is "dog"' generate cat dog
-says "an unknown option" 2 'no option "sede"' generate --sede 3 cat
-says "an option without its value" 2 'option steps: expected a value' \
+expects "a folder that is not there" 1 'No such file' generate -o none/x.y4m cat
+expects "frame without a PNG" 2 'single PNG' generate --frame 3 -o x.y4m cat
+expects "RGB into y4m" 2 'y4m holds no RGB' generate --format rgb24 -o x.y4m cat
+expects "YUV into PNG" 2 'rgb24 only' generate --format yuv444p -o x.png cat
+expects "two prompts" 2 'two prompts, the second is "dog"' generate cat dog
+expects "an unknown option" 2 'no option "sede"' generate --sede 3 cat
+expects "an option without its value" 2 'option steps: expected a value' \
     "$linvideo" generate cat --steps
-says "a value too many" 2 'takes no value' generate --quiet=yes cat
+expects "a value too many" 2 'takes no value' generate --quiet=yes cat
 
 while IFS='|' read -r name value pattern; do
-    says "bad $name" 2 "$pattern" generate -o x.y4m "--$name=$value" cat
+    expects "bad $name" 2 "$pattern" generate -o x.y4m "--$name=$value" cat
     one_line "bad $name: one line"
 done <<'END'
 size|64|size
@@ -277,85 +259,85 @@ memory_limit|many|memory_limit
 clip_frames|5000|clip_frames
 END
 
-says "no prompt" 2 'prompt' generate -o x.y4m
-says "an empty prompt" 2 'prompt' generate -o x.y4m ""
-says "prompt and prompt file" 2 'prompt' generate --prompt_file prompt.txt -o x.y4m cat
-says "no such model" 1 'nonesuch' generate --model nonesuch -o x.y4m cat
-says "too little memory" 1 'need .* MiB' generate --memory_limit 1M -o x.y4m cat
+expects "no prompt" 2 'prompt' generate -o x.y4m
+expects "an empty prompt" 2 'prompt' generate -o x.y4m ""
+expects "prompt and prompt file" 2 'prompt' generate --prompt_file prompt.txt -o x.y4m cat
+expects "no such model" 1 'nonesuch' generate --model nonesuch -o x.y4m cat
+expects "too little memory" 1 'need .* MiB' generate --memory_limit 1M -o x.y4m cat
 equal "nothing of that was written" "$(ls -A | grep -e x.y4m -e x.png -e part)" ""
 
 # inspect and bench
 
-says "inspect: the clip" 0 '^clip +64x64, 17 frames at 8/s' "$linvideo" inspect
+expects "inspect: the clip" 0 '^clip +64x64, 17 frames at 8/s' "$linvideo" inspect
 for line in '^model .*motion.safetensors' '^sampler ' '^dit +[0-9]+ layers' \
     'attention .* in layers? 0' '^text +UMT5' '^decoder ' '^dit +[0-9]+ +[0-9]+ .* F16' \
     '64x64, 17 frames: 80 tokens' '^f32 .*MiB'; do
     echo "$said" | grep -qE "$line" && ok "inspect: $line" ||
         not_ok "inspect: $line" "$said"
 done
-says "inspect: another size" 0 '^128x72, 17 frames: 200 tokens .made at 128x80' \
+expects "inspect: another size" 0 '^128x72, 17 frames: 200 tokens .made at 128x80' \
     "$linvideo" inspect --size 128x72
-says "inspect: tensors" 0 'dit.blocks.0.ffn.0.weight +F16 +\[768,192\]' \
+expects "inspect: tensors" 0 'dit.blocks.0.ffn.0.weight +F16 +\[768,192\]' \
     "$linvideo" inspect --tensors
-says "inspect: JSON" 0 '"tokens": 80' "$linvideo" inspect --json
-says "inspect: JSON of tensors" 0 '"dit.head.modulation"' \
+expects "inspect: JSON" 0 '"tokens": 80' "$linvideo" inspect --json
+expects "inspect: JSON of tensors" 0 '"dit.head.modulation"' \
     "$linvideo" inspect --json --tensors
 for graph in text dit decode; do
-    says "inspect: graph of $graph" 0 '^ *0 .*# [a-z0-9]+\.c:[0-9]+' \
+    expects "inspect: graph of $graph" 0 '^ *0 .*# [a-z0-9]+\.c:[0-9]+' \
         "$linvideo" inspect --graph $graph
 done
 status "inspect: a path" 0 "$linvideo" inspect "$models/motion.safetensors"
-says "inspect: no such model" 1 'nonesuch' "$linvideo" inspect nonesuch
-says "inspect: no model file" 1 'prompt.txt' "$linvideo" inspect ./prompt.txt
-says "inspect: an unknown graph" 2 'none of text, dit, decode' \
+expects "inspect: no such model" 1 'nonesuch' "$linvideo" inspect nonesuch
+expects "inspect: no model file" 1 'prompt.txt' "$linvideo" inspect ./prompt.txt
+expects "inspect: an unknown graph" 2 'none of text, dit, decode' \
     "$linvideo" inspect --graph vae
-says "inspect: a bad size" 2 'size' "$linvideo" inspect --size 64
-says "inspect: an unknown option" 2 'no option "depth"' "$linvideo" inspect --depth 1
+expects "inspect: a bad size" 2 'size' "$linvideo" inspect --size 64
+expects "inspect: an unknown option" 2 'no option "depth"' "$linvideo" inspect --depth 1
 odd=$(printf 'odd\033[31m\nlinvideo: done.safetensors')
 cp "$models/motion.safetensors" "$odd"
-says "inspect: an odd name is shown on its line" 0 '^model .*odd.x1B.31m.x0Alinvideo: done' \
+expects "inspect: an odd name is shown on its line" 0 '^model .*odd.x1B.31m.x0Alinvideo: done' \
     "$linvideo" inspect "./$odd"
 equal "it writes no escape" "$(echo "$said" | grep -c "$(printf '\033')")" 0
 equal "it forges no line" "$(echo "$said" | grep -c '^linvideo: done')" 0
 rm "$odd"
 head -c 5000 "$models/motion.safetensors" >cut.safetensors
-says "inspect: a cut file" 1 'cut.safetensors' "$linvideo" inspect ./cut.safetensors
+expects "inspect: a cut file" 1 'cut.safetensors' "$linvideo" inspect ./cut.safetensors
 
-says "bench: list" 0 '^\* +dit-1.3b-1280 ' "$linvideo" bench --list
+expects "bench: list" 0 '^\* +dit-1.3b-1280 ' "$linvideo" bench --list
 for name in dit-1.3b-5120-linear16 dit-1.3b-32760-linear16 dit-motion dit-motion-step \
     linear-layer-2048 linear-layer-65536 tae-256; do
     echo "$said" | grep -q " $name " && ok "bench: $name" || not_ok "bench: $name"
 done
-says "bench: an unknown name" 2 'named "dit-9b"' "$linvideo" bench dit-9b
-says "bench: an unknown precision" 2 'none of auto, f32, bf16, int8' \
+expects "bench: an unknown name" 2 'named "dit-9b"' "$linvideo" bench dit-9b
+expects "bench: an unknown precision" 2 'none of auto, f32, bf16, int8' \
     "$linvideo" bench --precision f8
-says "bench: one work" 0 '^dit-motion +[0-9.]+ [mu]?s .* [0-9.]+ +[0-9]+ %' \
+expects "bench: one work" 0 '^dit-motion +[0-9.]+ [mu]?s .* [0-9.]+ +[0-9]+ %' \
     "$linvideo" bench --reps 2 --ops dit-motion
 for line in '^ceiling: [0-9]+ GFLOP/s in bf16, [1-9][0-9]* in f32' '^    linear ' \
     'dit\.c:[0-9]+'; do
     echo "$said" | grep -qE "$line" && ok "bench: $line" || not_ok "bench: $line" "$said"
 done
-says "bench: JSON" 0 '"name": "op-norm", "seconds": [0-9]' \
+expects "bench: JSON" 0 '"name": "op-norm", "seconds": [0-9]' \
     "$linvideo" bench --json --reps 2 --precision f32 --threads 1 op-norm op-gate
 
 # Training data
 
-says "dataset: captions" 0 '^[A-Za-z].* [a-z]' "$linvideo" dataset --captions 20
+expects "dataset: captions" 0 '^[A-Za-z].* [a-z]' "$linvideo" dataset --captions 20
 equal "as many as asked for" "$(echo "$said" | wc -l)" 20
 equal "the same each time" "$("$linvideo" dataset --captions 20)" "$said"
-says "dataset: other ones are held out" 0 ' ' "$linvideo" dataset --captions 20 --held-out
-says "dataset: a sheet" 0 ' ' "$linvideo" dataset --count 3 --frames 9 --size 64x48 -o d.png
+expects "dataset: other ones are held out" 0 ' ' "$linvideo" dataset --captions 20 --held-out
+expects "dataset: a sheet" 0 ' ' "$linvideo" dataset --count 3 --frames 9 --size 64x48 -o d.png
 equal "its size" "$(probe d.png width,height)" "404_152"
 status "dataset: a clip" 0 "$linvideo" dataset --index 7 --frames 9 -o d.y4m
 equal "what is in it" "$(probe d.y4m $fields)" 192_112_yuv420p_tv_8/1_9
 status "dataset: a tokenizer" 0 "$linvideo" dataset --captions 2000 --tokenizer d.spm
 [ -s d.spm ] && ok "it is written" || not_ok "it is written"
-says "dataset: measurement" 0 '^  objects +[0-9]+ +100.00 %' \
+expects "dataset: measurement" 0 '^  objects +[0-9]+ +100.00 %' \
     "$linvideo" dataset --size 96x64 --measure 2
-says "dataset: nothing to do" 2 'nothing to do' "$linvideo" dataset
-says "dataset: an unknown option" 2 'no option "depth"' "$linvideo" dataset --depth 1
-says "dataset: a bad size" 2 'option size' "$linvideo" dataset --size 5x5 -o e.png
-says "dataset: no such folder" 1 'nowhere/e.png' "$linvideo" dataset -o nowhere/e.png
+expects "dataset: nothing to do" 2 'nothing to do' "$linvideo" dataset
+expects "dataset: an unknown option" 2 'no option "depth"' "$linvideo" dataset --depth 1
+expects "dataset: a bad size" 2 'option size' "$linvideo" dataset --size 5x5 -o e.png
+expects "dataset: no such folder" 1 'nowhere/e.png' "$linvideo" dataset -o nowhere/e.png
 
 # Training
 
@@ -364,21 +346,21 @@ steps_of() {
     grep -aom 1 'step=[0-9]*' "$1" | head -n 1
 }
 
-says "train: stopped at a step" 3 'autoencoder 3/6: psnr' "$linvideo" train --until 3 "$recipe"
+expects "train: stopped at a step" 3 'autoencoder 3/6: psnr' "$linvideo" train --until 3 "$recipe"
 equal "the stages until then" "$(cd tiny && echo *)" \
     "autoencoder.jsonl autoencoder.safetensors tokenizer.spm"
 equal "the step is in the file" "$(steps_of tiny/autoencoder.safetensors)" step=3
 status "train: on, a stage" 0 "$linvideo" train --stage autoencoder "$recipe"
 status "train: on, the next" 0 "$linvideo" train --stage latents "$recipe"
-says "train: stopped in the last" 3 'flow 3/6: loss' "$linvideo" train --until 3 "$recipe"
+expects "train: stopped in the last" 3 'flow 3/6: loss' "$linvideo" train --until 3 "$recipe"
 status "train: to the end" 0 "$linvideo" train "$recipe"
 equal "a line for each step" "$(sed 's/,.*//' tiny/flow.jsonl | tr '\n' ' ')" \
     '{"step": 1 {"step": 2 {"step": 3 {"step": 4 {"step": 5 {"step": 6 '
-says "train: nothing is left to do" 0 'wrote tiny/model' "$linvideo" train "$recipe"
+expects "train: nothing is left to do" 0 'wrote tiny/model' "$linvideo" train "$recipe"
 status "train: without a stop" 0 "$linvideo" train --dir whole -o whole.safetensors "$recipe"
 cmp -s tiny/model.safetensors whole.safetensors && ok "the same model" ||
     not_ok "the same model"
-says "inspect: what came out" 0 '^clip +32x32, 5 frames' \
+expects "inspect: what came out" 0 '^clip +32x32, 5 frames' \
     "$linvideo" inspect ./whole.safetensors
 status "generate: with it" 0 generate --model ./whole.safetensors -o w.y4m "$prompt"
 equal "what is in it" "$(probe w.y4m $fields)" 32_32_yuv420p_tv_8/1_5
@@ -400,21 +382,21 @@ steps=$(steps_of long/autoencoder.safetensors)
 [ "${steps#step=}" -gt 0 ] && ok "what was done is saved" ||
     not_ok "what was done is saved" "$steps"
 equal "and in the log" "step=$(wc -l <long/autoencoder.jsonl)" "$steps"
-says "train: other settings" 1 'steps=1000000 .*expected steps=6 ' \
+expects "train: other settings" 1 'steps=1000000 .*expected steps=6 ' \
     "$linvideo" train --dir long "$recipe"
 mkdir early && cp long/autoencoder.safetensors early
-says "train: latents too early" 1 'an autoencoder that is done' \
+expects "train: latents too early" 1 'an autoencoder that is done' \
     "$linvideo" train --dir early --stage latents long.json
 sed 's/"text_len": [0-9]*/"text_len": 4/' "$recipe" >narrow.json
 mkdir narrow && cp tiny/*.safetensors tiny/tokenizer.spm narrow && rm narrow/flow.safetensors
-says "train: captions that do not fit" 1 'tokens' "$linvideo" train narrow.json
-says "train: which recipe" 2 'which recipe' "$linvideo" train
-says "train: no such recipe" 1 'none.json' "$linvideo" train none.json
-says "train: an unknown stage" 2 'no stage "text"' "$linvideo" train --stage text long.json
-says "train: an unknown precision" 2 'none of auto, f32, bf16' \
+expects "train: captions that do not fit" 1 'tokens' "$linvideo" train narrow.json
+expects "train: which recipe" 2 'which recipe' "$linvideo" train
+expects "train: no such recipe" 1 'none.json' "$linvideo" train none.json
+expects "train: an unknown stage" 2 'no stage "text"' "$linvideo" train --stage text long.json
+expects "train: an unknown precision" 2 'none of auto, f32, bf16' \
     "$linvideo" train --precision f8 long.json
-says "train: an unknown option" 2 'no option "depth"' "$linvideo" train --depth 1 long.json
-says "train: no recipe" 1 'prompt.txt: line' "$linvideo" train prompt.txt
+expects "train: an unknown option" 2 'no option "depth"' "$linvideo" train --depth 1 long.json
+expects "train: no recipe" 1 'prompt.txt: line' "$linvideo" train prompt.txt
 
 # Post-training, of the tiny model
 
@@ -433,44 +415,44 @@ distill() {
     "$linvideo" distill $small --steps 4 "$@"
 }
 
-says "linearize: stopped at a step" 3 'linearize 3/6: error [0-9.e-]+, count [0-2],' \
+expects "linearize: stopped at a step" 3 'linearize 3/6: error [0-9.e-]+, count [0-2],' \
     linearize --dir lin --until 3 ./whole.safetensors
 equal "the stages until then" "$(cd lin && echo *)" \
     "linearize.jsonl linearize.safetensors maps.jsonl maps.safetensors trajectories.safetensors"
-says "linearize: to the end" 0 'wrote lin/model.safetensors; its velocities differ' \
+expects "linearize: to the end" 0 'wrote lin/model.safetensors; its velocities differ' \
     linearize --dir lin ./whole.safetensors
 equal "a line for each step" "$(sed 's/,.*//' lin/linearize.jsonl | tr '\n' ' ')" \
     '{"step": 1 {"step": 2 {"step": 3 {"step": 4 {"step": 5 {"step": 6 '
 for field in errors alpha eta con reg r dr rho kind lr grad_norm seconds; do
     equal "with $field" "$(grep -c "\"$field\": " lin/linearize.jsonl)" 6
 done
-says "linearize: the same without a stop" 0 'linear layers [01]$' \
+expects "linearize: the same without a stop" 0 'linear layers [01]$' \
     linearize -o lin2.safetensors ./whole.safetensors
 cmp -s lin/model.safetensors lin2.safetensors && ok "the same model" ||
     not_ok "the same model"
-says "inspect: a linear layer" 0 'attention .*linear in layer [01]' \
+expects "inspect: a linear layer" 0 'attention .*linear in layer [01]' \
     "$linvideo" inspect ./lin2.safetensors
 status "generate: with it" 0 generate --model ./lin2.safetensors -o l2.y4m "$prompt"
 printf 'a red circle\nwaves\n' >two.txt
-says "linearize: prompts of a file, layers by number" 0 'linear layers 1$' \
+expects "linearize: prompts of a file, layers by number" 0 'linear layers 1$' \
     linearize --dir lin3 --prompts two.txt --select 1 --objective anchored \
     --states stream --weight unit --map relu ./whole.safetensors
-says "linearize: each layer alone" 0 '^1 [0-9.e-]+$' \
+expects "linearize: each layer alone" 0 '^1 [0-9.e-]+$' \
     linearize --dir lin --stage sensitivity ./whole.safetensors
-says "linearize: other settings" 1 'was made with other settings' \
+expects "linearize: other settings" 1 'was made with other settings' \
     linearize --dir lin --set linearize.lambda=0.5 ./whole.safetensors
 sed 's/"seed": 3/"seed": 9/' "$recipe" >other.json
 run "$linvideo" train -o other.safetensors other.json
-says "linearize: another teacher" 1 'trajectories of teacher=' \
+expects "linearize: another teacher" 1 'trajectories of teacher=' \
     linearize --dir lin ./other.safetensors
-says "linearize: a model that is linear" 1 'has linear layers already' \
+expects "linearize: a model that is linear" 1 'has linear layers already' \
     linearize --dir lin4 ./lin2.safetensors
-says "linearize: which model" 2 'which model' "$linvideo" linearize
-says "linearize: an unknown stage" 2 'no stage "text"' linearize --stage text x
-says "linearize: an unknown option" 2 'no option "depth"' linearize --depth 1 x
-says "linearize: an unknown objective" 1 'objective is "best"' \
+expects "linearize: which model" 2 'which model' "$linvideo" linearize
+expects "linearize: an unknown stage" 2 'no stage "text"' linearize --stage text x
+expects "linearize: an unknown option" 2 'no option "depth"' linearize --depth 1 x
+expects "linearize: an unknown objective" 1 'objective is "best"' \
     linearize --objective best ./whole.safetensors
-says "linearize: an unknown setting" 1 'no SECTION.KEY=VALUE' \
+expects "linearize: an unknown setting" 1 'no SECTION.KEY=VALUE' \
     linearize --set linearize.speed=1 ./whole.safetensors
 status "linearize: stopped by SIGINT" 130 timeout --preserve-status -s INT 2 \
     "$linvideo" linearize --dir lin5 --steps 1000000 --set trajectories.prompts=2 \
@@ -478,7 +460,7 @@ status "linearize: stopped by SIGINT" 130 timeout --preserve-status -s INT 2 \
 equal "what was done is in the log" "step=$(wc -l <lin5/linearize.jsonl)" \
     "$(steps_of lin5/linearize.safetensors)"
 
-says "report: the table" 0 '^  linear layers +[01]$' env PATH=/nowhere "$linvideo" report \
+expects "report: the table" 0 '^  linear layers +[01]$' env PATH=/nowhere "$linvideo" report \
     --plots drawn --json r.json lin/linearize.jsonl lin3/linearize.jsonl
 for line in 'count changed +[0-9]+ times' 'relative error +[0-9.e-]+; by time' \
     'no gnuplot here: drawn/layers.gp'; do
@@ -486,28 +468,28 @@ for line in 'count changed +[0-9]+ times' 'relative error +[0-9.e-]+; by time' \
 done
 equal "report: scripts are left" "$(cd drawn && echo *.gp)" \
     "errors-lin.gp errors-lin3.gp layers.gp shares-lin.gp shares-lin3.gp"
-says "report: JSON" 0 '"flips": [0-9]' cat r.json
-says "report: no log" 1 'No such file' "$linvideo" report none.jsonl
-says "report: another log" 2 'no log of linvideo linearize' \
+expects "report: JSON" 0 '"flips": [0-9]' cat r.json
+expects "report: no log" 1 'No such file' "$linvideo" report none.jsonl
+expects "report: another log" 2 'no log of linvideo linearize' \
     "$linvideo" report tiny/flow.jsonl
 
-says "distill: stopped at a step" 3 'distill 2/4: error' \
+expects "distill: stopped at a step" 3 'distill 2/4: error' \
     distill --dir dis --teacher ./whole.safetensors --until 2 ./lin2.safetensors
 equal "both nets are there" "$(cd dis && echo *)" \
     "distill.jsonl distill.safetensors distill.safetensors.fake-2 trajectories.safetensors"
-says "distill: to the end" 0 'wrote dis/model.safetensors: 4 steps, guidance 1' \
+expects "distill: to the end" 0 'wrote dis/model.safetensors: 4 steps, guidance 1' \
     distill --dir dis --teacher ./whole.safetensors ./lin2.safetensors
 status "distill: without a stop" 0 distill --dir dis2 --teacher ./whole.safetensors \
     -o dis2.safetensors ./lin2.safetensors
 cmp -s dis/model.safetensors dis2.safetensors && ok "the same model" ||
     not_ok "the same model"
-says "inspect: its sampler" 0 'sampler +renoise, 4 steps, shift 5, guidance 1' \
+expects "inspect: its sampler" 0 'sampler +renoise, 4 steps, shift 5, guidance 1' \
     "$linvideo" inspect ./dis2.safetensors
 status "generate: as it says" 0 "$linvideo" generate --model ./dis2.safetensors --seed 1 \
     -o d2.y4m "$prompt"
-says "distill: an unknown stage" 2 'no stage "maps"' distill --stage maps x
+expects "distill: an unknown stage" 2 'no stage "maps"' distill --stage maps x
 
-says "compare: the table" 0 '^Frechet distance +[0-9.e-]+ +[0-9.e-]+ +[0-9.]+$' \
+expects "compare: the table" 0 '^Frechet distance +[0-9.e-]+ +[0-9.e-]+ +[0-9.]+$' \
     "$linvideo" compare -q --clips 2 --wording plain --json c.json ./lin2.safetensors \
     ./whole.safetensors
 for name in frechet_ratio flicker_ratio distance_ratio distance_error median_ratio; do
@@ -516,17 +498,17 @@ done
 equal "compare: of two clips the median is the mean" \
     "$(sed -n 's/.*"median": \([0-9.e-]*\).*/\1/p' c.json)" \
     "$(sed -n 's/.*"distance": \([0-9.e-]*\).*/\1/p' c.json)"
-says "compare: a model with itself" 0 '"distance": 0.0,' "$linvideo" compare -q --clips 2 \
+expects "compare: a model with itself" 0 '"distance": 0.0,' "$linvideo" compare -q --clips 2 \
     --json - ./whole.safetensors ./whole.safetensors
 "$linvideo" compare -q --clips 2 --wording plain --json two.json ./lin2.safetensors \
     ./whole.safetensors ./whole.safetensors >two.txt
 distances() { echo $(grep -o '"distance": [0-9.e-]*' "$1"); }
 equal "compare: two students" "$(distances two.json)" "$(distances c.json) \"distance\": 0.0"
 equal "compare: two tables" "$(grep -c '^squared distance' two.txt)" 2
-says "compare: one model" 2 'which student and which teacher' "$linvideo" compare motion
-says "compare: other sizes" 2 'makes 32x32' \
+expects "compare: one model" 2 'which student and which teacher' "$linvideo" compare motion
+expects "compare: other sizes" 2 'makes 32x32' \
     "$linvideo" compare -q --wording plain ./whole.safetensors motion
-says "compare: one clip" 2 'no whole number of 2 to' \
+expects "compare: one clip" 2 'no whole number of 2 to' \
     "$linvideo" compare --clips 1 motion motion
 
 # Evaluation
@@ -537,7 +519,7 @@ evaluate() {
 }
 
 printf '{"step": %d, "loss": %s}\n' 1 2.5 2 1.25 >run.jsonl
-says "eval: the table" 0 '^  colour +[0-9.]+ % +100.0 % +[0-9.]+ %' \
+expects "eval: the table" 0 '^  colour +[0-9.]+ % +100.0 % +[0-9.]+ %' \
     env PATH=/nowhere "$linvideo" eval --quiet --prompts 2 --steps 1 --wording plain -v \
     --json e.json --sheet e.png --plots charts --log run.jsonl
 for line in '^ +0 [c-][s-][m-][b-] a .*: [a-z]+ ' '^reconstruction +[0-9.]+ dB' \
@@ -549,14 +531,14 @@ equal "eval: the sheet" "$(probe e.png width,height)" "404_132"
 equal "eval: data of the curve" "$(cat charts/training.dat)" "1 2.5 2.5
 2 1.25 2.475"
 equal "eval: scripts are left" "$(cd charts && echo *.gp)" "accuracy.gp training.gp"
-says "eval: JSON" 0 '"prompts": 2' cat e.json
-says "eval: a log without plots" 2 'goes with option plots' evaluate --log run.jsonl
-says "eval: one prompt" 2 'no whole number of 2 to' evaluate --prompts 1
-says "eval: an unknown wording" 2 'none of plain, free' evaluate --wording loud
-says "eval: a bad guidance" 2 'guidance' evaluate --guidance 0.5
-says "eval: no such model" 1 'nonesuch' evaluate nonesuch
-says "eval: a folder that is not there" 1 'No such file' evaluate --sheet none/e.png
-says "eval: it is noticed before the work" 1 'none/e.json: No such file' \
+expects "eval: JSON" 0 '"prompts": 2' cat e.json
+expects "eval: a log without plots" 2 'goes with option plots' evaluate --log run.jsonl
+expects "eval: one prompt" 2 'no whole number of 2 to' evaluate --prompts 1
+expects "eval: an unknown wording" 2 'none of plain, free' evaluate --wording loud
+expects "eval: a bad guidance" 2 'guidance' evaluate --guidance 0.5
+expects "eval: no such model" 1 'nonesuch' evaluate nonesuch
+expects "eval: a folder that is not there" 1 'No such file' evaluate --sheet none/e.png
+expects "eval: it is noticed before the work" 1 'none/e.json: No such file' \
     env timeout 5 "$linvideo" eval --quiet --prompts 100000 --json none/e.json
 
 # Signals and terminals
@@ -587,7 +569,7 @@ terminal() {
 # A bare chroot has no pseudo-terminals.
 if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
     base="'$linvideo' generate --seed 1 '$prompt'"
-    says "no video to a terminal" 2 'not written to a terminal' terminal "$base -o -"
+    expects "no video to a terminal" 2 'not written to a terminal' terminal "$base -o -"
     TERM=xterm terminal "$base --steps 200 --frames 5 -o t.y4m" >bar
     grep -q '#\.*\]  *[0-9]* %' bar && ok "a bar on a terminal" ||
         not_ok "a bar on a terminal" "$(cat bar)"

@@ -41,6 +41,24 @@ succeeds() {
     fi
 }
 
+# run COMMAND...: keeps what it says in $said, its status in $code
+run() {
+    code=0
+    said=$("$@" 2>&1) || code=$?
+}
+
+# expects NAME STATUS PATTERN COMMAND...: that status, and a line that fits the pattern
+expects() {
+    report_name=$1 wanted=$2 pattern=$3
+    shift 3
+    run "$@"
+    if [ "$code" = "$wanted" ] && printf '%s\n' "$said" | grep -qE -e "$pattern"; then
+        ok "$report_name"
+    else
+        not_ok "$report_name" "status $code, not $wanted, or no \"$pattern\": $said"
+    fi
+}
+
 # finish: print the sum, end with its status
 finish() {
     echo "$passed passed, $failed failed"

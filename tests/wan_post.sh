@@ -17,20 +17,6 @@ cd "$work" || exit 1
 XDG_CACHE_HOME=$work/cache
 export XDG_CACHE_HOME
 
-# says NAME STATUS PATTERN COMMAND...
-says() {
-    says_name=$1 wanted=$2 pattern=$3 code=0
-    shift 3
-    said=$("$@" 2>&1) || code=$?
-    if [ "$code" != "$wanted" ]; then
-        not_ok "$says_name" "status $code, not $wanted: $said"
-    elif ! printf '%s\n' "$said" | grep -qE -e "$pattern"; then
-        not_ok "$says_name" "no \"$pattern\": $said"
-    else
-        ok "$says_name"
-    fi
-}
-
 small="--precision f32 --size 64x64 --clip-frames 5 --prompts prompts.txt
     --set trajectories.clips=2 --set trajectories.steps=3 --set maps.steps=2
     --set maps.batch=1 --set linearize.batch=2 --set linearize.micro=1
@@ -57,7 +43,7 @@ states() { cksum <"$1/trajectories.safetensors"; }
 # sampled NAME MANIFEST: its teacher samples other states than the first manifest's
 sampled() {
     rm -rf other
-    says "$1" 0 'trajectories 0/2' linearize --dir other --stage trajectories "$2"
+    expects "$1" 0 'trajectories 0/2' linearize --dir other --stage trajectories "$2"
     if [ "$(states other)" != "$(states lin)" ]; then ok "$1 counts"; else
         not_ok "$1 counts" "the same states"
     fi
@@ -71,16 +57,16 @@ sed 's/{/{ "negative_prompt": "blue", /' a/wan.json >a/negative.json
 sed 's/{/{ "sampler": { "shift": 3 }, /' a/wan.json >a/shift.json
 sed 's/{/{ "sampler": { "guidance": 2 }, /' a/wan.json >a/guidance.json
 
-says "no prompts" 1 'give some \(--prompts FILE\)' \
+expects "no prompts" 1 'give some \(--prompts FILE\)' \
     "$linvideo" linearize --dir no --size 64x64 --clip-frames 5 a/wan.json
-says "a name that is no manifest's" 1 'expected a name that ends in .json' \
+expects "a name that is no manifest's" 1 'expected a name that ends in .json' \
     linearize --dir no -o lin.safetensors a/wan.json
-says "a section that is none" 1 'r.json: linearize: expected an object' \
+expects "a section that is none" 1 'r.json: linearize: expected an object' \
     sh -c 'echo "{\"linearize\": 1}" >r.json
            "$0" linearize --recipe r.json a/wan.json' "$linvideo"
-says "a change of it" 1 'linearize of the recipe: expected an object' \
+expects "a change of it" 1 'linearize of the recipe: expected an object' \
     "$linvideo" linearize --recipe r.json --set linearize.steps=1 a/wan.json
-says "a setting that is none" 1 'linearize.map is no setting' \
+expects "a setting that is none" 1 'linearize.map is no setting' \
     sh -c 'echo "{\"linearize\": {\"map\": 1}}" >r.json
            "$0" linearize --recipe r.json a/wan.json' "$linvideo"
 
@@ -88,7 +74,7 @@ says "a setting that is none" 1 'linearize.map is no setting' \
 keeps() {
     keeps_name=$1 keeps_file=$2 before=$(cksum <"$2")
     shift 2
-    says "$keeps_name: refused" 1 'the output is the same file as the input|exists; -y' "$@"
+    expects "$keeps_name: refused" 1 'the output is the same file as the input|exists; -y' "$@"
     if [ "$(cksum <"$keeps_file")" = "$before" ]; then ok "$keeps_name: it stays"; else
         not_ok "$keeps_name: it stays"
     fi
@@ -115,38 +101,38 @@ for file in dit text vae; do
     ln -s "../store/$file" "c/$file.safetensors"
 done
 cp a/wan.json c
-says "names that are links" 0 'wrote link.json' linearize --dir link -o link.json c/wan.json
-says "are named" 0 '"text": ".*/c/text.safetensors"' cat link.json
+expects "names that are links" 0 'wrote link.json' linearize --dir link -o link.json c/wan.json
+expects "are named" 0 '"text": ".*/c/text.safetensors"' cat link.json
 cp -r a "$(printf 'n\377')"
-says "a path that is not UTF-8" 1 'no path that a manifest can hold' \
+expects "a path that is not UTF-8" 1 'no path that a manifest can hold' \
     linearize --dir no "$(printf 'n\377')/wan.json"
 
-says "stopped at a step" 3 'linearize 2/4: error' linearize --dir lin --until 2 a/wan.json
-says "to the end" 0 'wrote lin/model.json; its velocities differ' \
+expects "stopped at a step" 3 'linearize 2/4: error' linearize --dir lin --until 2 a/wan.json
+expects "to the end" 0 'wrote lin/model.json; its velocities differ' \
     linearize --dir lin a/wan.json
-says "the same without a stop" 0 'wrote once.json' \
+expects "the same without a stop" 0 'wrote once.json' \
     linearize --dir once -o once.json a/wan.json
 cmp -s lin/model.safetensors once.safetensors && ok "the same network" ||
     not_ok "the same network"
-says "another size" 1 'of other sizes than the model' \
+expects "another size" 1 'of other sizes than the model' \
     linearize --dir lin --size 80x64 a/wan.json
 linearize --dir wide --size 96x64 --stage trajectories a/wan.json 2>/dev/null
-says "the same size, turned" 1 'of other sizes than the model' \
+expects "the same size, turned" 1 'of other sizes than the model' \
     linearize --dir wide --size 64x96 a/wan.json
 mkdir sizes
-says "a run that stops" 3 'linearize 2/4: error' linearize --dir sizes --until 2 a/wan.json
+expects "a run that stops" 3 'linearize 2/4: error' linearize --dir sizes --until 2 a/wan.json
 rm sizes/trajectories.safetensors
-says "it does not go on at another size" 1 'made with other settings' \
+expects "it does not go on at another size" 1 'made with other settings' \
     linearize --dir sizes --size 80x64 a/wan.json
-says "another negative prompt" 1 'trajectories of (another )?teacher' \
+expects "another negative prompt" 1 'trajectories of (another )?teacher' \
     linearize --dir lin a/negative.json
 sampled "the negative prompt" a/negative.json
 sampled "the sampler's times" a/shift.json
 sampled "the guidance scale" a/guidance.json
 
-says "kinds of layers, of the maps alone" 0 'attention +(linear in layer [01]|softmax)' \
+expects "kinds of layers, of the maps alone" 0 'attention +(linear in layer [01]|softmax)' \
     "$linvideo" inspect lin/model.json
-says "one is linear" 0 'linear in layer [01]' "$linvideo" inspect lin/model.json
+expects "one is linear" 0 'linear in layer [01]' "$linvideo" inspect lin/model.json
 first=$(hash lin/model.json)
 if [ "$first" != "$(hash a/wan.json --size 64x64 --clip-frames 5)" ]; then
     ok "frames of its own"
@@ -159,18 +145,18 @@ equal "the bits of the parts" "$(hash ./bundle.safetensors)" "$first"
 # other NAME FILE: the network in another form makes frames
 other() {
     sed "s#model.safetensors#../$2#" lin/model.json >lin/other.json
-    says "$1: kinds" 0 'linear in layer [01]' "$linvideo" inspect lin/other.json
-    says "$1: maps" 0 'map +taylor, 16 columns, eps 0.001' "$linvideo" inspect lin/other.json
-    says "$1: frames" 0 '^[0-9]+ [0-9]+$' hash lin/other.json
+    expects "$1: kinds" 0 'linear in layer [01]' "$linvideo" inspect lin/other.json
+    expects "$1: maps" 0 'map +taylor, 16 columns, eps 0.001' "$linvideo" inspect lin/other.json
+    expects "$1: frames" 0 '^[0-9]+ [0-9]+$' hash lin/other.json
 }
 
-says "maps of another kind" 0 'wrote lin/model.json' linearize --dir lin -y \
+expects "maps of another kind" 0 'wrote lin/model.json' linearize --dir lin -y \
     --map taylor --set linearize.feature_eps=0.001 --dir tay -o lin/model.json a/wan.json
 for eps in abc__________ "             " nan__________; do
     eps=$(echo "$eps" | tr _ ' ')
     LC_ALL=C sed "s/0.00100000005/$eps/" lin/model.safetensors >lin/eps.safetensors
     sed 's/model.safetensors/eps.safetensors/' lin/model.json >lin/eps.json
-    says "eps '$eps'" 1 "feature_eps is '$eps', expected a number from 0 to 0.1" \
+    expects "eps '$eps'" 1 "feature_eps is '$eps', expected a number from 0 to 0.1" \
         "$linvideo" inspect lin/eps.json
 done
 for to in "f16 f16.safetensors" "fp8 fp8.safetensors" "q8_0 q8.gguf" "q4_k q4.gguf"; do
@@ -180,14 +166,14 @@ for to in "f16 f16.safetensors" "fp8 fp8.safetensors" "q8_0 q8.gguf" "q4_k q4.gg
     other "$1" "$2"
 done
 
-says "distill: stopped" 3 'distill 1/2: error' \
+expects "distill: stopped" 3 'distill 1/2: error' \
     distill --dir four --until 1 --teacher a/wan.json once.json
-says "distill: to the end" 0 'wrote four/model.json: 2 steps, guidance 1' \
+expects "distill: to the end" 0 'wrote four/model.json: 2 steps, guidance 1' \
     distill --dir four --teacher a/wan.json once.json
-says "its steps are its own" 0 'sampler +renoise, 2 steps, shift [0-9.]+, guidance 1' \
+expects "its steps are its own" 0 'sampler +renoise, 2 steps, shift [0-9.]+, guidance 1' \
     "$linvideo" inspect four/model.json
-says "and its layers" 0 'linear in layer [01]' "$linvideo" inspect four/model.json
-says "it makes frames" 0 '5 frames of 64x64' "$linvideo" generate -y --model four/model.json \
+expects "and its layers" 0 'linear in layer [01]' "$linvideo" inspect four/model.json
+expects "it makes frames" 0 '5 frames of 64x64' "$linvideo" generate -y --model four/model.json \
     --seed 1 -o four.y4m "a red circle"
 
 finish
