@@ -152,8 +152,10 @@ static int run_both(LvDenoise *d, int step)
     int ret;
 
     lv_aside_begin(aside);
-    if ((ret = pthread_create(&thread, NULL, run_beside, &b)))
+    if ((ret = pthread_create(&thread, NULL, run_beside, &b))) {
+        lv_aside_end(aside);
         return lv_fail(d->env->msg, LV_ERR(ret), "denoise: no thread for the second device");
+    }
     ret = put_step(d, step, LV_COND);
     if (ret >= 0)
         ret = run_branch(d, step, LV_COND);

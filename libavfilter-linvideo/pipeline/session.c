@@ -124,13 +124,11 @@ static int open_env(LvSession *s, const LvSessionOptions *opt)
 
 static int make_stages(LvSession *s, const LvSessionOptions *opt)
 {
-    int ret;
+    int ret = lv_encode_new(&s->encode, &s->env, opt->cache);
 
-    if ((ret = lv_encode_new(&s->encode, &s->env, opt->cache)) < 0 ||
-        (ret = lv_network_new(&s->network[0], &s->env)) < 0 ||
-        (ret = lv_decode_new(&s->decode, &s->env)) < 0)
-        return ret;
-    return 0;
+    if (ret >= 0)
+        ret = lv_network_new(&s->network[0], &s->env);
+    return ret < 0 ? ret : lv_decode_new(&s->decode, &s->env);
 }
 
 static int choose(LvSession *s, const LvSessionOptions *opt)

@@ -207,9 +207,12 @@ static int write_network(const LvFrozen *b, const char *path, const LvNewNetwork
 
 static void set_video(json_t *root, const LvVideoConfig *v)
 {
-    json_object_set_new(root, "video", json_pack("{sisisisisi}", "width", v->width, "height",
-                                                 v->height, "frames", v->frames, "fps",
-                                                 v->rate_num, "fps_den", v->rate_den));
+    json_t *video = json_object();
+
+    put_clip(video, v);
+    json_object_set_new(video, "fps", json_integer(v->rate_num));
+    json_object_set_new(video, "fps_den", json_integer(v->rate_den));
+    json_object_set_new(root, "video", video);
 }
 
 /* The old manifest with the new network, whose weights hold the LoRAs. @return 0 or an error;

@@ -114,15 +114,6 @@ static int write_file(const Work *w, const char *path, const float *features,
     return lv_sealed_write(path, list, nb, meta, w->b->msg);
 }
 
-static int check_features(const Work *w, const float *features, size_t text)
-{
-    size_t n = (size_t)(1 + w->p->nb) * text, i = lv_find_nonfinite(features, LV_F32, LV_F32, n);
-
-    return i == n ? 0 :
-           lv_fail(w->b->msg, LV_ERR_MODEL, "trajectories: text encoder: features of prompt %zu "
-                   "are not finite", i / text);
-}
-
 /* Levels of the sampler, [steps + 1]. */
 static int fill_levels(const Work *w, float sigma[LV_TIMES])
 {
@@ -163,7 +154,6 @@ static int create(const Work *w, const char *path, LvDtype dtype)
                "%zu are available; take fewer (trajectories.prompts)", w->p->nb, bytes >> 20,
                lv_host_available() >> 20);
     } else if ((ret = lv_prompts_encode(w->p, w->b, dtype, features)) >= 0 &&
-               (ret = check_features(w, features, text)) >= 0 &&
                (ret = fill_levels(w, sigma)) >= 0) {
         for (int i = 0; i < w->cfg->clips; i++)
             prompt[i] = i % w->p->nb;
