@@ -242,7 +242,7 @@ LV_INLINE void exchange(float2 x[4])
             }
 }
 
-/* Whether all is as in most layers: what stands behind the sums is short code then. */
+/* Whether the layer has only what most have, so that the code after the sums is short. */
 LV_INLINE int is_plain(const LvProductArgs &a)
 {
     return a.o % 8 == 0 && a.act == LV_ACT_NONE && !a.add && a.y_type == LV_BF16 &&

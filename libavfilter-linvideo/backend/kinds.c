@@ -18,7 +18,7 @@ static void keep_line(void *opaque, int level, const char *line)
     snprintf(opaque, LINE, "%s", line);
 }
 
-/* What the GPU says while it is tried is no error. */
+/* The error of a GPU that is tried first becomes a part of the log line. */
 static int auto_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
 {
     char why[LINE] = "";

@@ -39,8 +39,8 @@ enum {
 /** LV_ALIGN-aligned memory, zeroed; NULL when there is none. lv_free() it. */
 void *lv_alloc(size_t bytes);
 
-/** Ask for huge pages in memory that is not there yet: it comes much faster then. No harm
- *  where there are none. */
+/** Ask for huge pages in memory that is not there yet: it comes much faster then. Does
+ *  nothing on systems without huge pages. */
 void lv_huge_pages(void *p, size_t bytes);
 
 /** Free what lv_alloc() gave; NULL is fine. */

@@ -48,7 +48,7 @@ typedef struct LvBatchedArgs {
  */
 typedef struct LvProductArgs {
     const void *x;  ///< [frames,YI,XI,C] bf16, C a multiple of 8
-    const void *prev; ///< [before,YI,XI,C] bf16; not read when there are none
+    const void *prev; ///< [before,YI,XI,C] bf16; not read when before is 0
     const void *w;  ///< [O, kt kh kw C] bf16
     const float *bias; ///< [O], or NULL
     const void *r;  ///< [B,YO,XO,O], or NULL

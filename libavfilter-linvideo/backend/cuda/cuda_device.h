@@ -25,7 +25,7 @@ typedef struct LvCard {
 enum { LV_MAX_CARDS = 64 };
 
 /**
- * Tell of all CUDA devices. Each is opened for a moment.
+ * List all CUDA devices. Opens each for a moment.
  *
  * @return how many there are, of which `most` are told of; LV_ERR_DEVICE with a message
  *         (no driver, no device...)
