@@ -294,9 +294,11 @@ SHARED_LIB = $(BUILD)/liblinvideo.so
 SONAME     = liblinvideo.so.0
 PC         = $(BUILD)/liblinvideo.pc $(BUILD)/liblinvideo-uninstalled.pc
 COMMAND    = $(BUILD)/linvideo
+FREI0R     = $(BUILD)/frei0r/linvideo.so
 
 LIBS-yes               = $(STATIC_LIB) $(PC) $(RESOURCES-$(CONFIG_CUDA))
 LIBS-$(CONFIG_SHARED) += $(SHARED_LIB)
+LIBS-$(CONFIG_FREI0R) += $(FREI0R)
 
 lib:   $(LIBS-yes)
 tools: $(COMMAND)
@@ -357,6 +359,17 @@ $(SHARED_LIB): $(LIB_OBJS) $L/liblinvideo.v
 	    $(LDFLAGS) -o $(BUILD)/$(SONAME) $(LIB_OBJS) $(LIBS)
 	$(Q)ln -sf $(SONAME) $@
 
+# for hosts of frei0r; they unload plugins, but threads of OpenMP outlive a video
+FREI0R_LINK-yes = $(SHARED_LIB)
+FREI0R_LINK     = $(or $(FREI0R_LINK-$(CONFIG_SHARED)),$(STATIC_LIB) $(LIBS))
+
+FLAGS-frei0r_linvideo = $(FREI0R_CFLAGS) -fvisibility=default
+
+$(FREI0R): $(BUILD)/$L/frei0r_linvideo.o $(firstword $(FREI0R_LINK))
+	$(call say,LD)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -shared -Wl,-z,nodelete $(LDFLAGS) -o $@ $< $(FREI0R_LINK) -lm
+
 $(COMMAND): $(TOOL_OBJS) $(TRAIN_LIB) $(STATIC_LIB)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $(PIE) -o $@ $^ $(TRAIN_LIBS) $(LIBS) $(TOOL_LIBS)
@@ -387,7 +400,7 @@ $(BUILD)/config.mak:
 include tests/Makefile
 
 -include $(LIB_OBJS:.o=.d) $(KERNELS:%=$(BUILD)/kernels/%.d) $(TRAIN_OBJS:.o=.d)  \
-         $(TOOL_OBJS:.o=.d) $(TEST_OBJS:.o=.d)
+         $(TOOL_OBJS:.o=.d) $(TEST_OBJS:.o=.d) $(BUILD)/$L/frei0r_linvideo.d
 
 # tasks; demo and check start other makes, which read what configure wrote
 
@@ -407,7 +420,7 @@ demo:
 	@samples/demo.sh $(BUILD)
 
 check:
-	@samples/setup.sh $(BUILD)
+	@samples/setup.sh $(BUILD) check
 	@$(MAKE) --no-print-directory $(PARALLEL) all tests
 	@$(MAKE) --no-print-directory $(PARALLEL) dropin
 	@$(MAKE) --no-print-directory run-tests
@@ -428,10 +441,12 @@ LIB  = $(call quote,$(DESTDIR)$(LIBDIR))
 INC  = $(call quote,$(DESTDIR)$(INCLUDEDIR)/linvideo)
 DATA = $(call quote,$(DESTDIR)$(DATADIR)/linvideo)
 MAN  = $(call quote,$(DESTDIR)$(MANDIR)/man1)
+F0R  = $(call quote,$(DESTDIR)$(FREI0RDIR))
 
 INSTALL-yes               = install-programs
 INSTALL-$(CONFIG_SHARED) += install-shared
 INSTALL-$(CONFIG_STATIC) += install-static
+INSTALL-$(CONFIG_FREI0R) += install-frei0r
 INSTALL-$(if $(wildcard $(BUILD)/dropin/libavfilter.so.*),yes) += install-dropin
 
 install: $(INSTALL-yes)
@@ -465,6 +480,10 @@ tell_loader = PATH=$$PATH:/sbin:/usr/sbin; \
 install-static: install-programs
 	install -m 644 $(STATIC_LIB) $(LIB)
 
+install-frei0r: install-programs
+	install -d $(F0R)
+	install $(FREI0R) $(F0R)
+
 install-dropin: install-programs
 	install -d $(LIB)/linvideo
 	install $(BUILD)/dropin/libavfilter.so.* $(LIB)/linvideo
@@ -476,6 +495,7 @@ uninstall:
 	rm -f $(BIN)/linvideo $(BIN)/ffmpeg-linvideo $(MAN)/linvideo.1
 	rm -f $(LIB)/pkgconfig/liblinvideo.pc $(LIB)/liblinvideo.*
 	rm -rf $(LIB)/linvideo $(INC) $(DATA)
+	rm -f $(F0R)/linvideo.so
 
 # the sources as they are published
 
@@ -488,7 +508,7 @@ dist:
 clean:
 	rm -rf $(BUILD)/$L $(BUILD)/kernels $(BUILD)/tests
 	rm -rf $(addprefix $(BUILD)/,sanitized tsan coverage matrix)
-	rm -f $(BUILD)/liblinvideo* $(TRAIN_LIB) $(COMMAND)
+	rm -f $(BUILD)/liblinvideo* $(TRAIN_LIB) $(COMMAND) $(FREI0R)
 
 distclean:
 	rm -rf $(BUILD) demo.mp4

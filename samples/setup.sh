@@ -3,14 +3,16 @@
 #
 # Bring a Debian or Ubuntu machine to the point where "make" works.
 #
-#     samples/setup.sh [BUILD]
+#     samples/setup.sh [BUILD [check]]
+#
+# With "check" also the programs that only tests use.
 #
 # Installs the packages that are missing, with apt-get; runs ./configure when
 # that has not been done or when something was installed. Does nothing, and
 # asks for no rights, when all is there.
 set -eu
 
-build=${1:-build}
+build=${1:-build} for=${2:-}
 cd "$(dirname "$0")/.."
 
 packages() {
@@ -53,6 +55,12 @@ liblilv-dev           keeps lv2
 flite1-dev            keeps flite
 libpocketsphinx-dev   keeps asr
 END
+    [ "$for" = check ] || return 0
+    cat <<'END'
+melt                     a host of the frei0r plugin
+gstreamer1.0-tools       another one
+gstreamer1.0-plugins-bad its element for frei0r
+END
 }
 
 # first NAME|NAME...: the one of them that this system has
@@ -91,7 +99,7 @@ if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
         esac
         installed "$package" && continue
         [ -n "$missing" ] || echo "These packages are missing:"
-        printf '  %-22s%s\n' "$package" "$reason"
+        printf '  %-25s%s\n' "$package" "$reason"
         missing="$missing $package"
     done <<END
 $(packages)

@@ -77,6 +77,8 @@ for model in motion motion-teacher; do
     succeeds "$model is there" test -s "$data/$model.safetensors"
 done
 succeeds "the man page is there" test -s "$root$(setting MANDIR)/man1/linvideo.1"
+[ "$(setting CONFIG_FREI0R)" != yes ] ||
+    succeeds "the frei0r plugin is there" test -s "$root$(setting FREI0RDIR)/linvideo.so"
 empty "nothing points into the build folder" "$(grep -rlIF -e "$build" "$root")"
 
 pkg="env PKG_CONFIG_PATH=$build $(setting PKG_CONFIG)"
