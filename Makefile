@@ -3,7 +3,8 @@
 # make [all]       library, command, pkg-config files; after ./configure
 # make demo        set up what is missing, build, write demo.mp4
 # make check       set up what is missing, build, run all tests
-# make lint        whitespace, include rule, headers alone
+# make lint        whitespace, include rule, headers alone, documents' tables
+# make docs        those tables, from linvideo/option_table.h
 # make tsan        a build with the thread sanitizer, and what runs on threads in it
 # make coverage    lines that tests run, by folder
 # make check-matrix  frames by compilers, instruction sets and versions of FFmpeg
@@ -425,6 +426,9 @@ check:
 	@$(MAKE) --no-print-directory $(PARALLEL) dropin
 	@$(MAKE) --no-print-directory run-tests
 
+docs:
+	@tests/docs.sh write
+
 bench: $(COMMAND)
 	$(RUN) $< bench
 
@@ -454,7 +458,7 @@ install: $(INSTALL-yes)
 install-programs: all
 	install -d $(BIN) $(LIB)/pkgconfig $(INC) $(DATA) $(MAN)
 	install $(COMMAND) $(BIN)
-	install -m 644 $L/linvideo/linvideo.h $(INC)
+	install -m 644 $L/linvideo/linvideo.h $L/linvideo/option_table.h $(INC)
 	install -m 644 $(BUILD)/liblinvideo.pc $(LIB)/pkgconfig
 	install -m 644 $(MODELS) $(DATA)
 	install -m 644 samples/linvideo.1 $(MAN)
@@ -515,5 +519,5 @@ distclean:
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(KERNELS:%=$(BUILD)/kernels/%.fatbin)
-.PHONY: all lib tools demo check bench dropin ffmpeg install $(INSTALL-yes) \
+.PHONY: all lib tools demo check docs bench dropin ffmpeg install $(INSTALL-yes) \
         uninstall dist clean distclean

@@ -21,8 +21,8 @@
  * Video source that makes video from a text, by liblinvideo.
  *
  * The library decides what a legal value is and says what is wrong; this file
- * hands it the options, the planes of each frame and FFmpeg's log. It compiles
- * against FFmpeg 5.1, 6.1, 7.1, 8.1 and 9.0.
+ * hands it the options, which are made from the library's own table, the planes of each
+ * frame and FFmpeg's log. It compiles against FFmpeg 5.1, 6.1, 7.1, 8.1 and 9.0.
  *
  * With format=cuda the planes are memory of a GPU: of the device that the filter
  * was given, or one that it opens itself, where the library then works too.
@@ -34,6 +34,7 @@
 #include <string.h>
 
 #include <linvideo/linvideo.h>
+#include <linvideo/option_table.h>
 
 #include "libavutil/avutil.h"
 #include "libavutil/buffer.h"
@@ -88,31 +89,21 @@ typedef struct CUstream_st *CUstream;
 
 #define PROGRESS_INTERVAL 1000000 ///< microseconds between lines, at least
 
-/** Options that are handed on as text: their default is the model's own, where FFmpeg
- *  would show a number as the default of all but texts. */
-enum {
-    TEXT_DURATION, TEXT_FRAMES, TEXT_CLIP_FRAMES, TEXT_SEED, TEXT_STEPS, TEXT_GUIDANCE,
-    TEXT_SHIFT, TEXT_MEMORY_LIMIT, TEXT_TILE, NB_TEXTS
-};
+/* Every option by its number. Most numbers are handed on as text: their default is the
+ * model's own, where FFmpeg would show a number. */
+#define NUMBER(kind, name, ...) OPTION_##name,
+#define NAME(kind, name, ...)   [OPTION_##name] = #name,
 
-static const char *const text_names[NB_TEXTS] = {
-    [TEXT_DURATION]     = "duration",
-    [TEXT_FRAMES]       = "frames",
-    [TEXT_CLIP_FRAMES]  = "clip_frames",
-    [TEXT_SEED]         = "seed",
-    [TEXT_STEPS]        = "steps",
-    [TEXT_GUIDANCE]     = "guidance",
-    [TEXT_SHIFT]        = "shift",
-    [TEXT_MEMORY_LIMIT] = "memory_limit",
-    [TEXT_TILE]         = "tile",
-};
+enum { LINVIDEO_OPTIONS(NUMBER) NB_OPTIONS };
+
+static const char *const option_names[NB_OPTIONS] = { LINVIDEO_OPTIONS(NAME) };
 
 typedef struct LinvideoSource {
     const AVClass *class;
 
     /** Most options are members of the library's own parameters. */
     LinvideoParams params;
-    char *text[NB_TEXTS];       ///< options that the library reads itself
+    char *text[NB_OPTIONS];     ///< what the library reads itself; of others NULL
     char *rate;
     int format;                 ///< AVPixelFormat, AV_PIX_FMT_NONE: any of ours
     int sw_format;              ///< AVPixelFormat within AV_PIX_FMT_CUDA
@@ -148,104 +139,66 @@ static const int gpu_formats[] = {
 #define RFLAGS FLAGS | AV_OPT_FLAG_RUNTIME_PARAM
 
 #define STRING(name, help, offset, flag)                                       \
-    { name, help, offset, AV_OPT_TYPE_STRING, { .str = NULL }, .flags = flag }
-#define SIZE(name)                                                             \
-    { name, "video size (default: the model's)", PARAM(width),                 \
-        AV_OPT_TYPE_IMAGE_SIZE, { .str = NULL }, .flags = FLAGS }
-#define TEXT(name, help, number)                                               \
-    STRING(name, help, OFFSET(text[number]), FLAGS)
-#define FORMAT(name)                                                           \
-    { name, "pixel format (none: the first of these that fits: yuv420p, "      \
-        "yuv444p, gbrp, rgb24, nv12; cuda: in GPU memory)", OFFSET(format),    \
-        AV_OPT_TYPE_PIXEL_FMT, { .i64 = AV_PIX_FMT_NONE }, AV_PIX_FMT_NONE,    \
-        INT_MAX, .flags = FLAGS }
-#define CONST(name, help, value, group)                                        \
-    { name, help, 0, AV_OPT_TYPE_CONST, { .i64 = value }, .flags = FLAGS,      \
-        .unit = group }
+    { name, help, offset, AV_OPT_TYPE_STRING, { .str = NULL }, .flags = flag },
+#define VALUE(of, constant, text, meaning)                                     \
+    { text, meaning, 0, AV_OPT_TYPE_CONST, { .i64 = constant }, .flags = FLAGS, \
+        .unit = #of },
+#define SIZE(name, help)                                                       \
+    { name, help, PARAM(width), AV_OPT_TYPE_IMAGE_SIZE, { .str = NULL },       \
+        .flags = FLAGS },
+#define PIXEL_FORMAT(name, help, member, value)                                \
+    { name, help, OFFSET(member), AV_OPT_TYPE_PIXEL_FMT, { .i64 = value },     \
+        AV_PIX_FMT_NONE, INT_MAX, .flags = FLAGS },
+#define FORMATS "pixel format: the first of yuv420p, yuv444p, gbrp, rgb24, nv12 " \
+    "that fits, or one of them; cuda: in GPU memory"
+
+/* Rows of the library's table, by their kind. Of two with one offset, the second is no
+ * place of its own for values without a name. */
+#define SAY(help, preset) help " (default: " preset ")"
+#define SAY_RANGE(help, min, max, preset)                                      \
+    help " (" #min " to " #max "; default: " preset ")"
+#define TEXT(name, number, help) STRING(name, help, OFFSET(text[OPTION_##number]), FLAGS)
+
+#define ROW(kind, ...) ROW_##kind(__VA_ARGS__)
+#define ROW_PROMPT(name, alias, member, min, max, value, argument, preset, help, more) \
+    STRING(#name, help, PARAM(member), RFLAGS)
+#define ROW_FILE(name, alias, member, min, max, value, argument, preset, help, more) \
+    STRING(#name, help, PARAM(member), FLAGS)                                  \
+    STRING(alias, help, PARAM(member), FLAGS)
+#define ROW_STRING(name, alias, member, min, max, value, argument, preset, help, more) \
+    STRING(#name, SAY(help, preset), PARAM(member), FLAGS)
+#define ROW_BOOL(name, alias, member, min, max, value, argument, preset, help, more) \
+    { #name, help, PARAM(member), AV_OPT_TYPE_BOOL, { .i64 = value }, min, max, \
+        .flags = FLAGS },
+#define ROW_INT(name, alias, member, min, max, value, argument, preset, help, more) \
+    TEXT(#name, name, SAY_RANGE(help, min, max, preset))
+#define ROW_INT64 ROW_INT
+#define ROW_FLOAT ROW_INT
+#define ROW_ENUM(name, alias, member, min, max, value, argument, preset, help, more) \
+    { #name, help, PARAM(member), AV_OPT_TYPE_INT, { .i64 = value }, min, max, \
+        .flags = FLAGS, .unit = #name },                                       \
+    LINVIDEO_VALUES_##name(VALUE)
+#define ROW_FORMAT(name, alias, member, min, max, value, argument, preset, help, more) \
+    PIXEL_FORMAT(#name, FORMATS, format, AV_PIX_FMT_NONE)                      \
+    PIXEL_FORMAT(alias, FORMATS, format, AV_PIX_FMT_NONE)
+#define ROW_SIZE(name, alias, member, min, max, value, argument, preset, help, more) \
+    SIZE(#name, SAY_RANGE(help, min, max, preset))                             \
+    SIZE(alias, SAY_RANGE(help, min, max, preset))
+#define ROW_RATE(name, alias, member, min, max, value, argument, preset, help, more) \
+    STRING(#name, SAY(help, preset), OFFSET(rate), FLAGS)                      \
+    STRING(alias, SAY(help, preset), OFFSET(rate), FLAGS)
+#define ROW_DURATION(name, alias, member, min, max, value, argument, preset, help, more) \
+    TEXT(#name, name, SAY(help, preset))                                       \
+    TEXT(alias, name, SAY(help, preset))
+#define ROW_BYTES(name, alias, member, min, max, value, argument, preset, help, more) \
+    TEXT(#name, name, SAY(help, preset))
 
 static const AVOption linvideo_options[] = {
     /* the first is that of a value without a name; what a colon in a prompt cuts off
      * becomes the second, see check_prompt() */
-    STRING("prompt", "what the video shows", PARAM(prompt), RFLAGS),
-    STRING("prompt_file", "file or pipe with the prompt", PARAM(prompt_file), FLAGS),
-    STRING("textfile", "file or pipe with the prompt", PARAM(prompt_file), FLAGS),
-    STRING("negative_prompt", "what it does not show (with guidance above 1)",
-           PARAM(negative_prompt), FLAGS),
-    STRING("model", "name or path of the model (default: the one that is installed)",
-           PARAM(model), FLAGS),
-    STRING("lora", "LoRA files, FILE[@WEIGHT]|FILE[@WEIGHT]...", PARAM(lora), FLAGS),
-    SIZE("size"),
-    SIZE("s"),
-    { "native", "make size and clip_frames as asked, also where the model is not made "
-        "for them", PARAM(native), AV_OPT_TYPE_BOOL, { .i64 = 0 }, 0, 1, .flags = FLAGS },
-    STRING("rate", "video rate (default: the model's)", OFFSET(rate), FLAGS),
-    STRING("r", "video rate (default: the model's)", OFFSET(rate), FLAGS),
-    TEXT("duration", "video duration (default: one clip of the model)", TEXT_DURATION),
-    TEXT("d", "video duration (default: one clip of the model)", TEXT_DURATION),
-    TEXT("frames", "number of frames, 1 to 1000000000, instead of a duration",
-         TEXT_FRAMES),
-    TEXT("clip_frames", "frames made at once, 1 to 1021 (default: the model's)",
-         TEXT_CLIP_FRAMES),
-    TEXT("seed", "seed of the noise, 0 to 4294967295 (default: -1, one is drawn)",
-         TEXT_SEED),
-    TEXT("steps", "steps of the sampler, 1 to 1000 (default: the model's)", TEXT_STEPS),
-    TEXT("guidance", "guidance scale, 1 (off) to 100 (default: the model's)",
-         TEXT_GUIDANCE),
-    TEXT("shift", "shift of the time schedule, 0.01 to 100 (default: the model's)",
-         TEXT_SHIFT),
-    { "sampler", "how noise becomes video",
-        PARAM(sampler), AV_OPT_TYPE_INT, { .i64 = LINVIDEO_SAMPLER_AUTO },
-        LINVIDEO_SAMPLER_AUTO, LINVIDEO_SAMPLER_RCM, .flags = FLAGS,
-        .unit = "sampler" },
-    CONST("auto", "what the model names", LINVIDEO_SAMPLER_AUTO, "sampler"),
-    CONST("euler", "first order", LINVIDEO_SAMPLER_EULER, "sampler"),
-    CONST("unipc", "second order", LINVIDEO_SAMPLER_UNIPC, "sampler"),
-    CONST("renoise", "fresh noise at every step, for few-step models",
-          LINVIDEO_SAMPLER_RENOISE, "sampler"),
-    CONST("dpm++", "second order", LINVIDEO_SAMPLER_DPMPP, "sampler"),
-    CONST("causvid", "fresh noise, CausVid's nine steps", LINVIDEO_SAMPLER_CAUSVID,
-          "sampler"),
-    CONST("rcm", "fresh noise, rCM's one to four steps", LINVIDEO_SAMPLER_RCM,
-          "sampler"),
-    { "precision", "number format of the large matmuls",
-        PARAM(precision), AV_OPT_TYPE_INT, { .i64 = LINVIDEO_PRECISION_AUTO },
-        LINVIDEO_PRECISION_AUTO, LINVIDEO_PRECISION_INT8, .flags = FLAGS,
-        .unit = "precision" },
-    CONST("auto", "the fastest of the device", LINVIDEO_PRECISION_AUTO,
-          "precision"),
-    CONST("f32", "32 bits", LINVIDEO_PRECISION_F32, "precision"),
-    CONST("bf16", "16 bits, summed in 32", LINVIDEO_PRECISION_BF16,
-          "precision"),
-    CONST("int8", "8 bits in the network's blocks; CPUs with AVX-512 VNNI",
-          LINVIDEO_PRECISION_INT8, "precision"),
-    FORMAT("format"),
-    FORMAT("pixel_format"),
-    { "matrix", "how RGB becomes YUV",
-        PARAM(matrix), AV_OPT_TYPE_INT, { .i64 = LINVIDEO_MATRIX_AUTO },
-        LINVIDEO_MATRIX_AUTO, LINVIDEO_MATRIX_BT601, .flags = FLAGS,
-        .unit = "matrix" },
-    CONST("auto", "bt709; bt601 where -f lavfi of FFmpeg before 6.1 drops the tag",
-          LINVIDEO_MATRIX_AUTO, "matrix"),
-    CONST("bt709", "", LINVIDEO_MATRIX_BT709, "matrix"),
-    CONST("bt601", "", LINVIDEO_MATRIX_BT601, "matrix"),
-    { "sw_format", "pixel format within cuda: nv12, yuv420p, yuv444p",
-        OFFSET(sw_format), AV_OPT_TYPE_PIXEL_FMT, { .i64 = AV_PIX_FMT_NV12 },
-        AV_PIX_FMT_NONE, INT_MAX, .flags = FLAGS },
-    STRING("device", "where to compute: auto (default; a GPU if it can), cpu, cuda, cuda:N, "
-           "cuda:N+M",
-           PARAM(device), FLAGS),
-    TEXT("memory_limit", "bytes to stay within, K, M, G allowed (default: what is free)",
-         TEXT_MEMORY_LIMIT),
-    TEXT("tile", "decode in tiles of so many pixels, 64 to 8192, which takes less memory "
-         "(default: whole)", TEXT_TILE),
-    { "prompt_cache", "keep on disk what the text encoder makes of prompts",
-        PARAM(prompt_cache), AV_OPT_TYPE_INT, { .i64 = LINVIDEO_CACHE_AUTO },
-        LINVIDEO_CACHE_AUTO, LINVIDEO_CACHE_ON, .flags = FLAGS, .unit = "cache" },
-    CONST("auto", "when the encoder is large", LINVIDEO_CACHE_AUTO, "cache"),
-    CONST("off", "", LINVIDEO_CACHE_OFF, "cache"),
-    CONST("on", "", LINVIDEO_CACHE_ON, "cache"),
-    { "strict", "refuse files that hold more than is used, as LoRAs for other parts",
-        PARAM(strict), AV_OPT_TYPE_BOOL, { .i64 = 0 }, 0, 1, .flags = FLAGS },
+    LINVIDEO_OPTIONS(ROW)
+    PIXEL_FORMAT("sw_format", "pixel format within cuda: nv12, yuv420p, yuv444p",
+                 sw_format, AV_PIX_FMT_NV12)
     { NULL }
 };
 
@@ -416,8 +369,8 @@ static av_cold int init(AVFilterContext *ctx)
     p->opaque    = ctx;
     if ((ret = check_prompt(ctx)) < 0)
         return ret;
-    for (int i = 0; i < NB_TEXTS; i++)
-        if (s->text[i] && (ret = linvideo_params_set(p, text_names[i], s->text[i])) < 0)
+    for (int i = 0; i < NB_OPTIONS; i++)
+        if (s->text[i] && (ret = linvideo_params_set(p, option_names[i], s->text[i])) < 0)
             return averror(ret);
     return 0;
 }
@@ -460,7 +413,7 @@ static int check_formats(AVFilterContext *ctx)
 }
 
 /* The device lavfi names its sinks after the labels of the graph, out, out0 and so on;
- * before FFmpeg 6.1 it hands on their pictures without what the frames say of colour. */
+ * before FFmpeg 6.1 it hands on their frames without what the frames say of colour. */
 static int tags_are_lost(const AVFilterContext *ctx)
 {
 #if LIBAVFILTER_VERSION_INT < AV_VERSION_INT(9, 12, 100)
@@ -489,7 +442,7 @@ static enum AVColorSpace colour_space(enum LinvideoMatrix matrix)
     return matrix == LINVIDEO_MATRIX_BT601 ? AVCOL_SPC_SMPTE170M : AVCOL_SPC_BT709;
 }
 
-/* A reader that has no tag to go by may also take a large picture for BT.709. */
+/* A reader that has no tag to go by may also take a large frame for BT.709. */
 static void warn_of_lost_tags(AVFilterContext *ctx, const LinvideoSource *s, int format)
 {
     int rgb = av_pix_fmt_desc_get(format)->flags & AV_PIX_FMT_FLAG_RGB;
@@ -758,7 +711,7 @@ static int activate(AVFilterContext *ctx)
 
     ret = make_frame(outlink, &frame);
     if (ret < 0) {
-        /* Also an error ends the stream: one who asks again must not wait. */
+        /* An error ends the stream too, so that a later request does not block. */
         ff_outlink_set_status(outlink, ret, s->next);
         return ret == AVERROR_EOF ? 0 : ret;
     }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api/params.h"
+#include "linvideo/option_table.h"
 #include "tests/api_kit.h"
 
 START_TEST(defaults)
@@ -191,6 +192,45 @@ START_TEST(takes_strings)
         ck_assert_ptr_eq(*(char **)((char *)&p + strings[i].offset), text);
     }
     ck_assert_str_eq(w.all, "");
+}
+END_TEST
+
+/* Every member has the type that the kind of its row says. */
+
+#define IS_NUMBER(member, type) _Generic(((LinvideoParams *)0)->member, type: 1, default: 0)
+#define IS_TEXT(member)         IS_NUMBER(member, const char *)
+#define IS_PROMPT(member)       IS_TEXT(member)
+#define IS_FILE(member)         IS_TEXT(member)
+#define IS_STRING(member)       IS_TEXT(member)
+#define IS_BOOL(member)         IS_NUMBER(member, int)
+#define IS_INT(member)          IS_NUMBER(member, int)
+#define IS_INT64(member)        IS_NUMBER(member, int64_t)
+#define IS_FLOAT(member)        IS_NUMBER(member, float)
+#define IS_ENUM(member)         (sizeof(((LinvideoParams *)0)->member) == sizeof(int))
+#define IS_FORMAT(member)       IS_ENUM(member)
+#define IS_SIZE(member)         IS_NUMBER(member, int)
+#define IS_RATE(member)         IS_NUMBER(member, int)
+#define IS_DURATION(member)     IS_NUMBER(member, int64_t)
+#define IS_BYTES(member)        IS_NUMBER(member, int64_t)
+#define TYPE_FITS(kind, name, alias, member, ...) \
+    _Static_assert(IS_##kind(member), "type of " #name);
+
+LINVIDEO_OPTIONS(TYPE_FITS)
+LINVIDEO_OPTIONS_HOST(TYPE_FITS)
+
+/* The last value of each ENUM is the end of its range; no text is cut. */
+START_TEST(texts_of_options)
+{
+    const LvOption *o = lv_option_at(_i);
+    char text[LV_OPTION_TEXT];
+    int nb = 0;
+
+    lv_option_text(o, text);
+    ck_assert_msg(strlen(text) < LV_OPTION_TEXT - 1, "%s", text);
+    ck_assert_msg(strstr(text, o->help), "%s", text);
+    while (o->choices && o->choices[nb].name)
+        ck_assert_ptr_nonnull(strstr(text, o->choices[nb++].name));
+    ck_assert(!o->choices || (o->min == 0 && o->max == nb - 1));
 }
 END_TEST
 
@@ -395,6 +435,7 @@ void api_add_options(Suite *suite)
     tcase_add_loop_test(t, takes, 0, LV_COUNT(good));
     tcase_add_test(t, takes_strings);
     tcase_add_test(t, every_option);
+    tcase_add_loop_test(t, texts_of_options, 0, 26);
     tcase_add_loop_test(t, refuses, 0, LV_COUNT(bad));
     tcase_add_test(t, refuses_null);
     tcase_add_loop_test(t, struct_out_of_range, 0, LV_COUNT(wrong));

@@ -109,7 +109,7 @@ static void put_end(LinvideoParams *p, const LvOption *o, double v)
 {
     if (o->kind == LV_OPT_FLOAT)
         *(float *)field(p, o) = (float)v;
-    else if (o->kind == LV_OPT_INT || o->kind == LV_OPT_ENUM)
+    else if (o->kind == LV_OPT_BOOL || o->kind == LV_OPT_INT || o->kind == LV_OPT_ENUM)
         *(int *)field(p, o) = (int)v;
     else if (o->kind == LV_OPT_SIZE || o->kind == LV_OPT_RATE)
         ((int *)field(p, o))[0] = ((int *)field(p, o))[1] = (int)v;
@@ -120,7 +120,7 @@ static void put_end(LinvideoParams *p, const LvOption *o, double v)
 static void end_text(char *text, size_t size, const LvOption *o, double v)
 {
     if (o->kind == LV_OPT_ENUM)
-        snprintf(text, size, "%s", o->names[(int)v]);
+        snprintf(text, size, "%s", o->choices[(int)v].name);
     else if (o->kind == LV_OPT_SIZE)
         snprintf(text, size, "%.0fx%.0f", v, v);
     else if (o->kind == LV_OPT_RATE)

@@ -4,6 +4,7 @@
 
 #include "api/params.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -11,77 +12,39 @@
 #include <string.h>
 
 #include "base/common.h"
+#include "linvideo/option_table.h"
 
-static const char *const samplers[] = { "auto", "euler", "unipc", "renoise", "dpm++",
-                                        "causvid", "rcm", NULL };
-static const char *const caches[] = { "auto", "off", "on", NULL };
-static const char *const precisions[] = { "auto", "f32", "bf16", "int8", NULL };
-static const char *const formats[] = { "yuv420p", "yuv444p", "gbrp", "rgb24",
-                                       "nv12", NULL };
-static const char *const matrices[] = { "auto", "bt709", "bt601", NULL };
-static const char *const levels[] = { "error", "warning", "info", "verbose", "debug",
-                                      NULL };
+#define CHOICE(of, constant, text, meaning) [constant] = { text, meaning },
+#define CHOICES(name) \
+    static const LvChoice name##_choices[] = { LINVIDEO_VALUES_##name(CHOICE) { NULL, NULL } }
 
-#define AT(member) offsetof(LinvideoParams, member)
-#define NEVER NAN
+CHOICES(sampler);
+CHOICES(precision);
+CHOICES(format);
+CHOICES(matrix);
+CHOICES(prompt_cache);
+CHOICES(log_level);
 
-static const LvOption options[] = {
-    { "model", LV_OPT_STRING, AT(model), 0, 0, NEVER, NULL, "NAME|FILE",
-      "bundle or manifest, by name or path [motion]" },
-    { "prompt", LV_OPT_STRING, AT(prompt), 0, 0, NEVER, NULL, "TEXT",
-      "what to show" },
-    { "prompt_file", LV_OPT_STRING, AT(prompt_file), 0, 0, NEVER, NULL, "FILE",
-      "file with the prompt, or a pipe; in the command - is standard input" },
-    { "negative_prompt", LV_OPT_STRING, AT(negative_prompt), 0, 0, NEVER, NULL, "TEXT",
-      "what not to show [the model's]" },
-    { "lora", LV_OPT_STRING, AT(lora), 0, 0, NEVER, NULL, "FILE[@W]|...",
-      "LoRA files, each with its weight [none]" },
-    { "size", LV_OPT_SIZE, AT(width), 16, 8192, 0, NULL, "WxH",
-      "size of the frames [the model's]" },
-    { "native", LV_OPT_INT, AT(native), 0, 1, NEVER, NULL, "0|1",
-      "1: make size and clip_frames as asked, also where the model is not made for them, "
-      "without scaling [0]" },
-    { "rate", LV_OPT_RATE, AT(rate_num), 1, 1 << 20, 0, NULL, "N[/D]",
-      "frames a second [the model's]" },
-    { "duration", LV_OPT_DURATION, AT(duration), 1, 1e13, -1, NULL, "TIME",
-      "seconds, or hh:mm:ss [one clip]" },
-    { "frames", LV_OPT_INT64, AT(frames), 1, 1e9, -1, NULL, "N",
-      "number of frames, instead of duration [one clip]" },
-    { "clip_frames", LV_OPT_INT, AT(clip_frames), 1, 1021, 0, NULL, "N",
-      "frames made at once; longer videos are clips joined by cuts [the model's]" },
-    { "seed", LV_OPT_INT64, AT(seed), 0, 4294967295.0, -1, NULL, "N",
-      "0 to 4294967295; -1 draws one [-1]" },
-    { "steps", LV_OPT_INT, AT(steps), 1, 1000, 0, NULL, "N",
-      "sampler steps [the model's]" },
-    { "guidance", LV_OPT_FLOAT, AT(guidance), 1, 100, 0, NULL, "X",
-      "guidance scale, 1 is off [the model's]" },
-    { "shift", LV_OPT_FLOAT, AT(shift), 0.01, 100, 0, NULL, "X",
-      "flow shift [the model's]" },
-    { "sampler", LV_OPT_ENUM, AT(sampler), 0, 6, NEVER, samplers, "NAME",
-      "auto, euler, unipc, renoise, dpm++, causvid, rcm [auto: the model's]" },
-    { "precision", LV_OPT_ENUM, AT(precision), 0, 3, NEVER, precisions, "NAME",
-      "auto, f32, bf16, int8 [auto: bf16 where the CPU has it]" },
-    { "format", LV_OPT_ENUM, AT(format), 0, 4, NEVER, formats, "NAME",
-      "yuv420p, yuv444p, gbrp, rgb24, nv12 [yuv420p]" },
-    { "matrix", LV_OPT_ENUM, AT(matrix), 0, 2, NEVER, matrices, "NAME",
-      "auto, bt709, bt601: how RGB becomes YUV [auto: what readers of untagged y4m "
-      "assume, bt601]" },
-    { "device", LV_OPT_STRING, AT(device), 0, 0, NEVER, NULL, "NAME",
-      "auto, cpu, cuda, cuda:N for another GPU than the first, cuda:N+M for two, each with a "
-      "branch of guidance [auto: a GPU if it can]" },
-    { "threads", LV_OPT_INT, AT(threads), 1, 1024, 0, NULL, "N",
-      "threads; frames are the same for any number [one for each core]" },
-    { "memory_limit", LV_OPT_BYTES, AT(memory_limit), 1, 1e18, 0, NULL, "BYTES",
-      "use no more: weights stream to a GPU, or refuse; K, M, G allowed [what is free]" },
-    { "tile", LV_OPT_INT, AT(tile), 64, 8192, 0, NULL, "N",
-      "decode in tiles of N pixels, which takes less memory [whole]" },
-    { "prompt_cache", LV_OPT_ENUM, AT(prompt_cache), 0, 2, NEVER, caches, "NAME",
-      "auto, off, on: keep features of prompts on disk [auto: of large encoders]" },
-    { "strict", LV_OPT_INT, AT(strict), 0, 1, NEVER, NULL, "0|1",
-      "1: refuse files that hold more than is used, as LoRAs for other parts [0]" },
-    { "log_level", LV_OPT_ENUM, AT(log_level), 0, 4, NEVER, levels, "NAME",
-      "error, warning, info, verbose, debug [info]" },
-};
+/* Kind and choices of a row, by what the table calls its kind. */
+#define IS_PROMPT(name)   LV_OPT_STRING, NULL
+#define IS_FILE(name)     LV_OPT_STRING, NULL
+#define IS_STRING(name)   LV_OPT_STRING, NULL
+#define IS_BOOL(name)     LV_OPT_BOOL, NULL
+#define IS_INT(name)      LV_OPT_INT, NULL
+#define IS_INT64(name)    LV_OPT_INT64, NULL
+#define IS_FLOAT(name)    LV_OPT_FLOAT, NULL
+#define IS_ENUM(name)     LV_OPT_ENUM, name##_choices
+#define IS_FORMAT(name)   LV_OPT_ENUM, name##_choices
+#define IS_SIZE(name)     LV_OPT_SIZE, NULL
+#define IS_RATE(name)     LV_OPT_RATE, NULL
+#define IS_DURATION(name) LV_OPT_DURATION, NULL
+#define IS_BYTES(name)    LV_OPT_BYTES, NULL
+
+#define ROW(kind, name, alias, member, min, max, value, argument, preset, help, more) \
+    { #name, IS_##kind(name), offsetof(LinvideoParams, member), min, max, value, \
+      argument, preset, help },
+
+static const LvOption options[] = { LINVIDEO_OPTIONS(ROW) LINVIDEO_OPTIONS_HOST(ROW) };
 
 const LvOption *lv_option_at(int i)
 {
@@ -111,18 +74,6 @@ LvMsg lv_params_msg(const LvRelay *r)
                      .level = LV_MAX((int)r->p->log_level, LV_MSG_ERROR) };
 }
 
-void linvideo_params_default(LinvideoParams *p)
-{
-    if (!p)
-        return;
-    memset(p, 0, sizeof(*p));
-    p->frames    = -1;
-    p->duration  = -1;
-    p->seed      = -1;
-    p->rate_den  = 1;
-    p->log_level = LINVIDEO_LOG_INFO;
-}
-
 /* Checking */
 
 static int out_of_range(const LvOption *o, double v, const LvMsg *msg)
@@ -132,7 +83,7 @@ static int out_of_range(const LvOption *o, double v, const LvMsg *msg)
 
     return lv_fail(msg, LV_ERR(EINVAL), "%s is %.12g, allowed is %.12g to %.12g%s%s",
                    o->name, v * unit, o->min * unit, o->max * unit,
-                   time ? " seconds" : "", o->unset == -1 ? " (-1: not given)" : "");
+                   time ? " seconds" : "", o->value == -1 ? " (-1: not given)" : "");
 }
 
 static int in_range(const LvOption *o, double v)
@@ -140,7 +91,7 @@ static int in_range(const LvOption *o, double v)
     /* the end of a range, as a float holds it, is in the range */
     double min = o->kind == LV_OPT_FLOAT ? (float)o->min : o->min;
 
-    return v == o->unset || (v >= min && v <= o->max);
+    return v == o->value || (v >= min && v <= o->max);
 }
 
 static int check_size(const LvOption *o, const int *wh, const LvMsg *msg)
@@ -167,6 +118,7 @@ static int check_rate(const LvOption *o, const int *r, const LvMsg *msg)
 static double value_of(const LvOption *o, const void *field)
 {
     switch (o->kind) {
+    case LV_OPT_BOOL:
     case LV_OPT_INT:
     case LV_OPT_ENUM:  return *(const int *)field;
     case LV_OPT_FLOAT: return *(const float *)field;
@@ -189,6 +141,34 @@ int lv_params_check(const LinvideoParams *p, const LvMsg *msg)
             ret = out_of_range(o, value_of(o, field), msg);
     }
     return ret;
+}
+
+/* What a value may be: its names, or the range of a plain number. */
+static int values_text(const LvOption *o, char *text, size_t size)
+{
+    int n = 0;
+
+    if (o->kind == LV_OPT_BOOL)
+        return snprintf(text, size, "1: ");
+    if (o->kind == LV_OPT_INT || o->kind == LV_OPT_INT64 || o->kind == LV_OPT_FLOAT)
+        return snprintf(text, size, "%.12g to %.12g: ", o->min, o->max);
+    if (o->kind == LV_OPT_SIZE)
+        return snprintf(text, size, "%.12g to %.12g each: ", o->min, o->max);
+    for (const LvChoice *c = o->choices; c && c->name; c++)
+        n += snprintf(text + n, size - n, "%s%s", c->name, c[1].name ? ", " : ": ");
+    return n;
+}
+
+void lv_option_text(const LvOption *o, char text[LV_OPTION_TEXT])
+{
+    int chosen = o->choices && !strcmp(o->preset, "auto");
+    int n = values_text(o, text, LV_OPTION_TEXT);
+
+    n += snprintf(text + n, LV_OPTION_TEXT - n, "%s", o->help);
+    assert(n < LV_OPTION_TEXT);
+    if (*o->preset)
+        snprintf(text + n, LV_OPTION_TEXT - n, " [%s%s%s]", o->preset, chosen ? ": " : "",
+                 chosen ? o->choices[0].meaning : "");
 }
 
 /* Parsing. Each parser returns 0 when all of the text was taken. */
@@ -293,18 +273,21 @@ static int parse_rate(int *r, const char *text)
     return (rate_of(r, v), 0);
 }
 
-static int parse_name(int *v, const char *const *names, const char *text)
+static int parse_name(int *v, const LvChoice *choices, const char *text)
 {
-    for (int i = 0; names[i]; i++)
-        if (!strcmp(names[i], text))
+    for (int i = 0; choices[i].name; i++)
+        if (!strcmp(choices[i].name, text))
             return (*v = i, 0);
     return -1;
 }
 
 static int bad_value(const LvOption *o, const char *value, const LvMsg *msg)
 {
+    char text[LV_OPTION_TEXT];
+
+    lv_option_text(o, text);
     return lv_fail(msg, LV_ERR(EINVAL), "%s: '%s' is not understood; expected %s, %s",
-                   o->name, value, o->metavar, o->help);
+                   o->name, value, o->argument, text);
 }
 
 static int parse_scalar(const LvOption *o, double *v, const char *value)
@@ -320,10 +303,25 @@ static int parse_scalar(const LvOption *o, double *v, const char *value)
 static void store(const LvOption *o, void *field, double v)
 {
     switch (o->kind) {
-    case LV_OPT_INT:   *(int *)field = (int)v; break;
-    case LV_OPT_FLOAT: *(float *)field = (float)v; break;
-    default:           *(int64_t *)field = (int64_t)v;
+    case LV_OPT_STRING: break;
+    case LV_OPT_SIZE:
+    case LV_OPT_RATE:
+    case LV_OPT_BOOL:
+    case LV_OPT_ENUM:
+    case LV_OPT_INT:    *(int *)field = (int)v; break;
+    case LV_OPT_FLOAT:  *(float *)field = (float)v; break;
+    default:            *(int64_t *)field = (int64_t)v;
     }
+}
+
+void linvideo_params_default(LinvideoParams *p)
+{
+    if (!p)
+        return;
+    memset(p, 0, sizeof(*p));
+    p->rate_den = 1;
+    for (int i = 0; i < LV_COUNT(options); i++)
+        store(&options[i], (char *)p + options[i].offset, options[i].value);
 }
 
 static int set_pair(const LvOption *o, int *field, const char *value, const LvMsg *msg)
@@ -346,7 +344,7 @@ static int set_scalar(const LvOption *o, void *field, const char *value,
         return bad_value(o, value, msg);
     if (!in_range(o, v))
         return out_of_range(o, v, msg);
-    if (!strcmp(o->name, "guidance") && v == o->unset)
+    if (!strcmp(o->name, "guidance") && v == o->value)
         lv_msg(msg, LV_MSG_WARNING, "guidance: 0 means the model's own; 1 turns "
                "guidance off");
     store(o, field, v);
@@ -364,7 +362,7 @@ static int set(const LvOption *o, void *field, const char *value, const LvMsg *m
     case LV_OPT_RATE:
         return set_pair(o, field, value, msg);
     case LV_OPT_ENUM:
-        return parse_name(field, o->names, value) < 0 ? bad_value(o, value, msg) : 0;
+        return parse_name(field, o->choices, value) < 0 ? bad_value(o, value, msg) : 0;
     default:
         return set_scalar(o, field, value, msg);
     }

@@ -207,7 +207,8 @@ typedef struct LinvideoParams {
     int native;                  ///< 1: size and clip_frames are made as asked, also
                                  ///< where the model was not made for them; 0: not
     int rate_num, rate_den;      ///< frames a second; 0/1: the model's own
-    int64_t frames;              ///< frames to deliver, > 0; -1: see duration
+    int64_t frames;              ///< frames to deliver, 1 to 1000000000; -1: see
+                                 ///< duration
     int64_t duration;            ///< microseconds, > 0: frames = ceil(duration *
                                  ///< rate); -1: one clip of the model. Not
                                  ///< together with frames
@@ -216,7 +217,7 @@ typedef struct LinvideoParams {
                                  ///< its own noise; 0: the model's own. Where the
                                  ///< model was not made for so many: the nearest
                                  ///< number that it was, see native
-    int64_t seed;                ///< 0 to 2^32-1; -1: drawn at random
+    int64_t seed;                ///< 0 to 4294967295; -1: drawn at random
     int steps;                   ///< sampler steps, 1 to 1000; 0: the model's
     float guidance;              ///< guidance scale, 1 to 100; 1 is off;
                                  ///< 0: the model's

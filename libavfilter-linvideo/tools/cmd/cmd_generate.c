@@ -164,12 +164,13 @@ static void print_option(const char *head, const char *help)
 
 static void print_parameters(void)
 {
-    char head[64];
+    char head[64], text[LV_OPTION_TEXT];
     const LvOption *o;
 
     for (int i = 0; (o = lv_option_at(i)); i++) {
-        snprintf(head, sizeof(head), "--%s %s", o->name, o->metavar);
-        print_option(head, o->help);
+        snprintf(head, sizeof(head), "--%s %s", o->name, o->argument);
+        lv_option_text(o, text);
+        print_option(head, text);
     }
 }
 
@@ -189,8 +190,8 @@ static void help(void)
 
     puts("Usage: linvideo generate [options] [prompt]\n\n"
          "Makes a video of what the prompt says.\n\n"
-         "Options are written --name value or --name=value; in square brackets stands\n"
-         "what holds when one is not given.\n\n"
+         "Options are written --name value or --name=value, with - or _ between words.\n"
+         "Defaults are shown in brackets.\n\n"
          "Output:");
     for (int i = 0; i < OWN_OPTIONS; i++) {
         const Own *o = &own_options[i];
