@@ -268,6 +268,16 @@ LV_INLINE float gelu_slope(float x)
            swish_slope(x, u, 1.5957691216f * (1 + 0.134145f * x * x));
 }
 
+LV_INLINE float gelu_erf(float x)
+{
+    return x * (0.5f * erfcf(x * -0.70710678f));
+}
+
+LV_INLINE float gelu_erf_slope(float x)
+{
+    return 0.5f * erfcf(x * -0.70710678f) + 0.39894228f * x * __expf(-0.5f * x * x);
+}
+
 LV_INLINE float silu(float x)
 {
     return x * sigmoid(x);
@@ -305,6 +315,7 @@ LV_INLINE void act8(int kind, float v[8])
     case LV_ACT_SILU:   LV_EACH8(v, silu(x)); break;
     case LV_ACT_GELU:   LV_EACH8(v, gelu(x)); break;
     case LV_ACT_CLAMP3: LV_EACH8(v, clamp3(x)); break;
+    case LV_ACT_GELU_ERF: LV_EACH8(v, gelu_erf(x)); break;
     }
 }
 
@@ -316,6 +327,7 @@ LV_INLINE void act_slope8(int kind, float v[8])
     case LV_ACT_SILU:   LV_EACH8(v, silu_slope(x)); break;
     case LV_ACT_GELU:   LV_EACH8(v, gelu_slope(x)); break;
     case LV_ACT_CLAMP3: LV_EACH8(v, clamp3_slope(x)); break;
+    case LV_ACT_GELU_ERF: LV_EACH8(v, gelu_erf_slope(x)); break;
     }
 }
 

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "linvideo/linvideo.h"
+#include "model/dit.h"
 #include "model/files.h"
 #include "model/spm_gguf.h"
 #include "model/tokenizer.h"
@@ -24,6 +25,14 @@
 enum { WIDTH = 32, HEIGHT = 32, FRAMES = 5, BYTES = WIDTH * HEIGHT * 3 * FRAMES };
 
 static WanModel model;
+
+static void print_line(void *opaque, int level, const char *line)
+{
+    (void)opaque, (void)level;
+    fprintf(stderr, "%s\n", line);
+}
+
+static const LvMsg loud = { print_line, NULL, LV_MSG_WARNING };
 
 static void write_text(const char *name, const char *fmt, ...)
 {
@@ -182,6 +191,76 @@ START_TEST(test_layouts)
 }
 END_TEST
 
+/* --- networks of Wan2.2 and of image to video, by their tensors --- */
+
+static const LvDitConfig networks[] = {
+    { .channels = 48 },
+    { .channels = 16, .cond_channels = 20 },
+    { .channels = 16, .cond_channels = 20, .clip_dim = 32, .clip_images = 1 },
+    { .channels = 16, .cond_channels = 20, .clip_dim = 32, .clip_images = 2 },
+};
+
+/* What a file holds is found, and bound whole. */
+static void find_network(const char *path, const LvDitConfig *want)
+{
+    LvWeightsFrom from = { .wide = LV_F32, .described = 1 };
+    LvDitConfig got;
+    LvWeights *w;
+    LvPart part;
+    LvSource *src;
+    LvDit m = { 0 };
+
+    ck_assert_int_eq(lv_source_open(&src, path, &loud), 0);
+    part = lv_part_find(src);
+    ck_assert_int_eq(part.kind, LV_PART_DIT);
+    ck_assert_int_eq(lv_part_dit(&got, &part, &loud), 0);
+    ck_assert_int_eq(got.channels, want->channels);
+    ck_assert_int_eq(got.cond_channels, want->cond_channels);
+    ck_assert_int_eq(got.clip_dim, want->clip_dim);
+    ck_assert_int_eq(got.clip_images, want->clip_images);
+    ck_assert_int_eq(got.dim, want->dim);
+    ck_assert_int_eq(got.layers, want->layers);
+    from.src    = src;
+    from.layout = part.layout;
+    ck_assert_int_eq(lv_weights_new_from(&w, &from, model.dev, &loud), 0);
+    ck_assert_int_eq(lv_dit_bind(&m, &got, w, part.prefix), 0);
+    ck_assert_int_eq(lv_weights_finish(w), 0);
+    lv_dit_free(&m);
+    lv_weights_free(&w);
+    lv_source_close(&src);
+}
+
+START_TEST(test_networks)
+{
+    const LvDitConfig *kind = &networks[_i / LV_COUNT(layouts)];
+    int i = _i % LV_COUNT(layouts);
+
+    wan_kit_change(&model, kind);
+    write_part(&model.dit, layouts[i].dit, layouts[i].dit_layout, layouts[i].prefix);
+    find_network(wan_path(layouts[i].dit), &model.cfg.dit);
+}
+END_TEST
+
+/* Those that have what is none of theirs. */
+static const struct {
+    LvDitConfig kind;
+    const char *part;
+} no_networks[] = {
+    { { .channels = 48, .clip_dim = 32, .clip_images = 1 }, "48 channels in and 48 out, of width "
+      "256, with CLIP" },
+    { { .channels = 48, .cond_channels = 52 }, "100 channels in and 48 out" },
+    { { .channels = 16, .cond_channels = 4 }, "20 channels in and 16 out" },
+};
+
+START_TEST(test_no_networks)
+{
+    wan_kit_change(&model, &no_networks[_i].kind);
+    write_part(&model.dit, "a.safetensors", LV_LAYOUT_ORIGINAL, "");
+    write_manifest("a.safetensors", "text.safetensors", "vae.safetensors", "");
+    expect_error(LINVIDEO_ERR_UNSUPPORTED, no_networks[_i].part);
+}
+END_TEST
+
 /* --- forms: what is stored is as good as the numbers that it stands for --- */
 
 START_TEST(test_forms)
@@ -208,14 +287,6 @@ START_TEST(test_forms)
 END_TEST
 
 /* --- the tokenizer of a GGUF file --- */
-
-static void put_line(void *opaque, int level, const char *line)
-{
-    (void)opaque, (void)level;
-    fprintf(stderr, "%s\n", line);
-}
-
-static const LvMsg loud = { put_line, NULL, LV_MSG_WARNING };
 
 static void open_pieces(LvTokenizer **t, const char *path)
 {
@@ -311,8 +382,12 @@ static const struct {
       LINVIDEO_ERR_MODEL },
     { WAN_F32, NULL, "blocks.1.other", "does not know, the first is blocks.1.other",
       LINVIDEO_ERR_MODEL },
-    { WAN_F32, NULL, "img_emb.proj.0.weight", "image to video",
+    { WAN_F32, NULL, "img_emb.proj.0.bias", "16 channels in and 16 out, of width 256, with CLIP",
       LINVIDEO_ERR_UNSUPPORTED },
+    { WAN_F32, NULL, "vace_blocks.0.proj.weight", "a model of VACE", LINVIDEO_ERR_UNSUPPORTED },
+    { WAN_F32, NULL, "face_adapter.x", "a model of Wan2.2 Animate", LINVIDEO_ERR_UNSUPPORTED },
+    { WAN_F32, NULL, "frame_packer.x", "a model of Wan2.2 S2V", LINVIDEO_ERR_UNSUPPORTED },
+    { WAN_F32, NULL, "ref_conv.weight", "a model of Wan-Fun", LINVIDEO_ERR_UNSUPPORTED },
     { WAN_F32, NULL, "blocks.0.self_attn.attn_op.local_attn.proj_l.weight", "SLA",
       LINVIDEO_ERR_UNSUPPORTED },
     { WAN_F32, NULL, "blocks.0.to_gate_compress.weight", "VSA",
@@ -1434,6 +1509,8 @@ static Suite *layouts_suite(void)
     tcase_set_timeout(tc, 120);
     tcase_add_unchecked_fixture(tc, start, end);
     tcase_add_loop_test(tc, test_layouts, 0, 2 * LV_COUNT(layouts));
+    tcase_add_loop_test(tc, test_networks, 0, LV_COUNT(networks) * LV_COUNT(layouts));
+    tcase_add_loop_test(tc, test_no_networks, 0, LV_COUNT(no_networks));
     tcase_add_loop_test(tc, test_forms, 0, 2 * WAN_FORMS);
     tcase_add_loop_test(tc, test_pieces, 0, LV_COUNT(pieces));
     tcase_add_loop_test(tc, test_bad_pieces, 0, LV_COUNT(bad_pieces) + 1);

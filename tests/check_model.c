@@ -71,10 +71,15 @@ static const struct {
     { REF_DIR "/umt5_a.safetensors", 1, 1e-2 },
     { REF_DIR "/tae_a.safetensors", 2, 1.5e-2 },
     { REF_DIR "/wan_vae.safetensors", 2, 3e-2 },
+    { REF_DIR "/wan22_dit_t2v.safetensors", 3, 1e-2 },
+    { REF_DIR "/wan22_dit_ti2v.safetensors", 4, 1e-2 },
+    { REF_DIR "/wan22_dit_i2v.safetensors", 3, 1e-2 },
+    { REF_DIR "/wan21_dit_i2v.safetensors", 3, 1e-2 },
+    { REF_DIR "/wan21_dit_flf2v.safetensors", 3, 1e-2 },
     { REF_DIR "/sample.safetensors", 10, 4e-2 },
 };
 
-enum { SAMPLE = 5 };
+enum { SAMPLE = 10 };
 
 static void parity(int file, const char *isa, int threads, int dtype, double bound)
 {

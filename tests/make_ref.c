@@ -35,6 +35,8 @@ static const struct Kind {
     { "bias",       0, 0.1f, 0,    1 },
     { "norm",       1, 0.2f, 0,    1 },
     { "modulation", 0, 0.3f, 0,    2 },
+    { "table",      0, 0.3f, 0,    1 },
+    { "places",     0, 0.5f, 0,    1 },
 };
 
 typedef struct Ref {

@@ -166,13 +166,21 @@ struct NetsDit {
     const LvMsg *msg;
     LvDit m;
     LvWeights *w;
-    Run text, net;
-    LvTensor context_t, velocity_t;
+    Run text, image, net;
+    LvTensor context_t, clip_t, velocity_t;
     LvDitInputs in;
     LvDitWatch watch[LV_MAX_LAYERS];
-    void *context, *latent, *t, *velocity;
+    void *context, *clip, *latent, *t, *velocity;
     void *act[LV_MAX_LAYERS][3];
 };
+
+/* Latent channels: those that the head makes. */
+static int channels_of(const LvSafetensors *st, const LvDitConfig *c)
+{
+    int places = c->patch[0] * c->patch[1] * c->patch[2];
+
+    return places ? size_of(st, "weights.head.head.bias", 0) / places : 0;
+}
 
 int nets_dit_config(LvDitConfig *cfg, const LvSafetensors *st, const LvMsg *msg)
 {
@@ -182,10 +190,14 @@ int nets_dit_config(LvDitConfig *cfg, const LvSafetensors *st, const LvMsg *msg)
         .dim = meta(st, "dim"), .ffn_dim = meta(st, "ffn"), .heads = meta(st, "heads"),
         .layers = meta(st, "layers"), .text_dim = meta(st, "text_dim"),
         .text_len = meta(st, "text_len"), .freq_dim = meta(st, "freq_dim"),
-        .channels = size_of(st, patch, 1), .eps = 1e-6f, .map_eps = 1e-6f,
+        .clip_dim = size_of(st, "weights.img_emb.proj.0.bias", 0), .eps = 1e-6f,
+        .map_eps = 1e-6f,
     };
     for (int i = 0; i < 3; i++)
         cfg->patch[i] = size_of(st, patch, 2 + i);
+    cfg->channels      = channels_of(st, cfg);
+    cfg->cond_channels = size_of(st, patch, 1) - cfg->channels;
+    cfg->clip_images   = cfg->clip_dim ? 1 + !!size_of(st, "weights.img_emb.emb_pos", 1) : 0;
     if (cfg->dim < 1 || cfg->heads < 1 || cfg->layers < 1 || cfg->patch[2] < 1 ||
         cfg->layers > LV_MAX_LAYERS)
         return lv_fail(msg, LV_ERR_MODEL, "%s: metadata do not describe a DiT",
@@ -213,6 +225,30 @@ static int open_text_side(NetsDit *d, LvDtype dtype)
             return LV_ERR(ENOMEM);
         lv_program_bind(d->net.p, d->in.k[i], k);
         lv_program_bind(d->net.p, d->in.v[i], v);
+    }
+    return 0;
+}
+
+/* The image side, of networks that have one. */
+static int open_image_side(NetsDit *d, LvDtype dtype)
+{
+    const LvDitConfig *c = &d->m.cfg;
+    LvGraph *g = lv_graph_new(d->msg);
+    LvDitInputs out;
+    int ret;
+
+    d->clip_t = lv_external(g, "clip", LV_F32, 2,
+                            (const int[]) { lv_dit_clip_rows(c), c->clip_dim });
+    lv_dit_trace_image(g, &d->m, d->clip_t, dtype, &out);
+    if ((ret = run_new(&d->image, g, d->dev)) < 0)
+        return ret;
+    d->clip = run_bind(&d->image, d->clip_t);
+    for (int i = 0; i < c->layers; i++) {
+        void *k = run_bind(&d->image, out.k_img[i]), *v = run_bind(&d->image, out.v_img[i]);
+        if (!d->clip || !k || !v)
+            return LV_ERR(ENOMEM);
+        lv_program_bind(d->net.p, d->in.k_img[i], k);
+        lv_program_bind(d->net.p, d->in.v_img[i], v);
     }
     return 0;
 }
@@ -272,11 +308,13 @@ int nets_dit_open(NetsDit **out, const LvSafetensors *st, const char *prefix,
         return LV_ERR(ENOMEM);
     d->dev = opt->dev;
     d->msg = opt->msg;
+    d->m.frame_times = opt->frame_times;
     if ((ret = open_weights(&d->w, st, prefix, opt)) < 0 ||
         (ret = lv_dit_bind(&d->m, cfg, d->w, prefix)) < 0 ||
         (ret = lv_weights_finish(d->w)) < 0 ||
         (ret = open_network(d, size, (LvDtype)opt->dtype)) < 0 ||
-        (ret = open_text_side(d, (LvDtype)opt->dtype)) < 0)
+        (ret = open_text_side(d, (LvDtype)opt->dtype)) < 0 ||
+        (cfg->clip_dim && (ret = open_image_side(d, (LvDtype)opt->dtype)) < 0))
         nets_dit_close(out);
     return ret;
 }
@@ -287,6 +325,7 @@ void nets_dit_close(NetsDit **d)
         return;
     run_free(&(*d)->net);
     run_free(&(*d)->text);
+    run_free(&(*d)->image);
     lv_dit_free(&(*d)->m);
     lv_weights_free(&(*d)->w);
     free(*d);
@@ -308,14 +347,31 @@ int nets_dit_text(NetsDit *d, const float *features, int rows)
     return lv_program_run(d->text.p, NULL, NULL);
 }
 
-int nets_dit_run(NetsDit *d, const float *latent, float t, float *velocity)
+int nets_dit_image(NetsDit *d, const float *condition, const float *clip)
+{
+    size_t at = lv_tensor_bytes(&d->velocity_t), all = lv_tensor_bytes(&d->in.latent);
+
+    if (all > at)
+        d->dev->fn->upload(d->dev, (char *)d->latent + at, condition, all - at);
+    if (!d->m.cfg.clip_dim)
+        return 0;
+    d->dev->fn->upload(d->dev, d->clip, clip, lv_tensor_bytes(&d->clip_t));
+    return lv_program_run(d->image.p, NULL, NULL);
+}
+
+int nets_dit_run_frames(NetsDit *d, const float *latent, const float *t, float *velocity)
 {
     int ret;
 
-    d->dev->fn->upload(d->dev, d->latent, latent, lv_tensor_bytes(&d->in.latent));
-    d->dev->fn->upload(d->dev, d->t, &t, sizeof(t));
+    d->dev->fn->upload(d->dev, d->latent, latent, lv_tensor_bytes(&d->velocity_t));
+    d->dev->fn->upload(d->dev, d->t, t, lv_tensor_bytes(&d->in.t));
     ret = lv_program_run(d->net.p, NULL, NULL);
     return ret < 0 ? ret : fetch(d->dev, d->velocity_t, d->velocity, velocity);
+}
+
+int nets_dit_run(NetsDit *d, const float *latent, float t, float *velocity)
+{
+    return nets_dit_run_frames(d, latent, &t, velocity);
 }
 
 float *nets_dit_act(NetsDit *d, int layer, int which)
@@ -501,34 +557,101 @@ static void put_acts(NetsDit *d, int layers, const LvSafetensors *st,
         }
 }
 
+/* What a file of the DiT holds. */
+typedef struct DitFile {
+    const LvSafetensors *st;
+    const NetsOptions *opt;
+    LvDitConfig cfg;
+    int size[3];
+    float *latent, *context, *condition, *clip, *velocity;
+} DitFile;
+
+static int open_dit_file(DitFile *f)
+{
+    const LvSafetensors *st = f->st;
+    int ret = nets_dit_config(&f->cfg, st, f->opt->msg);
+
+    if (ret < 0 || !(f->latent = nets_floats(st, "in.latent", f->opt->msg)) ||
+        !(f->context = nets_floats(st, "in.context", f->opt->msg)))
+        return LV_ERR_MODEL;
+    if ((f->cfg.cond_channels && !(f->condition = nets_floats(st, "in.y", f->opt->msg))) ||
+        (f->cfg.clip_dim && !(f->clip = nets_floats(st, "in.clip_fea", f->opt->msg))))
+        return LV_ERR_MODEL;
+    for (int i = 0; i < 3; i++)
+        f->size[i] = size_of(st, "in.latent", 1 + i);
+    f->velocity = new_floats(lv_safetensors_find(st, "in.latent")->numel);
+    return f->velocity ? 0 : LV_ERR(ENOMEM);
+}
+
+static void close_dit_file(DitFile *f)
+{
+    free(f->latent);
+    free(f->context);
+    free(f->condition);
+    free(f->clip);
+    free(f->velocity);
+}
+
+/* Run it at times t, of the sample or of each latent frame, and compare what is named. */
+static int run_dit_at(DitFile *f, const float *t, int frame_times, const char *velocity, int acts)
+{
+    NetsOptions opt = *f->opt;
+    NetsDit *d = NULL;
+    int ret;
+
+    opt.frame_times = frame_times;
+    if ((ret = nets_dit_open(&d, f->st, "weights.", &f->cfg, f->size, &opt)) >= 0 &&
+        (ret = nets_dit_text(d, f->context, size_of(f->st, "in.context", 0))) >= 0 &&
+        (ret = nets_dit_image(d, f->condition, f->clip)) >= 0 &&
+        (ret = nets_dit_run_frames(d, f->latent, t, f->velocity)) >= 0) {
+        if (acts)
+            put_acts(d, f->cfg.layers, f->st, &opt);
+        put(&opt, f->st, velocity, f->velocity);
+    }
+    nets_dit_close(&d);
+    return ret;
+}
+
+/* The first time of each latent frame's tokens, which have the same. @return frames, or 0 */
+static int times_of_frames(float *t, const DitFile *f)
+{
+    int tokens = lv_dit_tokens(&f->cfg, f->size), frames = f->size[0] / f->cfg.patch[0];
+    int n = tokens / frames;
+
+    if (size_of(f->st, "in.t_tokens", 0) != tokens)
+        return 0;
+    for (int i = 0; i < tokens; i++)
+        if (t[i] != t[i / n * n])
+            return 0;
+    for (int i = 0; i < frames; i++)
+        t[i] = t[i * n];
+    return frames;
+}
+
+static int run_dit_times(DitFile *f)
+{
+    float *t = nets_floats(f->st, "in.t_tokens", f->opt->msg);
+    int ret  = t && times_of_frames(t, f) ? run_dit_at(f, t, 1, "out.velocity", 1) :
+               lv_fail(f->opt->msg, LV_ERR_MODEL, "%s: in.t_tokens: expected one time for all "
+                       "tokens of a latent frame", lv_safetensors_path(f->st));
+
+    free(t);
+    return ret;
+}
+
 static int run_dit_file(const LvSafetensors *st, const NetsOptions *opt)
 {
-    float *latent = nets_floats(st, "in.latent", opt->msg);
-    float *context = nets_floats(st, "in.context", opt->msg);
-    float *t = nets_floats(st, "in.t", opt->msg), *v = NULL;
-    const int size[3] = { size_of(st, "in.latent", 1), size_of(st, "in.latent", 2),
-                          size_of(st, "in.latent", 3) };
-    NetsDit *d = NULL;
-    LvDitConfig cfg;
-    int ret = LV_ERR_MODEL;
+    int frames = lv_safetensors_find(st, "in.t_tokens") != NULL;
+    float *t   = nets_floats(st, "in.t", opt->msg);
+    DitFile f  = { .st = st, .opt = opt };
+    int ret    = t ? open_dit_file(&f) : LV_ERR_MODEL;
 
-    if (!latent || !context || !t || (ret = nets_dit_config(&cfg, st, opt->msg)) < 0 ||
-        (ret = nets_dit_open(&d, st, "weights.", &cfg, size, opt)) < 0 ||
-        (ret = nets_dit_text(d, context, size_of(st, "in.context", 0))) < 0)
-        goto end;
-    ret = LV_ERR(ENOMEM);
-    if (!(v = new_floats(lv_safetensors_find(st, "in.latent")->numel)) ||
-        (ret = nets_dit_run(d, latent, t[0], v)) < 0)
-        goto end;
-    put_acts(d, cfg.layers, st, opt);
-    put(opt, st, "out.velocity", v);
-
-end:
-    nets_dit_close(&d);
-    free(latent);
-    free(context);
+    if (ret >= 0 && frames)
+        ret = run_dit_times(&f);
+    if (ret >= 0)
+        ret = run_dit_at(&f, t, 0, frames ? "out.velocity_scalar_t" : "out.velocity", !frames);
+    close_dit_file(&f);
     free(t);
-    free(v);
     return ret;
 }
 

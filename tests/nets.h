@@ -23,6 +23,7 @@ typedef struct NetsOptions {
     LvDevice *dev;
     int dtype;          ///< of activations in products: LV_F32 or LV_BF16
     const char *bundle; ///< model that the sample's reference belongs to
+    int frame_times;    ///< 1: a DiT that is opened takes a time for each latent frame
     const LvMsg *msg;
     /** Called with each result that the file has a reference for; ours has ref's
      *  shape and order of values. */
@@ -67,8 +68,15 @@ void nets_dit_close(NetsDit **d);
 /** Set the text: features [rows,text_dim], rows <= text_len. */
 int nets_dit_text(NetsDit *d, const float *features, int rows);
 
+/** Set the image condition [cond_channels,F,Y,X], and CLIP's features [rows,clip_dim] where the
+ *  network attends to them (else NULL). */
+int nets_dit_image(NetsDit *d, const float *condition, const float *clip);
+
 /** One evaluation: velocity and latent [channels,F,Y,X]. */
 int nets_dit_run(NetsDit *d, const float *latent, float t, float *velocity);
+
+/** The same of a DiT that was opened with frame_times: t [F / patch[0]]. */
+int nets_dit_run_frames(NetsDit *d, const float *latent, const float *t, float *velocity);
 
 enum { NETS_SELF_ATTN, NETS_CROSS_ATTN, NETS_BLOCK };
 

@@ -95,6 +95,7 @@ static double act(int kind, double x)
     case LV_ACT_GELU:
         return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case LV_ACT_CLAMP3: return 3 * tanh(x / 3);
+    case LV_ACT_GELU_ERF: return 0.5 * x * erfc(-x / sqrt(2));
     default:            return x;
     }
 }

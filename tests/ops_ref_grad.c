@@ -389,6 +389,8 @@ static double act_slope(int kind, double x)
         return 0.5 * (1 + tanh(u)) + 0.5 * x * (1 - tanh(u) * tanh(u)) *
                                      sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x);
     case LV_ACT_CLAMP3: return 1 - tanh(x / 3) * tanh(x / 3);
+    case LV_ACT_GELU_ERF:
+        return 0.5 * erfc(-x / sqrt(2)) + x * exp(-x * x / 2) / sqrt(2 * M_PI);
     default:            return 1;
     }
 }

@@ -93,6 +93,7 @@ typedef struct Row {
 #define SILU  LV_ACT_SILU
 #define GELU  LV_ACT_GELU
 #define CLAMP LV_ACT_CLAMP3
+#define EXACT LV_ACT_GELU_ERF
 #define B     OPS_BIAS
 #define G     OPS_GAIN
 #define MOD   OPS_MOD
@@ -603,6 +604,9 @@ static const Row rows[] = {
     { LV_OP_CONV3, B | RES | ON1, "bbbb", "n", 0, 0, { 3, 18, 20, 96, 384, 3, 3, 1, 2 } },
     { LV_OP_CONV3, B | FIX,       "bbbf", "n", 2, 0, { 2, 33, 17, 96, 3, 3, 3, 1, 2 } },
     { LV_OP_CONV3, B,             "bbbb", "n", 0, 0, { 4, 7, 19, 64, 128, 3, 1, 2, 1 } },
+    { LV_OP_ACT, 0,   "ff bb fb bf", "nzlcd", 0, 0, { 33, 65, EXACT } },
+    { LV_OP_ACT_DX, 0,     "fff bbb fbb bff", "nzlcd", 0, 0, { 33, 65, EXACT } },
+    { LV_OP_LINEAR, B,       "fff bff bfb", "n", 0, 0, { 129, 16, 3, EXACT } },
 };
 
 char ops_role(int op, int t)

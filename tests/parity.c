@@ -32,7 +32,8 @@ static const char usage[] =
     "  --bundle FILE     model that the sample's reference belongs to\n"
     "                    (" DEFAULT_BUNDLE ")\n"
     "\n"
-    "Status: 0 when all is within the tolerance, 1 when not, 2 on errors.\n";
+    "Status: 0 when all is within the tolerance, 1 when not, 2 on errors and where a\n"
+    "file had nothing to compare.\n";
 
 typedef struct Totals {
     double tolerance;
@@ -157,13 +158,18 @@ static int compare_file(const char *path, const NetsOptions *opt, LvDevice *othe
 static int run_files(char **files, int n, const NetsOptions *opt, LvDevice *other)
 {
     Totals *totals = opt->opaque;
-    int failed = 0;
+    int failed = 0, before;
 
     printf("%s, %s\n", opt->dev->about, opt->dtype == LV_F32 ? "f32" : "bf16");
     for (int i = 0; i < n; i++) {
         printf("%s\n", files[i]);
+        before  = totals->compared;
         failed |= (other ? compare_file(files[i], opt, other)
                          : nets_run_file(files[i], opt)) < 0;
+        if (totals->compared == before) {
+            printf("  nothing was compared\n");
+            failed = 1;
+        }
         fflush(stdout);
     }
     printf("%d compared, %d above %.1e\n", totals->compared, totals->outside,

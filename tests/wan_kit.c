@@ -90,6 +90,18 @@ void wan_kit_free(WanModel *m)
     lv_device_close(&m->dev);
 }
 
+void wan_kit_change(WanModel *m, const LvDitConfig *kind)
+{
+    LvDitConfig *c = &m->cfg.dit;
+
+    c->channels      = kind->channels;
+    c->cond_channels = kind->cond_channels;
+    c->clip_dim      = kind->clip_dim;
+    c->clip_images   = kind->clip_images;
+    free_part(&m->dit);
+    new_part(m, &m->dit, LV_PART_DIT);
+}
+
 float *wan_kit_tensor(const WanPart *p, const char *name, const LvParam **param)
 {
     for (int i = 0; i < p->list->nb; i++)

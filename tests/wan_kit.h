@@ -58,6 +58,9 @@ typedef struct WanFile {
 void wan_kit_new(WanModel *m);
 void wan_kit_free(WanModel *m);
 
+/** Put a network of another kind, of cfg's channels and CLIP, in the model's place. Checks. */
+void wan_kit_change(WanModel *m, const LvDitConfig *kind);
+
 /** For the tests of a program: a model, and a folder of its own under /tmp that holds
  *  "tokenizer.spm". Both go again with wan_kit_end(). Checks. */
 void wan_kit_start(WanModel *m);

@@ -68,8 +68,10 @@ typedef struct LvTensor {
 /** An absent tensor, for optional arguments. */
 #define LV_NO_TENSOR ((LvTensor) { .id = LV_ID_NONE })
 
-/** Activations. gelu is the tanh form, clamp3 is 3 tanh(x / 3). */
-enum LvAct { LV_ACT_NONE, LV_ACT_RELU, LV_ACT_SILU, LV_ACT_GELU, LV_ACT_CLAMP3, LV_ACT_NB };
+/** Activations. gelu is the tanh form, gelu_erf the exact one, x times the normal
+ *  distribution's cumulative function; clamp3 is 3 tanh(x / 3). */
+enum LvAct { LV_ACT_NONE, LV_ACT_RELU, LV_ACT_SILU, LV_ACT_GELU, LV_ACT_CLAMP3,
+             LV_ACT_GELU_ERF, LV_ACT_NB };
 
 /** Normalisations: LAYER subtracts the mean, RMS does not. */
 enum LvNormKind { LV_NORM_LAYER, LV_NORM_RMS };

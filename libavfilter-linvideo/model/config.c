@@ -31,6 +31,9 @@ static const LvConfigRow rows[] = {
     { "dit",   "text_len",     INT,  AT(dit.text_len),      1, 4096,    512 },
     { "dit",   "freq_dim",     INT,  AT(dit.freq_dim),      2, 4096,    256 },
     { "dit",   "in_channels",  INT,  AT(dit.channels),      1, LV_MAX_CHANNELS, NAN },
+    { "dit",   "cond_channels", INT, AT(dit.cond_channels), 0, LV_MAX_CHANNELS, 0 },
+    { "dit",   "clip_dim",     INT,  AT(dit.clip_dim),      0, 1 << 16, 0 },
+    { "dit",   "clip_images",  INT,  AT(dit.clip_images),   0, 2,       0 },
     { "dit",   "eps",          REAL, AT(dit.eps),           1e-12, 0.1, 1e-6 },
     { "dit",   "feature_dim",  INT,  AT(dit.map_dim),       0, 4096,    0 },
     { "dit",   "feature_eps",  REAL, AT(dit.map_eps),       0, 0.1,     1e-6 },
@@ -238,6 +241,8 @@ static int check_sizes(const LvModelConfig *c, const char *file,
         return fail(file, msg, "dit", "num_heads", "does not cut dim into even parts");
     if (c->dit.freq_dim % 2)
         return fail(file, msg, "dit", "freq_dim", "is odd");
+    if (!c->dit.clip_dim != !c->dit.clip_images)
+        return fail(file, msg, "dit", "clip_images", "does not fit clip_dim");
     if (c->dit.text_dim != c->text.dim)
         return fail(file, msg, "dit", "text_dim", "differs from text.dim");
     if (c->dit.channels != c->vae.channels)

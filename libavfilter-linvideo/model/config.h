@@ -17,6 +17,9 @@
 
 enum { LV_MAX_LAYERS = 128, LV_MAX_CHANNELS = 64, LV_MAX_WORDS = 4096 };
 
+/** Rows of CLIP's features of a picture: 16 x 16 patches and the class. */
+enum { LV_CLIP_ROWS = 257 };
+
 /** Kinds of self-attention. MIXED: r softmax + (1 - r) linear. */
 enum LvAttnKind { LV_ATTN_SOFTMAX, LV_ATTN_LINEAR, LV_ATTN_MIXED, LV_ATTN_NB };
 
@@ -27,6 +30,9 @@ typedef struct LvDitConfig {
     int text_len;  ///< rows of text attended to, zero padding included
     int freq_dim;  ///< of the time sinusoid, even
     int channels;  ///< of the latents, in and out
+    int cond_channels; ///< of the image condition, behind the latents' on the way in; 0: none
+    int clip_dim;  ///< width of CLIP's image features; 0: none are attended to
+    int clip_images; ///< pictures that they are of: 1 or 2; 0 without clip_dim
     int patch[3];  ///< frames, rows, columns of latents in a token
     float eps;     ///< of all norms
     int map;       ///< enum LvMapKind of linear layers

@@ -7,8 +7,11 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { DIM, DIM6, FFN, CHANNELS, OUT, PT, PH, PW, TEXT, FREQ, HEADS, HEAD_DIM, MAP,
-       NB_SYMBOLS };
+enum { DIM, DIM6, FFN, CHANNELS, OUT, PT, PH, PW, TEXT, FREQ, HEADS, HEAD_DIM, MAP, CLIP,
+       CLIP_ROWS, NB_SYMBOLS };
+
+/* Of the norms around CLIP's features, as PyTorch's layer norm has it. */
+#define CLIP_EPS 1e-5f
 
 #define MODEL(member) offsetof(LvDit, member)
 #define BLOCK(member) offsetof(LvDitBlock, member)
@@ -68,6 +71,33 @@ static const LvWeightRow block_rows[] = {
     AFFINE("blocks.%d.ffn.2", "blocks.%d.ffn.net.2", BLOCK, ffn2, D, LV_DIM(FFN)),
 };
 
+/* Of networks that attend to CLIP's features. */
+#define CLIP_NAME(name) "condition_embedder.image_embedder." name
+
+static const LvWeightRow clip_rows[] = {
+    ROW("img_emb.proj.0.weight", CLIP_NAME("norm1.weight"), MODEL(clip.norm_in.w), 0,
+        LV_DIM(CLIP)),
+    ROW("img_emb.proj.0.bias", CLIP_NAME("norm1.bias"), MODEL(clip.norm_in.b), 0,
+        LV_DIM(CLIP)),
+    AFFINE("img_emb.proj.1", CLIP_NAME("ff.net.0.proj"), MODEL, clip.mlp0, LV_DIM(CLIP),
+           LV_DIM(CLIP)),
+    AFFINE("img_emb.proj.3", CLIP_NAME("ff.net.2"), MODEL, clip.mlp2, D, LV_DIM(CLIP)),
+    ROW("img_emb.proj.4.weight", CLIP_NAME("norm2.weight"), MODEL(clip.norm_out.w), 0, D),
+    ROW("img_emb.proj.4.bias", CLIP_NAME("norm2.bias"), MODEL(clip.norm_out.b), 0, D),
+};
+
+static const LvWeightRow pair_rows[] = {
+    ROW("img_emb.emb_pos", CLIP_NAME("pos_embed"), MODEL(clip.pos), LV_W_INNER, 1,
+        LV_DIM(CLIP_ROWS), LV_DIM(CLIP)),
+};
+
+static const LvWeightRow clip_block_rows[] = {
+    AFFINE("blocks.%d.cross_attn.k_img", "blocks.%d.attn2.add_k_proj", BLOCK, k_img, D, D),
+    AFFINE("blocks.%d.cross_attn.v_img", "blocks.%d.attn2.add_v_proj", BLOCK, v_img, D, D),
+    ROW("blocks.%d.cross_attn.norm_k_img.weight", "blocks.%d.attn2.norm_added_k.weight",
+        BLOCK(norm_k_img), 0, D),
+};
+
 #define MAP_ROW(name, member)                                                     \
     ROW("blocks.%d.self_attn." name ".weight", NULL, BLOCK(member),               \
         LV_W_MATRIX | LV_W_MAP, LV_DIM(HEADS), LV_DIM(HEAD_DIM), LV_DIM(MAP))
@@ -81,21 +111,38 @@ static const LvWeightRow mixed_rows[] = {
     ROW("blocks.%d.self_attn.mix", NULL, BLOCK(mix), LV_W_GATE, 1),
 };
 
-/* Tables of a block whose attention is of a kind. */
 typedef struct Table {
     const LvWeightRow *rows;
     int nb;
 } Table;
 
-static int tables_of(Table table[3], int kind)
+enum { MAX_TABLES = 4 };
+#define TABLE(rows) ((Table) { rows, LV_COUNT(rows) })
+
+/* Of all that is no block's. */
+static int model_tables(Table table[MAX_TABLES], const LvDitConfig *c)
 {
     int nb = 0;
 
-    table[nb++] = (Table) { block_rows, LV_COUNT(block_rows) };
+    table[nb++] = TABLE(model_rows);
+    if (c->clip_dim)
+        table[nb++] = TABLE(clip_rows);
+    if (c->clip_images > 1)
+        table[nb++] = TABLE(pair_rows);
+    return nb;
+}
+
+static int block_tables(Table table[MAX_TABLES], const LvDitConfig *c, int i)
+{
+    int kind = c->attention[i], nb = 0;
+
+    table[nb++] = TABLE(block_rows);
+    if (c->clip_dim)
+        table[nb++] = TABLE(clip_block_rows);
     if (kind != LV_ATTN_SOFTMAX)
-        table[nb++] = (Table) { linear_rows, LV_COUNT(linear_rows) };
+        table[nb++] = TABLE(linear_rows);
     if (kind == LV_ATTN_MIXED)
-        table[nb++] = (Table) { mixed_rows, LV_COUNT(mixed_rows) };
+        table[nb++] = TABLE(mixed_rows);
     return nb;
 }
 
@@ -103,12 +150,22 @@ static int bind_block(LvDit *m, LvWeights *w, const char *prefix, int i,
                       const int *symbols)
 {
     LvDitBlock *b = &m->block[i];
-    Table table[3];
-    int nb = tables_of(table, m->cfg.attention[i]), ret = 0;
+    Table table[MAX_TABLES];
+    int nb = block_tables(table, &m->cfg, i), ret = 0;
 
     b->map_q = b->map_k = b->mix = LV_NO_TENSOR;
     for (int k = 0; k < nb && ret >= 0; k++)
         ret = lv_weights_bind(w, table[k].rows, table[k].nb, prefix, i, symbols, b);
+    return ret;
+}
+
+static int bind_model(LvDit *m, LvWeights *w, const char *prefix, const int *symbols)
+{
+    Table table[MAX_TABLES];
+    int nb = model_tables(table, &m->cfg), ret = 0;
+
+    for (int k = 0; k < nb && ret >= 0; k++)
+        ret = lv_weights_bind(w, table[k].rows, table[k].nb, prefix, 0, symbols, m);
     return ret;
 }
 
@@ -117,10 +174,12 @@ int lv_dit_bind(LvDit *m, const LvDitConfig *cfg, LvWeights *w, const char *pref
     const int *p = cfg->patch;
     const int symbols[NB_SYMBOLS] = {
         [DIM] = cfg->dim, [DIM6] = 6 * cfg->dim, [FFN] = cfg->ffn_dim,
-        [CHANNELS] = cfg->channels, [OUT] = cfg->channels * p[0] * p[1] * p[2],
+        [CHANNELS] = cfg->channels + cfg->cond_channels,
+        [OUT] = cfg->channels * p[0] * p[1] * p[2],
         [PT] = p[0], [PH] = p[1], [PW] = p[2], [TEXT] = cfg->text_dim,
         [FREQ] = cfg->freq_dim, [HEADS] = cfg->heads,
         [HEAD_DIM] = cfg->dim / cfg->heads, [MAP] = cfg->map_dim,
+        [CLIP] = cfg->clip_dim, [CLIP_ROWS] = lv_dit_clip_rows(cfg),
     };
     int ret;
 
@@ -128,7 +187,7 @@ int lv_dit_bind(LvDit *m, const LvDitConfig *cfg, LvWeights *w, const char *pref
     m->block = calloc((size_t)cfg->layers, sizeof(*m->block));
     if (!m->block)
         return lv_fail(lv_weights_msg(w), LV_ERR(ENOMEM), "dit: out of memory");
-    ret = lv_weights_bind(w, model_rows, LV_COUNT(model_rows), prefix, 0, symbols, m);
+    ret = bind_model(m, w, prefix, symbols);
     for (int i = 0; i < cfg->layers && ret >= 0; i++)
         ret = bind_block(m, w, prefix, i, symbols);
     return ret;
@@ -157,11 +216,13 @@ static int each_row(Table table, int index, const void *bound, See see, void *op
 
 int lv_dit_each(const LvDit *m, See see, void *opaque)
 {
-    Table table[3];
-    int ret = each_row((Table) { model_rows, LV_COUNT(model_rows) }, 0, m, see, opaque);
+    Table table[MAX_TABLES];
+    int nb = model_tables(table, &m->cfg), ret = 0;
 
+    for (int k = 0; k < nb && ret >= 0; k++)
+        ret = each_row(table[k], 0, m, see, opaque);
     for (int i = 0; i < m->cfg.layers && ret >= 0; i++) {
-        int nb = tables_of(table, m->cfg.attention[i]);
+        nb = block_tables(table, &m->cfg, i);
         for (int k = 0; k < nb && ret >= 0; k++)
             ret = each_row(table[k], i, &m->block[i], see, opaque);
     }
@@ -173,6 +234,18 @@ int lv_dit_each(const LvDit *m, See see, void *opaque)
 static LvTensor affine(LvGraph *g, LvTensor x, LvAffine p, LvDtype dtype)
 {
     return lv_linear(g, x, p.w, p.b, LV_ACT_NONE, dtype);
+}
+
+/* Shifts, scales and gates are those of a time: of a sample, or of a latent frame. */
+static void group_by_time(LvGraph *g, const LvDitInputs *in)
+{
+    lv_graph_batch(g, in->t.dim[0]);
+}
+
+/* Tokens of a sample attend to each other. */
+static void group_by_sample(LvGraph *g, const LvDitInputs *in)
+{
+    lv_graph_batch(g, in->latent.rank == 5 ? in->latent.dim[0] : 1);
 }
 
 static LvTensor layer_norm(LvGraph *g, const LvDit *m, LvTensor x, LvTensor mod,
@@ -223,13 +296,17 @@ static LvTensor self_attn(LvGraph *g, const LvDit *m, int layer, LvTensor y,
     return affine(g, kind == LV_ATTN_LINEAR ? l : o, b->self.o, dtype);
 }
 
-static LvTensor cross_attn(LvGraph *g, const LvDit *m, const LvDitBlock *b,
-                           LvTensor y, LvTensor k, LvTensor v, LvDtype dtype)
+/* To the text, and apart from that to the pictures. */
+static LvTensor cross_attn(LvGraph *g, const LvDit *m, int layer, LvTensor y,
+                           const LvDitInputs *in, LvDtype dtype)
 {
-    LvTensor q = qk(g, m, y, b->cross.q, b->cross.norm_q, LV_NO_TENSOR, dtype);
-    LvTensor o = softmax(g, m, q, k, v);
+    const LvDitAttn *a = &m->block[layer].cross;
+    LvTensor q = qk(g, m, y, a->q, a->norm_q, LV_NO_TENSOR, dtype);
+    LvTensor o = softmax(g, m, q, in->k[layer], in->v[layer]);
 
-    return affine(g, o, b->cross.o, dtype);
+    if (m->cfg.clip_dim)
+        o = lv_add(g, o, softmax(g, m, q, in->k_img[layer], in->v_img[layer]));
+    return affine(g, o, a->o, dtype);
 }
 
 static LvTensor ffn(LvGraph *g, const LvDitBlock *b, LvTensor y, LvDtype dtype)
@@ -246,12 +323,17 @@ static LvTensor block(LvGraph *g, const LvDit *m, int i, LvTensor x, LvTensor mo
     const LvDitBlock *b = &m->block[i];
     LvTensor y, sa, ca;
 
+    group_by_time(g, in);
     y  = layer_norm(g, m, x, mod, SHIFT_SA, SCALE_SA, dtype);
+    group_by_sample(g, in);
     sa = self_attn(g, m, i, y, in->rope, dtype, watch);
+    group_by_time(g, in);
     x  = lv_gate(g, x, sa, mod, GATE_SA);
     y  = lv_norm(g, x, b->norm3.w, b->norm3.b, LV_NO_TENSOR, LV_NORM_LAYER, 0, 0,
                  m->cfg.eps, dtype);
-    ca = cross_attn(g, m, b, y, in->k[i], in->v[i], dtype);
+    group_by_sample(g, in);
+    ca = cross_attn(g, m, i, y, in, dtype);
+    group_by_time(g, in);
     x  = lv_gate(g, x, ca, LV_NO_TENSOR, 0);
     y  = layer_norm(g, m, x, mod, SHIFT_FF, SCALE_FF, dtype);
     y  = ffn(g, b, y, dtype);
@@ -281,6 +363,51 @@ static LvTensor embed_text(LvGraph *g, const LvDit *m, LvTensor context, LvDtype
     return affine(g, x, m->text2, dtype);
 }
 
+int lv_dit_clip_rows(const LvDitConfig *cfg)
+{
+    return cfg->clip_images * LV_CLIP_ROWS;
+}
+
+/* The same of what was made of CLIP's features. */
+static void image_kv(LvGraph *g, const LvDit *m, int layer, LvTensor x, LvDtype dtype,
+                     LvDitInputs *in)
+{
+    const LvDitBlock *b = &m->block[layer];
+
+    in->k_img[layer] = qk(g, m, x, b->k_img, b->norm_k_img, LV_NO_TENSOR, dtype);
+    in->v_img[layer] = affine(g, x, b->v_img, dtype);
+}
+
+static LvTensor clip_norm(LvGraph *g, LvTensor x, LvAffine p, LvDtype dtype)
+{
+    return lv_norm(g, x, p.w, p.b, LV_NO_TENSOR, LV_NORM_LAYER, 0, 0, CLIP_EPS, dtype);
+}
+
+static LvTensor embed_image(LvGraph *g, const LvDit *m, LvTensor clip, LvDtype dtype)
+{
+    const LvDitClip *c = &m->clip;
+    LvTensor x = m->cfg.clip_images > 1 ? lv_add(g, clip, c->pos) : clip;
+
+    x = clip_norm(g, x, c->norm_in, LV_F32);
+    x = lv_linear(g, x, c->mlp0.w, c->mlp0.b, LV_ACT_GELU_ERF, LV_F32);
+    x = affine(g, x, c->mlp2, LV_F32);
+    return clip_norm(g, x, c->norm_out, dtype);
+}
+
+void lv_dit_trace_image(LvGraph *g, const LvDit *m, LvTensor clip, LvDtype dtype,
+                        LvDitInputs *in)
+{
+    LvTensor x = embed_image(g, m, clip, dtype);
+
+    for (int i = 0; i < m->cfg.layers; i++) {
+        lv_graph_layer(g, i + 1);
+        image_kv(g, m, i, x, dtype, in);
+        lv_output(g, in->k_img[i], "image k");
+        lv_output(g, in->v_img[i], "image v");
+    }
+    lv_graph_layer(g, 0);
+}
+
 void lv_dit_trace_text(LvGraph *g, const LvDit *m, LvTensor context, LvDtype dtype,
                        LvDitInputs *in)
 {
@@ -299,12 +426,13 @@ void lv_dit_batch_inputs(LvGraph *g, const LvDit *m, const int size[3], int batc
                          LvDitInputs *in)
 {
     const LvDitConfig *c = &m->cfg;
-    const int latent[] = { batch, c->channels, size[0], size[1], size[2] };
+    const int latent[] = { batch, c->channels + c->cond_channels, size[0], size[1], size[2] };
     const int rope[] = { lv_dit_tokens(c, size), c->dim / c->heads / 2, 2 };
+    const int times  = batch * (m->frame_times ? size[0] / c->patch[0] : 1);
 
     *in        = (LvDitInputs) { 0 };
     in->latent = lv_external(g, "latent", LV_F32, 5, latent);
-    in->t      = lv_external(g, "t", LV_F32, 1, &batch);
+    in->t      = lv_external(g, "t", LV_F32, 1, &times);
     in->rope   = lv_external(g, "rope", LV_F32, 3, rope);
 }
 
@@ -312,7 +440,7 @@ void lv_dit_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
                    LvDitInputs *in)
 {
     const LvDitConfig *c = &m->cfg;
-    const int text[] = { c->text_len, c->dim };
+    const int text[] = { c->text_len, c->dim }, image[] = { lv_dit_clip_rows(c), c->dim };
 
     lv_dit_batch_inputs(g, m, size, 1, in);
     in->latent = lv_reshape(in->latent, 4, in->latent.dim + 1);
@@ -320,12 +448,18 @@ void lv_dit_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
         in->k[i] = lv_external(g, "text k", dtype, 2, text);
         in->v[i] = lv_external(g, "text v", dtype, 2, text);
     }
+    for (int i = 0; i < c->layers && c->clip_dim; i++) {
+        in->k_img[i] = lv_external(g, "image k", dtype, 2, image);
+        in->v_img[i] = lv_external(g, "image v", dtype, 2, image);
+    }
 }
 
-LvTensor lv_dit_trace_batch(LvGraph *g, const LvDit *m, LvTensor context,
+LvTensor lv_dit_trace_batch(LvGraph *g, const LvDit *m, LvTensor context, LvTensor clip,
                             LvDitInputs *in, LvDtype dtype, LvDitWatch *watch)
 {
     in->text = embed_text(g, m, context, dtype);
+    if (m->cfg.clip_dim)
+        in->image = embed_image(g, m, clip, dtype);
     return lv_dit_trace(g, m, in, dtype, watch);
 }
 
@@ -346,13 +480,20 @@ static void modulations(LvGraph *g, const LvDit *m, LvTensor t, LvTensor *mod)
     mod[c->layers] = lv_add(g, lv_expand(g, e, 2), m->head_mod);
 }
 
+/* The latents that a velocity is of. */
+static LvTensor without_condition(const LvDit *m, LvTensor latent)
+{
+    latent.dim[latent.rank - 4] = m->cfg.channels;
+    return latent;
+}
+
 LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, LvDitInputs *in, LvDtype dtype,
                       LvDitWatch *watch)
 {
     const LvDitConfig *c = &m->cfg;
     LvTensor x, mod[LV_MAX_LAYERS + 1];
 
-    lv_graph_batch(g, in->t.dim[0]);
+    group_by_sample(g, in);
     modulations(g, m, in->t, mod);
     x = lv_patchify(g, in->latent, c->patch, LV_F32);
     x = affine(g, x, m->patch, LV_F32);
@@ -361,14 +502,18 @@ LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, LvDitInputs *in, LvDtype dtype
         lv_graph_checkpoint(g);
         if (in->text.rank)
             text_kv(g, m, i, in->text, dtype, in);
+        if (in->image.rank)
+            image_kv(g, m, i, in->image, dtype, in);
         lv_graph_i8(g, m->i8);
         x = block(g, m, i, x, mod[i], in, dtype, watch ? &watch[i] : NULL);
         lv_graph_i8(g, 0);
     }
     lv_graph_layer(g, 0);
+    group_by_time(g, in);
     x = layer_norm(g, m, x, mod[c->layers], 0, 1, LV_F32);
+    group_by_sample(g, in);
     x = affine(g, x, m->head, LV_F32);
-    return lv_unpatchify(g, x, c->patch, in->latent);
+    return lv_unpatchify(g, x, c->patch, without_condition(m, in->latent));
 }
 
 int lv_dit_tokens(const LvDitConfig *cfg, const int size[3])

@@ -1,13 +1,14 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * The diffusion transformer: Wan2.1's text-to-video network, in which the
- * self-attention of each layer is softmax, linear (LinVideo, arXiv 2510.08318) or a
- * mixture of both. The file to read first.
+ * The diffusion transformer: the networks of Wan2.1 and Wan2.2 for text and image to
+ * video, in which the self-attention of each layer is softmax, linear (LinVideo, arXiv
+ * 2510.08318) or a mixture of both. The file to read first.
  * Floor F4 (model).
  *
- * Two programs: the text side runs once a prompt and leaves keys and values for
- * every layer; the network runs once a step and branch of guidance.
+ * The text side runs once a prompt and leaves keys and values for every layer; so does the
+ * image side, once a picture, where there are CLIP's features. The network runs once a step
+ * and branch of guidance.
  */
 
 #ifndef LINVIDEO_MODEL_DIT_H
@@ -28,11 +29,19 @@ typedef struct LvDitAttn {
     LvTensor norm_q, norm_k;
 } LvDitAttn;
 
+/** What makes CLIP's features the network's: norm, MLP, norm. */
+typedef struct LvDitClip {
+    LvTensor pos;        ///< [rows,clip_dim]; of networks of two pictures only
+    LvAffine norm_in, mlp0, mlp2, norm_out;
+} LvDitClip;
+
 typedef struct LvDitBlock {
     LvTensor mod;        ///< [6,dim]: shift, scale, gate of attention, of ffn
     LvDitAttn self, cross;
     LvTensor map_q, map_k; ///< [heads,head_dim,map_dim]; not in SOFTMAX layers
     LvTensor mix;        ///< [1]: r; in MIXED layers only
+    LvAffine k_img, v_img; ///< of cross-attention to CLIP's features
+    LvTensor norm_k_img;
     LvAffine norm3;      ///< before cross-attention
     LvAffine ffn0, ffn2;
 } LvDitBlock;
@@ -41,10 +50,12 @@ typedef struct LvDit {
     LvDitConfig cfg;
     LvAffine patch, text0, text2, time0, time2, proj, head;
     LvTensor head_mod;   ///< [2,dim]
+    LvDitClip clip;      ///< where cfg.clip_dim
     LvDitBlock *block;   ///< [layers]
     int i8;              ///< 1: blocks make products of 8-bit numbers
     int apart;           ///< 1: MIXED layers go on with the softmax branch alone, the
                          ///< linear one is only there to be watched
+    int frame_times;     ///< 1: tokens of each latent frame have a time of their own
 } LvDit;
 
 /** Bind all tensors "<prefix>...". Zero m first. @return as lv_weights_bind() */
@@ -64,14 +75,18 @@ int lv_dit_each(const LvDit *m, int (*see)(void *opaque, const char *name, const
 
 /** Inputs of the network. All external, but for text. */
 typedef struct LvDitInputs {
-    LvTensor latent; ///< [channels,F,Y,X] f32, or [B,channels,F,Y,X]; the patch
-                     ///< divides F, Y, X
-    LvTensor t;      ///< [B] f32, 0 to 1000
+    LvTensor latent; ///< [channels + cond_channels,F,Y,X] f32, or [B,...]: the latents,
+                     ///< behind them the condition; the patch divides F, Y, X
+    LvTensor t;      ///< [B] f32, 0 to 1000; with frame_times [B F / patch[0]], in the order
+                     ///< of tokens
     LvTensor rope;   ///< [L,head_dim/2,2] f32, filled by lv_dit_rope()
     LvTensor k[LV_MAX_LAYERS], v[LV_MAX_LAYERS]; ///< [text_len,dim] dtype, made by
                      ///< the text side
+    LvTensor k_img[LV_MAX_LAYERS], v_img[LV_MAX_LAYERS]; ///< [rows,dim] dtype, made by
+                     ///< the image side; where cfg.clip_dim
     LvTensor text;   ///< embedded text, from which every layer makes its k and v; rank 0:
                      ///< k and v are given
+    LvTensor image;  ///< the same of embedded features of pictures
 } LvDitInputs;
 
 /** Tensors of a block that one may want to see, for lv_watch(). */
@@ -94,6 +109,18 @@ typedef struct LvDitWatch {
 void lv_dit_trace_text(LvGraph *g, const LvDit *m, LvTensor context, LvDtype dtype,
                        LvDitInputs *in);
 
+/** Rows of CLIP's features that the network attends to; 0: none. */
+int lv_dit_clip_rows(const LvDitConfig *cfg);
+
+/**
+ * Trace the image side: k_img and v_img of every layer, as lv_dit_trace_text().
+ *
+ * @param clip external [lv_dit_clip_rows(),clip_dim] f32: features of the pictures, one
+ *             after another
+ */
+void lv_dit_trace_image(LvGraph *g, const LvDit *m, LvTensor clip, LvDtype dtype,
+                        LvDitInputs *in);
+
 /** Describe all inputs of the network as externals of g, for latents of F, Y, X. */
 void lv_dit_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
                    LvDitInputs *in);
@@ -107,7 +134,8 @@ void lv_dit_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
 LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, LvDitInputs *in, LvDtype dtype,
                       LvDitWatch *watch);
 
-/** Describe latent, t and rope as externals of g, for B samples: [B,channels,F,Y,X]. */
+/** Describe latent, t and rope as externals of g, for B samples:
+ *  [B,channels + cond_channels,F,Y,X]. */
 void lv_dit_batch_inputs(LvGraph *g, const LvDit *m, const int size[3], int batch,
                          LvDitInputs *in);
 
@@ -116,11 +144,12 @@ void lv_dit_batch_inputs(LvGraph *g, const LvDit *m, const int size[3], int batc
  * (lv_graph_checkpoint()).
  *
  * @param context [B text_len,text_dim] f32: features and zero rows of every sample
+ * @param clip    [B rows,clip_dim] f32: features of pictures; rank 0 where there are none
  * @param in      of lv_dit_batch_inputs(); latent may be any tensor of its shape
  * @param watch   [layers], or NULL
  * @return velocity [B,channels,F,Y,X] f32
  */
-LvTensor lv_dit_trace_batch(LvGraph *g, const LvDit *m, LvTensor context,
+LvTensor lv_dit_trace_batch(LvGraph *g, const LvDit *m, LvTensor context, LvTensor clip,
                             LvDitInputs *in, LvDtype dtype, LvDitWatch *watch);
 
 /** Tokens of latents of F, Y, X. */

@@ -70,6 +70,20 @@ void lv_files_skip_parts(const LvFiles *f, LvWeights *w, const LvPart *part)
     lv_weights_skip(w, "tokenizer.");
 }
 
+/* Parts that do not fit each other, or can't be run. */
+static int check_parts(const LvFiles *f, const LvMsg *msg)
+{
+    const LvModelConfig *c = &f->cfg;
+
+    if (c->dit.cond_channels || c->dit.clip_dim)
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: the network is one of image to video, and "
+                       "pictures are not taken", f->path);
+    if (c->dit.channels != c->vae.channels)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: the network makes latents of %d channels, the "
+                       "decoder takes %d", f->path, c->dit.channels, c->vae.channels);
+    return 0;
+}
+
 /* Bundles */
 
 static LvPart part_of(const LvSource *src, int kind, const char *prefix)
@@ -115,7 +129,7 @@ static int open_bundle(LvFiles *f, const LvLoraFile *loras, int nb_loras,
                        "writes one)", f->path);
     snprintf(file, sizeof(file), "%s: " LV_CONFIG_KEY, f->path);
     if ((ret = lv_config_parse(&f->cfg, text, file, msg)) < 0 ||
-        (ret = read_negative(f, text, msg)) < 0)
+        (ret = read_negative(f, text, msg)) < 0 || (ret = check_parts(f, msg)) < 0)
         return ret;
     f->bundle = 1;
     f->dit    = part_of(src, LV_PART_DIT, "dit.");
@@ -350,7 +364,7 @@ static int read_sizes(const Manifest *m)
         return lv_fail(m->msg, LV_ERR_MODEL, "%s: the network expects features of %d, the "
                        "text encoder makes %d", f->path, f->cfg.dit.text_dim,
                        f->cfg.text.dim);
-    return 0;
+    return check_parts(f, m->msg);
 }
 
 static int read_settings(const Manifest *m)

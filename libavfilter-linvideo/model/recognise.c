@@ -272,13 +272,18 @@ static const SizeRow dit_sizes[] = {
     { { "head.head.bias", "proj_out.bias", NULL }, -1, DIT(channels), 4 << 10 },
 };
 
-/* Parts of names that Wan's text-to-video network does not have. */
+/* Parts of names of networks that are like Wan's. */
 static const char *const others[][2] = {
-    { "img_emb.", "image to video" },
-    { "image_embedder.", "image to video" },
-    { "k_img.", "image to video" },
-    { "add_k_proj.", "image to video" },
     { "vace_", "VACE" },
+    { "face_adapter.", "Wan2.2 Animate" },
+    { "motion_encoder.", "Wan2.2 Animate" },
+    { "pose_patch_embedding.", "Wan2.2 Animate" },
+    { "casual_audio_encoder.", "Wan2.2 S2V" },
+    { "audio_injector.", "Wan2.2 S2V" },
+    { "frame_packer.", "Wan2.2 S2V" },
+    { "trainable_cond_mask.", "Wan2.2 S2V" },
+    { "control_adapter.", "Wan-Fun" },
+    { "ref_conv.", "Wan-Fun" },
     { "local_attn.proj_l.", "sparse-linear attention (SLA)" },
     { "attn_impl.proj_l.", "sparse-linear attention (SLA)" },
     { "to_gate_compress.", "sparse attention (VSA)" },
@@ -290,8 +295,8 @@ static int refuse_others(const LvPart *p, const LvMsg *msg)
         for (int k = 0; k < LV_COUNT(others); k++) {
             const char *name = lv_source_at(p->src, i)->name;
             if (lv_part_owns(p, name) && strstr(name, others[k][0]))
-                return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: %s: this is a model for %s, "
-                               "only Wan2.1's text to video is known",
+                return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: %s: this is a model of %s, "
+                               "expected text or image to video of Wan2.1 or Wan2.2",
                                lv_source_path(p->src), name, others[k][1]);
         }
     return 0;
@@ -364,6 +369,51 @@ static int read_maps(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
     return c->map_dim ? read_map_kind(c, p, msg) : 0;
 }
 
+/* Channels in and out of the networks that are known. */
+static const struct {
+    int in, out;
+    int clip; ///< 1: may attend to CLIP's features
+} channels[] = {
+    { 16, 16, 0 }, /* text to video; half of A14B */
+    { 36, 16, 1 }, /* image to video; half of A14B without CLIP */
+    { 48, 48, 0 }, /* TI2V 5B */
+};
+
+enum { FUN_DIM = 1536 }; /* no other with CLIP is as small */
+
+/* What Wan-Fun is told from image to video by. */
+static int check_channels(const LvDitConfig *c, const LvPart *p, const LvMsg *msg)
+{
+    int in = c->channels + c->cond_channels;
+
+    for (int i = 0; i < LV_COUNT(channels); i++)
+        if (in == channels[i].in && c->channels == channels[i].out &&
+            (!c->clip_dim || (channels[i].clip && c->dim != FUN_DIM)))
+            return 0;
+    return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: %d channels in and %d out, of width %d, %s CLIP's "
+                   "features: expected text or image to video of Wan2.1 or Wan2.2 (Wan-Fun and "
+                   "others are not known)", lv_source_path(p->src), in, c->channels, c->dim,
+                   c->clip_dim ? "with" : "without");
+}
+
+/* The image side, where there is one. */
+static void read_clip(LvDitConfig *c, const LvPart *p)
+{
+    static const char *const norms[] = {
+        "img_emb.proj.0.bias", "condition_embedder.image_embedder.norm1.bias",
+    };
+    static const char *const places[] = {
+        "img_emb.emb_pos", "condition_embedder.image_embedder.pos_embed",
+    };
+    int hf = p->layout == LV_LAYOUT_HF;
+    const LvFileTensor *norm = find(p, norms[hf]);
+
+    if (!norm || norm->numel < 1 || norm->numel > 1 << 16)
+        return;
+    c->clip_dim    = (int)norm->numel;
+    c->clip_images = find(p, places[hf]) ? 2 : 1;
+}
+
 int lv_part_dit(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
 {
     const LvFileTensor *patch;
@@ -380,10 +430,10 @@ int lv_part_dit(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
     in           = (int)(patch->numel / 4 / (size_t)c->dim);
     c->channels /= 4;
     c->heads     = c->dim / HEAD_DIM;
-    if (in != CHANNELS || c->channels != CHANNELS)
-        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: %d channels in and %d out: only "
-                       "Wan2.1's text to video, with %d and %d, is known",
-                       lv_source_path(p->src), in, c->channels, CHANNELS, CHANNELS);
+    c->cond_channels = in - c->channels;
+    read_clip(c, p);
+    if ((ret = check_channels(c, p, msg)) < 0)
+        return ret;
     if (c->dim % HEAD_DIM || c->freq_dim % 2)
         return fail(p, msg, LV_ERR_MODEL, "patch_embedding.bias", "has a size that is no "
                     "multiple of 128");

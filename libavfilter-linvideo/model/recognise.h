@@ -62,7 +62,7 @@ const char *lv_part_name(int kind);
  * text, norms' eps, 128 channels a head of the DiT).
  *
  * @return 0; LV_ERR_MODEL: a tensor that tells a size is missing or of a size out of
- *         range; LV_ERR_UNSUPPORTED: another network (image to video, VACE, Wan2.2 5B...)
+ *         range; LV_ERR_UNSUPPORTED: another network (VACE, Fun, S2V, Animate...)
  */
 int lv_part_dit(LvDitConfig *cfg, const LvPart *part, const LvMsg *msg);
 int lv_part_text(LvUmt5Config *cfg, const LvPart *part, const LvMsg *msg);

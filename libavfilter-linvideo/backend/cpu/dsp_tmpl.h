@@ -296,6 +296,29 @@ static inline V vclamp3(V x)
     return MUL(SET1(3), LESS(z2, SET1(0.01f), p, big));
 }
 
+/* Of the normal distribution: *e = exp(-x^2 / 2); how much lies below x, within 1e-7
+ * (Abramowitz and Stegun 7.1.26). */
+static inline V vcdf(V x, V *e)
+{
+    V a = MAX(x, SUB(SET1(0), x)), t, q;
+
+    *e = vexp(MUL(MUL(x, x), SET1(-0.5f)));
+    t  = DIV(SET1(1), FMA(a, SET1(0.23164189f), SET1(1)));
+    q  = FMA(t, SET1(0.5307027145f), SET1(-0.7265760135f));
+    q  = FMA(t, q, SET1(0.7107068705f));
+    q  = FMA(t, q, SET1(-0.142248368f));
+    q  = FMA(t, q, SET1(0.127414796f));
+    q  = MUL(MUL(t, q), *e);
+    return LESS(x, SET1(0), q, SUB(SET1(1), q));
+}
+
+static inline V vgelu_erf(V x)
+{
+    V e;
+
+    return MUL(x, vcdf(x, &e));
+}
+
 #define ACT(name, f)                                                              \
     static void name(float *y, const float *x, size_t n)                          \
     {                                                                             \
@@ -307,6 +330,7 @@ ACT(act_relu, vrelu)
 ACT(act_silu, vsilu)
 ACT(act_gelu, vgelu)
 ACT(act_clamp3, vclamp3)
+ACT(act_gelu_erf, vgelu_erf)
 
 static void glu(float *y, const float *x, const float *g, size_t n)
 {
@@ -392,6 +416,13 @@ static inline V slope_clamp3(V x)
     return DIV(MUL(SET1(4), e), MUL(d, d));
 }
 
+static inline V slope_gelu_erf(V x)
+{
+    V e, cdf = vcdf(x, &e);
+
+    return FMA(MUL(x, e), SET1(0.398942280f), cdf);
+}
+
 #define ACT_DX(name)                                                              \
     static void name##_dx(float *y, const float *x, const float *dy, size_t n)    \
     {                                                                             \
@@ -403,6 +434,7 @@ ACT_DX(relu)
 ACT_DX(silu)
 ACT_DX(gelu)
 ACT_DX(clamp3)
+ACT_DX(gelu_erf)
 
 static void norm_sums(float sums[2], float *s0, float *s1, const float *x,
                       const float *dy, const float *a, float mean, float rstd, size_t n)
@@ -548,12 +580,14 @@ LOSS(abs_error)
         .hedgehog_dx = hedgehog_dx,                                               \
         .act = { [LV_ACT_NONE] = act_none, [LV_ACT_RELU] = act_relu,              \
                  [LV_ACT_SILU] = act_silu, [LV_ACT_GELU] = act_gelu,              \
-                 [LV_ACT_CLAMP3] = act_clamp3 },                                  \
+                 [LV_ACT_CLAMP3] = act_clamp3,                                    \
+                 [LV_ACT_GELU_ERF] = act_gelu_erf },                              \
         .mul = mul, .norm_sums = norm_sums, .norm_dx = norm_dx, .unrope = unrope, \
         .loss = { [LV_LOSS_MSE] = loss_mse, [LV_LOSS_SMOOTH] = loss_smooth,       \
                   [LV_LOSS_ABS] = loss_abs_error },                               \
         .adamw = adamw, .sum_sq_f64 = sum_sq_f64, .dot_diff_f64 = dot_diff_f64,   \
         .act_dx = { [LV_ACT_NONE] = none_dx, [LV_ACT_RELU] = relu_dx,             \
                     [LV_ACT_SILU] = silu_dx, [LV_ACT_GELU] = gelu_dx,             \
-                    [LV_ACT_CLAMP3] = clamp3_dx },                                \
+                    [LV_ACT_CLAMP3] = clamp3_dx,                                  \
+                    [LV_ACT_GELU_ERF] = gelu_erf_dx },                            \
     }

@@ -225,7 +225,8 @@ int lv_trace_step(LvBench *b, const LvWork *w)
         lv_bench_input(b, in->latent);
         lv_bench_input(b, in->t);
         lv_bench_input(b, in->rope);
-        ret = trace_loss(b, lv_dit_trace_batch(b->graph, &m, context, in, b->act, NULL), batch);
+        ret = trace_loss(b, lv_dit_trace_batch(b->graph, &m, context, LV_NO_TENSOR, in, b->act,
+                                               NULL), batch);
     }
     lv_dit_free(&m);
     free(in);

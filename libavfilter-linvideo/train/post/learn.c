@@ -57,7 +57,7 @@ static LvTensor velocity(LvLearn *l, LvGraph *g, const LvNets *n, const LvDit *n
     LvDitInputs in = { .latent = x, .t = port(l, g, n, t),
                        .rope = port(l, g, n, LV_PORT_ROPE) };
 
-    return lv_dit_trace_batch(g, net, port(l, g, n, text), &in, n->dtype, watch);
+    return lv_dit_trace_batch(g, net, port(l, g, n, text), LV_NO_TENSOR, &in, n->dtype, watch);
 }
 
 /* Rows of X elements: what coefficients are for. */

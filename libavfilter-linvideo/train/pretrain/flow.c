@@ -170,7 +170,7 @@ LvTensor lv_flow_trace(LvGraph *g, const LvUmt5 *text, const LvDit *dit, LvDitIn
     LvTensor x = lv_umt5_trace_batch(g, text, ids, key_bias, in->t.dim[0], dtype);
 
     x = lv_embed(g, rows, x, LV_F32);
-    return lv_dit_trace_batch(g, dit, x, in, dtype, NULL);
+    return lv_dit_trace_batch(g, dit, x, LV_NO_TENSOR, in, dtype, NULL);
 }
 
 static int trace(LvFlow *f, LvGraph *g, int checkpoint)
