@@ -675,6 +675,94 @@ START_TEST(prompts_in_a_row)
 }
 END_TEST
 
+/* Another video with the same weights */
+
+/* Restart c with p: the frames of a new context, and nothing is loaded. */
+static void check_restart(LinvideoContext *c, const LinvideoParams *p)
+{
+    Video fresh = kit_make(p), v;
+
+    ck_assert_int_eq(linvideo_restart(c, p), 0);
+    v = kit_video(c, (int)p->format);
+    while (!kit_next(&v, c))
+        ;
+    linvideo_info(c, &v.info);
+    ck_assert_double_eq(v.info.seconds[LINVIDEO_STAGE_LOAD], 0);
+    ck_assert_int_eq(v.info.frames, fresh.info.frames);
+    ck_assert(kit_equal(&v, &fresh));
+    ck_assert_str_eq(v.shot[0].prompt, p->prompt);
+    ck_assert_int_eq(v.shot[0].seed, p->seed);
+    kit_free(&v);
+    kit_free(&fresh);
+}
+
+/* From its middle, from its end, after a cancelled call. Loop: without guidance, with it. */
+START_TEST(restarted)
+{
+    Watch w;
+    LinvideoParams p = kit_params(&w), other;
+    LinvideoContext *c;
+    Video v;
+
+    p.guidance    = _i ? 3 : 1;
+    p.clip_frames = 5;
+    p.frames      = 6;
+    other         = p;
+    other.prompt  = OTHER_PROMPT;
+    other.seed    = 9;
+    other.frames  = 3;
+    other.format  = LINVIDEO_NV12;
+    other.negative_prompt = _i ? "a blue square" : NULL;
+    c = kit_open(&p);
+    v = kit_video(c, (int)p.format);
+    ck_assert_int_eq(kit_next(&v, c), 0);
+    check_restart(c, &other);
+    check_restart(c, &p);
+    linvideo_cancel(c);
+    ck_assert_int_eq(linvideo_next_frame(c, &(LinvideoFrame) { .index = 0 }), LINVIDEO_EOF);
+    check_restart(c, &p);
+    ck_assert_int_eq(linvideo_restart(c, &p), 0);
+    linvideo_cancel(c);
+    v.nb = 0;
+    ck_assert_int_eq(kit_next(&v, c), LINVIDEO_ERR_CANCELLED);
+    check_restart(c, &other);
+    linvideo_close(&c);
+    kit_free(&v);
+}
+END_TEST
+
+/* Before there are weights; with what cannot be: the old video goes on. */
+START_TEST(bad_restart)
+{
+    Watch w;
+    LinvideoParams p = kit_params(&w), bad = p;
+    Video fresh, v;
+    LinvideoContext *c;
+
+    p.guidance = bad.guidance = 3;
+    p.frames   = 2;
+    fresh      = kit_make(&p);
+    c          = kit_open(&p);
+    v          = kit_video(c, (int)p.format);
+    ck_assert_int_eq(linvideo_restart(c, &p), -EINVAL);
+    kit_one_error(&w, "restart: expected a context that has loaded its weights");
+    ck_assert_int_eq(kit_next(&v, c), 0);
+    bad.negative_prompt = "a blue square";
+    bad.prompt = "";
+    ck_assert_int_eq(linvideo_restart(c, &bad), -EINVAL);
+    kit_one_error(&w, "empty");
+    bad.prompt = OTHER_PROMPT;
+    bad.frames = bad.duration = 8;
+    ck_assert_int_eq(linvideo_restart(c, &bad), -EINVAL);
+    kit_one_error(&w, "both frames and duration");
+    ck_assert_int_eq(kit_next(&v, c), 0);
+    ck_assert(kit_equal(&v, &fresh));
+    linvideo_close(&c);
+    kit_free(&fresh);
+    kit_free(&v);
+}
+END_TEST
+
 /* Several contexts */
 
 static void *make_in_thread(void *arg)
@@ -803,4 +891,7 @@ void api_add_frames(Suite *suite)
     tcase_add_test(t, new_prompt);
     tcase_add_loop_test(t, bad_new_prompt, 0, LV_COUNT(bad_prompts));
     tcase_add_test(t, prompts_in_a_row);
+    t = add_case(suite, "restart");
+    tcase_add_loop_test(t, restarted, 0, 2);
+    tcase_add_test(t, bad_restart);
 }

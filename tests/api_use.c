@@ -39,6 +39,7 @@ START_TEST(null_arguments)
     ck_assert_int_eq(info.width, 0);
     linvideo_info(NULL, NULL);
     ck_assert_int_eq(linvideo_set_prompt(NULL, "a"), -EINVAL);
+    ck_assert_int_eq(linvideo_restart(NULL, &p), -EINVAL);
     ck_assert_int_eq(linvideo_next_frame(NULL, &f), -EINVAL);
     ck_assert_int_eq(linvideo_next_frame(NULL, NULL), -EINVAL);
     linvideo_cancel(NULL);
@@ -57,6 +58,8 @@ START_TEST(null_in_a_context)
     linvideo_info(c, NULL);
     ck_assert_int_eq(linvideo_set_prompt(c, NULL), -EINVAL);
     kit_one_error(&w, "no prompt");
+    ck_assert_int_eq(linvideo_restart(c, NULL), -EINVAL);
+    kit_one_error(&w, "no parameters");
     ck_assert_int_eq(linvideo_next_frame(c, NULL), -EINVAL);
     kit_one_error(&w, "no frame");
     linvideo_close(&c);

@@ -235,17 +235,34 @@ static int warn(LinvideoContext *c, const char *option, const char *text)
     return 0;
 }
 
+static int warn_of_prompts(LinvideoContext *c, const char *prompt, const char *negative)
+{
+    int ret = warn(c, "prompt", prompt);
+
+    return ret < 0 || c->info.schedule->branches == 1 ? ret
+                                                      : warn(c, "negative_prompt", negative);
+}
+
+/* Check p, read the prompt, draw a seed into c->p. */
+static int begin(LinvideoContext *c, const LinvideoParams *p, char **prompt)
+{
+    int ret = lv_params_check(p, &c->msg);
+
+    if (ret < 0)
+        return ret;
+    if (p->frames > 0 && p->duration > 0)
+        return lv_fail(&c->msg, LV_ERR(EINVAL),
+                       "both frames and duration are given; give one of them");
+    ret = lv_prompt_read(prompt, p, &c->msg);
+    return ret < 0 ? ret : draw_seed(c);
+}
+
 static int open_context(LinvideoContext *c, const LinvideoParams *p)
 {
     LvSessionOptions opt;
     int ret;
 
-    if ((ret = lv_params_check(p, &c->msg)) < 0)
-        return ret;
-    if (p->frames > 0 && p->duration > 0)
-        return lv_fail(&c->msg, LV_ERR(EINVAL),
-                       "both frames and duration are given; give one of them");
-    if ((ret = lv_prompt_read(&c->prompt, p, &c->msg)) < 0 || (ret = draw_seed(c)) < 0 ||
+    if ((ret = begin(c, p, &c->prompt)) < 0 ||
         (ret = lv_model_find(c->path, p->model, &c->msg)) < 0)
         return ret;
     set_name(c);
@@ -255,9 +272,8 @@ static int open_context(LinvideoContext *c, const LinvideoParams *p)
     if ((ret = lv_session_open(&c->session, &opt, &c->msg)) < 0)
         return ret;
     lv_session_info(c->session, &c->info);
-    if ((ret = count_frames(c)) < 0 || (ret = warn(c, "prompt", c->prompt)) < 0)
-        return ret;
-    return c->info.schedule->branches > 1 ? warn(c, "negative_prompt", p->negative_prompt) : 0;
+    ret = count_frames(c);
+    return ret < 0 ? ret : warn_of_prompts(c, c->prompt, p->negative_prompt);
 }
 
 static int create(LinvideoContext **out, const LinvideoParams *p, locale_t callers)
@@ -369,6 +385,64 @@ int linvideo_set_prompt(LinvideoContext *c, const char *prompt)
         return LV_ERR(EINVAL);
     enter(c, &l);
     ret = set_prompt(c, prompt);
+    lv_locale_leave(&l);
+    return ret;
+}
+
+/* What another video may change, beside its prompts. */
+static void take_params(LinvideoParams *to, const LinvideoParams *from)
+{
+    to->seed     = from->seed;
+    to->rate_num = from->rate_num;
+    to->rate_den = from->rate_den;
+    to->frames   = from->frames;
+    to->duration = from->duration;
+    to->format   = from->format;
+    to->matrix   = from->matrix;
+}
+
+static int restart_with(LinvideoContext *c, const LinvideoParams *p, char **prompt)
+{
+    int ret = begin(c, p, prompt);
+
+    if (ret < 0 || (ret = count_frames(c)) < 0 ||
+        (ret = warn_of_prompts(c, *prompt, p->negative_prompt)) < 0)
+        return ret;
+    return lv_session_restart(c->session, *prompt, p->negative_prompt, (uint64_t)c->p.seed);
+}
+
+static int restart(LinvideoContext *c, const LinvideoParams *p)
+{
+    const LinvideoParams before = c->p;
+    int64_t frames = c->frames;
+    char *prompt = NULL;
+    int ret;
+
+    if (!p)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "no parameters");
+    if (c->failed < 0 && c->failed != LINVIDEO_ERR_CANCELLED)
+        return lv_fail(&c->msg, c->failed, "restart: an error has ended this context (%s)",
+                       linvideo_strerror(c->failed));
+    take_params(&c->p, p);
+    if ((ret = restart_with(c, p, &prompt)) < 0) {
+        c->p      = before;
+        c->frames = frames;
+    } else {
+        c->next = c->failed = 0;
+    }
+    free(prompt);
+    return ret;
+}
+
+int linvideo_restart(LinvideoContext *c, const LinvideoParams *p)
+{
+    LvLocale l;
+    int ret;
+
+    if (!c)
+        return LV_ERR(EINVAL);
+    enter(c, &l);
+    ret = restart(c, p);
     lv_locale_leave(&l);
     return ret;
 }

@@ -338,6 +338,18 @@ LINVIDEO_API void linvideo_info(const LinvideoContext *c, LinvideoInfo *info);
 LINVIDEO_API int linvideo_set_prompt(LinvideoContext *c, const char *prompt);
 
 /**
+ * Begin another video with the weights that are loaded, once a frame of c was delivered:
+ * at any point of a video, at its end, or after LINVIDEO_ERR_CANCELLED. Of p are taken
+ * prompt, prompt_file, negative_prompt, seed, rate, frames, duration, format and matrix;
+ * all else is as c was opened. Times of LinvideoInfo begin anew. The frames are those of a
+ * context that was opened with these options.
+ *
+ * @return 0; -EINVAL, -ENOMEM or -errno of prompt_file: then the old video goes on; the
+ *         error that ended c
+ */
+LINVIDEO_API int linvideo_restart(LinvideoContext *c, const LinvideoParams *p);
+
+/**
  * Make the next frame and write it to frame->data. The first call of a clip
  * takes as long as sampling the clip; the others decode. The frame is complete when
  * this returns, in memory of a CUDA device too. The same bytes in either memory.

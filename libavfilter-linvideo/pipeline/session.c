@@ -139,27 +139,46 @@ static int choose(LvSession *s, const LvSessionOptions *opt)
     return ret < 0 ? ret : lv_choose_shape(&s->shape, &s->cfg, opt, latent, s->msg);
 }
 
-static int tokenize(LvSession *s, int branch, const char *words)
+/* Take ids of a branch's prompt; those that stay are not encoded again. */
+static void take_ids(Prompt *p, LvIds ids)
 {
-    Prompt *p = &s->prompt[branch];
-    int ret   = lv_encode_tokenize(s->encode, &p->ids, words);
+    p->stale |= !p->ids.id || ids.nb != p->ids.nb ||
+                memcmp(ids.id, p->ids.id, (size_t)ids.nb * sizeof(*ids.id));
+    lv_ids_free(&p->ids);
+    p->ids = ids;
+}
 
-    p->stale |= ret >= 0;
+/* Ids of the first `nb` branches' prompts, all or none. */
+static int tokenize(LvSession *s, int nb, const char *const *words)
+{
+    LvIds ids[LV_BRANCHES] = { [LV_UNCOND] = { .what = "negative prompt" } };
+    int ret = 0;
+
+    for (int i = 0; i < nb && ret >= 0; i++)
+        ret = lv_encode_tokenize(s->encode, &ids[i], words[i]);
+    for (int i = 0; i < nb; i++)
+        if (ret < 0)
+            lv_ids_free(&ids[i]);
+        else
+            take_ids(&s->prompt[i], ids[i]);
     return ret;
+}
+
+/* negative: NULL is the model's */
+static int take_prompts(LvSession *s, const char *prompt, const char *negative)
+{
+    const char *words[LV_BRANCHES] = { prompt, negative };
+
+    if (!negative)
+        words[LV_UNCOND] = s->files.negative ? s->files.negative : "";
+    return tokenize(s, s->schedule.branches, words);
 }
 
 static int open_prompts(LvSession *s, const LvSessionOptions *opt)
 {
-    const char *negative = opt->negative ? opt->negative : s->files.negative;
-    const char *words[LV_BRANCHES] = { opt->prompt, negative ? negative : "" };
-    int ret = 0;
-
     if (!(s->words = strdup(opt->prompt)))
         return lv_fail(s->msg, LV_ERR(ENOMEM), "out of memory");
-    s->prompt[LV_UNCOND].ids.what = "negative prompt";
-    for (int i = 0; i < s->schedule.branches && ret >= 0; i++)
-        ret = tokenize(s, i, words[i]);
-    return ret;
+    return take_prompts(s, opt->prompt, opt->negative);
 }
 
 static int open_delivery(LvSession *s, int on_device)
@@ -336,7 +355,7 @@ int lv_session_dump(LvSession *s, const char *name, FILE *to)
 int lv_session_set_prompt(LvSession *s, const char *prompt)
 {
     char *words = strdup(prompt);
-    int ret = words ? tokenize(s, LV_COND, prompt)
+    int ret = words ? tokenize(s, 1, &prompt)
                     : lv_fail(s->msg, LV_ERR(ENOMEM), "out of memory");
 
     if (ret < 0) {
@@ -345,6 +364,30 @@ int lv_session_set_prompt(LvSession *s, const char *prompt)
     }
     free(s->next_words);
     s->next_words = words;
+    return 0;
+}
+
+int lv_session_restart(LvSession *s, const char *prompt, const char *negative, uint64_t seed)
+{
+    char *words = strdup(prompt);
+    int ret = !s->loaded ? lv_fail(s->msg, LV_ERR(EINVAL), "restart: expected a context that "
+                                   "has loaded its weights")
+            : words      ? take_prompts(s, prompt, negative)
+                         : lv_fail(s->msg, LV_ERR(ENOMEM), "out of memory");
+
+    if (ret < 0) {
+        free(words);
+        return ret;
+    }
+    free(s->words);
+    free(s->next_words);
+    s->words      = words;
+    s->next_words = NULL;
+    s->seed       = seed;
+    s->clock      = (Clock) { .begun = lv_seconds() };
+    s->frames.nb  = s->next_frame = 0;
+    memset(s->seconds, 0, sizeof(s->seconds));
+    atomic_store(&s->cancelled, 0);
     return 0;
 }
 

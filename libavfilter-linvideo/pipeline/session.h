@@ -64,6 +64,16 @@ int lv_session_load(LvSession *s);
 /** Take another prompt from the next clip on. 0, or -EINVAL, -ENOMEM (the old one stays). */
 int lv_session_set_prompt(LvSession *s, const char *prompt);
 
+/**
+ * Begin the stream again, with another prompt and seed, once it is loaded; also after a
+ * cancelled call. A prompt that stays is not encoded again.
+ *
+ * @param prompt   not empty
+ * @param negative NULL: the model's own
+ * @return 0; -EINVAL, -ENOMEM (the stream goes on as it was)
+ */
+int lv_session_restart(LvSession *s, const char *prompt, const char *negative, uint64_t seed);
+
 /** Make the next picture, once it is loaded. @return 0, LV_ERR_CANCELLED, or an error */
 int lv_session_picture(LvSession *s, LvShot *shot);
 
