@@ -4,6 +4,7 @@
 
 #include "tests/nets.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,10 +103,24 @@ float *nets_floats(const LvSafetensors *st, const char *name, const LvMsg *msg)
     return v;
 }
 
+/* Values of reference numbers, whole ones too. */
+static int ref_floats(float *r, const LvFileTensor *ref)
+{
+    int32_t whole;
+
+    if (ref->dtype != LV_I32)
+        return lv_to_f32(r, ref->data, ref->dtype, ref->numel);
+    for (size_t i = 0; i < ref->numel; i++) {
+        memcpy(&whole, (const char *)ref->data + i * sizeof(whole), sizeof(whole));
+        r[i] = (float)whole;
+    }
+    return 0;
+}
+
 double nets_error(const LvFileTensor *ref, const float *ours, double *max)
 {
     float *r = new_floats(ref->numel);
-    int ret = r ? lv_to_f32(r, ref->data, ref->dtype, ref->numel) : LV_ERR(ENOMEM);
+    int ret = r ? ref_floats(r, ref) : LV_ERR(ENOMEM);
     double d2 = 0, r2 = 0, top = 0;
 
     for (size_t i = 0; i < ref->numel && ret >= 0; i++) {
@@ -877,13 +892,14 @@ static int run_wan_file(const LvSafetensors *st, const NetsOptions *opt)
     return ret < 0 ? ret : run_wan_half(st, &cfg, 1, "x", "x.latents", opt);
 }
 
-/* Files of samplers: u(x, t) = tanh(A x + b t / 1000) */
+/* Files of samplers: u(x, t) = tanh(A x + b t / 1000 + c) */
 
-static void field(float *v, const float *a, const float *b, const float *x, size_t n,
-                  double t)
+/* c: NULL for none */
+static void field(float *v, const float *a, const float *b, const float *c, const float *x,
+                  size_t n, double t)
 {
     for (size_t i = 0; i < n; i++) {
-        double sum = b[i] * t / 1000;
+        double sum = b[i] * t / 1000 + (c ? c[i] : 0);
         for (size_t j = 0; j < n; j++)
             sum += (double)a[i * n + j] * x[j];
         v[i] = (float)tanh(sum);
@@ -919,7 +935,7 @@ static int run_sampler(const LvSafetensors *st, const LvFileTensor *ref,
         float *x = states + ref->numel, *v = x + n;
         memcpy(x, start, n * sizeof(*x));
         for (int i = 0; i < steps; i++) {
-            field(v, a, b, x, n, lv_sampler_time(s, i));
+            field(v, a, b, NULL, x, n, lv_sampler_time(s, i));
             lv_sampler_step(s, i, x, v);
             memcpy(states + (size_t)i * n, x, n * sizeof(*x));
         }
@@ -953,6 +969,144 @@ static int run_samplers(const LvSafetensors *st, const NetsOptions *opt)
     free(a);
     free(b);
     free(x);
+    return ret;
+}
+
+/* Files of samplers with two experts */
+
+/* A line of the file's cases. */
+typedef struct ExpertCase {
+    const char *name, *solver;
+    int steps;
+    double shift, boundary, guidance[LV_EXPERTS];
+} ExpertCase;
+
+/* The fields of both experts, and the prompts' terms. */
+typedef struct ExpertFields {
+    size_t n;
+    float *a[LV_EXPERTS], *b[LV_EXPERTS], *prompt, *null;
+} ExpertFields;
+
+static int read_case(ExpertCase *c, json_t *line)
+{
+    return json_unpack(line, "[s,s,i,F,F,F,F]", &c->name, &c->solver, &c->steps, &c->shift,
+                       &c->boundary, &c->guidance[LV_LOW], &c->guidance[LV_HIGH]) == 0 &&
+           c->steps > 0 && c->steps < 1000 ? 0 : LV_ERR_MODEL;
+}
+
+/* work: [2 n] */
+static void expert_step(const ExpertFields *f, const ExpertCase *c, LvSampler *s, int i, float *x,
+                        float *work)
+{
+    int expert   = lv_sampler_expert(s, i, (float)c->boundary);
+    double scale = c->guidance[expert], t = (double)lv_sampler_time(s, i);
+    float *v = work, *u = work + f->n;
+
+    field(v, f->a[expert], f->b[expert], f->prompt, x, f->n, t);
+    if (scale != 1) {
+        field(u, f->a[expert], f->b[expert], f->null, x, f->n, t);
+        lv_guide(v, u, f->n, (float)scale);
+    }
+    lv_sampler_step(s, i, x, v);
+}
+
+static void put_case(const LvSafetensors *st, const NetsOptions *opt, const ExpertCase *c,
+                     const char *what, const float *ours)
+{
+    char name[300];
+
+    snprintf(name, sizeof(name), "out.%s.%s", c->name, what);
+    put(opt, st, name, ours);
+}
+
+/* states: [steps,n] and 3 n; times, high: [steps] */
+static void run_case(const LvSafetensors *st, const NetsOptions *opt, const ExpertFields *f,
+                     const ExpertCase *c, LvSampler *s, float *states, float *times, float *high)
+{
+    float *x = states + (size_t)c->steps * f->n;
+
+    for (int i = 0; i < c->steps; i++) {
+        times[i] = lv_sampler_time(s, i);
+        high[i]  = lv_sampler_expert(s, i, (float)c->boundary) == LV_HIGH;
+        expert_step(f, c, s, i, x, x + f->n);
+        memcpy(states + (size_t)i * f->n, x, f->n * sizeof(*x));
+    }
+    put_case(st, opt, c, "timesteps", times);
+    put_case(st, opt, c, "use_high", high);
+    put_case(st, opt, c, "states", states);
+}
+
+static int open_case(const LvSafetensors *st, const NetsOptions *opt, const ExpertFields *f,
+                     const ExpertCase *c)
+{
+    float *states = new_floats(((size_t)c->steps + 3) * f->n), *start;
+    float *times  = new_floats((size_t)c->steps), *high = new_floats((size_t)c->steps);
+    LvSampler *s  = NULL;
+    char name[300];
+    int ret;
+
+    snprintf(name, sizeof(name), "in.%s.noise", c->name);
+    start = nets_floats(st, name, opt->msg);
+    ret   = states && times && high && start && (size_t)size_of(st, name, 0) == f->n
+          ? lv_sampler_new(&s, lv_sampler_by_name(c->solver), c->steps, c->shift, f->n, opt->msg)
+          : LV_ERR_MODEL;
+    if (ret >= 0) {
+        memcpy(states + (size_t)c->steps * f->n, start, f->n * sizeof(*start));
+        run_case(st, opt, f, c, s, states, times, high);
+    }
+    lv_sampler_free(&s);
+    free(states);
+    free(start);
+    free(times);
+    free(high);
+    return ret;
+}
+
+static int open_fields(ExpertFields *f, const LvSafetensors *st, const LvMsg *msg)
+{
+    static const char *const names[LV_EXPERTS][2] = {
+        [LV_HIGH] = { "weights.high.A", "weights.high.b" },
+        [LV_LOW]  = { "weights.low.A", "weights.low.b" },
+    };
+    int missing = 0;
+
+    f->n = (size_t)size_of(st, names[LV_HIGH][1], 0);
+    for (int i = 0; i < LV_EXPERTS; i++) {
+        missing |= !(f->a[i] = nets_floats(st, names[i][0], msg));
+        missing |= !(f->b[i] = nets_floats(st, names[i][1], msg));
+        missing |= size_of(st, names[i][0], 1) != (int)f->n;
+    }
+    missing |= !(f->prompt = nets_floats(st, "in.context", msg));
+    missing |= !(f->null = nets_floats(st, "in.context_null", msg));
+    return missing ? LV_ERR_MODEL : 0;
+}
+
+static void close_fields(ExpertFields *f)
+{
+    for (int i = 0; i < LV_EXPERTS; i++) {
+        free(f->a[i]);
+        free(f->b[i]);
+    }
+    free(f->prompt);
+    free(f->null);
+}
+
+static int run_experts(const LvSafetensors *st, const NetsOptions *opt)
+{
+    const char *text    = lv_safetensors_meta(st, "cfg");
+    json_t *root        = json_loads(text ? text : "", 0, NULL);
+    const json_t *cases = json_object_get(root, "cases");
+    ExpertFields f      = { 0 };
+    ExpertCase c;
+    int ret = json_is_array(cases) ? open_fields(&f, st, opt->msg) : LV_ERR_MODEL;
+
+    for (size_t i = 0; i < json_array_size(cases) && ret >= 0; i++)
+        if ((ret = read_case(&c, json_array_get(cases, i))) >= 0)
+            ret = open_case(st, opt, &f, &c);
+    if (ret < 0)
+        lv_msg(opt->msg, LV_MSG_ERROR, "%s: its cases can't be read", lv_safetensors_path(st));
+    close_fields(&f);
+    json_decref(root);
     return ret;
 }
 
@@ -1135,6 +1289,7 @@ static const struct {
     { "weights.decoder.1.weight",       4, run_tae_file },
     { "weights.decoder.conv1.weight",   5, run_wan_file },
     { "A",                              2, run_samplers },
+    { "weights.high.A",                 2, run_experts },
     { "prompt0.ids",                    1, run_sample_file },
 };
 

@@ -318,6 +318,11 @@ float lv_sampler_time(const LvSampler *s, int i)
     return s->time[i];
 }
 
+int lv_sampler_expert(const LvSampler *s, int i, float boundary)
+{
+    return s->time[i] >= 1000 * boundary ? LV_HIGH : LV_LOW;
+}
+
 float lv_sampler_sigma(const LvSampler *s, int i)
 {
     return s->sigma[i];
