@@ -216,6 +216,8 @@ OBJS-train/post = \
 OBJS-tools/share = \
     arguments.o \
     canvas.o \
+    encoder.o \
+    events.o \
     message.o \
     output.o \
     plot.o \
@@ -226,6 +228,7 @@ OBJS-tools/share = \
     run.o \
     sheet.o \
     signals.o \
+    sink.o \
     y4m.o
 
 OBJS-tools/bench = \

@@ -216,10 +216,42 @@ done
 
 # Wrong use
 
-expects "another ending" 2 "generate -o - --steps 2 --seed 1 'it'.''s' \| ffmpeg -i - x.mp4" \
-    generate -o x.mp4 "it's"
-expects "the same with --output=" 2 'generate -o - --steps 2 --seed 1 cat \| ffmpeg -i - x.mkv' \
-    generate --output=x.mkv cat
+expects "another ending" 2 "generate -o - --steps 2 --seed 1 'it'.''s' \| ffmpeg -i - x.avi" \
+    generate -o x.avi "it's"
+
+# By an ffmpeg on the PATH
+
+tags=width,height,pix_fmt,color_range,color_space,nb_read_frames
+for ending in mp4 webm mkv; do
+    status "$ending by ffmpeg" 0 generate -q -o a.$ending "$prompt"
+    equal "what is in it" "$(probe a.$ending $tags)" 64_64_yuv420p_tv_bt709_17
+done
+expects "no ffmpeg for it" 2 'b.mp4: there is no ffmpeg on the PATH' \
+    env PATH=/nowhere "$linvideo" generate -o b.mp4 "$prompt"
+mkdir failing
+printf '#!/bin/sh\nexit 3\n' >failing/ffmpeg
+chmod +x failing/ffmpeg
+expects "an ffmpeg that fails" 1 'b.mp4: ffmpeg ended with status 3' \
+    env PATH="$work/failing:$PATH" "$linvideo" generate --steps 1 -o b.mp4 "$prompt"
+equal "leaves nothing" "$(find . -name '*b.mp4*')" ""
+expects "an odd size of mp4" 2 'b.mp4: expected an even width and height, got 65x64' \
+    generate -o b.mp4 --size 65x64 "$prompt"
+
+# For programs
+
+"$linvideo" generate --json --steps 2 --seed 1 -o j.mp4 "$prompt" >events 2>said
+equal "json: a line each" "$(sed 's/^{"event":"\([a-z]*\)",".*}$/\1/' events | uniq | xargs)" \
+    "begin progress done"
+equal "json: nothing else is said" "$(grep -v '^linvideo: device: ' said)" ""
+equal "json: the result" "$(tail -n 1 events | cut -d , -f 1-7)" \
+    '{"event":"done","output":"j.mp4","frames":17,"width":64,"height":64,"rate":"8","seed":1'
+"$linvideo" generate --json --steps x -o j.mp4 "$prompt" >events 2>said
+equal "json: an error" "$(cut -d ';' -f 1 events)" \
+    '{"event":"failed","code":2,"message":"steps: '"'x' is not understood"
+expects "json and video to standard output" 2 'json: standard output takes the video' \
+    generate --json -o - "$prompt"
+expects "the same with --output=" 2 'generate -o - --steps 2 --seed 1 cat \| ffmpeg -i - x.mov' \
+    generate --output=x.mov cat
 expects "a folder" 2 'is a folder' generate -o . cat
 expects "no such prompt file" 1 'none.txt' \
     "$linvideo" generate --prompt_file none.txt -o x.y4m

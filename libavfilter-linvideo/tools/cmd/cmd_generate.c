@@ -11,46 +11,28 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <linvideo/linvideo.h>
 
 #include "api/params.h"
-#include "base/file.h"
 #include "base/text.h"
 #include "tools/share/arguments.h"
-#include "tools/share/canvas.h"
+#include "tools/share/events.h"
 #include "tools/share/message.h"
-#include "tools/share/output.h"
-#include "tools/share/png.h"
 #include "tools/share/progress.h"
-#include "tools/share/y4m.h"
+#include "tools/share/sink.h"
 
 typedef struct Options {
     LinvideoParams params;
-    const char *output;
-    int output_from, output_to; ///< its arguments, [from, to)
-    int overwrite;
-    int frame;        ///< number of the frame for a PNG; -1: the middle one
-    int format_given;
+    LvSink sink;
+    int output_from, output_to; ///< arguments of the output, [from, to)
+    int json;
     int words;
 } Options;
-
-enum OutputKind { OUT_Y4M, OUT_PNG, OUT_PNGS };
-
-/** Where frames go. */
-typedef struct Output {
-    enum OutputKind kind;
-    const char *path; ///< as asked for; "-" is standard output
-    int64_t wanted;   ///< OUT_PNG: number of the frame
-    LvFile file;      ///< of OUT_PNGS that of one frame
-    int is_open;
-} Output;
 
 /* Options */
 
@@ -64,20 +46,20 @@ typedef struct Own {
 static int set_output(Options *o, LvArgs *a)
 {
     o->output_from = a->at - 1;
-    o->output      = lv_args_value(a);
+    o->sink.path   = lv_args_value(a);
     o->output_to   = a->at;
-    return o->output ? 0 : -1;
+    return o->sink.path ? 0 : -1;
 }
 
 static int set_frame(Options *o, LvArgs *a)
 {
-    return lv_args_int(a, 0, INT32_MAX, &o->frame);
+    return lv_args_int(a, 0, INT32_MAX, &o->sink.frame);
 }
 
 static int set_overwrite(Options *o, LvArgs *a)
 {
     (void)a;
-    return o->overwrite = 1, 0;
+    return o->sink.overwrite = 1, 0;
 }
 
 static int set_verbose(Options *o, LvArgs *a)
@@ -102,12 +84,21 @@ static int set_quiet(Options *o, LvArgs *a)
     return 0;
 }
 
+static int set_json(Options *o, LvArgs *a)
+{
+    (void)a;
+    return o->json = 1, 0;
+}
+
 static const Own own_options[] = {
     { { "o", "output" }, set_output, "FILE",
-      "NAME.y4m: a YUV4MPEG2 video; -: the same to standard output; NAME.png: one "
+      "NAME.y4m: a YUV4MPEG2 video; -: the same to standard output; NAME.mp4, .webm, .mkv: "
+      "by the ffmpeg on the PATH; NAME.png: one "
       "frame; NAME%d.png or NAME%04d.png: every frame, numbered from 0 [out.y4m]" },
     { { NULL, "frame" }, set_frame, "N",
       "number of the frame for a single PNG, from 0 [the middle one]" },
+    { { NULL, "json" }, set_json, NULL,
+      "for programs: progress and result as JSON on standard output, an object a line" },
     { { "y", "overwrite" }, set_overwrite, NULL, "overwrite files that exist" },
     { { "v", "verbose" }, set_verbose, NULL, "say more: plans, sizes, times" },
     { { "vv", "debug" }, set_debug, NULL, "say everything" },
@@ -205,7 +196,8 @@ static void help(void)
     print_parameters();
     puts("\nExamples:\n"
          "  linvideo generate \"a red circle bouncing on a blue background\"\n"
-         "  linvideo generate -o - \"green waves\" | ffmpeg -i - waves.mp4\n"
+         "  linvideo generate -o waves.mp4 \"green waves\"\n"
+         "  linvideo generate -o - \"green waves\" | ffplay -\n"
          "  linvideo generate --seed 7 -o still.png --frame 0 \"white snow falling\"\n"
          "\n"
          "Exit codes: 0 done, 1 failed, 2 wrong use, 128 + n stopped by signal n.");
@@ -235,7 +227,7 @@ static int set_option(Options *o, LvArgs *a)
     if (!value)
         return -1;
     if (!strcmp(a->name, "format"))
-        o->format_given = 1;
+        o->sink.format_given = 1;
     if (!strcmp(a->name, "prompt_file") && !strcmp(value, "-"))
         value = "/dev/stdin";
     return linvideo_params_set(&o->params, a->name, value);
@@ -283,186 +275,29 @@ static void print_quoted(const char *text)
 /* The user's own command, with ffmpeg behind it. */
 static int refuse_ending(const Options *o, int argc, char **argv)
 {
-    lv_tool_fail(0, "%s: the endings known here are .y4m and .png; ffmpeg writes "
-                 "all others:", o->output);
+    lv_tool_fail(0, "%s: the endings known here are .y4m, .mp4, .webm, .mkv and .png; ffmpeg "
+                 "writes all others:", o->sink.path);
     fputs("    linvideo generate -o -", stderr);
     for (int i = 1; i < argc; i++)
         if (i < o->output_from || i >= o->output_to)
             print_quoted(argv[i]);
-    fprintf(stderr, " | ffmpeg%s -i -", o->overwrite ? " -y" : "");
-    print_quoted(o->output);
+    fprintf(stderr, " | ffmpeg%s -i -", o->sink.overwrite ? " -y" : "");
+    print_quoted(o->sink.path);
     fputc('\n', stderr);
     return LV_EXIT_USAGE;
 }
 
-/* The pattern with its %d or %0Nd replaced; malloc'ed. NULL with errno EINVAL
- * unless there is exactly one, and a % only as %%. */
-static char *expand(const char *pattern, int64_t number)
+/* 0, or an exit code */
+static int choose_output(Options *o, int argc, char **argv)
 {
-    char *out = malloc(strlen(pattern) + 64), *to = out;
-    int found = 0;
-
-    for (const char *p = pattern; out && *p;) {
-        char *end = (char *)p + 1;
-        long width = 0;
-
-        if (*p != '%' || p[1] == '%') {
-            *to++ = *p;
-            p += 1 + (*p == '%');
-            continue;
-        }
-        if (*end == '0')
-            width = strtol(end, &end, 10);
-        if (*end != 'd' || width < 0 || width > 20 || found++) {
-            free(out);
-            errno = EINVAL;
-            return NULL;
-        }
-        to += sprintf(to, "%0*lld", (int)width, (long long)number);
-        p   = end + 1;
-    }
-    if (out)
-        *to = '\0';
-    return out;
-}
-
-static int check_pattern(const char *path)
-{
-    char *name = expand(path, 0);
-
-    free(name);
-    return name ? 0 : lv_tool_fail(LV_EXIT_USAGE, "%s: a name for many files has "
-                                   "one %%d or %%04d, and %%%% for a percent sign",
-                                   path);
-}
-
-static int choose_format(Options *o, enum OutputKind kind)
-{
-    enum LinvideoFormat f = o->params.format;
-
-    if (kind == OUT_Y4M && f != LINVIDEO_YUV420P && f != LINVIDEO_YUV444P)
-        return lv_tool_fail(LV_EXIT_USAGE, "%s: y4m holds no %s; the format may be "
-                            "yuv420p or yuv444p", o->output,
-                            f == LINVIDEO_NV12 ? "nv12" : "RGB");
-    if (kind != OUT_Y4M && o->format_given && f != LINVIDEO_RGB24)
-        return lv_tool_fail(LV_EXIT_USAGE, "%s: a PNG holds rgb24 only; leave the "
-                            "option format out", o->output);
-    if (kind != OUT_Y4M)
-        o->params.format = LINVIDEO_RGB24;
-    /* y4m carries no tag, and ffmpeg takes YUV without one for BT.601 in any size. */
-    if (o->params.matrix == LINVIDEO_MATRIX_AUTO)
-        o->params.matrix = LINVIDEO_MATRIX_BT601;
-    if (kind != OUT_PNG && o->frame >= 0)
-        return lv_tool_fail(LV_EXIT_USAGE, "option frame goes with a single PNG, "
-                            "not with %s", o->output);
-    return 0;
-}
-
-/* Decide what o->output means: 0, or an exit code. */
-static int choose_output(Output *out, Options *o, int argc, char **argv)
-{
-    struct stat st;
-    int ret;
-
-    *out = (Output) { .path = o->output };
-    if (!strcmp(o->output, "-")) {
-        if (isatty(STDOUT_FILENO))
-            return lv_tool_fail(LV_EXIT_USAGE, "video is not written to a terminal; "
-                                "pipe it: linvideo generate -o - ... | ffmpeg -i - "
-                                "out.mp4");
-    } else if (!stat(o->output, &st) && S_ISDIR(st.st_mode)) {
-        return lv_tool_fail(LV_EXIT_USAGE, "%s is a folder", o->output);
-    } else if (!stat(o->output, &st) && !S_ISREG(st.st_mode)) {
-        out->kind = OUT_Y4M;
-    } else if (lv_tool_ends_with(o->output, ".png")) {
-        out->kind = strchr(o->output, '%') ? OUT_PNGS : OUT_PNG;
-        if (out->kind == OUT_PNGS && (ret = check_pattern(o->output)))
-            return ret;
-    } else if (!lv_tool_ends_with(o->output, ".y4m")) {
+    if (o->json && !strcmp(o->sink.path, "-"))
+        return lv_tool_fail(LV_EXIT_USAGE, "json: standard output takes the video; give "
+                            "output a name");
+    if (lv_sink_choose(&o->sink) < 0)
+        return LV_EXIT_USAGE;
+    if (o->sink.kind == LV_SINK_NONE)
         return refuse_ending(o, argc, argv);
-    }
-    return choose_format(o, out->kind);
-}
-
-static int file_error(const char *name, int error)
-{
-    /* A reader that has gone is the end of a pipeline, not a fault. */
-    if (error != EPIPE)
-        lv_tool_fail(0, "%s: %s", name, strerror(error));
-    return -error;
-}
-
-/* All names that would be written, before the work begins. */
-static int check_names(const Output *out, const Options *o, const LinvideoInfo *info)
-{
-    int64_t nb = out->kind == OUT_PNGS ? info->frames : 1;
-    int ret = 0;
-
-    for (int64_t i = 0; i < nb && !ret; i++) {
-        char *name = out->kind == OUT_PNGS ? expand(out->path, i) : strdup(out->path);
-
-        if (!name)
-            return file_error(out->path, ENOMEM);
-        if (!(ret = lv_tool_not_input(name, info->model_path)) &&
-            !(ret = lv_tool_not_input(name, o->params.prompt_file)))
-            ret = i ? lv_tool_is_free(name, o->overwrite) : lv_tool_may_write(name, o->overwrite);
-        free(name);
-    }
-    return ret;
-}
-
-/* Open the file for frame number `index`. */
-static int output_open(Output *out, int64_t index)
-{
-    char *name = out->kind == OUT_PNGS ? expand(out->path, index) : strdup(out->path);
-    int ret = name ? lv_file_output(&out->file, name, &lv_tool_msg)
-                   : file_error(out->path, ENOMEM);
-
-    free(name);
-    out->is_open = !ret;
-    return ret;
-}
-
-/* Close the file: keep it under its name, or drop it. */
-static int output_close(Output *out, int keep)
-{
-    if (!out->is_open)
-        return 0;
-    out->is_open = 0;
-    if (keep)
-        return lv_tool_finish(&out->file);
-    lv_file_abandon(&out->file);
-    return 0;
-}
-
-static int write_png(Output *out, const LvCanvas *p)
-{
-    char note[64];
-    LvPngText text[] = {
-        { "Description", p->frame.prompt ? p->frame.prompt : "" },
-        { "Software", "linvideo" }, { "Comment", note }, { NULL, NULL },
-    };
-
-    snprintf(note, sizeof(note), "seed %lld, frame %lld", (long long)p->frame.seed,
-             (long long)p->frame.index);
-    return lv_png_write(&out->file, p, text);
-}
-
-/* 0 to go on, 1 when nothing more is wanted, or negative after a message. */
-static int output_frame(Output *out, const LvCanvas *p)
-{
-    int ret;
-
-    if (out->kind == OUT_PNG && p->frame.index != out->wanted)
-        return 0;
-    if (!out->is_open && (ret = output_open(out, p->frame.index)) < 0)
-        return ret;
-    ret = out->kind == OUT_Y4M ? lv_y4m_frame(&out->file, p) : write_png(out, p);
-    if (ret < 0)
-        return file_error(out->file.path, -ret);
-    if (out->kind == OUT_PNGS && (ret = output_close(out, 1)) < 0)
-        return ret;
-    return out->kind == OUT_PNG;
+    return lv_sink_format(&o->sink, &o->params) < 0 ? LV_EXIT_USAGE : 0;
 }
 
 /* Signals. They are blocked in every thread and taken by one of ours, so that no
@@ -538,7 +373,7 @@ static void stop_watch(Watch *w)
 
 /* The run */
 
-static void print_summary(const LinvideoContext *c, const Output *out, int64_t frames)
+static void print_summary(const LinvideoContext *c, const LvSink *sink)
 {
     static const char *const stages[] = { "loading", "text", "denoising", "decoding" };
     LinvideoInfo info;
@@ -546,62 +381,24 @@ static void print_summary(const LinvideoContext *c, const Output *out, int64_t f
     char rate[32], memory[32], path[4096];
 
     linvideo_info(c, &info);
-    lv_text_line(path, sizeof(path), out->path);
+    lv_text_line(path, sizeof(path), sink->path);
     getrusage(RUSAGE_SELF, &usage);
     flockfile(stderr);
     fputs("linvideo: ", stderr);
-    if (out->kind == OUT_PNG)
-        fprintf(stderr, "frame %lld", (long long)out->wanted);
+    if (sink->kind == LV_SINK_PNG)
+        fprintf(stderr, "frame %lld", (long long)sink->wanted);
     else
-        fprintf(stderr, "%lld frames", (long long)frames);
+        fprintf(stderr, "%lld frames", (long long)sink->frames);
     fprintf(stderr, " of %dx%d at %s/s to %s, seed %lld\nlinvideo: ", info.width,
             info.height, lv_rate_text(rate, sizeof(rate), info.rate_num,
                                       info.rate_den),
-            strcmp(out->path, "-") ? path : "standard output",
+            strcmp(sink->path, "-") ? path : "standard output",
             (long long)info.seed);
     for (int i = 0; i < 4; i++)
         fprintf(stderr, "%s %.2f s, ", stages[i], info.seconds[i]);
     fprintf(stderr, "peak memory %s\n",
             lv_bytes_text(memory, sizeof(memory), usage.ru_maxrss * 1024.0));
     funlockfile(stderr);
-}
-
-static int begin_output(const LinvideoContext *c, const Options *o, Output *out,
-                        LvCanvas *p)
-{
-    LinvideoInfo info;
-    int ret;
-
-    linvideo_info(c, &info);
-    out->wanted = o->frame >= 0 ? o->frame : info.frames / 2;
-    if (out->kind == OUT_PNG && out->wanted >= info.frames) {
-        lv_tool_fail(0, "option frame: %d asked for, the video has %lld, numbered "
-                     "from 0", o->frame, (long long)info.frames);
-        return -EINVAL;
-    }
-    if (lv_canvas_alloc(p, o->params.format, info.width, info.height) < 0)
-        return file_error(out->path, ENOMEM);
-    ret = check_names(out, o, &info);
-    if (!ret && out->kind == OUT_Y4M)
-        ret = output_open(out, 0);
-    if (ret < 0 || out->kind != OUT_Y4M)
-        return ret;
-    ret = lv_y4m_header(&out->file, p, info.rate_num, info.rate_den);
-    return ret < 0 ? file_error(out->path, -ret) : 0;
-}
-
-/* All frames: 0 or a negative code, after a message. */
-static int make_frames(LinvideoContext *c, Output *out, LvCanvas *p, int64_t *frames)
-{
-    int ret;
-
-    while (!(ret = linvideo_next_frame(c, &p->frame))) {
-        ret = output_frame(out, p);
-        if (ret)
-            break;
-        ++*frames;
-    }
-    return ret == 1 || ret == LINVIDEO_EOF ? 0 : ret;
 }
 
 static int exit_code(int ret)
@@ -611,54 +408,77 @@ static int exit_code(int ret)
     return !ret ? LV_EXIT_OK : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
 }
 
-static int run(LinvideoContext *c, const Options *o, Output *out, LvBar *progress)
+static int run(LinvideoContext *c, Options *o, LvBar *progress)
 {
-    LvCanvas p = { 0 };
-    int64_t frames = 0;
-    int ret = begin_output(c, o, out, &p), closed;
+    LinvideoInfo info;
+    const char *inputs[] = { NULL, NULL, NULL };
+    int ret;
 
-    if (!ret)
-        ret = make_frames(c, out, &p, &frames);
+    linvideo_info(c, &info);
+    inputs[0] = info.model_path;
+    inputs[1] = o->params.prompt_file;
+    if (o->json)
+        lv_events_begin(c);
+    ret = lv_sink_run(&o->sink, c, inputs);
     lv_bar_clear(progress);
-    closed = output_close(out, !ret);
-    if (!ret)
-        ret = closed;
-    if (!ret && o->params.log_level >= LINVIDEO_LOG_INFO)
-        print_summary(c, out, frames);
-    lv_canvas_free(&p);
+    if (!ret && o->json)
+        lv_events_done(c, &o->sink);
+    else if (!ret && o->params.log_level >= LINVIDEO_LOG_INFO)
+        print_summary(c, &o->sink);
     return ret;
+}
+
+/* Open, run, close: an exit code. */
+static int make_video(Options *o, LvBar *progress)
+{
+    LinvideoContext *c = NULL;
+    Watch watch;
+    int ret;
+
+    block_signals(&watch);
+    start_watch(&watch);
+    ret = linvideo_open(&c, &o->params);
+    watch.context = c;
+    if (ret < 0)
+        return exit_code(ret);
+    ret = run(c, o, progress);
+    stop_watch(&watch);
+    linvideo_close(&c);
+    if (ret == LINVIDEO_ERR_CANCELLED)
+        return lv_tool_fail(128 + watch.caught, "stopped");
+    return exit_code(ret);
+}
+
+static void tell_programs(Options *o, LvEvents *events)
+{
+    *events = (LvEvents) { .step = -1 };
+    o->params.log      = lv_events_log;
+    o->params.progress = lv_events_progress;
+    o->params.opaque   = events;
 }
 
 static int cmd_generate(int argc, char **argv)
 {
-    Options o = { .output = "out.y4m", .frame = -1 };
+    Options o = { .sink = { .path = "out.y4m", .frame = -1 } };
+    LvEvents events;
     LvBar progress;
-    LinvideoContext *c = NULL;
-    Output out;
-    Watch watch;
-    int ret;
+    int code;
 
     lv_bar_init(&progress);
     linvideo_params_default(&o.params);
     o.params.log      = lv_tool_log;
     o.params.progress = lv_bar_show;
     o.params.opaque   = &progress;
-    ret = parse(&o, argc, argv);
-    if (ret >= 0 || (ret = choose_output(&out, &o, argc, argv)))
-        return ret;
-
-    block_signals(&watch);
-    start_watch(&watch);
-    ret = linvideo_open(&c, &o.params);
-    watch.context = c;
-    if (ret < 0)
-        return exit_code(ret);
-    ret = run(c, &o, &out, &progress);
-    stop_watch(&watch);
-    linvideo_close(&c);
-    if (ret == LINVIDEO_ERR_CANCELLED)
-        return lv_tool_fail(128 + watch.caught, "stopped");
-    return exit_code(ret);
+    code = parse(&o, argc, argv);
+    if (code == LV_EXIT_OK)
+        return code;
+    if (o.json)
+        tell_programs(&o, &events);
+    if (code < 0 && !(code = choose_output(&o, argc, argv)))
+        code = make_video(&o, &progress);
+    if (o.json && code)
+        lv_events_failed(code);
+    return code;
 }
 
 const LvCommand lv_cmd_generate = {

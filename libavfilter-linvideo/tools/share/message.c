@@ -6,9 +6,29 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/text.h"
 #include "tools/share/progress.h"
+
+/* Of the process, which has one command; under the lock of stderr. */
+static char last_error[4096];
+
+static void print_error(const char *line)
+{
+    flockfile(stderr);
+    fprintf(stderr, "linvideo: %s\n", line);
+    snprintf(last_error, sizeof(last_error), "%s", line);
+    funlockfile(stderr);
+}
+
+void lv_tool_last_error(char *line)
+{
+    flockfile(stderr);
+    strcpy(line, last_error);
+    *last_error = 0;
+    funlockfile(stderr);
+}
 
 int lv_tool_fail(int code, const char *fmt, ...)
 {
@@ -18,7 +38,7 @@ int lv_tool_fail(int code, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    fprintf(stderr, "linvideo: %s\n", lv_text_line(line, sizeof(line), text));
+    print_error(lv_text_line(line, sizeof(line), text));
     return code;
 }
 
@@ -38,8 +58,11 @@ void lv_tool_log(void *opaque, enum LinvideoLogLevel level, const char *message)
     flockfile(stderr);
     if (opaque)
         lv_bar_clear(opaque);
-    fprintf(stderr, "linvideo: %s%s\n",
-            level == LINVIDEO_LOG_WARNING ? "warning: " : "", message);
+    if (level == LINVIDEO_LOG_ERROR)
+        print_error(message);
+    else
+        fprintf(stderr, "linvideo: %s%s\n",
+                level == LINVIDEO_LOG_WARNING ? "warning: " : "", message);
     funlockfile(stderr);
 }
 
