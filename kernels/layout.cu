@@ -99,12 +99,13 @@ LV_KERNEL lv_stack(LV_ARG LvStackArgs a, size_t n, size_t c, int unit)
 }
 
 /* Pixel (b, i, j, (c n + u) n + v) of the deep side for element e of the wide one. */
-LV_INLINE size_t deep_index(size_t e, size_t wy, size_t wx, size_t c, size_t n)
+LV_INLINE size_t deep_index(size_t e, size_t wy, size_t wx, size_t c, size_t n,
+                            int transposed)
 {
     size_t ch = e % c, p = e / c, x = p % wx, y = p / wx % wy, b = p / (wx * wy);
+    size_t u = transposed ? x % n : y % n, v = transposed ? y % n : x % n;
 
-    return ((b * (wy / n) + y / n) * (wx / n) + x / n) * c * n * n +
-           (ch * n + y % n) * n + x % n;
+    return ((b * (wy / n) + y / n) * (wx / n) + x / n) * c * n * n + (ch * n + u) * n + v;
 }
 
 LV_KERNEL lv_shuffle(LV_ARG LvShuffleArgs a, size_t n)
@@ -112,7 +113,8 @@ LV_KERNEL lv_shuffle(LV_ARG LvShuffleArgs a, size_t n)
     size_t i = my_index();
 
     if (i < n)
-        put1(a.y, i, get1(a.x, deep_index(i, a.y.dim[1], a.y.dim[2], a.y.dim[3], a.n)));
+        put1(a.y, i, get1(a.x, deep_index(i, a.y.dim[1], a.y.dim[2], a.y.dim[3], a.n,
+                                       a.transposed)));
 }
 
 LV_KERNEL lv_unshuffle(LV_ARG LvUnshuffleArgs a, size_t n)
@@ -120,7 +122,44 @@ LV_KERNEL lv_unshuffle(LV_ARG LvUnshuffleArgs a, size_t n)
     size_t i = my_index();
 
     if (i < n)
-        put1(a.y, deep_index(i, a.x.dim[1], a.x.dim[2], a.x.dim[3], a.n), get1(a.x, i));
+        put1(a.y, deep_index(i, a.x.dim[1], a.x.dim[2], a.x.dim[3], a.n, a.transposed),
+             get1(a.x, i));
+}
+
+LV_KERNEL lv_avg_down(LV_ARG LvAvgDownArgs a, size_t n)
+{
+    size_t i = my_index(), o = a.y.dim[3], p = i / o, x = p % a.y.dim[2];
+    size_t y = p / a.y.dim[2] % a.y.dim[1], f = p / ((size_t)a.y.dim[2] * a.y.dim[1]);
+    int near = a.ft * a.fs * a.fs, zeros = a.y.dim[0] * a.ft - a.x.dim[0];
+    size_t g = (size_t)a.x.dim[3] * near / o;
+    float sum = 0;
+
+    if (i >= n)
+        return;
+    for (size_t v = i % o * g; v < (i % o + 1) * g; v++) {
+        int k = v % near, frame = (int)f * a.ft + k / (a.fs * a.fs) - zeros;
+        size_t row = y * a.fs + k / a.fs % a.fs, col = x * a.fs + k % a.fs;
+        if (frame >= 0)
+            sum += get1(a.x, (((size_t)frame * a.x.dim[1] + row) * a.x.dim[2] + col) *
+                             a.x.dim[3] + v / near);
+    }
+    put1(a.y, i, sum / (float)g + (a.r.id == LV_ID_NONE ? 0 : get1(a.r, i)));
+}
+
+LV_KERNEL lv_dup_up(LV_ARG LvDupUpArgs a, size_t n)
+{
+    size_t i = my_index(), o = a.y.dim[3], p = i / o, x = p % a.y.dim[2];
+    size_t y = p / a.y.dim[2] % a.y.dim[1], f = p / ((size_t)a.y.dim[2] * a.y.dim[1]);
+    int near = a.ft * a.fs * a.fs, many = (int)(o * near / a.x.dim[3]), at;
+    size_t from;
+
+    if (i >= n)
+        return;
+    f += (size_t)a.x.dim[0] * a.ft - a.y.dim[0];
+    at   = ((int)(f % a.ft) * a.fs + (int)(y % a.fs)) * a.fs + (int)(x % a.fs);
+    from = ((f / a.ft * a.x.dim[1] + y / a.fs) * a.x.dim[2] + x / a.fs) * a.x.dim[3];
+    put1(a.y, i, get1(a.x, from + (i % o * near + at) / many) +
+                 (a.r.id == LV_ID_NONE ? 0 : get1(a.r, i)));
 }
 
 /* Where element e of tokens [B L, C N] lies in latents [B,C,F,Y,X]. */

@@ -497,13 +497,13 @@ static LvTensor wrong_stack(LvGraph *g, LvTensor m, LvTensor v)
 static LvTensor wrong_shuffle(LvGraph *g, LvTensor m, LvTensor v)
 {
     (void)v;
-    return lv_shuffle(g, m, 0, LV_NONE);
+    return lv_shuffle(g, m, 0, 0, LV_NONE);
 }
 
 static LvTensor wrong_unshuffle(LvGraph *g, LvTensor m, LvTensor v)
 {
     (void)v;
-    return lv_unshuffle(g, m, 0, LV_NONE);
+    return lv_unshuffle(g, m, 0, 0, LV_NONE);
 }
 
 static const struct {

@@ -373,8 +373,18 @@ static LvTensor trace(LvGraph *g, const OpsCase *c, const LvOpArgs *a)
     case LV_OP_UPSAMPLE:  return lv_upsample(g, a->upsample.x);
     case LV_OP_UNSTACK:   return lv_unstack(g, a->unstack.x, a->unstack.n);
     case LV_OP_STACK:     return lv_stack(g, a->stack.x, a->stack.n);
-    case LV_OP_SHUFFLE:   return lv_shuffle(g, a->shuffle.x, a->shuffle.n, y);
-    case LV_OP_UNSHUFFLE: return lv_unshuffle(g, a->unshuffle.x, a->unshuffle.n, y);
+    case LV_OP_SHUFFLE:   return lv_shuffle(g, a->shuffle.x, a->shuffle.n,
+                                             a->shuffle.transposed, y);
+    case LV_OP_UNSHUFFLE: return lv_unshuffle(g, a->unshuffle.x, a->unshuffle.n,
+                                               a->unshuffle.transposed, y);
+    case LV_OP_AVG_DOWN: {
+        U(AvgDown);
+        return lv_avg_down(g, u->x, u->r, u->ft, u->fs);
+    }
+    case LV_OP_DUP_UP: {
+        U(DupUp);
+        return lv_dup_up(g, u->x, u->r, u->ft, u->fs);
+    }
     case LV_OP_EXPAND:    return lv_expand(g, a->expand.x, n[1]);
     case LV_OP_REDUCE:    return lv_reduce(g, a->reduce.x, n[1]);
     }
@@ -396,6 +406,8 @@ static int has_builder(const OpsCase *c)
     case LV_OP_UNPATCHIFY: return a.unpatchify.order == LV_PATCH_CHANNEL_FAST;
     case LV_OP_EXPAND:     return a.expand.inner == a.expand.x.dim[1];
     case LV_OP_REDUCE:     return a.reduce.inner == a.reduce.x.dim[1] && !a.reduce.add;
+    case LV_OP_AVG_DOWN:   return lv_has(&a.avg_down.r) && a.avg_down.r.dtype == a.avg_down.y.dtype;
+    case LV_OP_DUP_UP:     return lv_has(&a.dup_up.r) && a.dup_up.r.dtype == a.dup_up.y.dtype;
     }
     return c->op <= LV_OP_UNSHUFFLE && !(c->flags & (OPS_STATS | OPS_ON_0 | OPS_ON_1));
 }
@@ -726,6 +738,7 @@ START_TEST(names)
         [LV_OP_CONV3] = "conv3", [LV_OP_RECALL] = "recall", [LV_OP_UPSAMPLE] = "upsample",
         [LV_OP_UNSTACK] = "unstack", [LV_OP_STACK] = "stack",
         [LV_OP_SHUFFLE] = "shuffle", [LV_OP_UNSHUFFLE] = "unshuffle",
+        [LV_OP_AVG_DOWN] = "avg_down", [LV_OP_DUP_UP] = "dup_up",
         [LV_OP_EXPAND] = "expand", [LV_OP_REDUCE] = "reduce", [LV_OP_FILL] = "fill",
         [LV_OP_LOSS] = "loss", [LV_OP_SQSUM] = "sqsum", [LV_OP_ADAMW] = "adamw",
         [LV_OP_LINEAR_DX] = "linear_dx", [LV_OP_LINEAR_DW] = "linear_dw",
@@ -787,6 +800,8 @@ START_TEST(members)
     AT(Stack, y, 1);
     AT(Shuffle, y, 1);
     AT(Unshuffle, y, 1);
+    AT(AvgDown, y, 2);
+    AT(DupUp, y, 2);
     AT(Expand, y, 1);
     AT(Reduce, y, 1);
     AT(Fill, y, 0);
@@ -932,6 +947,7 @@ static int is_free(const OpsCase *c, const LvOpArgs *a, int t, int d)
     case LV_OP_EXPAND:  return repeats(&a->expand.y, &a->expand.x, a->expand.inner);
     case LV_OP_REDUCE:  return repeats(&a->reduce.x, &a->reduce.y, a->reduce.inner);
     case LV_OP_CONV:    return c->n[6] == 2 && t < 2 && d > 0;
+    case LV_OP_AVG_DOWN: return t == 0 && d == 0 && a->avg_down.x.dim[0] % c->n[5] != 1 % c->n[5];
     case LV_OP_CONV3:   return c->n[7] == 2 && t == 0 && d == 0;
     case LV_OP_CONV_DX:
     case LV_OP_CONV_DW: return c->n[6] == 2 && t > 0 && d > 0;
@@ -1148,6 +1164,12 @@ static const struct {
     { LV_OP_SHUFFLE, 0, INT(Shuffle, n, -2), { 2, 3, 3, 4, 2 } },
     { LV_OP_UNSHUFFLE, 0, INT(Unshuffle, n, 0), { 2, 3, 3, 4, 2 } },
     { LV_OP_UNSHUFFLE, 0, INT(Unshuffle, n, 3), { 2, 3, 3, 4, 2 } },
+    { LV_OP_AVG_DOWN, 0, INT(AvgDown, ft, 0), { 4, 2, 3, 4, 8, 2, 2 } },
+    { LV_OP_AVG_DOWN, 0, INT(AvgDown, ft, 1), { 4, 2, 3, 4, 8, 2, 2 } },
+    { LV_OP_AVG_DOWN, 0, INT(AvgDown, fs, -2), { 4, 2, 3, 4, 8, 2, 2 } },
+    { LV_OP_DUP_UP, 0, INT(DupUp, ft, 1), { 1, 2, 3, 4, 4, 2, 2 } },
+    { LV_OP_DUP_UP, 0, INT(DupUp, fs, 0), { 1, 2, 3, 4, 4, 2, 2 } },
+    { LV_OP_DUP_UP, 0, INT(DupUp, fs, 1), { 1, 2, 3, 4, 4, 2, 2 } },
     { LV_OP_NORM, 0, INT(Norm, batch, 0), { 4, 3, 0, 0, 0, 0, 2 } },
     { LV_OP_NORM, 0, INT(Norm, batch, 3), { 4, 3, 0, 0, 0, 0, 2 } },
     { LV_OP_NORM, OPS_MOD, INT(Norm, batch, 4), { 4, 3, 0, 3, 0, 1, 2 } },

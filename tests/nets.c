@@ -13,7 +13,9 @@
 #include "base/convert.h"
 #include "graph/graph.h"
 #include "graph/program.h"
+#include "base/source.h"
 #include "model/dit.h"
+#include "model/recognise.h"
 #include "model/tae.h"
 #include "model/umt5.h"
 #include "model/wan_vae.h"
@@ -775,10 +777,25 @@ typedef struct WanRun {
     LvTensor x, y;
     LvWanState state;
     float *in, *out; /* device */
+    float *act[LV_WAN_LAYERS];
 } WanRun;
 
+/* Layers whose outputs are wanted, and these of all chunks one behind the other. */
+typedef struct WanActs {
+    int wanted[LV_WAN_LAYERS];
+    NetsClip clip[LV_WAN_LAYERS];
+} WanActs;
+
+static int bind_wan_acts(WanRun *w, const WanActs *acts)
+{
+    for (int i = 0; i < LV_WAN_LAYERS; i++)
+        if (acts && acts->wanted[i] && !(w->act[i] = run_bind(&w->run, w->state.out[i])))
+            return LV_ERR(ENOMEM);
+    return 0;
+}
+
 static int open_wan(WanRun *w, const LvWanVae *m, TraceWan trace, int first, int frames,
-                    const NetsClip *in, const NetsOptions *opt)
+                    const NetsClip *in, const NetsOptions *opt, const WanActs *acts)
 {
     LvGraph *g = lv_graph_new(opt->msg);
     int ret;
@@ -787,11 +804,14 @@ static int open_wan(WanRun *w, const LvWanVae *m, TraceWan trace, int first, int
                        (const int[]) { frames, in->rows, in->cols, in->channels });
     w->y = trace(g, m, w->x, first, (LvDtype)opt->dtype, &w->state);
     lv_output(g, w->y, "result");
+    for (int i = 0; i < LV_WAN_LAYERS; i++)
+        if (acts && acts->wanted[i])
+            lv_watch(g, w->state.out[i], "activation");
     if ((ret = run_new(&w->run, g, opt->dev)) < 0)
         return ret;
     w->in  = run_bind(&w->run, w->x);
     w->out = run_bind(&w->run, w->y);
-    return w->in && w->out ? 0 : LV_ERR(ENOMEM);
+    return w->in && w->out ? bind_wan_acts(w, acts) : LV_ERR(ENOMEM);
 }
 
 /* Memory of the later program is that of the first. */
@@ -816,9 +836,28 @@ static int run_wan_chunk(WanRun *w, const float *in, float *out)
     return ret < 0 ? ret : fetch(w->run.dev, w->y, w->out, out);
 }
 
-/* Chunks: one frame, then `chunk` at a time. */
+/* Add a chunk's frames to those of the chunks before. */
+static int keep_wan_acts(const WanRun *w, WanActs *acts)
+{
+    for (int i = 0; i < LV_WAN_LAYERS; i++) {
+        const LvTensor *t = &w->state.out[i];
+        NetsClip *c = &acts->clip[i];
+        size_t before = clip_values(c);
+        float *data;
+        if (!acts->wanted[i])
+            continue;
+        if (!(data = realloc(c->data, (before + lv_tensor_numel(t)) * sizeof(*data))))
+            return LV_ERR(ENOMEM);
+        *c = (NetsClip) { data, c->frames + t->dim[0], t->dim[1], t->dim[2], t->dim[3] };
+        if (fetch(w->run.dev, *t, w->act[i], data + before) < 0)
+            return LV_ERR(ENOMEM);
+    }
+    return 0;
+}
+
+/* Chunks: one frame, then `chunk` at a time. acts: NULL where none are wanted. */
 static int run_wan(const LvWanVae *m, TraceWan trace, const NetsClip *in, int chunk,
-                   const NetsOptions *opt, NetsClip *out)
+                   const NetsOptions *opt, WanActs *acts, NetsClip *out)
 {
     WanRun *w = calloc(2, sizeof(*w));
     int chunks = 1 + (in->frames - 1) / chunk, ret;
@@ -827,15 +866,16 @@ static int run_wan(const LvWanVae *m, TraceWan trace, const NetsClip *in, int ch
 
     if (!w)
         return LV_ERR(ENOMEM);
-    if ((ret = open_wan(&w[0], m, trace, 1, 1, in, opt)) >= 0 &&
-        (ret = open_wan(&w[1], m, trace, 0, chunk, in, opt)) >= 0)
+    if ((ret = open_wan(&w[0], m, trace, 1, 1, in, opt, acts)) >= 0 &&
+        (ret = open_wan(&w[1], m, trace, 0, chunk, in, opt, acts)) >= 0)
         ret = share_state(&w[0], &w[1]);
     *out = (NetsClip) { NULL, w[0].y.dim[0] + (chunks - 1) * w[1].y.dim[0], w[0].y.dim[1],
                         w[0].y.dim[2], w[0].y.dim[3] };
     to = out->data = new_floats(clip_values(out));
     for (int i = 0; i < chunks && ret >= 0; i++) {
         size_t at = i ? 1 + (size_t)(i - 1) * (size_t)chunk : 0;
-        ret = run_wan_chunk(&w[!!i], in->data + at * frame, to);
+        if ((ret = run_wan_chunk(&w[!!i], in->data + at * frame, to)) >= 0 && acts)
+            ret = keep_wan_acts(&w[!!i], acts);
         to += lv_tensor_numel(&w[!!i].y);
     }
     run_free(&w[0].run);
@@ -844,8 +884,9 @@ static int run_wan(const LvWanVae *m, TraceWan trace, const NetsClip *in, int ch
     return ret;
 }
 
-int nets_wan(const LvSafetensors *st, const char *prefix, const LvTaeConfig *cfg,
-             int encoder, const NetsClip *in, const NetsOptions *opt, NetsClip *out)
+static int run_wan_net(const LvSafetensors *st, const char *prefix, const LvTaeConfig *cfg,
+                       int encoder, const NetsClip *in, const NetsOptions *opt, WanActs *acts,
+                       NetsClip *out)
 {
     LvWanVae *m  = calloc(1, sizeof(*m));
     LvWeights *w = NULL;
@@ -856,11 +897,17 @@ int nets_wan(const LvSafetensors *st, const char *prefix, const LvTaeConfig *cfg
         (ret = lv_wan_vae_bind(m, cfg, 0, w, prefix)) >= 0 &&
         (ret = lv_wan_vae_bind(m, cfg, 1, w, prefix)) >= 0 &&
         (ret = lv_weights_finish(w)) >= 0)
-        ret = encoder ? run_wan(m, lv_wan_vae_trace_encoder, in, 4, opt, out)
-                      : run_wan(m, lv_wan_vae_trace_decoder, in, 1, opt, out);
+        ret = encoder ? run_wan(m, lv_wan_vae_trace_encoder, in, 4, opt, acts, out)
+                      : run_wan(m, lv_wan_vae_trace_decoder, in, 1, opt, acts, out);
     lv_weights_free(&w);
     free(m);
     return ret;
+}
+
+int nets_wan(const LvSafetensors *st, const char *prefix, const LvTaeConfig *cfg,
+             int encoder, const NetsClip *in, const NetsOptions *opt, NetsClip *out)
+{
+    return run_wan_net(st, prefix, cfg, encoder, in, opt, NULL, out);
 }
 
 /* Both are channels last, in file and memory. */
@@ -883,13 +930,174 @@ static int run_wan_half(const LvSafetensors *st, const LvTaeConfig *cfg, int enc
     return ret;
 }
 
-static int run_wan_file(const LvSafetensors *st, const NetsOptions *opt)
+static int run_our_wan_file(const LvSafetensors *st, const NetsOptions *opt)
 {
     const LvTaeConfig cfg = { .kind = LV_VAE_WAN, .channels = meta(st, "channels"),
                               .width = meta(st, "width"), .patch = 1 };
     int ret = run_wan_half(st, &cfg, 0, "z", "z.pictures", opt);
 
     return ret < 0 ? ret : run_wan_half(st, &cfg, 1, "x", "x.latents", opt);
+}
+
+/* A file of the published code: tensors [channels,F,Y,X], the network told by its tensors. */
+
+static int read_wan(LvTaeConfig *cfg, const LvSafetensors *st, const NetsOptions *opt)
+{
+    LvSource *src = NULL;
+    int ret = lv_source_view(&src, st, opt->msg);
+
+    if (ret >= 0) {
+        const LvPart part = lv_part_find_kind(src, LV_PART_WAN_VAE);
+        ret = lv_part_vae(cfg, &part, opt->msg);
+    }
+    lv_source_close(&src);
+    return ret;
+}
+
+/* [channels,F,Y,X] with channels last, and back. */
+static NetsClip wan_clip(const LvSafetensors *st, const char *name, const LvMsg *msg)
+{
+    NetsClip c = { NULL, size_of(st, name, 1), size_of(st, name, 2), size_of(st, name, 3),
+                   size_of(st, name, 0) };
+    float *v = nets_floats(st, name, msg);
+    size_t n = clip_values(&c), nb = (size_t)c.channels;
+
+    if (v && (c.data = new_floats(n)))
+        for (size_t i = 0; i < n; i++)
+            c.data[i % (n / nb) * nb + i / (n / nb)] = v[i];
+    free(v);
+    return c;
+}
+
+static int put_wan(const NetsOptions *opt, const LvSafetensors *st, const char *name,
+                   const NetsClip *c)
+{
+    const LvFileTensor *ref = lv_safetensors_find(st, name);
+    size_t n = clip_values(c), nb = (size_t)c->channels;
+    float *v = new_floats(n);
+
+    if (!v || !ref)
+        n = 0;
+    else if (ref->numel != n || ref->dim[0] != c->channels)
+        n = 0, lv_msg(opt->msg, LV_MSG_ERROR, "%s: %s: expected [%d,%d,%d,%d]",
+                      lv_safetensors_path(st), name, c->channels, c->frames, c->rows, c->cols);
+    for (size_t i = 0; i < n; i++)
+        v[i] = c->data[i % (n / nb) * nb + i / (n / nb)];
+    if (n)
+        put(opt, st, name, v);
+    free(v);
+    return n || !ref ? 0 : LV_ERR_MODEL;
+}
+
+/* Activations by the last layer of what they are of. */
+static const struct {
+    const char *name;
+    int encoder, layer;
+} wan_acts[] = {
+    { "act.dec.middle", 0, 3 },
+    { "act.dec.upsamples.0", 0, 7 },    { "act.dec.upsamples.1", 0, 11 },
+    { "act.dec.upsamples.2", 0, 15 },   { "act.dec.upsamples.3", 0, 18 },
+    { "act.enc.downsamples.0", 1, 3 },  { "act.enc.downsamples.1", 1, 6 },
+    { "act.enc.downsamples.2", 1, 9 },  { "act.enc.downsamples.3", 1, 11 },
+    { "act.enc.middle", 1, 14 },
+};
+
+typedef struct WanFile {
+    const LvSafetensors *st;
+    const NetsOptions *opt;
+    LvTaeConfig cfg;
+} WanFile;
+
+static int put_wan_acts(const WanFile *f, int encoder, WanActs *acts)
+{
+    int ret = 0;
+
+    for (int i = 0; i < LV_COUNT(wan_acts); i++)
+        if (wan_acts[i].encoder == encoder && acts->wanted[wan_acts[i].layer] && ret >= 0)
+            ret = put_wan(f->opt, f->st, wan_acts[i].name, &acts->clip[wan_acts[i].layer]);
+    for (int i = 0; i < LV_WAN_LAYERS; i++)
+        free(acts->clip[i].data);
+    return ret;
+}
+
+/* x s + m for each channel, or with back its inverse */
+static void scale_wan(const WanFile *f, NetsClip *c, int back)
+{
+    for (size_t i = 0; i < clip_values(c); i++) {
+        float m = f->cfg.mean[i % (size_t)c->channels], s = f->cfg.std[i % (size_t)c->channels];
+        c->data[i] = back ? (c->data[i] - m) / s : c->data[i] * s + m;
+    }
+}
+
+/* What goes in, what comes of it, and whether latents are normalised there. */
+typedef struct WanCase {
+    int encoder;
+    const char *in, *out, *normalised;
+    int acts;
+} WanCase;
+
+static int run_wan_case(const WanFile *f, const WanCase *k)
+{
+    WanActs acts = { { 0 }, { { NULL, 0, 0, 0, 0 } } };
+    NetsClip in = wan_clip(f->st, k->in, f->opt->msg), out = { 0 };
+    int ret = in.data ? 0 : LV_ERR_MODEL, compared;
+
+    for (int i = 0; i < LV_COUNT(wan_acts) && k->acts; i++)
+        if (wan_acts[i].encoder == k->encoder && lv_safetensors_find(f->st, wan_acts[i].name))
+            acts.wanted[wan_acts[i].layer] = 1;
+    if (ret >= 0 && (ret = run_wan_net(f->st, "weights.", &f->cfg, k->encoder, &in, f->opt,
+                                       k->acts ? &acts : NULL, &out)) >= 0)
+        ret = put_wan(f->opt, f->st, k->out, &out);
+    if (ret >= 0 && k->normalised) {
+        scale_wan(f, &out, 1);
+        ret = put_wan(f->opt, f->st, k->normalised, &out);
+    }
+    compared = put_wan_acts(f, k->encoder, &acts);
+    free(in.data);
+    free(out.data);
+    return ret < 0 ? ret : compared;
+}
+
+/* De-normalised latents, and frames in range. */
+static int run_wan_denormalised(const WanFile *f)
+{
+    static const char name[] = "out.video_denormalised";
+    NetsClip in, out = { 0 };
+    int ret;
+
+    if (!lv_safetensors_find(f->st, name))
+        return 0;
+    in = wan_clip(f->st, "in.latent", f->opt->msg);
+    if (!in.data)
+        return LV_ERR_MODEL;
+    scale_wan(f, &in, 0);
+    ret = run_wan_net(f->st, "weights.", &f->cfg, 0, &in, f->opt, NULL, &out);
+    for (size_t i = 0; ret >= 0 && i < clip_values(&out); i++)
+        out.data[i] = fminf(fmaxf(out.data[i], -1), 1);
+    if (ret >= 0)
+        ret = put_wan(f->opt, f->st, name, &out);
+    free(in.data);
+    free(out.data);
+    return ret;
+}
+
+static int run_wan_file(const LvSafetensors *st, const NetsOptions *opt)
+{
+    static const WanCase cases[] = {
+        { 0, "in.latent", "out.video", NULL, 1 },
+        { 1, "in.video", "out.mean", "out.mean_normalised", 1 },
+        { 1, "in.image", "out.image_mean", NULL, 0 },
+    };
+    WanFile f = { .st = st, .opt = opt };
+    int ret;
+
+    if (!lv_safetensors_find(st, "in.latent"))
+        return run_our_wan_file(st, opt);
+    ret = read_wan(&f.cfg, st, opt);
+    for (int i = 0; i < LV_COUNT(cases) && ret >= 0; i++)
+        if (lv_safetensors_find(st, cases[i].in))
+            ret = run_wan_case(&f, &cases[i]);
+    return ret < 0 ? ret : run_wan_denormalised(&f);
 }
 
 /* Files of samplers: u(x, t) = tanh(A x + b t / 1000 + c) */

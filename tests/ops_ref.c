@@ -601,7 +601,8 @@ static void ref_shuffle(const LvShuffleArgs *a, double **in, double **out)
 
     EACH(a->y)
         out[0][at(&a->y, b, i, j, c)] =
-            in[0][at(&a->x, b, i / n, j / n, (c * n + i % n) * n + j % n)];
+            in[0][at(&a->x, b, i / n, j / n,
+                     a->transposed ? (c * n + j % n) * n + i % n : (c * n + i % n) * n + j % n)];
 }
 
 static void ref_unshuffle(const LvUnshuffleArgs *a, double **in, double **out)
@@ -609,8 +610,39 @@ static void ref_unshuffle(const LvUnshuffleArgs *a, double **in, double **out)
     size_t n = (size_t)a->n;
 
     EACH(a->x)
-        out[0][at(&a->y, b, i / n, j / n, (c * n + i % n) * n + j % n)] =
+        out[0][at(&a->y, b, i / n, j / n,
+                  a->transposed ? (c * n + j % n) * n + i % n : (c * n + i % n) * n + j % n)] =
             in[0][at(&a->x, b, i, j, c)];
+}
+
+/* Walks over the larger side, which the definition does not: every value of it has one
+ * place on the other. */
+static void ref_avg_down(const LvAvgDownArgs *a, double **in, double **out)
+{
+    size_t ft = (size_t)a->ft, fs = (size_t)a->fs, n = ft * fs * fs;
+    size_t g = (size_t)a->x.dim[3] * n / (size_t)a->y.dim[3];
+    size_t zeros = (size_t)a->y.dim[0] * ft - (size_t)a->x.dim[0];
+
+    for (size_t i = 0; i < ops_numel(&a->y); i++)
+        out[0][i] = in[1] ? in[1][i] : 0;
+    EACH(a->x) {
+        size_t f = b + zeros, v = ((c * ft + f % ft) * fs + i % fs) * fs + j % fs;
+        out[0][at(&a->y, f / ft, i / fs, j / fs, v / g)] +=
+            in[0][at(&a->x, b, i, j, c)] / (double)g;
+    }
+}
+
+static void ref_dup_up(const LvDupUpArgs *a, double **in, double **out)
+{
+    size_t ft = (size_t)a->ft, fs = (size_t)a->fs, n = ft * fs * fs;
+    size_t many = (size_t)a->y.dim[3] * n / (size_t)a->x.dim[3];
+    size_t left = (size_t)a->x.dim[0] * ft - (size_t)a->y.dim[0];
+
+    EACH(a->y) {
+        size_t f = b + left, v = ((c * ft + f % ft) * fs + i % fs) * fs + j % fs;
+        out[0][at(&a->y, b, i, j, c)] = in[0][at(&a->x, f / ft, i / fs, j / fs, v / many)] +
+                                        (in[1] ? in[1][at(&a->y, b, i, j, c)] : 0);
+    }
 }
 
 static void ref_expand(const LvExpandArgs *a, double **in, double **out)

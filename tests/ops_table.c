@@ -52,6 +52,8 @@ static const struct {
     [LV_OP_STACK]      = { "A-", "00", "..", 0, 0, 0 },
     [LV_OP_SHUFFLE]    = { "A-", "01", "..", 0, 0, 0 },
     [LV_OP_UNSHUFFLE]  = { "A-", "01", "..", 0, 0, 0 },
+    [LV_OP_AVG_DOWN]   = { "Aa-", "012", ".o.", 1e-6, 0, 0 },
+    [LV_OP_DUP_UP]     = { "Aa-", "012", ".o.", 1e-7, 0, 0 },
     [LV_OP_EXPAND]     = { "A-", "01", "..", 0, 0, 0 },
     [LV_OP_REDUCE]     = { "A-", "01", "..", 1e-6, 0, 0 },
     [LV_OP_FILL]       = { "-", "0", ".", 0, 0, 0 },
@@ -607,6 +609,19 @@ static const Row rows[] = {
     { LV_OP_ACT, 0,   "ff bb fb bf", "nzlcd", 0, 0, { 33, 65, EXACT } },
     { LV_OP_ACT_DX, 0,     "fff bbb fbb bff", "nzlcd", 0, 0, { 33, 65, EXACT } },
     { LV_OP_LINEAR, B,       "fff bff bfb", "n", 0, 0, { 129, 16, 3, EXACT } },
+    { LV_OP_CONV, B | FIX, "ffff bbbb", "n", 0, 0, { 2, 5, 6, 8, 24, 3, 1, 1, EXACT } },
+    { LV_OP_SHUFFLE, 0,   "ff bf", "n", 0, 0, { 2, 5, 7, 3, 2, 1 } },
+    { LV_OP_UNSHUFFLE, 0, "ff fb", "n", 0, 0, { 2, 5, 7, 3, 2, 1 } },
+
+    /* F Y X C O ft fs, Y and X being the smaller side's; of DUP_UP frames left out */
+    { LV_OP_AVG_DOWN, RES, "fff bbb fbf bfb", "n", 0, 0, { 4, 3, 5, 8, 16, 2, 2 } },
+    { LV_OP_AVG_DOWN, RES, "fff bbb", "n", 0, 0, { 1, 3, 5, 6, 12, 2, 2 } },
+    { LV_OP_AVG_DOWN, 0,   "fff bbb", "nl", 0, 0, { 5, 2, 3, 160, 160, 1, 2 } },
+    { LV_OP_AVG_DOWN, RES, "fff", "n", 0, 0, { 7, 1, 2, 4, 6, 3, 3 } },
+    { LV_OP_DUP_UP, RES,   "fff bbb fbf bfb", "n", 0, 0, { 2, 3, 5, 8, 8, 2, 2, 0 } },
+    { LV_OP_DUP_UP, RES,   "fff bbb", "n", 0, 0, { 1, 3, 5, 8, 4, 2, 2, 1 } },
+    { LV_OP_DUP_UP, 0,     "fff bbb", "nl", 0, 0, { 4, 3, 2, 64, 32, 1, 2, 0 } },
+    { LV_OP_DUP_UP, RES,   "fff", "n", 0, 0, { 2, 1, 2, 9, 4, 3, 3, 2 } },
 };
 
 char ops_role(int op, int t)
@@ -924,7 +939,7 @@ static void shape_shuffle(LvShuffleArgs *a, const int *n, int f, float s)
 {
     *a = (LvShuffleArgs) {
         T4(n[0], n[1], n[2], n[3] * n[4] * n[4]),
-        T4(n[0], n[1] * n[4], n[2] * n[4], n[3]), .n = n[4],
+        T4(n[0], n[1] * n[4], n[2] * n[4], n[3]), .n = n[4], .transposed = n[5],
     };
     (void)f, (void)s;
 }
@@ -933,9 +948,30 @@ static void shape_unshuffle(LvUnshuffleArgs *a, const int *n, int f, float s)
 {
     *a = (LvUnshuffleArgs) {
         T4(n[0], n[1] * n[4], n[2] * n[4], n[3]),
-        T4(n[0], n[1], n[2], n[3] * n[4] * n[4]), .n = n[4],
+        T4(n[0], n[1], n[2], n[3] * n[4] * n[4]), .n = n[4], .transposed = n[5],
     };
     (void)f, (void)s;
+}
+
+static void shape_avg_down(LvAvgDownArgs *a, const int *n, int f, float s)
+{
+    LvTensor y = T4((n[0] - 1) / n[5] + 1, n[1], n[2], n[4]);
+
+    *a = (LvAvgDownArgs) {
+        T4(n[0], n[1] * n[6], n[2] * n[6], n[3]), f & RES ? y : LV_NO_TENSOR, y, n[5], n[6],
+    };
+    (void)s;
+}
+
+/* n[7]: frames left out in front */
+static void shape_dup_up(LvDupUpArgs *a, const int *n, int f, float s)
+{
+    LvTensor y = T4(n[0] * n[5] - n[7], n[1] * n[6], n[2] * n[6], n[4]);
+
+    *a = (LvDupUpArgs) {
+        T4(n[0], n[1], n[2], n[3]), f & RES ? y : LV_NO_TENSOR, y, n[5], n[6],
+    };
+    (void)s;
 }
 
 /* inner: of a repeated row, or of all that is repeated */

@@ -426,6 +426,41 @@ static const char *check_unshuffle(const LvUnshuffleArgs *a)
     return check_shuffling(&a->y, &a->x, a->n);
 }
 
+static int act_or_absent(const LvTensor *t, const LvTensor *like)
+{
+    return !lv_has(t) || act_like(t, like);
+}
+
+/* Channels of a pixel of the smaller side's, ft fs fs of the larger one's together. */
+static int gathered(int channels, int ft, int fs)
+{
+    int64_t n = (int64_t)channels * ft * fs * fs;
+
+    return n <= INT32_MAX ? (int)n : 0;
+}
+
+static const char *check_avg_down(const LvAvgDownArgs *a)
+{
+    const int *x = a->x.dim, *y = a->y.dim;
+    int n = a->ft >= 1 && a->fs >= 1 ? gathered(x[3], a->ft, a->fs) : 0;
+
+    return is(&a->x, ACT, 4) && is(&a->y, ACT, 4) && act_or_absent(&a->r, &a->y) && n > 0 &&
+           y[0] == (x[0] - 1) / a->ft + 1 && (int64_t)y[1] * a->fs == x[1] &&
+           (int64_t)y[2] * a->fs == x[2] && n % y[3] == 0 ? NULL :
+           "x must be [F,Y fs,X fs,C], r and y [F / ft rounded up,Y,X,O], O dividing C ft fs fs";
+}
+
+static const char *check_dup_up(const LvDupUpArgs *a)
+{
+    const int *x = a->x.dim, *y = a->y.dim;
+    int n = a->ft >= 1 && a->fs >= 1 ? gathered(y[3], a->ft, a->fs) : 0;
+
+    return is(&a->x, ACT, 4) && is(&a->y, ACT, 4) && act_or_absent(&a->r, &a->y) && n > 0 &&
+           x[0] == (y[0] - 1) / a->ft + 1 && (int64_t)x[1] * a->fs == y[1] &&
+           (int64_t)x[2] * a->fs == y[2] && n % x[3] == 0 ? NULL :
+           "x must be [F,Y,X,C], r and y [F ft or less,Y fs,X fs,O], C dividing O ft fs fs";
+}
+
 /* many: A n C elements, few: A C, inner: C */
 static const char *check_repeats(const LvTensor *many, const LvTensor *few, int inner)
 {

@@ -340,6 +340,7 @@ typedef struct LvShuffleArgs {
     LvTensor x; ///< in:  [B,Y,X,C n n] act
     LvTensor y; ///< out: [B,Y n,X n,C] act
     int n;      ///< >= 1
+    int transposed; ///< 1: (c n + v) n + u in place of (c n + u) n + v
 } LvShuffleArgs;
 
 /** y[b, i, j, (c n + u) n + v] = x[b, i n + u, j n + v, c]: the inverse */
@@ -347,7 +348,33 @@ typedef struct LvUnshuffleArgs {
     LvTensor x; ///< in:  [B,Y n,X n,C] act
     LvTensor y; ///< out: [B,Y,X,C n n] act
     int n;      ///< >= 1
+    int transposed; ///< as of SHUFFLE
 } LvUnshuffleArgs;
+
+/**
+ * Means of values near each other in time, place and channels (the short cut of Wan2.2's
+ * encoder): y[f,i,j,o] = r + 1 / g sum over k < g of v[o g + k], where
+ * v[((c ft + a) fs + u) fs + w] = x'[f ft + a, i fs + u, j fs + w, c], x' being x behind as
+ * many frames of zeros as make it F' ft.
+ */
+typedef struct LvAvgDownArgs {
+    LvTensor x; ///< in:  [F,Y fs,X fs,C] act
+    LvTensor r; ///< in:  [F',Y,X,O] act, optional
+    LvTensor y; ///< out: [F',Y,X,O] act; F' = F / ft rounded up, O divides C ft fs fs
+    int ft, fs; ///< >= 1; g = C ft fs fs / O
+} LvAvgDownArgs;
+
+/**
+ * Values repeated in time, place and channels (the short cut of Wan2.2's decoder):
+ * y[f',i fs + u,j fs + w,o] = r + x[f,i,j,(((o ft + a) fs + u) fs + w) / n], where
+ * f ft + a = f' + F ft - F': what would be too much in front is left out.
+ */
+typedef struct LvDupUpArgs {
+    LvTensor x; ///< in:  [F,Y,X,C] act
+    LvTensor r; ///< in:  [F',Y fs,X fs,O] act, optional
+    LvTensor y; ///< out: [F',Y fs,X fs,O] act; F ft - ft < F' <= F ft
+    int ft, fs; ///< >= 1; C divides O ft fs fs, n times
+} LvDupUpArgs;
 
 /** y[a,k,c] = x[a,c]: each row n times, or a tensor repeated n times (A = 1) */
 typedef struct LvExpandArgs {
@@ -646,6 +673,8 @@ typedef struct LvUpsampleDxArgs {
     X(STACK,      stack,      Stack,      1, 1) \
     X(SHUFFLE,    shuffle,    Shuffle,    1, 1) \
     X(UNSHUFFLE,  unshuffle,  Unshuffle,  1, 1) \
+    X(AVG_DOWN,   avg_down,   AvgDown,    2, 1) \
+    X(DUP_UP,     dup_up,     DupUp,      2, 1) \
     X(EXPAND,     expand,     Expand,     1, 1) \
     X(REDUCE,     reduce,     Reduce,     1, 1) \
     X(FILL,       fill,       Fill,       0, 1) \

@@ -377,7 +377,7 @@ static void grad_shuffle(Grad *c, const LvShuffleArgs *a, LvTensor dy)
 {
     LvTensor d = make(c, a->x, c->slot[a->x.id].dtype);
 
-    append(c, LV_OP_UNSHUFFLE, &(LvOpArgs) { .unshuffle = { dy, d, a->n } });
+    append(c, LV_OP_UNSHUFFLE, &(LvOpArgs) { .unshuffle = { dy, d, a->n, a->transposed } });
     give(c, a->x, d, 1);
 }
 
@@ -385,7 +385,7 @@ static void grad_unshuffle(Grad *c, const LvUnshuffleArgs *a, LvTensor dy)
 {
     LvTensor d = make(c, a->x, c->slot[a->x.id].dtype);
 
-    append(c, LV_OP_SHUFFLE, &(LvOpArgs) { .shuffle = { dy, d, a->n } });
+    append(c, LV_OP_SHUFFLE, &(LvOpArgs) { .shuffle = { dy, d, a->n, a->transposed } });
     give(c, a->x, d, 1);
 }
 

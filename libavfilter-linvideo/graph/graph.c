@@ -396,21 +396,37 @@ LvTensor lv_stack_(LvGraph *g, LvTensor x, int n)
     return y;
 }
 
-LvTensor lv_shuffle_(LvGraph *g, LvTensor x, int n, LvDtype dtype)
+LvTensor lv_shuffle_(LvGraph *g, LvTensor x, int n, int transposed, LvDtype dtype)
 {
     LvTensor y = OUT(x, dtype, 4, x.dim[0], x.dim[1] * n, x.dim[2] * n,
                      part(x.dim[3], n * n));
 
-    emit(g, LV_OP_SHUFFLE, &(LvOpArgs) { .shuffle = { x, y, n } });
+    emit(g, LV_OP_SHUFFLE, &(LvOpArgs) { .shuffle = { x, y, n, transposed } });
     return y;
 }
 
-LvTensor lv_unshuffle_(LvGraph *g, LvTensor x, int n, LvDtype dtype)
+LvTensor lv_unshuffle_(LvGraph *g, LvTensor x, int n, int transposed, LvDtype dtype)
 {
     LvTensor y = OUT(x, dtype, 4, x.dim[0], part(x.dim[1], n), part(x.dim[2], n),
                      x.dim[3] * n * n);
 
-    emit(g, LV_OP_UNSHUFFLE, &(LvOpArgs) { .unshuffle = { x, y, n } });
+    emit(g, LV_OP_UNSHUFFLE, &(LvOpArgs) { .unshuffle = { x, y, n, transposed } });
+    return y;
+}
+
+LvTensor lv_avg_down_(LvGraph *g, LvTensor x, LvTensor r, int ft, int fs)
+{
+    LvTensor y = out_like(g, r, LV_NONE);
+
+    emit(g, LV_OP_AVG_DOWN, &(LvOpArgs) { .avg_down = { x, r, y, ft, fs } });
+    return y;
+}
+
+LvTensor lv_dup_up_(LvGraph *g, LvTensor x, LvTensor r, int ft, int fs)
+{
+    LvTensor y = out_like(g, r, LV_NONE);
+
+    emit(g, LV_OP_DUP_UP, &(LvOpArgs) { .dup_up = { x, r, y, ft, fs } });
     return y;
 }
 

@@ -101,6 +101,8 @@ static inline LvTensor lv_reshape(LvTensor t, int rank, const int *dim)
 #define lv_stack(g, ...)      lv_stack_(LV_HERE(g), __VA_ARGS__)
 #define lv_shuffle(g, ...)    lv_shuffle_(LV_HERE(g), __VA_ARGS__)
 #define lv_unshuffle(g, ...)  lv_unshuffle_(LV_HERE(g), __VA_ARGS__)
+#define lv_avg_down(g, ...)   lv_avg_down_(LV_HERE(g), __VA_ARGS__)
+#define lv_dup_up(g, ...)     lv_dup_up_(LV_HERE(g), __VA_ARGS__)
 #define lv_expand(g, ...)     lv_expand_(LV_HERE(g), __VA_ARGS__)
 #define lv_reduce(g, ...)     lv_reduce_(LV_HERE(g), __VA_ARGS__)
 #define lv_fill(g, ...)       lv_fill_(LV_HERE(g), __VA_ARGS__)
@@ -143,8 +145,13 @@ LvTensor lv_recall_(LvGraph *g, LvTensor x, LvTensor state);
 LvTensor lv_upsample_(LvGraph *g, LvTensor x);
 LvTensor lv_unstack_(LvGraph *g, LvTensor x, int n);
 LvTensor lv_stack_(LvGraph *g, LvTensor x, int n);
-LvTensor lv_shuffle_(LvGraph *g, LvTensor x, int n, LvDtype dtype);
-LvTensor lv_unshuffle_(LvGraph *g, LvTensor x, int n, LvDtype dtype);
+LvTensor lv_shuffle_(LvGraph *g, LvTensor x, int n, int transposed, LvDtype dtype);
+LvTensor lv_unshuffle_(LvGraph *g, LvTensor x, int n, int transposed, LvDtype dtype);
+/** ft frames, fs rows and fs columns of x become one, of r's channels; r has the shape and
+ *  type of the result. */
+LvTensor lv_avg_down_(LvGraph *g, LvTensor x, LvTensor r, int ft, int fs);
+/** The other way; r tells how many frames there are. */
+LvTensor lv_dup_up_(LvGraph *g, LvTensor x, LvTensor r, int ft, int fs);
 /** Each row of x [M,C] n times. */
 LvTensor lv_expand_(LvGraph *g, LvTensor x, int n);
 /** Sum of n rows each of x [M,C]. */

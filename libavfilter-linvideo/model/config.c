@@ -50,6 +50,7 @@ static const LvConfigRow rows[] = {
     { "vae",   "latent_channels", INT, AT(vae.channels),    1, LV_MAX_CHANNELS, NAN },
     { "vae",   "kind",         INT,  AT(vae.kind),          0, LV_VAE_WAN, 0 },
     { "vae",   "width",        INT,  AT(vae.width),         0, 4096,    0 },
+    { "vae",   "encoder_width", INT, AT(vae.encoder_width), 0, 4096,    0 },
     { "vae",   "patch_size",   INT,  AT(vae.patch),         1, 16,      1 },
     { "video", "width",        INT,  AT(video.width),       16, 8192,   NAN },
     { "video", "height",       INT,  AT(video.height),      16, 8192,   NAN },
@@ -247,6 +248,8 @@ static int check_sizes(const LvModelConfig *c, const char *file,
         return fail(file, msg, "dit", "text_dim", "differs from text.dim");
     if (c->dit.channels != c->vae.channels)
         return fail(file, msg, "dit", "in_channels", "differs from vae.latent_channels");
+    if (c->vae.kind == LV_VAE_WAN && c->vae.patch > 2)
+        return fail(file, msg, "vae", "patch_size", "is neither 1 (Wan2.1) nor 2 (Wan2.2)");
     if (c->text.dim_attn % c->text.heads)
         return fail(file, msg, "text", "num_heads", "does not divide dim_attn");
     if (c->text.buckets % 4 || c->text.max_distance <= c->text.buckets / 4)

@@ -57,8 +57,9 @@ enum LvVaeKind { LV_VAE_TAE, LV_VAE_WAN };
 typedef struct LvTaeConfig {
     int kind;       ///< LvVaeKind
     int channels;   ///< of the latents
-    int patch;      ///< TAE: pixels are unshuffled by this first, 1 or more; WAN: 1
-    int width;      ///< WAN: channels next to the pixels
+    int patch;      ///< pixels are unshuffled by this first, 1 or more; WAN: 1, of Wan2.2 2
+    int width;      ///< WAN: channels next to the pixels, of the decoder
+    int encoder_width; ///< WAN of patch 2: of the encoder; 0: the file has none
     float mean[LV_MAX_CHANNELS]; ///< latents are stored as (z - mean) / std
     float std[LV_MAX_CHANNELS];
 } LvTaeConfig;

@@ -33,7 +33,9 @@ static int list_vae(const LvModelConfig *cfg, LvWeights *w, const char *prefix)
     LvWanVae *m = calloc(1, sizeof(*m));
     int ret = m ? 0 : lv_fail(lv_weights_msg(w), LV_ERR(ENOMEM), "out of memory");
 
-    for (int encoder = 1; encoder >= 0 && ret >= 0; encoder--)
+    /* Of Wan2.2's, a file of the decoder alone tells no size of the encoder. */
+    for (int encoder = cfg->vae.patch == 1 || cfg->vae.encoder_width; encoder >= 0 && ret >= 0;
+         encoder--)
         ret = lv_wan_vae_bind(m, &cfg->vae, encoder, w, prefix);
     free(m);
     return ret;

@@ -12,7 +12,7 @@
 #include "model/weights.h"
 
 enum { HEAD_DIM = 128, TEXT_LEN = 512, NAME_SIZE = 256, CHANNELS = 16,
-       MAX_MAP = 4096 };
+       CHANNELS_22 = 48, MAX_MAP = 4096 };
 
 /* Kinds */
 
@@ -482,35 +482,79 @@ int lv_part_text(LvUmt5Config *c, const LvPart *p, const LvMsg *msg)
 static const SizeRow vae_sizes[] = {
     { { "conv2.bias", "post_quant_conv.bias", NULL }, -1, VAE(channels), LV_MAX_CHANNELS },
     { { "decoder.head.0.gamma", "decoder.norm_out.gamma", NULL }, -1, VAE(width), 4096 },
+    { { "decoder.head.2.bias", "decoder.conv_out.bias", NULL }, -1, VAE(patch), 4096 },
+};
+
+static const SizeRow encoder_sizes[] = {
+    { { "encoder.conv1.bias", "encoder.conv_in.bias", NULL }, -1, VAE(encoder_width), 4096 },
 };
 
 static const SizeRow tae_sizes[] = {
     { { "decoder.1.weight", NULL, NULL }, 1, VAE(channels), LV_MAX_CHANNELS },
 };
 
-/* Of Wan2.1's latents: they are stored as (z - mean) / std. */
-static const float latent_mean[CHANNELS] = {
-    -0.7571f, -0.7089f, -0.9113f, 0.1075f, -0.1745f, 0.9653f, -0.1517f, 1.5508f,
-    0.4134f, -0.0715f, 0.5517f, -0.3632f, -0.1922f, -0.9497f, 0.2503f, -0.2921f,
+/* Statistics of latents, which are stored as (z - mean) / std: Wan2.1's, Wan2.2's. */
+static const struct {
+    int channels;
+    float mean[LV_MAX_CHANNELS], std[LV_MAX_CHANNELS];
+} latents[] = {
+    { CHANNELS,
+    { -0.7571f, -0.7089f, -0.9113f, 0.1075f, -0.1745f, 0.9653f, -0.1517f, 1.5508f,
+      0.4134f, -0.0715f, 0.5517f, -0.3632f, -0.1922f, -0.9497f, 0.2503f, -0.2921f },
+    { 2.8184f, 1.4541f, 2.3275f, 2.6558f, 1.2196f, 1.7708f, 2.6052f, 2.0743f,
+      3.2687f, 2.1526f, 2.8652f, 1.5579f, 1.6382f, 1.1253f, 2.8251f, 1.9160f } },
+    { CHANNELS_22,
+    { -0.2289f, -0.0052f, -0.1323f, -0.2339f, -0.2799f, 0.0174f, 0.1838f, 0.1557f,
+      -0.1382f, 0.0542f, 0.2813f, 0.0891f, 0.1570f, -0.0098f, 0.0375f, -0.1825f,
+      -0.2246f, -0.1207f, -0.0698f, 0.5109f, 0.2665f, -0.2108f, -0.2158f, 0.2502f,
+      -0.2055f, -0.0322f, 0.1109f, 0.1567f, -0.0729f, 0.0899f, -0.2799f, -0.1230f,
+      -0.0313f, -0.1649f, 0.0117f, 0.0723f, -0.2839f, -0.2083f, -0.0520f, 0.3748f,
+      0.0152f, 0.1957f, 0.1433f, -0.2944f, 0.3573f, -0.0548f, -0.1681f, -0.0667f },
+    { 0.4765f, 1.0364f, 0.4514f, 1.1677f, 0.5313f, 0.4990f, 0.4818f, 0.5013f,
+      0.8158f, 1.0344f, 0.5894f, 1.0901f, 0.6885f, 0.6165f, 0.8454f, 0.4978f,
+      0.5759f, 0.3523f, 0.7135f, 0.6804f, 0.5833f, 1.4146f, 0.8986f, 0.5659f,
+      0.7069f, 0.5338f, 0.4889f, 0.4917f, 0.4069f, 0.4999f, 0.6866f, 0.4093f,
+      0.5709f, 0.6065f, 0.6415f, 0.4944f, 0.5726f, 1.2042f, 0.5458f, 1.6887f,
+      0.3971f, 1.0600f, 0.3943f, 0.5537f, 0.5444f, 0.4089f, 0.7468f, 0.7744f } },
 };
-static const float latent_std[CHANNELS] = {
-    2.8184f, 1.4541f, 2.3275f, 2.6558f, 1.2196f, 1.7708f, 2.6052f, 2.0743f,
-    3.2687f, 2.1526f, 2.8652f, 1.5579f, 1.6382f, 1.1253f, 2.8251f, 1.9160f,
-};
+
+static void set_statistics(LvTaeConfig *c)
+{
+    int k = c->channels == CHANNELS_22;
+
+    memcpy(c->mean, latents[k].mean, sizeof(c->mean));
+    memcpy(c->std, latents[k].std, sizeof(c->std));
+}
+
+/* Pixels that its last convolution makes of each place: one, or 2 x 2. */
+static int set_patch(LvTaeConfig *c, const LvPart *p, const LvMsg *msg)
+{
+    int made = c->patch;
+
+    if (made != 3 && made != 12)
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: a decoder of %d channels of pixels, "
+                       "expected 3 (Wan2.1) or 12 (Wan2.2)", lv_source_path(p->src), made);
+    c->patch = made == 3 ? 1 : 2;
+    return c->patch == 2 && find(p, encoder_sizes[0].name[p->layout])
+         ? read_sizes(c, p, encoder_sizes, LV_COUNT(encoder_sizes), msg) : 0;
+}
 
 int lv_part_vae(LvTaeConfig *c, const LvPart *p, const LvMsg *msg)
 {
-    int wan = p->kind == LV_PART_WAN_VAE, ret;
+    int wan = p->kind == LV_PART_WAN_VAE, wanted, ret;
 
     *c  = (LvTaeConfig) { .kind = wan ? LV_VAE_WAN : LV_VAE_TAE, .patch = 1 };
     ret = wan ? read_sizes(c, p, vae_sizes, LV_COUNT(vae_sizes), msg)
               : read_sizes(c, p, tae_sizes, LV_COUNT(tae_sizes), msg);
-    if (ret < 0)
+    if (ret < 0 || (wan && (ret = set_patch(c, p, msg)) < 0))
         return ret;
-    if (c->channels != CHANNELS)
-        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: a decoder of %d latent channels, "
-                       "Wan2.1 has %d", lv_source_path(p->src), c->channels, CHANNELS);
-    memcpy(c->mean, latent_mean, sizeof(latent_mean));
-    memcpy(c->std, latent_std, sizeof(latent_std));
+    if (!wan && c->channels == CHANNELS_22)
+        c->patch = 2;
+    wanted = c->patch == 2 ? CHANNELS_22 : CHANNELS;
+    if (c->channels != wanted)
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: a decoder of %d latent channels, expected "
+                       "%d (%s)", lv_source_path(p->src), c->channels, wanted,
+                       wanted == CHANNELS ? "Wan2.1" : "Wan2.2 5B");
+    set_statistics(c);
     return 0;
 }

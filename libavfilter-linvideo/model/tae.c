@@ -297,14 +297,14 @@ LvTensor lv_tae_trace_decoder(LvGraph *g, const LvTae *m, LvTensor z, LvDtype dt
 {
     LvTensor y = half(g, &m->decoder, z, dtype, state);
 
-    return m->cfg.patch > 1 ? lv_shuffle(g, y, m->cfg.patch, LV_F32) : y;
+    return m->cfg.patch > 1 ? lv_shuffle(g, y, m->cfg.patch, 0, LV_F32) : y;
 }
 
 LvTensor lv_tae_trace_encoder(LvGraph *g, const LvTae *m, LvTensor x, LvDtype dtype,
                               LvTaeState *state)
 {
     /* The first convolution wants its input in dtype. */
-    x = lv_unshuffle(g, x, m->cfg.patch, dtype);
+    x = lv_unshuffle(g, x, m->cfg.patch, 0, dtype);
     return half(g, &m->encoder, x, dtype, state);
 }
 

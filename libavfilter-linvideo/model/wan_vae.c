@@ -10,6 +10,8 @@
 
 enum { IN, OUT, OUT2, QKV, NB_SYMBOLS };
 
+enum { COLOURS = 3 };
+
 #define LAYER(member) offsetof(LvWanLayer, member)
 #define HALF(member)  offsetof(LvWanHalf, member)
 
@@ -102,6 +104,12 @@ static const struct {
     [LV_WAN_HEAD]  = { head_rows, NULL, LV_COUNT(head_rows), 0 },
 };
 
+/* Whether it is Wan2.2's: its parts are numbered within levels. */
+static int has_levels(const LvTaeConfig *cfg)
+{
+    return cfg->patch > 1;
+}
+
 /* Layers in order, each with its name in both layouts. */
 
 typedef struct Binding {
@@ -153,15 +161,42 @@ static void add_middle(Binding *b)
     add(b, LV_WAN_RES, b->channels, "middle.2.", "mid_block.resnets.1.");
 }
 
-/* Part i of level k of the decoder; there are four parts in a level. */
-static void add_up(Binding *b, int kind, int out, int k, int i)
+/* A short cut goes past the last n layers. */
+static void close_level(Binding *b, int n)
 {
-    char name[32], hf[48];
+    if (b->ret >= 0)
+        b->h->layer[b->h->layers - 1].span = n;
+}
 
-    snprintf(name, sizeof(name), "upsamples.%d.", 4 * k + i);
-    snprintf(hf, sizeof(hf), "up_blocks.%d.%s.%d.", k,
-             kind == LV_WAN_RES ? "resnets" : "upsamplers", kind == LV_WAN_RES ? i : 0);
-    add(b, kind, out, name, hf);
+/* Part i of level k of Wan2.1's decoder; there are four parts in a level. */
+static void name_up(char name[2][48], int kind, int k, int i)
+{
+    int res = kind == LV_WAN_RES;
+
+    snprintf(name[0], sizeof(name[0]), "upsamples.%d.", 4 * k + i);
+    snprintf(name[1], sizeof(name[1]), "up_blocks.%d.%s.%d.", k,
+             res ? "resnets" : "upsamplers", res ? i : 0);
+}
+
+/* Part i of level k of a half of Wan2.2's; side: "up" or "down". */
+static void name_level(char name[2][48], const char *side, int kind, int k, int i)
+{
+    snprintf(name[0], sizeof(name[0]), "%ssamples.%d.%ssamples.%d.", side, k, side, i);
+    if (kind == LV_WAN_RES)
+        snprintf(name[1], sizeof(name[1]), "%s_blocks.%d.resnets.%d.", side, k, i);
+    else
+        snprintf(name[1], sizeof(name[1]), "%s_blocks.%d.%ssampler.", side, k, side);
+}
+
+static void add_up(Binding *b, const LvTaeConfig *cfg, int kind, int out, int k, int i)
+{
+    char name[2][48];
+
+    if (has_levels(cfg))
+        name_level(name, "up", kind, k, i);
+    else
+        name_up(name, kind, k, i);
+    add(b, kind, out, name[0], name[1]);
 }
 
 static void add_decoder(Binding *b, const LvTaeConfig *cfg)
@@ -173,35 +208,44 @@ static void add_decoder(Binding *b, const LvTaeConfig *cfg)
     add_middle(b);
     for (int k = 0; k < LV_COUNT(width); k++) {
         for (int i = 0; i < 3; i++)
-            add_up(b, LV_WAN_RES, width[k], k, i);
-        if (k < LV_COUNT(up))
-            add_up(b, up[k], b->channels / 2, k, 3);
+            add_up(b, cfg, LV_WAN_RES, width[k], k, i);
+        if (k == LV_COUNT(up))
+            break;
+        add_up(b, cfg, up[k], has_levels(cfg) ? b->channels : b->channels / 2, k, 3);
+        if (has_levels(cfg))
+            close_level(b, 4);
     }
-    add(b, LV_WAN_HEAD, 3, "", "");
+    add(b, LV_WAN_HEAD, COLOURS * cfg->patch * cfg->patch, "", "");
 }
 
-/* Parts of the encoder are numbered through in both layouts. */
-static void add_down(Binding *b, int kind, int out, int *i)
+/* Part i of level k of the encoder; Wan2.1 numbers them through in both layouts. */
+static void add_down(Binding *b, const LvTaeConfig *cfg, int kind, int out, int k, int i)
 {
-    char name[32], hf[32];
+    char name[2][48];
 
-    snprintf(name, sizeof(name), "downsamples.%d.", *i);
-    snprintf(hf, sizeof(hf), "down_blocks.%d.", (*i)++);
-    add(b, kind, out, name, hf);
+    if (has_levels(cfg)) {
+        name_level(name, "down", kind, k, i);
+    } else {
+        snprintf(name[0], sizeof(name[0]), "downsamples.%d.", 3 * k + i);
+        snprintf(name[1], sizeof(name[1]), "down_blocks.%d.", 3 * k + i);
+    }
+    add(b, kind, out, name[0], name[1]);
 }
 
 static void add_encoder(Binding *b, const LvTaeConfig *cfg)
 {
-    const int width[] = { cfg->width, 2 * cfg->width, 4 * cfg->width, 4 * cfg->width };
+    int first         = has_levels(cfg) ? cfg->encoder_width : cfg->width;
+    const int width[] = { first, 2 * first, 4 * first, 4 * first };
     const int down[]  = { LV_WAN_DOWN2, LV_WAN_DOWN3, LV_WAN_DOWN3 };
-    int i = 0;
 
-    add(b, LV_WAN_CONV, cfg->width, "", "");
+    add(b, LV_WAN_CONV, first, "", "");
     for (int k = 0; k < LV_COUNT(width); k++) {
-        add_down(b, LV_WAN_RES, width[k], &i);
-        add_down(b, LV_WAN_RES, width[k], &i);
+        add_down(b, cfg, LV_WAN_RES, width[k], k, 0);
+        add_down(b, cfg, LV_WAN_RES, width[k], k, 1);
         if (k < LV_COUNT(down))
-            add_down(b, down[k], width[k], &i);
+            add_down(b, cfg, down[k], width[k], k, 2);
+        if (has_levels(cfg))
+            close_level(b, k < LV_COUNT(down) ? 3 : 2);
     }
     add_middle(b);
     add(b, LV_WAN_HEAD, 2 * cfg->channels, "", "");
@@ -226,7 +270,7 @@ int lv_wan_vae_bind(LvWanVae *m, const LvTaeConfig *cfg, int encoder, LvWeights 
                     const char *prefix)
 {
     Binding b = { .h = encoder ? &m->encoder : &m->decoder, .w = w,
-                  .channels = encoder ? 3 : cfg->channels };
+                  .channels = encoder ? COLOURS * cfg->patch * cfg->patch : cfg->channels };
 
     m->cfg = *cfg;
     b.ret  = bind_ends(b.h, cfg, encoder, w, prefix);
@@ -371,13 +415,33 @@ static LvTensor layer(Trace *t, const LvWanLayer *l, LvTensor x)
     }
 }
 
+/* y and what went in before the layers of a level, brought to its shape. */
+static LvTensor shortcut(Trace *t, const LvWanLayer *l, LvTensor in, LvTensor y)
+{
+    switch (l->kind) {
+    case LV_WAN_DOWN2: return lv_avg_down(t->g, in, y, 1, 2);
+    case LV_WAN_DOWN3: return lv_avg_down(t->g, in, y, 2, 2);
+    case LV_WAN_UP2:   return lv_dup_up(t->g, in, y, 1, 2);
+    case LV_WAN_UP3:   return lv_dup_up(t->g, in, y, 2, 2);
+    default:
+        return as_pictures(lv_gate(t->g, as_rows(y), as_rows(in), LV_NO_TENSOR, 0), y);
+    }
+}
+
 static LvTensor half(Trace *t, const LvWanHalf *h, LvTensor x)
 {
+    LvTensor in[LV_WAN_LAYERS];
+
     t->state->nb = 0;
     lv_graph_batch(t->g, 1);
     for (int i = 0; i < h->layers; i++) {
+        const LvWanLayer *l = &h->layer[i];
         lv_graph_layer(t->g, i + 1);
-        x = layer(t, &h->layer[i], x);
+        in[i] = x;
+        x = layer(t, l, x);
+        if (l->span)
+            x = shortcut(t, l, in[i + 1 - l->span], x);
+        t->state->out[i] = x;
     }
     lv_graph_layer(t->g, 0);
     return x;
@@ -389,7 +453,8 @@ LvTensor lv_wan_vae_trace_decoder(LvGraph *g, const LvWanVae *m, LvTensor z, int
     Trace t = { g, state, dtype, first };
 
     z = product(&t, z, m->decoder.w, m->decoder.b, dtype);
-    return half(&t, &m->decoder, z);
+    z = half(&t, &m->decoder, z);
+    return m->cfg.patch > 1 ? lv_shuffle(g, z, m->cfg.patch, 1, LV_F32) : z;
 }
 
 LvTensor lv_wan_vae_trace_encoder(LvGraph *g, const LvWanVae *m, LvTensor x, int first,
@@ -397,7 +462,9 @@ LvTensor lv_wan_vae_trace_encoder(LvGraph *g, const LvWanVae *m, LvTensor x, int
 {
     Trace t = { g, state, dtype, first };
 
-    if (dtype != LV_F32)
+    if (m->cfg.patch > 1)
+        x = lv_unshuffle(g, x, m->cfg.patch, 1, dtype);
+    else if (dtype != LV_F32)
         x = lv_act(g, x, LV_ACT_NONE, dtype);
     x = half(&t, &m->encoder, x);
     return product(&t, x, m->encoder.w, m->encoder.b, LV_F32);

@@ -1,12 +1,16 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * The autoencoder of Wan2.1: causal convolutions over time and place, 4 frames and 8 x 8
- * pixels to a latent. Works on one latent frame after another: every convolution keeps the
- * last two frames that went into it, so that memory does not depend on the clip's length,
- * and the result is that of the whole clip at once.
- * Floor F4 (model). Source: Wan2.1's reference, of which width and latent channels are
- * free here.
+ * The autoencoders of Wan2.1 and Wan2.2: causal convolutions over time and place, 4 frames
+ * and 8 x 8 pixels (Wan2.2's for its 5B model: 16 x 16) to a latent. They work on one latent
+ * frame after another: every convolution keeps the last two frames that went into it, so that
+ * memory does not depend on the clip's length, and the result is that of the whole clip at
+ * once.
+ * Floor F4 (model). Source: the references of Wan2.1 and Wan2.2, of which widths and latent
+ * channels are free here.
+ *
+ * Wan2.2's (LvTaeConfig.patch is 2) takes pixels in patches of 2 x 2, and its levels have short
+ * cuts (AVG_DOWN and DUP_UP in ops.h).
  *
  * The first frame of a clip stands for one picture, every other one for four; so either
  * half is two programs, for the first frame and for the others, which share their state.
@@ -21,7 +25,7 @@
 
 enum { LV_WAN_LAYERS = 24, LV_WAN_STATES = 48,
        LV_WAN_FRAMES = 4, ///< pictures of a latent frame that is not the first
-       LV_WAN_SCALE = 8 };///< rows and columns of pixels for one of the latents
+       LV_WAN_SCALE = 8 };///< rows and columns of patches for one of the latents
 
 enum LvWanKind {
     LV_WAN_CONV,  ///< 3x3x3
@@ -38,6 +42,7 @@ typedef struct LvWanLayer {
     LvTensor norm[2], w[2], b[2]; ///< norms; convolutions, of ATTN to_qkv and proj
     LvTensor side_w, side_b;      ///< shortcut of RES, over time of UP3 and DOWN3
     LvTensor part_w[3], part_b[3]; ///< q, k and v of to_qkv
+    int span;     ///< layers up to this one that a short cut goes past; 0: none
 } LvWanLayer;
 
 typedef struct LvWanHalf {
@@ -57,6 +62,7 @@ typedef struct LvWanVae {
 typedef struct LvWanState {
     LvTensor t[LV_WAN_STATES];
     int nb;
+    LvTensor out[LV_WAN_LAYERS]; ///< what each layer gives, to be watched
 } LvWanState;
 
 /**
@@ -74,7 +80,7 @@ int lv_wan_vae_bind(LvWanVae *m, const LvTaeConfig *cfg, int encoder, LvWeights 
  * @param z     external [1,Y,X,channels] f32, de-normalised
  * @param first 1: the first of a clip
  * @param dtype of activations between convolutions
- * @return pictures [1 or 4, 8 Y, 8 X, 3] f32, -1 to 1 when in range
+ * @return pictures [1 or 4, 8 Y, 8 X, 3] f32 (Wan2.2: 16 Y, 16 X), -1 to 1 when in range
  */
 LvTensor lv_wan_vae_trace_decoder(LvGraph *g, const LvWanVae *m, LvTensor z, int first,
                                   LvDtype dtype, LvWanState *state);
@@ -82,7 +88,7 @@ LvTensor lv_wan_vae_trace_decoder(LvGraph *g, const LvWanVae *m, LvTensor z, int
 /**
  * Trace the encoder over the pictures of one latent frame.
  *
- * @param x external [1 or 4,Y,X,3] f32, -1 to 1; 8 divides Y and X
+ * @param x external [1 or 4,Y,X,3] f32, -1 to 1; 8 (Wan2.2: 16) divides Y and X
  * @return means [1,Y / 8,X / 8,channels] f32, not normalised
  */
 LvTensor lv_wan_vae_trace_encoder(LvGraph *g, const LvWanVae *m, LvTensor x, int first,

@@ -168,7 +168,7 @@ void lv_decode_free(LvDecode **out)
 
 int lv_decode_scale(const LvDecode *d)
 {
-    return d->wan ? LV_WAN_SCALE : d->tae.decoder.scale * d->env->cfg->vae.patch;
+    return d->env->cfg->vae.patch * (d->wan ? LV_WAN_SCALE : d->tae.decoder.scale);
 }
 
 int lv_decode_pictures(const LvDecode *d)

@@ -204,5 +204,7 @@ LV_CPU_DECLARE(plan_recall_dx, RecallDx)
 LV_CPU_DECLARE(plan_upsample_dx, UpsampleDx)
 LV_CPU_DECLARE(plan_shuffle, Shuffle)
 LV_CPU_DECLARE(plan_unshuffle, Unshuffle)
+LV_CPU_DECLARE(plan_avg_down, AvgDown)
+LV_CPU_DECLARE(plan_dup_up, DupUp)
 
 #endif /* LINVIDEO_BACKEND_CPU_CPU_H */

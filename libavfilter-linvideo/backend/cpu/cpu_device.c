@@ -96,6 +96,7 @@ static const LvOpTable plan = {
     .act = lv_cpu_plan_act, .glu = lv_cpu_plan_glu, .embed = lv_cpu_plan_embed,
     .patchify = lv_cpu_plan_patchify, .unpatchify = lv_cpu_plan_unpatchify,
     .shuffle = lv_cpu_plan_shuffle, .unshuffle = lv_cpu_plan_unshuffle,
+    .avg_down = lv_cpu_plan_avg_down, .dup_up = lv_cpu_plan_dup_up,
     .expand = lv_cpu_plan_expand, .reduce = lv_cpu_plan_reduce,
     .fill = lv_cpu_plan_fill, .loss = lv_cpu_plan_loss, .sqsum = lv_cpu_plan_sqsum,
     .norm_dx = lv_cpu_plan_norm_dx, .gate_dx = lv_cpu_plan_gate_dx,

@@ -285,7 +285,8 @@ static void shuffle_row(const MoveJob *j, size_t i, float *tmp)
         const float *p = lv_cpu_row(j->cpu, &a->x, i / n * cols + x, deep, tmp);
         for (size_t v = 0; v < n; v++)
             for (size_t k = 0; k < c; k++)
-                y[(x * n + v) * c + k] = p[(k * n + u) * n + v];
+                y[(x * n + v) * c + k] = p[a->transposed ? (k * n + v) * n + u
+                                                         : (k * n + u) * n + v];
     }
     lv_cpu_put(j->cpu, &a->y, i, width, y);
 }
@@ -315,7 +316,7 @@ static void unshuffle_row(const MoveJob *j, size_t i, float *tmp)
                 const float *p = lv_cpu_row(j->cpu, &a->x,
                     (i * n + u) * wide + x * n + v, c, tmp + deep);
                 for (size_t k = 0; k < c; k++)
-                    y[(k * n + u) * n + v] = p[k];
+                    y[a->transposed ? (k * n + v) * n + u : (k * n + u) * n + v] = p[k];
             }
         lv_cpu_put(j->cpu, &a->y, i * cols + x, deep, y);
     }
@@ -325,4 +326,95 @@ int lv_cpu_unshuffle(LvDevice *dev, const LvUnshuffleArgs *a, LvCall *call)
 {
     (void)call;
     return each(dev, a, pixel_rows(&a->y), unshuffle_row);
+}
+
+/* avg_down, dup_up: an item is a row of y. tmp holds a pixel of the result, one of the
+ * residual, what the pixel is made of, and a pixel of x. */
+
+static void add_pixel(const MoveJob *j, const LvTensor *r, size_t i, size_t n, float *y,
+                      float *tmp)
+{
+    if (lv_has(r))
+        j->cpu->dsp->madd(y, lv_cpu_row(j->cpu, r, i, n, tmp), NULL, y, n);
+}
+
+int lv_cpu_plan_avg_down(LvDevice *dev, const LvAvgDownArgs *a, LvCall *call)
+{
+    size_t c = (size_t)a->x.dim[3], o = (size_t)a->y.dim[3];
+
+    (void)dev;
+    return plan_rows(call, 2 * o + c + c * (size_t)(a->ft * a->fs * a->fs));
+}
+
+/* All that pixel (f, i, x) of y is the mean of, into v. */
+static void gather_near(const MoveJob *j, size_t f, size_t i, size_t x, float *v, float *tmp)
+{
+    const LvAvgDownArgs *a = j->args;
+    size_t ft = (size_t)a->ft, fs = (size_t)a->fs, c = (size_t)a->x.dim[3];
+    size_t rows = (size_t)a->x.dim[1], cols = (size_t)a->x.dim[2], n = ft * fs * fs;
+    size_t zeros = (size_t)a->y.dim[0] * ft - (size_t)a->x.dim[0];
+
+    for (size_t k = 0; k < n; k++) {
+        size_t at = f * ft + k / (fs * fs), row = i * fs + k / fs % fs, col = x * fs + k % fs;
+        const float *p = at < zeros ? NULL :
+            lv_cpu_row(j->cpu, &a->x, ((at - zeros) * rows + row) * cols + col, c, tmp);
+        for (size_t e = 0; e < c; e++)
+            v[e * n + k] = p ? p[e] : 0;
+    }
+}
+
+static void avg_down_row(const MoveJob *j, size_t i, float *tmp)
+{
+    const LvAvgDownArgs *a = j->args;
+    size_t o = (size_t)a->y.dim[3], height = (size_t)a->y.dim[1];
+    size_t cols = (size_t)a->y.dim[2], c = (size_t)a->x.dim[3];
+    size_t g = c * (size_t)(a->ft * a->fs * a->fs) / o;
+    float *pixel = tmp + 2 * o, *v = pixel + c;
+
+    for (size_t x = 0; x < cols; x++) {
+        float *y = lv_cpu_out(&a->y, i * cols + x, o, tmp);
+        gather_near(j, i / height, i % height, x, v, pixel);
+        for (size_t k = 0; k < o; k++)
+            y[k] = j->cpu->dsp->sum(v + k * g, g) / (float)g;
+        add_pixel(j, &a->r, i * cols + x, o, y, tmp + o);
+        lv_cpu_put(j->cpu, &a->y, i * cols + x, o, y);
+    }
+}
+
+int lv_cpu_avg_down(LvDevice *dev, const LvAvgDownArgs *a, LvCall *call)
+{
+    (void)call;
+    return each(dev, a, pixel_rows(&a->y), avg_down_row);
+}
+
+int lv_cpu_plan_dup_up(LvDevice *dev, const LvDupUpArgs *a, LvCall *call)
+{
+    (void)dev;
+    return plan_rows(call, 2 * (size_t)a->y.dim[3] + (size_t)a->x.dim[3]);
+}
+
+static void dup_up_row(const MoveJob *j, size_t i, float *tmp)
+{
+    const LvDupUpArgs *a = j->args;
+    size_t ft = (size_t)a->ft, fs = (size_t)a->fs, n = ft * fs * fs;
+    size_t c = (size_t)a->x.dim[3], o = (size_t)a->y.dim[3], many = o * n / c;
+    size_t height = (size_t)a->y.dim[1], cols = (size_t)a->y.dim[2], row = i % height;
+    size_t f = i / height + (size_t)a->x.dim[0] * ft - (size_t)a->y.dim[0];
+    size_t from = (f / ft * (size_t)a->x.dim[1] + row / fs) * (size_t)a->x.dim[2];
+
+    for (size_t x = 0; x < cols; x++) {
+        float *y = lv_cpu_out(&a->y, i * cols + x, o, tmp);
+        const float *p = lv_cpu_row(j->cpu, &a->x, from + x / fs, c, tmp + 2 * o);
+        size_t at = (f % ft * fs + row % fs) * fs + x % fs;
+        for (size_t k = 0; k < o; k++)
+            y[k] = p[(k * n + at) / many];
+        add_pixel(j, &a->r, i * cols + x, o, y, tmp + o);
+        lv_cpu_put(j->cpu, &a->y, i * cols + x, o, y);
+    }
+}
+
+int lv_cpu_dup_up(LvDevice *dev, const LvDupUpArgs *a, LvCall *call)
+{
+    (void)call;
+    return each(dev, a, pixel_rows(&a->y), dup_up_row);
 }

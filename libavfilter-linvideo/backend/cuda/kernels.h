@@ -24,7 +24,7 @@
 #define LV_KERNELS_LAYOUT(X)                                                        \
     X(patchify) X(unpatchify) X(recall) X(upsample) X(unstack) X(stack) X(shuffle)  \
     X(unshuffle) X(recall_dx) X(upsample_dx) X(embed) X(embed_dx) X(sinusoid)       \
-    X(copy)
+    X(copy) X(avg_down) X(dup_up)
 #define LV_KERNELS_ATTENTION(X)                                                     \
     X(attn_bf16_d64) X(attn_bf16_d128) X(attn_dq_bf16_d64) X(attn_dq_bf16_d128)     \
     X(attn_dkv_bf16_d64) X(attn_dkv_bf16_d128) X(attn_delta)

@@ -68,6 +68,8 @@ INDEXED(patchify, Patchify, y)
 INDEXED(unpatchify, Unpatchify, x)
 INDEXED(shuffle, Shuffle, y)
 INDEXED(unshuffle, Unshuffle, x)
+INDEXED(avg_down, AvgDown, y)
+INDEXED(dup_up, DupUp, y)
 INDEXED(embed, Embed, y)
 
 int lv_cuda_upsample_dx(LvDevice *dev, const LvUpsampleDxArgs *a, LvCall *call)

@@ -227,7 +227,8 @@ static void print_config(const Report *r)
     printf("text         UMT5, %d layers of %d, %d heads of %d, MLP of %d, %d pieces\n",
            t->layers, t->dim, t->heads, t->dim_attn / t->heads, t->dim_ffn, t->vocab);
     if (r->cfg.vae.kind == LV_VAE_WAN)
-        printf("decoder      Wan's, %d channels next to the pixels\n", r->cfg.vae.width);
+        printf("decoder      Wan%s's, %d channels next to the pixels\n",
+               r->cfg.vae.patch > 1 ? "2.2" : "", r->cfg.vae.width);
     else
         printf("decoder      TAEHV, pixels in patches of %d x %d\n", r->cfg.vae.patch,
                r->cfg.vae.patch);

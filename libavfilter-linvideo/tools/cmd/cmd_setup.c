@@ -47,6 +47,8 @@ typedef struct Found {
     unsigned parts;  ///< a bit for the Kind of each network in it
     double bytes;
     int has_spm;     ///< a text encoder with its tokenizer
+    int latents;     ///< channels of the latents of its DIT or, without one, its decoder; 0: not
+                     ///< known, or neither
     LvHint hint;     ///< DIT, LORA
     char why[256];   ///< BROKEN
     char about[96];
@@ -136,6 +138,21 @@ static void note_shards(Setup *s, Found *f, const LvSource *src, const char *pat
             f->bytes += (double)st.st_size;
 }
 
+static int latents_in(const LvSource *src)
+{
+    static const int kinds[] = { KIND_DIT, KIND_WAN_VAE, KIND_TAE };
+    LvModelConfig cfg = { .dit = { .channels = 0 } };
+
+    for (int i = 0; i < LV_COUNT(kinds); i++) {
+        const LvPart part = lv_part_find_kind(src, kinds[i]);
+        if (part.kind == KIND_DIT)
+            return lv_part_dit(&cfg.dit, &part, NULL) < 0 ? 0 : cfg.dit.channels;
+        if (part.kind != KIND_NONE)
+            return lv_part_vae(&cfg.vae, &part, NULL) < 0 ? 0 : cfg.vae.channels;
+    }
+    return 0;
+}
+
 static void look_at_source(Setup *s, Found *f, const char *path)
 {
     const LvMsg msg = { catch_line, s, LV_MSG_ERROR };
@@ -158,6 +175,7 @@ static void look_at_source(Setup *s, Found *f, const char *path)
     f->kind = part.kind == LV_PART_NONE ? KIND_OTHER : part.kind;
     for (int i = LV_PART_DIT; i < LV_PART_NB && f->kind == part.kind; i++)
         f->parts |= lv_part_find_kind(src, i).kind == i ? 1u << i : 0;
+    f->latents = latents_in(src);
     f->has_spm = lv_files_spm_of(src) ||
                  (lv_source_gguf(src) &&
                   lv_gguf_value(lv_source_gguf(src), "tokenizer.ggml.tokens"));
@@ -399,15 +417,23 @@ static int is_shared(const Found *f)
     return (f->parts & (f->parts - 1)) != 0;
 }
 
+/* Whether a decoder, if it is one, may take latents of so many channels; 0: of any. */
+static int takes(const Found *f, int kind, int latents)
+{
+    return (kind != KIND_WAN_VAE && kind != KIND_TAE) || !latents || !f->latents ||
+           f->latents == latents;
+}
+
 /* How many files hold a kind, and the last of them; *other is one that can't be run. */
-static int count_usable(const Setup *s, int kind, int shared, const Found **found,
+static int count_usable(const Setup *s, int kind, int latents, int shared, const Found **found,
                         const Found **other)
 {
     int nb = 0;
 
     for (int i = 0; i < s->nb; i++) {
         const Found *f = &s->file[i];
-        int fits = holds(f, kind) && is_shared(f) == shared, runs = f->hint.use != LV_USE_NONE;
+        int fits = holds(f, kind) && takes(f, kind, latents) && is_shared(f) == shared;
+        int runs = f->hint.use != LV_USE_NONE;
 
         *other = fits && !runs ? f : *other;
         *found = fits && runs ? f : *found;
@@ -418,11 +444,12 @@ static int count_usable(const Setup *s, int kind, int shared, const Found **foun
 
 /* The only file of a kind that can be run, one of its own before one of several; NULL after
  * a message. */
-static const Found *pick(const Setup *s, int kind, const char *option, const char *what)
+static const Found *pick(const Setup *s, int kind, int latents, const char *option,
+                         const char *what)
 {
     const Found *found = NULL, *other = NULL, *shared = NULL;
-    int nb = count_usable(s, kind, 0, &found, &other);
-    int nb_shared = count_usable(s, kind, 1, &shared, &other);
+    int nb = count_usable(s, kind, latents, 0, &found, &other);
+    int nb_shared = count_usable(s, kind, latents, 1, &shared, &other);
 
     if (nb == 1 && nb_shared)
         printf("%s: %s is taken, not the one in %s (--%s %s takes that)\n", what, found->path,
@@ -442,27 +469,28 @@ static const Found *pick(const Setup *s, int kind, const char *option, const cha
     return NULL;
 }
 
-static int count(const Setup *s, int kind)
+static int count(const Setup *s, int kind, int latents)
 {
     int nb = 0;
 
     for (int i = 0; i < s->nb; i++)
-        nb += holds(&s->file[i], kind);
+        nb += holds(&s->file[i], kind) && takes(&s->file[i], kind, latents);
     return nb;
 }
 
 static const char *const part_options[3] = { "dit", "text", "vae" };
 
-static const Found *choose(const Setup *s, int part)
+/* latents: channels that the decoder has to take; 0: any. */
+static const Found *choose(const Setup *s, int part, int latents)
 {
     static const char *const what[] = { "network for text to video", "text encoder",
                                         "decoder" };
     int kind = part == 0 ? KIND_DIT : part == 1 ? KIND_TEXT
-             : count(s, KIND_WAN_VAE) ? KIND_WAN_VAE : KIND_TAE;
+             : count(s, KIND_WAN_VAE, latents) ? KIND_WAN_VAE : KIND_TAE;
     const Found *found;
 
     found = s->chosen[part] ? pick_named(s, s->chosen[part])
-                            : pick(s, kind, part_options[part], what[part]);
+                            : pick(s, kind, latents, part_options[part], what[part]);
     return found && is_usable(s, found) ? found : NULL;
 }
 
@@ -549,14 +577,14 @@ static json_t *manifest(const Setup *s)
     json_t *root, *loras = loras_json(s, &few_steps);
 
     for (int i = 0; i < 3; i++)
-        if (!loras || !(part[i] = choose(s, i))) {
+        if (!loras || !(part[i] = choose(s, i, i ? part[0]->latents : 0))) {
             json_decref(loras);
             return NULL;
         }
     if (s->tokenizer)
         spm = pick_named(s, s->tokenizer);
     else if (!part[1]->has_spm)
-        spm = pick(s, KIND_TOKENIZER, "tokenizer", "tokenizer (spiece.model)");
+        spm = pick(s, KIND_TOKENIZER, 0, "tokenizer", "tokenizer (spiece.model)");
     if (!spm && (s->tokenizer || !part[1]->has_spm)) {
         json_decref(loras);
         return NULL;
