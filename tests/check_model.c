@@ -77,10 +77,11 @@ static const struct {
     { REF_DIR "/wan21_dit_i2v.safetensors", 3, 1e-2 },
     { REF_DIR "/wan21_dit_flf2v.safetensors", 3, 1e-2 },
     { REF_DIR "/samplers22.safetensors", 15, 1e-5 },
+    { REF_DIR "/wan22_vae.safetensors", 7, 3e-2 },
     { REF_DIR "/sample.safetensors", 10, 4e-2 },
 };
 
-enum { SAMPLE = 11 };
+enum { SAMPLE = LV_COUNT(files) - 1 };
 
 static void parity(int file, const char *isa, int threads, int dtype, double bound)
 {

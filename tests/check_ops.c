@@ -406,7 +406,8 @@ static int has_builder(const OpsCase *c)
     case LV_OP_UNPATCHIFY: return a.unpatchify.order == LV_PATCH_CHANNEL_FAST;
     case LV_OP_EXPAND:     return a.expand.inner == a.expand.x.dim[1];
     case LV_OP_REDUCE:     return a.reduce.inner == a.reduce.x.dim[1] && !a.reduce.add;
-    case LV_OP_AVG_DOWN:   return lv_has(&a.avg_down.r) && a.avg_down.r.dtype == a.avg_down.y.dtype;
+    case LV_OP_AVG_DOWN:
+        return lv_has(&a.avg_down.r) && a.avg_down.r.dtype == a.avg_down.y.dtype;
     case LV_OP_DUP_UP:     return lv_has(&a.dup_up.r) && a.dup_up.r.dtype == a.dup_up.y.dtype;
     }
     return c->op <= LV_OP_UNSHUFFLE && !(c->flags & (OPS_STATS | OPS_ON_0 | OPS_ON_1));
@@ -947,7 +948,8 @@ static int is_free(const OpsCase *c, const LvOpArgs *a, int t, int d)
     case LV_OP_EXPAND:  return repeats(&a->expand.y, &a->expand.x, a->expand.inner);
     case LV_OP_REDUCE:  return repeats(&a->reduce.x, &a->reduce.y, a->reduce.inner);
     case LV_OP_CONV:    return c->n[6] == 2 && t < 2 && d > 0;
-    case LV_OP_AVG_DOWN: return t == 0 && d == 0 && a->avg_down.x.dim[0] % c->n[5] != 1 % c->n[5];
+    case LV_OP_AVG_DOWN:
+        return t == 0 && d == 0 && a->avg_down.x.dim[0] % c->n[5] != 1 % c->n[5];
     case LV_OP_CONV3:   return c->n[7] == 2 && t == 0 && d == 0;
     case LV_OP_CONV_DX:
     case LV_OP_CONV_DW: return c->n[6] == 2 && t > 0 && d > 0;

@@ -32,6 +32,7 @@ static const struct Kind {
 } kinds[] = {
     { "matrix",     0, 0,    1,    1 },
     { "conv",       0, 0,    1.2f, 1 },
+    { "conv22",     0, 0,    0.9f, 1 },
     { "bias",       0, 0.1f, 0,    1 },
     { "norm",       1, 0.2f, 0,    1 },
     { "modulation", 0, 0.3f, 0,    2 },
