@@ -241,6 +241,49 @@ START_TEST(test_networks)
 }
 END_TEST
 
+/* The 5B's network and autoencoder, in every layout, give the same frames. */
+START_TEST(test_wan22)
+{
+    static const LvDitConfig kind = { .channels = 48 };
+    static uint8_t want[BYTES], got[BYTES];
+
+    wan_kit_change(&model, &kind);
+    write_part(&model.dit, "d48.safetensors", LV_LAYOUT_ORIGINAL, "");
+    write_manifest("d48.safetensors", "text.safetensors", "vae.safetensors", "");
+    expect_error(LINVIDEO_ERR_MODEL, "48 channels, the decoder takes 16");
+    wan_kit_change_vae(&model);
+    write_part(&model.vae, "v48.safetensors", LV_LAYOUT_ORIGINAL, "");
+    write_manifest("d48.safetensors", "text.safetensors", "v48.safetensors", "");
+    run_model(want, LINVIDEO_PRECISION_F32);
+    ck_assert_int_gt(varies(want), 50);
+    write_part(&model.dit, layouts[_i].dit, layouts[_i].dit_layout, layouts[_i].prefix);
+    write_part(&model.vae, layouts[_i].vae, layouts[_i].vae_layout, "");
+    write_manifest(layouts[_i].dit, "text.safetensors", layouts[_i].vae, "");
+    run_model(got, LINVIDEO_PRECISION_F32);
+    ck_assert_mem_eq(want, got, BYTES);
+}
+END_TEST
+
+/* Tensors that are missing are named. */
+START_TEST(test_wan22_files)
+{
+    static const LvDitConfig kind = { .channels = 48 };
+    static const char missing[] = "decoder.upsamples.1.upsamples.3.time_conv.weight";
+    WanFile f = { .path = wan_path("v48.safetensors"), .prefix = "" };
+
+    wan_kit_change(&model, &kind);
+    wan_kit_change_vae(&model);
+    write_part(&model.dit, "d48.safetensors", LV_LAYOUT_ORIGINAL, "");
+    write_manifest("d48.safetensors", "text.safetensors", "v48.safetensors", "");
+    f.drop = missing;
+    wan_kit_write(&model, &model.vae, &f);
+    expect_error(LINVIDEO_ERR_MODEL, "decoder.upsamples.1.upsamples.3.time_conv.weight is missing");
+    f.drop = "decoder.head.2.bias";
+    wan_kit_write(&model, &model.vae, &f);
+    expect_error(LINVIDEO_ERR_MODEL, "decoder.head.2.bias is missing");
+}
+END_TEST
+
 /* Those that have what is none of theirs. */
 static const struct {
     LvDitConfig kind;
@@ -1510,6 +1553,8 @@ static Suite *layouts_suite(void)
     tcase_add_unchecked_fixture(tc, start, end);
     tcase_add_loop_test(tc, test_layouts, 0, 2 * LV_COUNT(layouts));
     tcase_add_loop_test(tc, test_networks, 0, LV_COUNT(networks) * LV_COUNT(layouts));
+    tcase_add_loop_test(tc, test_wan22, 0, LV_COUNT(layouts));
+    tcase_add_test(tc, test_wan22_files);
     tcase_add_loop_test(tc, test_no_networks, 0, LV_COUNT(no_networks));
     tcase_add_loop_test(tc, test_forms, 0, 2 * WAN_FORMS);
     tcase_add_loop_test(tc, test_pieces, 0, LV_COUNT(pieces));

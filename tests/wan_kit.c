@@ -90,6 +90,14 @@ void wan_kit_free(WanModel *m)
     lv_device_close(&m->dev);
 }
 
+void wan_kit_change_vae(WanModel *m)
+{
+    m->cfg.vae = (LvTaeConfig) { .kind = LV_VAE_WAN, .channels = 48, .patch = 2, .width = 8,
+                                 .encoder_width = 4 };
+    free_part(&m->vae);
+    new_part(m, &m->vae, LV_PART_WAN_VAE);
+}
+
 void wan_kit_change(WanModel *m, const LvDitConfig *kind)
 {
     LvDitConfig *c = &m->cfg.dit;

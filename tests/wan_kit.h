@@ -61,6 +61,9 @@ void wan_kit_free(WanModel *m);
 /** Put a network of another kind, of cfg's channels and CLIP, in the model's place. Checks. */
 void wan_kit_change(WanModel *m, const LvDitConfig *kind);
 
+/** Put Wan2.2's autoencoder, of 48 channels, in the place of Wan2.1's. Checks. */
+void wan_kit_change_vae(WanModel *m);
+
 /** For the tests of a program: a model, and a folder of its own under /tmp that holds
  *  "tokenizer.spm". Both go again with wan_kit_end(). Checks. */
 void wan_kit_start(WanModel *m);
