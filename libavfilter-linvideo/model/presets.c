@@ -21,9 +21,9 @@ const char LV_WAN_NEGATIVE[] =
 static const LvPreset presets[] = {
     { "wan2.1", "unipc", 50, 5, 5, "Wan2.1 as its reference samples it" },
     { "wan2.1-480p", "unipc", 50, 3, 5, "the same, shifted as advised for 832x480" },
-    { "lightx2v", "euler", 4, 5, 1, "LightX2V's four steps, and others distilled in its way" },
+    { "lightx2v", "euler", 4, 5, 1, "LightX2V's four steps, and models distilled like it" },
     { "self-forcing", "renoise", 4, 5, 1,
-      "Self-Forcing's steps (its attention over blocks of frames is not done)" },
+      "Self-Forcing's steps, without its blockwise attention" },
     { "causvid", "causvid", 9, 8, 1, "CausVid's nine steps" },
     { "rcm", "rcm", 4, 5, 1, "rCM's steps (TurboDiffusion)" },
     { "accvideo", "unipc", 10, 5, 1, "AccVideo's ten steps" },

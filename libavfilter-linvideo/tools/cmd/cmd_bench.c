@@ -58,23 +58,26 @@ static int run_work(LvBench *b, const LvWork *w)
 
 static void help(void)
 {
-    puts("Usage: linvideo bench [options] [NAME...]\n\n"
-         "Times networks and their parts, with random weights: the median, smallest and\n"
-         "largest time of some runs after one to warm up, GFLOP/s, and the share of what\n"
-         "a plain oneDNN matmul reaches here and now. On a GPU: TFLOP/s and GB/s,\n"
-         "and the share of what a large matmul and a copy reach there.\n\n"
+    puts("Usage: linvideo bench [options] [NAME...]\n"
+         "\n"
+         "Times networks and their parts with random weights. Prints the median, smallest\n"
+         "and largest time after one warm-up run, GFLOP/s, and the ratio to a plain oneDNN\n"
+         "matmul that is timed in the same run. On a GPU: TFLOP/s and GB/s, and the ratios\n"
+         "to a large matmul and to a copy. Defaults are shown in brackets.\n"
+         "\n"
          "  --list                list the names\n"
-         "  --ops                 also the time of each kind of op, and of each place\n"
-         "                        in the model's source\n"
-         "  --device NAME         cpu (default), cuda or cuda:N\n"
-         "  --threads N           default: one for each core\n"
-         "  --precision NAME      f32, bf16 (default where the CPU has it), or int8 for\n"
-         "                        matmuls of the network's blocks; shares are of bf16's\n"
-         "  --reps N              runs that are measured (default 5; at most 2 of\n"
-         "                        what takes over 8 s)\n"
-         "  --small               shapes are cut down: to try the command, not to measure\n"
-         "  --json                print JSON\n\n"
-         "Without a name, those marked * by --list are run; on a GPU those marked +.");
+         "  --ops                 also the time of each kind of operation, and of each\n"
+         "                        place in the model's source\n"
+         "  --device NAME         cpu, cuda or cuda:N [cpu]\n"
+         "  --threads N           threads of the CPU [one for each core]\n"
+         "  --precision NAME      f32, bf16, or int8 for matmuls of the network's blocks;\n"
+         "                        ratios are to bf16's [bf16 where the CPU has it]\n"
+         "  --reps N              number of timed runs; at most 2 of what takes over 8 s\n"
+         "                        [5]\n"
+         "  --small               cut all shapes down: to try the command, not to measure\n"
+         "  --json                print JSON\n"
+         "\n"
+         "Without a name it runs those that --list marks with *, on a GPU those with +.");
 }
 
 static void list(void)

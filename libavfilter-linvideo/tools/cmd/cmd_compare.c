@@ -296,21 +296,23 @@ static int write_json(const Compare *c)
 
 static void help(void)
 {
-    puts("Usage: linvideo compare [options] STUDENT... TEACHER\n\n"
-         "Tells how near the clips of post-trained models are to their teacher's: Frechet\n"
-         "distance, flicker, and squared distance from the same noise, each beside what two\n"
-         "sets of the teacher's own clips give.\n\n"
-         "  --clips N             how many, 2 or more [200]\n"
-         "  --prompts FILE        a prompt a line; else held-out captions are drawn\n"
-         "  --wording NAME        of those: free or plain [free]\n"
-         "  --seed N              of scenes and noise [1]\n"
+    puts("Usage: linvideo compare [options] STUDENT... TEACHER\n"
+         "\n"
+         "Measures how near the clips of post-trained models are to their teacher's, by\n"
+         "Frechet distance, flicker, and squared distance from the same noise. Beside each\n"
+         "number is that of two sets of the teacher's own clips. Every model samples as\n"
+         "its file says. Defaults are shown in brackets.\n"
+         "\n"
+         "  --clips N             number of clips, 2 or more [200]\n"
+         "  --prompts FILE        file with a prompt on each line [held-out captions]\n"
+         "  --wording NAME        wording of the captions: free or plain [free]\n"
+         "  --seed N              seed of captions and noise [1]\n"
          "  --precision NAME, --device NAME, --threads N, --memory-limit BYTES\n"
-         "                        as of linvideo generate\n"
-         "  --json FILE           write the numbers as JSON; -: on standard output, with\n"
-         "                        nothing else; of several students a list\n"
+         "                        as for linvideo generate\n"
+         "  --json FILE           write the numbers as JSON, a list for several students;\n"
+         "                        -: to standard output, and nothing else there\n"
          LV_OVERWRITE_HELP
-         "  -q, --quiet           no progress\n\n"
-         "Each model samples as it says itself.");
+         "  -q, --quiet           no progress");
 }
 
 static int set_wording(Compare *c, LvArgs *a)

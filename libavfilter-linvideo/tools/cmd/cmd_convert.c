@@ -684,15 +684,18 @@ static void close_all(Convert *c)
 
 static void help(void)
 {
-    puts("Usage: linvideo convert [options] IN OUT\n\n"
-         "Writes the weights of IN, a network's file of any known kind, a bundle or a\n"
-         "manifest, to OUT: a .safetensors or a .gguf file. Of a bundle or a manifest all\n"
-         "is written, as a bundle, unless one network is asked for.\n\n"
-         "  --type NAME           how the matrices of layers are stored: f32, bf16 [bf16],\n"
-         "                        f16; fp8 with a scale, int8 with a scale for each row\n"
-         "                        (.safetensors); q8_0, q6_k, q4_k (.gguf)\n"
+    puts("Usage: linvideo convert [options] IN OUT\n"
+         "\n"
+         "Writes the weights of IN to OUT, a .safetensors or a .gguf file. IN is the file\n"
+         "of a network of any known kind, a bundle or a manifest. A bundle or a manifest\n"
+         "is written whole, as a bundle, unless --part names one network. Defaults are\n"
+         "shown in brackets.\n"
+         "\n"
+         "  --type NAME           how the matrices of layers are stored: f32, bf16 or f16;\n"
+         "                        fp8 with a scale or int8 with a scale for each row\n"
+         "                        (.safetensors); q8_0, q6_k or q4_k (.gguf) [bf16]\n"
          "  --part NAME           one network of a bundle or manifest: dit, text or vae\n"
-         "  --tokenizer FILE      spiece.model for a text encoder whose file holds none\n"
+         "  --tokenizer FILE      spiece.model, for a text encoder whose file holds none\n"
          LV_OVERWRITE_HELP);
 }
 
@@ -768,6 +771,6 @@ static int cmd_convert(int argc, char **argv)
 
 const LvCommand lv_cmd_convert = {
     .name  = "convert",
-    .about = "write weights in another form",
+    .about = "write weights in another format",
     .run   = cmd_convert,
 };

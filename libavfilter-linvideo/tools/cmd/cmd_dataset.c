@@ -217,21 +217,24 @@ static int measure(const Options *o)
 
 static void help(void)
 {
-    puts("Usage: linvideo dataset [options]\n\n"
-         "Shows the clips and captions that models are trained on.\n\n"
-         "  -o, --output FILE     NAME.png: a sheet of clips, a row each; their captions\n"
-         "                        are printed. NAME.y4m or -: one clip as video\n"
+    puts("Usage: linvideo dataset [options]\n"
+         "\n"
+         "Shows the clips and captions that models are trained on. Defaults are shown in\n"
+         "brackets.\n"
+         "\n"
+         "  -o, --output FILE     NAME.png: a sheet, a row of frames for each clip, and the\n"
+         "                        captions are printed. NAME.y4m or -: one clip as video\n"
          "  --captions N          print N captions\n"
-         "  --measure N           measure N clips and tell how often that is right\n"
-         "  -v, --verbose         also what it is wrong about\n"
+         "  --measure N           measure N clips and print how often that is right\n"
+         "  -v, --verbose         also print each measurement that is wrong\n"
          "  --tokenizer FILE      train a tokenizer on captions (20000, or --captions)\n"
          LV_OVERWRITE_HELP
-         "  --vocab N             its pieces, 256 bytes among them [512]\n"
-         "  --seed N              which stream of clips [0]\n"
+         "  --vocab N             pieces of the tokenizer, 256 bytes among them [512]\n"
+         "  --seed N              seed of the stream of clips [0]\n"
          "  --index N             number of the first clip [0]\n"
          "  --count N             clips on a sheet [12]\n"
-         "  --held-out            clips of what is kept out of training\n"
-         "  --size WxH            pixels [192x112]\n"
+         "  --held-out            clips that are kept out of training\n"
+         "  --size WxH            size in pixels [192x112]\n"
          "  --frames N            frames of a clip, 8 a second [17]");
 }
 
@@ -333,6 +336,6 @@ static int cmd_dataset(int argc, char **argv)
 
 const LvCommand lv_cmd_dataset = {
     .name  = "dataset",
-    .about = "show the clips and captions models are trained on",
+    .about = "show the clips and captions that models are trained on",
     .run   = cmd_dataset,
 };

@@ -90,9 +90,11 @@ static int print_json(const LvDevice *cpu, const LvCard *cards, int nb, const ch
 
 static void help(void)
 {
-    puts("Usage: linvideo devices [--json]\n\n"
-         "Lists the devices that --device may name here, and says why others can't be\n"
-         "used. \"auto\" is the first cuda device that can be, else the cpu.\n\n"
+    puts("Usage: linvideo devices [--json]\n"
+         "\n"
+         "Lists the devices that --device may name on this machine, and says why others\n"
+         "cannot be used. \"auto\" is the first CUDA device that can be used, else the CPU.\n"
+         "\n"
          "  --json                print JSON");
 }
 
@@ -132,6 +134,6 @@ static int cmd_devices(int argc, char **argv)
 
 const LvCommand lv_cmd_devices = {
     .name  = "devices",
-    .about = "list the devices there are here",
+    .about = "list the devices of this machine",
     .run   = cmd_devices,
 };

@@ -124,23 +124,24 @@ static void help(void)
 {
     puts("Usage: linvideo distill [options] MODEL\n"
          "\n"
-         "Make a model sample in a few steps, without guidance, by matching distributions\n"
-         "with its teacher; nothing else goes in but noise and prompts. Stages: prompts,\n"
-         "distill, export. Each goes on where it stopped; Ctrl-C saves and stops.\n"
+         "Makes a model sample in a few steps without guidance, by distribution matching\n"
+         "with its teacher. It needs no data but noise and prompts. The stages are\n"
+         "prompts, distill and export. A stage resumes where it stopped; Ctrl-C saves and\n"
+         "stops. Defaults are shown in brackets.\n"
          "\n"
-         "  --teacher MODEL   the model that the teacher is: MODEL itself\n"
-         "  --sampler-steps N of the model that comes out: 4\n"
-         "  --steps N         of training\n"
+         "  --teacher MODEL   the teacher [MODEL itself]\n"
+         "  --sampler-steps N steps of the sampler of the new model [4]\n"
+         "  --steps N         steps of training [2000]\n"
          LV_POST_HELP
-         "  --dir DIR         folder of the run: MODEL's name and -distilled\n"
-         "  --stage NAME      only one\n"
-         "  -o, --output FILE the model, which says how it samples: DIR/model.safetensors, or\n"
-         "                    DIR/model.json of a manifest\n"
+         "  --dir DIR         folder of the run [name of MODEL with -distilled]\n"
+         "  --stage NAME      run only this stage\n"
+         "  -o, --output FILE the new model with its sampler settings\n"
+         "                    [DIR/model.safetensors, of a manifest DIR/model.json]\n"
          "\n"
-         "DIR/distill.jsonl holds a line for each step.\n"
+         "DIR/distill.jsonl has a line for each step.\n"
          "\n"
-         "Exit codes: 0 done, 1 failed, 2 wrong use, 3 stopped before the end (time or\n"
-         "step), 128 + n stopped by signal n.");
+         "Exit codes: 0 done, 1 failed, 2 wrong use, 3 stopped by a limit of time or step,\n"
+         "128 + n stopped by signal n.");
 }
 
 static const LvPostChange changes[] = {
@@ -206,6 +207,6 @@ static int cmd_distill(int argc, char **argv)
 
 const LvCommand lv_cmd_distill = {
     .name  = "distill",
-    .about = "make a model sample in a few steps",
+    .about = "make a model that samples in a few steps",
     .run   = cmd_distill,
 };

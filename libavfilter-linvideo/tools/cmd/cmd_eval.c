@@ -348,26 +348,29 @@ static int draw(const Eval *e)
 
 static void help(void)
 {
-    puts("Usage: linvideo eval [options] [model]\n\n"
-         "Measures how well a model does what prompts of scenes say that were kept out of\n"
-         "training: one clip a prompt, measured from its frames by rules. Beside it stands\n"
-         "what the measurement says of the same scenes as rendered (data), and of those\n"
-         "passed through the model's autoencoder: neither is to be beaten.\n\n"
-         "  --prompts N           how many, 2 or more [200]\n"
-         "  --wording NAME        free: of many wordings, a few in a hundred leave\n"
-         "                        something out; plain: the plainest [free]\n"
-         "  --seed N              which stream of scenes, wordings and noise [1]\n"
+    puts("Usage: linvideo eval [options] [MODEL]\n"
+         "\n"
+         "Measures how well a model follows prompts of scenes that were kept out of\n"
+         "training. It makes one clip for each prompt and measures its frames by rules.\n"
+         "The columns data and autoencoder have the numbers of the same scenes as\n"
+         "rendered, and passed through the model's autoencoder: both are upper bounds.\n"
+         "Defaults are shown in brackets.\n"
+         "\n"
+         "  --prompts N           number of prompts, 2 or more [200]\n"
+         "  --wording NAME        free: varied wording, a few percent incomplete; plain:\n"
+         "                        canonical wording [free]\n"
+         "  --seed N              seed of scenes, wording and noise [1]\n"
          "  --steps N, --guidance G, --shift S, --sampler NAME, --precision NAME,\n"
          "  --device NAME, --threads N, --memory-limit BYTES\n"
-         "                        as of linvideo generate\n"
-         "  --json FILE           write the numbers as JSON; -: on standard output, with\n"
-         "                        nothing else\n"
+         "                        as for linvideo generate\n"
+         "  --json FILE           write the numbers as JSON; -: to standard output, and\n"
+         "                        nothing else there\n"
          "  --sheet FILE.png      frames of the first 24 clips\n"
          "  --plots DIR           charts by gnuplot, PNG and SVG\n"
-         "  --log FILE.jsonl      with them the curve of this log of a training run\n"
-         "  -v, --verbose         list every prompt and what its clip shows; before it,\n"
-         "                        c s m b for colour, shape (or kind), motion and\n"
-         "                        background that are right\n"
+         "  --log FILE.jsonl      add the curve of this training log to the charts\n"
+         "  -v, --verbose         list every prompt and what its clip shows; c, s, m and b\n"
+         "                        mark a colour, shape (or kind), motion and background\n"
+         "                        that are right\n"
          LV_OVERWRITE_HELP
          "  -q, --quiet           no progress");
 }
@@ -504,6 +507,6 @@ static int cmd_eval(int argc, char **argv)
 
 const LvCommand lv_cmd_eval = {
     .name  = "eval",
-    .about = "measure how well a model does what prompts say",
+    .about = "measure how well a model follows its prompts",
     .run   = cmd_eval,
 };

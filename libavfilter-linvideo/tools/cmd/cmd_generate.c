@@ -100,9 +100,9 @@ static const Own own_options[] = {
     { { NULL, "json" }, set_json, NULL,
       "for programs: progress and result as JSON on standard output, an object a line" },
     { { "y", "overwrite" }, set_overwrite, NULL, "overwrite files that exist" },
-    { { "v", "verbose" }, set_verbose, NULL, "say more: plans, sizes, times" },
-    { { "vv", "debug" }, set_debug, NULL, "say everything" },
-    { { "q", "quiet" }, set_quiet, NULL, "no progress and no messages but errors" },
+    { { "v", "verbose" }, set_verbose, NULL, "print plans, sizes and times too" },
+    { { "vv", "debug" }, set_debug, NULL, "print everything" },
+    { { "q", "quiet" }, set_quiet, NULL, "no progress, only errors" },
 };
 
 enum { OWN_OPTIONS = sizeof(own_options) / sizeof(*own_options) };
@@ -180,7 +180,7 @@ static void help(void)
     char head[64];
 
     puts("Usage: linvideo generate [options] [prompt]\n\n"
-         "Makes a video of what the prompt says.\n\n"
+         "Makes a video from a prompt.\n\n"
          "Options are written --name value or --name=value, with - or _ between words.\n"
          "Defaults are shown in brackets.\n\n"
          "Output:");

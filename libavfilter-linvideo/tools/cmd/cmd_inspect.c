@@ -445,15 +445,17 @@ static int dump(Report *r)
 
 static void help(void)
 {
-    puts("Usage: linvideo inspect [options] [FILE|NAME]\n\n"
-         "Tells what a model holds, a bundle or a manifest: its networks and how they are\n"
+    puts("Usage: linvideo inspect [options] [FILE|NAME]\n"
+         "\n"
+         "Shows what a model, a bundle or a manifest, holds: its networks and how they are\n"
          "stored, the kind of attention of each layer, the clip it was made for, its\n"
-         "sampler, and the memory that running it needs; or what one network's file is.\n"
-         "Without a name it is the model that generate uses.\n\n"
+         "sampler, and the memory that it needs. Given one network's file, says what that\n"
+         "is. Without a name it shows the model that generate uses.\n"
+         "\n"
          "  --size WxH            plan memory and graphs for frames of this size\n"
          "  --device NAME         plan memory for this device\n"
-         "  --graph NAME          print the ops of a network, in the order of running:\n"
-         "                        text, dit or decode\n"
+         "  --graph NAME          print the operations of a network in the order in which\n"
+         "                        they run: text, dit or decode\n"
          "  --tensors             also list all tensors: name, type, shape\n"
          "  --json                print JSON");
 }
@@ -556,6 +558,6 @@ static int cmd_inspect(int argc, char **argv)
 
 const LvCommand lv_cmd_inspect = {
     .name  = "inspect",
-    .about = "tell what a model file holds and needs",
+    .about = "show what a model holds and how much memory it needs",
     .run   = cmd_inspect,
 };

@@ -254,33 +254,36 @@ static void help(void)
 {
     puts("Usage: linvideo linearize [options] MODEL\n"
          "\n"
-         "Make some self-attention layers of a model linear, whose cost grows with the\n"
-         "length of a clip and not with its square. The model is its own teacher: nothing\n"
-         "else goes in but noise and prompts. Stages: trajectories that it samples, maps\n"
-         "(a warm-up, when the recipe has one), linearize, export. Each goes on where it\n"
-         "stopped; Ctrl-C saves and stops.\n"
+         "Converts some self-attention layers of a model to linear attention, whose cost\n"
+         "grows linearly with the length of a clip, not with its square. The model is its\n"
+         "own teacher: this needs no data but noise and prompts. The stages are\n"
+         "trajectories (the teacher samples), maps (a warm-up of feature maps, if the\n"
+         "recipe has one), linearize and export. A stage resumes where it stopped; Ctrl-C\n"
+         "saves and stops. Defaults are shown in brackets.\n"
          "\n"
-         "  --layers T        how many become linear; half\n"
-         "  --select NAME     which: learned (by selective transfer), or from the start\n"
-         "                    first, random, greedy (by single sensitivity), or numbers\n"
-         "                    as 0,3,5\n"
-         "  --objective NAME  onpolicy, anchored, step, mse, mse-online, dmd\n"
-         "  --states NAME     step: of the teacher's clips; stream: of the student's own\n"
-         "  --weight NAME     norm, unit, literal, sqrt\n"
-         "  --compare NAME    branch: velocities of a prompt; joint: guided ones\n"
-         "  --map NAME        hedgehog, relu, taylor\n"
-         "  --steps N         in all\n"
+         "  --layers T        number of layers to convert [half]\n"
+         "  --select NAME     which layers: learned (by selective transfer), or from the\n"
+         "                    start first, random, greedy (those with the least error\n"
+         "                    alone) or numbers as 0,3,5 [learned]\n"
+         "  --objective NAME  onpolicy, anchored, step, mse, mse-online or dmd [onpolicy]\n"
+         "  --states NAME     states to train on: step, from the teacher's clips; stream,\n"
+         "                    the student's own [step]\n"
+         "  --weight NAME     weight of errors: norm, unit, literal or sqrt [norm]\n"
+         "  --compare NAME    branch: velocities of a prompt; joint: guided ones [branch]\n"
+         "  --map NAME        feature map: hedgehog, relu or taylor [hedgehog]\n"
+         "  --steps N         steps of training [3000]\n"
          LV_POST_HELP
-         "  --maps FILE       run of warmed-up maps to begin with: DIR/maps.safetensors\n"
-         "  --dir DIR         folder of the run: MODEL's name and -linear\n"
-         "  --stage NAME      only one; sensitivity tells what each layer alone costs\n"
-         "  -o, --output FILE the model: DIR/model.safetensors, or DIR/model.json of a\n"
-         "                    manifest, with the network in FILE.safetensors beside it\n"
+         "  --maps FILE       feature maps to start from [DIR/maps.safetensors]\n"
+         "  --dir DIR         folder of the run [name of MODEL with -linear]\n"
+         "  --stage NAME      run only this stage; sensitivity prints the error of each\n"
+         "                    layer when it alone is linear\n"
+         "  -o, --output FILE the new model [DIR/model.safetensors; when MODEL is a\n"
+         "                    manifest, DIR/model.json with the network beside it]\n"
          "\n"
-         "DIR/linearize.jsonl holds a line for each step; linvideo report draws it.\n"
+         "DIR/linearize.jsonl has a line for each step; linvideo report draws it.\n"
          "\n"
-         "Exit codes: 0 done, 1 failed, 2 wrong use, 3 stopped before the end (time or\n"
-         "step), 128 + n stopped by signal n.");
+         "Exit codes: 0 done, 1 failed, 2 wrong use, 3 stopped by a limit of time or step,\n"
+         "128 + n stopped by signal n.");
 }
 
 static const LvPostChange changes[] = {
@@ -349,6 +352,6 @@ static int cmd_linearize(int argc, char **argv)
 
 const LvCommand lv_cmd_linearize = {
     .name  = "linearize",
-    .about = "make attention of a model linear, in some layers",
+    .about = "convert some layers of a model to linear attention",
     .run   = cmd_linearize,
 };

@@ -238,14 +238,16 @@ static int write_json(const Report *p)
 
 static void help(void)
 {
-    puts("Usage: linvideo report [options] LOG.jsonl...\n\n"
-         "Tells and draws from logs of linvideo linearize how layers were chosen: the share\n"
-         "of softmax in each over the steps, the layers that stayed softmax at the end, the\n"
-         "error of velocities by time.\n\n"
-         "  --plots DIR   charts by gnuplot, PNG and SVG: shares, errors, layers; with more\n"
-         "                than one log, shares and errors of each\n"
-         "  --json FILE   write the numbers as JSON; -: on standard output, with nothing\n"
-         "                else\n"
+    puts("Usage: linvideo report [options] LOG.jsonl...\n"
+         "\n"
+         "Prints and draws from logs of linvideo linearize how layers were chosen: the\n"
+         "gate (share of softmax) of each layer by step, the layers that stayed softmax,\n"
+         "and the error of velocities by time.\n"
+         "\n"
+         "  --plots DIR   charts by gnuplot, PNG and SVG: gates, errors, layers; with more\n"
+         "                than one log, gates and errors of each\n"
+         "  --json FILE   write the numbers as JSON; -: to standard output, and nothing\n"
+         "                else there\n"
          "  -y, --overwrite\n"
          "                overwrite files that exist");
 }
@@ -311,6 +313,6 @@ static int cmd_report(int argc, char **argv)
 
 const LvCommand lv_cmd_report = {
     .name  = "report",
-    .about = "draw how layers were chosen and what they cost",
+    .about = "draw how linearize chose its layers",
     .run   = cmd_report,
 };

@@ -852,21 +852,23 @@ static int run(Setup *s)
 
 static void help(void)
 {
-    puts("Usage: linvideo setup [options] FOLDER\n\n"
+    puts("Usage: linvideo setup [options] FOLDER\n"
+         "\n"
          "Looks at the files in a folder (safetensors, GGUF, tokenizer), says what each\n"
-         "one is, and writes FOLDER/wan.json, a model that generate takes. Of one that is\n"
-         "there, what was put in by hand is kept; it stays as it is when the new one can't be\n"
-         "opened.\n\n"
-         "  -y, --overwrite       write it anew, keep nothing\n"
-         "  --name NAME           write FOLDER/NAME.json\n"
+         "one is, and writes FOLDER/wan.json, a manifest that generate and the filter take\n"
+         "as a model. Settings in an existing manifest are kept, and it stays unchanged\n"
+         "when the new one cannot be opened. Defaults are shown in brackets.\n"
+         "\n"
+         "  -y, --overwrite       write a new manifest, keep no settings\n"
+         "  --name NAME           write FOLDER/NAME.json [wan]\n"
          "  --dit, --text, --vae, --tokenizer NAME\n"
-         "                        which file to take, where there are several\n"
-         "  --lora NAME[@WEIGHT]  a LoRA to add; may be given again\n"
+         "                        which file to use, when there are several\n"
+         "  --lora NAME[@WEIGHT]  add a LoRA; may be repeated\n"
          "  --strict 0|1          1: refuse files that hold more than is used [0]\n"
-         "  --preset NAME         how to sample [as metadata or names of the files tell];\n"
+         "  --preset NAME         how to sample [guessed from metadata and file names];\n"
          "                        none: as Wan2.1:");
     for (int i = 0; lv_preset_at(i); i++)
-        printf("                          %-13s %s\n", lv_preset_at(i)->name,
+        printf("          %-13s %s\n", lv_preset_at(i)->name,
                lv_preset_at(i)->about);
 }
 
@@ -943,6 +945,6 @@ static int cmd_setup(int argc, char **argv)
 
 const LvCommand lv_cmd_setup = {
     .name  = "setup",
-    .about = "make a model of downloaded files",
+    .about = "make a model from downloaded files",
     .run   = cmd_setup,
 };

@@ -213,20 +213,21 @@ static void help(void)
 {
     puts("Usage: linvideo train [options] RECIPE\n"
          "\n"
-         "Make a model from a recipe (JSON, see samples/configs): a tokenizer, an\n"
-         "autoencoder, latents of many clips, text encoder and network, and a bundle of\n"
-         "them all. Each stage goes on where it stopped; Ctrl-C saves and stops.\n"
+         "Makes a model from a recipe (JSON, see samples/configs). The stages are\n"
+         "tokenizer, autoencoder, latents, flow (text encoder and network) and export,\n"
+         "which writes a bundle. A stage resumes where it stopped; Ctrl-C saves and stops.\n"
+         "Defaults are shown in brackets.\n"
          "\n"
-         "  --dir DIR         folder of the run: RECIPE's name without .json\n"
-         "  --stage NAME      only tokenizer, autoencoder, latents, flow or export; all\n"
-         "  -o, --output FILE the bundle: DIR/model.safetensors\n"
+         "  --dir DIR         folder of the run [name of RECIPE without .json]\n"
+         "  --stage NAME      run only this stage [all]\n"
+         "  -o, --output FILE the bundle [DIR/model.safetensors]\n"
          LV_RUN_HELP
          "\n"
-         "A run and its results depend on the recipe alone, for one device, precision and\n"
-         "version. DIR/autoencoder.jsonl and flow.jsonl hold a line for each step.\n"
+         "The result depends on the recipe alone, given device, precision and version.\n"
+         "DIR/autoencoder.jsonl and DIR/flow.jsonl have a line for each step.\n"
          "\n"
-         "Exit codes: 0 done, 1 failed, 2 wrong use, 3 stopped before the end (time or\n"
-         "step), 128 + n stopped by signal n.");
+         "Exit codes: 0 done, 1 failed, 2 wrong use, 3 stopped by a limit of time or step,\n"
+         "128 + n stopped by signal n.");
 }
 
 static int set_option(Train *t, LvArgs *a)

@@ -37,14 +37,14 @@ typedef struct LvPostChange {
 } LvPostChange;
 
 #define LV_POST_HELP                                                                    \
-    "  --recipe FILE     settings as JSON (see samples/configs); else by default\n"     \
-    "  --set KEY=VALUE   one of them, as linearize.lambda=0.1; any number of times\n"   \
-    "  --seed N          of all random numbers: train.seed\n"                           \
-    "  --prompts FILE    a prompt a line; else captions are drawn\n"                    \
-    "  --size WxH        of clips to learn on: the model's own\n"                       \
-    "  --clip-frames N   frames of a clip: the model's own\n"                           \
+    "  --recipe FILE     settings as JSON, see samples/configs; options override them\n"\
+    "  --set KEY=VALUE   change one setting, as linearize.lambda=0.1; may be repeated\n"\
+    "  --seed N          seed of all random numbers, train.seed\n"                      \
+    "  --prompts FILE    file with a prompt on each line [captions are drawn]\n"        \
+    "  --size WxH        size of the clips to train on [the model's]\n"                 \
+    "  --clip-frames N   frames of a clip [the model's]\n"                              \
     "  --trajectories FILE\n"                                                           \
-    "                    what the teacher sampled: DIR/trajectories.safetensors\n"      \
+    "                    samples of the teacher [DIR/trajectories.safetensors]\n"       \
     LV_RUN_HELP
 
 /** Take an option: 0, or -1 after a message. */

@@ -47,13 +47,13 @@ typedef struct LvTrainStage {
 
 /** Help on the options that lv_run_option() takes. */
 #define LV_RUN_HELP                                                                     \
-    "  --minutes N       save and stop after so long\n"                                 \
-    "  --until STEP      save and stop at a step of each stage\n"                       \
-    "  -y, --overwrite   overwrite the FILE of -o\n"                                     \
-    "  --checkpoint      activation checkpointing: less memory, more time\n"        \
+    "  --minutes N       save and exit after N minutes\n"                               \
+    "  --until STEP      save and exit at this step of each stage\n"                    \
+    "  -y, --overwrite   overwrite the FILE of -o\n"                                    \
+    "  --checkpoint      activation checkpointing: less memory, more time\n"            \
     "  --device NAME     auto, cpu, cuda, cuda:N\n"                                     \
-    "  --threads N       of the CPU; as many as there are\n"                            \
-    "  --precision NAME  matmuls in f32 or bf16; auto is bf16 where that is fast\n"
+    "  --threads N       threads of the CPU [one for each core]\n"                      \
+    "  --precision NAME  of matmuls: f32, bf16 or auto, bf16 where that is fast\n"
 
 /** Begin: messages, signals. */
 void lv_run_init(LvRun *r, const char *command);
