@@ -401,13 +401,13 @@ static int check_formats(AVFilterContext *ctx)
     if (s->format == AV_PIX_FMT_CUDA) {
         if (has_format(gpu_formats, s->sw_format))
             return 0;
-        av_log(ctx, AV_LOG_ERROR, "sw_format %s is none of nv12, yuv420p, "
+        av_log(ctx, AV_LOG_ERROR, "sw_format %s is not one of nv12, yuv420p, "
                "yuv444p\n", name ? name : "none");
         return AVERROR(EINVAL);
     }
     if (s->format == AV_PIX_FMT_NONE || has_format(pixel_formats, s->format))
         return 0;
-    av_log(ctx, AV_LOG_ERROR, "Pixel format %s is none of yuv420p, yuv444p, gbrp, "
+    av_log(ctx, AV_LOG_ERROR, "Pixel format %s is not one of yuv420p, yuv444p, gbrp, "
            "rgb24, nv12, cuda\n", av_get_pix_fmt_name(s->format));
     return AVERROR(EINVAL);
 }

@@ -165,8 +165,8 @@ START_TEST(other_files)
     static const char bare[] = "\x02\0\0\0\0\0\0\0{}";
     static const char junk[] = "\x02\0\0\0\0\0\0\0[]";
 
-    refused_bytes(text, sizeof(text) - 1, "no safetensors or GGUF file");
-    refused_bytes(bare, sizeof(bare) - 1, "no linvideo bundle");
+    refused_bytes(text, sizeof(text) - 1, "not a safetensors or GGUF file");
+    refused_bytes(bare, sizeof(bare) - 1, "not a linvideo bundle");
     refused_bytes(junk, sizeof(junk) - 1, "header");
 }
 END_TEST
@@ -211,7 +211,7 @@ static const struct {
     { DROP, "tokenizer.spm", 0, 0, 0, { "tokenizer.spm is missing" } },
     { SPOIL, "tokenizer.spm", 0, 0, 0, { "tokenizer" } },
     { CUT, "tokenizer.spm", 0, 0, 0, { "tokenizer" } },
-    { BARE, 0, 0, 0, 0, { "no linvideo bundle", "'" CONFIG "'" } },
+    { BARE, 0, 0, 0, 0, { "not a linvideo bundle", "'" CONFIG "'" } },
     { BROKEN, 0, 0, 0, 0, { CONFIG ": line 1: " } },
     { KEEP, 0, "dit", "num_heads", NULL, { CONFIG ": dit.num_heads is missing" } },
     { KEEP, 0, "video", "width", NULL, { "video.width is missing" } },
@@ -219,7 +219,7 @@ static const struct {
     { KEEP, 0, "dit", "dim", "1000000",
       { "dit.dim is 1e+06, allowed is 2 to 65536" } },
     { KEEP, 0, "dit", "num_layers", "0", { "dit.num_layers is 0, allowed is 1 to" } },
-    { KEEP, 0, "dit", "num_layers", "9.5", { "dit.num_layers is not a whole number" } },
+    { KEEP, 0, "dit", "num_layers", "9.5", { "dit.num_layers is not an integer" } },
     { KEEP, 0, "dit", "eps", "\"x\"", { "dit.eps is not a number" } },
     { KEEP, 0, "dit", "eps", "-1", { "dit.eps is -1, allowed" } },
     { KEEP, 0, "video", "width", "8", { "video.width is 8, allowed is 16 to 8192" } },
@@ -230,12 +230,12 @@ static const struct {
       { "sampler.solver is not a short name" } },
     { KEEP, 0, "dit", "patch", "[1, 2]", { "dit.patch is not a list of 3 numbers" } },
     { KEEP, 0, "dit", "patch", "[1, 2, 17]", { "dit.patch holds a number outside" } },
-    { KEEP, 0, "dit", "attention", "[\"softmax\"]", { "has not one name for each layer" } },
-    { KEEP, 0, "vae", "latent_mean", "[0]", { "not one number for each latent channel" } },
+    { KEEP, 0, "dit", "attention", "[\"softmax\"]", { "does not have one name for each layer" } },
+    { KEEP, 0, "vae", "latent_mean", "[0]", { "not have one number for each latent channel" } },
     { KEEP, 0, "dit", "in_channels", "8",
       { "dit.in_channels differs from vae.latent_channels" } },
     { KEEP, 0, "text", "dim", "64", { "dit.text_dim differs from text.dim" } },
-    { KEEP, 0, "dit", "num_heads", "5", { "dit.num_heads does not cut dim" } },
+    { KEEP, 0, "dit", "num_heads", "5", { "dit.num_heads does not divide dim" } },
     { KEEP, 0, "text", "num_heads", "3", { "text.num_heads does not divide dim_attn" } },
     { KEEP, 0, "text", "num_buckets", "30", { "text.num_buckets does not fit" } },
     { KEEP, 0, "dit", "ffn_dim", "512",

@@ -1066,7 +1066,7 @@ START_TEST(test_write_errors)
         expect_error("wrong tensor", path, wrong[i].message);
     }
     ck_assert_int_eq(lv_safetensors_write(path, twice, 2, NULL, &catcher), -EINVAL);
-    expect_error("twice", path, "tensor z.bytes is there twice");
+    expect_error("twice", path, "tensor z.bytes is duplicated");
     ck_assert_int_eq(lv_safetensors_write(path, written, 1, bad_meta, &catcher), -EINVAL);
     expect_error("metadata", path, "not valid UTF-8");
     ck_assert_int_ne(access(path, F_OK), 0);

@@ -397,8 +397,8 @@ START_TEST(test_gguf)
 END_TEST
 
 static const char *const gguf_parts[] = {
-    "version 4", "do not fit", "no whole blocks", "twice", "rank 6", "type IQ4_NL",
-    "unknown type 99", "expected is 64", "overflows", "no power of two", "twice",
+    "version 4", "do not fit", "not whole blocks", "duplicated", "rank 6", "type IQ4_NL",
+    "unknown type 99", "expected is 64", "overflows", "not a power of two", "duplicated",
     "plain text", "type 9 or its length", "the tensors cover", "do not fit",
 };
 
@@ -529,22 +529,22 @@ END_TEST
 static const struct {
     const char *json, *part;
 } indexes[] = {
-    { "{\"weight_map\":{\"a\":\"../s-1.safetensors\"}}", "no plain name" },
-    { "{\"weight_map\":{\"a\":\"/etc/passwd\"}}", "no plain name" },
-    { "{\"weight_map\":{\"a\":\".hidden\"}}", "no plain name" },
+    { "{\"weight_map\":{\"a\":\"../s-1.safetensors\"}}", "not the name of a file" },
+    { "{\"weight_map\":{\"a\":\"/etc/passwd\"}}", "not the name of a file" },
+    { "{\"weight_map\":{\"a\":\".hidden\"}}", "not the name of a file" },
     { "{\"weight_map\":{\"a\":\"none.safetensors\"}}", "No such file" },
     { "{\"weight_map\":{\"a\":\"s-2.safetensors\"}}", "tensor a is not in s-2" },
     { "{\"weight_map\":{\"a\":\"s-1.safetensors\",\"c\":\"s-1.safetensors\"}}",
       "tensor c is not in" },
-    { "{\"weight_map\":{}}", "no weight_map" },
-    { "{\"weight_map\":{\"a\":3}}", "no name" },
+    { "{\"weight_map\":{}}", "weight_map is missing" },
+    { "{\"weight_map\":{\"a\":3}}", "not a name" },
     { "{\"weight_map\":", "line 1" },
     { "{\"weight_map\":{\"b\":\"s-3.safetensors\",\"a\":\"s-1.safetensors\"}}",
       "does not list tensor c" },
     { "{\"weight_map\":{\"b\":\"s-3.safetensors\",\"c\":\"s-2.safetensors\"}}",
       "in two of its files" },
     { "PK\3\4 and so on", "PyTorch file" },
-    { "{\"dit\": \"x\"}", "no weight_map" },
+    { "{\"dit\": \"x\"}", "weight_map is missing" },
 };
 
 START_TEST(test_shards_hostile)
@@ -578,7 +578,7 @@ static const struct {
     { "FUGG\0\0\0\3", "big-endian", 8 },
     { "tjgg\3\0\0\0", "an old GGML file", 8 },
     { "\x1F\x8B\x08", "gzip archive; unpack it", 0 },
-    { "A readme in some words.", "no safetensors or GGUF file", 0 },
+    { "A readme in some words.", "not a safetensors or GGUF file", 0 },
     { "GGUF\3\0\0\0", "8 bytes that do not begin", 8 },
     { "\x40\0\0\0\0\0\0\0{\"a\":", "cut off: header of 64 bytes", 13 },
 };
@@ -755,7 +755,7 @@ START_TEST(test_wrappers)
     t[1].name = "blocks.0.q.weight";
     lv_safetensors_write(path_of("w"), t, LV_COUNT(t), NULL, NULL);
     ck_assert_int_eq(lv_source_open(&s, path_of("w"), &catcher), LV_ERR_MODEL);
-    expect("tensor blocks.0.q.weight is there twice");
+    expect("tensor blocks.0.q.weight is duplicated");
 }
 END_TEST
 

@@ -1431,7 +1431,7 @@ START_TEST(streaming_refused)
     c.x = input(g, "x", LV_F32, 5, WIDE);
     trace_chain(g, &c, 1);
     ck_assert_int_eq(lv_program_new(&p, g, dev), LV_ERR_UNSUPPORTED);
-    ck_assert(lines == 2 && strstr(last_line, "cpu does not stream weights") && !p);
+    ck_assert(lines == 2 && strstr(last_line, "cpu does not offload weights") && !p);
     lv_graph_free(&g);
     free_chains(&c, 1, &none);
     lv_device_close(&dev);

@@ -447,10 +447,10 @@ static const struct {
     { WAN_NEW_SCALE, "blocks.1.ffn.2.weight_scale", NULL, "has no scale",
       LINVIDEO_ERR_MODEL },
     { WAN_NEW_SCALE, "blocks.1.ffn.2.comfy_quant", "blocks.1.ffn.2.comfy_quant",
-      "is no JSON", LINVIDEO_ERR_MODEL },
+      "is not JSON", LINVIDEO_ERR_MODEL },
     { WAN_INT8, "blocks.0.self_attn.q.weight_scale", NULL, "I8 without a scale",
       LINVIDEO_ERR_MODEL },
-    { WAN_TURBO, "blocks.0.self_attn.q.scale", NULL, "has no scale beside",
+    { WAN_TURBO, "blocks.0.self_attn.q.scale", NULL, "lacks the scale of",
       LINVIDEO_ERR_MODEL },
     { WAN_TURBO, "blocks.0.self_attn.q.scale", "blocks.0.self_attn.q.scale",
       "128 x 128", LINVIDEO_ERR_MODEL },
@@ -464,11 +464,11 @@ static const struct {
 static const struct {
     const char *note, *drop, *part;
 } notes[] = {
-    { "{\"layers\"", NULL, "_quantization_metadata is no JSON" },
-    { "{\"layers\": {}, \"layers\": {}}", NULL, "_quantization_metadata is no JSON" },
-    { "{\"layer\": {}}", NULL, "_quantization_metadata does not tell of layers" },
-    { "{\"layers\": []}", NULL, "_quantization_metadata does not tell of layers" },
-    { "[]", NULL, "_quantization_metadata does not tell of layers" },
+    { "{\"layers\"", NULL, "_quantization_metadata is not JSON" },
+    { "{\"layers\": {}, \"layers\": {}}", NULL, "_quantization_metadata is not JSON" },
+    { "{\"layer\": {}}", NULL, "_quantization_metadata does not list layers" },
+    { "{\"layers\": []}", NULL, "_quantization_metadata does not list layers" },
+    { "[]", NULL, "_quantization_metadata does not list layers" },
     { LAYER("{\"format\": \"nvfp4\"}"), NULL, "blocks.0.ffn.0 is quantised as nvfp4" },
     { LAYER("{\"format\": \"mxfp8\"}"), NULL, "blocks.0.ffn.0 is quantised as mxfp8" },
     { LAYER("{\"format\": \"int8\", \"convrot\": true}"), NULL,
@@ -509,18 +509,18 @@ static const struct {
     int code;
 } manifests[] = {
     { "[]", "no object", LINVIDEO_ERR_MODEL },
-    { "{\"dit\": 1}", "dit is no name of a file", LINVIDEO_ERR_MODEL },
+    { "{\"dit\": 1}", "dit is not a file name", LINVIDEO_ERR_MODEL },
     { "{}", "dit is missing", LINVIDEO_ERR_MODEL },
-    { "{\"dti\": \"x\"}", "dti is no key of a manifest", LINVIDEO_ERR_MODEL },
+    { "{\"dti\": \"x\"}", "dti is not a key of a manifest", LINVIDEO_ERR_MODEL },
     { "{\"dit\": \"none\"}", "No such file", -2 },
     { "{\"dit\": \"vae.safetensors\"}", "holds no dit network", LINVIDEO_ERR_MODEL },
     { "{\"dit\": \"dit.safetensors\", \"text\": \"text.safetensors\"}", "vae is missing",
       LINVIDEO_ERR_MODEL },
-    { "{\"preset\": \"fast\"}", "preset is none", LINVIDEO_ERR_MODEL },
+    { "{\"preset\": \"fast\"}", "preset is not", LINVIDEO_ERR_MODEL },
     { "{\"video\": {\"width\": 7}}", "video.width is 7", LINVIDEO_ERR_MODEL },
-    { "{\"video\": {\"size\": 7}}", "size is no key", LINVIDEO_ERR_MODEL },
-    { "{\"sampler\": 3}", "sampler is no object", LINVIDEO_ERR_MODEL },
-    { "{\"negative_prompt\": 3}", "negative_prompt is no text", LINVIDEO_ERR_MODEL },
+    { "{\"video\": {\"size\": 7}}", "size is not a key", LINVIDEO_ERR_MODEL },
+    { "{\"sampler\": 3}", "sampler is not an object", LINVIDEO_ERR_MODEL },
+    { "{\"negative_prompt\": 3}", "negative_prompt is not a string", LINVIDEO_ERR_MODEL },
     { "{\"dit\": \"dit.safetensors\", \"text\": \"text.safetensors\", \"vae\": "
       "\"vae.safetensors\", \"latents\": \"plain\"}", "TAEHV decoders only",
       LINVIDEO_ERR_MODEL },
@@ -661,7 +661,7 @@ static const struct {
 } bad_loras[] = {
     { "diffusion_model.blocks.7.self_attn.q", "1 layer the model does not have" },
     { "diffusion_model.blocks.1.self_attn.z", "1 layer the model does not have" },
-    { "diffusion_model.blocks.1.self_attn.q.lora_mid", "no key of a LoRA" },
+    { "diffusion_model.blocks.1.self_attn.q.lora_mid", "not a known key of a LoRA" },
 };
 
 START_TEST(test_lora_refused)
@@ -1005,7 +1005,8 @@ START_TEST(test_lora_cannot)
     t.dtype = LV_I8;
     t.data  = small;
     t.size  = sizeof(small);
-    ck_assert_msg(strstr(said_of(&t, 1, &base), "is of no float type, but I8"), "%s", wan_message);
+    ck_assert_msg(strstr(said_of(&t, 1, &base), "expected a float type, got I8"), "%s",
+                  wan_message);
 }
 END_TEST
 
@@ -1015,18 +1016,18 @@ static const struct {
     int rows[3], cols[3];
     const char *part;
 } halves[] = {
-    { { "lora_A.weight" }, { 4 }, { 4 }, "lora_A.weight stands without its other half" },
+    { { "lora_A.weight" }, { 4 }, { 4 }, "lora_A.weight lacks its other half" },
     { { "lora_A.weight", "lora_B.weight" }, { 4, 4 }, { 4, 3 }, "have different ranks" },
     { { "hada_w1_a", "hada_w1_b" }, { 4, 4 }, { 4, 4 }, "LoHa has hada_w1_a" },
     { { "lokr_w1" }, { 2 }, { 2 }, "LoKr has lokr_w1 and lokr_w2" },
-    { { "lokr_w1", "lokr_w2_a" }, { 2, 2 }, { 2, 2 }, "without its other half" },
+    { { "lokr_w1", "lokr_w2_a" }, { 2, 2 }, { 2, 2 }, "lacks its other half" },
     { { "lokr_w1", "lokr_w2", "lokr_w1_a" }, { 2, 2, 2 }, { 2, 2, 2 }, "other half" },
-    { { "dora_scale" }, { 4 }, { 1 }, "dora_scale stands without" },
+    { { "dora_scale" }, { 4 }, { 1 }, "dora_scale lacks its other half" },
     { { "lora_A.weight", "lora_B.weight", "alpha" }, { 4, 4, 1 }, { 4, 4, 2 },
       "is not one number" },
     { { "lora_A.weight", "lora_B.weight", "lora_down.weight" }, { 4, 4, 4 }, { 4, 4, 4 },
       "duplicates" },
-    { { "oft_blocks" }, { 4 }, { 4 }, "no key of a LoRA that is known" },
+    { { "oft_blocks" }, { 4 }, { 4 }, "not a known key of a LoRA" },
 };
 
 START_TEST(test_lora_halves)

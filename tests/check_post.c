@@ -1135,8 +1135,8 @@ START_TEST(recipes)
         { "linearize.compare=both", "linearize.compare is \"both\"", NULL },
         { "linearize.compare=joint", "joint is for", "linearize.objective=mse" },
         { "linearize.lambda=-1", "linearize.lambda is -1", NULL },
-        { "linearize.speed=1", "no SECTION.KEY=VALUE", NULL },
-        { "layers=1", "no SECTION.KEY=VALUE", NULL },
+        { "linearize.speed=1", "not SECTION.KEY=VALUE", NULL },
+        { "layers=1", "not SECTION.KEY=VALUE", NULL },
         { "linearize.steps=0", "steps are at least 1", NULL },
         { "distill.t_min=0.99", "not below", NULL },
     };

@@ -422,7 +422,7 @@ expects "train: latents too early" 1 'an autoencoder that is done' \
 sed 's/"text_len": [0-9]*/"text_len": 4/' "$recipe" >narrow.json
 mkdir narrow && cp tiny/*.safetensors tiny/tokenizer.spm narrow && rm narrow/flow.safetensors
 expects "train: captions that do not fit" 1 'tokens' "$linvideo" train narrow.json
-expects "train: which recipe" 2 'which recipe' "$linvideo" train
+expects "train: which recipe" 2 'expected a recipe' "$linvideo" train
 expects "train: no such recipe" 1 'none.json' "$linvideo" train none.json
 expects "train: an unknown stage" 2 'no stage "text"' "$linvideo" train --stage text long.json
 expects "train: an unknown precision" 2 'none of auto, f32, bf16' \
@@ -484,7 +484,7 @@ expects "linearize: an unknown stage" 2 'no stage "text"' linearize --stage text
 expects "linearize: an unknown option" 2 'no option "depth"' linearize --depth 1 x
 expects "linearize: an unknown objective" 1 'objective is "best"' \
     linearize --objective best ./whole.safetensors
-expects "linearize: an unknown setting" 1 'no SECTION.KEY=VALUE' \
+expects "linearize: an unknown setting" 1 'not SECTION.KEY=VALUE' \
     linearize --set linearize.speed=1 ./whole.safetensors
 status "linearize: stopped by SIGINT" 130 timeout --preserve-status -s INT 2 \
     "$linvideo" linearize --dir lin5 --steps 1000000 --set trajectories.prompts=2 \
@@ -502,7 +502,7 @@ equal "report: scripts are left" "$(cd drawn && echo *.gp)" \
     "errors-lin.gp errors-lin3.gp layers.gp shares-lin.gp shares-lin3.gp"
 expects "report: JSON" 0 '"flips": [0-9]' cat r.json
 expects "report: no log" 1 'No such file' "$linvideo" report none.jsonl
-expects "report: another log" 2 'no log of linvideo linearize' \
+expects "report: another log" 2 'not a log of linvideo linearize' \
     "$linvideo" report tiny/flow.jsonl
 
 expects "distill: stopped at a step" 3 'distill 2/4: error' \
@@ -537,10 +537,10 @@ expects "compare: a model with itself" 0 '"distance": 0.0,' "$linvideo" compare 
 distances() { echo $(grep -o '"distance": [0-9.e-]*' "$1"); }
 equal "compare: two students" "$(distances two.json)" "$(distances c.json) \"distance\": 0.0"
 equal "compare: two tables" "$(grep -c '^squared distance' two.txt)" 2
-expects "compare: one model" 2 'which student and which teacher' "$linvideo" compare motion
+expects "compare: one model" 2 'expected STUDENT... TEACHER' "$linvideo" compare motion
 expects "compare: other sizes" 2 'makes 32x32' \
     "$linvideo" compare -q --wording plain ./whole.safetensors motion
-expects "compare: one clip" 2 'no whole number of 2 to' \
+expects "compare: one clip" 2 'expected an integer from 2 to' \
     "$linvideo" compare --clips 1 motion motion
 
 # Evaluation
@@ -565,7 +565,7 @@ equal "eval: data of the curve" "$(cat charts/training.dat)" "1 2.5 2.5
 equal "eval: scripts are left" "$(cd charts && echo *.gp)" "accuracy.gp training.gp"
 expects "eval: JSON" 0 '"prompts": 2' cat e.json
 expects "eval: a log without plots" 2 'goes with option plots' evaluate --log run.jsonl
-expects "eval: one prompt" 2 'no whole number of 2 to' evaluate --prompts 1
+expects "eval: one prompt" 2 'expected an integer from 2 to' evaluate --prompts 1
 expects "eval: an unknown wording" 2 'none of plain, free' evaluate --wording loud
 expects "eval: a bad guidance" 2 'guidance' evaluate --guidance 0.5
 expects "eval: no such model" 1 'nonesuch' evaluate nonesuch

@@ -48,7 +48,7 @@ static void keep_line(void *opaque, int level, const char *text)
         snprintf(line, sizeof(line), "%s", text);
         errors++;
     }
-    streams |= strstr(text, "stream from") != NULL;
+    streams |= strstr(text, "offloaded to") != NULL;
 }
 
 static void keep_api_line(void *opaque, enum LinvideoLogLevel level, const char *text)

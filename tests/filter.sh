@@ -284,7 +284,7 @@ refuses "format=cuda on the cpu" 'format=cuda: expected a GPU, but device is cpu
     "prompt=$prompt:format=cuda:device=cpu"
 fails "format=cuda on the cpu, in a graph" 'format=cuda: expected a GPU, but device is cpu' \
     -filter_complex "$tiny:format=cuda:device=cpu,hwdownload,format=nv12"
-fails "sw_format we do not make" 'sw_format rgb24 is none of nv12, yuv420p, yuv444p' \
+fails "sw_format we do not make" 'sw_format rgb24 is not one of nv12, yuv420p, yuv444p' \
     -filter_complex "$tiny:format=cuda:sw_format=rgb24,hwdownload,format=rgb24"
 
 # gpu FUNCTION ARGUMENT...: with the stand-in

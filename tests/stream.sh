@@ -1,7 +1,7 @@
 #!/bin/sh
 # This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
 #
-# Weights that stream from the host, on the emulated GPU: the frames of a model whose
+# Weights that are offloaded to the host, on the emulated GPU: the frames of a model whose
 # weights are all there, whichever stream is late; budgets of all sizes, by
 # --memory-limit and by what the device has; what is said, and when there is too little.
 
@@ -55,14 +55,14 @@ resident() {
     shift
     make "$resident_file" "$@"
     want=$work/$resident_file.y4m
-    cp "$work/out.y4m" "$want" 2>/dev/null && ! echo "$said" | grep -q 'stream from' &&
+    cp "$work/out.y4m" "$want" 2>/dev/null && ! echo "$said" | grep -q 'offloaded to' &&
         ok "$resident_file $*, all resident" || not_ok "$resident_file $*, all resident" "$said"
 }
 
 succeeds "random weights, 7 blocks" "$build/tests/make_wan" "$work" tests/ref/tokenizer.spm deep
 manifest wan dit.safetensors
-some='memory: [1-6] of 7 blocks stay on the device, [1-6] stream from [0-9.]+ MiB of the host'
-all='memory: 0 of 7 blocks stay on the device, 7 stream from 10\.5 MiB of the host'
+some='memory: [1-6] of 7 blocks stay on the device, [1-6] are offloaded to [0-9.]+ MiB of the host'
+all='memory: 0 of 7 blocks stay on the device, 7 are offloaded to 10\.5 MiB of the host'
 
 resident wan --precision bf16
 for late in 0 1 2; do
@@ -80,7 +80,7 @@ for late in 0 1 2; do
 done
 same "all: what is needed and what there is" 'all need 25\.3 MiB, 22\.0 are available' \
     make wan --precision bf16 --memory-limit 22M
-same "no more blocks than must" '3 of 7 blocks stay on the device, 4 stream' \
+same "no more blocks than must" '3 of 7 blocks stay on the device, 4 are offloaded' \
     make wan --precision bf16 --memory-limit 24M
 # The stand-in has no byte more than this; 32 MiB of it are cuBLASLt's.
 same "bf16, as much as the device has" "$some" make wan EMU_MEMORY=55000000 --precision bf16
@@ -114,5 +114,5 @@ done
 # What products want takes less than F32, its form beside it: that may be enough.
 want=$work/f32.y4m
 same "f32, all blocks stay" '^' make f32 --precision bf16 --memory-limit 30M
-empty "and nothing streams" "$(echo "$said" | grep 'stream from')"
+empty "and nothing streams" "$(echo "$said" | grep 'offloaded to')"
 finish

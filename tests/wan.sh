@@ -222,7 +222,7 @@ matches "setup: an option says so" "$("$linvideo" setup --preset wan2.1 b; cat b
 succeeds "setup: anew with -y" "$linvideo" setup -y b
 equal "setup: nothing is kept then" "$(cat b/wan.json)" "$before"
 echo '{ "weight_map": {} }' >b/model.json
-fails "setup: over what is no manifest" 'is no manifest; -y' "$linvideo" setup --name model b
+fails "setup: over what is no manifest" 'is not a manifest; -y' "$linvideo" setup --name model b
 # deep folders and links in a circle
 mkdir -p deep/1/2/3/4/5/6/7/8/9
 for file in dit text vae; do ln -s "$work/a/$file.safetensors" deep/1/2/3/4/5/6; done
@@ -247,7 +247,7 @@ matches "inspect: a network alone" "$("$linvideo" inspect a/vae.safetensors)" \
 
 only dit.safetensors text.safetensors vae.safetensors
 mkfifo b/wan.json
-fails "setup: a pipe in place of a manifest" 'is no manifest' timeout 60 "$linvideo" setup b
+fails "setup: a pipe in place of a manifest" 'is not a manifest' timeout 60 "$linvideo" setup b
 fails "setup: and with -y" 'expected a regular file' timeout 60 "$linvideo" setup -y b
 rm b/wan.json
 cp a/dit.safetensors "$(printf 'b/odd\033[31m\nlinvideo: done.safetensors')"

@@ -66,7 +66,7 @@ expects "a section that is none" 1 'r.json: linearize: expected an object' \
            "$0" linearize --recipe r.json a/wan.json' "$linvideo"
 expects "a change of it" 1 'linearize of the recipe: expected an object' \
     "$linvideo" linearize --recipe r.json --set linearize.steps=1 a/wan.json
-expects "a setting that is none" 1 'linearize.map is no setting' \
+expects "a setting that is none" 1 'linearize.map is not a setting' \
     sh -c 'echo "{\"linearize\": {\"map\": 1}}" >r.json
            "$0" linearize --recipe r.json a/wan.json' "$linvideo"
 

@@ -90,7 +90,7 @@ static int draw_seed(LinvideoContext *c)
     if (c->p.seed >= 0)
         return 0;
     if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
-        return lv_fail(&c->msg, LV_ERR(EIO), "no random seed to be had; give seed");
+        return lv_fail(&c->msg, LV_ERR(EIO), "cannot draw a random seed; give seed");
     c->p.seed = seed;
     return 0;
 }

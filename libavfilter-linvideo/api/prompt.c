@@ -55,7 +55,7 @@ static int check_text(const char *path, int fd, const char *data, size_t n,
         return lv_fail(msg, LV_ERR(EINVAL), "prompt_file %s has %ju bytes, allowed is %d",
                        path, size, MAX_PROMPT);
     if (memchr(data, 0, n))
-        return lv_fail(msg, LV_ERR(EINVAL), "prompt_file %s is no text: it holds a NUL "
+        return lv_fail(msg, LV_ERR(EINVAL), "prompt_file %s is not text: it holds a NUL "
                        "byte", path);
     return 0;
 }

@@ -687,7 +687,7 @@ static const char *check_conv_grad(const LvTensor *x, const LvTensor *w,
 static const char *check_conv_dx(const LvConvDxArgs *a)
 {
     if (!is(&a->dy, ACT, 4) || !is(&a->w, WEIGHT, 4) || !is(&a->dx, ACT, 4))
-        return "dy and dx must be pictures, f32 or bf16, w [O,C,kh,kw] float";
+        return "dy and dx must be images, f32 or bf16, w [O,C,kh,kw] float";
     return check_conv_grad(&a->dx, &a->w, &a->dy, a->stride, a->pad);
 }
 
@@ -695,7 +695,7 @@ static const char *check_conv_dw(const LvConvDwArgs *a)
 {
     if (!is(&a->dy, ACT, 4) || !is(&a->x, ACT, 4) || !same_type(&a->dy, &a->x) ||
         !is(&a->dw, F32, 4))
-        return "dy and x must be pictures of one type, f32 or bf16, dw [O,C,kh,kw] f32";
+        return "dy and x must be images of one type, f32 or bf16, dw [O,C,kh,kw] f32";
     return check_conv_grad(&a->x, &a->dw, &a->dy, a->stride, a->pad);
 }
 

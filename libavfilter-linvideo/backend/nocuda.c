@@ -9,7 +9,7 @@
 static int refuse(const LvMsg *msg)
 {
     return lv_fail(msg, LV_ERR_DEVICE, "cuda: this build has no CUDA device: "
-                   "./configure found no nvcc, or was told --disable-cuda");
+                   "./configure found no nvcc, or --disable-cuda was given");
 }
 
 int lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)

@@ -206,7 +206,7 @@ static int read_values(Reader *rd)
     qsort(g->values, (size_t)g->nb_values, sizeof(*g->values), by_key);
     for (int i = 1; i < g->nb_values; i++)
         if (!by_key(&g->values[i - 1], &g->values[i]))
-            return bad(rd, "key %s is there twice",
+            return bad(rd, "key %s is duplicated",
                        lv_text_show(shown, g->values[i].key.s, g->values[i].key.n));
     return 0;
 }
@@ -270,7 +270,7 @@ static int read_tensor(Reader *rd, LvFileTensor *t, char **names)
         (ret = get(rd, &offset, 8)) < 0)
         return ret;
     if (t->numel && (size_t)t->dim[t->rank - 1] % lv_dtype_block(t->dtype))
-        return bad(rd, "tensor %s: rows of %" PRId64 " are no whole blocks of %s",
+        return bad(rd, "tensor %s: rows of %" PRId64 " are not whole blocks of %s",
                    t->name, t->dim[t->rank - 1], lv_dtype_name(t->dtype));
     t->data = rd->base;
     if (offset > SIZE_MAX)
@@ -343,7 +343,7 @@ static int check_names(Reader *rd)
     qsort(g->tensors, (size_t)g->nb_tensors, sizeof(*g->tensors), by_name);
     for (int i = 1; i < g->nb_tensors; i++)
         if (!by_name(&g->tensors[i - 1], &g->tensors[i]))
-            return bad(rd, "tensor %s is there twice", g->tensors[i].name);
+            return bad(rd, "tensor %s is duplicated", g->tensors[i].name);
     return 0;
 }
 
@@ -358,7 +358,7 @@ static int read_tensors(Reader *rd)
 
     if ((v && (v->type != LV_GGUF_U32 || v->is_array)) || !alignment ||
         alignment & (alignment - 1) || alignment > 1 << 20)
-        return bad(rd, ALIGNMENT_KEY " is no power of two");
+        return bad(rd, ALIGNMENT_KEY " is not a power of two");
     for (int i = 0; i < g->nb_tensors && ret >= 0; i++)
         ret = read_tensor(rd, &g->tensors[i], &names);
     if (ret < 0 || (ret = place_tensors(rd, (size_t)alignment)) < 0)

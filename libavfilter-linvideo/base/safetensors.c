@@ -559,7 +559,7 @@ static int read_file(LvSafetensors *st, const uint8_t *p, size_t size, const LvM
         n = n << 8 | p[i];
     if (n > HEADER_MAX)
         return lv_fail(msg, LV_ERR_MODEL, "%s: header of %" PRIu64
-                       " bytes, at most %d (no safetensors file?)",
+                       " bytes, at most %d (not a safetensors file?)",
                        st->path, n, HEADER_MAX);
     if (n > size - 8)
         return lv_fail(msg, LV_ERR_MODEL, "%s: cut off: header of %" PRIu64
@@ -745,7 +745,7 @@ static int build_header(json_t *root, const char *path, const LvFileTensor **ord
         if ((ret = check_tensor(path, t, msg)) < 0)
             return ret;
         if (json_object_get(root, t->name))
-            return lv_fail(msg, LV_ERR(EINVAL), "%s: tensor %s is there twice",
+            return lv_fail(msg, LV_ERR(EINVAL), "%s: tensor %s is duplicated",
                            path, t->name);
         if (json_object_set_new(root, t->name, tensor_entry(t, at)) < 0)
             return lv_fail(msg, LV_ERR(ENOMEM), "%s: no memory for the header", path);

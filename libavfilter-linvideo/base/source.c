@@ -140,7 +140,7 @@ static int unwrap_names(LvSource *s, const LvMsg *msg)
         t->name = at;
         at     += room;
     }
-    return sort_names(s, "there twice, once within a wrapper as \"_orig_mod.\"", msg);
+    return sort_names(s, "duplicated, once within a wrapper as \"_orig_mod.\"", msg);
 }
 
 int lv_source_view(LvSource **out, const LvSafetensors *st, const LvMsg *msg)
@@ -328,7 +328,7 @@ static int open_shard(LvSource *s, const char *name, const LvMsg *msg)
     char path[4096], shown[LV_SHOW_SIZE];
 
     if (!is_plain_name(name))
-        return lv_fail(msg, LV_ERR_MODEL, "%s: shard %s is no plain name of a file beside "
+        return lv_fail(msg, LV_ERR_MODEL, "%s: shard %s is not the name of a file beside "
                        "it", s->path, lv_text_show(shown, name, strlen(name)));
     if (s->nb_st == SHARDS_MAX)
         return lv_fail(msg, LV_ERR_MODEL, "%s: more than %d shards", s->path, SHARDS_MAX);
@@ -374,11 +374,11 @@ static int open_shards(LvSource *s, json_t *map, const LvMsg *msg)
     int ret;
 
     if (!json_object_size(map))
-        return lv_fail(msg, LV_ERR_MODEL, "%s: no index of shards: it has no weight_map",
+        return lv_fail(msg, LV_ERR_MODEL, "%s: not an index of shards: weight_map is missing",
                        s->path);
     json_object_foreach(map, name, file) {
         if (!json_is_string(file))
-            return lv_fail(msg, LV_ERR_MODEL, "%s: weight_map holds something that is no "
+            return lv_fail(msg, LV_ERR_MODEL, "%s: weight_map holds an entry that is not a "
                            "name", s->path);
         if (!shard_of(s, json_string_value(file)) &&
             (ret = open_shard(s, json_string_value(file), msg)) < 0)
@@ -550,8 +550,8 @@ static int open_map(LvSource **out, const char *path, const LvMap *map, const Lv
     if (form == LV_SOURCE_PICKLE || form == LV_SOURCE_OTHER)
         return lv_fail(msg, LV_ERR_MODEL, "%s: %s", path, what_else(&head));
     if (form == LV_SOURCE_UNKNOWN && map->size >= 9 && header_length(&head) > HEADER_MAX)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: no safetensors or GGUF file, nor an index of "
-                       "shards: its first bytes are of none that is known", path);
+        return lv_fail(msg, LV_ERR_MODEL, "%s: not a safetensors or GGUF file, nor an index of "
+                       "shards: its first bytes are unknown", path);
     ret = form == LV_SOURCE_GGUF ? open_gguf_parts(out, path, msg)
         : form == LV_SOURCE_JSON ? open_index(out, path, map, msg)
         : open_all(out, path, open_one, msg);

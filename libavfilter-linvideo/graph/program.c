@@ -196,7 +196,7 @@ static int check_bound(const LvProgram *p)
             return lv_fail(p->dev->msg, LV_ERR(EINVAL),
                            "graph: tensor '%s' has no memory", p->info[i].name);
     if (p->nb_groups && !p->slots)
-        return lv_fail(p->dev->msg, LV_ERR(EINVAL), "graph: streamed weights have no slots");
+        return lv_fail(p->dev->msg, LV_ERR(EINVAL), "graph: offloaded weights have no slots");
     return p->built ? 0 : lv_fail(p->dev->msg, LV_ERR(EINVAL),
                                   "graph: program is not built");
 }

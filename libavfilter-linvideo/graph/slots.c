@@ -73,7 +73,7 @@ int lv_slots_plan(LvProgram *p)
     if (!nb)
         return 0;
     if (!p->dev->fn->fetch)
-        return lv_fail(p->dev->msg, LV_ERR_UNSUPPORTED, "device %s does not stream weights",
+        return lv_fail(p->dev->msg, LV_ERR_UNSUPPORTED, "device %s does not offload weights",
                        p->dev->fn->name);
     p->group   = calloc(nb, sizeof(*p->group));
     p->copy    = calloc(nb, sizeof(*p->copy));

@@ -106,7 +106,7 @@ static int read_row(void *c, const LvConfigRow *r, const json_t *root,
     }
     if (v && !(r->kind == INT ? json_is_integer(v) : json_is_number(v)))
         return fail(file, msg, r->section, r->key, r->kind == INT ?
-                    "is not a whole number" : "is not a number");
+                    "is not an integer" : "is not a number");
     if (!is_allowed(r, x)) {
         snprintf(what, sizeof(what), "is %g, allowed is %g to %g", x, r->min, r->max);
         return fail(file, msg, r->section, r->key, what);
@@ -178,7 +178,7 @@ static int read_attention(LvDitConfig *c, const json_t *dit, const char *file,
     int kind;
 
     if (v && json_array_size(v) != (size_t)c->layers)
-        return fail(file, msg, "dit", "attention", "has not one name for each layer");
+        return fail(file, msg, "dit", "attention", "does not have one name for each layer");
     for (int i = 0; v && i < c->layers; i++) {
         kind = index_of(attn_kinds, LV_ATTN_NB,
                         json_string_value(json_array_get(v, (size_t)i)));
@@ -201,12 +201,12 @@ static int read_floats(float *dst, int n, float fallback, const json_t *vae,
     const json_t *v = json_object_get(vae, key);
 
     if (v && json_array_size(v) != (size_t)n)
-        return fail(file, msg, "vae", key, "has not one number for each latent channel");
+        return fail(file, msg, "vae", key, "does not have one number for each latent channel");
     for (int i = 0; i < n; i++) {
         const json_t *x = json_array_get(v, (size_t)i);
         dst[i] = v ? (float)json_number_value(x) : fallback;
         if ((v && !json_is_number(x)) || !isfinite(dst[i]) || (fallback && dst[i] <= 0))
-            return fail(file, msg, "vae", key, "holds something that is no usable number");
+            return fail(file, msg, "vae", key, "holds a value that is not a usable number");
     }
     return 0;
 }
@@ -230,7 +230,7 @@ static int check_range(const LvRange *r, const char *file, const LvMsg *msg)
 {
     if (above(r->min_width, r->max_width) || above(r->min_height, r->max_height) ||
         above(r->min_pixels, r->max_pixels) || above(r->min_frames, r->max_frames))
-        return lv_fail(msg, LV_ERR_MODEL, "%s: range: a least value is above the largest",
+        return lv_fail(msg, LV_ERR_MODEL, "%s: range: a minimum is above its maximum",
                        file);
     return 0;
 }
@@ -239,7 +239,7 @@ static int check_sizes(const LvModelConfig *c, const char *file,
                        const LvMsg *msg)
 {
     if (c->dit.dim % c->dit.heads || c->dit.dim / c->dit.heads % 2)
-        return fail(file, msg, "dit", "num_heads", "does not cut dim into even parts");
+        return fail(file, msg, "dit", "num_heads", "does not divide dim into an even head size");
     if (c->dit.freq_dim % 2)
         return fail(file, msg, "dit", "freq_dim", "is odd");
     if (!c->dit.clip_dim != !c->dit.clip_images)
@@ -321,7 +321,7 @@ int lv_config_read(LvModelConfig *c, const LvSafetensors *st, const LvMsg *msg)
     char file[512];
 
     if (!text)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: no linvideo bundle: its metadata has no "
+        return lv_fail(msg, LV_ERR_MODEL, "%s: not a linvideo bundle: its metadata has no "
                        "'" LV_CONFIG_KEY "'", lv_safetensors_path(st));
     snprintf(file, sizeof(file), "%s: " LV_CONFIG_KEY, lv_safetensors_path(st));
     return lv_config_parse(c, text, file, msg);

@@ -124,7 +124,7 @@ static int open_bundle(LvFiles *f, const LvLoraFile *loras, int nb_loras,
     int ret;
 
     if (!text)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: no linvideo bundle: its metadata has no '"
+        return lv_fail(msg, LV_ERR_MODEL, "%s: not a linvideo bundle: its metadata has no '"
                        LV_CONFIG_KEY "' (separate files need a manifest: linvideo setup "
                        "writes one)", f->path);
     snprintf(file, sizeof(file), "%s: " LV_CONFIG_KEY, f->path);
@@ -186,10 +186,10 @@ static int check_keys(const Manifest *m, const char *section)
     json_t *value;
 
     if (section && object && !json_is_object(object))
-        return fail(m, section, "is no object");
+        return fail(m, section, "is not an object");
     json_object_foreach((json_t *)(uintptr_t)object, key, value)
         if (!is_known(section, key))
-            return fail(m, key, "is no key of a manifest");
+            return fail(m, key, "is not a key of a manifest");
     return 0;
 }
 
@@ -200,7 +200,7 @@ static int path_of(char *path, const Manifest *m, const char *key, const json_t 
     int folder = slash && text && text[0] != '/' ? (int)(slash - m->f->path) + 1 : 0;
 
     if (!text || !*text)
-        return fail(m, key, name ? "is no name of a file" : "is missing");
+        return fail(m, key, name ? "is not a file name" : "is missing");
     return snprintf(path, PATH_SIZE, "%.*s%s", folder, m->f->path, text) < PATH_SIZE ? 0 :
            fail(m, key, "is too long");
 }
@@ -279,7 +279,7 @@ static int read_lora(const Manifest *m, const json_t *v, char *path, LvLoraFile 
 
     if (!json_is_object(v) || (weight && !json_is_number(weight)) || !isfinite(w) ||
         fabs(w) > LV_LORA_WEIGHT_MAX)
-        return fail(m, "loras", "holds something that is no {\"file\", \"weight\"}");
+        return fail(m, "loras", "holds an entry that is not {\"file\", \"weight\"}");
     *lora = (LvLoraFile) { path, (float)w, m->f->strict };
     return path_of(path, m, "loras", json_object_get(v, "file"));
 }
@@ -293,7 +293,7 @@ static int open_loras(const Manifest *m, const LvLoraFile *more, int nb_more)
     int ret = path && all ? 0 : lv_fail(m->msg, LV_ERR(ENOMEM), "%s: out of memory", m->f->path);
 
     if (ret >= 0 && ((list && !json_is_array(list)) || nb > LORAS_MAX))
-        ret = fail(m, "loras", "is no list, or too long");
+        ret = fail(m, "loras", "is not a list, or too long");
     for (size_t i = 0; i < nb && ret >= 0; i++)
         ret = read_lora(m, json_array_get(list, i), path[i], &all[i]);
     if (ret >= 0) {
@@ -375,10 +375,10 @@ static int read_settings(const Manifest *m)
     LvFiles *f = m->f;
 
     if (!p)
-        return fail(m, "preset", "is none of the known ones");
+        return fail(m, "preset", "is not a known preset");
     lv_preset_apply(&f->cfg.video, p);
     if (negative && !json_is_string(negative))
-        return fail(m, "negative_prompt", "is no text");
+        return fail(m, "negative_prompt", "is not a string");
     f->negative = strdup(negative ? json_string_value(negative) : LV_WAN_NEGATIVE);
     if (!f->negative)
         return lv_fail(m->msg, LV_ERR(ENOMEM), "%s: out of memory", f->path);

@@ -53,7 +53,7 @@ int lv_part_list(LvParams **list, int kind, const LvModelConfig *cfg, int layout
         ret = kind == LV_PART_DIT ? list_dit(cfg, w, prefix)
             : kind == LV_PART_TEXT ? list_text(cfg, w, prefix)
             : kind == LV_PART_WAN_VAE ? list_vae(cfg, w, prefix)
-            : lv_fail(msg, LV_ERR(EINVAL), "no list of tensors of kind %d", kind);
+            : lv_fail(msg, LV_ERR(EINVAL), "unknown kind of network %d", kind);
     lv_weights_free(&w);
     if (ret < 0)
         lv_params_free(list);

@@ -80,7 +80,7 @@ static const struct {
     { "_pose_patch_embedding_", "animation", WITHIN },
     { "_control_adapter_", "control of a camera", WITHIN },
     { "_cam_encoder_", "control of a camera", WITHIN },
-    { "_ref_conv_", "reference pictures", WITHIN },
+    { "_ref_conv_", "reference images", WITHIN },
     { "_audio_proj_", "speech to video", WITHIN },
     { ".diff_m", "modulation (diff_m)", ENDS },
 };
@@ -114,7 +114,7 @@ struct LvLoras {
 static int weight_fail(const char *text, const char *weight, const LvMsg *msg)
 {
     return lv_fail(msg, LV_ERR(EINVAL), "lora: weight '%s' of '%s', expected a number from "
-                   "-%d to %d behind the @, with a point as in 0.5", weight, text,
+                   "-%d to %d after the @, with a point as in 0.5", weight, text,
                    LV_LORA_WEIGHT_MAX, LV_LORA_WEIGHT_MAX);
 }
 
@@ -278,7 +278,7 @@ static int sort_key(Key *key, const LvFileTensor *t, char **at, Skipped *skipped
         return 0;
     }
     if ((part = part_of(t->name, &n)) < 0 || t->name + n < name)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: %s is no key of a LoRA that is known", path,
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s is not a known key of a LoRA", path,
                        t->name);
     n -= (size_t)(name - t->name);
     if (n >= STEM_SIZE)
@@ -287,7 +287,7 @@ static int sort_key(Key *key, const LvFileTensor *t, char **at, Skipped *skipped
                        lv_text_show(shown, t->name, strlen(t->name)), STEM_SIZE - 1, n);
     /* Small integers need a scale, which keys of LoRAs have no place for. */
     if (part != LV_LORA_ALPHA && (!lv_stored_has_type(t) || t->dtype == LV_I8))
-        return lv_fail(msg, LV_ERR_MODEL, "%s: %s is of no float type, but %s", path, t->name,
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s: expected a float type, got %s", path, t->name,
                        lv_dtype_name(t->dtype));
     *key = (Key) { *at, t, part };
     memcpy(*at, name, n);
@@ -341,7 +341,7 @@ static int sort_keys(LvLoras *l, int file, Key *key, int strict, const LvMsg *ms
                                        msg)) < 0)
         return ret;
     if (!nb)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: holds no keys: this is no LoRA", path);
+        return lv_fail(msg, LV_ERR_MODEL, "%s: has no keys: not a LoRA", path);
     qsort(key, (size_t)nb, sizeof(*key), by_stem);
     return add_entries(l, file, key, nb, msg);
 }

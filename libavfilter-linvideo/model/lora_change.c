@@ -15,7 +15,7 @@
 static int missing(const LvFileTensor *has, const char *what, const char *file,
                    const LvMsg *msg)
 {
-    return lv_fail(msg, LV_ERR_MODEL, "%s: %s stands without its other half%s", file,
+    return lv_fail(msg, LV_ERR_MODEL, "%s: %s lacks its other half%s", file,
                    has->name, what);
 }
 
@@ -142,7 +142,7 @@ static int check_needs(const LvLoraParts p, const char *file, const LvMsg *msg)
     if (!k1 != !k2)
         return missing(k1 ? k1 : k2, ": LoKr has lokr_w1 and lokr_w2", file, msg);
     if ((p[LV_LORA_KRON_1] && p[LV_LORA_KRON_1A]) || (p[LV_LORA_KRON_2] && p[LV_LORA_KRON_2A]))
-        return lv_fail(msg, LV_ERR_MODEL, "%s: %s is there whole and in two factors", file,
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s is given both whole and as two factors", file,
                        p[LV_LORA_KRON_1A] ? k1->name : k2->name);
     if (p[LV_LORA_HADA_T1] && !p[LV_LORA_HADA_1A])
         return missing(p[LV_LORA_HADA_T1], "", file, msg);

@@ -426,7 +426,7 @@ int lv_part_dit(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
         return ret;
     if (!(patch = find(p, "patch_embedding.weight")))
         return fail(p, msg, LV_ERR_MODEL, "patch_embedding.weight", "is missing (some GGUF "
-                    "files are without it: they need to be made anew)");
+                    "files are without it: make them again)");
     in           = (int)(patch->numel / 4 / (size_t)c->dim);
     c->channels /= 4;
     c->heads     = c->dim / HEAD_DIM;

@@ -207,7 +207,7 @@ static int check_piece(Reader *rd, const Piece *piece)
     if (piece->type < NORMAL || piece->type > BYTE)
         return piece_fail(rd, piece, "has an unknown type");
     if (rd->spm->pieces == PIECES_MAX)
-        return piece_fail(rd, piece, "is one too many");
+        return piece_fail(rd, piece, "is one piece too many");
     rd->unknowns += piece->type == UNKNOWN;
     if (piece->type == CONTROL && n == strlen(EOS_PIECE) && !memcmp(s, EOS_PIECE, n))
         rd->spm->eos = rd->spm->pieces;

@@ -276,7 +276,7 @@ int lv_files_gguf_of_text(LvGgufMeta *m, const LvUmt5Config *c, const void *data
                       "the text encoder, got %d", c->vocab, spm.pieces);
     else if (!spm.escape || spm.suffix)
         ret = lv_fail(msg, LV_ERR_UNSUPPORTED, "tokenizer: GGUF can't hold one that writes "
-                      "blanks as they are, or behind words");
+                      "blanks as they are, or after words");
     else
         put_tokenizer(m, &spm, c->vocab);
     lv_spm_free(&spm);

@@ -84,7 +84,7 @@ static int check_note(LvStoredFile *f, const char *name, const LvFileTensor *not
         return ret;
     root = fits ? json_loadb(note->data, note->size, JSON_REJECT_DUPLICATES, &error) : NULL;
     ret  = root ? check_format(f, name, root)
-                : fail(f, note->name, "is no JSON that tells a format");
+                : fail(f, note->name, "is not JSON that names a format");
     json_decref(root);
     return ret;
 }
@@ -96,8 +96,8 @@ static int check_metadata(LvStoredFile *f, const char *text)
                    : json_loads(text, JSON_REJECT_DUPLICATES, &error), *layer;
     json_t *layers = json_object_get(root, "layers");
     const char *name;
-    int ret = !root ? fail(f, META_KEY, "is no JSON")
-            : !json_is_object(layers) ? fail(f, META_KEY, "does not tell of layers") : 0;
+    int ret = !root ? fail(f, META_KEY, "is not JSON")
+            : !json_is_object(layers) ? fail(f, META_KEY, "does not list layers") : 0;
     char shown[LV_SHOW_SIZE];
 
     json_object_foreach(layers, name, layer)
@@ -154,7 +154,7 @@ static int place_scale(LvStoredFile *f, LvStored *s)
         return fail(f, s->scale->name, "is a scale of a tensor that is not quantised");
     if (s->scale->dtype != LV_F32 && s->scale->dtype != LV_BF16 &&
         s->scale->dtype != LV_F16 && s->scale->dtype != LV_F64)
-        return fail(f, s->scale->name, "is a scale of no float type");
+        return fail(f, s->scale->name, "is a scale, but not of a float type");
     if (n != 1 && (n != rows || rows_of(s->scale) != rows))
         return fail(f, s->scale->name, "has neither one scale nor one for each row");
     s->rows = n == 1 ? (int)LV_MAX(rows, 1) : 1;
@@ -167,9 +167,9 @@ static int place_blocks(LvStoredFile *f, LvStored *s, const char *name)
     int64_t rows = rows_of(s->t), cols = cols_of(s->t);
 
     if (s->t->dtype != LV_I8 || s->t->rank != 2)
-        return fail(f, s->t->name, "is no matrix of I8");
+        return fail(f, s->t->name, "is not a matrix of I8");
     if (!s->scale)
-        return fail(f, name, "has no scale beside its int8_weight");
+        return fail(f, name, "lacks the scale of its int8_weight");
     if (s->scale->dtype != LV_F32 || s->scale->rank != 2 ||
         s->scale->dim[0] != (rows + TURBO_BLOCK - 1) / TURBO_BLOCK ||
         s->scale->dim[1] != (cols + TURBO_BLOCK - 1) / TURBO_BLOCK)

@@ -131,7 +131,7 @@ static int bind_half(LvTaeHalf *h, const LvTaeConfig *cfg, int encoder, LvWeight
     int final = encoder ? cfg->channels : 3 * cfg->patch * cfg->patch;
 
     if (last < 0 || last >= LV_TAE_MAX_LAYERS)
-        return fail(w, prefix, last, "is no usable last layer");
+        return fail(w, prefix, last, "is not a usable last layer");
     h->layers = last + 1;
     h->frames = h->scale = 1;
     for (int i = 0; i <= last; i++) {
@@ -139,7 +139,7 @@ static int bind_half(LvTaeHalf *h, const LvTaeConfig *cfg, int encoder, LvWeight
         LvTaeLayer start = { .out = first };
         *l = identify(lv_weights_file(w), prefix, i, encoder, i ? l - 1 : &start);
         if (l->n < 1 || l->n > 16)
-            return fail(w, prefix, i, "has no whole number of frames");
+            return fail(w, prefix, i, "does not give a whole number of frames");
         h->frames *= l->n;
         h->scale  *= l->kind == LV_TAE_UP || l->stride == 2 ? 2 : 1;
         if ((ret = bind_layer(w, l, prefix, i)) < 0)

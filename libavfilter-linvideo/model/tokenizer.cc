@@ -55,7 +55,7 @@ static int load(LvTokenizer **out, const LvSpm *spm, const LvMsg *msg)
     } catch (const std::bad_alloc &) {
         return lv_fail(msg, LV_ERR(ENOMEM), "tokenizer: no memory");
     } catch (...) {
-        return lv_fail(msg, LV_ERR_MODEL, "tokenizer: its pieces make no trie");
+        return lv_fail(msg, LV_ERR_MODEL, "tokenizer: cannot build a trie of its pieces");
     }
 }
 

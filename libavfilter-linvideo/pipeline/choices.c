@@ -112,7 +112,7 @@ static int fit_size(const LvModelConfig *cfg, int native, int scale, int made[2]
     lv_range_text(text, &cfg->range);
     if (fit < 0)
         lv_msg(msg, LV_MSG_WARNING, "size: %dx%d is below what the model is made for "
-               "(%s): pictures are poorer", asked[0], asked[1], text);
+               "(%s): frames are poorer", asked[0], asked[1], text);
     else if (fit && native)
         lv_msg(msg, LV_MSG_WARNING, "size: %dx%d is not what the model is made for (%s)",
                asked[0], asked[1], text);

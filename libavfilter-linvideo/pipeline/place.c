@@ -107,7 +107,7 @@ static int fail(const LvEnv *env, const LvPlaced *at)
     const LvNeed *n = &at->need;
 
     if (at->bytes <= at->have)
-        return lv_fail(env->msg, LV_ERR(ENOMEM), "weights that stream need %.1f MiB of the "
+        return lv_fail(env->msg, LV_ERR(ENOMEM), "offloaded weights need %.1f MiB of the "
                        "host, %.1f are available", in_mib(at->host), in_mib(at->host_have));
     return lv_fail(env->msg, LV_ERR(ENOMEM), "%dx%d, %d frames need %.1f MiB (weights "
                    "%.1f%s, work %.1f), %.1f are available", v->width, v->height, v->frames,
@@ -129,8 +129,8 @@ int lv_place_tell(const LvEnv *env, const LvPlace *p, const LvPlaced *at)
     if (!fits(at))
         return fail(env, at);
     if (at->streamed)
-        lv_msg(env->msg, LV_MSG_INFO, "memory: %d of %d blocks stay on the device, %d stream "
-               "from %.1f MiB of the host: all need %.1f MiB, %.1f are available",
+        lv_msg(env->msg, LV_MSG_INFO, "memory: %d of %d blocks stay on the device, %d are "
+               "offloaded to %.1f MiB of the host: all need %.1f MiB, %.1f are available",
                blocks - at->streamed, blocks, at->streamed, in_mib(at->host),
                in_mib(at->wanted), in_mib(at->have));
     return 0;

@@ -141,7 +141,8 @@ int lv_cpu_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)
     cpu->dsp = lv_dsp_get(opt->isa);
     if (!cpu->dsp) {
         free(cpu);
-        return lv_fail(msg, LV_ERR_DEVICE, "cpu: no leaves for '%s' here", opt->isa);
+        return lv_fail(msg, LV_ERR_DEVICE, "cpu: instruction set '%s' is not "
+                       "supported by this CPU or build", opt->isa);
     }
     cpu->slab = calloc((size_t)cpu->dev.threads, sizeof(*cpu->slab));
     cpu->pool = lv_pool_new(cpu->dev.threads);

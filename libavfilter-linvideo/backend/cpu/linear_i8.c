@@ -193,7 +193,7 @@ int lv_cpu_plan_linear_i8(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
     size_t at[3], slab = (size_t)g.tile_m * (size_t)g.tile_n * sizeof(int32_t);
 
     if (!dev->i8)
-        return lv_fail(dev->msg, LV_ERR_UNSUPPORTED, "%s has no matmuls of 8-bit numbers",
+        return lv_fail(dev->msg, LV_ERR_UNSUPPORTED, "%s has no int8 matmuls",
                        dev->about);
     call->weight_bytes  = a->w.fixed ? pack.bytes : 0;
     call->scratch_bytes = scratch_of(a, &pack, at);

@@ -298,7 +298,7 @@ int lv_trace_tae(LvBench *b, const LvWork *w)
         lv_bench_input(b, state.t[i]);
     for (int i = 0; i < LV_BENCH_LAYERS; i++)
         b->times[i] = w->b;
-    snprintf(b->note, sizeof(b->note), "one latent frame (4 pictures) is run and counts "
+    snprintf(b->note, sizeof(b->note), "one latent frame (4 frames) is run and counts "
              "%d times; memory does not grow with their number", w->b);
     return 0;
 }

@@ -192,9 +192,9 @@ const LvWork lv_works[] = {
     { "op-gate-480p", trace_gate, 32760, 0, 0, LV_ON_GPU, 0,
       "gated residual, [32760,1536]" },
     { "op-conv-256", trace_conv, 5, 32, 256, LV_ALWAYS, 0,
-      "3x3 convolution, 5 pictures of 32x32, 256 channels" },
+      "3x3 convolution, 5 frames of 32x32, 256 channels" },
     { "op-conv-64", trace_conv, 4, 128, 64, LV_ALWAYS, 0,
-      "3x3 convolution, 4 pictures of 128x128, 64 channels" },
+      "3x3 convolution, 4 frames of 128x128, 64 channels" },
     { 0 },
 };
 

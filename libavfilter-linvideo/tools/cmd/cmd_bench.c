@@ -94,7 +94,7 @@ static int set_precision(LvBench *b, const char *name)
     for (int i = 0; name && i < LV_COUNT(names); i++)
         if (!strcmp(names[i], name))
             return b->precision = i, 0;
-    return name ? lv_tool_fail(-1, "option precision: \"%s\" is none of auto, f32, "
+    return name ? lv_tool_fail(-1, "option precision: \"%s\" is not one of auto, f32, "
                                "bf16, int8", name) : -1;
 }
 

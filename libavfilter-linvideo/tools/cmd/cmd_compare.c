@@ -320,7 +320,7 @@ static int set_wording(Compare *c, LvArgs *a)
     const char *value = lv_args_value(a);
 
     if (value && strcmp(value, "plain") && strcmp(value, "free"))
-        return lv_tool_fail(-1, "option wording: \"%s\" is none of plain, free", value);
+        return lv_tool_fail(-1, "option wording: \"%s\" is not one of plain, free", value);
     c->plain = value && !strcmp(value, "plain");
     return value ? 0 : -1;
 }
@@ -377,8 +377,8 @@ static int parse(Compare *c, int argc, char **argv)
     }
     c->json_only = c->json && !strcmp(c->json, "-");
     if (--c->makers <= STUDENTS)
-        return lv_tool_fail(LV_EXIT_USAGE, "which student and which teacher? linvideo "
-                            "compare --help tells");
+        return lv_tool_fail(LV_EXIT_USAGE, "expected STUDENT... TEACHER; linvideo "
+                            "compare --help lists the options");
     c->model[TEACHER] = c->model[OTHER] = c->model[c->makers];
     return -1;
 }

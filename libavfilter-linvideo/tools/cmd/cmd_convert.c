@@ -507,7 +507,7 @@ static void warn_of_name(const Convert *c)
     lv_hint(&in, c->src, c->in, 0);
     lv_hint(&out, NULL, c->out, 0);
     if (in.use == LV_USE_NONE && out.use != LV_USE_NONE)
-        lv_msg(&c->msg, LV_MSG_WARNING, "%s is %s; nothing in %s tells it: put high_noise or "
+        lv_msg(&c->msg, LV_MSG_WARNING, "%s is %s; nothing in %s says so: put high_noise or "
                "low_noise in its name", c->in, in.what, c->out);
 }
 
@@ -704,7 +704,7 @@ static int set_type(Convert *c, const char *name)
     for (int i = 0; name && i < LV_COUNT(types); i++)
         if (!strcmp(types[i].name, name))
             return c->type = &types[i], 0;
-    return name ? lv_tool_fail(-1, "option type: \"%s\" is none of f32, bf16, f16, fp8, "
+    return name ? lv_tool_fail(-1, "option type: \"%s\" is not one of f32, bf16, f16, fp8, "
                                "int8, q8_0, q6_k, q4_k", name) : -1;
 }
 
@@ -712,7 +712,7 @@ static int set_part(Convert *c, const char *name)
 {
     c->part = name;
     if (name && strcmp(name, "dit") && strcmp(name, "text") && strcmp(name, "vae"))
-        return lv_tool_fail(-1, "option part: \"%s\" is none of dit, text, vae", name);
+        return lv_tool_fail(-1, "option part: \"%s\" is not one of dit, text, vae", name);
     return name ? 0 : -1;
 }
 

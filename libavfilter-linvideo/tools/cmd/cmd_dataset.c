@@ -248,8 +248,7 @@ static int set_size(Options *o, LvArgs *a)
     if (sscanf(text, "%dx%d%c", &o->width, &o->height, &rest) == 2 &&
         o->width >= 16 && o->width <= 1024 && o->height >= 16 && o->height <= 1024)
         return 0;
-    return lv_tool_fail(-1, "option size: \"%s\" is no size of 16x16 to 1024x1024",
-                        text);
+    return lv_tool_fail(-1, "option size: expected 16x16 to 1024x1024, got \"%s\"", text);
 }
 
 static int set_option(Options *o, LvArgs *a)
@@ -331,7 +330,7 @@ static int cmd_dataset(int argc, char **argv)
     if (o.captions)
         return LV_EXIT_OK;
     return lv_tool_fail(LV_EXIT_USAGE, "nothing to do; linvideo dataset --help lists "
-                        "what there is");
+                        "the options");
 }
 
 const LvCommand lv_cmd_dataset = {

@@ -380,7 +380,7 @@ static int set_wording(Eval *e, LvArgs *a)
     const char *value = lv_args_value(a);
 
     if (value && strcmp(value, "plain") && strcmp(value, "free"))
-        return lv_tool_fail(-1, "option wording: \"%s\" is none of plain, free", value);
+        return lv_tool_fail(-1, "option wording: \"%s\" is not one of plain, free", value);
     e->plain = value && !strcmp(value, "plain");
     return value ? 0 : -1;
 }

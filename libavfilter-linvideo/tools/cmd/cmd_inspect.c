@@ -240,7 +240,7 @@ static void print_part(const LvPart *p)
                                                        "llama.cpp" };
 
     lv_tool_line(stdout, "%-12s %s, names of %s%s%s", lv_part_name(p->kind),
-                 lv_source_path(p->src), layouts[p->layout], p->prefix[0] ? " behind " : "",
+                 lv_source_path(p->src), layouts[p->layout], p->prefix[0] ? " below " : "",
                  p->prefix);
 }
 
@@ -476,7 +476,7 @@ static int set_option(Report *r, LvArgs *a)
     r->graph = lv_args_value(a);
     if (r->graph && strcmp(r->graph, "text") && strcmp(r->graph, "dit") &&
         strcmp(r->graph, "decode"))
-        return lv_tool_fail(-1, "option graph: \"%s\" is none of text, dit, decode",
+        return lv_tool_fail(-1, "option graph: \"%s\" is not one of text, dit, decode",
                             r->graph);
     return r->graph ? 0 : -1;
 }
@@ -514,7 +514,7 @@ static int check_hint(const Report *r, const LvPart *part)
 static int print(Report *r)
 {
     if (r->graph)
-        return r->single ? lv_tool_fail(-EINVAL, "graphs are of whole models") : dump(r);
+        return r->single ? lv_tool_fail(-EINVAL, "--graph needs a whole model") : dump(r);
     if (r->json)
         return r->single ? dump_json(r, json_pack("{s:s, s:o}", "path", r->path, "networks",
                                                   networks_json(r))) : print_json(r);

@@ -105,7 +105,7 @@ static int draw_shares(const Report *p, const Log *l)
         names[i] = text[i];
     }
     return draw(p, chart_name(p, l, "shares", name), &(LvPlotLines) {
-        .title = "share r of softmax attention, by layer", .xlabel = "step",
+        .title = "gate r: share of softmax attention, by layer", .xlabel = "step",
         .ylabel = "r", .names = names, .x = l->s.step, .y = l->s.r, .rows = l->s.rows,
         .nb = l->s.layers });
 }
@@ -273,8 +273,8 @@ static int parse(Report *p, int argc, char **argv)
             return LV_EXIT_USAGE;
     }
     p->json_only = p->json && !strcmp(p->json, "-");
-    return p->nb ? -1 : lv_tool_fail(LV_EXIT_USAGE, "which log? linvideo report --help "
-                                     "tells");
+    return p->nb ? -1 : lv_tool_fail(LV_EXIT_USAGE, "expected a log; linvideo report --help "
+                                     "lists the options");
 }
 
 static int report(Report *p)

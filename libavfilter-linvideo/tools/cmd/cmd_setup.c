@@ -294,7 +294,7 @@ static int is_odd(Setup *s, const char *name)
     if (lv_text_is_plain(name, strlen(name)))
         return 0;
     if (!s->odd++)
-        lv_tool_fail(0, "warning: %s/%s: its name holds control characters or is no UTF-8, so "
+        lv_tool_fail(0, "warning: %s/%s: its name holds control characters or is not UTF-8, so "
                      "it is not looked at; rename it", s->folder,
                      lv_text_show(shown, name, strlen(name)));
     return 1;
@@ -662,7 +662,7 @@ static int refuse_change(const char *path, const char *key, const json_t *old,
     if (strcmp(key, "latents"))
         snprintf(option, sizeof(option), "--%s NAME sets it, ",
                  strcmp(key, "loras") ? key : "lora");
-    lv_tool_fail(0, "%s: \"%s\" is %s there, setup would make it %s; %s-y writes all anew",
+    lv_tool_fail(0, "%s: \"%s\" is %s there, setup would make it %s; %s-y writes a new manifest",
                  path, key, has ? has : "", expected ? expected : "", option);
     free(has);
     free(expected);
@@ -677,7 +677,7 @@ static void say_kept(const json_t *old, const json_t *new)
 
     json_object_foreach((json_t *)(uintptr_t)old, key, value)
         if (!json_object_get(new, key))
-            printf("%s%s", nb++ ? ", " : "kept of the manifest that is there: ", key);
+            printf("%s%s", nb++ ? ", " : "kept from the existing manifest: ", key);
     if (nb)
         putchar('\n');
 }
@@ -706,7 +706,7 @@ static int merge(const Setup *s, const char *path, json_t *root)
 
     if (!json_is_object(old) || !(json_object_get(old, "dit") || json_object_get(old, "vae"))) {
         json_decref(old);
-        return lv_tool_fail(-EEXIST, "%s: is there, and is no manifest; -y overwrites it, "
+        return lv_tool_fail(-EEXIST, "%s: exists and is not a manifest; -y overwrites it, "
                             "--name NAME writes another", path);
     }
     json_object_foreach(root, key, value) {

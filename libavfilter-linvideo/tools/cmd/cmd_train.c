@@ -270,7 +270,8 @@ static int parse(Train *t, int argc, char **argv)
             t->recipe = a.value;
     }
     if (!t->recipe)
-        return lv_tool_fail(LV_EXIT_USAGE, "which recipe? linvideo train --help tells");
+        return lv_tool_fail(LV_EXIT_USAGE, "expected a recipe; linvideo train --help lists "
+                            "the options");
     if (t->stage && !is_stage(t->stage))
         return lv_tool_fail(LV_EXIT_USAGE, "no stage \"%s\"; linvideo train --help lists "
                             "them", t->stage);

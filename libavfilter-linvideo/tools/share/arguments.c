@@ -72,8 +72,8 @@ int lv_args_int(LvArgs *a, int low, int high, int *out)
     errno = 0;
     n = strtol(text, &end, 10);
     if (end == text || *end || errno || n < low || n > high)
-        return lv_tool_fail(-1, "option %s: \"%s\" is no whole number of %d to %d",
-                            a->name, text, low, high);
+        return lv_tool_fail(-1, "option %s: expected an integer from %d to %d, got "
+                            "\"%s\"", a->name, low, high, text);
     *out = n;
     return 0;
 }

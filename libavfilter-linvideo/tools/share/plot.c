@@ -148,7 +148,7 @@ int lv_plot_log(const char *folder, const char *name, const char *log)
     fclose(from);
     ret = lv_file_finish(&to, &lv_tool_msg);
     if (ret < 0 || !lines)
-        return ret < 0 ? ret : lv_tool_fail(-EINVAL, "%s: no log of training", log);
+        return ret < 0 ? ret : lv_tool_fail(-EINVAL, "%s: not a log of training", log);
     snprintf(settings, sizeof(settings), "set xlabel 'step'\nset ylabel '%s'\n"
              "set grid\n%s", label, strcmp(label, "loss") ? "" : "set logscale y\n");
     snprintf(plot, sizeof(plot), "plot '%s.dat' using 1:2 with dots title 'a step', "

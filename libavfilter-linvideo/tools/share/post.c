@@ -91,8 +91,8 @@ int lv_post_parse(LvPost *p, int argc, char **argv, void (*help)(void),
         if (!a.name[0])
             p->model = a.value;
     }
-    return p->model ? -1 : lv_tool_fail(LV_EXIT_USAGE, "which model? linvideo %s --help "
-                                        "tells", p->run.command);
+    return p->model ? -1 : lv_tool_fail(LV_EXIT_USAGE, "expected a model; linvideo %s "
+                                        "--help lists the options", p->run.command);
 }
 
 LvFrozenClip lv_post_clip(const LvPost *p)

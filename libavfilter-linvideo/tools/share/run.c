@@ -39,7 +39,7 @@ static int set_precision(LvRun *r, LvArgs *a)
     for (int i = 0; i < LV_COUNT(names) && value; i++)
         if (!strcmp(value, names[i]))
             return r->precision = types[i], 0;
-    return value ? lv_tool_fail(-1, "option precision: \"%s\" is none of auto, f32, bf16",
+    return value ? lv_tool_fail(-1, "option precision: \"%s\" is not one of auto, f32, bf16",
                                 value) : -1;
 }
 

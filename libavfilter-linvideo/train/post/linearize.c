@@ -35,7 +35,7 @@ int lv_linearize_config(LvDitConfig *cfg, const LvRecipe *recipe, const LvFrozen
     head = cfg->dim / cfg->heads;
     if (lv_config_layers(cfg, LV_ATTN_SOFTMAX) != cfg->layers)
         return lv_fail(teacher->msg, LV_ERR_MODEL, "%s: has linear layers already; a "
-                       "teacher has none", teacher->files.path);
+                       "teacher has only softmax layers", teacher->files.path);
     if (c->layers > cfg->layers)
         return lv_fail(teacher->msg, LV_ERR_MODEL, "linearize.layers is %d, the model has "
                        "%d", c->layers, cfg->layers);

@@ -117,7 +117,7 @@ static int check_name(const LvFrozen *b, const char *path)
 
     if (b->files.bundle || (len > end && !strcmp(path + len - end, ENDING)))
         return 0;
-    return lv_fail(b->msg, LV_ERR(EINVAL), "%s: %s is a manifest, and so is what is made of it: "
+    return lv_fail(b->msg, LV_ERR(EINVAL), "%s: %s is a manifest, and so is its output: "
                    "expected a name that ends in " ENDING "; the network is written beside it",
                    path, b->files.path);
 }
@@ -226,7 +226,7 @@ static int manifest_text(char **text, const LvFrozen *b, const LvNewNetwork *n,
     *text = NULL;
     if (!json_is_object(root)) {
         json_decref(root);
-        return lv_fail(b->msg, LV_ERR_MODEL, "%s: is no manifest any more", b->files.path);
+        return lv_fail(b->msg, LV_ERR_MODEL, "%s: is not a manifest any more", b->files.path);
     }
     ret = name_files(root, b, network);
     json_object_del(root, "loras");

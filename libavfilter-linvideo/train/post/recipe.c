@@ -125,8 +125,8 @@ static int read_choices(LvRecipe *r, const char *path, const LvMsg *msg)
             if (!strcmp(name, choices[i].names[*value]))
                 break;
         if (*value == choices[i].nb)
-            return lv_fail(msg, LV_ERR_MODEL, "%s: linearize.%s is \"%s\", which is none "
-                           "of those known", path, choices[i].key, name);
+            return lv_fail(msg, LV_ERR_MODEL, "%s: linearize.%s is \"%s\", which is "
+                           "unknown", path, choices[i].key, name);
     }
     if (!r->linearize.select_by[0])
         strcpy(r->linearize.select_by, "learned");
@@ -147,7 +147,7 @@ static int check(const LvRecipe *r, const char *path, const LvMsg *msg)
     if (r->distill.batch % r->distill.micro)
         return fail(path, msg, "distill.micro does not divide distill.batch");
     if (c->gates.sigmoid && (c->gates.r0 <= 0 || c->gates.r0 >= 1))
-        return fail(path, msg, "linearize.r0 is no value of a sigmoid");
+        return fail(path, msg, "linearize.r0 is not a value of a sigmoid");
     if (c->states == LV_STATES_STREAM && c->objective >= LV_LEARN_MSE)
         return fail(path, msg, "linearize.states: streams are for onpolicy (which is the "
                     "mean squared error there), anchored and step");
@@ -177,7 +177,7 @@ static int check_keys(const json_t *section, const char *name, const char *path,
 
     json_object_foreach((json_t *)(uintptr_t)section, key, value)
         if (!find_row(name, key))
-            return lv_fail(msg, LV_ERR_MODEL, "%s: %s.%s is no setting of a recipe", path, name,
+            return lv_fail(msg, LV_ERR_MODEL, "%s: %s.%s is not a setting of a recipe", path, name,
                            lv_text_show(shown, key, strlen(key)));
     return 0;
 }
@@ -192,7 +192,7 @@ static int check_sections(const json_t *root, const char *path, const LvMsg *msg
 
     json_object_foreach((json_t *)(uintptr_t)root, key, value) {
         if (!find_row(key, NULL))
-            return lv_fail(msg, LV_ERR_MODEL, "%s: %s is no section of a recipe", path,
+            return lv_fail(msg, LV_ERR_MODEL, "%s: %s is not a section of a recipe", path,
                            lv_text_show(shown, key, strlen(key)));
         if (!json_is_object(value))
             return lv_fail(msg, LV_ERR_MODEL, "%s: %s: expected an object of settings", path, key);
@@ -235,7 +235,7 @@ static int change(json_t *root, const char *text, const LvMsg *msg)
 
     sscanf(text, "%31[a-z].%31[a-z_0-9]=%n", section, key, &at);
     if (!(row = find_row(section, key)) || !at)
-        return lv_fail(msg, LV_ERR(EINVAL), "\"%s\" is no SECTION.KEY=VALUE of a recipe",
+        return lv_fail(msg, LV_ERR(EINVAL), "\"%s\" is not SECTION.KEY=VALUE of a recipe",
                        text);
     object = json_object_get(root, section);
     if (object && !json_is_object(object))

@@ -157,9 +157,9 @@ static int read_lines(Reader *rd, FILE *f, char *text)
 static int check(const Reader *rd)
 {
     if (!rd->l->rows)
-        return lv_fail(rd->msg, LV_ERR_MODEL, "%s: no log of linvideo linearize", rd->path);
+        return lv_fail(rd->msg, LV_ERR_MODEL, "%s: not a log of linvideo linearize", rd->path);
     if (rd->passed)
-        lv_msg(rd->msg, LV_MSG_WARNING, "%s: %d of %d lines are no steps: they are passed over",
+        lv_msg(rd->msg, LV_MSG_WARNING, "%s: %d of %d lines are not steps and are skipped",
                rd->path, rd->passed, rd->lines);
     return 0;
 }

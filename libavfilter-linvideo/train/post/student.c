@@ -75,7 +75,7 @@ static int fill_param(const Work *k, const LvParams *p, const LvParam *t, float 
     else if (!(ret = take_from(k->s->from, t, p->dev, value)) && t->flags & LV_W_MAP)
         fill_map(t, value, k->s->map_scale);
     else if (!ret)
-        return lv_fail(p->msg, LV_ERR_MODEL, "%s: the model has none of that size", t->name);
+        return lv_fail(p->msg, LV_ERR_MODEL, "%s: the model has no tensor of that size", t->name);
     return LV_MIN(ret, 0);
 }
 

@@ -244,7 +244,7 @@ static int look_at_file(LvTrajectories *t, const LvFrozen *b, const char *path)
     about    = lv_safetensors_meta(t->file, KEY);
     guidance = about ? strstr(about, "guidance=") : NULL;
     if (!guidance || strncmp(about, "teacher=", 8))
-        return fail_file(t, b->msg, "no trajectories: its metadata has no '" KEY "'");
+        return fail_file(t, b->msg, "not trajectories: its metadata has no '" KEY "'");
     t->numel    = b->numel;
     t->text     = (size_t)c->text_len * (size_t)c->text_dim;
     t->guidance = strtof(guidance + 9, NULL);

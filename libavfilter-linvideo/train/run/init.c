@@ -127,7 +127,7 @@ static int init_one(const LvParam *t, float *w, const LvMsg *msg)
             rules[i].rule(t, w, rules[i].x);
             return 0;
         }
-    return lv_fail(msg, LV_ERR_MODEL, "no rule says how %s begins", t->name);
+    return lv_fail(msg, LV_ERR_MODEL, "no initializer for %s", t->name);
 }
 
 int lv_init_params(const LvParams *p, float *values, uint64_t seed, const LvMsg *msg)

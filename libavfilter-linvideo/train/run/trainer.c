@@ -57,7 +57,7 @@ static int read_state(LvTrainer *t, const char *path)
     long step;
 
     if (!text || strncmp(text, "step=", 5))
-        return lv_fail(t->msg, LV_ERR_MODEL, "%s: no training run: its metadata has no "
+        return lv_fail(t->msg, LV_ERR_MODEL, "%s: not a training run: its metadata has no "
                        "'" TRAIN_KEY "'", path);
     step = strtol(text + 5, &end, 10);
     settings_text(want, &t->optim);
