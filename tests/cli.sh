@@ -321,7 +321,7 @@ done
 status "inspect: a path" 0 "$linvideo" inspect "$models/motion.safetensors"
 expects "inspect: no such model" 1 'nonesuch' "$linvideo" inspect nonesuch
 expects "inspect: no model file" 1 'prompt.txt' "$linvideo" inspect ./prompt.txt
-expects "inspect: an unknown graph" 2 'none of text, dit, decode' \
+expects "inspect: an unknown graph" 2 'not one of text, dit, decode' \
     "$linvideo" inspect --graph vae
 expects "inspect: a bad size" 2 'size' "$linvideo" inspect --size 64
 expects "inspect: an unknown option" 2 'no option "depth"' "$linvideo" inspect --depth 1
@@ -341,7 +341,7 @@ for name in dit-1.3b-5120-linear16 dit-1.3b-32760-linear16 dit-motion dit-motion
     echo "$said" | grep -q " $name " && ok "bench: $name" || not_ok "bench: $name"
 done
 expects "bench: an unknown name" 2 'named "dit-9b"' "$linvideo" bench dit-9b
-expects "bench: an unknown precision" 2 'none of auto, f32, bf16, int8' \
+expects "bench: an unknown precision" 2 'not one of auto, f32, bf16, int8' \
     "$linvideo" bench --precision f8
 expects "bench: one work" 0 '^dit-motion +[0-9.]+ [mu]?s .* [0-9.]+ +[0-9]+ %' \
     "$linvideo" bench --reps 2 --ops dit-motion
@@ -425,7 +425,7 @@ expects "train: captions that do not fit" 1 'tokens' "$linvideo" train narrow.js
 expects "train: which recipe" 2 'expected a recipe' "$linvideo" train
 expects "train: no such recipe" 1 'none.json' "$linvideo" train none.json
 expects "train: an unknown stage" 2 'no stage "text"' "$linvideo" train --stage text long.json
-expects "train: an unknown precision" 2 'none of auto, f32, bf16' \
+expects "train: an unknown precision" 2 'not one of auto, f32, bf16' \
     "$linvideo" train --precision f8 long.json
 expects "train: an unknown option" 2 'no option "depth"' "$linvideo" train --depth 1 long.json
 expects "train: no recipe" 1 'prompt.txt: line' "$linvideo" train prompt.txt
@@ -566,7 +566,7 @@ equal "eval: scripts are left" "$(cd charts && echo *.gp)" "accuracy.gp training
 expects "eval: JSON" 0 '"prompts": 2' cat e.json
 expects "eval: a log without plots" 2 'goes with option plots' evaluate --log run.jsonl
 expects "eval: one prompt" 2 'expected an integer from 2 to' evaluate --prompts 1
-expects "eval: an unknown wording" 2 'none of plain, free' evaluate --wording loud
+expects "eval: an unknown wording" 2 'not one of plain, free' evaluate --wording loud
 expects "eval: a bad guidance" 2 'guidance' evaluate --guidance 0.5
 expects "eval: no such model" 1 'nonesuch' evaluate nonesuch
 expects "eval: a folder that is not there" 1 'No such file' evaluate --sheet none/e.png

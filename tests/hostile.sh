@@ -57,7 +57,7 @@ refused 'report: a line of 100 MB' 'long.jsonl: line 2 is too long, expected at 
 rm long.jsonl
 log 2 | sed '2s/"r".*//' >cut.jsonl
 succeeds 'report: a line that was cut off' "$linvideo" report cut.jsonl
-equal 'report: is told' "$(echo "$report_text" | grep -c '1 of 3 lines are no steps')" 1
+equal 'report: is told' "$(echo "$report_text" | grep -c '1 of 3 lines are not steps')" 1
 equal 'report: of a pipe, the same' "$("$linvideo" report --json - /dev/stdin <most.jsonl)" \
     "$(cat most.jsonl | "$linvideo" report --json - /dev/stdin)"
 
