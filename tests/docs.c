@@ -59,7 +59,7 @@ typedef struct Style {
 static const Style markdown = { { "`", "`" }, "-", "", 0 };
 static const Style man      = { { "\\fB", "\\fR" }, "\\-", "\n", 95 };
 static const Style texinfo  = { { "@code{", "}" }, "-", "\n+", 82 };
-static const Style readme   = { { "", "" }, "-", "\n                      ", 84 };
+static const Style readme   = { { "", "" }, "-", "\n                      ", 88 };
 
 /* A text of names in `backquotes`, as a paragraph. */
 static void put_paragraph(const Style *s, const char *text)
@@ -198,14 +198,14 @@ static void put_range(const Option *o, const char *text)
 }
 
 static const struct {
-    const char *name, *head;
+    const char *name, *head, *foot;
     void (*put)(const Option *o, const char *text);
 } documents[] = {
-    { "readme", "\n", put_readme },
-    { "markdown", "\n| option | default | what it is |\n| --- | --- | --- |\n", put_markdown },
-    { "man", "", put_man },
-    { "texinfo", "", put_texinfo },
-    { "ranges", "", put_range },
+    { "readme", "", "", put_readme },
+    { "markdown", "\n| option | default | what it is |\n| --- | --- | --- |\n", "\n", put_markdown },
+    { "man", "", "", put_man },
+    { "texinfo", "", "", put_texinfo },
+    { "ranges", "", "", put_range },
 };
 
 int main(int argc, char **argv)
@@ -220,8 +220,7 @@ int main(int argc, char **argv)
             describe(&options[i], text, sizeof(text));
             documents[k].put(&options[i], text);
         }
-        if (k < 2)
-            putchar('\n');
+        fputs(documents[k].foot, stdout);
         return 0;
     }
     fputs("usage: docs readme|markdown|man|texinfo|ranges\n", stderr);

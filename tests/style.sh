@@ -38,6 +38,10 @@ empty "nothing left to do" "$(grep -nwE 'TO[D]O|FIX[M]E|X[X]X|HA[C]K' $files)"
 empty "no line of code over 100 columns, but in tables" \
     "$(grep -nE '^.{101}' $code | grep -v ':    { ')"
 
+empty "README.md: under 170 lines, none over 110 columns" "$(awk '
+    length > 110 { print FNR ": " length " columns" }
+    END { if (FNR >= 170) print FNR " lines" }' README.md)"
+
 # A light checkout: sizes of what git has, bytes and name
 sizes=$(git ls-files -z 2>/dev/null | xargs -0 -r stat -c '%s %n' 2>/dev/null)
 empty "at most 45 MB in all" "$(printf '%s\n' "$sizes" | awk '

@@ -101,7 +101,7 @@
     X(INT, steps, "", steps, 1, 1000, 0, "N", "the model's",                              \
       "steps of the sampler; fewer are faster", "")                                       \
     X(FLOAT, guidance, "", guidance, 1, 100, 0, "X", "the model's",                       \
-      "guidance scale, how closely the prompt is followed; 1 is off and twice as fast",   \
+      "guidance scale: how close to the prompt; 1 is off and twice as fast",              \
       "Few-step models are made for 1; a larger one gives a warning.")                    \
     X(FLOAT, shift, "", shift, 0.01, 100, 0, "X", "the model's",                          \
       "flow shift of the time schedule", "")                                              \
@@ -127,8 +127,8 @@
       "Two GPUs give the frames of one. `linvideo devices` lists what there is.")         \
     X(BYTES, memory_limit, "", memory_limit, 1, 1000000000000000000, 0, "BYTES",          \
       "what is free",                                                                     \
-      "memory to stay within, with K, M or G; weights beyond it are offloaded from a GPU",\
-      "The weights of some blocks then wait in the host's memory and are copied when "    \
+      "bytes to stay within, K, M, G allowed; a GPU offloads weights beyond it",          \
+      "Weights of some blocks then wait in the host's memory and are copied when "        \
       "needed: the same frames, slower; a line says how many. Where even that does not "  \
       "fit, it is refused.")                                                              \
     X(INT, tile, "", tile, 64, 8192, 0, "N", "whole frames",                              \
