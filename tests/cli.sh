@@ -479,7 +479,7 @@ expects "linearize: another teacher" 1 'trajectories of teacher=' \
     linearize --dir lin ./other.safetensors
 expects "linearize: a model that is linear" 1 'has linear layers already' \
     linearize --dir lin4 ./lin2.safetensors
-expects "linearize: which model" 2 'which model' "$linvideo" linearize
+expects "linearize: which model" 2 'expected a model' "$linvideo" linearize
 expects "linearize: an unknown stage" 2 'no stage "text"' linearize --stage text x
 expects "linearize: an unknown option" 2 'no option "depth"' linearize --depth 1 x
 expects "linearize: an unknown objective" 1 'objective is "best"' \
