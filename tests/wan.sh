@@ -239,7 +239,7 @@ fails "setup: no folder" 'No such file' "$linvideo" setup nothing
 fails "setup: a preset that is none" 'no preset' "$linvideo" setup --preset fast a
 fails "convert: q4_k is for GGUF" 'for .gguf files' \
     "$linvideo" convert --type q4_k a/dit.safetensors x.safetensors
-fails "convert: not a network" 'no network|no safetensors' "$linvideo" convert "$spm" x.gguf
+fails "convert: not a network" 'no network|not a safetensors' "$linvideo" convert "$spm" x.gguf
 matches "inspect: a network alone" "$("$linvideo" inspect a/vae.safetensors)" \
     'vae .*names of the reference'
 
