@@ -218,6 +218,7 @@ OBJS-tools/share = \
     canvas.o \
     encoder.o \
     events.o \
+    help.o \
     message.o \
     output.o \
     plot.o \
@@ -226,6 +227,7 @@ OBJS-tools/share = \
     probe.o \
     progress.o \
     run.o \
+    server.o \
     sheet.o \
     signals.o \
     sink.o \
@@ -251,6 +253,7 @@ OBJS-tools/cmd = \
     cmd_inspect.o \
     cmd_linearize.o \
     cmd_report.o \
+    cmd_serve.o \
     cmd_setup.o \
     cmd_train.o
 

@@ -60,7 +60,7 @@ expects "help lists the commands" 0 '^ *generate ' "$linvideo" --help
 expects "version" 0 '^liblinvideo [0-9]+\.[0-9]+\.[0-9]+' "$linvideo" --version
 expects "no command: usage" 2 '^Usage' "$linvideo"
 expects "unknown command" 2 'no command "paint"' "$linvideo" paint
-for command in generate inspect bench dataset train linearize distill compare report eval \
+for command in generate serve inspect bench dataset train linearize distill compare report eval \
                devices; do
     expects "help of $command" 0 "^Usage: linvideo $command" "$linvideo" $command --help
 done

@@ -17,6 +17,7 @@
 
 static const LvCommand *const commands[] = {
     &lv_cmd_generate,
+    &lv_cmd_serve,
     &lv_cmd_inspect,
     &lv_cmd_setup,
     &lv_cmd_convert,

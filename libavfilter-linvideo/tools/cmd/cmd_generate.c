@@ -1,8 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * `linvideo generate`: what a program does with the public API. The table of options
- * behind it is read for the help alone.
+ * `linvideo generate`: what a program does with the public API.
  */
 
 #include "tools/cmd/commands.h"
@@ -18,10 +17,10 @@
 
 #include <linvideo/linvideo.h>
 
-#include "api/params.h"
 #include "base/text.h"
 #include "tools/share/arguments.h"
 #include "tools/share/events.h"
+#include "tools/share/help.h"
 #include "tools/share/message.h"
 #include "tools/share/progress.h"
 #include "tools/share/sink.h"
@@ -116,65 +115,6 @@ static const Own *find_own(const char *name)
     return NULL;
 }
 
-/* Print text from the given column on, broken at spaces before column 79. */
-static void print_wrapped(const char *text, int column)
-{
-    int at = column;
-
-    while (*text) {
-        int n = strcspn(text, " ");
-
-        if (at > column && at + 1 + n > 79) {
-            printf("\n%*s", column, "");
-            at = column;
-        } else if (at > column) {
-            putchar(' ');
-            at++;
-        }
-        printf("%.*s", n, text);
-        at   += n;
-        text += n;
-        text += strspn(text, " ");
-    }
-    putchar('\n');
-}
-
-enum { HELP_COLUMN = 26 };
-
-static void print_option(const char *head, const char *help)
-{
-    int n = printf("  %s", head);
-
-    if (n > HELP_COLUMN - 2) {
-        putchar('\n');
-        n = 0;
-    }
-    printf("%*s", HELP_COLUMN - n, "");
-    print_wrapped(help, HELP_COLUMN);
-}
-
-static void print_parameters(void)
-{
-    char head[64], text[LV_OPTION_TEXT];
-    const LvOption *o;
-
-    for (int i = 0; (o = lv_option_at(i)); i++) {
-        snprintf(head, sizeof(head), "--%s %s", o->name, o->argument);
-        lv_option_text(o, text);
-        print_option(head, text);
-    }
-}
-
-static int is_parameter(const char *name)
-{
-    const LvOption *o;
-
-    for (int i = 0; (o = lv_option_at(i)); i++)
-        if (!strcmp(o->name, name))
-            return 1;
-    return 0;
-}
-
 static void help(void)
 {
     char head[64];
@@ -190,10 +130,10 @@ static void help(void)
         snprintf(head, sizeof(head), "%s%s%s--%s %s", o->names[0] ? "-" : "",
                  o->names[0] ? o->names[0] : "", o->names[0] ? ", " : "",
                  o->names[1], o->value ? o->value : "");
-        print_option(head, o->help);
+        lv_help_option(head, o->help);
     }
     puts("\nVideo:");
-    print_parameters();
+    lv_help_parameters();
     puts("\nExamples:\n"
          "  linvideo generate \"a red circle bouncing on a blue background\"\n"
          "  linvideo generate -o waves.mp4 \"green waves\"\n"
@@ -220,7 +160,7 @@ static int set_option(Options *o, LvArgs *a)
         return lv_tool_fail(-1, "option %s takes no value", a->name);
     if (own)
         return own->set(o, a);
-    if (!is_parameter(a->name))
+    if (!lv_help_has_parameter(a->name))
         return lv_tool_fail(-1, "no option \"%s\"; linvideo generate --help lists "
                             "them", a->name);
     value = lv_args_value(a);

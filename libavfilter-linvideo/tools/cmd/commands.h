@@ -17,6 +17,7 @@ typedef struct LvCommand {
 
 /** In the order of the help. */
 extern const LvCommand lv_cmd_generate;
+extern const LvCommand lv_cmd_serve;
 extern const LvCommand lv_cmd_inspect;
 extern const LvCommand lv_cmd_setup;
 extern const LvCommand lv_cmd_convert;

@@ -11,23 +11,18 @@
 #include "base/text.h"
 #include "tools/share/progress.h"
 
-/* Of the process, which has one command; under the lock of stderr. */
-static char last_error[4096];
+static _Thread_local char last_error[4096];
 
 static void print_error(const char *line)
 {
-    flockfile(stderr);
     fprintf(stderr, "linvideo: %s\n", line);
     snprintf(last_error, sizeof(last_error), "%s", line);
-    funlockfile(stderr);
 }
 
 void lv_tool_last_error(char *line)
 {
-    flockfile(stderr);
     strcpy(line, last_error);
     *last_error = 0;
-    funlockfile(stderr);
 }
 
 int lv_tool_fail(int code, const char *fmt, ...)

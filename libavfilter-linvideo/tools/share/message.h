@@ -21,7 +21,8 @@ enum { LV_EXIT_OK, LV_EXIT_FAILED, LV_EXIT_USAGE, LV_EXIT_STOPPED };
 int lv_tool_fail(int code, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
-/** The last error that was printed, without "linvideo: "; "": none since the last call.
+/** The last error that the calling thread printed, without "linvideo: "; "": none since the
+ *  last call.
  *  @param[out] line of at least 4096 bytes */
 void lv_tool_last_error(char *line);
 

@@ -265,7 +265,7 @@ static int take_frames(LvSink *s, LinvideoContext *c)
 {
     int ret;
 
-    while (!(ret = linvideo_next_frame(c, &s->canvas.frame)))
+    while (!(ret = s->made = linvideo_next_frame(c, &s->canvas.frame)))
         if ((ret = take_frame(s)))
             break;
     return ret == 1 || ret == LINVIDEO_EOF ? 0 : ret;

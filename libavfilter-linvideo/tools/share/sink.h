@@ -35,6 +35,7 @@ typedef struct LvSink {
     enum LinvideoMatrix matrix;
     int64_t wanted;    ///< LV_SINK_PNG: number of the frame
     int64_t frames;    ///< taken
+    int made;          ///< what the last linvideo_next_frame() returned
     LvCanvas canvas;
     LvFile file;       ///< of LV_SINK_PNGS that of one frame, of LV_SINK_FFMPEG the pipe
     int is_open;

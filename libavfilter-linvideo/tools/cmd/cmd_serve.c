@@ -1,0 +1,543 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * `linvideo serve`: jobs as JSON, one a line, over standard input or a Unix socket. The
+ * weights stay loaded from job to job.
+ */
+
+#include "tools/cmd/commands.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <linvideo/linvideo.h>
+
+#include "base/common.h"
+#include "tools/share/arguments.h"
+#include "tools/share/events.h"
+#include "tools/share/help.h"
+#include "tools/share/message.h"
+#include "tools/share/server.h"
+#include "tools/share/signals.h"
+#include "tools/share/sink.h"
+
+typedef struct Job {
+    json_t *asked;
+    LvPeer *peer;
+    struct Job *next;
+} Job;
+
+typedef struct Serve {
+    LinvideoParams params; ///< of all jobs, as the command line has them
+    int overwrite, format_given;
+    const char *where;
+
+    pthread_mutex_t lock;  ///< of what follows
+    pthread_cond_t more;
+    Job *first;            ///< those that wait
+    Job *running;
+    int cancelled;         ///< the running one is
+    int closed;            ///< no more come
+    int unheard;           ///< answers that could not be said
+    LinvideoContext *c;
+
+    /* of the thread that works */
+    json_t *kind;          ///< options that c was opened with; NULL: there is no c
+    int loaded;            ///< the weights of c
+} Serve;
+
+/** Members of a job that another video with the same weights may change. */
+static const char *const changes[] = {
+    "id", "output", "overwrite", "frame", "prompt", "prompt_file", "negative_prompt", "seed",
+    "rate", "frames", "duration", "format", "matrix", NULL
+};
+
+/* Answers */
+
+/* Send an object to who sent the job, with the job's id, and free it. */
+static void answer(Serve *s, LvPeer *to, const json_t *job, json_t *reply)
+{
+    json_t *id = json_object_get(job, "id"), *whole = json_object();
+    char *line = NULL;
+
+    if (whole && id)
+        json_object_set(whole, "id", id);
+    if (whole && reply && !json_object_update(whole, reply))
+        line = json_dumps(whole, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    if (line)
+        lv_peer_say(to, line);
+    else
+        lv_tool_fail(0, "out of memory for an answer");
+    s->unheard += !line || !lv_peer_is_there(to);
+    free(line);
+    json_decref(whole);
+    json_decref(reply);
+}
+
+/* What was wrong is the last error that was printed. */
+static json_t *failed(void)
+{
+    char line[4096];
+    json_t *reply, *text;
+
+    lv_tool_last_error(line);
+    reply = json_pack("{ss}", "status", "failed");
+    text  = json_string(line);
+    json_object_set_new(reply, "error", text ? text : json_string("see standard error"));
+    return reply;
+}
+
+static void refuse(Serve *s, LvPeer *to, const json_t *job)
+{
+    pthread_mutex_lock(&s->lock);
+    answer(s, to, job, failed());
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Jobs as they come */
+
+static void free_job(Job *j)
+{
+    json_decref(j->asked);
+    lv_peer_drop(j->peer);
+    free(j);
+}
+
+static void add_job(Serve *s, LvPeer *from, json_t *asked)
+{
+    Job *j = calloc(1, sizeof(*j)), **last = &s->first;
+
+    if (!j) {
+        lv_tool_fail(0, "out of memory for a job");
+        refuse(s, from, asked);
+        return;
+    }
+    j->asked = json_incref(asked);
+    j->peer  = from;
+    lv_peer_keep(from);
+    pthread_mutex_lock(&s->lock);
+    while (*last)
+        last = &(*last)->next;
+    *last = j;
+    pthread_cond_signal(&s->more);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Of those that wait the first with that id; NULL: none. */
+static Job *take_waiting(Serve *s, const json_t *id)
+{
+    for (Job **at = &s->first, *j; (j = *at); at = &j->next)
+        if (json_equal(json_object_get(j->asked, "id"), id)) {
+            *at = j->next;
+            return j;
+        }
+    return NULL;
+}
+
+static void cancel_job(Serve *s, LvPeer *from, const json_t *id)
+{
+    Job *waiting = NULL;
+    int runs;
+
+    pthread_mutex_lock(&s->lock);
+    runs = s->running && json_equal(json_object_get(s->running->asked, "id"), id);
+    if (runs) {
+        s->cancelled = 1;
+        linvideo_cancel(s->c);
+    } else if ((waiting = take_waiting(s, id))) {
+        answer(s, waiting->peer, waiting->asked, json_pack("{ss}", "status", "cancelled"));
+    } else {
+        answer(s, from, NULL, json_pack("{sO ss ss}", "cancel", id, "status", "failed", "error",
+                                        "no job with this id waits or runs"));
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (waiting)
+        free_job(waiting);
+}
+
+static void take_line(void *opaque, LvPeer *from, const char *line)
+{
+    Serve *s = opaque;
+    json_error_t error = { .text = "" };
+    json_t *asked = line ? json_loads(line, JSON_REJECT_DUPLICATES, &error) : NULL;
+
+    if (line && !line[strspn(line, " \t\r")])
+        return;
+    if (!line)
+        lv_tool_fail(0, "a line is longer than %d bytes", LV_SERVER_LINE - 1);
+    else if (!json_is_object(asked))
+        lv_tool_fail(0, "expected a JSON object a line: %s", asked ? "it is none" : error.text);
+    if (!json_is_object(asked))
+        refuse(s, from, NULL);
+    else if (json_object_get(asked, "cancel"))
+        cancel_job(s, from, json_object_get(asked, "cancel"));
+    else
+        add_job(s, from, asked);
+    json_decref(asked);
+}
+
+/* A job's options */
+
+/* Numbers and truth values become texts, as options are written. */
+static int make_text(json_t *asked, const char *name, json_t *value)
+{
+    char text[64];
+
+    if (json_is_string(value))
+        return 0;
+    if (json_is_integer(value))
+        snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        snprintf(text, sizeof(text), "%.9g", json_real_value(value));
+    else if (json_is_boolean(value))
+        snprintf(text, sizeof(text), "%d", json_is_true(value));
+    else
+        return lv_tool_fail(-1, "%s: expected a text, a number or true or false", name);
+    return json_object_set_new(asked, name, json_string(text));
+}
+
+/* output, overwrite, frame: 1; 0: none of them; -1 after a message */
+static int set_sink(LvSink *sink, const char *name, const json_t *value)
+{
+    if (!strcmp(name, "output")) {
+        sink->path = json_string_value(value);
+        return 1;
+    }
+    if (!strcmp(name, "overwrite")) {
+        sink->overwrite = json_is_true(value);
+        return json_is_boolean(value) ? 1 :
+               lv_tool_fail(-1, "overwrite: expected true or false");
+    }
+    if (!strcmp(name, "frame")) {
+        sink->frame = (int)json_integer_value(value);
+        return json_is_integer(value) && sink->frame >= 0 && sink->frame < INT32_MAX ? 1 :
+               lv_tool_fail(-1, "frame: expected a whole number from 0");
+    }
+    return 0;
+}
+
+static int set_param(LinvideoParams *p, LvSink *sink, json_t *asked, const char *name)
+{
+    const char *text;
+
+    if (!lv_help_has_parameter(name))
+        return lv_tool_fail(-1, "no option \"%s\"", name);
+    if (make_text(asked, name, json_object_get(asked, name)) < 0)
+        return -1;
+    text = json_string_value(json_object_get(asked, name));
+    if (!strcmp(name, "format"))
+        sink->format_given = 1;
+    if (!strcmp(name, "prompt"))
+        p->prompt_file = NULL;
+    if (!strcmp(name, "prompt_file"))
+        p->prompt = NULL;
+    return linvideo_params_set(p, name, text);
+}
+
+static int read_job(LinvideoParams *p, LvSink *sink, json_t *asked)
+{
+    const char *name;
+    json_t *value;
+    void *next;
+    int ret;
+
+    json_object_foreach_safe(asked, next, name, value) {
+        if (!strcmp(name, "id"))
+            continue;
+        if ((ret = set_sink(sink, name, value)) < 0 ||
+            (!ret && set_param(p, sink, asked, name) < 0))
+            return -1;
+    }
+    if (!sink->path || !strcmp(sink->path, "-"))
+        return lv_tool_fail(-1, "output: expected the name of a file");
+    if (lv_sink_choose(sink) < 0)
+        return -1;
+    if (sink->kind == LV_SINK_NONE)
+        return lv_tool_fail(-1, "%s: expected one of the endings .y4m, .mp4, .webm, .mkv, .png",
+                            sink->path);
+    return lv_sink_format(sink, p);
+}
+
+/* Work */
+
+/* Those options of a job that weights and plans depend on. */
+static json_t *kind_of(const json_t *asked)
+{
+    json_t *kind = json_copy((json_t *)asked);
+
+    for (int i = 0; kind && changes[i]; i++)
+        json_object_del(kind, changes[i]);
+    return kind;
+}
+
+static void close_context(Serve *s)
+{
+    LinvideoContext *c;
+
+    pthread_mutex_lock(&s->lock);
+    c    = s->c;
+    s->c = NULL;
+    pthread_mutex_unlock(&s->lock);
+    linvideo_close(&c);
+    json_decref(s->kind);
+    s->kind   = NULL;
+    s->loaded = 0;
+}
+
+/* The context that is open, when it can make this video, or another one. */
+static int begin_video(Serve *s, const LinvideoParams *p, const json_t *asked)
+{
+    json_t *kind = kind_of(asked);
+    LinvideoContext *c = NULL;
+    int same = s->kind && kind && json_equal(s->kind, kind), ret;
+
+    if (same) {
+        json_decref(kind);
+        ret = linvideo_restart(s->c, p);
+    } else {
+        close_context(s);
+        s->kind = kind;
+        ret     = linvideo_open(&c, p);
+    }
+    pthread_mutex_lock(&s->lock);
+    if (!same)
+        s->c = c;
+    if (s->cancelled)
+        linvideo_cancel(s->c);
+    pthread_mutex_unlock(&s->lock);
+    return ret;
+}
+
+/* Whether the context can make another video: it is loaded, and had no error of its own. */
+static int can_go_on(Serve *s, const LvSink *sink)
+{
+    LinvideoInfo info;
+
+    linvideo_info(s->c, &info);
+    s->loaded |= info.seconds[LINVIDEO_STAGE_DENOISE] > 0;
+    return s->loaded && (!sink->made || sink->made == LINVIDEO_EOF ||
+                         sink->made == LINVIDEO_ERR_CANCELLED);
+}
+
+static json_t *done(const LinvideoContext *c, const LvSink *sink)
+{
+    json_t *reply = json_pack("{ss}", "status", "done"), *result = lv_events_result(c, sink);
+
+    if (reply && result)
+        json_object_update(reply, result);
+    json_decref(result);
+    return reply;
+}
+
+static json_t *run_job(Serve *s, Job *j)
+{
+    LinvideoParams p = s->params;
+    LvSink sink = { .overwrite = s->overwrite, .format_given = s->format_given, .frame = -1 };
+    const char *inputs[] = { NULL, NULL, NULL };
+    LinvideoInfo info;
+    json_t *reply;
+    int ret;
+
+    if (read_job(&p, &sink, j->asked) < 0)
+        return failed();
+    ret = begin_video(s, &p, j->asked);
+    if (ret >= 0) {
+        linvideo_info(s->c, &info);
+        inputs[0] = info.model_path;
+        inputs[1] = p.prompt_file;
+        ret       = lv_sink_run(&sink, s->c, inputs);
+    }
+    if (ret == -EPIPE)
+        lv_tool_fail(0, "%s: its reader has gone", sink.path);
+    reply = !ret                          ? done(s->c, &sink)
+            : ret == LINVIDEO_ERR_CANCELLED ? json_pack("{ss}", "status", "cancelled")
+                                            : failed();
+    if (!can_go_on(s, &sink))
+        close_context(s);
+    return reply;
+}
+
+/* The next job, which is running from now on; NULL: there will be none. */
+static Job *next_job(Serve *s)
+{
+    Job *j;
+
+    pthread_mutex_lock(&s->lock);
+    while (!s->first && !s->closed)
+        pthread_cond_wait(&s->more, &s->lock);
+    if ((j = s->running = s->first))
+        s->first = j->next;
+    s->cancelled = 0;
+    pthread_mutex_unlock(&s->lock);
+    return j;
+}
+
+static void *work(void *opaque)
+{
+    Serve *s = opaque;
+    char before[4096];
+    json_t *reply;
+    Job *j;
+
+    while ((j = next_job(s))) {
+        lv_tool_last_error(before);
+        reply = run_job(s, j);
+        pthread_mutex_lock(&s->lock);
+        s->running = NULL;
+        answer(s, j->peer, j->asked, reply);
+        pthread_mutex_unlock(&s->lock);
+        free_job(j);
+    }
+    close_context(s);
+    return NULL;
+}
+
+/* The command */
+
+static void help(void)
+{
+    puts("Usage: linvideo serve [options] -|SOCKET\n\n"
+         "Makes videos for other programs: a job a line, as a JSON object, from standard\n"
+         "input or a Unix socket; an answer a line. The weights stay loaded while jobs\n"
+         "differ only in prompt, seed, length, rate and output.\n\n"
+         "  {\"id\": 1, \"prompt\": \"green waves\", \"seed\": 7, \"output\": \"waves.mp4\"}\n"
+         "  {\"id\":1,\"status\":\"done\",\"output\":\"waves.mp4\",\"frames\":17,...}\n"
+         "  {\"id\":1,\"status\":\"failed\",\"error\":\"waves.mp4 exists; ...\"}\n"
+         "  {\"cancel\": 1}      what becomes of it is the job's answer: \"cancelled\"\n\n"
+         "Members of a job are options of linvideo generate: output, frame, overwrite\n"
+         "(true), and those below, which on the command line are for all jobs.\n\n"
+         "Options:");
+    lv_help_option("-y, --overwrite", "overwrite files that exist");
+    lv_help_option("-q, --quiet", "no messages but errors");
+    lv_help_parameters();
+    puts("\nExit codes: 0 done, 1 failed, 2 wrong use, 128 + n stopped by signal n. A job that\n"
+         "fails is no failure of the server.");
+}
+
+/* 0, or -1 after a message */
+static int set_option(Serve *s, LvArgs *a)
+{
+    const char *value;
+
+    if (lv_args_overwrite(a, &s->overwrite))
+        return 0;
+    if (!strcmp(a->name, "q") || !strcmp(a->name, "quiet")) {
+        s->params.log_level = LINVIDEO_LOG_ERROR;
+        return 0;
+    }
+    if (!lv_help_has_parameter(a->name))
+        return lv_tool_fail(-1, "no option \"%s\"; linvideo serve --help lists them", a->name);
+    if (!(value = lv_args_value(a)))
+        return -1;
+    s->format_given |= !strcmp(a->name, "format");
+    return linvideo_params_set(&s->params, a->name, value);
+}
+
+static int set_word(Serve *s, const char *word)
+{
+    if (s->where)
+        return lv_tool_fail(-1, "expected one of - and the path of a socket, got a second: %s",
+                            word);
+    s->where = word;
+    return 0;
+}
+
+/* -1 to go on, or an exit code */
+static int parse(Serve *s, int argc, char **argv)
+{
+    LvArgs a = { .argc = argc, .argv = argv, .at = 1 };
+
+    while (lv_args_next(&a)) {
+        if (!strcmp(a.name, "h") || !strcmp(a.name, "help")) {
+            help();
+            return LV_EXIT_OK;
+        }
+        if ((a.name[0] ? set_option(s, &a) : set_word(s, a.value)) < 0)
+            return LV_EXIT_USAGE;
+    }
+    return s->where ? -1 : lv_tool_fail(LV_EXIT_USAGE, "expected - or the path of a socket; "
+                                        "linvideo serve --help tells more");
+}
+
+/* Drop the jobs that wait, stop the one that runs. */
+static void stop(Serve *s)
+{
+    pthread_mutex_lock(&s->lock);
+    for (Job *j; (j = s->first); free_job(j)) {
+        s->first = j->next;
+        answer(s, j->peer, j->asked, json_pack("{ss}", "status", "cancelled"));
+    }
+    s->cancelled = 1;
+    linvideo_cancel(s->c);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Until the jobs that came are done, or a signal stops them. */
+static void finish_jobs(Serve *s, pthread_t worker)
+{
+    struct timespec soon;
+    int stopped = 0;
+
+    pthread_mutex_lock(&s->lock);
+    s->closed = 1;
+    pthread_cond_signal(&s->more);
+    pthread_mutex_unlock(&s->lock);
+    do {
+        if (lv_signals_caught() && !stopped++)
+            stop(s);
+        clock_gettime(CLOCK_REALTIME, &soon);
+        soon.tv_nsec += 100000000;
+        soon.tv_sec  += soon.tv_nsec / 1000000000;
+        soon.tv_nsec %= 1000000000;
+    } while (pthread_timedjoin_np(worker, NULL, &soon) == ETIMEDOUT);
+}
+
+static int serve(Serve *s)
+{
+    LvServer *server;
+    pthread_t worker;
+    sigset_t ours, before;
+    int ret = lv_server_open(&server, s->where);
+
+    if (ret < 0)
+        return LV_EXIT_FAILED;
+    lv_signals_catch(0);
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &ours, &before);
+    if (pthread_create(&worker, NULL, work, s)) {
+        lv_server_close(&server);
+        return lv_tool_fail(LV_EXIT_FAILED, "no thread to be had");
+    }
+    ret = lv_server_run(server, take_line, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    finish_jobs(s, worker);
+    lv_server_close(&server);
+    if (lv_signals_caught())
+        return lv_tool_fail(128 + lv_signals_caught(), "stopped");
+    return ret < 0 || s->unheard ? LV_EXIT_FAILED : LV_EXIT_OK;
+}
+
+static int cmd_serve(int argc, char **argv)
+{
+    Serve s = { .lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER };
+    int code;
+
+    linvideo_params_default(&s.params);
+    s.params.log = lv_tool_log;
+    code = parse(&s, argc, argv);
+    return code >= 0 ? code : serve(&s);
+}
+
+const LvCommand lv_cmd_serve = {
+    .name  = "serve",
+    .about = "make videos for other programs, a job a line",
+    .run   = cmd_serve,
+};
