@@ -154,7 +154,9 @@ OBJS-pipeline = \
     resize.o \
     sample.o \
     session.o \
-    tiles.o
+    tiles.o \
+    vae.o \
+    vae_encode.o
 
 OBJS-api = \
     lib.o \

@@ -11,26 +11,16 @@
 
 #include "base/convert.h"
 #include "graph/dump.h"
-#include "model/tae.h"
-#include "model/wan_vae.h"
 #include "pipeline/net.h"
 #include "pipeline/tiles.h"
-
-/* Latents of the smallest tile, of which the picture is the whole one's at 45 dB or more. */
-enum { LEAST = 8, LEAST_WAN = 16 };
-
-enum { STATES = 64 };
-
-_Static_assert((int)STATES >= (int)LV_WAN_STATES && (int)STATES >= (int)LV_TAE_MAX_LAYERS,
-               "states of a decoder");
+#include "pipeline/vae.h"
 
 /* A decoder traced for a frame: for the first of a clip, or for any other. */
 typedef struct Program {
     LvNet net;
     LvTensor z, rgb;         /* of a tile */
     LvTensor energy;         /* sum of squares of rgb, where that stays on the device */
-    LvTensor memory[STATES]; /* state, of id LV_ID_NONE where it is not touched */
-    int nb;
+    LvVaeState state;
 } Program;
 
 enum { FIRST, REST, PROGRAMS };
@@ -38,10 +28,7 @@ enum { FIRST, REST, PROGRAMS };
 struct LvDecode {
     const LvEnv *env;
     LvDecodeShape shape;
-    LvWeights *weights;
-    void *room;              /* device: the weights' */
-    LvTae tae;
-    LvWanVae *wan;           /* NULL: the decoder is a TAE, which has but REST */
+    LvVaeHalf half;          /* a TAE has but REST */
     Program program[PROGRAMS];
     LvTiles tiles[2];        /* of rows, of columns */
     int rows, cols;          /* of pictures */
@@ -61,82 +48,6 @@ struct LvDecode {
     int at;                  /* next latent frame */
 };
 
-/* Describing */
-
-/* Names in the encoder, which is not run. */
-static void skip_encoder(LvDecode *d)
-{
-    static const char *const names[] = { "encoder.", "conv1.", "quant_conv." };
-    char name[LV_PARAM_NAME];
-
-    for (int i = 0; i < (d->wan ? LV_COUNT(names) : 1); i++) {
-        snprintf(name, sizeof(name), "%s%s", d->env->files->vae.prefix, names[i]);
-        lv_weights_skip(d->weights, name);
-    }
-}
-
-static int bind_decoder(LvDecode *d)
-{
-    const LvTaeConfig *cfg = &d->env->cfg->vae;
-    const LvPart *part     = &d->env->files->vae;
-    char prefix[LV_PARAM_NAME];
-
-    if (d->wan)
-        return lv_wan_vae_bind(d->wan, cfg, 0, d->weights, part->prefix);
-    snprintf(prefix, sizeof(prefix), "%sdecoder.", part->prefix);
-    return lv_tae_bind(&d->tae, cfg, 0, d->weights, prefix);
-}
-
-static void free_weights(LvDecode *d)
-{
-    free(d->wan);
-    d->wan = NULL;
-    lv_weights_free(&d->weights);
-    if (d->room)
-        d->env->dev->fn->free(d->env->dev, d->room);
-    d->room = NULL;
-}
-
-static int bind(LvDecode *d, LvWeightsFrom from)
-{
-    const LvEnv *env = d->env;
-    int ret;
-
-    free_weights(d);
-    if (env->cfg->vae.kind == LV_VAE_WAN && !(d->wan = calloc(1, sizeof(*d->wan))))
-        return lv_fail(env->msg, LV_ERR(ENOMEM), "out of memory");
-    if (from.room_bytes &&
-        (ret = lv_device_alloc(env->dev, &d->room, from.room_bytes, "weights")) < 0)
-        return ret;
-    from.room = d->room;
-    if ((ret = lv_env_weights(env, &env->files->vae, from, &d->weights)) < 0)
-        return ret;
-    skip_encoder(d);
-    if ((ret = bind_decoder(d)) < 0)
-        return ret;
-    return lv_weights_finish(d->weights);
-}
-
-static int describe(LvDecode *d)
-{
-    return bind(d, (LvWeightsFrom) { .described = 1 });
-}
-
-/* As that of the network. */
-static int load(LvDecode *d)
-{
-    const LvEnv *env   = d->env;
-    LvWeightsFrom from = { .room_bytes = env->dev->host ? 0 : lv_weights_bytes(d->weights) };
-    int ret = lv_upload_new(&from.upload, env->dev, lv_env_ask, (void *)env, env->msg);
-
-    if (ret < 0)
-        return ret;
-    if ((ret = bind(d, from)) >= 0)
-        ret = lv_upload_run(from.upload, lv_upload_mark(from.upload));
-    lv_upload_free(&from.upload);
-    return ret;
-}
-
 int lv_decode_new(LvDecode **out, const LvEnv *env)
 {
     LvDecode *d = *out = calloc(1, sizeof(*d));
@@ -145,7 +56,7 @@ int lv_decode_new(LvDecode **out, const LvEnv *env)
     if (!d)
         return lv_fail(env->msg, LV_ERR(ENOMEM), "decode: out of memory");
     d->env = env;
-    if ((ret = describe(d)) < 0)
+    if ((ret = lv_vae_describe(&d->half, env, 0)) < 0)
         lv_decode_free(out);
     return ret;
 }
@@ -160,7 +71,7 @@ void lv_decode_free(LvDecode **out)
         lv_net_free(&d->program[i].net);
     for (int i = 0; i < LV_COUNT(d->tiles); i++)
         lv_tiles_free(&d->tiles[i]);
-    free_weights(d);
+    lv_vae_free(&d->half);
     lv_memory_free(&d->memory, d->env->dev);
     free(d);
     *out = NULL;
@@ -168,12 +79,12 @@ void lv_decode_free(LvDecode **out)
 
 int lv_decode_scale(const LvDecode *d)
 {
-    return d->env->cfg->vae.patch * (d->wan ? LV_WAN_SCALE : d->tae.decoder.scale);
+    return lv_vae_scale(&d->half);
 }
 
 int lv_decode_pictures(const LvDecode *d)
 {
-    return d->wan ? LV_WAN_FRAMES : d->tae.decoder.frames;
+    return lv_vae_frames(&d->half);
 }
 
 /* Planning */
@@ -182,13 +93,13 @@ int lv_decode_pictures(const LvDecode *d)
 static int tile_size(const LvDecode *d)
 {
     const LvMsg *msg = d->env->msg;
-    int scale = lv_decode_scale(d), least = d->wan ? LEAST_WAN : LEAST, tile = d->shape.tile;
+    int scale = lv_decode_scale(d), least = lv_vae_least_tile(&d->half), tile = d->shape.tile;
 
     if (!tile)
         return INT_MAX / 2;
     if (tile / scale >= least)
         return tile / scale;
-    if (!d->wan)
+    if (!d->half.wan)
         return lv_fail(msg, LV_ERR(EINVAL), "tile is %d, this decoder takes %d or more", tile,
                        least * scale);
     lv_msg(msg, LV_MSG_WARNING, "tile: %d shows seams with this decoder; %d is used", tile,
@@ -208,19 +119,6 @@ static int lay_out_tiles(LvDecode *d)
     return LV_MIN(size, 0);
 }
 
-static LvTensor trace(LvDecode *d, Program *p, LvGraph *g, int first)
-{
-    LvDtype dtype  = d->env->dtype;
-    LvWanState wan = { .nb = 0 };
-    LvTaeState tae = { .nb = 0 };
-    LvTensor rgb   = d->wan ? lv_wan_vae_trace_decoder(g, d->wan, p->z, first, dtype, &wan)
-                            : lv_tae_trace_decoder(g, &d->tae, p->z, dtype, &tae);
-
-    p->nb = d->wan ? wan.nb : tae.nb;
-    memcpy(p->memory, d->wan ? wan.t : tae.t, (size_t)p->nb * sizeof(*p->memory));
-    return rgb;
-}
-
 static int plan(LvDecode *d, Program *p, int first)
 {
     const LvEnv *env  = d->env;
@@ -230,7 +128,7 @@ static int plan(LvDecode *d, Program *p, int first)
     if (!g)
         return lv_fail(env->msg, LV_ERR(ENOMEM), "decode: out of memory");
     p->z   = lv_external(g, "z", LV_F32, 4, shape);
-    p->rgb = trace(d, p, g, first);
+    p->rgb = lv_vae_trace(g, &d->half, p->z, first, &p->state);
     lv_output(g, p->rgb, "rgb");
     p->energy = lv_external(g, "energy", LV_F32, 1, (const int[]) { 1 });
     if (d->shape.on_device)
@@ -238,25 +136,14 @@ static int plan(LvDecode *d, Program *p, int first)
     return lv_net_plan(&p->net, &g, env->dev);
 }
 
-static size_t state_bytes(const LvTensor *t)
-{
-    size_t n = lv_dtype_size((LvDtype)t->dtype);
-
-    for (int i = 0; i < t->rank; i++)
-        n *= (size_t)t->dim[i];
-    return LV_ROUND_UP(n, LV_ALIGN);
-}
-
 static int plan_programs(LvDecode *d)
 {
     Program *rest = &d->program[REST];
     int ret = plan(d, rest, 0);
 
-    if (ret >= 0 && d->wan)
+    if (ret >= 0 && d->half.wan)
         ret = plan(d, &d->program[FIRST], 1);
-    d->memory_bytes = 0;
-    for (int i = 0; i < rest->nb; i++)
-        d->memory_bytes += state_bytes(&rest->memory[i]);
+    d->memory_bytes = lv_vae_state_bytes(&rest->state);
     return ret;
 }
 
@@ -344,7 +231,7 @@ LvNeed lv_decode_need(const LvDecode *d)
     LvDecode sizes = *d;
     LvNeed need = lv_need_join(lv_need_of(first), lv_need_of(rest));
 
-    need.weights = LV_MAX(first->weights, rest->weights) + lv_weights_bytes(d->weights);
+    need.weights = LV_MAX(first->weights, rest->weights) + lv_weights_bytes(d->half.weights);
     need.state   = lay_out_device(&sizes, NULL);
     need.host    = lay_out_host(&sizes, NULL);
     return need;
@@ -387,46 +274,21 @@ int lv_decode_build(LvDecode *d, void *arena)
         return ret;
     lay_out_host(d, d->memory.host);
     lay_out_device(d, d->memory.device);
-    if ((ret = load(d)) < 0 || (ret = plan_programs(d)) < 0 ||
-        (ret = build_programs(d, arena)) < 0 || (ret = lv_weights_check(d->weights)) < 0 ||
+    if ((ret = lv_vae_load(&d->half)) < 0 || (ret = plan_programs(d)) < 0 ||
+        (ret = build_programs(d, arena)) < 0 || (ret = lv_weights_check(d->half.weights)) < 0 ||
         (ret = upload_weights(d)) < 0)
         return ret;
-    lv_weights_drop(d->weights);
+    lv_weights_drop(d->half.weights);
     return 0;
 }
 
 /* Running */
 
-/* Memory of all tiles, in whole units of LV_ALIGN, is zeros. */
-static int clear_memory(LvDecode *d)
-{
-    enum { UNIT = LV_ALIGN / sizeof(float) };
-    LvDevice *dev = d->env->dev;
-    const LvOpArgs a = { .fill = { .y = {
-        .data = d->memory_dev, .dtype = LV_F32, .rank = 2,
-        .dim = { (int32_t)(nb_tiles(d) * (d->memory_bytes / LV_ALIGN)), UNIT, 1, 1, 1 },
-    } } };
-    LvCall call = { 0 };
-
-    return d->memory_bytes ? lv_device_call(dev->fn->run, dev, LV_OP_FILL, &a, &call) : 0;
-}
-
 int lv_decode_begin(LvDecode *d, const float *x)
 {
     d->x  = x;
     d->at = 0;
-    return clear_memory(d);
-}
-
-static void bind_memory(LvDecode *d, Program *p, int tile)
-{
-    char *at = d->memory_dev + (size_t)tile * d->memory_bytes;
-
-    for (int i = 0; i < p->nb; i++) {
-        if (lv_has(&p->memory[i]))
-            lv_program_bind(p->net.prog, p->memory[i], at);
-        at += state_bytes(&p->memory[i]);
-    }
+    return lv_vae_clear(d->env->dev, d->memory_dev, nb_tiles(d) * d->memory_bytes);
 }
 
 /* z = x std + mean of a tile of one frame of the latents, channels last. */
@@ -463,7 +325,7 @@ static LvPaste place(const LvDecode *d, int ty, int tx, int frames)
         .frames = frames, .rows = rows, .cols = cols,
         .old_rows = lv_tiles_shared(y, ty, scale), .old_cols = lv_tiles_shared(x, tx, scale),
         .to_frame = row * d->rows, .to_row = row,
-        .scale = d->wan ? 0.5f : 1, .offset = d->wan ? 0.5f : 0,
+        .scale = d->half.wan ? 0.5f : 1, .offset = d->half.wan ? 0.5f : 0,
     };
 }
 
@@ -531,7 +393,8 @@ static int run_tile(LvDecode *d, Program *p, int ty, int tx)
     int ret;
 
     denormalise(d, d->tiles[0].start[ty], d->tiles[1].start[tx]);
-    bind_memory(d, p, ty * d->tiles[1].nb + tx);
+    lv_vae_bind_state(p->net.prog, &p->state, d->memory_dev +
+                      (size_t)(ty * d->tiles[1].nb + tx) * d->memory_bytes);
     if ((ret = fn->upload(dev, d->z, d->z_host, lv_tensor_bytes(&p->z))) < 0 ||
         (ret = lv_program_run(p->net.prog, lv_env_hook, (void *)d->env)) < 0)
         return ret;
@@ -560,7 +423,7 @@ static int fetch(LvDecode *d, const Program *p)
 
 int lv_decode_run(LvDecode *d, LvFrames *out)
 {
-    Program *p = &d->program[d->wan && !d->at ? FIRST : REST];
+    Program *p = &d->program[d->half.wan && !d->at ? FIRST : REST];
     int first = first_picture(d, p);
     int ret = lv_env_tell(d->env, (LvAt) { LV_STAGE_DECODE, d->at, d->shape.size[0], 0, 0 });
 

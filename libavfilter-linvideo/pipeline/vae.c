@@ -1,0 +1,175 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "pipeline/vae.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LEAST = 8, LEAST_WAN = 16 };
+
+/* Weights */
+
+/* Names in the other half, which is not run. */
+static void skip_other(LvVaeHalf *h)
+{
+    static const char *const names[2][3] = {
+        { "encoder.", "conv1.", "quant_conv." }, { "decoder.", "conv2.", "post_quant_conv." },
+    };
+    char name[LV_PARAM_NAME];
+
+    for (int i = 0; i < (h->wan ? LV_COUNT(names[0]) : 1); i++) {
+        snprintf(name, sizeof(name), "%s%s", h->env->files->vae.prefix, names[h->encoder][i]);
+        lv_weights_skip(h->weights, name);
+    }
+}
+
+static int bind_half(LvVaeHalf *h)
+{
+    const LvTaeConfig *cfg = &h->env->cfg->vae;
+    const LvPart *part     = &h->env->files->vae;
+    char prefix[LV_PARAM_NAME];
+
+    if (h->wan)
+        return lv_wan_vae_bind(h->wan, cfg, h->encoder, h->weights, part->prefix);
+    snprintf(prefix, sizeof(prefix), "%sdecoder.", part->prefix);
+    return lv_tae_bind(&h->tae, cfg, 0, h->weights, prefix);
+}
+
+static void free_weights(LvVaeHalf *h)
+{
+    free(h->wan);
+    h->wan = NULL;
+    lv_weights_free(&h->weights);
+    if (h->room)
+        h->env->dev->fn->free(h->env->dev, h->room);
+    h->room = NULL;
+}
+
+static int bind(LvVaeHalf *h, LvWeightsFrom from)
+{
+    const LvEnv *env = h->env;
+    int ret;
+
+    free_weights(h);
+    if (env->cfg->vae.kind == LV_VAE_WAN && !(h->wan = calloc(1, sizeof(*h->wan))))
+        return lv_fail(env->msg, LV_ERR(ENOMEM), "out of memory");
+    if (from.room_bytes &&
+        (ret = lv_device_alloc(env->dev, &h->room, from.room_bytes, "weights")) < 0)
+        return ret;
+    from.room = h->room;
+    if ((ret = lv_env_weights(env, &env->files->vae, from, &h->weights)) < 0)
+        return ret;
+    skip_other(h);
+    if ((ret = bind_half(h)) < 0)
+        return ret;
+    return lv_weights_finish(h->weights);
+}
+
+int lv_vae_describe(LvVaeHalf *h, const LvEnv *env, int encoder)
+{
+    h->env     = env;
+    h->encoder = encoder;
+    if (encoder && env->cfg->vae.kind != LV_VAE_WAN)
+        return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s: vae: a decoder of TAEHV's kind, "
+                       "expected Wan's autoencoder, whose encoder takes pictures",
+                       env->files->path);
+    return bind(h, (LvWeightsFrom) { .described = 1 });
+}
+
+/* As that of the network. */
+int lv_vae_load(LvVaeHalf *h)
+{
+    const LvEnv *env   = h->env;
+    LvWeightsFrom from = { .room_bytes = env->dev->host ? 0 : lv_weights_bytes(h->weights) };
+    int ret = lv_upload_new(&from.upload, env->dev, lv_env_ask, (void *)env, env->msg);
+
+    if (ret < 0)
+        return ret;
+    if ((ret = bind(h, from)) >= 0)
+        ret = lv_upload_run(from.upload, lv_upload_mark(from.upload));
+    lv_upload_free(&from.upload);
+    return ret;
+}
+
+void lv_vae_free(LvVaeHalf *h)
+{
+    free_weights(h);
+    *h = (LvVaeHalf) { .env = h->env };
+}
+
+/* Sizes */
+
+int lv_vae_scale(const LvVaeHalf *h)
+{
+    return h->env->cfg->vae.patch * (h->wan ? LV_WAN_SCALE : h->tae.decoder.scale);
+}
+
+int lv_vae_frames(const LvVaeHalf *h)
+{
+    return h->wan ? LV_WAN_FRAMES : h->tae.decoder.frames;
+}
+
+int lv_vae_least_tile(const LvVaeHalf *h)
+{
+    return h->wan ? LEAST_WAN : LEAST;
+}
+
+/* Programs */
+
+LvTensor lv_vae_trace(LvGraph *g, const LvVaeHalf *h, LvTensor x, int first, LvVaeState *s)
+{
+    LvDtype dtype  = h->env->dtype;
+    LvWanState wan = { .nb = 0 };
+    LvTaeState tae = { .nb = 0 };
+    LvTensor y     = !h->wan ? lv_tae_trace_decoder(g, &h->tae, x, dtype, &tae)
+                   : h->encoder ? lv_wan_vae_trace_encoder(g, h->wan, x, first, dtype, &wan)
+                                : lv_wan_vae_trace_decoder(g, h->wan, x, first, dtype, &wan);
+
+    s->nb = h->wan ? wan.nb : tae.nb;
+    memcpy(s->t, h->wan ? wan.t : tae.t, (size_t)s->nb * sizeof(*s->t));
+    return y;
+}
+
+static size_t bytes_of(const LvTensor *t)
+{
+    size_t n = lv_dtype_size((LvDtype)t->dtype);
+
+    for (int i = 0; i < t->rank; i++)
+        n *= (size_t)t->dim[i];
+    return LV_ROUND_UP(n, LV_ALIGN);
+}
+
+size_t lv_vae_state_bytes(const LvVaeState *s)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < s->nb; i++)
+        n += bytes_of(&s->t[i]);
+    return n;
+}
+
+void lv_vae_bind_state(LvProgram *p, const LvVaeState *s, void *memory)
+{
+    char *at = memory;
+
+    for (int i = 0; i < s->nb; i++) {
+        if (lv_has(&s->t[i]))
+            lv_program_bind(p, s->t[i], at);
+        at += bytes_of(&s->t[i]);
+    }
+}
+
+int lv_vae_clear(LvDevice *dev, void *memory, size_t bytes)
+{
+    enum { UNIT = LV_ALIGN / sizeof(float) };
+    const LvOpArgs a = { .fill = { .y = {
+        .data = memory, .dtype = LV_F32, .rank = 2,
+        .dim = { (int32_t)(bytes / LV_ALIGN), UNIT, 1, 1, 1 },
+    } } };
+    LvCall call = { 0 };
+
+    return bytes ? lv_device_call(dev->fn->run, dev, LV_OP_FILL, &a, &call) : 0;
+}

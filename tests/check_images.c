@@ -1,0 +1,323 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Pictures on their way in: the stage that encodes frames, against the autoencoder run whole,
+ * on the device that LV_TEST_DEVICE names.
+ */
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/common.h"
+#include "base/philox.h"
+#include "pipeline/tiles.h"
+#include "pipeline/vae.h"
+#include "pipeline/vae_encode.h"
+#include "tests/nets.h"
+#include "tests/wan_kit.h"
+
+enum { FRAMES = 9, LATENTS = 3, TILE = 16, LARGE = 24, MOST_CHANNELS = 48 };
+
+static WanModel model;
+static char last_line[2048];
+
+static void keep_line(void *opaque, int level, const char *line)
+{
+    (void)opaque, (void)level;
+    snprintf(last_line, sizeof(last_line), "%s", line);
+}
+
+static const LvMsg keep = { keep_line, NULL, LV_MSG_WARNING };
+
+/* An autoencoder's file as a stage sees it. */
+typedef struct Stage {
+    LvSafetensors *st;
+    LvSource *src;
+    LvFiles files;
+    LvModelConfig cfg;
+    LvEnv env;
+    void *arena;
+    LvVaeEncode *e;
+} Stage;
+
+static const char *device_name(void)
+{
+    const char *name = getenv("LV_TEST_DEVICE");
+
+    return name ? name : "cpu";
+}
+
+static void open_file(Stage *s, const char *name)
+{
+    const LvDeviceOptions opt = { .threads = 2 };
+
+    *s = (Stage) { .env = { .msg = &keep, .dtype = LV_F32 } };
+    ck_assert_int_eq(lv_safetensors_open(&s->st, wan_path(name), &keep), 0);
+    ck_assert_int_eq(lv_source_view(&s->src, s->st, &keep), 0);
+    s->files.vae  = lv_part_find(s->src);
+    s->files.path = (char *)"vae";
+    ck_assert_int_eq(lv_part_vae(&s->cfg.vae, &s->files.vae, &keep), 0);
+    ck_assert_msg(lv_device_open(&s->env.dev, device_name(), &opt, &keep) == 0, "%s", last_line);
+    s->env.files = &s->files;
+    s->env.cfg   = &s->cfg;
+}
+
+static void close_file(Stage *s)
+{
+    lv_device_close(&s->env.dev);
+    lv_source_close(&s->src);
+    lv_safetensors_close(&s->st);
+}
+
+static void open_stage(Stage *s, int latents, int rows, int cols, int tile)
+{
+    const LvVaeEncodeShape shape = { { latents, rows, cols }, tile };
+    LvNeed need;
+
+    ck_assert_msg(lv_vae_encode_new(&s->e, &s->env) == 0, "%s", last_line);
+    ck_assert_int_eq(lv_vae_encode_plan(s->e, &shape), 0);
+    need = lv_vae_encode_need(s->e);
+    ck_assert_int_eq(s->env.dev->fn->reserve ? s->env.dev->fn->reserve(s->env.dev, need.thread)
+                                             : 0, 0);
+    s->arena = s->env.dev->fn->alloc(s->env.dev, need.arena);
+    ck_assert_ptr_nonnull(s->arena);
+    ck_assert_msg(lv_vae_encode_build(s->e, s->arena) == 0, "%s", last_line);
+}
+
+static void close_stage(Stage *s)
+{
+    lv_vae_encode_free(&s->e);
+    s->env.dev->fn->free(s->env.dev, s->arena);
+}
+
+/* rgb: frames one behind the other, of so many values; 0: the first alone, mid grey behind. */
+static void encode(Stage *s, int latents, const float *rgb, size_t frame, float *x)
+{
+    ck_assert_int_eq(lv_vae_encode_begin(s->e, x), 0);
+    for (int f = 0, at = 0; f < latents; f++) {
+        const float *frames[LV_WAN_FRAMES];
+        int nb = f ? LV_WAN_FRAMES : 1;
+        for (int i = 0; i < nb; i++, at++)
+            frames[i] = !at || frame ? rgb + (size_t)at * frame : NULL;
+        ck_assert_msg(lv_vae_encode_run(s->e, frames) == 0, "%s", last_line);
+    }
+}
+
+static float *noise(size_t n)
+{
+    float *x = malloc(n * sizeof(*x));
+
+    ck_assert_ptr_nonnull(x);
+    lv_philox_normal(x, n, 5, 7);
+    for (size_t i = 0; i < n; i++)
+        x[i] = tanhf(x[i]);
+    return x;
+}
+
+/* [F,Y,X,channels] to normalised [channels,F,Y,X]. */
+static void normalise(const NetsClip *z, const LvTaeConfig *c, float *x)
+{
+    size_t area = (size_t)z->frames * (size_t)z->rows * (size_t)z->cols;
+    size_t nb   = (size_t)z->channels;
+
+    for (size_t i = 0; i < area; i++)
+        for (size_t k = 0; k < nb; k++)
+            x[k * area + i] = (z->data[i * nb + k] - c->mean[k]) / c->std[k];
+}
+
+static void expect_near(const float *got, const float *want, size_t n, double bound)
+{
+    double d = 0, r = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        d += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
+        r += (double)want[i] * want[i];
+    }
+    ck_assert_msg(sqrt(d / r) <= bound, "relative error %.2e, expected %.1e", sqrt(d / r), bound);
+}
+
+static const char *file_of(int wan22)
+{
+    if (wan22)
+        wan_kit_change_vae(&model);
+    wan_kit_write(&model, &model.vae, &(WanFile) { .path = wan_path("v.safetensors"),
+                                                   .prefix = "" });
+    return "v.safetensors";
+}
+
+/* The autoencoder alone, on the CPU. */
+static void run_whole(const Stage *s, const float *rgb, int rows, int cols, float *x)
+{
+    NetsOptions opt = { .dtype = LV_F32, .msg = &keep };
+    NetsClip in = { (float *)rgb, FRAMES, rows, cols, 3 }, z;
+
+    ck_assert_int_eq(lv_device_open(&opt.dev, "cpu", &(LvDeviceOptions) { 0 }, &keep), 0);
+    ck_assert_msg(nets_wan(s->st, "", &s->cfg.vae, 1, &in, &opt, &z) == 0, "%s", last_line);
+    normalise(&z, &s->cfg.vae, x);
+    free(z.data);
+    lv_device_close(&opt.dev);
+}
+
+/* _i: of Wan2.1, of Wan2.2 */
+START_TEST(device_encodes)
+{
+    enum { ROWS = 4, COLS = 3, N = MOST_CHANNELS * LATENTS * ROWS * COLS };
+    static float got[N], want[N];
+    int scale = _i ? 16 : 8;
+    size_t frame = (size_t)(ROWS * scale) * (size_t)(COLS * scale) * 3, n;
+    float *rgb = noise(frame * FRAMES);
+    Stage s;
+
+    open_file(&s, file_of(_i));
+    open_stage(&s, LATENTS, ROWS, COLS, 0);
+    ck_assert_int_eq(lv_vae_encode_scale(s.e), scale);
+    ck_assert_double_gt(lv_vae_encode_flops(s.e), 0);
+    n = (size_t)(s.cfg.vae.channels * LATENTS * ROWS * COLS);
+    run_whole(&s, rgb, ROWS * scale, COLS * scale, want);
+    encode(&s, LATENTS, rgb, frame, got);
+    expect_near(got, want, n, 1e-5);
+    encode(&s, LATENTS, rgb, frame, got); /* nothing is left of the clip before */
+    expect_near(got, want, n, 1e-5);
+    close_stage(&s);
+    close_file(&s);
+    free(rgb);
+}
+END_TEST
+
+/* A picture, and mid grey behind it. */
+START_TEST(grey_behind)
+{
+    enum { N = 16 * LATENTS * 16, FRAME = 32 * 32 * 3 };
+    static float got[N], want[N], rgb[FRAME * FRAMES];
+    int side = 32 / (_i ? 16 : 8);
+    float *picture = noise(FRAME);
+    Stage s;
+
+    memset(rgb, 0, sizeof(rgb));
+    memcpy(rgb, picture, FRAME * sizeof(*rgb));
+    open_file(&s, file_of(_i));
+    ck_assert_int_le(s.cfg.vae.channels * LATENTS * side * side, LV_COUNT(got));
+    open_stage(&s, LATENTS, side, side, 0);
+    encode(&s, LATENTS, rgb, FRAME, want);
+    encode(&s, LATENTS, picture, 0, got);
+    ck_assert_mem_eq(got, want, sizeof(*got) * (size_t)(s.cfg.vae.channels * LATENTS * side * side));
+    close_stage(&s);
+    close_file(&s);
+    free(picture);
+}
+END_TEST
+
+/* Tiles are what their parts of the frames give, blended. */
+START_TEST(blends_tiles)
+{
+    enum { SIDE = LARGE * 8, FRAME = SIDE * SIDE * 3, CUT = TILE * 8, N = 16 * LARGE * LARGE };
+    static float got[N], want[N], part[16 * TILE * TILE], crop[CUT * CUT * 3];
+    float *rgb = noise(FRAME);
+    LvTiles t;
+    Stage s;
+
+    ck_assert_int_eq(lv_tiles_new(&t, LARGE, TILE, 1), 0);
+    ck_assert_int_gt(t.nb, 1);
+    open_file(&s, file_of(0));
+    open_stage(&s, 1, LARGE, LARGE, 16); /* too small: the least is taken */
+    ck_assert_ptr_nonnull(strstr(last_line, "128 is used"));
+    encode(&s, 1, rgb, FRAME, got);
+    close_stage(&s);
+    open_stage(&s, 1, TILE, TILE, 0);
+    memset(want, 0, sizeof(want));
+    for (int k = 0; k < t.nb * t.nb; k++) {
+        int y0 = t.start[k / t.nb], x0 = t.start[k % t.nb];
+        for (int i = 0; i < CUT; i++)
+            memcpy(crop + i * CUT * 3, rgb + ((y0 * 8 + i) * SIDE + x0 * 8) * 3,
+                   CUT * 3 * sizeof(*rgb));
+        encode(&s, 1, crop, 0, part);
+        for (int i = 0; i < 16 * TILE * TILE; i++) {
+            int c = i / (TILE * TILE), y = i / TILE % TILE, x = i % TILE;
+            want[(c * LARGE + y0 + y) * LARGE + x0 + x] +=
+                t.weight[k / t.nb * TILE + y] * t.weight[k % t.nb * TILE + x] * part[i];
+        }
+    }
+    expect_near(got, want, N, 1e-6);
+    close_stage(&s);
+    close_file(&s);
+    lv_tiles_free(&t);
+    free(rgb);
+}
+END_TEST
+
+START_TEST(refuses_bad_files)
+{
+    static const float grey[32 * 32 * 3];
+    const float *frames[] = { grey };
+    static float x[16 * 16];
+    float *w;
+    const LvParam *p;
+    WanFile f = { .path = wan_path("d.safetensors"), .prefix = "", .drop = "encoder.conv1.bias" };
+    Stage s;
+
+    wan_kit_write(&model, &model.vae, &f);
+    open_file(&s, "d.safetensors");
+    ck_assert_int_eq(lv_vae_encode_new(&s.e, &s.env), LV_ERR_MODEL);
+    ck_assert_ptr_null(s.e);
+    ck_assert_ptr_nonnull(strstr(last_line, "encoder.conv1.bias is missing"));
+    close_file(&s);
+    wan_kit_write_tae(&model, wan_path("t.safetensors"));
+    open_file(&s, "t.safetensors");
+    ck_assert_int_eq(lv_vae_encode_new(&s.e, &s.env), LV_ERR_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(last_line, "TAEHV"));
+    close_file(&s);
+    w = wan_kit_tensor(&model.vae, "conv1.bias", &p);
+    ck_assert_ptr_nonnull(w);
+    w[0] = 3e38f;
+    open_file(&s, file_of(0));
+    s.cfg.vae.std[0] = 0.5f;
+    open_stage(&s, 1, 4, 4, 0);
+    ck_assert_int_eq(lv_vae_encode_begin(s.e, x), 0);
+    ck_assert_int_eq(lv_vae_encode_run(s.e, frames), LV_ERR_MODEL);
+    ck_assert_ptr_nonnull(strstr(last_line, "latent frame 0 is not finite"));
+    close_stage(&s);
+    close_file(&s);
+}
+END_TEST
+
+static void start(void)
+{
+    wan_kit_start(&model);
+}
+
+static void end(void)
+{
+    wan_kit_end(&model);
+}
+
+static Suite *images_suite(void)
+{
+    Suite *suite  = suite_create("images");
+    TCase *device = tcase_create("device"), *tc = tcase_create("stages");
+
+    suite_add_tcase(suite, device);
+    suite_add_tcase(suite, tc);
+    tcase_add_checked_fixture(device, start, end);
+    tcase_add_checked_fixture(tc, start, end);
+    tcase_set_timeout(device, 60);
+    tcase_set_timeout(tc, 60);
+    tcase_add_loop_test(device, device_encodes, 0, 2);
+    tcase_add_loop_test(tc, grey_behind, 0, 2);
+    tcase_add_test(tc, blends_tiles);
+    tcase_add_test(tc, refuses_bad_files);
+    return suite;
+}
+
+int main(void)
+{
+    SRunner *runner = srunner_create(images_suite());
+    int failed;
+
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
