@@ -151,6 +151,7 @@ OBJS-pipeline = \
     network.o \
     noise.o \
     place.o \
+    prepare.o \
     resize.o \
     sample.o \
     session.o \

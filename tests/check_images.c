@@ -1,8 +1,8 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Pictures on their way in: the stage that encodes frames, against the autoencoder run whole,
- * on the device that LV_TEST_DEVICE names.
+ * Pictures on their way in: how they are prepared; and the stage that encodes frames, against
+ * the autoencoder run whole, on the device that LV_TEST_DEVICE names.
  */
 
 #include <check.h>
@@ -13,6 +13,7 @@
 
 #include "base/common.h"
 #include "base/philox.h"
+#include "pipeline/prepare.h"
 #include "pipeline/tiles.h"
 #include "pipeline/vae.h"
 #include "pipeline/vae_encode.h"
@@ -203,7 +204,8 @@ START_TEST(grey_behind)
     open_stage(&s, LATENTS, side, side, 0);
     encode(&s, LATENTS, rgb, FRAME, want);
     encode(&s, LATENTS, picture, 0, got);
-    ck_assert_mem_eq(got, want, sizeof(*got) * (size_t)(s.cfg.vae.channels * LATENTS * side * side));
+    ck_assert_mem_eq(got, want, sizeof(*got) *
+                     (size_t)(s.cfg.vae.channels * LATENTS * side * side));
     close_stage(&s);
     close_file(&s);
     free(picture);
@@ -283,6 +285,77 @@ START_TEST(refuses_bad_files)
 }
 END_TEST
 
+/* Preparation: the numbers of the references are in tests/ref/prep_image.safetensors. */
+
+START_TEST(narrow_pictures)
+{
+    int size[2];
+
+    ck_assert_int_eq(lv_prepare_size(size, (const int[]) { 1, 30000 }, 480 * 832, &keep),
+                     LV_ERR(EINVAL));
+    ck_assert_ptr_nonnull(strstr(last_line, "1x30000 is too narrow"));
+    ck_assert_int_eq(lv_prepare_size_ti2v(size, (const int[]) { 30000, 1 }, 704 * 1280, &keep),
+                     LV_ERR(EINVAL));
+    for (int w = 1; w < 4000; w = w * 7 / 5 + 1)
+        for (int h = 1; h < 4000; h = h * 7 / 5 + 1) {
+            const int image[] = { w, h };
+            if (lv_prepare_size(size, image, 480 * 832, NULL) >= 0)
+                ck_assert(size[0] >= 16 && size[1] >= 16 && !(size[0] % 16) && !(size[1] % 16) &&
+                          size[0] * size[1] <= 480 * 832);
+            if (lv_prepare_size_ti2v(size, image, 704 * 1280, NULL) >= 0)
+                ck_assert(size[0] >= 32 && size[1] >= 32 && !(size[0] % 32) && !(size[1] % 32) &&
+                          size[0] * size[1] <= 704 * 1280);
+        }
+}
+END_TEST
+
+/* Any size from any other, none of whose bytes is left unset; one colour stays itself. */
+START_TEST(one_colour)
+{
+    static const int sides[] = { 1, 2, 5, 16, 37 };
+    static uint8_t bytes[37 * 37 * 3], out[37 * 37 * 3];
+    static float rgb[37 * 37 * 3];
+
+    for (int k = 0; k < 5 * 5 * 5 * 5; k++) {
+        LvImage from = { bytes, sides[k % 5], sides[k / 5 % 5] };
+        LvImage to   = { out, sides[k / 25 % 5], sides[k / 125] };
+        const int size[] = { to.width, to.height };
+        LvPixels p;
+        memset(bytes, 200, sizeof(bytes));
+        memset(out, 0, sizeof(out));
+        ck_assert_int_eq(lv_prepare_cover(&to, &from), 0);
+        ck_assert_int_eq(lv_pixels_from(&p, &from), 0);
+        ck_assert_int_eq(lv_prepare_stretch(rgb, size, &p), 0);
+        for (int i = 0; i < 3 * to.width * to.height; i++) {
+            ck_assert_int_eq(out[i], 200);
+            ck_assert_double_le(fabs((double)rgb[i] - (200 / 127.5 - 1)), 1e-6);
+        }
+        lv_pixels_free(&p);
+    }
+}
+END_TEST
+
+START_TEST(condition)
+{
+    enum { F = 3, PLANE = 6, C = 2 };
+    const int size[3] = { F, 2, 3 };
+    float y[(LV_MASK_CHANNELS + C) * F * PLANE], z[C * F * PLANE], mask[LV_MASK_CHANNELS * F];
+
+    for (int i = 0; i < LV_COUNT(z); i++)
+        z[i] = (float)i;
+    for (int last = 0; last < 2; last++) {
+        lv_prepare_condition(y, z, C, size, last);
+        lv_prepare_mask(mask, F, last);
+        for (int i = 0; i < LV_MASK_CHANNELS * F * PLANE; i++) {
+            int c = i / PLANE / F, f = i / PLANE % F;
+            ck_assert_double_eq(y[i], !f || (last && f == F - 1 && c == 3));
+            ck_assert_double_eq(y[i], mask[i / PLANE]);
+        }
+        ck_assert_mem_eq(y + LV_MASK_CHANNELS * F * PLANE, z, sizeof(z));
+    }
+}
+END_TEST
+
 static void start(void)
 {
     wan_kit_start(&model);
@@ -297,6 +370,7 @@ static Suite *images_suite(void)
 {
     Suite *suite  = suite_create("images");
     TCase *device = tcase_create("device"), *tc = tcase_create("stages");
+    TCase *prepare = tcase_create("prepare");
 
     suite_add_tcase(suite, device);
     suite_add_tcase(suite, tc);
@@ -308,6 +382,10 @@ static Suite *images_suite(void)
     tcase_add_loop_test(tc, grey_behind, 0, 2);
     tcase_add_test(tc, blends_tiles);
     tcase_add_test(tc, refuses_bad_files);
+    suite_add_tcase(suite, prepare);
+    tcase_add_test(prepare, narrow_pictures);
+    tcase_add_test(prepare, one_colour);
+    tcase_add_test(prepare, condition);
     return suite;
 }
 

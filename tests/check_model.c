@@ -78,6 +78,7 @@ static const struct {
     { REF_DIR "/wan21_dit_flf2v.safetensors", 3, 1e-2 },
     { REF_DIR "/samplers22.safetensors", 15, 1e-5 },
     { REF_DIR "/wan22_vae.safetensors", 7, 3e-2 },
+    { REF_DIR "/prep_image.safetensors", 10, 1e-6 },
     { REF_DIR "/sample.safetensors", 10, 4e-2 },
 };
 

@@ -20,22 +20,11 @@
 #include "model/umt5.h"
 #include "model/wan_vae.h"
 #include "pipeline/sample.h"
+#include "tests/nets_kit.h"
 
 /* Programs */
 
-enum { MAX_MEMORY = 8 * LV_MAX_LAYERS };
-
-/* A program with all the memory that was bound to it. */
-typedef struct Run {
-    LvDevice *dev;
-    LvProgram *p;
-    void *arena;
-    void *memory[MAX_MEMORY];
-    int nb;
-} Run;
-
-/* Plan and build what g holds, and free g. */
-static int run_new(Run *r, LvGraph *g, LvDevice *dev)
+int run_new(Run *r, LvGraph *g, LvDevice *dev)
 {
     int ret = lv_program_new(&r->p, g, dev);
 
@@ -47,8 +36,7 @@ static int run_new(Run *r, LvGraph *g, LvDevice *dev)
     return r->arena ? lv_program_build(r->p, r->arena) : LV_ERR(ENOMEM);
 }
 
-/* New memory for t, bound to it; NULL when there is none. */
-static void *run_bind(Run *r, LvTensor t)
+void *run_bind(Run *r, LvTensor t)
 {
     size_t bytes = lv_tensor_bytes(&t);
     void *data   = r->nb < MAX_MEMORY ? r->dev->fn->alloc(r->dev, bytes) : NULL;
@@ -60,7 +48,7 @@ static void *run_bind(Run *r, LvTensor t)
     return data;
 }
 
-static void run_free(Run *r)
+void run_free(Run *r)
 {
     for (int i = 0; i < r->nb; i++)
         r->dev->fn->free(r->dev, r->memory[i]);
@@ -70,8 +58,7 @@ static void run_free(Run *r)
     memset(r, 0, sizeof(*r));
 }
 
-/* Bring tensor t at data here, as f32. */
-static int fetch(LvDevice *dev, LvTensor t, const void *data, float *dst)
+int fetch(LvDevice *dev, LvTensor t, const void *data, float *dst)
 {
     size_t bytes = lv_tensor_bytes(&t);
     void *raw    = malloc(bytes);
@@ -83,7 +70,7 @@ static int fetch(LvDevice *dev, LvTensor t, const void *data, float *dst)
     return ret;
 }
 
-static float *new_floats(size_t n)
+float *new_floats(size_t n)
 {
     return calloc(n + 1, sizeof(float));
 }
@@ -137,7 +124,7 @@ double nets_error(const LvFileTensor *ref, const float *ours, double *max)
     return ret >= 0 ? sqrt(d2 / r2) : NAN;
 }
 
-static void put(const NetsOptions *opt, const LvSafetensors *st, const char *name,
+void put(const NetsOptions *opt, const LvSafetensors *st, const char *name,
                 const float *ours)
 {
     const LvFileTensor *ref = lv_safetensors_find(st, name);
@@ -146,8 +133,7 @@ static void put(const NetsOptions *opt, const LvSafetensors *st, const char *nam
         opt->put(opt->opaque, ref, ours);
 }
 
-/* Size i of a tensor, 0 when it is not there. */
-static int size_of(const LvSafetensors *st, const char *name, int i)
+int size_of(const LvSafetensors *st, const char *name, int i)
 {
     const LvFileTensor *t = lv_safetensors_find(st, name);
 
@@ -162,8 +148,7 @@ static int meta(const LvSafetensors *st, const char *key)
     return text ? atoi(text) : 0;
 }
 
-/* Weights whose tensors "<prefix>..." will all have to be bound. */
-static int open_weights(LvWeights **w, const LvSafetensors *st, const char *prefix,
+int open_weights(LvWeights **w, const LvSafetensors *st, const char *prefix,
                         const NetsOptions *opt)
 {
     int ret = lv_weights_new(w, st, opt->dev, opt->msg);
@@ -1499,6 +1484,7 @@ static const struct {
     { "A",                              2, run_samplers },
     { "weights.high.A",                 2, run_experts },
     { "prompt0.ids",                    1, run_sample_file },
+    { "in.table.image_wh",              2, run_prepare_file },
 };
 
 int nets_run(const LvSafetensors *st, const NetsOptions *opt)
