@@ -261,6 +261,7 @@ OBJS-tools/cmd = \
     cmd_train.o
 
 OBJS-tools = \
+    complete.o \
     linvideo.o
 
 # kernels: each file becomes a fatbin, and that an object that holds it as
@@ -454,6 +455,8 @@ LIB  = $(call quote,$(DESTDIR)$(LIBDIR))
 INC  = $(call quote,$(DESTDIR)$(INCLUDEDIR)/linvideo)
 DATA = $(call quote,$(DESTDIR)$(DATADIR)/linvideo)
 MAN  = $(call quote,$(DESTDIR)$(MANDIR)/man1)
+BASH = $(call quote,$(DESTDIR)$(DATADIR)/bash-completion/completions)
+ZSH  = $(call quote,$(DESTDIR)$(DATADIR)/zsh/site-functions)
 F0R  = $(call quote,$(DESTDIR)$(FREI0RDIR))
 
 INSTALL-yes               = install-programs
@@ -465,12 +468,14 @@ INSTALL-$(if $(wildcard $(BUILD)/dropin/libavfilter.so.*),yes) += install-dropin
 install: $(INSTALL-yes)
 
 install-programs: all
-	install -d $(BIN) $(LIB)/pkgconfig $(INC) $(DATA) $(MAN)
+	install -d $(BIN) $(LIB)/pkgconfig $(INC) $(DATA) $(MAN) $(BASH) $(ZSH)
 	install $(COMMAND) $(BIN)
 	install -m 644 $L/linvideo/linvideo.h $L/linvideo/option_table.h $(INC)
 	install -m 644 $(BUILD)/liblinvideo.pc $(LIB)/pkgconfig
 	install -m 644 $(MODELS) $(DATA)
 	install -m 644 samples/linvideo.1 $(MAN)
+	install -m 644 samples/completion/linvideo.bash $(BASH)/linvideo
+	install -m 644 samples/completion/linvideo.zsh $(ZSH)/_linvideo
 
 install-shared: install-programs
 	install $(BUILD)/$(SONAME) $(LIB)
@@ -508,7 +513,7 @@ uninstall:
 	rm -f $(BIN)/linvideo $(BIN)/ffmpeg-linvideo $(MAN)/linvideo.1
 	rm -f $(LIB)/pkgconfig/liblinvideo.pc $(LIB)/liblinvideo.*
 	rm -rf $(LIB)/linvideo $(INC) $(DATA)
-	rm -f $(F0R)/linvideo.so
+	rm -f $(F0R)/linvideo.so $(BASH)/linvideo $(ZSH)/_linvideo
 
 # the sources as they are published
 

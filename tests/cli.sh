@@ -67,6 +67,29 @@ done
 expects "generate --help names every parameter" 0 '--negative_prompt' \
     "$linvideo" generate --help
 
+# Completion
+
+# complete WORD...: what bash offers for the last word
+complete() {
+    bash -c '. "$0"; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _linvideo; echo ${COMPREPLY[*]}' \
+        "$samples/completion/linvideo.bash" "$linvideo" "$@"
+}
+# complete_zsh WORD...: what zsh does
+complete_zsh() {
+    zsh -fc 'compadd() { echo ${(P)2} }; words=("${@:2}") CURRENT=$#words; . "$1"' - \
+        "$samples/completion/linvideo.zsh" "$linvideo" "$@"
+}
+equal "bash completes commands" "$(complete ge)" generate
+equal "bash completes options" "$(complete train --check)" --checkpoint
+equal "bash completes values" "$(complete generate --sampler u)" unipc
+if command -v zsh >/dev/null; then
+    equal "zsh completes commands" "$(complete_zsh ge | cut -d ' ' -f 1,2)" "generate serve"
+    equal "zsh completes values" "$(complete_zsh serve --precision "")" "auto f32 bf16 int8"
+fi
+empty "every option of generate is known to it" "$("$linvideo" generate --help |
+    grep -oE '^ +(-[a-z]+, )?--[a-z_]+' | grep -oE -e '--[a-z_]+' | sort |
+    comm -23 - "$("$linvideo" complete generate | sort >known; echo known)"; rm known)"
+
 # Files
 
 expects "y4m to a file" 0 'seed 1$' generate -o a.y4m "$prompt"

@@ -13,6 +13,7 @@
 #include <linvideo/linvideo.h>
 
 #include "tools/cmd/commands.h"
+#include "tools/complete.h"
 #include "tools/share/message.h"
 
 static const LvCommand *const commands[] = {
@@ -92,6 +93,8 @@ int main(int argc, char **argv)
     }
     if (is_one_of(argv[1], "-V", "--version", "version"))
         return finish(version());
+    if (!strcmp(argv[1], "complete"))
+        return finish(lv_complete(commands, COMMANDS, argc - 1, argv + 1));
     command = find_command(argv[1]);
     if (!command)
         return lv_tool_fail(LV_EXIT_USAGE, "no command \"%s\"; linvideo --help "
