@@ -284,6 +284,108 @@ START_TEST(test_wan22_files)
 }
 END_TEST
 
+/* --- pairs of networks --- */
+
+/* low.safetensors: the network with other numbers. */
+static void write_low(void)
+{
+    const LvParam *t;
+    float *x = wan_kit_tensor(&model.dit, "blocks.1.ffn.0.weight", &t);
+
+    for (size_t i = 0; i < t->numel; i++)
+        x[i] = -x[i];
+    write_part(&model.dit, "low.safetensors", LV_LAYOUT_ORIGINAL, "");
+    for (size_t i = 0; i < t->numel; i++)
+        x[i] = -x[i];
+}
+
+static void write_pair(const char *dit, const char *low, const char *sampler, const char *more)
+{
+    write_text("m.json", "{\"dit\": \"%s\", \"dit_low\": \"%s\", \"text\": "
+               "\"text.safetensors\", \"vae\": \"vae.safetensors\", \"video\": {\"width\": 32, "
+               "\"height\": 32, \"frames\": 5}, \"sampler\": {\"steps\": 4, \"shift\": 5%s}%s}",
+               dit, low, sampler, more);
+}
+
+/* Bytes with which both networks fit. */
+static int64_t memory_of_both(void)
+{
+    LinvideoParams p = params(LINVIDEO_PRECISION_F32);
+    LinvideoContext *c;
+    LinvideoInfo info;
+
+    p.memory_limit = (int64_t)1 << 40;
+    ck_assert_msg(linvideo_open(&c, &p) == 0, "%s", wan_message);
+    linvideo_info(c, &info);
+    linvideo_close(&c);
+    return info.memory_weights + info.memory_work;
+}
+
+static void run_limited(uint8_t *rgb, int64_t limit)
+{
+    LinvideoParams p = params(LINVIDEO_PRECISION_F32);
+
+    p.memory_limit = limit;
+    run_params(&p, rgb);
+}
+
+/* Steps are the high network's, or the low one's, or both's: the same with both in memory and
+ * with one at a time. */
+START_TEST(test_pair)
+{
+    static uint8_t both[BYTES], turns[BYTES], high[BYTES];
+    static const char *const sampler[] = {
+        ", \"boundary\": 0.875, \"guidance\": 4, \"guidance_low\": 3",
+        ", \"boundary\": 0.875, \"guidance\": 1, \"guidance_low\": 3",
+        ", \"boundary\": 0.875, \"guidance\": 1, \"guidance_low\": 1",
+    };
+
+    write_low();
+    write_pair("dit.safetensors", "low.safetensors", sampler[_i], "");
+    run_limited(both, 0);
+    run_limited(turns, memory_of_both() - 1);
+    ck_assert_mem_eq(both, turns, BYTES);
+    copy_file(wan_path("dit.safetensors"), "same.safetensors");
+    write_pair("dit.safetensors", "same.safetensors", sampler[_i], "");
+    run_limited(high, 0);
+    ck_assert(memcmp(both, high, BYTES));
+}
+END_TEST
+
+static const struct {
+    const char *dit, *low, *sampler, *more, *part;
+    int code;
+} bad_pairs[] = {
+    { "dit.safetensors", "dit.safetensors", "", "", "dit_low is the same file as dit",
+      LINVIDEO_ERR_MODEL },
+    { "dit.safetensors", "low.safetensors", "", ", \"preset\": \"lightx2v\"",
+      "expected a preset of Wan2.2 A14B", LINVIDEO_ERR_MODEL },
+    { "dit.safetensors", "vae.safetensors", "", "", "holds no dit_low network",
+      LINVIDEO_ERR_MODEL },
+    { "dit.safetensors", "wide.safetensors", "", "", "dit_low holds a network of other sizes",
+      LINVIDEO_ERR_MODEL },
+    { "wan2.2_low_noise.safetensors", "dit.safetensors", "", "", "expected the one for high noise",
+      LINVIDEO_ERR_MODEL },
+    { "dit.safetensors", "wan2.2_high_noise.safetensors", "", "", "expected the one for low noise",
+      LINVIDEO_ERR_MODEL },
+    { "dit.safetensors", "low.safetensors", ", \"boundary\": 2", "", "sampler.boundary is 2",
+      LINVIDEO_ERR_MODEL },
+    { "dit.safetensors", "low.safetensors", "", ", \"loras_low\": 1", "loras_low is not a list",
+      LINVIDEO_ERR_MODEL },
+};
+
+START_TEST(test_bad_pairs)
+{
+    write_low();
+    copy_file(wan_path("low.safetensors"), "wan2.2_low_noise.safetensors");
+    copy_file(wan_path("dit.safetensors"), "wan2.2_high_noise.safetensors");
+    wan_kit_change(&model, &(LvDitConfig) { .channels = 48 });
+    write_part(&model.dit, "wide.safetensors", LV_LAYOUT_ORIGINAL, "");
+    write_pair(bad_pairs[_i].dit, bad_pairs[_i].low, bad_pairs[_i].sampler, bad_pairs[_i].more);
+    expect_error(bad_pairs[_i].code, bad_pairs[_i].part);
+}
+END_TEST
+
 /* Those that have what is none of theirs. */
 static const struct {
     LvDitConfig kind;
@@ -1556,6 +1658,8 @@ static Suite *layouts_suite(void)
     tcase_add_loop_test(tc, test_networks, 0, LV_COUNT(networks) * LV_COUNT(layouts));
     tcase_add_loop_test(tc, test_wan22, 0, LV_COUNT(layouts));
     tcase_add_test(tc, test_wan22_files);
+    tcase_add_loop_test(tc, test_pair, 0, 3);
+    tcase_add_loop_test(tc, test_bad_pairs, 0, LV_COUNT(bad_pairs));
     tcase_add_loop_test(tc, test_no_networks, 0, LV_COUNT(no_networks));
     tcase_add_loop_test(tc, test_forms, 0, 2 * WAN_FORMS);
     tcase_add_loop_test(tc, test_pieces, 0, LV_COUNT(pieces));

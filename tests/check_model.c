@@ -80,9 +80,12 @@ static const struct {
     { REF_DIR "/wan22_vae.safetensors", 7, 3e-2 },
     { REF_DIR "/prep_image.safetensors", 10, 1e-6 },
     { REF_DIR "/sample.safetensors", 10, 4e-2 },
+    { REF_DIR "/pipe_wan22_t2v.safetensors", 4, 6e-2 },
+    { REF_DIR "/pipe_wan22_ti2v_text.safetensors", 2, 1e-2 },
 };
 
-enum { SAMPLE = LV_COUNT(files) - 1 };
+enum { WHOLE = 3 }; /* files at the end, of all parts together */
+enum { SAMPLE = LV_COUNT(files) - WHOLE };
 
 static void parity(int file, const char *isa, int threads, int dtype, double bound)
 {

@@ -56,43 +56,45 @@ END_TEST
 static const struct {
     const char *path, *preset; /* NULL: nothing tells */
     int use, lora;
+    int half;                  /* of LV_USE_HALF */
 } names[] = {
-    { "wan2.1_t2v_1.3B_bf16.safetensors", NULL, LV_USE_ANY, 0 },
-    { "lightx2v/Wan2.1-T2V-1.3B.safetensors", NULL, LV_USE_ANY, 0 },
-    { "rcm/supercmix.safetensors", NULL, LV_USE_ANY, 0 },
-    { "turbo_style.safetensors", NULL, LV_USE_ANY, 1 },
-    { "Wan2.1-T2V-14B-StepDistill-CfgDistill.safetensors", "lightx2v", LV_USE_ANY, 0 },
-    { "x/wan2.1_t2v_14b_lightx2v_4step.gguf", "lightx2v", LV_USE_ANY, 0 },
+    { "wan2.1_t2v_1.3B_bf16.safetensors", NULL, LV_USE_ANY, 0, 0 },
+    { "lightx2v/Wan2.1-T2V-1.3B.safetensors", NULL, LV_USE_ANY, 0, 0 },
+    { "rcm/supercmix.safetensors", NULL, LV_USE_ANY, 0, 0 },
+    { "turbo_style.safetensors", NULL, LV_USE_ANY, 1, 0 },
+    { "Wan2.1-T2V-14B-StepDistill-CfgDistill.safetensors", "lightx2v", LV_USE_ANY, 0, 0 },
+    { "x/wan2.1_t2v_14b_lightx2v_4step.gguf", "lightx2v", LV_USE_ANY, 0, 0 },
     { "lightx2v_T2V_14B_cfg_step_distill_v2_lora_rank64_bf16.safetensors", "lightx2v",
-      LV_USE_ANY, 1 },
-    { "rCM_Wan2.1_T2V_1.3B_480p.safetensors", "rcm", LV_USE_ANY, 0 },
-    { "TurboWan2.1-T2V-1.3B-480P.safetensors", "rcm", LV_USE_ANY, 0 },
-    { "AccVideo-WanX-T2V-480P-14B.safetensors", "accvideo", LV_USE_ANY, 0 },
-    { "Wan21_AccVid_T2V_480P_14B_lora_rank32_fp16.safetensors", "accvideo", LV_USE_ANY, 1 },
-    { "Wan14BT2VFusionX_fp16_.safetensors", "fusionx", LV_USE_ANY, 0 },
-    { "Wan2.1_T2V_14B_FusionX_LoRA.safetensors", "fusionx", LV_USE_ANY, 1 },
-    { "FastWan_T2V_14B_480p_lora_rank_128_bf16.safetensors", "fastwan", LV_USE_ANY, 1 },
-    { "Wan2_1-T2V-1_3B_FastWanFullAttn_bf16.safetensors", "fastwan", LV_USE_ANY, 0 },
-    { "Wan21_CausVid_14B_T2V_lora_rank32.safetensors", "causvid", LV_USE_ANY, 1 },
-    { "self_forcing_dmd.safetensors", "self-forcing", LV_USE_CHOSEN, 0 },
-    { "causvid_autoregressive.safetensors", "causvid", LV_USE_CHOSEN, 0 },
-    { "x/causal_model.safetensors", NULL, LV_USE_CHOSEN, 0 },
-    { "krea-realtime-video-14b.safetensors", "self-forcing", LV_USE_CHOSEN, 0 },
-    { "LongLive-1.3B.safetensors", "self-forcing", LV_USE_CHOSEN, 0 },
-    { "wan2.2_t2v_high_noise_14B_fp16.safetensors", NULL, LV_USE_NONE, 0 },
-    { "Wan2_2-T2V-A14B-LOW_fp8_e4m3fn_scaled_KJ.safetensors", NULL, LV_USE_NONE, 0 },
-    { "Wan2.2-T2V-A14B-HighNoise-Q4_K_M.gguf", NULL, LV_USE_NONE, 0 },
-    { "WAN22_t2v.safetensors", NULL, LV_USE_NONE, 0 },
-    { "t2v_low_noise.safetensors", NULL, LV_USE_NONE, 0 },
-    { "Wan2.2-Lightning/high_noise_model.safetensors", NULL, LV_USE_NONE, 1 },
-    { "Wan2.2-Lightning_T2V-A14B-4steps-lora_HIGH_fp16.safetensors", NULL, LV_USE_NONE, 1 },
-    { "m/high_noise_model/diffusion_pytorch_model.safetensors.index.json", NULL, LV_USE_NONE,
-      0 },
+      LV_USE_ANY, 1, 0 },
+    { "rCM_Wan2.1_T2V_1.3B_480p.safetensors", "rcm", LV_USE_ANY, 0, 0 },
+    { "TurboWan2.1-T2V-1.3B-480P.safetensors", "rcm", LV_USE_ANY, 0, 0 },
+    { "AccVideo-WanX-T2V-480P-14B.safetensors", "accvideo", LV_USE_ANY, 0, 0 },
+    { "Wan21_AccVid_T2V_480P_14B_lora_rank32_fp16.safetensors", "accvideo", LV_USE_ANY, 1, 0 },
+    { "Wan14BT2VFusionX_fp16_.safetensors", "fusionx", LV_USE_ANY, 0, 0 },
+    { "Wan2.1_T2V_14B_FusionX_LoRA.safetensors", "fusionx", LV_USE_ANY, 1, 0 },
+    { "FastWan_T2V_14B_480p_lora_rank_128_bf16.safetensors", "fastwan", LV_USE_ANY, 1, 0 },
+    { "Wan2_1-T2V-1_3B_FastWanFullAttn_bf16.safetensors", "fastwan", LV_USE_ANY, 0, 0 },
+    { "Wan21_CausVid_14B_T2V_lora_rank32.safetensors", "causvid", LV_USE_ANY, 1, 0 },
+    { "self_forcing_dmd.safetensors", "self-forcing", LV_USE_CHOSEN, 0, 0 },
+    { "causvid_autoregressive.safetensors", "causvid", LV_USE_CHOSEN, 0, 0 },
+    { "x/causal_model.safetensors", NULL, LV_USE_CHOSEN, 0, 0 },
+    { "krea-realtime-video-14b.safetensors", "self-forcing", LV_USE_CHOSEN, 0, 0 },
+    { "LongLive-1.3B.safetensors", "self-forcing", LV_USE_CHOSEN, 0, 0 },
+    { "wan2.2_t2v_high_noise_14B_fp16.safetensors", NULL, LV_USE_HALF, 0, LV_HIGH },
+    { "Wan2_2-T2V-A14B-LOW_fp8_e4m3fn_scaled_KJ.safetensors", NULL, LV_USE_HALF, 0, LV_LOW },
+    { "Wan2.2-T2V-A14B-HighNoise-Q4_K_M.gguf", NULL, LV_USE_HALF, 0, LV_HIGH },
+    { "WAN22_t2v.safetensors", NULL, LV_USE_HALF, 0, LV_HALF_UNKNOWN },
+    { "t2v_low_noise.safetensors", NULL, LV_USE_HALF, 0, LV_LOW },
+    { "Wan2.2-Lightning/high_noise_model.safetensors", NULL, LV_USE_HALF, 1, LV_HIGH },
+    { "Wan2.2-Lightning_T2V-A14B-4steps-lora_HIGH_fp16.safetensors", "wan2.2-lightning",
+      LV_USE_HALF, 1, LV_HIGH },
+    { "m/high_noise_model/diffusion_pytorch_model.safetensors.index.json", NULL, LV_USE_HALF,
+      0, LV_HIGH },
     { "m/low_noise_model/diffusion_pytorch_model-00001-of-00006.safetensors", NULL,
-      LV_USE_NONE, 0 },
-    { "m/transformer_2/diffusion_pytorch_model.safetensors", NULL, LV_USE_NONE, 0 },
-    { "high_noise_model/wan2.1.safetensors", NULL, LV_USE_ANY, 0 },
-    { "transformer/diffusion_pytorch_model.safetensors", NULL, LV_USE_ANY, 0 },
+      LV_USE_HALF, 0, LV_LOW },
+    { "m/transformer_2/diffusion_pytorch_model.safetensors", NULL, LV_USE_HALF, 0, LV_LOW },
+    { "high_noise_model/wan2.1.safetensors", NULL, LV_USE_ANY, 0, 0 },
+    { "transformer/diffusion_pytorch_model.safetensors", NULL, LV_USE_ANY, 0, 0 },
 };
 
 static int same_preset(const LvHint *h, const char *name)
@@ -107,6 +109,8 @@ START_TEST(test_names)
     lv_hint(&h, NULL, names[_i].path, names[_i].lora);
     ck_assert_msg(same_preset(&h, names[_i].preset) && h.use == names[_i].use,
                   "%s: %s, use %d", names[_i].path, h.preset ? h.preset->name : "none", h.use);
+    ck_assert_msg(h.use != LV_USE_HALF || h.half == names[_i].half, "%s: half %d", names[_i].path,
+                  h.half);
     ck_assert(!h.preset || strstr(names[_i].path, h.word));
 }
 END_TEST
@@ -131,16 +135,17 @@ START_TEST(test_refusals)
 
     for (int chosen = 0; chosen < 2; chosen++) {
         lv_hint(&h, NULL, "wan2.2_low_noise.gguf", 0);
-        ck_assert_int_eq(lv_hint_check(&h, "x.gguf", chosen, &quiet), LV_ERR_UNSUPPORTED);
+        ck_assert_int_eq(lv_hint_check(&h, "x.gguf", LV_AS_ALONE, chosen, &quiet),
+                         LV_ERR_UNSUPPORTED);
         ck_assert_ptr_nonnull(strstr(message, "x.gguf: \"wan2.2\" in its name"));
         ck_assert_ptr_nonnull(strstr(message, "Wan2.2 A14B"));
         lv_hint(&h, NULL, "longlive.gguf", 0);
-        ck_assert_int_eq(lv_hint_check(&h, "y.gguf", chosen, &quiet),
+        ck_assert_int_eq(lv_hint_check(&h, "y.gguf", LV_AS_ALONE, chosen, &quiet),
                          chosen ? 0 : LV_ERR_UNSUPPORTED);
         ck_assert_ptr_nonnull(strstr(message, "y.gguf: \"longlive\" in its name"));
         ck_assert_int_eq(level_put, chosen ? LV_MSG_WARNING : LV_MSG_ERROR);
         lv_hint(&h, NULL, "lightx2v.gguf", 0);
-        ck_assert_int_eq(lv_hint_check(&h, "z.gguf", chosen, &quiet), 0);
+        ck_assert_int_eq(lv_hint_check(&h, "z.gguf", LV_AS_ALONE, chosen, &quiet), 0);
         ck_assert_ptr_null(strstr(message, "z.gguf"));
     }
 }
@@ -152,11 +157,11 @@ static const struct {
     const char *name, *key, *value, *preset;
     int use;
 } metadata[] = {
-    { "a.safetensors", "modelspec.title", "Wan2.2 T2V low noise", NULL, LV_USE_NONE },
+    { "a.safetensors", "modelspec.title", "Wan2.2 T2V low noise", NULL, LV_USE_HALF },
     { "lightx2v.safetensors", "modelspec.title", "my rCM", "rcm", LV_USE_ANY },
     { "wan2.2.safetensors", "modelspec.architecture", "wan2.1", NULL, LV_USE_ANY },
-    { "wan2.2.safetensors", "modelspec.title", "my model", NULL, LV_USE_NONE },
-    { "b.safetensors", "ss_base_model_version", "wan2.2_a14b", NULL, LV_USE_NONE },
+    { "wan2.2.safetensors", "modelspec.title", "my model", NULL, LV_USE_HALF },
+    { "b.safetensors", "ss_base_model_version", "wan2.2_a14b", NULL, LV_USE_HALF },
     { "c.safetensors", "author", "the rcm of wan2.2", NULL, LV_USE_ANY },
 };
 
@@ -185,10 +190,10 @@ static const struct {
     int use;
 } indices[] = {
     { "{\"transformer\": [\"diffusers\", \"WanTransformer3DModel\"]}", LV_USE_ANY },
-    { "{\"boundary_ratio\": 0.875}", LV_USE_NONE },
+    { "{\"boundary_ratio\": 0.875}", LV_USE_HALF },
     { "{\"boundary_ratio\": null}", LV_USE_ANY },
     { "{\"transformer_2\": [null, null], \"boundary_ratio\": null}", LV_USE_ANY },
-    { "{\"transformer_2\": [\"diffusers\", \"WanTransformer3DModel\"]}", LV_USE_NONE },
+    { "{\"transformer_2\": [\"diffusers\", \"WanTransformer3DModel\"]}", LV_USE_HALF },
     { "no JSON", LV_USE_ANY },
 };
 

@@ -6,8 +6,9 @@
  *     make_ref REFERENCE.safetensors REFERENCE.weights OUT.safetensors
  *
  * REFERENCE.weights is text: "seed N", then a line for each tensor in the order in which the
- * numbers were drawn, "KIND NAME DIM...", then "hash H", XXH64 of all their values one after
- * another in hexadecimal. OUT holds what REFERENCE does, and the tensors as weights.NAME.
+ * numbers were drawn, "KIND NAME DIM...", where there are more networks the same again, then
+ * "hash H", XXH64 of all their values one after another in hexadecimal. OUT holds what
+ * REFERENCE does, and the tensors as weights.NAME.
  */
 
 #include <inttypes.h>
@@ -150,7 +151,7 @@ static int read_weights(Ref *r, const char *path)
 static int write_all(Ref *r, const LvSafetensors *st, const char *path)
 {
     static const char *const keys[] = { "what", "dim", "heads", "ffn", "layers", "text_dim",
-                                        "text_len", "freq_dim", "widths" };
+                                        "text_len", "freq_dim", "cfg", "widths" };
     const char *meta[KEYS * 2 + 1] = { NULL };
     int nb = r->nb, n = 0;
 

@@ -5,9 +5,10 @@
  * text.safetensors (names of transformers, with a tokenizer) and vae.safetensors, for
  * tests of the command and for runs at true size.
  *
- *     make_wan FOLDER TOKENIZER [tiny|tiny-tae|deep|wide|cut-1.3b|cut-14b|vae-1.3b|net-1.3b|
- *              1.3b|14b]
+ *     make_wan FOLDER TOKENIZER [tiny|tiny-pair|tiny-tae|deep|wide|cut-1.3b|cut-14b|vae-1.3b|
+ *              net-1.3b|1.3b|14b]
  *
+ * tiny-pair: two networks, wan2.2_high_noise.safetensors and wan2.2_low_noise.safetensors.
  * tiny-tae: with the published tiny decoder in place of Wan's. wide: 200 MB of weights.
  * cut: true widths in one layer, of 14b in the network alone. net-1.3b, vae-1.3b: of true size is
  * the network alone, or the autoencoder.
@@ -29,6 +30,7 @@ typedef struct Size {
     LvDitConfig dit;
     LvUmt5Config text;
     LvTaeConfig vae;
+    int pair; ///< 1: two networks
 } Size;
 
 #define DIT(d, f, n, t)                                                           \
@@ -42,16 +44,17 @@ typedef struct Size {
 #define TAE    { .kind = LV_VAE_TAE, .channels = 16, .patch = 1 }
 
 static const Size sizes[] = {
-    { "tiny", DIT(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
-    { "tiny-tae", DIT(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), TAE },
-    { "deep", DIT(256, 512, 7, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
-    { "wide", DIT(1024, 4096, 6, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
-    { "cut-1.3b", DIT(1536, 8960, 1, 4096), TEXT(8192, 4096, 10240, 64, 1), VAE(96) },
-    { "cut-14b", DIT(5120, 13824, 1, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
-    { "vae-1.3b", DIT(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE(96) },
-    { "net-1.3b", DIT(1536, 8960, 30, 64), TEXT(8192, 64, 96, 4, 2), VAE(8) },
-    { "1.3b", DIT(1536, 8960, 30, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96) },
-    { "14b", DIT(5120, 13824, 40, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96) },
+    { "tiny", DIT(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE(8), 0 },
+    { "tiny-pair", DIT(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE(8), 1 },
+    { "tiny-tae", DIT(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), TAE, 0 },
+    { "deep", DIT(256, 512, 7, 64), TEXT(8192, 64, 96, 4, 2), VAE(8), 0 },
+    { "wide", DIT(1024, 4096, 6, 64), TEXT(8192, 64, 96, 4, 2), VAE(8), 0 },
+    { "cut-1.3b", DIT(1536, 8960, 1, 4096), TEXT(8192, 4096, 10240, 64, 1), VAE(96), 0 },
+    { "cut-14b", DIT(5120, 13824, 1, 64), TEXT(8192, 64, 96, 4, 2), VAE(8), 0 },
+    { "vae-1.3b", DIT(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE(96), 0 },
+    { "net-1.3b", DIT(1536, 8960, 30, 64), TEXT(8192, 64, 96, 4, 2), VAE(8), 0 },
+    { "1.3b", DIT(1536, 8960, 30, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96), 0 },
+    { "14b", DIT(5120, 13824, 40, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96), 0 },
 };
 
 /* Values of the tensor at hand. */
@@ -98,10 +101,10 @@ static LvFileTensor describe(const LvParam *p)
     return t;
 }
 
-static int write_part(const char *path, const LvParams *list, const LvMap *spm)
+static int write_part(const char *path, const LvParams *list, const LvMap *spm, uint64_t seed)
 {
     LvFileTensor *t = calloc((size_t)list->nb + 1, sizeof(*t));
-    Values v = { list, spm, NULL, 88172645463325252u };
+    Values v = { list, spm, NULL, 88172645463325252u + seed };
     const LvFeed feed = { .get = get, .opaque = &v };
     int n = list->nb, ret;
 
@@ -144,9 +147,11 @@ static int make(const char *folder, const Size *size, const LvMap *spm)
         const char *name;
         int kind, layout;
     } parts[] = {
-        { "dit", LV_PART_DIT, LV_LAYOUT_ORIGINAL },
         { "text", LV_PART_TEXT, LV_LAYOUT_HF },
         { "vae", LV_PART_WAN_VAE, LV_LAYOUT_ORIGINAL },
+        { "dit", LV_PART_DIT, LV_LAYOUT_ORIGINAL },
+        { "wan2.2_high_noise", LV_PART_DIT, LV_LAYOUT_ORIGINAL },
+        { "wan2.2_low_noise", LV_PART_DIT, LV_LAYOUT_ORIGINAL },
     };
     LvModelConfig cfg = { .dit = size->dit, .text = size->text, .vae = size->vae };
     LvParams *list = NULL;
@@ -156,11 +161,15 @@ static int make(const char *folder, const Size *size, const LvMap *spm)
 
     for (int i = 0; i < LV_COUNT(parts) && ret >= 0; i++) {
         int tae = parts[i].kind == LV_PART_WAN_VAE && cfg.vae.kind == LV_VAE_TAE;
+
+        if (parts[i].kind == LV_PART_DIT && (i > 2) != size->pair)
+            continue;
         snprintf(path, sizeof(path), "%s/%s.safetensors", folder, parts[i].name);
         ret = tae ? list_tae(&list, &cfg.vae, dev)
                   : lv_part_list(&list, parts[i].kind, &cfg, parts[i].layout, "", dev, NULL);
         if (ret >= 0)
-            ret = write_part(path, list, parts[i].kind == LV_PART_TEXT ? spm : NULL);
+            ret = write_part(path, list, parts[i].kind == LV_PART_TEXT ? spm : NULL,
+                             i > 2 ? (uint64_t)i : 0);
         lv_params_free(&list);
     }
     lv_device_close(&dev);

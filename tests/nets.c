@@ -21,6 +21,7 @@
 #include "model/wan_vae.h"
 #include "pipeline/sample.h"
 #include "tests/nets_kit.h"
+#include "tests/pipes.h"
 
 /* Programs */
 
@@ -176,35 +177,53 @@ struct NetsDit {
     void *act[LV_MAX_LAYERS][3];
 };
 
-/* Latent channels: those that the head makes. */
-static int channels_of(const LvSafetensors *st, const LvDitConfig *c)
+/* Size i of tensor <prefix><name>. */
+static int size_within(const LvSafetensors *st, const char *prefix, const char *name, int i)
 {
-    int places = c->patch[0] * c->patch[1] * c->patch[2];
+    char full[128];
 
-    return places ? size_of(st, "weights.head.head.bias", 0) / places : 0;
+    snprintf(full, sizeof(full), "%s%s", prefix, name);
+    return size_of(st, full, i);
 }
 
-int nets_dit_config(LvDitConfig *cfg, const LvSafetensors *st, const LvMsg *msg)
+/* What the tensors tell: channels, patch, CLIP. */
+static void read_dit_tensors(LvDitConfig *c, const LvSafetensors *st, const char *prefix)
 {
-    static const char patch[] = "weights.patch_embedding.weight";
+    static const char patch[] = "patch_embedding.weight";
+    int places = 1;
 
+    for (int i = 0; i < 3; i++) {
+        c->patch[i] = size_within(st, prefix, patch, 2 + i);
+        places     *= LV_MAX(c->patch[i], 1);
+    }
+    c->channels      = size_within(st, prefix, "head.head.bias", 0) / places;
+    c->cond_channels = size_within(st, prefix, patch, 1) - c->channels;
+    c->clip_dim      = size_within(st, prefix, "img_emb.proj.0.bias", 0);
+    c->clip_images   = c->clip_dim ? 1 + !!size_within(st, prefix, "img_emb.emb_pos", 1) : 0;
+}
+
+int nets_dit_config_of(LvDitConfig *cfg, const LvSafetensors *st, const char *prefix,
+                       const LvMsg *msg)
+{
     *cfg = (LvDitConfig) {
         .dim = meta(st, "dim"), .ffn_dim = meta(st, "ffn"), .heads = meta(st, "heads"),
         .layers = meta(st, "layers"), .text_dim = meta(st, "text_dim"),
         .text_len = meta(st, "text_len"), .freq_dim = meta(st, "freq_dim"),
-        .clip_dim = size_of(st, "weights.img_emb.proj.0.bias", 0), .eps = 1e-6f,
-        .map_eps = 1e-6f,
+        .eps = 1e-6f, .map_eps = 1e-6f,
     };
-    for (int i = 0; i < 3; i++)
-        cfg->patch[i] = size_of(st, patch, 2 + i);
-    cfg->channels      = channels_of(st, cfg);
-    cfg->cond_channels = size_of(st, patch, 1) - cfg->channels;
-    cfg->clip_images   = cfg->clip_dim ? 1 + !!size_of(st, "weights.img_emb.emb_pos", 1) : 0;
+    cfg->text_len = cfg->text_len ? cfg->text_len : 512;
+    cfg->freq_dim = cfg->freq_dim ? cfg->freq_dim : 256;
+    read_dit_tensors(cfg, st, prefix);
     if (cfg->dim < 1 || cfg->heads < 1 || cfg->layers < 1 || cfg->patch[2] < 1 ||
         cfg->layers > LV_MAX_LAYERS)
         return lv_fail(msg, LV_ERR_MODEL, "%s: metadata do not describe a DiT",
                        lv_safetensors_path(st));
     return 0;
+}
+
+int nets_dit_config(LvDitConfig *cfg, const LvSafetensors *st, const LvMsg *msg)
+{
+    return nets_dit_config_of(cfg, st, "weights.", msg);
 }
 
 /* The text side; its outputs are the memory that the network reads. */
@@ -1483,6 +1502,7 @@ static const struct {
     { "weights.decoder.conv1.weight",   5, run_wan_file },
     { "A",                              2, run_samplers },
     { "weights.high.A",                 2, run_experts },
+    { "in.noise",                       4, pipes_run },
     { "prompt0.ids",                    1, run_sample_file },
     { "in.table.image_wh",              2, run_prepare_file },
 };

@@ -58,6 +58,10 @@ typedef struct NetsDit NetsDit;
 /** Configuration of the DiT in a file of reference numbers. */
 int nets_dit_config(LvDitConfig *cfg, const LvSafetensors *st, const LvMsg *msg);
 
+/** The same of one whose tensors begin with prefix ("weights."). */
+int nets_dit_config_of(LvDitConfig *cfg, const LvSafetensors *st, const char *prefix,
+                       const LvMsg *msg);
+
 /** size: frames, rows, columns of the latents. */
 int nets_dit_open(NetsDit **d, const LvSafetensors *st, const char *prefix,
                   const LvDitConfig *cfg, const int size[3], const NetsOptions *opt);

@@ -324,6 +324,26 @@ fails "inspect: a half" 'one half of a Wan2.2' \
     "$linvideo" inspect b/wan2.2_t2v_low_noise_14B.safetensors
 matches "convert: a half keeps its name" "$("$linvideo" convert \
     a/wan2.2_t2v_low_noise_14B.safetensors b/half.safetensors 2>&1)" 'put high_noise or low_noise'
+rm -r b && mkdir -p b
+
+# both halves: by their names or by options, in memory together or one at a time
+
+"$make" b "$spm" tiny-pair
+matches "setup: both halves of Wan2.2" "$("$linvideo" setup b | tr '\n' ' ')" \
+    'high noise  wan2.2_high_noise.safetensors   low noise   wan2.2_low_noise.safetensors .*40 steps, shift 12'
+matches "inspect: both" "$("$linvideo" inspect b/wan.json)" 'two: for steps from noise level 0.875 on'
+pair="--model b/wan.json --size 64x64 --native 1 --clip-frames 5 --frames 10 --steps 4 --seed 3 -y"
+succeeds "generate: both halves" "$linvideo" generate $pair -o both.y4m "a cat"
+matches "generate: a half at a time" \
+    "$("$linvideo" generate $pair --memory-limit 22M -o turns.y4m "a cat" 2>&1)" \
+    'no room for both networks'
+equal "generate: the same frames" "$(cksum < both.y4m)" "$(cksum < turns.y4m)"
+fails "setup: halves that are exchanged" 'expected the one for high noise' "$linvideo" setup \
+    --dit wan2.2_low_noise.safetensors --dit-low wan2.2_high_noise.safetensors b
+mv b/wan2.2_high_noise.safetensors b/wan2.2_a.safetensors
+fails "setup: names that tell nothing" 'say which with --dit HIGH --dit-low LOW' "$linvideo" setup b
+succeeds "setup: halves by options" "$linvideo" setup -y --dit wan2.2_a.safetensors \
+    --dit-low wan2.2_low_noise.safetensors b
 rm -r b && mkdir -p b/lightx2v
 for file in supercmix.safetensors LongLive.safetensors my_rCM.safetensors; do
     ln -s "$work/a/dit.safetensors" "b/$file"

@@ -70,6 +70,8 @@ static const LvConfigRow rows[] = {
     { "sampler", "steps",      INT,  AT(video.steps),       1, 1000,    NAN },
     { "sampler", "shift",      REAL, AT(video.shift),       0.01, 100,  NAN },
     { "sampler", "guidance",   REAL, AT(video.guidance),    1, 100,     NAN },
+    { "sampler", "guidance_low", REAL, AT(video.guidance_low), 0, 100,  0 },
+    { "sampler", "boundary",   REAL, AT(video.boundary),    0, 1,       0 },
 };
 
 static int fail(const char *file, const LvMsg *msg, const char *section,

@@ -20,6 +20,10 @@ enum { LV_MAX_LAYERS = 128, LV_MAX_CHANNELS = 64, LV_MAX_WORDS = 4096 };
 /** Rows of CLIP's features of a picture: 16 x 16 patches and the class. */
 enum { LV_CLIP_ROWS = 257 };
 
+/** Networks of a model that has one for steps of much noise and one for the others (Wan2.2
+ *  A14B); a model of one network has that of LV_HIGH alone. */
+enum { LV_HIGH, LV_LOW, LV_EXPERTS };
+
 /** Kinds of self-attention. MIXED: r softmax + (1 - r) linear. */
 enum LvAttnKind { LV_ATTN_SOFTMAX, LV_ATTN_LINEAR, LV_ATTN_MIXED, LV_ATTN_NB };
 
@@ -71,6 +75,9 @@ typedef struct LvVideoConfig {
     char sampler[16];         ///< name, see pipeline/sample.h
     int steps;
     float shift, guidance;    ///< guidance 1: off
+    float guidance_low;       ///< that of the network of LV_LOW; 0: the same
+    float boundary;           ///< steps of at least this noise level are the network's of LV_HIGH;
+                              ///< 0: there is one network
 } LvVideoConfig;
 
 /** The sizes and frames of a clip that a model was trained on; 0: no bound. */

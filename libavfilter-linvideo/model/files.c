@@ -58,14 +58,14 @@ void lv_files_skip_others(LvWeights *w, const LvPart *part)
 
 void lv_files_skip_parts(const LvFiles *f, LvWeights *w, const LvPart *part)
 {
-    const LvPart *parts[] = { &f->dit, &f->text, &f->vae };
+    const LvPart *parts[] = { &f->dit, &f->text, &f->vae, &f->low };
 
     if (!f->bundle) {
         lv_files_skip_others(w, part);
         return;
     }
     for (int i = 0; i < LV_COUNT(parts); i++)
-        if (parts[i] != part)
+        if (parts[i] != part && parts[i]->kind)
             lv_weights_skip(w, parts[i]->prefix);
     lv_weights_skip(w, "tokenizer.");
 }
@@ -81,6 +81,10 @@ static int check_parts(const LvFiles *f, const LvMsg *msg)
     if (c->dit.channels != c->vae.channels)
         return lv_fail(msg, LV_ERR_MODEL, "%s: the network makes latents of %d channels, the "
                        "decoder takes %d", f->path, c->dit.channels, c->vae.channels);
+    if (f->low.kind && c->video.boundary <= 0)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: two networks, and nothing says which steps are the "
+                       "second's: expected a preset of Wan2.2 A14B, or \"boundary\" in "
+                       "\"sampler\"", f->path);
     return 0;
 }
 
@@ -163,7 +167,9 @@ static const struct {
 } known[] = {
     { NULL, "dit" }, { NULL, "text" }, { NULL, "vae" }, { NULL, "tokenizer" },
     { NULL, "loras" }, { NULL, "preset" }, { NULL, "video" }, { NULL, "sampler" },
-    { NULL, "negative_prompt" }, { NULL, "latents" }, { "video", "width" },
+    { NULL, "negative_prompt" }, { NULL, "latents" }, { NULL, "dit_low" },
+    { NULL, "loras_low" }, { "sampler", "guidance_low" }, { "sampler", "boundary" },
+    { "video", "width" },
     { "video", "height" }, { "video", "frames" }, { "video", "fps" },
     { "video", "fps_den" }, { "sampler", "solver" }, { "sampler", "steps" },
     { "sampler", "shift" }, { "sampler", "guidance" },
@@ -214,7 +220,7 @@ static int open_part(const Manifest *m, const char *key, LvPart *part)
     if (ret < 0 || (ret = open_source(m->f, path, &src, m->msg)) < 0 ||
         (ret = lv_part_check(src, m->msg)) < 0)
         return ret;
-    *part = lv_part_find_kind(src, !strcmp(key, "dit") ? LV_PART_DIT
+    *part = lv_part_find_kind(src, !strncmp(key, "dit", 3) ? LV_PART_DIT
                                  : !strcmp(key, "text") ? LV_PART_TEXT : LV_PART_WAN_VAE);
     if (!part->kind && !strcmp(key, "vae"))
         *part = lv_part_find_kind(src, LV_PART_TAE);
@@ -222,27 +228,53 @@ static int open_part(const Manifest *m, const char *key, LvPart *part)
                               path, key);
 }
 
-/* The network is one that can be run as Wan2.1 is. */
-static int check_dit(const Manifest *m)
+/* The network is one that can be run in its place. */
+static int check_dit(const Manifest *m, const LvPart *part)
 {
-    const LvSource *src = m->f->dit.src;
+    const LvFiles *f    = m->f;
+    const LvSource *src = part->src;
+    int place = !f->low.kind ? LV_AS_ALONE : part == &f->low ? LV_AS_LOW : LV_AS_HIGH;
     LvHint h;
 
     lv_hint(&h, src, lv_source_path(src), 0);
-    return lv_hint_check(&h, lv_source_path(src), json_object_get(m->root, "preset") != NULL,
-                         m->msg);
+    if (!lv_has_halves(&f->cfg.dit))
+        lv_hint_whole(&h);
+    return lv_hint_check(&h, lv_source_path(src), place,
+                         json_object_get(m->root, "preset") != NULL, m->msg);
 }
 
-static int check_loras(const LvLoraFile *lora, int nb, const LvMsg *msg)
+static int check_loras(const Manifest *m, const LvLoraFile *lora, int nb, int place)
 {
     int ret = 0;
     LvHint h;
 
     for (int i = 0; i < nb && ret >= 0; i++) {
         lv_hint(&h, NULL, lora[i].path, 1);
-        ret = lv_hint_check(&h, lora[i].path, 1, msg);
+        if (!lv_has_halves(&m->f->cfg.dit))
+            lv_hint_whole(&h);
+        ret = lv_hint_check(&h, lora[i].path, place, 1, m->msg);
     }
     return ret;
+}
+
+/* The network that parts beside are of: dit_low needs dit. */
+static int open_networks(const Manifest *m)
+{
+    LvFiles *f = m->f;
+    LvDitConfig low;
+    int ret;
+
+    if ((ret = open_part(m, "dit", &f->dit)) < 0 ||
+        (json_object_get(m->root, "dit_low") && (ret = open_part(m, "dit_low", &f->low)) < 0) ||
+        (ret = lv_part_dit(&f->cfg.dit, &f->dit, m->msg)) < 0 ||
+        (ret = check_dit(m, &f->dit)) < 0 || !f->low.kind)
+        return ret;
+    if ((ret = check_dit(m, &f->low)) < 0 || (ret = lv_part_dit(&low, &f->low, m->msg)) < 0)
+        return ret;
+    if (f->low.src == f->dit.src)
+        return fail(m, "dit_low", "is the same file as dit");
+    return memcmp(&low, &f->cfg.dit, sizeof(low)) ? fail(m, "dit_low", "holds a network of other "
+                                                         "sizes or attention than dit") : 0;
 }
 
 static int open_tokenizer(const Manifest *m)
@@ -284,24 +316,44 @@ static int read_lora(const Manifest *m, const json_t *v, char *path, LvLoraFile 
     return path_of(path, m, "loras", json_object_get(v, "file"));
 }
 
-static int open_loras(const Manifest *m, const LvLoraFile *more, int nb_more)
+/* Those of `more` that are for a place: of two networks that which the name tells, or both. */
+static int pick_loras(const Manifest *m, LvLoraFile *to, const LvLoraFile *more, int nb_more,
+                      int place)
 {
-    const json_t *list = json_object_get(m->root, "loras");
+    int nb = 0;
+
+    for (int i = 0; i < nb_more; i++) {
+        LvHint h;
+
+        lv_hint(&h, NULL, more[i].path, 1);
+        if (place != LV_AS_ALONE && !lv_hint_fits(&h, place))
+            continue;
+        to[nb++] = more[i];
+        if (place == LV_AS_LOW && lv_hint_fits(&h, LV_AS_HIGH))
+            lv_msg(m->msg, LV_MSG_INFO, "%s: added to both networks: its name says neither high "
+                   "noise nor low noise", more[i].path);
+    }
+    return nb;
+}
+
+static int open_loras(const Manifest *m, const char *key, int place, LvLoras **loras,
+                      const LvLoraFile *more, int nb_more)
+{
+    const json_t *list = json_object_get(m->root, key);
     size_t nb    = json_array_size(list);
     char (*path)[PATH_SIZE] = calloc(nb + 1, sizeof(*path));
     LvLoraFile *all = calloc(nb + (size_t)nb_more + 1, sizeof(*all));
     int ret = path && all ? 0 : lv_fail(m->msg, LV_ERR(ENOMEM), "%s: out of memory", m->f->path);
 
     if (ret >= 0 && ((list && !json_is_array(list)) || nb > LORAS_MAX))
-        ret = fail(m, "loras", "is not a list, or too long");
+        ret = fail(m, key, "is not a list, or too long");
     for (size_t i = 0; i < nb && ret >= 0; i++)
         ret = read_lora(m, json_array_get(list, i), path[i], &all[i]);
     if (ret >= 0) {
-        if (nb_more)
-            memcpy(all + nb, more, (size_t)nb_more * sizeof(*all));
-        ret = check_loras(all, (int)nb + nb_more, m->msg);
-        if (ret >= 0 && nb + (size_t)nb_more)
-            ret = lv_loras_open(&m->f->loras, all, (int)nb + nb_more, m->msg);
+        int most = (int)nb + pick_loras(m, all + nb, more, nb_more, place);
+        ret = check_loras(m, all, most, place);
+        if (ret >= 0 && most)
+            ret = lv_loras_open(loras, all, most, m->msg);
     }
     free(path);
     free(all);
@@ -311,7 +363,7 @@ static int open_loras(const Manifest *m, const LvLoraFile *more, int nb_more)
 /* Tensors of a file that no part of the model has, told once. */
 static int tell_others(const LvFiles *f, const LvSource *src, const LvMsg *msg)
 {
-    const LvPart *parts[] = { &f->dit, &f->text, &f->vae };
+    const LvPart *parts[] = { &f->dit, &f->text, &f->vae, &f->low };
     const char *first = NULL;
     int nb = 0;
 
@@ -356,8 +408,7 @@ static int read_sizes(const Manifest *m)
     LvFiles *f = m->f;
     int ret;
 
-    if ((ret = lv_part_dit(&f->cfg.dit, &f->dit, m->msg)) < 0 ||
-        (ret = lv_part_text(&f->cfg.text, &f->text, m->msg)) < 0 ||
+    if ((ret = lv_part_text(&f->cfg.text, &f->text, m->msg)) < 0 ||
         (ret = lv_part_vae(&f->cfg.vae, &f->vae, m->msg)) < 0)
         return ret;
     if (f->cfg.text.dim != f->cfg.dit.text_dim)
@@ -367,18 +418,21 @@ static int read_sizes(const Manifest *m)
     return check_parts(f, m->msg);
 }
 
+/* By the networks as far as they are known. */
 static int read_settings(const Manifest *m)
 {
     const json_t *preset   = json_object_get(m->root, "preset");
     const json_t *negative = json_object_get(m->root, "negative_prompt");
-    const LvPreset *p      = lv_preset_find(preset ? json_string_value(preset) : "wan2.1");
     LvFiles *f = m->f;
+    const LvPreset *p = preset ? lv_preset_find(json_string_value(preset))
+                               : lv_preset_of(&f->cfg.dit, f->low.kind);
 
     if (!p)
         return fail(m, "preset", "is not a known preset");
     lv_preset_apply(&f->cfg.video, p);
     if (negative && !json_is_string(negative))
         return fail(m, "negative_prompt", "is not a string");
+    free(f->negative);
     f->negative = strdup(negative ? json_string_value(negative) : LV_WAN_NEGATIVE);
     if (!f->negative)
         return lv_fail(m->msg, LV_ERR(ENOMEM), "%s: out of memory", f->path);
@@ -392,7 +446,7 @@ static int open_manifest(const Manifest *m, const LvLoraFile *loras, int nb_lora
 
     if ((ret = check_keys(m, NULL)) < 0 || (ret = check_keys(m, "video")) < 0 ||
         (ret = check_keys(m, "sampler")) < 0 || (ret = read_settings(m)) < 0 ||
-        (ret = open_part(m, "dit", &f->dit)) < 0 || (ret = check_dit(m)) < 0 ||
+        (ret = open_networks(m)) < 0 || (ret = read_settings(m)) < 0 ||
         (ret = open_part(m, "text", &f->text)) < 0 ||
         (ret = open_part(m, "vae", &f->vae)) < 0 ||
         (ret = open_tokenizer(m)) < 0 || (ret = read_sizes(m)) < 0 ||
@@ -402,7 +456,12 @@ static int open_manifest(const Manifest *m, const LvLoraFile *loras, int nb_lora
         if ((ret = tell_others(f, f->src[i], m->msg)) < 0)
             return ret;
     f->cfg.range = lv_range_wan(&f->cfg.dit, &f->cfg.video);
-    return open_loras(m, loras, nb_loras);
+    if (!f->low.kind && json_object_get(m->root, "loras_low"))
+        return fail(m, "loras_low", "is there, and dit_low is not");
+    ret = open_loras(m, "loras", f->low.kind ? LV_AS_HIGH : LV_AS_ALONE, &f->loras, loras,
+                     nb_loras);
+    return ret < 0 || !f->low.kind ? ret : open_loras(m, "loras_low", LV_AS_LOW, &f->low_loras,
+                                                      loras, nb_loras);
 }
 
 static int read_manifest(LvFiles *f, const LvLoraFile *loras, int nb_loras,
@@ -483,6 +542,7 @@ int lv_files_open(LvFiles *f, const char *path, const LvLoraFile *loras, int nb_
 void lv_files_close(LvFiles *f)
 {
     lv_loras_close(&f->loras);
+    lv_loras_close(&f->low_loras);
     for (int i = 0; i < f->nb_src; i++)
         lv_source_close(&f->src[i]);
     lv_map_close(&f->spm_map);
@@ -504,10 +564,20 @@ static const char *file_of(const LvSource *src, int *i)
     return NULL;
 }
 
-const char *lv_files_at(const LvFiles *f, int i)
+/* The same of LoRAs. */
+static const char *file_of_loras(const LvLoras *l, int *i)
 {
     const char *path = NULL;
     const LvSource *lora;
+
+    for (int k = 0; l && !path && (lora = lv_loras_source(l, k)); k++)
+        path = file_of(lora, i);
+    return path;
+}
+
+const char *lv_files_at(const LvFiles *f, int i)
+{
+    const char *path = NULL;
 
     if (!i--)
         return f->path;
@@ -515,7 +585,7 @@ const char *lv_files_at(const LvFiles *f, int i)
         return f->spm_path;
     for (int k = 0; k < f->nb_src && !path; k++)
         path = file_of(f->src[k], &i);
-    for (int k = 0; f->loras && !path && (lora = lv_loras_source(f->loras, k)); k++)
-        path = file_of(lora, &i);
-    return path;
+    if (!path)
+        path = file_of_loras(f->loras, &i);
+    return path ? path : file_of_loras(f->low_loras, &i);
 }

@@ -7,12 +7,16 @@
  * A manifest is JSON; names of files are relative to its folder:
  *   "dit", "text", "vae"   files of the networks, in any layout (safetensors, the index
  *                          of shards, GGUF); one file may hold several of them
+ *   "dit_low"              of Wan2.2 A14B: "dit" is the network for much noise, this the one
+ *                          for little noise
  *   "tokenizer"            a sentencepiece model; not needed where "text" holds one
  *   "loras"                [{"file": NAME, "weight": 1}, ...]
+ *   "loras_low"            the same, of "dit_low"; "loras" are of "dit" alone then
  *   "preset"               name of a preset (see presets.h): sampler, steps, shift,
  *                          guidance
  *   "video"                {"width", "height", "frames", "fps", "fps_den"}
- *   "sampler"              {"solver", "steps", "shift", "guidance"}
+ *   "sampler"              {"solver", "steps", "shift", "guidance"}; with "dit_low" also
+ *                          "guidance_low" and "boundary"
  *   "negative_prompt"      taken when none is given
  *   "latents"              of a TAEHV decoder: "normalised" (taew2_1) or "plain"
  *                          (lighttaew2_1)
@@ -27,17 +31,19 @@
 #include "model/recognise.h"
 #include "model/weights.h"
 
-enum { LV_FILES_MAX = 4 };
+enum { LV_FILES_MAX = 5 };
 
 typedef struct LvFiles {
     LvModelConfig cfg;
     LvPart dit, text, vae;
+    LvPart low;            ///< the network of LV_LOW; of kind LV_PART_NONE where dit is alone
     int bundle;            ///< 1: all parts are of one source
     char *spm_path;        ///< of its file; NULL: a part's file holds it
     const void *spm;       ///< the tokenizer, a sentencepiece model; NULL: missing
     size_t spm_size;
     LvDtype spm_type;      ///< of the tensor that holds it; U8 elsewhere
-    LvLoras *loras;        ///< NULL: none
+    LvLoras *loras;        ///< of dit; NULL: none
+    LvLoras *low_loras;    ///< the same of low
     char *negative;        ///< NULL: none
     char *path;
     int strict;            ///< 1: nothing is skipped
@@ -51,7 +57,8 @@ typedef struct LvFiles {
 /**
  * Open a bundle or a manifest. A warning tells of tensors that no part of a manifest uses.
  *
- * @param loras  more of them than the manifest names
+ * @param loras  more of them than the manifest names; of a model of two networks each is of
+ *               that which its name tells, else of both
  * @param strict 1: files that hold more than is used are an error, not a warning
  * @return 0; as lv_source_open(), lv_config_read(), lv_part_dit() and others
  */

@@ -14,8 +14,7 @@
 
 enum { NAME_SIZE = 256, PATH_SIZE = 4096, INDEX_MAX = 1 << 20 };
 
-#define HALF   "one half of a Wan2.2 A14B pair (high or low noise): the pair is not supported, " \
-               "and a half alone makes no whole clip"
+#define HALF   "one half of a Wan2.2 A14B pair (high or low noise)"
 #define CAUSAL "attends over blocks of frames one after the other (causal), which is not done here"
 #define SPARSE "attends to parts of the tokens (sparse), which is not done here"
 
@@ -23,13 +22,13 @@ enum { NAME_SIZE = 256, PATH_SIZE = 4096, INDEX_MAX = 1 << 20 };
 static const struct {
     const char *word;
     const char *preset; /* name, or NULL */
-    int use;            /* of a network; LoRAs: only LV_USE_NONE counts */
+    int use;            /* of a network; LoRAs: only LV_USE_HALF counts */
     const char *what;
 } words[] = {
-    { "wan22", NULL, LV_USE_NONE, HALF },
-    { "a14b", NULL, LV_USE_NONE, HALF },
-    { "highnoise", NULL, LV_USE_NONE, HALF },
-    { "lownoise", NULL, LV_USE_NONE, HALF },
+    { "wan22", NULL, LV_USE_HALF, HALF },
+    { "a14b", NULL, LV_USE_HALF, HALF },
+    { "highnoise", NULL, LV_USE_HALF, HALF },
+    { "lownoise", NULL, LV_USE_HALF, HALF },
     { "longlive", "self-forcing", LV_USE_CHOSEN, CAUSAL },
     { "krea", "self-forcing", LV_USE_CHOSEN, CAUSAL },
     { "rollingforcing", "self-forcing", LV_USE_CHOSEN, CAUSAL },
@@ -107,15 +106,47 @@ const char *lv_find_word(const char *text, const char *word, size_t *n)
 
 /* Looking */
 
+/* Which half a text tells of, as far as it does. "high" and "low" alone only count in a text
+ * that is about a half. */
+static int half_of(const char *text)
+{
+    static const char *const halves[LV_EXPERTS][2] = {
+        [LV_HIGH] = { "highnoise", "high" }, [LV_LOW] = { "lownoise", "low" },
+    };
+    int told[LV_EXPERTS];
+    size_t n;
+
+    for (int k = 0; k < 2; k++) {
+        for (int i = 0; i < LV_EXPERTS; i++)
+            told[i] = lv_find_word(text, halves[i][k], &n) != NULL;
+        if (told[LV_HIGH] != told[LV_LOW])
+            return told[LV_HIGH] ? LV_HIGH : LV_LOW;
+    }
+    return LV_HALF_UNKNOWN;
+}
+
 static void note(LvHint *h, int row, const char *word, size_t n, const char *from, int lora)
 {
-    int none = words[row].use == LV_USE_NONE;
+    int half = words[row].use == LV_USE_HALF;
 
     h->preset = words[row].preset ? lv_preset_find(words[row].preset) : NULL;
-    h->use    = none || !lora ? words[row].use : LV_USE_ANY;
+    h->use    = half || !lora ? words[row].use : LV_USE_ANY;
+    h->half   = LV_HALF_UNKNOWN;
     h->what   = words[row].what;
     snprintf(h->word, sizeof(h->word), "%.*s", (int)n, word);
     snprintf(h->from, sizeof(h->from), "%s", from);
+}
+
+/* Which half, and whether it is one of few steps. */
+static void look_at_half(LvHint *h, const char *text)
+{
+    size_t n;
+
+    h->half = half_of(text);
+    for (int i = 0; i < LV_COUNT(words) && !h->preset; i++)
+        if (words[i].preset && !strcmp(words[i].preset, "lightx2v") &&
+            lv_find_word(text, words[i].word, &n))
+            h->preset = lv_preset_find("wan2.2-lightning");
 }
 
 /* Whether a text tells anything. */
@@ -127,6 +158,8 @@ static int look(LvHint *h, const char *text, const char *from, int lora)
     for (int i = 0; i < LV_COUNT(words); i++)
         if ((at = lv_find_word(text, words[i].word, &n))) {
             note(h, i, at, n, from, lora);
+            if (h->use == LV_USE_HALF)
+                look_at_half(h, text);
             return 1;
         }
     return 0;
@@ -189,9 +222,11 @@ static void look_at_folder(LvHint *h, const char *path, size_t n, int lora)
     snprintf(folder, sizeof(folder), "%.*s", (int)LV_MIN(n, (size_t)PATH_SIZE - 1), path);
     slash = strrchr(folder, '/');
     look(h, slash ? slash + 1 : folder, "the name of its folder", lora);
-    if (!strcmp(slash ? slash + 1 : folder, "transformer_2"))
+    if (!strcmp(slash ? slash + 1 : folder, "transformer_2")) {
         note(h, 0, "transformer_2", 13, "the name of its folder", lora);
-    if (h->use == LV_USE_NONE)
+        h->half = LV_LOW;
+    }
+    if (h->use == LV_USE_HALF)
         return;
     *h = (LvHint) { .word = "" };
     snprintf(index, sizeof(index), "%.*s/model_index.json",
@@ -201,8 +236,10 @@ static void look_at_folder(LvHint *h, const char *path, size_t n, int lora)
     root = json_loadb((const char *)map.data, map.size, 0, NULL);
     for (int i = 0; i < LV_COUNT(signs); i++) {
         const json_t *v = json_object_get(root, signs[i]), *first = json_array_get(v, 0);
-        if (v && !json_is_null(v) && !(json_is_array(v) && json_is_null(first)))
+        if (v && !json_is_null(v) && !(json_is_array(v) && json_is_null(first))) {
             note(h, 0, signs[i], strlen(signs[i]), "model_index.json beside it", lora);
+            h->half = LV_HIGH;
+        }
     }
     json_decref(root);
     lv_map_close(&map);
@@ -221,14 +258,55 @@ void lv_hint(LvHint *h, const LvSource *src, const char *path, int lora)
         look_at_folder(h, path, (size_t)(slash - path), lora);
 }
 
-int lv_hint_check(const LvHint *h, const char *path, int chosen, const LvMsg *msg)
+LvHint lv_hint_of(const LvPart *part, const char *path)
+{
+    LvDitConfig c;
+    LvHint h;
+
+    lv_hint(&h, part->src, path, part->kind == LV_PART_LORA);
+    if (part->kind == LV_PART_DIT && lv_part_dit(&c, part, NULL) >= 0 && !lv_has_halves(&c))
+        lv_hint_whole(&h);
+    return h;
+}
+
+void lv_hint_whole(LvHint *h)
+{
+    if (h->use == LV_USE_HALF)
+        *h = (LvHint) { .word = "" };
+}
+
+int lv_has_halves(const LvDitConfig *c)
+{
+    return c->channels != LV_TI2V_CHANNELS && !c->clip_dim;
+}
+
+int lv_hint_fits(const LvHint *h, int place)
+{
+    return place == LV_AS_ALONE ? h->use != LV_USE_HALF
+         : h->use != LV_USE_HALF || h->half == LV_HALF_UNKNOWN ||
+           h->half == (place == LV_AS_LOW ? LV_LOW : LV_HIGH);
+}
+
+static int fail_half(const LvHint *h, const char *path, int place, const char *word,
+                     const LvMsg *msg)
+{
+    if (place == LV_AS_ALONE)
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: \"%s\" in %s says: %s, which makes no whole "
+                       "clip alone: a manifest names the one for high noise as \"dit\", the other "
+                       "as \"dit_low\", their LoRAs as \"loras\" and \"loras_low\" (linvideo "
+                       "setup --dit HIGH --dit-low LOW writes it)", path, word, h->from, h->what);
+    return lv_fail(msg, LV_ERR_MODEL, "%s: \"%s\" in %s says: %s, the one for %s noise; expected "
+                   "the one for %s noise", path, word, h->from, h->what,
+                   h->half == LV_LOW ? "low" : "high", place == LV_AS_LOW ? "low" : "high");
+}
+
+int lv_hint_check(const LvHint *h, const char *path, int place, int chosen, const LvMsg *msg)
 {
     char shown[LV_SHOW_SIZE];
 
     lv_text_show(shown, h->word, strlen(h->word));
-    if (h->use == LV_USE_NONE)
-        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: \"%s\" in %s says: %s", path, shown,
-                       h->from, h->what);
+    if (!lv_hint_fits(h, place))
+        return fail_half(h, path, place, shown, msg);
     if (h->use == LV_USE_CHOSEN && !chosen)
         return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: \"%s\" in %s says that it %s; naming a "
                        "preset runs it all the same", path, shown, h->from, h->what);

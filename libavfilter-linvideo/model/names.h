@@ -16,18 +16,33 @@
 
 #include "base/source.h"
 #include "model/presets.h"
+#include "model/recognise.h"
 
 /** How a network of such a name can be run. */
 enum LvUse {
     LV_USE_ANY,     ///< as any other
     LV_USE_CHOSEN,  ///< a preset has to be chosen: what it was made for is not done here
-    LV_USE_NONE,    ///< not at all
+    LV_USE_HALF,    ///< as one of the two networks of Wan2.2 A14B
 };
+
+/** Half of a hint of LV_USE_HALF that tells neither LV_HIGH nor LV_LOW. */
+enum { LV_HALF_UNKNOWN = -1 };
+
+/** What a network or LoRA is taken as. */
+enum LvAs {
+    LV_AS_ALONE, ///< the only network, or a LoRA of that
+    LV_AS_HIGH,  ///< of two the network of LV_HIGH
+    LV_AS_LOW,
+};
+
+/** Latent channels of TI2V 5B, whose names say Wan2.2 too. */
+enum { LV_TI2V_CHANNELS = 48 };
 
 typedef struct LvHint {
     const LvPreset *preset; ///< how it is sampled; NULL: nothing tells
     int use;                ///< LvUse
-    const char *what;       ///< LV_USE_CHOSEN, LV_USE_NONE: what it is, in words
+    int half;               ///< LV_USE_HALF: LV_HIGH, LV_LOW or LV_HALF_UNKNOWN
+    const char *what;       ///< LV_USE_CHOSEN, LV_USE_HALF: what it is, in words
     char word[64];          ///< the word as it stands there; "" when nothing tells
     char from[64];          ///< where: "its name", "its metadata modelspec.title"...
 } LvHint;
@@ -42,14 +57,28 @@ typedef struct LvHint {
  */
 void lv_hint(LvHint *h, const LvSource *src, const char *path, int lora);
 
+/** The same of a network or LoRA that was found: names of Wan2.2 do not make halves of networks
+ *  that are whole by their tensors. */
+LvHint lv_hint_of(const LvPart *part, const char *path);
+
+/** Take a hint of one half back: the network is whole. */
+void lv_hint_whole(LvHint *h);
+
+/** Whether a network of this kind may be half of a pair. */
+int lv_has_halves(const LvDitConfig *c);
+
+/** Whether what a hint tells does not speak against an LvAs. */
+int lv_hint_fits(const LvHint *h, int place);
+
 /**
  * Refuse what can't be run.
  *
+ * @param place  LvAs
  * @param chosen 1: the user named a preset
  * @return 0; LV_ERR_UNSUPPORTED after a message that says what it is and from what that was
  *         seen. Where a chosen preset makes the difference: 0 after a warning
  */
-int lv_hint_check(const LvHint *h, const char *path, int chosen, const LvMsg *msg);
+int lv_hint_check(const LvHint *h, const char *path, int place, int chosen, const LvMsg *msg);
 
 /** The word (lower case, letters and digits only) in text: where it begins, its length in *n;
  *  NULL when absent. */

@@ -1,7 +1,8 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * How Wan2.1 and the known models distilled from it are sampled, and what they are called.
+ * How Wan2.1, Wan2.2 and the known models distilled from them are sampled, and what they are
+ * called.
  * Floor F4 (model).
  */
 
@@ -16,6 +17,8 @@ typedef struct LvPreset {
     int steps;
     float shift, guidance; ///< guidance 1: off
     const char *about;
+    float guidance_low, boundary; ///< of Wan2.2 A14B; see LvVideoConfig
+    int large;             ///< 1: made for 1280x704, 121 frames at 24 a second
 } LvPreset;
 
 /** What Wan's reference puts in place of an empty negative prompt. */
@@ -27,7 +30,13 @@ const LvPreset *lv_preset_at(int i);
 /** By name; NULL when unknown. "none" is Wan2.1's own. */
 const LvPreset *lv_preset_find(const char *name);
 
-/** Set sampler, steps, shift, guidance; and size and rate, to those of Wan2.1. */
+/** How a network is sampled that nothing else is known of; pair: it is one of two. */
+const LvPreset *lv_preset_of(const LvDitConfig *c, int pair);
+
+/** That preset for a network of image to video, where it has one of its own; p else. */
+const LvPreset *lv_preset_for(const LvPreset *p, const LvDitConfig *c);
+
+/** Set sampler, steps, shift, guidance; and size and rate, to those of Wan2.1 or TI2V 5B. */
 void lv_preset_apply(LvVideoConfig *v, const LvPreset *p);
 
 #endif /* LINVIDEO_MODEL_PRESETS_H */

@@ -16,6 +16,8 @@ static const struct {
     /* 480p in any shape, 854x480 among them; 720p */
     { 1536, 30, { .min_pixels = 480 * 480, .max_pixels = 864 * 480, .max_frames = 81,
                   .lenient = 1 } },
+    { 3072, 30, { .min_pixels = 480 * 480, .max_pixels = 1280 * 704, .max_frames = 121,
+                  .lenient = 1 } },
     { 5120, 40, { .min_pixels = 480 * 480, .max_pixels = 1280 * 720, .max_frames = 81,
                   .lenient = 1 } },
 };

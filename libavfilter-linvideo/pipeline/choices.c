@@ -52,7 +52,7 @@ static void warn_settings(const LvVideoConfig *v, const LvVideoConfig *own, int 
 {
     int few_steps = own->guidance <= 1 && own->steps <= FEW_STEPS;
 
-    if (v->guidance <= 1 && negative)
+    if (v->guidance <= 1 && v->guidance_low <= 1 && negative)
         lv_msg(msg, LV_MSG_WARNING, "negative_prompt: it is not used with guidance 1, "
                "which is off");
     if (few_steps && v->guidance > 1)
@@ -61,6 +61,20 @@ static void warn_settings(const LvVideoConfig *v, const LvVideoConfig *own, int 
     if (few_steps && (v->steps > 2 * own->steps || 2 * v->steps < own->steps))
         lv_msg(msg, LV_MSG_WARNING, "steps: %d; the model is a few-step one, made for %d",
                v->steps, own->steps);
+}
+
+/* One scale that is given is that of both networks. */
+static void choose_guidance(LvSchedule *s, LvVideoConfig *v, float given)
+{
+    v->guidance_low = given ? given : v->guidance_low ? v->guidance_low : v->guidance;
+    v->guidance     = given ? given : v->guidance;
+    s->guidance[LV_HIGH] = v->guidance;
+    s->guidance[LV_LOW]  = v->guidance_low;
+    for (int i = 0; i < LV_EXPERTS; i++)
+        s->runs[i] = s->guidance[i] > 1 ? 2 : 1;
+    s->branches = s->runs[LV_HIGH];
+    if (s->boundary > 0)
+        s->branches = LV_MAX(s->branches, s->runs[LV_LOW]);
 }
 
 int lv_choose_schedule(LvSchedule *s, LvModelConfig *cfg, const LvSessionOptions *opt,
@@ -74,10 +88,9 @@ int lv_choose_schedule(LvSchedule *s, LvModelConfig *cfg, const LvSessionOptions
         return lv_fail(msg, LV_ERR_MODEL, "%s: unknown sampler '%s'", files->path, v->sampler);
     v->steps    = opt->steps ? opt->steps : v->steps;
     v->shift    = opt->shift ? opt->shift : v->shift;
-    v->guidance = opt->guidance ? opt->guidance : v->guidance;
     *s = (LvSchedule) { .kind = opt->sampler ? opt->sampler : named, .steps = v->steps,
-                        .shift = v->shift, .guidance = v->guidance,
-                        .branches = v->guidance > 1 ? 2 : 1 };
+                        .shift = v->shift, .boundary = files->low.kind ? v->boundary : 0 };
+    choose_guidance(s, v, opt->guidance);
     warn_settings(v, &own, has_negative(opt, files), msg);
     return 0;
 }

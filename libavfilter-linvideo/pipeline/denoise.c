@@ -16,6 +16,9 @@ struct LvDenoise {
     LvBranch branch[LV_BRANCHES];
     LvSchedule schedule;
     LvSampler *sampler;
+    LvExpertNext next; /* NULL: nobody makes them ready */
+    void *opaque;
+    int expert;        /* whose steps these are */
     size_t numel;
     LvMemory memory;
     float *x, *v[LV_BRANCHES]; /* host */
@@ -47,10 +50,17 @@ int lv_denoise_new(LvDenoise **out, const LvEnv *env, const LvBranch *branch,
         return ret;
     if (!(d = *out = calloc(1, sizeof(*d))))
         return lv_fail(env->msg, LV_ERR(ENOMEM), "denoise: out of memory");
-    *d = (LvDenoise) { .env = env, .schedule = *s, .numel = lv_network_numel(branch->net) };
+    *d = (LvDenoise) { .env = env, .schedule = *s,
+                       .numel = lv_network_numel(branch->net[LV_HIGH]) };
     for (int i = 0; i < s->branches; i++)
         d->branch[i] = branch[i];
     return 0;
+}
+
+void lv_denoise_each_expert(LvDenoise *d, LvExpertNext next, void *opaque)
+{
+    d->next   = next;
+    d->opaque = opaque;
 }
 
 void lv_denoise_free(LvDenoise **out)
@@ -104,23 +114,29 @@ static int check_step(const LvDenoise *d, int step, const float *x, const char *
                    env->files->path, step + 1, d->schedule.steps, what, lv_env_hint(env));
 }
 
+/* Branches of the steps that are done now. */
+static int runs(const LvDenoise *d)
+{
+    return d->schedule.runs[d->expert];
+}
+
 static int run_branch(LvDenoise *d, int step, int branch)
 {
     const LvBranch *b = &d->branch[branch];
     int layers = d->env->cfg->dit.layers;
     const LvAt at = { LV_STAGE_DENOISE, step, d->schedule.steps, branch * layers,
-                      d->schedule.branches * layers };
+                      runs(d) * layers };
 
-    return lv_network_run(b->net, b->prompt, &at, d->v[branch]);
+    return lv_network_run(b->net[d->expert], b->prompt, &at, d->v[branch]);
 }
 
 /* Networks that are not those of branches before are brought to a step. */
 static int put_step(LvDenoise *d, int step, int branch)
 {
-    LvNetwork *net = d->branch[branch].net;
+    LvNetwork *net = d->branch[branch].net[d->expert];
 
     for (int i = 0; i < branch; i++)
-        if (d->branch[i].net == net)
+        if (d->branch[i].net[d->expert] == net)
             return 0;
     return lv_network_at(net, d->x, lv_sampler_time(d->sampler, step));
 }
@@ -168,7 +184,7 @@ static int run_in_turn(LvDenoise *d, int step)
 {
     int ret = 0;
 
-    for (int b = 0; b < d->schedule.branches && ret >= 0; b++)
+    for (int b = 0; b < runs(d) && ret >= 0; b++)
         if ((ret = put_step(d, step, b)) >= 0)
             ret = run_branch(d, step, b);
     return ret;
@@ -181,16 +197,31 @@ static int check_branches(const LvDenoise *d, int step)
     };
     int ret = 0;
 
-    for (int b = 0; b < d->schedule.branches && ret >= 0; b++)
+    for (int b = 0; b < runs(d) && ret >= 0; b++)
         ret = check_step(d, step, d->v[b], what[b]);
     return ret;
+}
+
+/* Whose steps come next. */
+static int choose_expert(LvDenoise *d, int step)
+{
+    const LvSchedule *s = &d->schedule;
+    int expert = s->boundary > 0 ? lv_sampler_expert(d->sampler, step, s->boundary) : LV_HIGH;
+
+    if (step && expert == d->expert)
+        return 0;
+    d->expert = expert;
+    return d->next ? d->next(d->opaque, expert) : 0;
 }
 
 static int run_step(LvDenoise *d, int step, LvStepSeen seen, void *opaque)
 {
     const LvSchedule *s = &d->schedule;
-    int apart = s->branches > 1 && d->branch[LV_UNCOND].aside;
-    int ret   = apart ? run_both(d, step) : run_in_turn(d, step);
+    int ret = choose_expert(d, step);
+
+    if (ret < 0)
+        return ret;
+    ret = runs(d) > 1 && d->branch[LV_UNCOND].aside ? run_both(d, step) : run_in_turn(d, step);
 
     if (ret >= 0)
         ret = check_branches(d, step);
@@ -198,8 +229,8 @@ static int run_step(LvDenoise *d, int step, LvStepSeen seen, void *opaque)
         ret = seen(opaque, step, d->x, (const float *const *)d->v);
     if (ret < 0)
         return ret;
-    if (s->branches > 1)
-        lv_guide(d->v[LV_COND], d->v[LV_UNCOND], d->numel, s->guidance);
+    if (runs(d) > 1)
+        lv_guide(d->v[LV_COND], d->v[LV_UNCOND], d->numel, s->guidance[d->expert]);
     lv_sampler_step(d->sampler, step, d->x, d->v[LV_COND]);
     return check_step(d, step, d->x, "latents");
 }

@@ -18,7 +18,7 @@ enum { LV_COND, LV_UNCOND, LV_BRANCHES };
 /** Where a branch runs. Branches of different networks run at the same time; these are on
  *  devices of their own. */
 typedef struct LvBranch {
-    LvNetwork *net;
+    LvNetwork *net[LV_EXPERTS]; ///< that of LV_LOW where there are two
     int prompt;     ///< number of its prompt there
     LvAside *aside; ///< of a network on another device than the stage's; NULL: it is there
 } LvBranch;
@@ -28,14 +28,19 @@ typedef struct LvSchedule {
     int kind;       ///< LvSamplerKind, not AUTO
     int steps;      ///< 1 to 1000
     float shift;    ///< > 0
-    float guidance; ///< scale, used with two branches
-    int branches;   ///< 1, or 2 with guidance
+    float boundary; ///< of LvVideoConfig; 0: all steps are the network's of LV_HIGH
+    float guidance[LV_EXPERTS]; ///< scales, used with two branches
+    int runs[LV_EXPERTS]; ///< branches of a step: 1, or 2 with guidance
+    int branches;   ///< the most of them
 } LvSchedule;
 
 /** What a step began with: the latents of the host, and what the network made of them for
  *  each branch; v[LV_UNCOND] is NULL where there is one. A negative result stops. */
 typedef int (*LvStepSeen)(void *opaque, int step, const float *x,
                           const float *const v[LV_BRANCHES]);
+
+/** Steps of a network, LV_HIGH or LV_LOW, are to come: it is made ready. 0 or an error. */
+typedef int (*LvExpertNext)(void *opaque, int expert);
 
 typedef struct LvDenoise LvDenoise;
 
@@ -48,6 +53,9 @@ int lv_denoise_new(LvDenoise **d, const LvEnv *env, const LvBranch *branch,
                    const LvSchedule *s);
 
 void lv_denoise_free(LvDenoise **d);
+
+/** Have a function called before the first step of each network, in every clip. */
+void lv_denoise_each_expert(LvDenoise *d, LvExpertNext next, void *opaque);
 
 /** What it needs beside the network. */
 LvNeed lv_denoise_need(const LvDenoise *d);

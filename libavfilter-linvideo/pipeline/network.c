@@ -13,6 +13,8 @@
 
 struct LvNetwork {
     const LvEnv *env;
+    const LvPart *part;
+    LvLoras *loras;       /* NULL: none */
     LvNetworkShape shape;
     LvWeights *weights;
     void *room;           /* device: the weights' */
@@ -51,8 +53,8 @@ static int bind_from(LvNetwork *n, LvWeightsFrom from)
         (ret = lv_device_alloc(env->dev, &n->room, from.room_bytes, "weights")) < 0)
         return ret;
     from.room = n->room;
-    if ((ret = lv_env_weights(env, &env->files->dit, from, &n->weights)) < 0 ||
-        (ret = lv_dit_bind(&n->dit, &env->cfg->dit, n->weights, env->files->dit.prefix)) < 0 ||
+    if ((ret = lv_env_weights(env, n->part, from, &n->weights)) < 0 ||
+        (ret = lv_dit_bind(&n->dit, &env->cfg->dit, n->weights, n->part->prefix)) < 0 ||
         (ret = lv_weights_finish(n->weights)) < 0)
         return ret;
     return from.loras ? lv_loras_finish(from.loras, env->msg) : 0;
@@ -60,7 +62,7 @@ static int bind_from(LvNetwork *n, LvWeightsFrom from)
 
 static LvWeightsFrom from_files(const LvNetwork *n)
 {
-    return (LvWeightsFrom) { .loras = n->env->files->loras, .later = 1,
+    return (LvWeightsFrom) { .loras = n->loras, .later = 1,
                              .streamed = n->streams ? n->streamed : NULL };
 }
 
@@ -89,7 +91,7 @@ static int load(LvNetwork *n)
     return ret;
 }
 
-int lv_network_new(LvNetwork **out, const LvEnv *env)
+int lv_network_new(LvNetwork **out, const LvEnv *env, int expert)
 {
     LvNetwork *n = *out = calloc(1, sizeof(*n));
     int ret;
@@ -97,24 +99,29 @@ int lv_network_new(LvNetwork **out, const LvEnv *env)
     if (!n)
         return lv_fail(env->msg, LV_ERR(ENOMEM), "network: out of memory");
     n->env    = env;
+    n->part   = expert == LV_LOW ? &env->files->low : &env->files->dit;
+    n->loras  = expert == LV_LOW ? env->files->low_loras : env->files->loras;
     n->dit.i8 = env->i8;
     if ((ret = describe(n)) < 0)
         lv_network_free(out);
     return ret;
 }
 
-void lv_network_free(LvNetwork **out)
+static void free_built(LvNetwork *n)
 {
-    LvNetwork *n = *out;
-
-    if (!n)
-        return;
     lv_net_free(&n->net);
     lv_net_free(&n->side);
     lv_slots_free(&n->slots);
     free_weights(n);
     lv_memory_free(&n->memory, n->env->dev);
-    free(n);
+}
+
+void lv_network_free(LvNetwork **out)
+{
+    if (!*out)
+        return;
+    free_built(*out);
+    free(*out);
     *out = NULL;
 }
 
@@ -161,6 +168,15 @@ int lv_network_plan(LvNetwork *n, const LvNetworkShape *shape, const uint8_t *st
     if (streamed)
         memcpy(n->streamed, streamed, (size_t)n->env->cfg->dit.layers);
     ret = bound ? 0 : describe(n);
+    return ret < 0 ? ret : plan(n);
+}
+
+int lv_network_drop(LvNetwork *n)
+{
+    int ret;
+
+    free_built(n);
+    ret = describe(n);
     return ret < 0 ? ret : plan(n);
 }
 

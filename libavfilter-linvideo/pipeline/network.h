@@ -24,13 +24,14 @@ typedef struct LvNetworkShape {
 } LvNetworkShape;
 
 /**
- * Describe env's network: all tensors are checked, none is read.
+ * Describe a network of env's: all tensors are checked, none is read.
  *
- * @param env   outlives the network
+ * @param env    outlives the network
+ * @param expert LV_HIGH, which is the only one of most models, or LV_LOW
  * @param[out] n freed with lv_network_free(); NULL on error
  * @return 0; -ENOMEM; as lv_dit_bind(), lv_loras_finish()
  */
-int lv_network_new(LvNetwork **n, const LvEnv *env);
+int lv_network_new(LvNetwork **n, const LvEnv *env, int expert);
 
 void lv_network_free(LvNetwork **n);
 
@@ -61,6 +62,10 @@ size_t lv_network_numel(const LvNetwork *n);
  * @param arena device, at least need.arena bytes, of the caller
  */
 int lv_network_build(LvNetwork *n, void *arena);
+
+/** Free what building made, prompts too: it is as planned again. Not built is fine.
+ *  @return as lv_network_plan() */
+int lv_network_drop(LvNetwork *n);
 
 /** Make keys and values of prompt number `at` of its features
  *  [cfg.dit.text_len,cfg.dit.text_dim], of the host. */

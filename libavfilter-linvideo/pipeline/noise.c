@@ -4,6 +4,8 @@
 
 #include "pipeline/noise.h"
 
+#include <string.h>
+
 #include "base/philox.h"
 
 /* What a stream is for. */
@@ -16,12 +18,15 @@ static uint64_t stream(int64_t clip, int use)
 
 LvNoise lv_noise_of(uint64_t seed, int64_t clip)
 {
-    return (LvNoise) { seed, stream(clip, START), stream(clip, RENOISE) };
+    return (LvNoise) { seed, stream(clip, START), stream(clip, RENOISE), NULL };
 }
 
 void lv_noise_fill(const LvNoise *noise, float *x, size_t n, float scale)
 {
-    lv_philox_normal(x, n, noise->seed, noise->start);
+    if (noise->given)
+        memcpy(x, noise->given, n * sizeof(*x));
+    else
+        lv_philox_normal(x, n, noise->seed, noise->start);
     for (size_t i = 0; i < n; i++)
         x[i] *= scale;
 }

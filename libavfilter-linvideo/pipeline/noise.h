@@ -15,12 +15,13 @@
  *  the step, what the few-step samplers add. */
 typedef struct LvNoise {
     uint64_t seed, start, renoise;
+    const float *given; ///< what the clip begins with, in place of the stream `start`; NULL
 } LvNoise;
 
 /** The noise of clip 0, 1... of a seed; those of different clips have nothing in common. */
 LvNoise lv_noise_of(uint64_t seed, int64_t clip);
 
-/** Fill x[n] with the noise a clip begins with, times scale. */
+/** Fill x[n] with the noise a clip begins with (n values, if given), times scale. */
 void lv_noise_fill(const LvNoise *noise, float *x, size_t n, float scale);
 
 #endif /* LINVIDEO_PIPELINE_NOISE_H */

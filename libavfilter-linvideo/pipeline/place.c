@@ -80,15 +80,30 @@ size_t lv_place_spare(const LvEnv *env, const LvPlace *p, const LvPlaced *at)
     return !p->limit ? SIZE_MAX : p->limit > taken ? p->limit - taken : 0;
 }
 
+/* What there is, and what all needs. */
+static LvPlaced begin(const LvEnv *env, const LvPlace *p)
+{
+    LvPlaced at = { .have = p->limit ? p->limit : env->dev->fn->available(env->dev),
+                    .host_have = lv_host_available() };
+
+    look(env, p, &at);
+    at.wanted = at.bytes;
+    return at;
+}
+
+int lv_place_whole(const LvEnv *env, const LvPlace *p)
+{
+    const LvPlaced at = begin(env, p);
+
+    return fits(&at);
+}
+
 int lv_place(const LvEnv *env, const LvPlace *p, LvPlaced *at)
 {
     const LvDevice *dev = env->dev;
     int ret = 0;
 
-    *at = (LvPlaced) { .have = p->limit ? p->limit : dev->fn->available(dev),
-                       .host_have = lv_host_available() };
-    look(env, p, at);
-    at->wanted = at->bytes;
+    *at = begin(env, p);
     if (at->wanted > at->have && dev->fn->fetch && env->cfg->dit.layers >= LV_LEAST_STREAMED)
         ret = stream(env, p, at);
     return ret < 0 ? ret : fits(at) ? 0 : LV_ERR(ENOMEM);

@@ -38,6 +38,9 @@ typedef struct LvPlaced {
  */
 int lv_place(const LvEnv *env, const LvPlace *p, LvPlaced *placed);
 
+/** 1: all fits, and nothing streams. */
+int lv_place_whole(const LvEnv *env, const LvPlace *p);
+
 /** Tell of it. @return 0; -ENOMEM with "... need ..., ... are available" */
 int lv_place_tell(const LvEnv *env, const LvPlace *p, const LvPlaced *placed);
 

@@ -14,6 +14,7 @@
 
 #include "base/common.h"
 #include "base/msg.h"
+#include "model/config.h"
 
 /** The same values as enum LinvideoSampler. */
 enum LvSamplerKind {
@@ -58,11 +59,8 @@ float lv_sampler_scale(const LvSampler *s);
 /** Time to feed the model at step i, 0 <= i < steps; in 0..1000. */
 float lv_sampler_time(const LvSampler *s, int i);
 
-/** Networks of a model that has one for steps of much noise and one for the others. */
-enum { LV_HIGH, LV_LOW, LV_EXPERTS };
-
-/** Which of them step i is for: LV_HIGH where its time is 1000 boundary or more. The solver goes
- *  on over the change as if it were one network. */
+/** Whose step i is, of a model of two networks: LV_HIGH where its time is 1000 boundary or more.
+ *  The solver goes on over the change as if it were one network. */
 int lv_sampler_expert(const LvSampler *s, int i, float boundary);
 
 /** Sigma of step i, 0 <= i <= steps; the last is 0. */

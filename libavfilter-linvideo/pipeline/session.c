@@ -15,12 +15,14 @@
 #include "pipeline/place.h"
 #include "pipeline/encode.h"
 
+enum { NONE_BUILT = -1 };
+
 /* A branch's prompt on its way: text to ids to features to keys and values. */
 typedef struct Prompt {
     LvIds ids;
     float *features; /* host; NULL: not needed any more */
     int stale;       /* ids changed since features were made */
-    int kv_stale;    /* features were made since the network has seen them */
+    int kv_stale[LV_EXPERTS]; /* features were made since the network has seen them */
 } Prompt;
 
 /* Where in the stream of clips the next picture is. */
@@ -48,7 +50,11 @@ struct LvSession {
     LvClipShape shape;
 
     LvEncode *encode;
-    LvNetwork *network[LV_DEVICES]; /* the second for LV_UNCOND, where there are two devices */
+    LvNetwork *network[LV_DEVICES][LV_EXPERTS]; /* the second device's for LV_UNCOND, where
+                                                 * there are two; of LV_LOW where there are two */
+    int experts;             /* networks of the model */
+    int in_turn;             /* one of them is in memory at a time */
+    int built;               /* which, then; or NONE_BUILT */
     LvBranch branch[LV_BRANCHES];
     LvDenoise *denoise;
     LvDecode *decode;
@@ -71,7 +77,8 @@ struct LvSession {
 /* Share of a clip's work that is done, by floating point operations. */
 static double fraction(const LvSession *s, int stage, double done)
 {
-    double denoise = lv_network_flops(s->network[0]) * s->schedule.branches * s->schedule.steps;
+    double denoise = lv_network_flops(s->network[0][LV_HIGH]) * s->schedule.branches *
+                     s->schedule.steps;
     double decode  = lv_decode_flops(s->decode);
 
     if (stage < LV_STAGE_DENOISE)
@@ -114,7 +121,8 @@ static int open_env(LvSession *s, const LvSessionOptions *opt)
 
     if (ret < 0)
         return ret;
-    s->cfg = s->files.cfg;
+    s->cfg     = s->files.cfg;
+    s->experts = s->files.low.kind ? LV_EXPERTS : 1;
     if ((ret = open_device(s, opt)) < 0)
         return ret;
     s->env = (LvEnv) { .msg = s->msg, .dev = s->devices.dev[0], .files = &s->files, .cfg = &s->cfg,
@@ -122,12 +130,22 @@ static int open_env(LvSession *s, const LvSessionOptions *opt)
     return lv_choose_precision(&s->env, opt->precision);
 }
 
+/* The networks of a device. */
+static int make_networks(LvSession *s, int device, const LvEnv *env)
+{
+    int ret = 0;
+
+    for (int i = 0; i < s->experts && ret >= 0; i++)
+        ret = lv_network_new(&s->network[device][i], env, i);
+    return ret;
+}
+
 static int make_stages(LvSession *s, const LvSessionOptions *opt)
 {
     int ret = lv_encode_new(&s->encode, &s->env, opt->cache);
 
     if (ret >= 0)
-        ret = lv_network_new(&s->network[0], &s->env);
+        ret = make_networks(s, 0, &s->env);
     return ret < 0 ? ret : lv_decode_new(&s->decode, &s->env);
 }
 
@@ -207,36 +225,102 @@ static int is_split(const LvSession *s)
     return s->devices.nb > 1 && s->schedule.branches > 1;
 }
 
-/* Which network each branch runs on. */
+static LvBranch branch_on(const LvSession *s, int device, int prompt)
+{
+    LvBranch b = { .prompt = prompt };
+
+    memcpy(b.net, s->network[device], sizeof(b.net));
+    return b;
+}
+
+/* Which networks each branch runs on. */
 static int share_branches(LvSession *s)
 {
-    LvNetwork **n = s->network;
     int ret;
 
-    s->branch[LV_COND]   = (LvBranch) { n[0], 0, NULL };
-    s->branch[LV_UNCOND] = (LvBranch) { n[0], 1, NULL };
+    s->branch[LV_COND]   = branch_on(s, 0, 0);
+    s->branch[LV_UNCOND] = branch_on(s, 0, 1);
     if (s->devices.nb > 1 && !is_split(s))
         lv_msg(s->msg, LV_MSG_WARNING, "device: %s is not used: a second device takes the "
                "unconditional branch, and guidance is off", s->devices.dev[1]->about);
     if (!is_split(s))
         return 0;
     lv_aside_new(&s->aside, &s->env, s->devices.dev[1]);
-    s->branch[LV_UNCOND].aside  = &s->aside;
-    s->branch[LV_UNCOND].prompt = 0;
-    ret = lv_network_new(&n[1], &s->aside.env);
-    s->branch[LV_UNCOND].net = n[1];
+    ret = make_networks(s, 1, &s->aside.env);
+    s->branch[LV_UNCOND] = branch_on(s, 1, 0);
+    s->branch[LV_UNCOND].aside = &s->aside;
     return ret;
 }
 
-/* Plan and place the network of the second device. */
-static int plan_second(LvSession *s, const LvNetworkShape *shape, size_t limit)
+static int plan_networks(LvSession *s, int device, const LvNetworkShape *shape)
 {
-    const LvPlace p = { .network = s->network[1], .shape = shape, .limit = limit };
-    int ret = lv_network_plan(s->network[1], shape, NULL);
-    size_t spare;
+    int ret = 0;
 
-    return ret < 0 ? ret : place(&s->aside.env, &p, &s->need[1], &spare);
+    for (int i = 0; i < s->experts && ret >= 0; i++)
+        ret = lv_network_plan(s->network[device][i], shape, NULL);
+    return ret;
 }
+
+/* Whether a device holds both networks whole; p is of the first. */
+static int holds_both(const LvEnv *env, const LvPlace *p, const LvNetwork *low)
+{
+    LvPlace both = *p;
+
+    both.others = lv_need_join(p->others, lv_network_need(low));
+    return lv_place_whole(env, &both);
+}
+
+/* Of two networks that are there in turn. */
+static LvNeed larger(LvNeed a, LvNeed b)
+{
+    return (LvNeed) {
+        LV_MAX(a.weights, b.weights), LV_MAX(a.state, b.state), LV_MAX(a.host, b.host),
+        LV_MAX(a.arena, b.arena), LV_MAX(a.lower, b.lower), LV_MAX(a.thread, b.thread),
+        LV_MAX(a.slot, b.slot),
+    };
+}
+
+/* Place the networks of a device, with all else that p says. */
+static int place_networks(LvSession *s, int device, LvPlace p, size_t *spare)
+{
+    const LvEnv *env    = device ? &s->aside.env : &s->env;
+    LvNetwork *const *n = s->network[device];
+    LvNeed low;
+    size_t other;
+    int ret;
+
+    p.network = n[LV_HIGH];
+    if (s->experts > 1 && !s->in_turn)
+        p.others = lv_need_join(p.others, lv_network_need(n[LV_LOW]));
+    if ((ret = place(env, &p, &s->need[device], spare)) < 0 || !s->in_turn)
+        return ret;
+    p.network = n[LV_LOW];
+    if ((ret = place(env, &p, &low, &other)) < 0)
+        return ret;
+    s->need[device] = larger(s->need[device], low);
+    *spare          = LV_MIN(*spare, other);
+    return 0;
+}
+
+/* One network at a time, where a device has no room for both. */
+static void choose_turns(LvSession *s, const LvPlace *all, const LvPlace *second)
+{
+    LvPlace p = *all;
+
+    if (s->experts < 2)
+        return;
+    p.network  = s->network[0][LV_HIGH];
+    s->in_turn = !holds_both(&s->env, &p, s->network[0][LV_LOW]);
+    p          = *second;
+    p.network  = s->network[1][LV_HIGH];
+    if (p.network && !s->in_turn)
+        s->in_turn = !holds_both(&s->aside.env, &p, s->network[1][LV_LOW]);
+    if (s->in_turn)
+        lv_msg(s->msg, LV_MSG_INFO, "memory: there is no room for both networks: each is read "
+               "when its steps come, in every clip");
+}
+
+static int enter(void *opaque, int expert);
 
 /* Plan all stages and place them. */
 static int plan(LvSession *s, const LvSessionOptions *opt)
@@ -245,19 +329,23 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
     LvNetworkShape net   = { { size[0], size[1], size[2] },
                              is_split(s) ? 1 : s->schedule.branches };
     LvDecodeShape decode = { { size[0], size[1], size[2] }, opt->tile, opt->on_device };
-    LvPlace all = { .network = s->network[0], .shape = &net, .limit = opt->memory_limit };
-    size_t spare = 0;
+    LvPlace all = { .shape = &net, .limit = opt->memory_limit }, second = all;
+    size_t spare = 0, other;
     int ret;
 
     if ((ret = lv_decode_plan(s->decode, &decode)) < 0 || (ret = open_prompts(s, opt)) < 0 ||
         (ret = lv_encode_need(s->encode, s->schedule.branches, &all.text)) < 0 ||
-        (ret = lv_network_plan(s->network[0], &net, NULL)) < 0 ||
+        (ret = plan_networks(s, 0, &net)) < 0 ||
+        (is_split(s) && (ret = plan_networks(s, 1, &net)) < 0) ||
         (ret = lv_denoise_new(&s->denoise, &s->env, s->branch, &s->schedule)) < 0)
         return ret;
     all.others = lv_need_join(lv_decode_need(s->decode), lv_denoise_need(s->denoise));
-    ret = place(&s->env, &all, &s->need[0], &spare);
+    choose_turns(s, &all, &second);
+    ret = place_networks(s, 0, all, &spare);
     lv_encode_spare(s->encode, spare);
-    return ret < 0 || !is_split(s) ? ret : plan_second(s, &net, opt->memory_limit);
+    if (s->in_turn)
+        lv_denoise_each_expert(s->denoise, enter, s);
+    return ret < 0 || !is_split(s) ? ret : place_networks(s, 1, second, &other);
 }
 
 static int open_all(LvSession *s, const LvSessionOptions *opt)
@@ -312,7 +400,8 @@ void lv_session_close(LvSession **out)
     }
     for (int i = 0; i < s->devices.nb; i++) {
         LvDevice *dev = s->devices.dev[i];
-        lv_network_free(&s->network[i]);
+        for (int k = 0; k < LV_EXPERTS; k++)
+            lv_network_free(&s->network[i][k]);
         dev->fn->free(dev, s->arena[i]);
     }
     lv_devices_close(&s->devices);
@@ -340,13 +429,13 @@ int lv_session_dump(LvSession *s, const char *name, FILE *to)
     int ret = 0;
 
     if (!strcmp(name, "dit"))
-        lv_network_dump(s->network[0], to);
+        lv_network_dump(s->network[0][LV_HIGH], to);
     else if (!strcmp(name, "decode"))
         lv_decode_dump(s->decode, to);
     else if (strcmp(name, "text"))
         ret = lv_fail(s->msg, LV_ERR(EINVAL), "graph '%s', expected text, dit or decode", name);
     else if ((ret = lv_encode_dump(s->encode, to)) >= 0)
-        lv_network_dump_text(s->network[0], to);
+        lv_network_dump_text(s->network[0][LV_HIGH], to);
     return ret;
 }
 
@@ -420,25 +509,40 @@ static int encode(LvSession *s)
     if (ret < 0 || (ret = lv_encode_run(s->encode, ids, nb, features)) < 0)
         return ret;
     for (int i = 0; i < s->schedule.branches; i++) {
-        s->prompt[i].kv_stale |= s->prompt[i].stale;
-        s->prompt[i].stale     = 0;
+        for (int k = 0; k < s->experts; k++)
+            s->prompt[i].kv_stale[k] |= s->prompt[i].stale;
+        s->prompt[i].stale = 0;
     }
     return 0;
 }
 
-/* Keys and values of the prompts that changed. */
-static int show_network(LvSession *s)
+/* Keys and values of the prompts that changed, for a network. */
+static int show_expert(LvSession *s, int expert)
 {
     int ret = 0;
 
     for (int i = 0; i < s->schedule.branches && ret >= 0; i++) {
         const LvBranch *b = &s->branch[i];
         Prompt *p = &s->prompt[i];
-        if (!p->kv_stale || (ret = lv_network_prompt(b->net, b->prompt, p->features)) < 0)
+        if (!p->kv_stale[expert])
             continue;
-        p->kv_stale = 0;
-        lv_free(p->features);
-        p->features = NULL;
+        ret = lv_network_prompt(b->net[expert], b->prompt, p->features);
+        p->kv_stale[expert] = ret < 0;
+    }
+    return ret;
+}
+
+/* For all networks; those that come in turn are shown when they come, and need features that
+ * stay. */
+static int show_network(LvSession *s)
+{
+    int ret = 0;
+
+    for (int k = 0; k < s->experts && !s->in_turn && ret >= 0; k++)
+        ret = show_expert(s, k);
+    for (int i = 0; i < s->schedule.branches && !s->in_turn && ret >= 0; i++) {
+        lv_free(s->prompt[i].features);
+        s->prompt[i].features = NULL;
     }
     return ret;
 }
@@ -455,12 +559,14 @@ static int timed(LvSession *s, enum LvStage stage, int (*run)(LvSession *s))
     return ret;
 }
 
-static int build_network(LvSession *s, int device)
+static int build_device(LvSession *s, int device)
 {
     int ret = lv_device_alloc(s->devices.dev[device], &s->arena[device],
                               s->need[device].arena, "arena");
 
-    return ret < 0 ? ret : lv_network_build(s->network[device], s->arena[device]);
+    for (int k = 0; k < (s->in_turn ? 1 : s->experts) && ret >= 0; k++)
+        ret = lv_network_build(s->network[device][k], s->arena[device]);
+    return ret;
 }
 
 static int build(LvSession *s)
@@ -468,12 +574,44 @@ static int build(LvSession *s)
     int ret = lv_denoise_build(s->denoise);
 
     for (int i = 0; i < LV_DEVICES && ret >= 0; i++)
-        if (s->network[i])
-            ret = build_network(s, i);
+        if (s->network[i][LV_HIGH])
+            ret = build_device(s, i);
     if (ret < 0 || (ret = lv_decode_build(s->decode, s->arena[0])) < 0)
         return ret;
     s->loaded = 1;
     return 0;
+}
+
+/* Put a network in the place of the other one. */
+static int change_network(LvSession *s, int expert)
+{
+    int ret = 0;
+
+    for (int i = 0; i < LV_DEVICES * LV_EXPERTS && ret >= 0; i++)
+        if (s->network[i / LV_EXPERTS][i % LV_EXPERTS])
+            ret = lv_network_drop(s->network[i / LV_EXPERTS][i % LV_EXPERTS]);
+    for (int i = 0; i < LV_DEVICES && ret >= 0; i++)
+        if (s->network[i][expert])
+            ret = lv_network_build(s->network[i][expert], s->arena[i]);
+    for (int i = 0; i < s->schedule.branches; i++)
+        s->prompt[i].kv_stale[expert] = 1;
+    s->built = ret < 0 ? NONE_BUILT : expert;
+    return ret;
+}
+
+/* Of networks that come in turn: the time is not the sampler's. */
+static int enter(void *opaque, int expert)
+{
+    LvSession *s = opaque;
+    double start = lv_seconds(), spent;
+    int ret = s->built == expert ? 0 : change_network(s, expert);
+
+    if (ret >= 0)
+        ret = show_expert(s, expert);
+    spent = lv_seconds() - start;
+    s->seconds[LV_STAGE_LOAD]    += spent;
+    s->seconds[LV_STAGE_DENOISE] -= spent;
+    return ret;
 }
 
 /* Whether work may go on. A GPU's context does not survive fork(). */

@@ -506,7 +506,7 @@ static void warn_of_name(const Convert *c)
 
     lv_hint(&in, c->src, c->in, 0);
     lv_hint(&out, NULL, c->out, 0);
-    if (in.use == LV_USE_NONE && out.use != LV_USE_NONE)
+    if (in.use == LV_USE_HALF && (out.use != LV_USE_HALF || in.half != out.half))
         lv_msg(&c->msg, LV_MSG_WARNING, "%s is %s; nothing in %s says so: put high_noise or "
                "low_noise in its name", c->in, in.what, c->out);
 }

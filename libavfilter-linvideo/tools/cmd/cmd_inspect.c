@@ -218,6 +218,9 @@ static void print_config(const Report *r)
     print_range(&r->cfg.range);
     printf("sampler      %s, %d steps, shift %g, guidance %g%s\n", v->sampler, v->steps,
            v->shift, v->guidance, v->guidance > 1 ? "" : " (off)");
+    if (r->files.low.kind)
+        printf("  networks   two: for steps from noise level %g on, and the others, with guidance "
+               "%g\n", v->boundary, v->guidance_low);
     printf("dit          %d layers of %d, %d heads of %d, MLP of %d\n", d->layers, d->dim,
            d->heads, d->dim / d->heads, d->ffn_dim);
     print_attention(d);
@@ -252,6 +255,8 @@ static void print_files(const Report *r)
         return;
     putchar('\n');
     print_part(&f->dit);
+    if (f->low.kind)
+        print_part(&f->low);
     print_part(&f->text);
     print_part(&f->vae);
 }
@@ -507,8 +512,8 @@ static int check_hint(const Report *r, const LvPart *part)
 
     if (part->kind != LV_PART_DIT && part->kind != LV_PART_LORA)
         return 0;
-    lv_hint(&h, r->single, r->path, part->kind == LV_PART_LORA);
-    return lv_hint_check(&h, r->path, 1, &r->msg);
+    h = lv_hint_of(part, r->path);
+    return lv_hint_check(&h, r->path, LV_AS_ALONE, 1, &r->msg);
 }
 
 static int print(Report *r)

@@ -50,6 +50,7 @@ typedef struct Found {
     int latents;     ///< channels of the latents of its DIT or, without one, its decoder; 0: not
                      ///< known, or neither
     LvHint hint;     ///< DIT, LORA
+    LvDitConfig dit; ///< DIT
     char why[256];   ///< BROKEN
     char about[96];
 } Found;
@@ -57,6 +58,7 @@ typedef struct Found {
 typedef struct Setup {
     const char *folder, *output, *preset, *tokenizer;
     const char *chosen[3]; ///< --dit, --text, --vae
+    const char *chosen_low; ///< --dit-low
     const char *lora[LORAS_MAX];
     int loras;
     Found *file;
@@ -182,7 +184,9 @@ static void look_at_source(Setup *s, Found *f, const char *path)
     if (part.kind != LV_PART_NONE && part.kind != LV_PART_LORA)
         describe(f, &part);
     if (part.kind == LV_PART_DIT || part.kind == LV_PART_LORA)
-        lv_hint(&f->hint, src, path, part.kind == LV_PART_LORA);
+        f->hint = lv_hint_of(&part, path);
+    if (part.kind == LV_PART_DIT && lv_part_dit(&f->dit, &part, NULL) < 0)
+        f->dit = (LvDitConfig) { 0 };
     lv_source_close(&src);
 }
 
@@ -401,9 +405,9 @@ static const Found *pick_named(const Setup *s, const char *name)
 }
 
 /* Whether a network or LoRA can be run, with a message where not. */
-static int is_usable(const Setup *s, const Found *f)
+static int is_usable(const Setup *s, const Found *f, int place)
 {
-    return lv_hint_check(&f->hint, f->path, s->preset != NULL, &lv_tool_msg) >= 0;
+    return lv_hint_check(&f->hint, f->path, place, s->preset != NULL, &lv_tool_msg) >= 0;
 }
 
 static int holds(const Found *f, int kind)
@@ -433,7 +437,7 @@ static int count_usable(const Setup *s, int kind, int latents, int shared, const
     for (int i = 0; i < s->nb; i++) {
         const Found *f = &s->file[i];
         int fits = holds(f, kind) && takes(f, kind, latents) && is_shared(f) == shared;
-        int runs = f->hint.use != LV_USE_NONE;
+        int runs = f->hint.use != LV_USE_HALF;
 
         *other = fits && !runs ? f : *other;
         *found = fits && runs ? f : *found;
@@ -461,7 +465,7 @@ static const Found *pick(const Setup *s, int kind, int latents, const char *opti
     if (nb == 1)
         return found;
     if (!nb && other)
-        is_usable(s, other);
+        is_usable(s, other, LV_AS_ALONE);
     else if (!nb)
         lv_tool_fail(0, "no %s in %s", what, s->folder);
     else
@@ -491,7 +495,83 @@ static const Found *choose(const Setup *s, int part, int latents)
 
     found = s->chosen[part] ? pick_named(s, s->chosen[part])
                             : pick(s, kind, latents, part_options[part], what[part]);
-    return found && is_usable(s, found) ? found : NULL;
+    return found && is_usable(s, found, LV_AS_ALONE) ? found : NULL;
+}
+
+/* Networks: the only one, or the two of a pair. */
+typedef struct Networks {
+    const Found *dit, *low; ///< low: NULL where dit is alone
+} Networks;
+
+static int place_of(const Networks *n, int expert)
+{
+    return !n->low ? LV_AS_ALONE : expert == LV_LOW ? LV_AS_LOW : LV_AS_HIGH;
+}
+
+/* The networks whose names tell that they are halves, counted by which; and the last of each. */
+static int count_halves(const Setup *s, Networks *n, int nb[LV_EXPERTS])
+{
+    int unknown = 0;
+
+    nb[LV_HIGH] = nb[LV_LOW] = 0;
+    for (int i = 0; i < s->nb; i++) {
+        const Found *f = &s->file[i];
+
+        if (!holds(f, KIND_DIT) || f->hint.use != LV_USE_HALF)
+            continue;
+        if (f->hint.half == LV_HALF_UNKNOWN) {
+            unknown++;
+            continue;
+        }
+        nb[f->hint.half]++;
+        *(f->hint.half == LV_LOW ? &n->low : &n->dit) = f;
+    }
+    return unknown;
+}
+
+static int say_pair(const Networks *n)
+{
+    printf("\ntwo networks of Wan2.2 A14B, as their names tell:\n  high noise  %s\n"
+           "  low noise   %s\n", n->dit->path, n->low->path);
+    return 0;
+}
+
+/* Both halves, where no other network is there. */
+static int find_pair(const Setup *s, Networks *n)
+{
+    const Found *found = NULL, *other = NULL;
+    int nb[LV_EXPERTS], unknown;
+
+    *n = (Networks) { NULL, NULL };
+    if (count_usable(s, KIND_DIT, 0, 0, &found, &other) ||
+        count_usable(s, KIND_DIT, 0, 1, &found, &other))
+        return 0;
+    unknown = count_halves(s, n, nb);
+    if (nb[LV_HIGH] == 1 && nb[LV_LOW] == 1 && !unknown)
+        return say_pair(n);
+    *n = (Networks) { NULL, NULL };
+    return nb[LV_HIGH] + nb[LV_LOW] + unknown < 2 ? 0 :
+           lv_tool_fail(-EINVAL, "%d networks for high noise, %d for low noise, %d whose names do "
+                        "not tell: say which with --dit HIGH --dit-low LOW", nb[LV_HIGH],
+                        nb[LV_LOW], unknown);
+}
+
+/* @return 0, or -1 after a message */
+static int choose_networks(const Setup *s, Networks *n)
+{
+    *n = (Networks) { NULL, NULL };
+    if (s->chosen_low && !s->chosen[0])
+        return lv_tool_fail(-1, "option --dit-low: expected --dit beside it, the network for high "
+                            "noise");
+    if (s->chosen_low && (!(n->dit = pick_named(s, s->chosen[0])) ||
+                          !(n->low = pick_named(s, s->chosen_low))))
+        return -1;
+    if (!s->chosen[0] && find_pair(s, n) < 0)
+        return -1;
+    if (n->low)
+        return is_usable(s, n->dit, LV_AS_HIGH) && is_usable(s, n->low, LV_AS_LOW) ? 0 : -1;
+    n->dit = choose(s, 0, 0);
+    return n->dit ? 0 : -1;
 }
 
 /* Writing */
@@ -499,6 +579,33 @@ static const Found *choose(const Setup *s, int part, int latents)
 static void put_line(void *opaque, int level, const char *line)
 {
     lv_tool_log(opaque, (enum LinvideoLogLevel)level, line);
+}
+
+/* LoRAs of each network. */
+typedef struct Loras {
+    json_t *of[LV_EXPERTS];
+    const Found *few_steps; ///< the last that tells how to sample, or NULL
+} Loras;
+
+/* Which networks a LoRA is added to. @return 0, or -1 after a message */
+static int add_lora(const Setup *s, const Networks *n, const Found *f, json_t *lora, Loras *to)
+{
+    int nb = 0, places = n->low ? LV_EXPERTS : 1;
+    LvHint hint = f->hint;
+
+    if (!lv_has_halves(&n->dit->dit))
+        lv_hint_whole(&hint);
+    for (int i = 0; i < places; i++)
+        if (lv_hint_fits(&hint, place_of(n, i))) {
+            json_array_append(to->of[i], lora);
+            nb++;
+        }
+    if (!nb)
+        return is_usable(s, f, LV_AS_ALONE) ? 0 : -1;
+    if (nb > 1)
+        printf("%s: added to both networks: its name says neither high noise nor low noise\n",
+               f->path);
+    return 0;
 }
 
 /* {"file", "weight"} of NAME[@WEIGHT], and the file; NULL after a message. */
@@ -509,42 +616,52 @@ static json_t *lora_json(const Setup *s, const char *text, const Found **f)
     LvLoraFile lora;
 
     snprintf(name, sizeof(name), "%s", text);
-    if (lv_lora_split(&lora, name, &msg) < 0 || !(*f = pick_named(s, lora.path)) ||
-        !is_usable(s, *f))
+    if (lv_lora_split(&lora, name, &msg) < 0 || !(*f = pick_named(s, lora.path)))
         return NULL;
     return json_pack("{s:s, s:f}", "file", (*f)->path, "weight",
                      rint(1e6 * lora.weight) / 1e6);
 }
 
-/* The LoRAs, and the last of them that tells how to sample, or NULL. */
-static json_t *loras_json(const Setup *s, const Found **few_steps)
+/* @return 0, or -1 after a message */
+static int read_loras(const Setup *s, const Networks *n, Loras *to)
 {
-    json_t *list = json_array();
-    const Found *hinted = NULL, *f;
+    const Found *f;
+    int ret = 0;
 
-    for (int i = 0; i < s->loras; i++) {
+    *to = (Loras) { { json_array(), json_array() }, NULL };
+    for (int i = 0; i < s->loras && ret >= 0; i++) {
         json_t *lora = lora_json(s, s->lora[i], &f);
 
-        if (!lora) {
-            json_decref(list);
-            return NULL;
-        }
-        hinted = f->hint.preset ? f : hinted;
-        json_array_append_new(list, lora);
+        ret = lora ? add_lora(s, n, f, lora, to) : -1;
+        if (ret >= 0 && f->hint.preset)
+            to->few_steps = f;
+        json_decref(lora);
     }
-    *few_steps = hinted;
-    return list;
+    return ret;
+}
+
+static void free_loras(Loras *l)
+{
+    for (int i = 0; i < LV_EXPERTS; i++)
+        json_decref(l->of[i]);
+}
+
+/* As an option says, or as such networks are sampled where no name tells it. */
+static const char *preset_of_networks(const Setup *s, const Networks *n)
+{
+    int own = !s->preset || !strcmp(s->preset, "none");
+
+    return (own ? lv_preset_of(&n->dit->dit, n->low != NULL) : lv_preset_find(s->preset))->name;
 }
 
 /* What a file tells of how to sample, said to the user. */
-static const char *preset_of(const Setup *s, const Found *f)
+static const char *preset_of(const Setup *s, const Networks *n, const Found *f)
 {
     const LvPreset *p = f->hint.preset;
 
-    if (s->preset)
-        return lv_preset_find(s->preset)->name;
-    if (!p)
-        return lv_preset_at(0)->name;
+    if (s->preset || !p)
+        return preset_of_networks(s, n);
+    p = lv_preset_for(p, &n->dit->dit);
     printf("\n%s: sampler %s, %d steps, shift %g, guidance %g:\n"
            "guessed from the word '%s' in %s; --preset none turns it off\n", f->path, p->solver,
            p->steps, (double)p->shift, (double)p->guidance, f->hint.word, f->hint.from);
@@ -570,35 +687,57 @@ static const char *latents_of(const Found *f)
     return latents;
 }
 
+/* What the model is of. */
+typedef struct Parts {
+    Networks net;
+    const Found *text, *vae, *spm;
+    Loras loras;
+} Parts;
+
+/* @return 0, or -1 after a message */
+static int choose_tokenizer(const Setup *s, Parts *p)
+{
+    if (s->tokenizer)
+        p->spm = pick_named(s, s->tokenizer);
+    else if (!p->text->has_spm)
+        p->spm = pick(s, KIND_TOKENIZER, 0, "tokenizer", "tokenizer (spiece.model)");
+    return p->spm || (!s->tokenizer && p->text->has_spm) ? 0 : -1;
+}
+
+static int choose_parts(const Setup *s, Parts *p)
+{
+    if (choose_networks(s, &p->net) < 0 || read_loras(s, &p->net, &p->loras) < 0 ||
+        !(p->text = choose(s, 1, 0)) || !(p->vae = choose(s, 2, p->net.dit->latents)))
+        return -1;
+    return choose_tokenizer(s, p);
+}
+
+static json_t *parts_json(const Setup *s, const Parts *p)
+{
+    static const char *const loras[LV_EXPERTS] = { "loras", "loras_low" };
+    const Found *few_steps = p->loras.few_steps ? p->loras.few_steps : p->net.dit;
+    json_t *root = json_pack("{s:s, s:s, s:s, s:s}", "dit", p->net.dit->path, "text",
+                             p->text->path, "vae", p->vae->path, "preset",
+                             preset_of(s, &p->net, few_steps));
+
+    if (p->net.low)
+        json_object_set_new(root, "dit_low", json_string(p->net.low->path));
+    if (p->spm)
+        json_object_set_new(root, "tokenizer", json_string(p->spm->path));
+    for (int i = 0; i < LV_EXPERTS; i++)
+        if (json_array_size(p->loras.of[i]))
+            json_object_set(root, loras[i], p->loras.of[i]);
+    if (holds(p->vae, KIND_TAE) && !holds(p->vae, KIND_WAN_VAE))
+        json_object_set_new(root, "latents", json_string(latents_of(p->vae)));
+    return root;
+}
+
 static json_t *manifest(const Setup *s)
 {
-    const Found *part[3], *spm = NULL;
-    const Found *few_steps = NULL;
-    json_t *root, *loras = loras_json(s, &few_steps);
+    Parts p = { .spm = NULL };
+    json_t *root = choose_parts(s, &p) < 0 ? NULL : parts_json(s, &p);
 
-    for (int i = 0; i < 3; i++)
-        if (!loras || !(part[i] = choose(s, i, i ? part[0]->latents : 0))) {
-            json_decref(loras);
-            return NULL;
-        }
-    if (s->tokenizer)
-        spm = pick_named(s, s->tokenizer);
-    else if (!part[1]->has_spm)
-        spm = pick(s, KIND_TOKENIZER, 0, "tokenizer", "tokenizer (spiece.model)");
-    if (!spm && (s->tokenizer || !part[1]->has_spm)) {
-        json_decref(loras);
-        return NULL;
-    }
-    root = json_pack("{s:s, s:s, s:s, s:s}", "dit", part[0]->path, "text", part[1]->path,
-                     "vae", part[2]->path, "preset",
-                     preset_of(s, few_steps ? few_steps : part[0]));
-    if (spm)
-        json_object_set_new(root, "tokenizer", json_string(spm->path));
-    if (json_array_size(loras))
-        json_object_set(root, "loras", loras);
-    if (holds(part[2], KIND_TAE) && !holds(part[2], KIND_WAN_VAE))
-        json_object_set_new(root, "latents", json_string(latents_of(part[2])));
-    json_decref(loras);
+    free_loras(&p.loras);
     return root;
 }
 
@@ -614,13 +753,39 @@ static int is_gone(const Setup *s, const char *key, const char *name)
            access(path, F_OK);
 }
 
-/* The preset that an entry's file tells, or p. */
-static const LvPreset *preset_told(const Setup *s, const json_t *name, const LvPreset *p)
+/* The file that an entry names; NULL: none that is there. */
+static const Found *named_by(const Setup *s, const json_t *name)
 {
     for (int i = 0; i < s->nb; i++)
-        if (json_string_value(name) && !strcmp(s->file[i].path, json_string_value(name)) &&
-            s->file[i].hint.preset)
-            p = s->file[i].hint.preset;
+        if (json_string_value(name) && !strcmp(s->file[i].path, json_string_value(name)))
+            return &s->file[i];
+    return NULL;
+}
+
+/* The preset that an entry's file tells, or p. */
+static const LvPreset *preset_told(const Setup *s, const json_t *name, const Found *dit,
+                                   const LvPreset *p)
+{
+    const Found *f = named_by(s, name);
+
+    return !f || !f->hint.preset ? p : dit ? lv_preset_for(f->hint.preset, &dit->dit)
+                                           : f->hint.preset;
+}
+
+/* The preset that setup would write for the files of a manifest. */
+static const LvPreset *preset_of_old(const Setup *s, const json_t *old)
+{
+    const Found *dit  = named_by(s, json_object_get(old, "dit"));
+    const LvPreset *p = dit ? lv_preset_of(&dit->dit, json_object_get(old, "dit_low") != NULL)
+                            : lv_preset_at(0);
+    static const char *const lists[] = { "loras", "loras_low" };
+    const json_t *lora;
+    size_t i;
+
+    p = preset_told(s, json_object_get(old, "dit"), dit, p);
+    for (int k = 0; k < LV_COUNT(lists); k++)
+        json_array_foreach(json_object_get(old, lists[k]), i, lora)
+            p = preset_told(s, json_object_get(lora, "file"), dit, p);
     return p;
 }
 
@@ -630,17 +795,12 @@ static int is_automatic(const Setup *s, const json_t *old, const char *key)
 {
     const char *value = json_string_value(json_object_get(old, key));
     const char *vae   = json_string_value(json_object_get(old, "vae"));
-    const LvPreset *p = preset_told(s, json_object_get(old, "dit"), lv_preset_at(0));
-    const json_t *lora;
-    size_t i;
 
     if (is_gone(s, key, value))
         return 1;
     if (!strcmp(key, "latents"))
         return value && vae && !strcmp(value, latents_for(vae));
-    json_array_foreach(json_object_get(old, "loras"), i, lora)
-        p = preset_told(s, json_object_get(lora, "file"), p);
-    return !strcmp(key, "preset") && value && !strcmp(value, p->name);
+    return !strcmp(key, "preset") && value && !strcmp(value, preset_of_old(s, old)->name);
 }
 
 /* Whether an option says what the key is to be. */
@@ -649,7 +809,8 @@ static int is_chosen(const Setup *s, const char *key)
     for (int i = 0; i < 3; i++)
         if (!strcmp(key, part_options[i]))
             return s->chosen[i] != NULL;
-    return (!strcmp(key, "preset") && s->preset) || (!strcmp(key, "loras") && s->loras) ||
+    return (!strcmp(key, "preset") && s->preset) || (!strncmp(key, "loras", 5) && s->loras) ||
+           (!strcmp(key, "dit_low") && s->chosen_low) ||
            (!strcmp(key, "tokenizer") && s->tokenizer);
 }
 
@@ -661,7 +822,7 @@ static int refuse_change(const char *path, const char *key, const json_t *old,
 
     if (strcmp(key, "latents"))
         snprintf(option, sizeof(option), "--%s NAME sets it, ",
-                 strcmp(key, "loras") ? key : "lora");
+                 !strncmp(key, "loras", 5) ? "lora" : !strcmp(key, "dit_low") ? "dit-low" : key);
     lv_tool_fail(0, "%s: \"%s\" is %s there, setup would make it %s; %s-y writes a new manifest",
                  path, key, has ? has : "", expected ? expected : "", option);
     free(has);
@@ -809,7 +970,7 @@ static int write_manifest(const Setup *s, const char *path, const json_t *root)
 /* It replaces no file of the model. */
 static int check_path(const Setup *s, const char *path, const json_t *root)
 {
-    static const char *const keys[] = { "dit", "text", "vae", "tokenizer" };
+    static const char *const keys[] = { "dit", "dit_low", "text", "vae", "tokenizer" };
     char file[PATH_SIZE];
     int ret = 0;
 
@@ -863,6 +1024,8 @@ static void help(void)
          "  --name NAME           write FOLDER/NAME.json [wan]\n"
          "  --dit, --text, --vae, --tokenizer NAME\n"
          "                        which file to use, when there are several\n"
+         "  --dit-low NAME        of Wan2.2 A14B: --dit is the network for high noise, this\n"
+         "                        the one for low noise [guessed from file names]\n"
          "  --lora NAME[@WEIGHT]  add a LoRA; may be repeated\n"
          "  --strict 0|1          1: refuse files that hold more than is used [0]\n"
          "  --preset NAME         how to sample [guessed from metadata and file names];\n"
@@ -891,6 +1054,7 @@ static int set_option(Setup *s, LvArgs *a)
         return set_strict(s, lv_args_value(a));
     for (int i = 0; i < 3; i++)
         to = !strcmp(a->name, part_options[i]) ? &s->chosen[i] : to;
+    to = !strcmp(a->name, "dit_low") ? &s->chosen_low : to;
     to = !strcmp(a->name, "name") ? &s->output : to;
     to = !strcmp(a->name, "preset") ? &s->preset : to;
     to = !strcmp(a->name, "tokenizer") ? &s->tokenizer : to;

@@ -120,6 +120,14 @@ static void choose_clip(LvVideoConfig *v, const LvFrozenClip *c)
     v->frames = c->frames ? c->frames : v->frames;
 }
 
+/* A student is trained on one network's velocities. */
+static int check_files(const LvFrozen *b)
+{
+    return !b->files.low.kind ? 0 :
+           lv_fail(b->msg, LV_ERR_UNSUPPORTED, "%s: a model of two networks, for much and little "
+                   "noise: training is of one", b->files.path);
+}
+
 static int copy_config(LvFrozen *b)
 {
     const char *own = lv_source_meta(b->files.src[0], LV_CONFIG_KEY);
@@ -144,7 +152,7 @@ static int open_all(LvFrozen *b, const char *path, const LvFrozenClip *clip)
 {
     int ret = lv_files_open(&b->files, path, NULL, 0, 0, b->msg);
 
-    if (ret < 0)
+    if (ret < 0 || (ret = check_files(b)) < 0)
         return ret;
     b->cfg = b->files.cfg;
     b->env = (LvEnv) { .msg = b->msg, .dev = b->dev, .files = &b->files, .cfg = &b->cfg,

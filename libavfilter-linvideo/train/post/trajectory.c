@@ -54,8 +54,8 @@ static int choose_solver(LvSchedule *s, const LvFrozen *b, const LvTrajectoryCon
     s->kind     = lv_sampler_by_name(name);
     s->steps    = c->steps ? c->steps : v->steps;
     s->shift    = c->shift > 0 ? c->shift : v->shift;
-    s->guidance = c->guidance > 0 ? c->guidance : v->guidance;
-    s->branches = LV_BRANCHES;
+    s->branches = s->runs[LV_HIGH] = LV_BRANCHES;
+    s->guidance[LV_HIGH] = c->guidance > 0 ? c->guidance : v->guidance;
     return s->kind > LV_SAMPLER_AUTO ? 0 :
            lv_fail(b->msg, LV_ERR_MODEL, "trajectories: unknown solver '%s'", name);
 }
@@ -65,7 +65,7 @@ static void describe(const Work *w, char about[ABOUT])
     snprintf(about, ABOUT, "teacher=%s solver=%s steps=%d shift=%.9g guidance=%.9g "
              "clips=%d prompts=%d:%016llx velocities=%d seed=%llu", w->b->hash,
              lv_sampler_name(w->solver.kind), w->solver.steps, w->solver.shift,
-             w->solver.guidance, w->cfg->clips, w->p->nb,
+             w->solver.guidance[LV_HIGH], w->cfg->clips, w->p->nb,
              (unsigned long long)lv_hash_text(0, w->p->text), w->cfg->velocities,
              (unsigned long long)w->seed);
 }
@@ -321,11 +321,11 @@ static int plan(Work *w, LvDtype dtype)
 
     w->env       = w->b->env;
     w->env.dtype = dtype;
-    if ((ret = lv_network_new(&w->network, &w->env)) < 0 ||
+    if ((ret = lv_network_new(&w->network, &w->env, LV_HIGH)) < 0 ||
         (ret = lv_network_plan(w->network, &shape, NULL)) < 0)
         return ret;
     for (int i = 0; i < LV_BRANCHES; i++)
-        branch[i] = (LvBranch) { w->network, i, NULL };
+        branch[i] = (LvBranch) { { w->network }, i, NULL };
     if ((ret = lv_denoise_new(&w->denoise, &w->env, branch, &w->solver)) < 0)
         return ret;
     place.network = w->network;
@@ -426,7 +426,7 @@ static int finish_clip(const Work *w, int clip)
 static int sample(Work *w, int clip)
 {
     const LvNoise noise = { w->seed, lv_stream(LV_STREAM_TRAJECTORY, 0, clip),
-                            lv_stream(LV_STREAM_RENOISE, clip, 0) };
+                            lv_stream(LV_STREAM_RENOISE, clip, 0), NULL };
     const float *x;
     int ret = lv_network_prompt(w->network, LV_COND,
                                 lv_trajectories_text(&w->t, w->t.prompt[clip]));

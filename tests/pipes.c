@@ -1,0 +1,307 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "tests/pipes.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/decode.h"
+#include "pipeline/denoise.h"
+#include "pipeline/sample.h"
+
+/* What a file is run with. Stages are the library's own. */
+typedef struct Pipe {
+    const LvSafetensors *st;
+    const NetsOptions *opt;
+    LvSource *src;
+    LvFiles files;
+    LvModelConfig cfg;
+    LvEnv env;
+    LvSchedule schedule;
+    int size[3], experts;
+    size_t numel;
+    LvNetwork *network[LV_EXPERTS];
+    LvDenoise *denoise;
+    LvDecode *decode;
+    void *arena;
+    float *noise;
+    float *states, *high, *times, *first[LV_BRANCHES]; ///< what was seen
+    LvSampler *sampler;      ///< for its tables alone
+} Pipe;
+
+static int fail(const Pipe *p, const char *what)
+{
+    return lv_fail(p->opt->msg, LV_ERR_MODEL, "%s: %s", lv_safetensors_path(p->st), what);
+}
+
+static void put(const Pipe *p, const char *name, const float *ours)
+{
+    const LvFileTensor *ref = lv_safetensors_find(p->st, name);
+
+    if (ref && ours)
+        p->opt->put(p->opt->opaque, ref, ours);
+}
+
+static float *new_floats(size_t n)
+{
+    return calloc(n + 1, sizeof(float));
+}
+
+/* The file's configuration */
+
+static LvPart part_of(const Pipe *p, int kind, const char *prefix)
+{
+    LvPart part = { .src = p->src, .kind = kind };
+
+    strcpy(part.prefix, prefix);
+    return part;
+}
+
+static int find_parts(Pipe *p)
+{
+    int two = lv_safetensors_find(p->st, "weights.high.patch_embedding.weight") != NULL;
+
+    p->experts    = two ? LV_EXPERTS : 1;
+    p->files.dit  = part_of(p, LV_PART_DIT, two ? "weights.high." : "weights.dit.");
+    p->files.vae  = part_of(p, LV_PART_WAN_VAE, "weights.vae.");
+    p->files.path = (char *)(uintptr_t)lv_safetensors_path(p->st);
+    if (two)
+        p->files.low = part_of(p, LV_PART_DIT, "weights.low.");
+    return nets_dit_config_of(&p->cfg.dit, p->st, p->files.dit.prefix, p->opt->msg);
+}
+
+static double number(const json_t *root, const char *key, double fallback)
+{
+    const json_t *v = json_object_get(root, key);
+
+    return v ? json_number_value(v) : fallback;
+}
+
+static int read_schedule(Pipe *p, const json_t *root)
+{
+    LvSchedule *s        = &p->schedule;
+    const json_t *guide  = json_object_get(root, "guide");
+    const json_t *solver = json_object_get(root, "solver");
+
+    *s = (LvSchedule) {
+        .kind     = lv_sampler_by_name(solver ? json_string_value(solver) : ""),
+        .steps    = (int)number(root, "steps", 0),
+        .shift    = (float)number(root, "shift", 0),
+        .boundary = (float)number(root, "boundary", 0),
+        .runs     = { LV_BRANCHES, LV_BRANCHES },
+        .branches = LV_BRANCHES,
+    };
+    for (int i = 0; i < LV_EXPERTS; i++) /* low comes first there */
+        s->guidance[i] = (float)json_number_value(
+            json_is_array(guide) ? json_array_get(guide, i == LV_HIGH) : guide);
+    return s->kind > LV_SAMPLER_AUTO && s->steps > 0 ? 0 : fail(p, "cfg: no solver or steps");
+}
+
+static int read_config(Pipe *p)
+{
+    const char *text = lv_safetensors_meta(p->st, "cfg");
+    json_t *root     = json_loads(text ? text : "", 0, NULL);
+    const LvFileTensor *noise = lv_safetensors_find(p->st, "in.noise");
+    int ret = root ? read_schedule(p, root) : fail(p, "no cfg in its metadata");
+
+    if (ret >= 0)
+        p->cfg.video.frames = (int)number(root, "frames", 0);
+    json_decref(root);
+    for (int i = 0; i < 3; i++)
+        p->size[i] = (int)noise->dim[1 + i];
+    p->numel = noise->numel;
+    if (ret < 0 || (ret = find_parts(p)) < 0)
+        return ret;
+    return lv_part_vae(&p->cfg.vae, &p->files.vae, p->opt->msg);
+}
+
+/* Stages */
+
+static int make_networks(Pipe *p)
+{
+    const LvNetworkShape shape = { { p->size[0], p->size[1], p->size[2] }, LV_BRANCHES };
+    LvBranch branch[LV_BRANCHES] = { { .prompt = LV_COND }, { .prompt = LV_UNCOND } };
+    int ret = 0;
+
+    for (int i = 0; i < p->experts && ret >= 0; i++) {
+        if ((ret = lv_network_new(&p->network[i], &p->env, i)) >= 0)
+            ret = lv_network_plan(p->network[i], &shape, NULL);
+        for (int b = 0; b < LV_BRANCHES; b++)
+            branch[b].net[i] = p->network[i];
+    }
+    return ret < 0 ? ret : lv_denoise_new(&p->denoise, &p->env, branch, &p->schedule);
+}
+
+static int make_decode(Pipe *p)
+{
+    const LvDecodeShape shape = { { p->size[0], p->size[1], p->size[2] }, 0, 0 };
+    int ret = lv_decode_new(&p->decode, &p->env);
+
+    return ret < 0 ? ret : lv_decode_plan(p->decode, &shape);
+}
+
+static int build(Pipe *p)
+{
+    size_t arena = lv_decode_need(p->decode).arena;
+    int ret = 0;
+
+    for (int i = 0; i < p->experts; i++)
+        arena = LV_MAX(arena, lv_network_need(p->network[i]).arena);
+    if ((ret = lv_device_alloc(p->opt->dev, &p->arena, arena, "arena")) < 0)
+        return ret;
+    for (int i = 0; i < p->experts && ret >= 0; i++)
+        ret = lv_network_build(p->network[i], p->arena);
+    if (ret < 0 || (ret = lv_denoise_build(p->denoise)) < 0)
+        return ret;
+    return lv_decode_build(p->decode, p->arena);
+}
+
+/* Text states, then rows of zeros. */
+static int show_text(Pipe *p, const char *name, int prompt)
+{
+    const LvDitConfig *c = &p->cfg.dit;
+    const LvFileTensor *t = lv_safetensors_find(p->st, name);
+    float *text = nets_floats(p->st, name, p->opt->msg), *rows = NULL;
+    int ret = text && t->numel <= (size_t)c->text_len * (size_t)c->text_dim ? 0 : LV_ERR_MODEL;
+
+    if (ret >= 0 && !(rows = new_floats((size_t)c->text_len * (size_t)c->text_dim)))
+        ret = LV_ERR(ENOMEM);
+    if (ret >= 0)
+        memcpy(rows, text, t->numel * sizeof(*text));
+    for (int i = 0; i < p->experts && ret >= 0; i++)
+        ret = lv_network_prompt(p->network[i], prompt, rows);
+    free(text);
+    free(rows);
+    return ret;
+}
+
+static int open_pipe(Pipe *p)
+{
+    int ret;
+
+    p->env = (LvEnv) { .msg = p->opt->msg, .dev = p->opt->dev, .files = &p->files,
+                       .cfg = &p->cfg, .dtype = (LvDtype)p->opt->dtype };
+    if ((ret = lv_source_view(&p->src, p->st, p->opt->msg)) < 0 || (ret = read_config(p)) < 0 ||
+        (ret = make_networks(p)) < 0 || (ret = make_decode(p)) < 0 || (ret = build(p)) < 0 ||
+        (ret = show_text(p, "in.context", LV_COND)) < 0 ||
+        (ret = show_text(p, "in.context_null", LV_UNCOND)) < 0)
+        return ret;
+    return lv_sampler_new(&p->sampler, p->schedule.kind, p->schedule.steps,
+                          (double)p->schedule.shift, 1, p->opt->msg);
+}
+
+static void close_pipe(Pipe *p)
+{
+    lv_sampler_free(&p->sampler);
+    lv_decode_free(&p->decode);
+    lv_denoise_free(&p->denoise);
+    for (int i = 0; i < LV_EXPERTS; i++)
+        lv_network_free(&p->network[i]);
+    if (p->arena)
+        p->opt->dev->fn->free(p->opt->dev, p->arena);
+    lv_source_close(&p->src);
+    free(p->noise);
+    free(p->states);
+    free(p->high);
+    free(p->times);
+    for (int i = 0; i < LV_BRANCHES; i++)
+        free(p->first[i]);
+}
+
+/* Running */
+
+/* Latents that a step begins with are those after the step before it. */
+static int see(void *opaque, int step, const float *x, const float *const v[LV_BRANCHES])
+{
+    Pipe *p = opaque;
+
+    p->times[step] = lv_sampler_time(p->sampler, step);
+    p->high[step]  = lv_sampler_expert(p->sampler, step, p->schedule.boundary) == LV_HIGH;
+    if (step)
+        memcpy(p->states + (size_t)(step - 1) * p->numel, x, p->numel * sizeof(*x));
+    for (int i = 0; i < LV_BRANCHES && !step; i++)
+        memcpy(p->first[i], v[i], p->numel * sizeof(*x));
+    return 0;
+}
+
+static int sample(Pipe *p, const float **x)
+{
+    size_t steps = (size_t)p->schedule.steps;
+    LvNoise noise = lv_noise_of(0, 0);
+    int ret;
+
+    p->noise  = nets_floats(p->st, "in.noise", p->opt->msg);
+    p->states = new_floats(steps * p->numel);
+    p->high   = new_floats(steps);
+    p->times  = new_floats(steps);
+    for (int i = 0; i < LV_BRANCHES; i++)
+        p->first[i] = new_floats(p->numel);
+    if (!p->noise || !p->states || !p->high || !p->times || !p->first[0] || !p->first[1])
+        return LV_ERR(ENOMEM);
+    noise.given = p->noise;
+    if ((ret = lv_denoise_run(p->denoise, &noise, see, p, x)) < 0)
+        return ret;
+    memcpy(p->states + (steps - 1) * p->numel, *x, p->numel * sizeof(**x));
+    put(p, "out.timesteps", p->times);
+    put(p, "out.use_high", p->high);
+    put(p, "out.v_cond0", p->first[LV_COND]);
+    put(p, "out.v_uncond0", p->first[LV_UNCOND]);
+    put(p, "out.latents", p->states);
+    return 0;
+}
+
+/* Frames [n,rows,cols,3] of 0 to 1 to [3,F,rows,cols] of -1 to 1. */
+static void add_frames(float *video, const LvFileTensor *ref, const LvFrames *f, int at)
+{
+    size_t area = (size_t)(ref->dim[2] * ref->dim[3]), frames = (size_t)ref->dim[1];
+
+    for (size_t n = 0; n < (size_t)f->nb; n++)
+        for (size_t i = 0; i < area; i++)
+            for (size_t c = 0; c < 3; c++) {
+                float v = 2 * f->rgb[(n * area + i) * 3 + c] - 1;
+                video[(c * frames + (size_t)at + n) * area + i] = fminf(fmaxf(v, -1), 1);
+            }
+}
+
+static int decode(Pipe *p, const float *x)
+{
+    const LvFileTensor *ref = lv_safetensors_find(p->st, "out.video");
+    int at = 0, scale = lv_decode_scale(p->decode), ret;
+    float *video;
+    LvFrames f;
+
+    if (!ref)
+        return 0;
+    if (ref->rank != 4 || ref->dim[2] != scale * p->size[1] ||
+        ref->dim[3] != scale * p->size[2])
+        return fail(p, "out.video is of another size");
+    if (!(video = new_floats(ref->numel)))
+        return LV_ERR(ENOMEM);
+    ret = lv_decode_begin(p->decode, x);
+    while (ret >= 0 && at < ref->dim[1] && (ret = lv_decode_run(p->decode, &f)) >= 0) {
+        f.nb = LV_MIN(f.nb, (int)ref->dim[1] - at);
+        add_frames(video, ref, &f, at);
+        at += f.nb;
+    }
+    if (ret >= 0)
+        put(p, "out.video", video);
+    free(video);
+    return ret;
+}
+
+int pipes_run(const LvSafetensors *st, const NetsOptions *opt)
+{
+    Pipe p = { .st = st, .opt = opt };
+    const float *x;
+    int ret = open_pipe(&p);
+
+    if (ret >= 0 && (ret = sample(&p, &x)) >= 0)
+        ret = decode(&p, x);
+    close_pipe(&p);
+    return ret;
+}
