@@ -42,17 +42,16 @@
  * may be called from another. Different contexts are independent of each other.
  * The library has no global state, never exits, aborts or prints.
  *
- * fork(): a child can go on with a context that computes on the CPU, with one thread
- * and to the same frames, and can close it. With one of a GPU it can do no more than
- * close it.
+ * fork(): a child may use a context that computes on the CPU; it then has one thread and
+ * gives the same frames. A context of a GPU it may only close.
  *
- * Locale: numbers are read and printed with a point, whatever setlocale() was told.
- * Callbacks are called in the locale of the function's caller.
+ * Locale: numbers are read and printed with a decimal point in every locale. Callbacks
+ * are called in the locale of the function's caller.
  *
  * Errors: every function that can fail returns 0 or a negative code, after
  * exactly one message of level LINVIDEO_LOG_ERROR to the log callback; the end of
- * the video and a cancelled call put none. NULL for an argument gives -EINVAL (with no
- * message where there is no context and no callback); functions without a result
+ * the video and a cancelled call give no message. NULL for an argument gives -EINVAL
+ * (without a message if there is no context and no callback); functions without a result
  * ignore it.
  */
 
@@ -95,8 +94,8 @@ enum {
 
 enum LinvideoLogLevel {
     LINVIDEO_LOG_ERROR,   ///< the call fails
-    LINVIDEO_LOG_WARNING, ///< something is wrong, work goes on
-    LINVIDEO_LOG_INFO,    ///< what a user wants to see
+    LINVIDEO_LOG_WARNING, ///< something is ignored or guessed; work continues
+    LINVIDEO_LOG_INFO,    ///< what a user should see
     LINVIDEO_LOG_VERBOSE, ///< plans, sizes, times of every stage
     LINVIDEO_LOG_DEBUG,   ///< the rest
 };
@@ -109,9 +108,9 @@ enum LinvideoFormat {
     LINVIDEO_NV12,    ///< 2 planes, as YUV420P, with Cb Cr interleaved
 };
 
-/** How RGB becomes YUV; of no meaning for GBRP and RGB24. Colours are right only where
- *  the reader assumes the same: tag the frames, or choose what an untagged one is taken
- *  for, which is BT.601 in most programs. */
+/** How RGB becomes YUV; not used for GBRP and RGB24. Colours are right only if the reader
+ *  assumes the same matrix: tag the frames, or choose what most programs assume for
+ *  untagged ones, BT.601. */
 enum LinvideoMatrix {
     LINVIDEO_MATRIX_AUTO,  ///< BT.709
     LINVIDEO_MATRIX_BT709,
@@ -119,7 +118,7 @@ enum LinvideoMatrix {
 };
 
 enum LinvideoSampler {
-    LINVIDEO_SAMPLER_AUTO,    ///< what the model names
+    LINVIDEO_SAMPLER_AUTO,    ///< the model's
     LINVIDEO_SAMPLER_EULER,   ///< deterministic, first order
     LINVIDEO_SAMPLER_UNIPC,   ///< deterministic, second order (Wan's own)
     LINVIDEO_SAMPLER_RENOISE, ///< few-step models: fresh noise at every step
@@ -131,10 +130,10 @@ enum LinvideoSampler {
 enum LinvideoPrecision {
     LINVIDEO_PRECISION_AUTO, ///< bf16 where the CPU has it, f32 elsewhere
     LINVIDEO_PRECISION_F32,
-    LINVIDEO_PRECISION_BF16, ///< bf16 products, f32 accumulation and residual
-    LINVIDEO_PRECISION_INT8, ///< as AUTO, but products with weights of the network's blocks
-                             ///< are of 8-bit numbers: faster, half the memory, an error
-                             ///< of about 1 % in each. CPUs with AVX-512 VNNI
+    LINVIDEO_PRECISION_BF16, ///< bf16 matmuls, f32 accumulation and residual
+    LINVIDEO_PRECISION_INT8, ///< as AUTO, but int8 matmuls in the network's blocks: faster,
+                             ///< half the memory, an error of about 1 % in each. CPUs with
+                             ///< AVX-512 VNNI
 };
 
 enum LinvideoStage {
@@ -148,31 +147,31 @@ enum LinvideoStage {
 typedef struct LinvideoProgress {
     enum LinvideoStage stage;
     const char *stage_name; ///< "loading", "text", "denoising", "decoding"
-    int64_t clip, clips;    ///< clip being made (from 0), clips in all
-    int step, steps;        ///< work done in this stage, of how much
+    int64_t clip, clips;    ///< current clip (from 0), number of clips
+    int step, steps;        ///< done and all in this stage
     int layer, layers;      ///< DiT layer within the step; 0, 0 elsewhere
-    double fraction;        ///< share of this clip's work done, 0 to 1
-    double elapsed;         ///< seconds since the clip was begun
+    double fraction;        ///< of this clip's work that is done, 0 to 1
+    double elapsed;         ///< seconds since the clip began
 } LinvideoProgress;
 
-/** Whether what the text encoder makes of a prompt is kept on disk, in
- *  $XDG_CACHE_HOME/linvideo (or ~/.cache/linvideo), for the next time. */
+/** Whether the text features of a prompt are kept on disk for the next run, in
+ *  $XDG_CACHE_HOME/linvideo (or ~/.cache/linvideo). */
 enum LinvideoCache {
-    LINVIDEO_CACHE_AUTO, ///< when the encoder is larger than 256 MiB
+    LINVIDEO_CACHE_AUTO, ///< if the text encoder is larger than 256 MiB
     LINVIDEO_CACHE_OFF,
     LINVIDEO_CACHE_ON
 };
 
 /**
- * Wishes of who takes frames in memory of a CUDA device; all zero is fine. The work is
- * done on the device of the context, which must outlive what linvideo_open() gives; with
- * none, in the primary context of LinvideoParams.device. Functions of this library leave
- * the context that they work in current in the calling thread.
+ * How to deliver frames in CUDA memory; zero-initialise for defaults. Frames are made on
+ * the device of the context, which must outlive the LinvideoContext; without one, in the
+ * primary context of LinvideoParams.device. On return from a function of this library that
+ * context is current in the calling thread.
  */
 typedef struct LinvideoCuda {
     void *context; ///< CUcontext; NULL: the primary one
     void *stream;  ///< CUstream of that context; NULL: its default stream. A frame is
-                   ///< written when the work before it on this stream is done
+                   ///< written after the earlier work on this stream
 } LinvideoCuda;
 
 /**
@@ -197,15 +196,15 @@ typedef struct LinvideoParams {
     const char *prompt_file;     ///< file with the prompt, UTF-8, at most 64 KiB
     const char *negative_prompt; ///< UTF-8; NULL: the model's, which for most is
                                  ///< "". Used with guidance > 1
-    const char *lora;            ///< LoRA files, "FILE[@WEIGHT]|FILE[@WEIGHT]...";
-                                 ///< beside those of the manifest; NULL: none
+    const char *lora;            ///< LoRA files, "FILE[@WEIGHT]|FILE[@WEIGHT]...",
+                                 ///< added to those of the manifest; NULL: none
     int width, height;           ///< pixels, 16 to 8192; 0: the model's own.
-                                 ///< Any size; made at the next legal size and
-                                 ///< cropped (centred); outside of what the model
-                                 ///< was made for, at the nearest size within and
-                                 ///< scaled, see native
-    int native;                  ///< 1: size and clip_frames are made as asked, also
-                                 ///< where the model was not made for them; 0: not
+                                 ///< Any size: made at the next legal size and
+                                 ///< cropped (centred); outside of the model's
+                                 ///< range made at its nearest size and scaled, see
+                                 ///< native
+    int native;                  ///< 1: make size and clip_frames as asked, also
+                                 ///< outside of the model's range; 0: do not
     int rate_num, rate_den;      ///< frames a second; 0/1: the model's own
     int64_t frames;              ///< frames to deliver, 1 to 1000000000; -1: see
                                  ///< duration
@@ -214,9 +213,9 @@ typedef struct LinvideoParams {
                                  ///< together with frames
     int clip_frames;             ///< frames made at once, 1 to 1021; longer
                                  ///< videos are clips joined by cuts, each from
-                                 ///< its own noise; 0: the model's own. Where the
-                                 ///< model was not made for so many: the nearest
-                                 ///< number that it was, see native
+                                 ///< its own noise; 0: the model's own. Outside of
+                                 ///< the model's range: the nearest number in it,
+                                 ///< see native
     int64_t seed;                ///< 0 to 4294967295; -1: drawn at random
     int steps;                   ///< sampler steps, 1 to 1000; 0: the model's
     float guidance;              ///< guidance scale, 1 to 100; 1 is off;
@@ -227,28 +226,28 @@ typedef struct LinvideoParams {
     enum LinvideoFormat format;
     enum LinvideoMatrix matrix;
     const char *device;          ///< "auto" (NULL), "cpu", "cuda", "cuda:N", or
-                                 ///< "cuda:N+M": two GPUs, where guidance is on, each
-                                 ///< with one of its branches; same frames. auto:
-                                 ///< the first GPU when driver, cuBLASLt and GPU
-                                 ///< fit, else the CPU; the log says which
-    const LinvideoCuda *cuda;    ///< not NULL: the planes of frames are memory of the
-                                 ///< CUDA device; auto then is that device or an
-                                 ///< error, "cpu" is refused. NULL: of the host
+                                 ///< "cuda:N+M": two GPUs, with guidance a branch on
+                                 ///< each; same frames. auto: the first GPU if
+                                 ///< driver, cuBLASLt and GPU fit, else the CPU; the
+                                 ///< log says which
+    const LinvideoCuda *cuda;    ///< not NULL: the planes of frames are in memory of
+                                 ///< the CUDA device; auto then is that device or an
+                                 ///< error, "cpu" is refused. NULL: host memory
     int threads;                 ///< 1 to 1024; 0: one for each core. Frames
                                  ///< are bitwise the same for any count
-    int64_t memory_limit;        ///< bytes of the device; 0: what it has free. Where
-                                 ///< a GPU has no room for all weights of the
-                                 ///< network, those of some blocks stay in the
-                                 ///< host's memory and are copied when needed:
-                                 ///< the same frames, slower; the log says so.
-                                 ///< -ENOMEM where even that does not fit
-    int tile;                    ///< pixels, 64 to 8192: pictures are decoded in
-                                 ///< tiles of this size, which takes less memory
-                                 ///< and more time; 0: whole
+    int64_t memory_limit;        ///< bytes of the device; 0: what it has free. If a
+                                 ///< GPU has no room for all weights of the network,
+                                 ///< those of some blocks are offloaded to the host
+                                 ///< and copied when needed: the same frames,
+                                 ///< slower; the log says so. -ENOMEM if even that
+                                 ///< does not fit
+    int tile;                    ///< pixels, 64 to 8192: decode frames in tiles of
+                                 ///< this size, which takes less memory and more
+                                 ///< time; 0: whole frames
     enum LinvideoCache prompt_cache;
-    int strict;                  ///< 1: files that hold more than is used here (keys of
-                                 ///< LoRAs for other parts, tensors of no part) are
-                                 ///< refused; 0: they are skipped with a warning
+    int strict;                  ///< 1: refuse files that hold more than is used (keys
+                                 ///< of LoRAs for other parts, tensors of no part);
+                                 ///< 0: skip them with a warning
     enum LinvideoLogLevel log_level; ///< most detailed level handed to log
     void (*log)(void *opaque, enum LinvideoLogLevel level, const char *message);
                                  ///< one line, no newline; NULL: silent. May be
@@ -258,15 +257,15 @@ typedef struct LinvideoParams {
     void *opaque;                ///< handed to both callbacks
 } LinvideoParams;
 
-/** What a context makes. Strings live as long as the context. */
+/** Properties of a context. Strings live as long as the context. */
 typedef struct LinvideoInfo {
     int width, height;         ///< of delivered frames, pixels
-    int model_width, model_height; ///< made internally, before the crop
-    int scaled;                ///< 1: what is made was scaled to width x height
+    int model_width, model_height; ///< of frames before crop and scaling
+    int scaled;                ///< 1: frames are scaled to width x height
     int rate_num, rate_den;
     int64_t frames;            ///< delivered in all
     int clip_frames;           ///< frames of a clip
-    int64_t seed;              ///< the chosen one when -1 was asked for
+    int64_t seed;              ///< the one that was drawn if -1 was given
     int steps;
     float guidance, shift;
     const char *sampler;       ///< "euler", "unipc", "renoise", "dpm++"
@@ -276,15 +275,15 @@ typedef struct LinvideoInfo {
     const char *model_path;
     int layers, linear_layers; ///< of the DiT; with linear self-attention
     int tokens;                ///< of one clip
-    int64_t memory_weights, memory_work; ///< bytes planned, of the device where weights
-                               ///< stream
+    int64_t memory_weights, memory_work; ///< bytes planned; of the device if
+                               ///< weights are offloaded
     double seconds[4];         ///< spent so far, by LinvideoStage
 } LinvideoInfo;
 
-/** One frame: the caller's planes, and what is in them. */
+/** One frame: the caller's planes, and what they hold. */
 typedef struct LinvideoFrame {
-    uint8_t *data[3];     ///< in: planes of the asked format and size; of the device
-                          ///< with LinvideoParams.cuda
+    uint8_t *data[3];     ///< in: planes of the chosen format and size; in device
+                          ///< memory with LinvideoParams.cuda
     ptrdiff_t stride[3];  ///< in: bytes from row to row; may be negative
     int64_t index;        ///< out: number of this frame, from 0
     int64_t clip;         ///< out: number of its clip, from 0
@@ -300,17 +299,17 @@ LINVIDEO_API unsigned linvideo_version(void);
 /** A short English text for a return code. Never NULL; static. */
 LINVIDEO_API const char *linvideo_strerror(int code);
 
-/** Fill p with defaults: all zero but frames, duration and seed, -1, and
- *  log_level, LINVIDEO_LOG_INFO. */
+/** Fill p with the defaults of option_table.h: all zero, except frames, duration and seed
+ *  (-1), rate_den (1) and log_level (LINVIDEO_LOG_INFO). */
 LINVIDEO_API void linvideo_params_default(LinvideoParams *p);
 
 /**
- * Set one option from text, as a command line or a filter has it: every member
- * above but cuda by its name, and "size" (WxH) for width and height, "rate" (24,
- * 24000/1001) for the two of the rate; "duration" is in seconds (fractions allowed),
- * with ms or us after it in these, or hh:mm:ss, "memory_limit" in bytes, or with K, M, G.
- * Strings are not copied: value must live until linvideo_open() has returned.
- * The log callback in p tells what is wrong.
+ * Set one option from text, as on a command line: every member above except cuda and the
+ * callbacks by its name, "size" (WxH) for width and height, "rate" (24, 24000/1001, 23.976)
+ * for rate_num and rate_den; "duration" is in seconds (fractions allowed), in ms or us with
+ * that after it, or hh:mm:ss, "memory_limit" in bytes, or with K, M, G. Strings are not
+ * copied: value must live until linvideo_open() has returned. The log callback in p gets
+ * the error.
  *
  * @return 0, or -EINVAL for an unknown name or a value out of range
  */
@@ -326,14 +325,13 @@ LINVIDEO_API int linvideo_params_set(LinvideoParams *p, const char *name,
  */
 LINVIDEO_API int linvideo_open(LinvideoContext **out, const LinvideoParams *p);
 
-/** Tell what c makes. Cheap; legal at any time after opening. All zero for a c of
- *  NULL. */
+/** Get the properties of c. Cheap, at any time after opening. All zero if c is NULL. */
 LINVIDEO_API void linvideo_info(const LinvideoContext *c, LinvideoInfo *info);
 
 /**
  * Change the prompt, from the next clip on.
  *
- * @return 0, or an error as of linvideo_open(); then the old prompt stays
+ * @return 0, or an error as of linvideo_open(); the old prompt is kept then
  */
 LINVIDEO_API int linvideo_set_prompt(LinvideoContext *c, const char *prompt);
 
@@ -351,8 +349,8 @@ LINVIDEO_API int linvideo_restart(LinvideoContext *c, const LinvideoParams *p);
 
 /**
  * Make the next frame and write it to frame->data. The first call of a clip
- * takes as long as sampling the clip; the others decode. The frame is complete when
- * this returns, in memory of a CUDA device too. The same bytes in either memory.
+ * samples the clip, the others decode. The frame is complete when this returns, in CUDA
+ * memory too; the bytes are the same in either memory.
  *
  * @return 0; LINVIDEO_EOF when all were delivered; LINVIDEO_ERR_CANCELLED; -EINVAL
  *         for a plane that is NULL or a stride shorter than a row, before anything is
