@@ -555,8 +555,8 @@ static void prune(LvGraph *g, int from)
     free(read);
 }
 
-/* Gradients have the type of their tensor, but for what a product made: there it is
- * that of the product, so that it can enter the products of the way back. */
+/* Gradients have the type of their tensor, but for what a matmul made: there it is
+ * that of the matmul, so that it can enter the matmuls of the backward pass. */
 static int grad_dtype(const LvRecord *r, const LvTensor *t)
 {
     return r->op == LV_OP_LINEAR || r->op == LV_OP_CONV ? r->u.t[0].dtype : t->dtype;

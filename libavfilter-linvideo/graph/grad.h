@@ -27,7 +27,7 @@ typedef struct LvGradTarget {
  * Append the backward pass to a graph traced after lv_graph_train(): records that
  * add the gradients of all targets. What leads to no target costs nothing, so weights
  * that are not listed are frozen. Gradients of activations have their tensor's type;
- * those of what a product made have the type of the product's input.
+ * those of what a matmul made have the type of the matmul's input.
  *
  * @return 0, the graph's error, -ENOMEM, LV_ERR_UNSUPPORTED (an op on the way has no
  *         gradient)

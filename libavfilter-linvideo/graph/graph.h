@@ -34,7 +34,7 @@ void lv_graph_batch(LvGraph *g, int n);
 void lv_graph_i8(LvGraph *g, int on);
 
 /** Trace what follows for training: ops keep the statistics that their gradients
- *  need, and activations of products and convolutions become ops of their own, whose
+ *  need, and activations of matmuls and convolutions become ops of their own, whose
  *  input is kept. checkpoints: whether lv_graph_checkpoint() does anything. */
 void lv_graph_train(LvGraph *g, int checkpoints);
 

@@ -18,12 +18,12 @@
 #include "model/config.h"
 #include "model/weights.h"
 
-/** Weight and bias of a product. */
+/** Weight and bias of a matmul. */
 typedef struct LvAffine {
     LvTensor w, b;
 } LvAffine;
 
-/** Attention: products and the norms of q and k. */
+/** Attention: matmuls and the norms of q and k. */
 typedef struct LvDitAttn {
     LvAffine q, k, v, o;
     LvTensor norm_q, norm_k;
@@ -52,7 +52,7 @@ typedef struct LvDit {
     LvTensor head_mod;   ///< [2,dim]
     LvDitClip clip;      ///< where cfg.clip_dim
     LvDitBlock *block;   ///< [layers]
-    int i8;              ///< 1: blocks make products of 8-bit numbers
+    int i8;              ///< 1: blocks make int8 matmuls
     int apart;           ///< 1: MIXED layers go on with the softmax branch alone, the
                          ///< linear one is only there to be watched
     int frame_times;     ///< 1: tokens of each latent frame have a time of their own
@@ -103,7 +103,7 @@ typedef struct LvDitWatch {
  *
  * @param context external [text_len,text_dim] f32: features, then zero rows, which
  *                are attended to as well
- * @param dtype   of activations between products: f32 or bf16
+ * @param dtype   of activations between matmuls: f32 or bf16
  * @param in      k and v are set
  */
 void lv_dit_trace_text(LvGraph *g, const LvDit *m, LvTensor context, LvDtype dtype,

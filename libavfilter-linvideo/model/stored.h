@@ -12,7 +12,7 @@
  *   <layer>.weight_scale          ComfyUI, newer, with <layer>.comfy_quant, or a JSON for
  *                                 all layers in the metadata; LightX2V
  *   <layer>.int8_weight, .scale   TurboDiffusion: a scale for 128 x 128 elements
- * <layer>.scale_input and .input_scale are for products of small numbers, which are not
+ * <layer>.scale_input and .input_scale are for matmuls of small numbers, which are not
  * done here: they change nothing. Whatever else is told by a file is an error.
  */
 
@@ -60,7 +60,7 @@ int lv_stored_is_marker(const LvFileTensor *t);
 /** Whether elements of t's type can be read as numbers of a network. */
 int lv_stored_has_type(const LvFileTensor *t);
 
-/** Whether its data are elements of a type that products read. */
+/** Whether its data are elements of a type that matmuls read. */
 int lv_stored_is_plain(const LvStored *s);
 
 /** Element i of t is not finite: say so, with its row. @return LV_ERR_MODEL */

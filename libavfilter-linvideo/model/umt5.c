@@ -143,7 +143,7 @@ static LvTensor rms(LvGraph *g, const LvUmt5 *m, LvTensor x, LvTensor w, LvDtype
                    dtype);
 }
 
-static LvTensor product(LvGraph *g, LvTensor x, LvTensor w)
+static LvTensor matmul(LvGraph *g, LvTensor x, LvTensor w)
 {
     return lv_linear(g, x, w, LV_NO_TENSOR, LV_ACT_NONE, LV_NONE);
 }
@@ -152,16 +152,16 @@ static LvTensor block(LvGraph *g, const LvUmt5 *m, const LvUmt5Block *b, LvTenso
                       LvTensor key_bias, LvDtype dtype)
 {
     LvTensor y = rms(g, m, x, b->norm1, dtype), up, gate;
-    LvTensor q = product(g, y, b->q), k = product(g, y, b->k), v = product(g, y, b->v);
+    LvTensor q = matmul(g, y, b->q), k = matmul(g, y, b->k), v = matmul(g, y, b->v);
 
     y    = lv_attn(g, q, k, v, key_bias, b->bias, m->cfg.heads,
                    m->cfg.max_distance, 1);
-    y    = product(g, y, b->o);
+    y    = matmul(g, y, b->o);
     x    = lv_gate(g, x, y, LV_NO_TENSOR, 0);
     y    = rms(g, m, x, b->norm2, dtype);
-    up   = product(g, y, b->fc1);
-    gate = product(g, y, b->gate);
-    y    = product(g, lv_glu(g, up, gate), b->fc2);
+    up   = matmul(g, y, b->fc1);
+    gate = matmul(g, y, b->gate);
+    y    = matmul(g, lv_glu(g, up, gate), b->fc2);
     return lv_gate(g, x, y, LV_NO_TENSOR, 0);
 }
 

@@ -42,7 +42,7 @@ void lv_umt5_free(LvUmt5 *m);
  * Trace the encoder over exactly the prompt's ids, </s> included; no padding.
  *
  * @param ids   external [L] i32
- * @param dtype of activations between products: f32 or bf16
+ * @param dtype of activations between matmuls: f32 or bf16
  * @return features [L,dim] f32
  */
 LvTensor lv_umt5_trace(LvGraph *g, const LvUmt5 *m, LvTensor ids, LvDtype dtype);

@@ -30,7 +30,7 @@ typedef struct LvBenchBlock LvBenchBlock;
 typedef struct LvBench {
     LvDevice *dev;
     LvMsg msg;
-    LvDtype act;      ///< of activations, and of the weights of products
+    LvDtype act;      ///< of activations, and of the weights of matmuls
     int reps, ops, json;
     int threads, precision, i8;
     int small;        ///< 1: shapes are cut down, to try the command

@@ -19,13 +19,13 @@ static const char *time_text(char *buf, size_t size, double s)
     return buf;
 }
 
-/* A GPU's rates: of products and of memory, each with its share. */
+/* A GPU's rates: of matmuls and of memory, each with its share. */
 static void print_rates(const LvBench *b, double flops, double bytes, double seconds)
 {
-    double products = seconds > 0 ? 1e-9 * flops / seconds : 0;
+    double matmuls = seconds > 0 ? 1e-9 * flops / seconds : 0;
     double memory   = seconds > 0 ? 1e-9 * bytes / seconds : 0;
 
-    printf(" %9.1f %8.0f %% %9.0f %5.0f %%", 1e-3 * products, 100 * products / b->ceiling,
+    printf(" %9.1f %8.0f %% %9.0f %5.0f %%", 1e-3 * matmuls, 100 * matmuls / b->ceiling,
            memory, 100 * memory / b->copy);
 }
 

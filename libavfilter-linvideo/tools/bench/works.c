@@ -23,8 +23,8 @@ static int trace_linear(LvBench *b, const LvWork *w)
     return 0;
 }
 
-/* Nothing but a product of a, b and c; nothing but a copy of a rows. */
-static int trace_product(LvBench *b, const LvWork *w)
+/* Nothing but a matmul of a, b and c; nothing but a copy of a rows. */
+static int trace_matmul(LvBench *b, const LvWork *w)
 {
     LvTensor x = LV_BENCH_INPUT(b, b->act, 2, lv_bench_cut(b, w->a), lv_bench_cut(b, w->b));
     LvTensor weight = LV_BENCH_WEIGHT(b, b->act, 2, lv_bench_cut(b, w->c), lv_bench_cut(b, w->b));
@@ -208,5 +208,5 @@ const LvWork *lv_work_find(const char *name)
     return NULL;
 }
 
-const LvWork lv_best_product = { "product", trace_product, 8192, 8192, 8192, 0, 0, "" };
+const LvWork lv_best_matmul = { "matmul", trace_matmul, 8192, 8192, 8192, 0, 0, "" };
 const LvWork lv_best_copy    = { "copy", trace_copy, 32768, 0, 0, 0, 0, "" };

@@ -20,6 +20,6 @@ extern const LvWork lv_works[];
 const LvWork *lv_work_find(const char *name);
 
 /** What a GPU does best, by which the rest is judged. */
-extern const LvWork lv_best_product, lv_best_copy;
+extern const LvWork lv_best_matmul, lv_best_copy;
 
 #endif /* LINVIDEO_TOOLS_BENCH_WORKS_H */

@@ -3,7 +3,7 @@
  *
  * `linvideo bench`: networks and ops of named shapes, with random weights, timed and
  * held against what the device does best in the same minute: on the CPU a plain oneDNN
- * product; on a GPU, whose own clock is read around every op, a product and a copy.
+ * matmul; on a GPU, whose own clock is read around every op, a matmul and a copy.
  */
 
 #include "tools/cmd/commands.h"
@@ -31,12 +31,12 @@ static int find_best(LvBench *b, const LvWork *w, LvTiming *r)
 
 static int find_ceilings(LvBench *b)
 {
-    LvTiming product = { .reps = 0 }, copy = { .reps = 0 };
-    int ret = find_best(b, &lv_best_product, &product);
+    LvTiming matmul = { .reps = 0 }, copy = { .reps = 0 };
+    int ret = find_best(b, &lv_best_matmul, &matmul);
 
     if (ret < 0 || (ret = find_best(b, &lv_best_copy, &copy)) < 0)
         return ret;
-    b->ceiling = 1e-9 * product.flops / product.seconds[0];
+    b->ceiling = 1e-9 * matmul.flops / matmul.seconds[0];
     b->copy    = 1e-9 * copy.bytes / copy.seconds[0];
     return 0;
 }

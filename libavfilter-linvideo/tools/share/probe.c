@@ -1,8 +1,8 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * What the machine can do: a plain matrix product by oneDNN, with the weight in the
- * layout oneDNN likes best. On purpose apart from the library's own products, so
+ * What the machine can do: a plain matmul by oneDNN, with the weight in the
+ * layout oneDNN likes best. On purpose apart from the library's own matmuls, so
  * that a fault there does not lower the ceiling it is measured against.
  */
 
@@ -27,7 +27,7 @@ typedef struct Product {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     dnnl_primitive_desc_t desc;
-    dnnl_primitive_t product;
+    dnnl_primitive_t matmul;
     dnnl_memory_t memory[3]; ///< x, w, y
 } Product;
 
@@ -94,7 +94,7 @@ static int create(Product *p, dnnl_data_type_t type)
     return dnnl_engine_create(&p->engine, dnnl_cpu, 0) ||
            dnnl_stream_create(&p->stream, p->engine, dnnl_stream_default_flags) ||
            create_desc(p, type) ||
-           dnnl_primitive_create(&p->product, p->desc) ||
+           dnnl_primitive_create(&p->matmul, p->desc) ||
            create_memory(p, 0, dnnl_query_src_md, type) ||
            create_memory(p, 1, dnnl_query_weights_md, type) ||
            create_memory(p, 2, dnnl_query_dst_md, dnnl_f32) ? -1 : 0;
@@ -105,8 +105,8 @@ static void destroy(Product *p)
     for (int i = 0; i < 3; i++)
         if (p->memory[i])
             dnnl_memory_destroy(p->memory[i]);
-    if (p->product)
-        dnnl_primitive_destroy(p->product);
+    if (p->matmul)
+        dnnl_primitive_destroy(p->matmul);
     if (p->desc)
         dnnl_primitive_desc_destroy(p->desc);
     if (p->stream)
@@ -121,7 +121,7 @@ static int multiply(const Product *p)
 
     for (int i = 0; i < 3; i++)
         args[i] = (dnnl_exec_arg_t) { roles[i], p->memory[i] };
-    return dnnl_primitive_execute(p->product, p->stream, 3, args) ||
+    return dnnl_primitive_execute(p->matmul, p->stream, 3, args) ||
            dnnl_stream_wait(p->stream) ? -1 : 0;
 }
 

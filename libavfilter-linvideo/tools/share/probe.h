@@ -8,7 +8,7 @@
 #ifndef LINVIDEO_TOOLS_SHARE_PROBE_H
 #define LINVIDEO_TOOLS_SHARE_PROBE_H
 
-/** GFLOP/s of a plain oneDNN matrix product, [1280,1536] x [1536,8960], with
+/** GFLOP/s of a plain oneDNN matmul, [1280,1536] x [1536,8960], with
  *  `threads` threads (0: as many as OpenMP takes). */
 typedef struct LvProbe {
     double f32, bf16; ///< 0: the library cannot do it here

@@ -68,7 +68,7 @@ int lv_distill_step(LvDistill *d);
 /** Save both runs. */
 int lv_distill_save(LvDistill *d, const char *run);
 
-/** Floating point operations of a step's products, about. */
+/** Floating point operations of a step's matmuls, about. */
 double lv_distill_flops(const LvDistill *d);
 
 /** Write the bundle: the student's, with averaged weights and a sampler of few steps. */

@@ -60,7 +60,7 @@ int lv_linearize_create(const LvLinearizeFiles *files);
 /**
  * Open a run.
  *
- * @param checkpoint 1: blocks are computed again on the way back, in less memory
+ * @param checkpoint 1: blocks are computed again in the backward pass, in less memory
  * @param threads    that make batches
  * @param[out] l     closed with lv_linearize_close(); NULL on error
  * @return 0; -ENOMEM; LV_ERR_MODEL (files that do not fit together, other settings,
@@ -78,7 +78,7 @@ int lv_linearize_step(LvLinearize *l);
 /** Save the run, and that of the fake net. */
 int lv_linearize_save(LvLinearize *l, const char *run);
 
-/** Floating point operations of one step's products. */
+/** Floating point operations of one step's matmuls. */
 double lv_linearize_flops(const LvLinearize *l);
 
 /** Squared error of velocities over their square when layer i alone is linear, and maps

@@ -59,7 +59,7 @@ int lv_flow_create(const LvTrainConfig *cfg, const char *path, LvDevice *dev,
  *
  * @param train      1: to take steps; 0: to use the average, which then stands in the
  *                   place of the values (latents are not opened)
- * @param checkpoint 1: blocks are computed again on the way back, in less memory
+ * @param checkpoint 1: blocks are computed again in the backward pass, in less memory
  * @param threads    that make batches
  * @param[out] f     closed with lv_flow_close(); NULL on error
  */
@@ -73,7 +73,7 @@ void lv_flow_close(LvFlow **f);
 /** Take one step; sets mse. */
 int lv_flow_step(LvFlow *f);
 
-/** Floating point operations of one step's products. */
+/** Floating point operations of one step's matmuls. */
 double lv_flow_flops(const LvFlow *f);
 
 /** Read a tokenizer from a file. Closed by the caller. */

@@ -14,7 +14,7 @@
  * Fill values[size] with the start of every tensor described in p. Each draws from its
  * own stream (seed, its number), so that the same names give the same values.
  *
- * DiT: Wan's own start (Xavier for products, 0.02 for text and time embeddings, zeros for
+ * DiT: Wan's own start (Xavier for matmuls, 0.02 for text and time embeddings, zeros for
  * the head). UMT5: T5's. Autoencoder: every convolution passes its input on (centre taps,
  * averaging temporal pools, copying temporal grows, the last convolution of each block
  * at zero) with a little noise, from which it learns far faster than from noise alone.
