@@ -111,6 +111,7 @@ OBJS-graph = \
     slots.o
 
 OBJS-model = \
+    clip.o \
     config.o \
     dit.o \
     entities.o \
@@ -139,6 +140,7 @@ OBJS-pipeline = \
     budget.o \
     cache.o \
     choices.o \
+    clip_vision.o \
     decode.o \
     deliver.o \
     delivery.o \

@@ -1,8 +1,8 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Pictures on their way in: how they are prepared; and the stage that encodes frames, against
- * the autoencoder run whole, on the device that LV_TEST_DEVICE names.
+ * Pictures on their way in: how they are prepared; the stage that encodes frames, against the
+ * autoencoder run whole; CLIP's image tower. On the device that LV_TEST_DEVICE names.
  */
 
 #include <check.h>
@@ -13,6 +13,7 @@
 
 #include "base/common.h"
 #include "base/philox.h"
+#include "pipeline/clip_vision.h"
 #include "pipeline/prepare.h"
 #include "pipeline/tiles.h"
 #include "pipeline/vae.h"
@@ -285,6 +286,155 @@ START_TEST(refuses_bad_files)
 }
 END_TEST
 
+/* CLIP */
+
+enum { DIM = 80, CLIP_FFN = 96, CLIP_LAYERS = 3, CLIP_TENSORS = 64 };
+
+/* A file in the making: names, shapes and values. */
+typedef struct ClipFile {
+    LvFileTensor t[CLIP_TENSORS];
+    char name[CLIP_TENSORS][96];
+    int nb;
+} ClipFile;
+
+/* data: of the caller; NULL: made from the name's number */
+static float *add_clip(ClipFile *f, const char *name, const float *data, int rank, int a, int b)
+{
+    LvFileTensor *t = &f->t[f->nb];
+    size_t n = (size_t)a * (size_t)(rank > 1 ? b : 1);
+    float *x = malloc(n * sizeof(*x));
+    int norm = strstr(name, "norm") && strstr(name, "weight");
+
+    ck_assert(f->nb < CLIP_TENSORS && x);
+    snprintf(f->name[f->nb], sizeof(f->name[0]), "%s", name);
+    *t = (LvFileTensor) { .name = f->name[f->nb], .dtype = LV_F32, .rank = rank,
+                          .dim = { a, b }, .numel = n, .size = n * sizeof(*x), .data = x };
+    lv_philox_normal(x, n, 3, (uint64_t)f->nb);
+    for (size_t i = 0; i < n; i++)
+        x[i] = data ? data[i] : 0.1f * x[i] + (float)norm;
+    f->nb++;
+    return x;
+}
+
+/* In the reference's names, or in those of transformers with the same values. */
+static void add_clip_both(ClipFile *o, ClipFile *h, const char *name, const char *hf, int rank,
+                          int a, int b)
+{
+    const float *x = add_clip(o, name, NULL, rank, a, b);
+
+    add_clip(h, hf, x, rank, a, b);
+}
+
+static void add_clip_layer(ClipFile *o, ClipFile *h, int i)
+{
+    static const struct { const char *name, *hf; int rows, cols; } parts[] = {
+        { "norm1", "layer_norm1", DIM, 0 }, { "norm2", "layer_norm2", DIM, 0 },
+        { "attn.proj", "self_attn.out_proj", DIM, DIM },
+        { "mlp.0", "mlp.fc1", CLIP_FFN, DIM }, { "mlp.2", "mlp.fc2", DIM, CLIP_FFN },
+    };
+    char a[96], b[96];
+    const float *w, *bias;
+
+    for (int k = 0; k < 2 * LV_COUNT(parts); k++) {
+        const char *end = k % 2 ? "bias" : "weight";
+        int rank = k % 2 || !parts[k / 2].cols ? 1 : 2;
+        snprintf(a, sizeof(a), "visual.transformer.%d.%s.%s", i, parts[k / 2].name, end);
+        snprintf(b, sizeof(b), "vision_model.encoder.layers.%d.%s.%s", i, parts[k / 2].hf, end);
+        add_clip_both(o, h, a, b, rank, parts[k / 2].rows, parts[k / 2].cols);
+    }
+    snprintf(a, sizeof(a), "visual.transformer.%d.attn.to_qkv.weight", i);
+    w = add_clip(o, a, NULL, 2, 3 * DIM, DIM);
+    snprintf(a, sizeof(a), "visual.transformer.%d.attn.to_qkv.bias", i);
+    bias = add_clip(o, a, NULL, 1, 3 * DIM, 0);
+    for (int k = 0; k < 3; k++) {
+        snprintf(b, sizeof(b), "vision_model.encoder.layers.%d.self_attn.%c_proj.weight", i,
+                 "qkv"[k]);
+        add_clip(h, b, w + k * DIM * DIM, 2, DIM, DIM);
+        snprintf(b, sizeof(b), "vision_model.encoder.layers.%d.self_attn.%c_proj.bias", i,
+                 "qkv"[k]);
+        add_clip(h, b, bias + k * DIM, 1, DIM, 0);
+    }
+}
+
+static void write_clip(ClipFile *f, const char *name)
+{
+    ck_assert_int_eq(lv_safetensors_write(wan_path(name), f->t, f->nb, NULL, &keep), 0);
+    for (int i = 0; i < f->nb; i++)
+        free((void *)f->t[i].data);
+}
+
+/* Both files, with what is not run and a text half beside it. */
+static void write_clips(void)
+{
+    static ClipFile o, h;
+
+    o.nb = h.nb = 0;
+    add_clip_both(&o, &h, "visual.cls_embedding", "vision_model.embeddings.class_embedding", 1,
+                  DIM, 0);
+    add_clip_both(&o, &h, "visual.pos_embedding",
+                  "vision_model.embeddings.position_embedding.weight", 2, LV_CLIP_ROWS, DIM);
+    add_clip_both(&o, &h, "visual.patch_embedding.weight",
+                  "vision_model.embeddings.patch_embedding.weight", 2, DIM, 588);
+    add_clip_both(&o, &h, "visual.pre_norm.weight", "vision_model.pre_layrnorm.weight", 1, DIM, 0);
+    add_clip_both(&o, &h, "visual.pre_norm.bias", "vision_model.pre_layrnorm.bias", 1, DIM, 0);
+    for (int i = 0; i < CLIP_LAYERS - 1; i++)
+        add_clip_layer(&o, &h, i);
+    add_clip_both(&o, &h, "visual.transformer.2.norm1.bias",
+                  "vision_model.encoder.layers.2.layer_norm1.bias", 1, DIM, 0);
+    add_clip_both(&o, &h, "visual.post_norm.bias", "vision_model.post_layernorm.bias", 1, DIM, 0);
+    add_clip_both(&o, &h, "visual.head", "visual_projection.weight", 2, DIM, 8);
+    add_clip_both(&o, &h, "textual.norm.weight", "text_model.final_layer_norm.weight", 1, DIM, 0);
+    write_clip(&o, "clip.safetensors");
+    write_clip(&h, "clip_hf.safetensors");
+}
+
+static void run_clip(const char *name, int layout, const float *const *pixels, int nb, float *y)
+{
+    Stage s = { .env = { .msg = &keep, .dtype = LV_F32 } };
+    LvClipVision *c;
+    LvClipConfig cfg;
+    LvPart part;
+
+    ck_assert_int_eq(lv_source_open(&s.src, wan_path(name), &keep), 0);
+    part = lv_part_find(s.src);
+    ck_assert_int_eq(part.kind, LV_PART_CLIP);
+    ck_assert_int_eq(part.layout, layout);
+    ck_assert_msg(lv_part_clip(&cfg, &part, &keep) == 0, "%s", last_line);
+    ck_assert(cfg.dim == DIM && cfg.heads == 1 && cfg.layers == CLIP_LAYERS);
+    ck_assert_int_eq(lv_device_open(&s.env.dev, device_name(), &(LvDeviceOptions) { 0 }, &keep), 0);
+    s.env.files = &s.files;
+    s.env.cfg   = &s.cfg;
+    ck_assert_msg(lv_clip_vision_new(&c, &s.env, &part, &cfg) == 0, "%s", last_line);
+    ck_assert_uint_gt(lv_clip_vision_need(c).weights + lv_clip_vision_need(c).arena, 0);
+    for (int i = 0; i < 2; i++) /* and once more */
+        ck_assert_msg(lv_clip_vision_run(c, pixels, nb, y) == 0, "%s", last_line);
+    lv_clip_vision_free(&c);
+    lv_device_close(&s.env.dev);
+    lv_source_close(&s.src);
+}
+
+/* Files in both layouts give the same features, each picture its own. */
+START_TEST(device_clip)
+{
+    enum { N = LV_CLIP_ROWS * DIM, IN = LV_CLIP_SIDE * LV_CLIP_SIDE * 3 };
+    static float want[2 * N], got[2 * N], one[N];
+    float *a = noise(IN), *b = noise(IN);
+    const float *pictures[] = { a, b };
+
+    for (int i = 0; i < IN; i++)
+        b[i] = -b[i];
+    write_clips();
+    run_clip("clip.safetensors", LV_LAYOUT_ORIGINAL, pictures, 2, want);
+    run_clip("clip_hf.safetensors", LV_LAYOUT_HF, pictures, 2, got);
+    ck_assert_mem_eq(got, want, sizeof(got));
+    run_clip("clip.safetensors", LV_LAYOUT_ORIGINAL, pictures + 1, 1, one);
+    ck_assert_mem_eq(one, want + N, sizeof(one));
+    ck_assert(memcmp(want, want + N, sizeof(one)));
+    free(a);
+    free(b);
+}
+END_TEST
+
 /* Preparation: the numbers of the references are in tests/ref/prep_image.safetensors. */
 
 START_TEST(narrow_pictures)
@@ -379,6 +529,7 @@ static Suite *images_suite(void)
     tcase_set_timeout(device, 60);
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(device, device_encodes, 0, 2);
+    tcase_add_test(device, device_clip);
     tcase_add_loop_test(tc, grey_behind, 0, 2);
     tcase_add_test(tc, blends_tiles);
     tcase_add_test(tc, refuses_bad_files);

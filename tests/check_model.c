@@ -79,6 +79,7 @@ static const struct {
     { REF_DIR "/samplers22.safetensors", 15, 1e-5 },
     { REF_DIR "/wan22_vae.safetensors", 7, 3e-2 },
     { REF_DIR "/prep_image.safetensors", 10, 1e-6 },
+    { REF_DIR "/clip_vision.safetensors", 2, 1e-2 },
     { REF_DIR "/sample.safetensors", 10, 4e-2 },
     { REF_DIR "/pipe_wan22_t2v.safetensors", 4, 6e-2 },
     { REF_DIR "/pipe_wan22_ti2v_text.safetensors", 2, 1e-2 },

@@ -26,6 +26,7 @@ tae_a   1e-5 2e-2
 umt5_a  1e-5 2e-2
 wan_vae 1e-5 3e-2
 wan22_vae 1e-5 3e-2
+clip_vision 1e-5 2e-2
 EOF
 
 succeeds "the tests' model on both devices" "$build/tests/lockstep" \

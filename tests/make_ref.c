@@ -151,7 +151,8 @@ static int read_weights(Ref *r, const char *path)
 static int write_all(Ref *r, const LvSafetensors *st, const char *path)
 {
     static const char *const keys[] = { "what", "dim", "heads", "ffn", "layers", "text_dim",
-                                        "text_len", "freq_dim", "cfg", "widths" };
+                                        "text_len", "freq_dim", "cfg", "widths",
+                                        "clip_heads", "clip_layers" };
     const char *meta[KEYS * 2 + 1] = { NULL };
     int nb = r->nb, n = 0;
 

@@ -1505,6 +1505,7 @@ static const struct {
     { "in.noise",                       4, pipes_run },
     { "prompt0.ids",                    1, run_sample_file },
     { "in.table.image_wh",              2, run_prepare_file },
+    { "weights.visual.patch_embedding.weight", 4, run_clip_file },
 };
 
 int nets_run(const LvSafetensors *st, const NetsOptions *opt)

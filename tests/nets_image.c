@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Files of reference numbers of pictures: how they are prepared.
+ * Files of reference numbers of pictures: how they are prepared, and what CLIP sees in them.
  */
 
 #include <jansson.h>
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/clip.h"
 #include "pipeline/prepare.h"
 #include "tests/nets_kit.h"
 
@@ -28,6 +29,142 @@ static void put_exact(const NetsOptions *opt, const LvSafetensors *st, const cha
         ours[i] = ours[i] == r ? r : NAN;
     }
     put(opt, st, name, ours);
+}
+
+/* CLIP's image tower */
+
+typedef struct ClipRun {
+    Run run;
+    LvTensor x, ids, y;
+    LvClipWatch watch;
+    float *in, *ids_dev, *out, *act[2]; /* device */
+} ClipRun;
+
+static int open_clip(ClipRun *c, const LvClip *m, const NetsOptions *opt)
+{
+    LvGraph *g = lv_graph_new(opt->msg);
+    int ret;
+
+    c->x   = lv_external(g, "patches", LV_F32, 2, (const int[]) { LV_CLIP_ROWS, LV_CLIP_IN });
+    c->ids = lv_external(g, "ids", LV_I32, 1, (const int[]) { LV_CLIP_ROWS });
+    c->y   = lv_clip_trace(g, m, c->x, c->ids, (LvDtype)opt->dtype, &c->watch);
+    lv_output(g, c->y, "features");
+    lv_watch(g, c->watch.in, "activation");
+    if (c->watch.block0.id != c->y.id)
+        lv_watch(g, c->watch.block0, "activation");
+    if ((ret = run_new(&c->run, g, opt->dev)) < 0)
+        return ret;
+    c->in      = run_bind(&c->run, c->x);
+    c->ids_dev = run_bind(&c->run, c->ids);
+    c->out     = run_bind(&c->run, c->y);
+    c->act[0]  = run_bind(&c->run, c->watch.in);
+    c->act[1]  = c->watch.block0.id != c->y.id ? run_bind(&c->run, c->watch.block0) : c->out;
+    return c->in && c->ids_dev && c->out && c->act[0] && c->act[1] ? 0 : LV_ERR(ENOMEM);
+}
+
+static void put_clip_tensor(const ClipRun *c, const LvSafetensors *st, const NetsOptions *opt,
+                            LvTensor t, const float *data, const char *name, int image)
+{
+    float *v = new_floats(lv_tensor_numel(&t));
+    char full[64];
+
+    snprintf(full, sizeof(full), "%s%d", name, image);
+    if (v && fetch(c->run.dev, t, data, v) >= 0)
+        put(opt, st, full, v);
+    free(v);
+}
+
+/* Pixels of the picture, which are compared: [224,224,3]. */
+static float *clip_pixels(const LvSafetensors *st, const NetsOptions *opt, int image)
+{
+    enum { AREA = LV_CLIP_SIDE * LV_CLIP_SIDE };
+    char name[32];
+    const LvFileTensor *t;
+    LvPixels p = { 0 };
+    float *rgb = new_floats(3 * AREA), *planes = new_floats(3 * AREA);
+    int ret    = LV_ERR_MODEL;
+
+    snprintf(name, sizeof(name), "in.image%d", image);
+    t = lv_safetensors_find(st, name);
+    if (rgb && planes && t && t->dtype == LV_U8 && t->rank == 3 &&
+        (ret = lv_pixels_from(&p, &(LvImage) { (uint8_t *)t->data, (int)t->dim[1],
+                                               (int)t->dim[0] })) >= 0 &&
+        (ret = lv_prepare_clip(rgb, &p)) >= 0) {
+        for (int i = 0; i < 3 * AREA; i++)
+            planes[i % 3 * AREA + i / 3] = rgb[i];
+        snprintf(name, sizeof(name), "out.pixels%d", image);
+        put(opt, st, name, planes);
+    }
+    lv_pixels_free(&p);
+    free(planes);
+    if (ret < 0) {
+        free(rgb);
+        rgb = NULL;
+    }
+    return rgb;
+}
+
+static int run_clip_image(ClipRun *c, const LvSafetensors *st, const NetsOptions *opt, int image)
+{
+    float *rgb   = clip_pixels(st, opt, image);
+    float *x     = new_floats(LV_CLIP_ROWS * LV_CLIP_IN);
+    int32_t *ids = malloc(LV_CLIP_ROWS * sizeof(*ids));
+    int ret      = rgb && x && ids ? 0 : LV_ERR(ENOMEM);
+
+    if (ret >= 0) {
+        lv_clip_patches(x, ids, rgb);
+        opt->dev->fn->upload(opt->dev, c->in, x, lv_tensor_bytes(&c->x));
+        opt->dev->fn->upload(opt->dev, c->ids_dev, ids, lv_tensor_bytes(&c->ids));
+        ret = lv_program_run(c->run.p, NULL, NULL);
+    }
+    if (ret >= 0) {
+        put_clip_tensor(c, st, opt, c->watch.in, c->act[0], "act.pre_norm", image);
+        put_clip_tensor(c, st, opt, c->watch.block0, c->act[1], "act.block0_", image);
+        put_clip_tensor(c, st, opt, c->y, c->out, "out.features", image);
+    }
+    free(rgb);
+    free(x);
+    free(ids);
+    return ret;
+}
+
+static int number(const LvSafetensors *st, const char *key)
+{
+    const char *text = lv_safetensors_meta(st, key);
+
+    return text ? atoi(text) : 0;
+}
+
+int run_clip_file(const LvSafetensors *st, const NetsOptions *opt)
+{
+    const LvClipConfig cfg = {
+        .dim = size_of(st, "weights.visual.pre_norm.bias", 0),
+        .ffn_dim = size_of(st, "weights.visual.transformer.0.mlp.0.bias", 0),
+        .heads = number(st, "clip_heads"), .layers = number(st, "clip_layers"),
+    };
+    LvWeights *w = NULL;
+    LvClip m     = { .block = NULL };
+    ClipRun c    = { .run = { .dev = opt->dev } };
+    char name[32];
+    int ret;
+
+    if (cfg.dim < 1 || cfg.heads < 1 || cfg.layers < 2 || cfg.layers > LV_MAX_LAYERS)
+        return lv_fail(opt->msg, LV_ERR_MODEL, "%s: metadata do not describe CLIP's image tower",
+                       lv_safetensors_path(st));
+    if ((ret = open_weights(&w, st, "weights.", opt)) >= 0 &&
+        (ret = lv_clip_bind(&m, &cfg, w, "weights.")) >= 0 &&
+        (ret = lv_weights_finish(w)) >= 0)
+        ret = open_clip(&c, &m, opt);
+    for (int i = 0; ret >= 0; i++) {
+        snprintf(name, sizeof(name), "in.image%d", i);
+        if (!lv_safetensors_find(st, name))
+            break;
+        ret = run_clip_image(&c, st, opt, i);
+    }
+    run_free(&c.run);
+    lv_clip_free(&m);
+    lv_weights_free(&w);
+    return ret;
 }
 
 /* Sizes of clips */

@@ -48,5 +48,6 @@ int open_weights(LvWeights **w, const LvSafetensors *st, const char *prefix,
 
 /* Files of pictures and their preparation (nets_image.c). */
 int run_prepare_file(const LvSafetensors *st, const NetsOptions *opt);
+int run_clip_file(const LvSafetensors *st, const NetsOptions *opt);
 
 #endif /* LINVIDEO_TESTS_NETS_KIT_H */

@@ -54,6 +54,12 @@ typedef struct LvUmt5Config {
                                ///< between; "": not told
 } LvUmt5Config;
 
+/** Image tower of CLIP. */
+typedef struct LvClipConfig {
+    int dim, ffn_dim, heads;
+    int layers; ///< as the file has them: the last one is not run
+} LvClipConfig;
+
 /** Kinds of autoencoders. */
 enum LvVaeKind { LV_VAE_TAE, LV_VAE_WAN };
 

@@ -11,7 +11,7 @@
 #include "backend/ops.h"
 #include "model/weights.h"
 
-enum { HEAD_DIM = 128, TEXT_LEN = 512, NAME_SIZE = 256, CHANNELS = 16,
+enum { HEAD_DIM = 128, CLIP_HEAD_DIM = 80, TEXT_LEN = 512, NAME_SIZE = 256, CHANNELS = 16,
        CHANNELS_22 = 48, MAX_MAP = 4096 };
 
 /* Kinds */
@@ -31,6 +31,8 @@ static const struct {
     { "decoder.middle.0.residual.0.gamma", 0, LV_PART_WAN_VAE, LV_LAYOUT_ORIGINAL },
     { "decoder.mid_block.resnets.0.norm1.gamma", 0, LV_PART_WAN_VAE, LV_LAYOUT_HF },
     { "decoder.1.weight", 4, LV_PART_TAE, LV_LAYOUT_ORIGINAL },
+    { "visual.cls_embedding", 0, LV_PART_CLIP, LV_LAYOUT_ORIGINAL },
+    { "vision_model.embeddings.class_embedding", 0, LV_PART_CLIP, LV_LAYOUT_HF },
     { ".lora_down.weight", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
     { ".lora_A.weight", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
     { ".lora_A.default.weight", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
@@ -76,7 +78,8 @@ static LvPart find_sign(const LvSource *src, int kind)
 
 static void find_within(LvPart *part)
 {
-    static const int kinds[] = { LV_PART_DIT, LV_PART_TEXT, LV_PART_WAN_VAE, LV_PART_TAE };
+    static const int kinds[] = { LV_PART_DIT, LV_PART_TEXT, LV_PART_WAN_VAE, LV_PART_TAE,
+                                 LV_PART_CLIP };
     size_t n = strlen(part->prefix);
     int nb = 0;
 
@@ -180,7 +183,7 @@ int lv_part_check(const LvSource *src, const LvMsg *msg)
 const char *lv_part_name(int kind)
 {
     static const char *const names[LV_PART_NB] = { "none", "dit", "text", "vae", "tae",
-                                                   "lora" };
+                                                   "lora", "clip" };
 
     return names[kind];
 }
@@ -557,4 +560,28 @@ int lv_part_vae(LvTaeConfig *c, const LvPart *p, const LvMsg *msg)
                        wanted == CHANNELS ? "Wan2.1" : "Wan2.2 5B");
     set_statistics(c);
     return 0;
+}
+
+#define CLIP(member) offsetof(LvClipConfig, member)
+
+static const SizeRow clip_sizes[] = {
+    { { "visual.pre_norm.bias", "vision_model.pre_layrnorm.bias", NULL }, -1, CLIP(dim), 1 << 16 },
+    { { "visual.transformer.0.mlp.0.bias", "vision_model.encoder.layers.0.mlp.fc1.bias", NULL }, -1,
+      CLIP(ffn_dim), 1 << 18 },
+};
+
+int lv_part_clip(LvClipConfig *c, const LvPart *p, const LvMsg *msg)
+{
+    static const char *const layers[] = { "visual.transformer.", "vision_model.encoder.layers." };
+    int ret;
+
+    *c = (LvClipConfig) { .heads = 0 };
+    if ((ret = read_sizes(c, p, clip_sizes, LV_COUNT(clip_sizes), msg)) < 0 ||
+        (ret = set_layers(&c->layers, p, layers[p->layout], msg)) < 0)
+        return ret;
+    c->heads = c->dim / CLIP_HEAD_DIM;
+    return c->dim % CLIP_HEAD_DIM == 0 && c->layers > 1 ? 0 :
+           lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: CLIP's image tower of width %d with %d layers: "
+                   "expected ViT-H/14, of width 1280 with 32", lv_source_path(p->src), c->dim,
+                   c->layers);
 }

@@ -16,6 +16,7 @@ enum LvPartKind {
     LV_PART_NONE,
     LV_PART_DIT, LV_PART_TEXT, LV_PART_WAN_VAE, LV_PART_TAE,
     LV_PART_LORA, ///< changes of a DiT
+    LV_PART_CLIP, ///< CLIP's image tower, with or without its text half
     LV_PART_NB
 };
 
@@ -27,7 +28,7 @@ typedef struct LvPart {
     int kind;                    ///< LvPartKind
     int layout;                  ///< LvLayout
     char prefix[LV_PREFIX_SIZE]; ///< of its tensors' names
-    char within[3][LV_PREFIX_SIZE]; ///< of other networks' that begin with it; ""
+    char within[4][LV_PREFIX_SIZE]; ///< of other networks' that begin with it; ""
 } LvPart;
 
 /** Metadata of a network's file, safetensors or GGUF, both text: the kind of the maps of its
@@ -54,7 +55,7 @@ int lv_part_owns(const LvPart *part, const char *name);
  */
 int lv_part_check(const LvSource *src, const LvMsg *msg);
 
-/** Name of a kind: "dit", "text", "vae", "tae", "lora". */
+/** Name of a kind: "dit", "text", "vae", "tae", "lora", "clip". */
 const char *lv_part_name(int kind);
 
 /**
@@ -67,5 +68,6 @@ const char *lv_part_name(int kind);
 int lv_part_dit(LvDitConfig *cfg, const LvPart *part, const LvMsg *msg);
 int lv_part_text(LvUmt5Config *cfg, const LvPart *part, const LvMsg *msg);
 int lv_part_vae(LvTaeConfig *cfg, const LvPart *part, const LvMsg *msg);
+int lv_part_clip(LvClipConfig *cfg, const LvPart *part, const LvMsg *msg);
 
 #endif /* LINVIDEO_MODEL_RECOGNISE_H */
