@@ -38,8 +38,8 @@ enum { FILES_MAX = 10000, PATH_SIZE = 4096, DEPTH_MAX = 8, LORAS_MAX = 16,
 /** What a file turned out to be. */
 enum Kind { KIND_NONE = LV_PART_NONE, KIND_DIT = LV_PART_DIT, KIND_TEXT = LV_PART_TEXT,
             KIND_WAN_VAE = LV_PART_WAN_VAE, KIND_TAE = LV_PART_TAE,
-            KIND_LORA = LV_PART_LORA, KIND_CLIP = LV_PART_CLIP, KIND_TOKENIZER = LV_PART_NB, KIND_PICKLE,
-            KIND_SHARD, KIND_BROKEN, KIND_OTHER };
+            KIND_LORA = LV_PART_LORA, KIND_CLIP = LV_PART_CLIP,
+            KIND_TOKENIZER = LV_PART_NB, KIND_PICKLE, KIND_SHARD, KIND_BROKEN, KIND_OTHER };
 
 typedef struct Found {
     char *path;      ///< within the folder
@@ -368,7 +368,8 @@ static void print_found(const Setup *s)
 {
     static const char *const names[] = { "", "network", "text encoder", "decoder",
                                          "tiny decoder", "LoRA", "image tower",
-                                         "tokenizer", "PyTorch file", "", "not readable", "other" };
+                                         "tokenizer", "PyTorch file", "", "not readable",
+                                         "other" };
     char bytes[32];
 
     for (int i = 0; i < s->nb; i++) {
