@@ -339,7 +339,7 @@ LINVIDEO_API int linvideo_set_prompt(LinvideoContext *c, const char *prompt);
  * Begin another video with the weights that are loaded, once a frame of c was delivered:
  * at any point of a video, at its end, or after LINVIDEO_ERR_CANCELLED. Of p are taken
  * prompt, prompt_file, negative_prompt, seed, rate, frames, duration, format and matrix;
- * all else is as c was opened. Times of LinvideoInfo begin anew. The frames are those of a
+ * all else is as c was opened. Times of LinvideoInfo begin again. The frames are those of a
  * context that was opened with these options.
  *
  * @return 0; -EINVAL, -ENOMEM or -errno of prompt_file: then the old video goes on; the

@@ -97,7 +97,7 @@
     X(INT64, seed, "", seed, 0, 4294967295, -1, "N", "-1",                                \
       "which of the many videos of a prompt; -1 draws one and says which",                \
       "The same seed gives the same frames. A filter with the same options that ffmpeg "  \
-      "builds anew keeps the seed that was drawn.")                                       \
+      "builds again keeps the seed that was drawn.")                                      \
     X(INT, steps, "", steps, 1, 1000, 0, "N", "the model's",                              \
       "steps of the sampler; fewer are faster", "")                                       \
     X(FLOAT, guidance, "", guidance, 1, 100, 0, "X", "the model's",                       \

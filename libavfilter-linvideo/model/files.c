@@ -76,8 +76,8 @@ static int check_parts(const LvFiles *f, const LvMsg *msg)
     const LvModelConfig *c = &f->cfg;
 
     if (c->dit.cond_channels || c->dit.clip_dim)
-        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: the network is one of image to video, and "
-                       "pictures are not taken", f->path);
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: the network is one of image to video, "
+                       "which is not supported", f->path);
     if (c->dit.channels != c->vae.channels)
         return lv_fail(msg, LV_ERR_MODEL, "%s: the network makes latents of %d channels, the "
                        "decoder takes %d", f->path, c->dit.channels, c->vae.channels);

@@ -438,8 +438,8 @@ int lv_part_dit(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
     if ((ret = check_channels(c, p, msg)) < 0)
         return ret;
     if (c->dim % HEAD_DIM || c->freq_dim % 2)
-        return fail(p, msg, LV_ERR_MODEL, "patch_embedding.bias", "has a size that is no "
-                    "multiple of 128");
+        return fail(p, msg, LV_ERR_MODEL, "patch_embedding.bias", "has a size that is not "
+                    "a multiple of 128");
     return read_maps(c, p, msg);
 }
 

@@ -139,7 +139,7 @@ static int bind_half(LvTaeHalf *h, const LvTaeConfig *cfg, int encoder, LvWeight
         LvTaeLayer start = { .out = first };
         *l = identify(lv_weights_file(w), prefix, i, encoder, i ? l - 1 : &start);
         if (l->n < 1 || l->n > 16)
-            return fail(w, prefix, i, "does not give a whole number of frames");
+            return fail(w, prefix, i, "makes a fraction of a frame");
         h->frames *= l->n;
         h->scale  *= l->kind == LV_TAE_UP || l->stride == 2 ? 2 : 1;
         if ((ret = bind_layer(w, l, prefix, i)) < 0)

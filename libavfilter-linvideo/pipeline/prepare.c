@@ -45,8 +45,8 @@ int lv_pixels_from(LvPixels *p, const LvImage *image)
 static int check_size(const int size[2], const int image[2], const LvMsg *msg)
 {
     return size[0] > 0 && size[1] > 0 ? 0 :
-           lv_fail(msg, LV_ERR(EINVAL), "a picture of %dx%d is too narrow for a clip of as many "
-                   "pixels as this", image[0], image[1]);
+           lv_fail(msg, LV_ERR(EINVAL), "an image of %dx%d is too narrow for a clip of this many "
+                   "pixels", image[0], image[1]);
 }
 
 int lv_prepare_size(int size[2], const int image[2], double area, const LvMsg *msg)

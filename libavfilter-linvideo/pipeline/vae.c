@@ -74,7 +74,7 @@ int lv_vae_describe(LvVaeHalf *h, const LvEnv *env, int encoder)
     h->encoder = encoder;
     if (encoder && env->cfg->vae.kind != LV_VAE_WAN)
         return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s: vae: a decoder of TAEHV's kind, "
-                       "expected Wan's autoencoder, whose encoder takes pictures",
+                       "expected Wan's autoencoder, whose encoder takes frames",
                        env->files->path);
     return bind(h, (LvWeightsFrom) { .described = 1 });
 }

@@ -217,7 +217,7 @@ static int set_sink(LvSink *sink, const char *name, const json_t *value)
     if (!strcmp(name, "frame")) {
         sink->frame = (int)json_integer_value(value);
         return json_is_integer(value) && sink->frame >= 0 && sink->frame < INT32_MAX ? 1 :
-               lv_tool_fail(-1, "frame: expected a whole number from 0");
+               lv_tool_fail(-1, "frame: expected an integer from 0");
     }
     return 0;
 }
@@ -403,21 +403,21 @@ static void *work(void *opaque)
 static void help(void)
 {
     puts("Usage: linvideo serve [options] -|SOCKET\n\n"
-         "Makes videos for other programs: a job a line, as a JSON object, from standard\n"
-         "input or a Unix socket; an answer a line. The weights stay loaded while jobs\n"
+         "Makes videos for other programs. A job is a JSON object on a line of standard\n"
+         "input or a Unix socket, and so is its answer. The weights stay loaded while jobs\n"
          "differ only in prompt, seed, length, rate and output.\n\n"
          "  {\"id\": 1, \"prompt\": \"green waves\", \"seed\": 7, \"output\": \"waves.mp4\"}\n"
          "  {\"id\":1,\"status\":\"done\",\"output\":\"waves.mp4\",\"frames\":17,...}\n"
          "  {\"id\":1,\"status\":\"failed\",\"error\":\"waves.mp4 exists; ...\"}\n"
-         "  {\"cancel\": 1}      what becomes of it is the job's answer: \"cancelled\"\n\n"
+         "  {\"cancel\": 1}      the job's answer then has the status \"cancelled\"\n\n"
          "Members of a job are options of linvideo generate: output, frame, overwrite\n"
-         "(true), and those below, which on the command line are for all jobs.\n\n"
+         "(true), and those below, which apply to all jobs on the command line.\n\n"
          "Options:");
     lv_help_option("-y, --overwrite", "overwrite files that exist");
     lv_help_option("-q, --quiet", "no messages but errors");
     lv_help_parameters();
     puts("\nExit codes: 0 done, 1 failed, 2 wrong use, 128 + n stopped by signal n. A job that\n"
-         "fails is no failure of the server.");
+         "fails does not end the server.");
 }
 
 /* 0, or -1 after a message */
@@ -462,7 +462,7 @@ static int parse(Serve *s, int argc, char **argv)
             return LV_EXIT_USAGE;
     }
     return s->where ? -1 : lv_tool_fail(LV_EXIT_USAGE, "expected - or the path of a socket; "
-                                        "linvideo serve --help tells more");
+                                        "linvideo serve --help lists the options");
 }
 
 /* Drop the jobs that wait, stop the one that runs. */
@@ -514,7 +514,7 @@ static int serve(Serve *s)
     pthread_sigmask(SIG_BLOCK, &ours, &before);
     if (pthread_create(&worker, NULL, work, s)) {
         lv_server_close(&server);
-        return lv_tool_fail(LV_EXIT_FAILED, "no thread to be had");
+        return lv_tool_fail(LV_EXIT_FAILED, "cannot start a thread");
     }
     ret = lv_server_run(server, take_line, s);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -532,7 +532,7 @@ static int count_halves(const Setup *s, Networks *n, int nb[LV_EXPERTS])
 
 static int say_pair(const Networks *n)
 {
-    printf("\ntwo networks of Wan2.2 A14B, as their names tell:\n  high noise  %s\n"
+    printf("\ntwo networks of Wan2.2 A14B, by their names:\n  high noise  %s\n"
            "  low noise   %s\n", n->dit->path, n->low->path);
     return 0;
 }
@@ -553,7 +553,7 @@ static int find_pair(const Setup *s, Networks *n)
     *n = (Networks) { NULL, NULL };
     return nb[LV_HIGH] + nb[LV_LOW] + unknown < 2 ? 0 :
            lv_tool_fail(-EINVAL, "%d networks for high noise, %d for low noise, %d whose names do "
-                        "not tell: say which with --dit HIGH --dit-low LOW", nb[LV_HIGH],
+                        "not say: choose with --dit HIGH --dit-low LOW", nb[LV_HIGH],
                         nb[LV_LOW], unknown);
 }
 
