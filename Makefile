@@ -34,6 +34,7 @@ L := libavfilter-linvideo
 OBJS-base = \
     common.o \
     convert.o \
+    deliver.o \
     dtype.o \
     file.o \
     gguf.o \
@@ -87,6 +88,7 @@ OBJS-backend/cpu = \
     dnn.o \
     dsp.o \
     dsp_c.o \
+    frame.o \
     layout.o \
     linattn.o \
     linattn_grad.o \
@@ -104,6 +106,7 @@ OBJS-backend/cpu += $(OBJS-backend/cpu-yes)
 
 OBJS-graph = \
     dump.o \
+    fuse.o \
     grad.o \
     graph.o \
     plan.o \
@@ -142,7 +145,6 @@ OBJS-pipeline = \
     choices.o \
     clip_vision.o \
     decode.o \
-    deliver.o \
     delivery.o \
     denoise.o \
     devices.o \

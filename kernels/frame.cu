@@ -1,11 +1,11 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Pictures on their way out, in the sums and with the roundings that pipeline/decode and
- * pipeline/deliver have on the CPU, so that the bytes are the same: nothing is fused.
+ * Frames on their way out, in the sums and with the roundings of the CPU (backend/cpu/frame,
+ * base/deliver), so that the bytes are the same: nothing is fused.
  *
- * paste:   to = wy wx (scale from + offset) + old, for each value of a tile; a thread
- *          takes a pixel. Bytes: 24 to 36 for a pixel.
+ * blend:   y = wy wx (scale x + offset) + old, for each value of a tile; a thread takes a
+ *          pixel. Bytes: 24 to 36 for a pixel.
  * deliver: RGB of 0..1 to bytes; a thread takes a pixel, or two by two of them where
  *          chroma is halved, a block 128 of a row. Bytes: 12 read for a pixel, 1.5 to 3
  *          written.
@@ -30,22 +30,25 @@ LV_INLINE float times(float a, float b)
     return __fmul_rn(a, b);
 }
 
-LV_KERNEL lv_paste(LV_ARG LvPaste p, size_t n)
+LV_KERNEL lv_blend(LV_ARG LvBlendArgs a, size_t n)
 {
-    size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
-    int x, y;
-    float w, *to;
+    size_t i  = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+    int rows  = a.x.dim[1], cols = a.x.dim[2], row, col;
+    size_t to;
+    float w, *y;
+    const float *x = (const float *)a.x.data + 3 * i;
 
     if (i >= n)
         return;
-    x  = (int)(i % p.cols);
-    y  = (int)(i / p.cols % p.rows);
-    w  = times(p.wy[y], p.wx[x]);
-    to = p.to + i / p.cols / p.rows * p.to_frame + y * p.to_row + 3 * x;
+    col = (int)(i % cols);
+    row = (int)(i / cols % rows);
+    to  = (i / cols / rows * a.y.dim[1] + a.top + row) * a.y.dim[2] + a.left + col;
+    y   = (float *)a.y.data + 3 * to;
+    w   = times(((const float *)a.wy.data)[row], ((const float *)a.wx.data)[col]);
 #pragma unroll
     for (int c = 0; c < 3; c++) {
-        float v = times(w, sum(times(p.scale, p.from[3 * i + c]), p.offset));
-        to[c]   = y < p.old_rows || x < p.old_cols ? sum(to[c], v) : v;
+        float v = times(w, sum(times(a.scale, x[c]), a.offset));
+        y[c]    = row < a.old_rows || col < a.old_cols ? sum(y[c], v) : v;
     }
 }
 

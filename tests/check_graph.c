@@ -549,19 +549,8 @@ typedef struct Place {
     LvTensor t;
     size_t offset, bytes;
     int first, last;   ///< as the program says
-    int made, used;    ///< as the records say, pairs taken as one
+    int made, used;    ///< as the records say
 } Place;
-
-/* Whether records r and r + 1 may run as one: what the first reads is there until the
- * second is over. */
-static int runs_with_next(const LvProgram *p, int r)
-{
-    const LvRecord *a = lv_program_record(p, r);
-    const LvRecord *b = r + 1 < lv_program_count(p) ? lv_program_record(p, r + 1) : NULL;
-
-    return b && a->op == LV_OP_GATE && b->op == LV_OP_NORM &&
-           a->u.gate.y.dtype == LV_F32 && a->u.gate.y.id == b->u.norm.x.id;
-}
 
 /* All temporaries of the program, from its records. */
 static int find_places(const LvProgram *p, Place *place)
@@ -583,8 +572,7 @@ static int find_places(const LvProgram *p, Place *place)
                 at[t->id] = nb;
                 place[nb++] = q;
             }
-            place[at[t->id]].used = LV_MAX(place[at[t->id]].used,
-                                           r + runs_with_next(p, r));
+            place[at[t->id]].used = LV_MAX(place[at[t->id]].used, r);
         }
     }
     return nb;
@@ -1098,16 +1086,18 @@ START_TEST(cancelling)
 {
     Net net = small_net();
     LvDevice *dev = open_device("cpu");
-    int at = lv_graph_count(net.g) / 2 - 1;
-    const LvRecord *r[2] = { lv_graph_record(net.g, at - 1), lv_graph_record(net.g, at) };
+    LvProgram *plain = new_program(net.g, dev);
+    int at = lv_program_count(plain) / 2 - 1;
     LvTensor t[2];
     Hook h = { .stop_at = at };
     Run run;
 
     for (int i = 0; i < 2; i++) {
-        t[i] = r[i]->u.t[lv_op_info(r[i]->op)->in];
+        const LvRecord *r = lv_program_record(plain, at - 1 + i);
+        t[i] = r->u.t[lv_op_info(r->op)->in];
         lv_watch(net.g, t[i], "around");
     }
+    lv_program_free(&plain);
     start(&run, &net, dev, 4);
     for (int i = 0; i < 2; i++)
         lv_program_bind(run.p, t[i], memory_of(&run.m, &t[i]));
@@ -1163,6 +1153,7 @@ START_TEST(null_counts)
     LvDevice *dev = open_device("null");
     Hook h = { .stop_at = -1 };
     double flops = 0;
+    int fused = 0;
     Run run;
 
     start(&run, &net, dev, 1);
@@ -1176,8 +1167,11 @@ START_TEST(null_counts)
     ck_assert_uint_eq(lv_program_sizes(run.p).weights, 0);
     h.p = run.p;
     ck_assert_int_eq(lv_program_run(run.p, hook, &h), 0);
-    ck_assert_int_eq(h.calls, lv_graph_count(net.g));
-    ck_assert_int_eq(lv_program_count(run.p), lv_graph_count(net.g));
+    for (int i = 0; i < lv_program_count(run.p); i++)
+        fused += lv_program_record(run.p, i)->op == LV_OP_GATE_NORM;
+    ck_assert_int_gt(fused, 0);
+    ck_assert_int_eq(h.calls, lv_program_count(run.p));
+    ck_assert_int_eq(lv_program_count(run.p), lv_graph_count(net.g) - fused);
     ck_assert(is_poison(&run.m, net.y));
     stop(&run);
     lv_device_close(&dev);

@@ -400,6 +400,11 @@ static int has_builder(const OpsCase *c)
 
     ops_case_args(c, &a);
     switch (c->op) {
+    case LV_OP_GATE_NORM:  return 0;
+    case LV_OP_NORM:
+        if (a.norm.act)
+            return 0;
+        break;
     case LV_OP_RECALL:     return lies_on(c, 3) == 1;
     case LV_OP_CONV3:      return lies_on(c, 6) == 4;
     case LV_OP_PATCHIFY:   return a.patchify.order == LV_PATCH_CHANNEL_SLOW;
@@ -731,6 +736,7 @@ START_TEST(names)
 {
     static const char *const list[LV_OP_NB] = {
         [LV_OP_LINEAR] = "linear", [LV_OP_NORM] = "norm", [LV_OP_GATE] = "gate",
+        [LV_OP_GATE_NORM] = "gate_norm", [LV_OP_BLEND] = "blend", [LV_OP_FRAME] = "frame",
         [LV_OP_QKNORM] = "qknorm", [LV_OP_ATTN] = "attn",
         [LV_OP_LINATTN] = "linattn", [LV_OP_MIX] = "mix", [LV_OP_ADD] = "add",
         [LV_OP_ACT] = "act", [LV_OP_GLU] = "glu", [LV_OP_EMBED] = "embed",
@@ -771,7 +777,7 @@ START_TEST(every_op_has_cases)
     for (int i = 0; i < ops_case_count(); i++)
         seen[ops_case(i).op]++;
     for (int op = 0; op < LV_OP_NB; op++)
-        ck_assert_msg(seen[op] >= 2, "%s has %d cases", lv_op_info(op)->name, seen[op]);
+        ck_assert_msg(seen[op] >= 2 || op == LV_OP_FRAME, "%s has %d cases", lv_op_info(op)->name, seen[op]);
 }
 END_TEST
 
@@ -937,6 +943,8 @@ static int is_free(const OpsCase *c, const LvOpArgs *a, int t, int d)
     case LV_OP_NORM:    return t == 3 && d == 0;
     case LV_OP_NORM_DX: return t == 3 && d == 0 && !lv_has(&a->norm_dx.dmod);
     case LV_OP_GATE:    return t == 2 && d == 0;
+    case LV_OP_GATE_NORM: return (t == 2 || t == 5) && d == 0;
+    case LV_OP_BLEND:   return t == 3 && (d == 1 || d == 2);
     case LV_OP_GATE_DX: return t == 1 && d == 0 && !lv_has(&a->gate_dx.dmod);
     case LV_OP_QKNORM:
     case LV_OP_QKNORM_DX: return t == 2 && d == 0 && a->t[0].dim[0] % a->t[2].dim[0] == 0;
@@ -1123,6 +1131,19 @@ static const struct {
     { LV_OP_NORM, 0, FLT(Norm, eps, 0), { 2, 3 } },
     { LV_OP_NORM, 0, FLT(Norm, eps, -1), { 2, 3 } },
     { LV_OP_NORM, 0, FLT(Norm, eps, NAN), { 2, 3 } },
+    { LV_OP_NORM, 0, INT(Norm, act, -1), { 2, 3 } },
+    { LV_OP_NORM, 0, INT(Norm, act, LV_ACT_NB), { 2, 3 } },
+    { LV_OP_GATE_NORM, OPS_MOD, INT(GateNorm, row, 6), { 2, 3, 6, 0, 0, 0, 1 } },
+    { LV_OP_GATE_NORM, OPS_MOD, INT(GateNorm, shift, -1), { 2, 3, 6, 0, 0, 0, 1 } },
+    { LV_OP_GATE_NORM, OPS_MOD, INT(GateNorm, scale, 6), { 2, 3, 6, 0, 0, 0, 1 } },
+    { LV_OP_GATE_NORM, 0, INT(GateNorm, kind, 2), { 2, 3 } },
+    { LV_OP_GATE_NORM, 0, INT(GateNorm, batch, 3), { 4, 3 } },
+    { LV_OP_GATE_NORM, 0, FLT(GateNorm, eps, 0), { 2, 3 } },
+    { LV_OP_BLEND, 0, INT(Blend, top, -1), { 1, 2, 3, 4, 5 } },
+    { LV_OP_BLEND, 0, INT(Blend, top, 3), { 1, 2, 3, 4, 5 } },
+    { LV_OP_BLEND, 0, INT(Blend, left, 3), { 1, 2, 3, 4, 5 } },
+    { LV_OP_BLEND, 0, INT(Blend, old_rows, 3), { 1, 2, 3, 4, 5 } },
+    { LV_OP_BLEND, 0, INT(Blend, old_cols, -1), { 1, 2, 3, 4, 5 } },
     { LV_OP_GATE, OPS_MOD, INT(Gate, row, -1), { 2, 3, 6, 0 } },
     { LV_OP_GATE, OPS_MOD, INT(Gate, row, 6), { 2, 3, 6, 0 } },
     { LV_OP_QKNORM, 0, INT(Qknorm, heads, 0), { 3, 2, 6 } },
@@ -1647,16 +1668,19 @@ static void run_pair(LvDevice *dev, int i, int apart, void *out[PAIR_OUT])
 {
     const LvDeviceFns *fn = dev->fn;
     LvDeviceFns without   = *fn;
+    LvOpTable run         = *fn->run;
     LvGraph *g = lv_graph_new(&keep);
     LvTensor t[PAIR_IN + PAIR_OUT];
     void *data[PAIR_IN + PAIR_OUT] = { NULL }, *arena;
     LvProgram *p;
     size_t size;
 
-    without.gate_norm = NULL;
+    run.gate_norm = NULL;
+    without.run   = &run;
     dev->fn = apart ? &without : fn;
     trace_pair(g, i, t);
     ck_assert_int_eq(lv_program_new(&p, g, dev), 0);
+    ck_assert_int_eq(lv_program_count(p), apart ? 2 : 1);
     arena = take(dev, size = lv_program_sizes(p).arena);
     ck_assert_int_eq(lv_program_build(p, arena), 0);
     for (int k = 0; k < LV_COUNT(data); k++)
@@ -1685,7 +1709,6 @@ START_TEST(gate_with_norm)
     LvDevice *dev = open_device(NULL, 2);
     void *one[PAIR_OUT], *two[PAIR_OUT];
 
-    ck_assert(dev->fn->gate_norm);
     run_pair(dev, _i, 0, one);
     run_pair(dev, _i, 1, two);
     for (int k = 0; k < PAIR_OUT; k++) {
@@ -1709,14 +1732,15 @@ static const struct {
     { 6, 384, LV_NORM_RMS, OPS_GAIN, LV_ACT_SILU, LV_BF16, LV_BF16, LV_BF16 },
     { 3, 33, LV_NORM_RMS, OPS_GAIN, LV_ACT_SILU, LV_BF16, LV_BF16, LV_BF16 },
     { 3, 1536, LV_NORM_LAYER, OPS_BIAS, LV_ACT_SILU, LV_BF16, LV_F32, LV_BF16 },
+    { 4, 1537, LV_NORM_LAYER, OPS_BIAS, LV_ACT_GELU, LV_F32, LV_F32, LV_F32 },
+    { 4, 1536, LV_NORM_RMS, OPS_GAIN, LV_ACT_SILU, LV_F32, LV_BF16, LV_BF16 },
 };
 
-/* What comes out. also: the norm's result is read once more, and apart: one after the
- * other. */
+/* What comes out. also: the norm's result is read once more; apart: it is wanted, so that
+ * the two run one after the other. */
 static void run_acted(LvDevice *dev, int i, int apart, int also, float *out)
 {
-    const LvDeviceFns *fn = dev->fn;
-    LvDeviceFns without   = *fn;
+    int fused = !apart && !also && acted[i].between == acted[i].y;
     int cols = acted[i].cols, size[2] = { acted[i].rows, cols }, f = acted[i].flags;
     LvGraph *g = lv_graph_new(&keep);
     LvTensor t[5];
@@ -1724,8 +1748,6 @@ static void run_acted(LvDevice *dev, int i, int apart, int also, float *out)
     LvProgram *p;
     size_t bytes;
 
-    without.norm_act = NULL;
-    dev->fn = apart ? &without : fn;
     t[0] = lv_external(g, "x", acted[i].x, 2, size);
     t[1] = pair_vector(g, f & OPS_GAIN, 0, cols);
     t[2] = pair_vector(g, f & OPS_BIAS, 0, cols);
@@ -1735,11 +1757,14 @@ static void run_acted(LvDevice *dev, int i, int apart, int also, float *out)
     if (also)
         t[4] = lv_add(g, t[4], t[3]);
     lv_output(g, t[4], "out");
+    if (apart)
+        lv_output(g, t[3], "normed");
     ck_assert_int_eq(lv_program_new(&p, g, dev), 0);
+    ck_assert_int_eq(lv_program_count(p), 2 + also - fused);
     arena = take(dev, bytes = lv_program_sizes(p).arena);
     ck_assert_int_eq(lv_program_build(p, arena), 0);
     for (int k = 0; k < 5; k++)
-        if (k != 3 && lv_has(&t[k])) {
+        if ((k != 3 || apart) && lv_has(&t[k])) {
             data[k] = take(dev, lv_tensor_bytes(&t[k]));
             if (k < 3)
                 fill_pair(dev, &t[k], data[k], (uint64_t)k);
@@ -1752,7 +1777,6 @@ static void run_acted(LvDevice *dev, int i, int apart, int also, float *out)
     for (int k = 0; k < 5; k++)
         if (data[k])
             give(dev, data[k], lv_tensor_bytes(&t[k]), "a tensor");
-    dev->fn = fn;
     lv_graph_free(&g);
 }
 

@@ -15,7 +15,7 @@
 #include "backend/device.h"
 #include "base/philox.h"
 #include "base/safetensors.h"
-#include "pipeline/deliver.h"
+#include "base/deliver.h"
 #include "pipeline/noise.h"
 #include "pipeline/resize.h"
 #include "pipeline/sample.h"
@@ -847,18 +847,16 @@ START_TEST(scaled_sizes)
 }
 END_TEST
 
-/* The same on a device, which LV_TEST_DEVICE names */
+/* The same by a device: the CPU, or the one that LV_TEST_DEVICE names */
 
-static LvDevice *dev; ///< NULL: none is named, or one that has no memory of its own
+static LvDevice *dev;
 
 static void open_device(void)
 {
     const char *name = getenv("LV_TEST_DEVICE");
 
-    if (name)
-        ck_assert_msg(lv_device_open(&dev, name, NULL, &keep) == 0, "%s", last_line);
-    if (dev && !dev->fn->deliver)
-        lv_device_close(&dev);
+    ck_assert_msg(lv_device_open(&dev, name ? name : "cpu", NULL, &keep) == 0, "%s",
+                  last_line);
 }
 
 static void close_device(void)
@@ -876,16 +874,20 @@ static void *to_device(const void *data, size_t bytes)
 }
 
 /* Move planes to the device, let it deliver, and move them back. */
-static void deliver_there(Canvas *c, const float *rgb, int rows, int cols)
+static void deliver_there(Canvas *c, float *rgb, int rows, int cols)
 {
     LvPicture there = c->pic;
     uint8_t *memory[3];
+    LvOpArgs a;
 
     for (int p = 0; p < planes(c->pic.format); p++) {
         memory[p]     = to_device(c->memory[p], canvas_bytes(c, p));
         there.data[p] = memory[p] + (c->pic.data[p] - c->memory[p]);
     }
-    ck_assert_int_eq(dev->fn->deliver(dev, &there, rgb, rows, cols), 0);
+    a.frame = (LvFrameArgs) {
+        { .data = rgb, .dtype = LV_F32, .rank = 3, .dim = { rows, cols, 3, 1, 1 } }, there,
+    };
+    ck_assert_int_eq(lv_device_run(dev, LV_OP_FRAME, &a), 0);
     for (int p = 0; p < planes(c->pic.format); p++) {
         ck_assert_int_eq(dev->fn->download(dev, c->memory[p], memory[p],
                                            canvas_bytes(c, p)), 0);
@@ -933,10 +935,10 @@ START_TEST(device_sizes)
 {
     static const int widths[] = { 126, 127, 128, 129, 255, 256, 257, 258, MAX_SIDE };
 
-    for (int h = 1; h <= 9 && dev; h++)
+    for (int h = 1; h <= 9; h++)
         for (int w = 1; w <= 17; w++)
             check_device_size(_i, w, h, h % 4, w % 4);
-    for (int k = 0; k < LV_COUNT(widths) && dev; k++)
+    for (int k = 0; k < LV_COUNT(widths); k++)
         check_device_size(_i, widths[k], 3 + k % 2, k % 3, k % 5);
 }
 END_TEST
@@ -944,16 +946,16 @@ END_TEST
 enum { TILE_ROWS = 5, TILE_COLS = 7, WHOLE_ROWS = 8, WHOLE_COLS = 11, FRAMES = 2,
        WHOLE = FRAMES * WHOLE_ROWS * WHOLE_COLS * 3, TILE = FRAMES * TILE_ROWS * TILE_COLS * 3 };
 
-/* What the header says, on the host. */
-static void paste_here(float *to, const LvPaste *p, const float *from, const float *wy,
+/* What ops.h says, on the host. */
+static void blend_here(float *y, const LvBlendArgs *a, const float *x, const float *wy,
                        const float *wx)
 {
-    for (int f = 0; f < p->frames; f++)
-        for (int y = 0; y < p->rows; y++)
-            for (int x = 0; x < 3 * p->cols; x++) {
-                float *t = to + f * p->to_frame + y * p->to_row + x;
-                float v  = wy[y] * wx[x / 3] * (p->scale * *from++ + p->offset);
-                *t = y < p->old_rows || x / 3 < p->old_cols ? *t + v : v;
+    for (int f = 0; f < FRAMES; f++)
+        for (int i = 0; i < TILE_ROWS; i++)
+            for (int j = 0; j < 3 * TILE_COLS; j++) {
+                float *to = y + ((f * WHOLE_ROWS + a->top + i) * WHOLE_COLS + a->left) * 3 + j;
+                float v   = wy[i] * wx[j / 3] * (a->scale * *x++ + a->offset);
+                *to = i < a->old_rows || j / 3 < a->old_cols ? *to + v : v;
             }
 }
 
@@ -963,32 +965,51 @@ static void fill_random(float *x, int n, uint32_t *seed)
         x[i] = (float)(draw(seed) * 1.4 - 0.2);
 }
 
-START_TEST(device_pastes)
+static LvTensor there(const float *data, int rank, int a, int b, int c)
 {
-    const int start = 3 * (WHOLE_COLS * 2 + 3);
-    uint32_t seed = (uint32_t)_i + 1;
-    float whole[WHOLE], got[WHOLE], from[TILE], wy[TILE_ROWS], wx[TILE_COLS], *memory[4];
-    LvPaste p = { .frames = FRAMES, .rows = TILE_ROWS, .cols = TILE_COLS, .old_rows = _i % 6,
-                  .old_cols = _i / 6, .to_frame = WHOLE / FRAMES, .to_row = 3 * WHOLE_COLS,
-                  .scale = _i % 2 ? 0.5f : 1, .offset = _i % 2 ? 0.5f : 0 };
+    size_t n = (size_t)a * (size_t)b * (size_t)c * (rank == 4 ? 3 : 1);
 
-    if (!dev)
-        return;
+    return (LvTensor) { .data = to_device(data, n * sizeof(*data)), .dtype = LV_F32,
+                        .rank = (uint8_t)rank,
+                        .dim = { a, b, c, rank == 4 ? 3 : 1, 1 } };
+}
+
+START_TEST(device_blends)
+{
+    uint32_t seed = (uint32_t)_i + 1;
+    float whole[WHOLE], got[WHOLE], from[TILE], wy[TILE_ROWS], wx[TILE_COLS];
+    LvOpArgs a;
+
     fill_random(whole, WHOLE, &seed);
     fill_random(from, TILE, &seed);
     fill_random(wy, TILE_ROWS, &seed);
     fill_random(wx, TILE_COLS, &seed);
-    memory[0] = to_device(whole, sizeof(whole));
-    p.to   = memory[0] + start;
-    p.from = memory[1] = to_device(from, sizeof(from));
-    p.wy   = memory[2] = to_device(wy, sizeof(wy));
-    p.wx   = memory[3] = to_device(wx, sizeof(wx));
-    ck_assert_int_eq(dev->fn->paste(dev, &p), 0);
-    ck_assert_int_eq(dev->fn->download(dev, got, memory[0], sizeof(got)), 0);
-    paste_here(whole + start, &p, from, wy, wx);
+    a.blend = (LvBlendArgs) {
+        there(from, 4, FRAMES, TILE_ROWS, TILE_COLS), there(wy, 1, TILE_ROWS, 1, 1),
+        there(wx, 1, TILE_COLS, 1, 1), there(whole, 4, FRAMES, WHOLE_ROWS, WHOLE_COLS),
+        .top = 2, .left = 3, .old_rows = _i % 6, .old_cols = _i / 6,
+        .scale = _i % 2 ? 0.5f : 1, .offset = _i % 2 ? 0.5f : 0,
+    };
+    ck_assert_int_eq(lv_device_run(dev, LV_OP_BLEND, &a), 0);
+    ck_assert_int_eq(dev->fn->download(dev, got, a.blend.y.data, sizeof(got)), 0);
+    blend_here(whole, &a.blend, from, wy, wx);
     ck_assert_mem_eq(got, whole, sizeof(got));
     for (int i = 0; i < 4; i++)
-        dev->fn->free(dev, memory[i]);
+        dev->fn->free(dev, a.t[i].data);
+}
+END_TEST
+
+/* What an op run by itself refuses is said. */
+START_TEST(device_refuses)
+{
+    LvOpArgs a = { .frame = { { .dtype = LV_F32, .rank = 3, .dim = { 2, 2, 3, 1, 1 } },
+                              { .width = 3, .height = 2 } } };
+
+    ck_assert_int_eq(lv_device_run(dev, LV_OP_FRAME, &a), LV_ERR(EINVAL));
+    ck_assert_str_eq(last_line, "frame: out must be 1x1 or more, and within rgb");
+    a.frame.out = (LvPicture) { .width = 2, .height = 2, .format = LV_FORMAT_NB };
+    ck_assert_int_eq(lv_device_run(dev, LV_OP_FRAME, &a), LV_ERR(EINVAL));
+    ck_assert_str_eq(last_line, "frame: unknown format");
 }
 END_TEST
 
@@ -1034,7 +1055,8 @@ static Suite *pipeline_suite(void)
     t = tcase(suite, "device");
     tcase_add_checked_fixture(t, open_device, close_device);
     tcase_add_loop_test(t, device_sizes, 0, LV_FORMAT_NB);
-    tcase_add_loop_test(t, device_pastes, 0, 6 * (TILE_COLS + 1));
+    tcase_add_loop_test(t, device_blends, 0, 6 * (TILE_COLS + 1));
+    tcase_add_test(t, device_refuses);
     return suite;
 }
 

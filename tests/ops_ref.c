@@ -173,7 +173,7 @@ static void ref_norm(const LvNormArgs *a, double **in, double **out)
             y = y * (in[1] ? in[1][j] : 1) + (in[2] ? in[2][j] : 0);
             if (scale)
                 y = (1 + scale[j]) * y + shift[j];
-            out[0][i * c + j] = y;
+            out[0][i * c + j] = act(a->act, y);
         }
         if (out[1])
             out[1][i] = mean;
@@ -190,6 +190,19 @@ static void ref_gate(const LvGateArgs *a, double **in, double **out)
         const double *g = ref_mod(&a->mod, in[2], i / c, m, a->batch, a->row);
         out[0][i] = in[0][i] + (g ? g[i % c] : 1) * in[1][i];
     }
+}
+
+static void ref_gate_norm(const LvGateNormArgs *a, double **in, double **out)
+{
+    const LvGateArgs g = { a->r, a->x, a->gate, a->y, a->row, a->batch };
+    const LvNormArgs n = { .x = a->y, .w = a->w, .b = a->b, .mod = a->mod, .y = a->n,
+                           .mean = a->mean, .rstd = a->rstd, .kind = a->kind,
+                           .shift = a->shift, .scale = a->scale, .eps = a->eps,
+                           .batch = a->batch };
+    double *of_norm[] = { out[0], in[3], in[4], in[5] };
+
+    ref_gate(&g, in, out);
+    ref_norm(&n, of_norm, out + 1);
 }
 
 static void ref_qknorm(const LvQknormArgs *a, double **in, double **out)
@@ -660,6 +673,23 @@ static void ref_fill(const LvFillArgs *a, double **in, double **out)
         out[0][i] = (double)a->value;
 }
 
+static void ref_blend(const LvBlendArgs *a, double **in, double **out)
+{
+    EACH(a->x) {
+        size_t to = at(&a->y, b, i + (size_t)a->top, j + (size_t)a->left, c);
+        double v  = in[1][i] * in[2][j] *
+                    ((double)a->scale * in[0][at(&a->x, b, i, j, c)] + (double)a->offset);
+        int old   = i < (size_t)a->old_rows || j < (size_t)a->old_cols;
+        out[0][to] = v + (old ? out[0][to] : 0);
+    }
+}
+
+/* Planes are no tensors: check_pipeline compares them. */
+static void ref_frame(const LvFrameArgs *a, double **in, double **out)
+{
+    (void)a, (void)in, (void)out;
+}
+
 int ops_added(int op, const LvOpArgs *a)
 {
     switch (op) {
@@ -682,6 +712,7 @@ int ops_added(int op, const LvOpArgs *a)
 #undef ADD
     case LV_OP_NORM_DX: return a->norm_dx.add | 8;
     case LV_OP_GATE_DX: return a->gate_dx.add | 2;
+    case LV_OP_BLEND:   return 1;
     case LV_OP_ADAMW:   return 15;
     }
     return 0;

@@ -33,6 +33,7 @@ static const struct {
     [LV_OP_LINEAR]     = { "Awb-", "01f2", "..o.", 2e-6, 3e-3, 0 },
     [LV_OP_NORM]       = { "Agbm---", "0fff1ff", ".ooo.oo", 1e-6, 0, 2e-6 },
     [LV_OP_GATE]       = { "Aam-", "01f2", "..o.", 2e-7, 0, 0 },
+    [LV_OP_GATE_NORM]  = { "Aamgbm----", "01fffff2ff", "..oooo..oo", 2e-7, 0, 2e-6 },
     [LV_OP_QKNORM]     = { "Agr--", "0ff1f", "..o.o", 1e-6, 0, 2e-6 },
     [LV_OP_ATTN]       = { "Aaake--", "000ff1f", "...oo.o", 3e-6, 3e-3, 2e-6 },
     [LV_OP_LINATTN]    = { "Aaaww---", "000112ff", "......oo", 4e-6, 5e-3, 4e-6 },
@@ -54,6 +55,8 @@ static const struct {
     [LV_OP_UNSHUFFLE]  = { "A-", "01", "..", 0, 0, 0 },
     [LV_OP_AVG_DOWN]   = { "Aa-", "012", ".o.", 1e-6, 0, 0 },
     [LV_OP_DUP_UP]     = { "Aa-", "012", ".o.", 1e-7, 0, 0 },
+    [LV_OP_BLEND]      = { "Agg-", "ffff", "....", 3e-7, 0, 0 },
+    [LV_OP_FRAME]      = { "A", "f", ".", 0, 0, 0 },
     [LV_OP_EXPAND]     = { "A-", "01", "..", 0, 0, 0 },
     [LV_OP_REDUCE]     = { "A-", "01", "..", 1e-6, 0, 0 },
     [LV_OP_FILL]       = { "-", "0", ".", 0, 0, 0 },
@@ -622,6 +625,34 @@ static const Row rows[] = {
     { LV_OP_DUP_UP, RES,   "fff bbb", "n", 0, 0, { 1, 3, 5, 8, 4, 2, 2, 1 } },
     { LV_OP_DUP_UP, 0,     "fff bbb", "nl", 0, 0, { 4, 3, 2, 64, 32, 1, 2, 0 } },
     { LV_OP_DUP_UP, RES,   "fff", "n", 0, 0, { 2, 1, 2, 9, 4, 3, 3, 2 } },
+
+    /* NORM with its activation behind batch; to bf16 it rounds twice */
+    { LV_OP_NORM, G,              "ff bf", "nz", 0, 1e-6f, { 5, 96, RMS, 0, 0, 0, 1, SILU } },
+    { LV_OP_NORM, G,              "fb bb", "nz", 4e3, 1e-6f, { 5, 96, RMS, 0, 0, 0, 1, SILU } },
+    { LV_OP_NORM, G | B,          "ff", "n", 0, 1e-6f, { 9, 384, LAYER, 0, 0, 0, 1, GELU } },
+    { LV_OP_NORM, G | B,          "bb", "n", 4e3, 1e-6f, { 9, 384, LAYER, 0, 0, 0, 1, GELU } },
+    { LV_OP_NORM, G | B | MOD,    "ff bb", "n", 0, 1e-6f, { 6, 33, RMS, 2, 1, 0, 2, RELU } },
+    { LV_OP_NORM, ON0,            "ff", "n", 0, 1e-6f, { 3, 1536, RMS, 0, 0, 0, 1, SILU } },
+    { LV_OP_NORM, ON0,            "bb", "n", 4e3, 1e-6f, { 3, 1536, RMS, 0, 0, 0, 1, SILU } },
+
+    /* M C rows-of-mod row kind shift scale batch; types r x n */
+    { LV_OP_GATE_NORM, MOD,       "fff fbb bbb ffb", "n", 0, 1e-6f,
+      { 5, 96, 6, 2, LAYER, 3, 4 } },
+    { LV_OP_GATE_NORM, MOD | STATS, "fff fbb bff", "nz", 0, 1e-6f,
+      { 64, 193, 6, 5, LAYER, 0, 1 } },
+    { LV_OP_GATE_NORM, G | B,     "fff fbb bbb", "n", 0, 1e-6f, { 33, 1536, 0, 0, LAYER } },
+    { LV_OP_GATE_NORM, G,         "fff fbb", "n", 0, 1e-6f, { 7, 513, 0, 0, RMS } },
+    { LV_OP_GATE_NORM, MOD | ON0, "fff fbb", "n", 0, 1e-6f, { 17, 192, 6, 2, RMS, 1, 0 } },
+    { LV_OP_GATE_NORM, MOD | ON1 | G | B, "fff bfb", "n", 0, 1e-6f,
+      { 66, 64, 2, 1, LAYER, 0, 1, 2 } },
+    { LV_OP_GATE_NORM, MOD | STATS, "fff fbb", "n", 0, 1e-6f,
+      { 15, 5120, 6, 2, LAYER, 3, 4, 3 } },
+
+    /* F Y X Y' X' top left old-rows old-cols; s: scale */
+    { LV_OP_BLEND, 0,             "f", "nz", 0, 1, { 1, 1, 1, 1, 1 } },
+    { LV_OP_BLEND, 0,             "f", "n", 0, 0.5f, { 3, 17, 33, 40, 50, 23, 17, 8, 9 } },
+    { LV_OP_BLEND, 0,             "f", "nl", 0, 1, { 2, 31, 65, 31, 70, 0, 5, 31, 0 } },
+    { LV_OP_BLEND, 0,             "f", "n", 0, 0.5f, { 4, 64, 96, 65, 97, 1, 0, 0, 96 } },
 };
 
 char ops_role(int op, int t)
@@ -757,6 +788,7 @@ static void shape_norm(LvNormArgs *a, const int *n, int f, float s)
         IF(MOD, T2(samples(n[6]) * n[3], n[1])), T2(n[0], n[1]),
         IF(STATS, T1(n[0])), IF(STATS, T1(n[0])),
         .kind = n[2], .shift = n[4], .scale = n[5], .eps = s, .batch = samples(n[6]),
+        .act = n[7],
     };
 }
 
@@ -767,6 +799,18 @@ static void shape_gate(LvGateArgs *a, const int *n, int f, float s)
         T2(n[0], n[1]), .row = n[3], .batch = samples(n[4]),
     };
     (void)s;
+}
+
+static void shape_gate_norm(LvGateNormArgs *a, const int *n, int f, float s)
+{
+    int batch = samples(n[7]);
+
+    *a = (LvGateNormArgs) {
+        T2(n[0], n[1]), T2(n[0], n[1]), IF(MOD, T2(batch * n[2], n[1])), IF(G, T1(n[1])),
+        IF(B, T1(n[1])), IF(MOD, T2(batch * n[2], n[1])), T2(n[0], n[1]), T2(n[0], n[1]),
+        IF(STATS, T1(n[0])), IF(STATS, T1(n[0])), .row = n[3], .kind = n[4], .shift = n[5],
+        .scale = n[6], .eps = s, .batch = batch,
+    };
 }
 
 static void shape_qknorm(LvQknormArgs *a, const int *n, int f, float s)
@@ -972,6 +1016,21 @@ static void shape_dup_up(LvDupUpArgs *a, const int *n, int f, float s)
         T4(n[0], n[1], n[2], n[3]), f & RES ? y : LV_NO_TENSOR, y, n[5], n[6],
     };
     (void)s;
+}
+
+static void shape_blend(LvBlendArgs *a, const int *n, int f, float s)
+{
+    *a = (LvBlendArgs) {
+        T4(n[0], n[1], n[2], 3), T1(n[1]), T1(n[2]), T4(n[0], n[3], n[4], 3), .top = n[5],
+        .left = n[6], .old_rows = n[7], .old_cols = n[8], .scale = s, .offset = s - 1,
+    };
+    (void)f;
+}
+
+static void shape_frame(LvFrameArgs *a, const int *n, int f, float s)
+{
+    *a = (LvFrameArgs) { T3(n[0], n[1], 3), { .width = n[1], .height = n[0] } };
+    (void)f, (void)s;
 }
 
 /* inner: of a repeated row, or of all that is repeated */

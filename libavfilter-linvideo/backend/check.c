@@ -89,12 +89,11 @@ static const char *check_linear(const LvLinearArgs *a)
     return a->act < 0 || a->act >= LV_ACT_NB ? "unknown activation" : NULL;
 }
 
-static const char *check_norm(const LvNormArgs *a)
+/* What a norm has besides its x and y. */
+static const char *check_norm_rest(const LvNormArgs *a)
 {
     int c = a->x.dim[1];
 
-    if (!is(&a->x, ACT, 2) || !act_like(&a->y, &a->x))
-        return "x and y must be [M,C] f32 or bf16";
     if (!vector_or_absent(&a->w, c) || !vector_or_absent(&a->b, c))
         return "w and b must be [C] f32";
     if (!batch_ok(&a->x, a->batch))
@@ -107,7 +106,16 @@ static const char *check_norm(const LvNormArgs *a)
         return "mean and rstd must be [M] f32";
     if (a->kind != LV_NORM_LAYER && a->kind != LV_NORM_RMS)
         return "unknown kind of norm";
+    if (a->act < 0 || a->act >= LV_ACT_NB)
+        return "unknown activation";
     return a->eps > 0 ? NULL : "eps must be above 0";
+}
+
+static const char *check_norm(const LvNormArgs *a)
+{
+    if (!is(&a->x, ACT, 2) || !act_like(&a->y, &a->x))
+        return "x and y must be [M,C] f32 or bf16";
+    return check_norm_rest(a);
 }
 
 static const char *check_gate(const LvGateArgs *a)
@@ -118,6 +126,21 @@ static const char *check_gate(const LvGateArgs *a)
         return BATCH;
     return mod_ok(&a->mod, a->r.dim[1], a->row, a->batch) ? NULL :
            "mod must be [B R,C] f32, row below R";
+}
+
+static const char *check_gate_norm(const LvGateNormArgs *a)
+{
+    const LvNormArgs n = lv_norm_part(a);
+
+    if (!is(&a->r, ACT, 2) || !act_like(&a->x, &a->r) || !act_like(&a->n, &a->r))
+        return "r, x and n must be [M,C] f32 or bf16";
+    if (!is(&a->y, F32, 2) || !same_shape(&a->y, &a->r))
+        return "y must be [M,C] f32";
+    if (!batch_ok(&a->r, a->batch))
+        return BATCH;
+    if (!mod_ok(&a->gate, a->r.dim[1], a->row, a->batch))
+        return "gate must be [B R,C] f32, row below R";
+    return check_norm_rest(&n);
 }
 
 static int heads_ok(int c, int heads)
@@ -461,6 +484,40 @@ static const char *check_dup_up(const LvDupUpArgs *a)
            "x must be [F,Y,X,C], r and y [F ft or less,Y fs,X fs,O], C dividing O ft fs fs";
 }
 
+/* n elements from `first` on lie within `all` of them. */
+static int lies_in(int first, int n, int all)
+{
+    return first >= 0 && first <= all - n;
+}
+
+static const char *check_blend(const LvBlendArgs *a)
+{
+    const int *x = a->x.dim, *y = a->y.dim;
+
+    if (!is(&a->x, F32, 4) || !is(&a->y, F32, 4) || x[3] != 3 || y[3] != 3 || x[0] != y[0])
+        return "x must be [F,Y,X,3] f32, y [F,Y',X',3]";
+    if (!is(&a->wy, F32, 1) || a->wy.dim[0] != x[1] || !is(&a->wx, F32, 1) ||
+        a->wx.dim[0] != x[2])
+        return "wy must be [Y] f32, wx [X]";
+    if (!lies_in(a->top, x[1], y[1]) || !lies_in(a->left, x[2], y[2]))
+        return "x must lie within y";
+    return lies_in(0, a->old_rows, x[1]) && lies_in(0, a->old_cols, x[2]) &&
+           a->old_rows >= 0 && a->old_cols >= 0 ? NULL :
+           "old_rows must be 0 to Y, old_cols 0 to X";
+}
+
+static const char *check_frame(const LvFrameArgs *a)
+{
+    const LvPicture *out = &a->out;
+
+    if (!is(&a->rgb, F32, 3) || a->rgb.dim[2] != 3)
+        return "rgb must be [Y,X,3] f32";
+    if (out->width < 1 || out->width > a->rgb.dim[1] || out->height < 1 ||
+        out->height > a->rgb.dim[0])
+        return "out must be 1x1 or more, and within rgb";
+    return out->format >= 0 && out->format < LV_FORMAT_NB ? NULL : "unknown format";
+}
+
 /* many: A n C elements, few: A C, inner: C */
 static const char *check_repeats(const LvTensor *many, const LvTensor *few, int inner)
 {
@@ -737,7 +794,7 @@ int lv_op_check(int op, const LvOpArgs *a, const char **why)
     LV_OPS(LV_OP_CHECK)
 #undef LV_OP_CHECK
     }
-    if (!*why && !has_output(op, a))
+    if (!*why && lv_op_info(op)->out && !has_output(op, a))
         *why = "no output is asked for";
     return *why ? LV_ERR(EINVAL) : 0;
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/check.h"
+
 /* Whether name is that of kind k; its number in *index, -1 when it has none. */
 static int is_named(const char *name, const LvDeviceKind *k, int *index)
 {
@@ -134,6 +136,16 @@ int lv_device_call(const LvOpTable *table, LvDevice *dev, int op,
 #undef LV_OP_CALL
     default: return LV_ERR(EINVAL);
     }
+}
+
+int lv_device_run(LvDevice *dev, int op, const LvOpArgs *a)
+{
+    LvCall call = { 0 };
+    const char *why;
+
+    if (lv_op_check(op, a, &why) < 0)
+        return lv_fail(dev->msg, LV_ERR(EINVAL), "%s: %s", lv_op_info(op)->name, why);
+    return lv_device_call(dev->fn->run, dev, op, a, &call);
 }
 
 int lv_device_has(const LvDevice *dev, int op)

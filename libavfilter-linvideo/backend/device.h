@@ -12,7 +12,6 @@
 
 #include "backend/ops.h"
 #include "base/common.h"
-#include "base/picture.h"
 #include "base/msg.h"
 
 typedef struct LvDevice LvDevice;
@@ -100,21 +99,6 @@ typedef struct LvDeviceFns {
     void *(*recorded)(LvDevice *dev, int wanted);
     int (*replay)(LvDevice *dev, void *recording);
     void (*erase)(LvDevice *dev, void *recording);
-    /** Optional: g and then n, the norm of what g makes, as one; call is the norm's. What
-     *  they read and write does not overlap but as the two ops allow. The bits are those of
-     *  the two. */
-    int (*gate_norm)(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n, LvCall *call);
-    /** Optional: n and then a of what n makes, which nobody else reads and need not be
-     *  written; call is the norm's. As above. */
-    int (*norm_act)(LvDevice *dev, const LvNormArgs *n, const LvActArgs *a, LvCall *call);
-    /** Optional, both or none. to = wy wx (scale from + offset), and where a tile before
-     *  it was pasted to, that much more, in f32 with no operations fused. */
-    int (*paste)(LvDevice *dev, const LvPaste *p);
-    /** As lv_deliver() of pipeline/deliver.h, to the same bytes, all in memory of the
-     *  device: once the work before is done, in the order of the stream of
-     *  LvDeviceOptions, and done when this returns. */
-    int (*deliver)(LvDevice *dev, const LvPicture *out, const float *rgb, int rows,
-                   int cols);
     /** Free call->priv, which the build entry of op made. */
     void (*release)(LvDevice *dev, int op, LvCall *call);
     const LvOpTable *plan;  ///< set the sizes of call; optional entries (zero)
@@ -145,7 +129,7 @@ typedef struct LvDeviceOptions {
                      ///< lv_device_open() takes it from the name
     void *context;   ///< CUcontext to work in, which outlives the device; NULL: the
                      ///< primary one. The device then is that of the context
-    void *stream;    ///< CUstream of it for deliver(); NULL: the default one
+    void *stream;    ///< CUstream of it for FRAME; NULL: the default one
     int newest;      ///< cuda: kernels that need compute capability 9.0 are used where
                      ///< they are faster (0), wherever they can be (90), nowhere (less
                      ///< than 90). For tests and measuring
@@ -224,6 +208,10 @@ size_t lv_host_available(void);
 /** Call the entry for op of a table; 0 when it is absent. */
 int lv_device_call(const LvOpTable *table, LvDevice *dev, int op,
                    const LvOpArgs *a, LvCall *call);
+
+/** Check and run an op that has neither a plan nor a build entry, by itself. 0 or a code,
+ *  after a message. */
+int lv_device_run(LvDevice *dev, int op, const LvOpArgs *a);
 
 /** Whether the device runs op. */
 int lv_device_has(const LvDevice *dev, int op);

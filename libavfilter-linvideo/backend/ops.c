@@ -110,6 +110,17 @@ static double conv3_flops(const LvConv3Args *a)
     return 2.0 * w[0] * w[2] * w[3] * w[4] * (double)lv_tensor_numel(&a->y);
 }
 
+LvGateArgs lv_gate_part(const LvGateNormArgs *a)
+{
+    return (LvGateArgs) { a->r, a->x, a->gate, a->y, a->row, a->batch };
+}
+
+LvNormArgs lv_norm_part(const LvGateNormArgs *a)
+{
+    return (LvNormArgs) { a->y, a->w, a->b, a->mod, a->n, a->mean, a->rstd, a->kind,
+                          a->shift, a->scale, a->eps, a->batch, LV_ACT_NONE };
+}
+
 LvTensor lv_conv3_tap(const LvConv3Args *a, int t)
 {
     LvTensor w = a->w;

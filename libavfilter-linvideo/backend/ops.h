@@ -40,6 +40,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/picture.h"
+
 #define LV_MAX_RANK 5
 
 enum {
@@ -103,6 +105,9 @@ typedef struct LvLinearArgs {
  * sample b take rows b R + scale and b R + shift of mod
  * n(x) = (x - mean) rstd (LAYER) or x rstd (RMS); rstd = 1 / sqrt(var + eps), var
  * being the biased variance, or the mean square for RMS.
+ *
+ * With an activation, y = act(y) follows, of what was rounded to y's type: the bits are
+ * those of a NORM and an ACT.
  */
 typedef struct LvNormArgs {
     LvTensor x;    ///< in:  [M,C] act
@@ -117,6 +122,7 @@ typedef struct LvNormArgs {
     int scale;     ///< row of a sample's mod multiplied with, < R
     float eps;     ///< > 0
     int batch;     ///< B >= 1, divides M and the rows of mod
+    int act;       ///< LvAct
 } LvNormArgs;
 
 /**
@@ -130,6 +136,29 @@ typedef struct LvGateArgs {
     int row;      ///< row of a sample's mod, < R
     int batch;    ///< B >= 1, divides M and the rows of mod
 } LvGateArgs;
+
+/**
+ * A GATE and the NORM of what it makes, to their bits: y = r + gate[row] x in f32, and
+ * n = norm(y) with w, b, mod as in LvNormArgs. Both take the same samples.
+ */
+typedef struct LvGateNormArgs {
+    LvTensor r;    ///< in:  [M,C] act
+    LvTensor x;    ///< in:  [M,C] act
+    LvTensor gate; ///< in:  [B R,C] f32, optional (ones)
+    LvTensor w;    ///< in:  [C] f32, optional (ones)
+    LvTensor b;    ///< in:  [C] f32, optional (zeros)
+    LvTensor mod;  ///< in:  [B R,C] f32, optional (no modulation)
+    LvTensor y;    ///< out: [M,C] f32; may alias r or x when of its type
+    LvTensor n;    ///< out: [M,C] act
+    LvTensor mean; ///< out: [M] f32, optional
+    LvTensor rstd; ///< out: [M] f32, optional
+    int row;       ///< row of a sample's gate, < R
+    int kind;      ///< LvNormKind
+    int shift;     ///< row of a sample's mod added, < R
+    int scale;     ///< row of a sample's mod multiplied with, < R
+    float eps;     ///< > 0
+    int batch;     ///< B >= 1, divides M and the rows of gate and mod
+} LvGateNormArgs;
 
 /**
  * y = rope(x rstd w): RMS norm over the full width C, then rotation of each
@@ -375,6 +404,38 @@ typedef struct LvDupUpArgs {
     LvTensor y; ///< out: [F',Y fs,X fs,O] act; F ft - ft < F' <= F ft
     int ft, fs; ///< >= 1; C divides O ft fs fs, n times
 } LvDupUpArgs;
+
+/**
+ * Frames of a tile into whole ones, weighted by where they overlap with other tiles:
+ * with v = wy[i] wx[j] (scale x[f,i,j] + offset),
+ *   y[f,top+i,left+j] = v + y[f,top+i,left+j]   where i < old_rows or j < old_cols
+ *                     = v                       elsewhere
+ *
+ * Accuracy: f32, each operation rounded, none fused: the same bits on every device.
+ */
+typedef struct LvBlendArgs {
+    LvTensor x;  ///< in:  [F,Y,X,3] f32, of the tile
+    LvTensor wy; ///< in:  [Y] f32
+    LvTensor wx; ///< in:  [X] f32
+    LvTensor y;  ///< out: [F,Y',X',3] f32, the whole frames; the rest of it stays
+    int top, left;          ///< of the tile; it lies within y
+    int old_rows, old_cols; ///< of the tile, its first ones: tiles before it were there
+    float scale, offset;
+} LvBlendArgs;
+
+/**
+ * The middle of a frame in the caller's pixel format, to the bytes of lv_deliver()
+ * (base/deliver.h), on every device.
+ *
+ * The planes are memory of the device and no tensors: they have strides. On a device with
+ * a stream of the caller (LvDeviceOptions.stream) they are written in the order of that
+ * stream, behind all work of the device, and are written when the entry returns. Runs by
+ * itself, not in programs.
+ */
+typedef struct LvFrameArgs {
+    LvTensor rgb;  ///< in: [Y,X,3] f32, 0 to 1; at least as large as out
+    LvPicture out; ///< planes, format, matrix
+} LvFrameArgs;
 
 /** y[a,k,c] = x[a,c]: each row n times, or a tensor repeated n times (A = 1) */
 typedef struct LvExpandArgs {
@@ -654,6 +715,7 @@ typedef struct LvUpsampleDxArgs {
     X(LINEAR,     linear,     Linear,     3, 1) \
     X(NORM,       norm,       Norm,       4, 3) \
     X(GATE,       gate,       Gate,       3, 1) \
+    X(GATE_NORM,  gate_norm,  GateNorm,   6, 4) \
     X(QKNORM,     qknorm,     Qknorm,     3, 2) \
     X(ATTN,       attn,       Attn,       5, 2) \
     X(LINATTN,    linattn,    Linattn,    5, 3) \
@@ -675,6 +737,8 @@ typedef struct LvUpsampleDxArgs {
     X(UNSHUFFLE,  unshuffle,  Unshuffle,  1, 1) \
     X(AVG_DOWN,   avg_down,   AvgDown,    2, 1) \
     X(DUP_UP,     dup_up,     DupUp,      2, 1) \
+    X(BLEND,      blend,      Blend,      3, 1) \
+    X(FRAME,      frame,      Frame,      1, 0) \
     X(EXPAND,     expand,     Expand,     1, 1) \
     X(REDUCE,     reduce,     Reduce,     1, 1) \
     X(FILL,       fill,       Fill,       0, 1) \
@@ -737,6 +801,10 @@ size_t lv_tensor_rows(const LvTensor *t);
 
 /** Text of a shape, "[80,192] F32", into buf. Returns buf. */
 const char *lv_tensor_text(char *buf, size_t size, const LvTensor *t);
+
+/** The two ops that a GATE_NORM is. */
+LvGateArgs lv_gate_part(const LvGateNormArgs *a);
+LvNormArgs lv_norm_part(const LvGateNormArgs *a);
 
 /** Frame t of the weight of a CONV3, as [O,C,kh,kw]. */
 LvTensor lv_conv3_tap(const LvConv3Args *a, int t);

@@ -33,16 +33,4 @@ typedef struct LvPicture {
     LvMatrix matrix;      ///< of the formats that are YUV
 } LvPicture;
 
-/** Pictures of a tile on their way into whole ones (LvDeviceFns.paste); all memory is
- *  the device's, all pictures are [rows,cols,3] f32. */
-typedef struct LvPaste {
-    float *to;              ///< first value of the tile's place in the first whole picture
-    const float *from;      ///< [frames,rows,cols,3]
-    const float *wy, *wx;   ///< [rows], [cols]: how much its pixels count
-    int frames, rows, cols; ///< of the tile
-    int old_rows, old_cols; ///< its first ones, which tiles before it were pasted to
-    int64_t to_frame, to_row; ///< values from one whole picture, or row, to the next
-    float scale, offset;
-} LvPaste;
-
 #endif /* LINVIDEO_BASE_PICTURE_H */

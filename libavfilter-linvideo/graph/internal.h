@@ -54,15 +54,11 @@ typedef struct LvGroup {
     int copy, nb;     ///< of its copies
 } LvGroup;
 
-/** Two records, one behind the other, that a device may run as one. */
-enum LvPair { LV_PAIR_NONE, LV_PAIR_GATE_NORM, LV_PAIR_NORM_ACT };
-
 struct LvProgram {
     LvDevice *dev;
     LvRecord *rec;
     LvCall *call; ///< of each record
     int nb_rec;
-    uint8_t *pair; ///< [nb_rec] LvPair that begins here
     LvTensorInfo *info;
     int nb_info;
     LvSizes sizes;

@@ -9,47 +9,6 @@
 
 #include "graph/internal.h"
 
-static int is_gate_norm(const LvRecord *a, const LvRecord *b)
-{
-    const LvTensor *y = &a->u.gate.y, *x = &b->u.norm.x;
-
-    return a->op == LV_OP_GATE && b->op == LV_OP_NORM && y->id == x->id &&
-           y->dtype == LV_F32 && y->dim[0] == x->dim[0] && y->dim[1] == x->dim[1];
-}
-
-/* Whether the record behind r alone reads a temporary that r makes. */
-static int is_passed_on(const LvProgram *p, int r, int id)
-{
-    int readers = 0;
-
-    for (int i = 0; i < p->nb_rec; i++)
-        for (int k = 0; k < lv_op_info(p->rec[i].op)->in; k++)
-            if (p->rec[i].u.t[k].id == id)
-                readers += i == r + 1 ? 1 : 2;
-    return readers == 1 && !p->info[id].external;
-}
-
-static int is_norm_act(const LvProgram *p, int r)
-{
-    const LvRecord *a = &p->rec[r], *b = a + 1;
-    const LvNormArgs *n = &a->u.norm;
-
-    return a->op == LV_OP_NORM && b->op == LV_OP_ACT && n->y.id == b->u.act.x.id &&
-           !lv_has(&n->mean) && !lv_has(&n->rstd) && is_passed_on(p, r, n->y.id);
-}
-
-void lv_plan_pairs(LvProgram *p)
-{
-    for (int r = 0; r + 1 < p->nb_rec; r++) {
-        if (r > 0 && p->pair[r - 1])
-            continue;
-        if (is_gate_norm(&p->rec[r], &p->rec[r + 1]))
-            p->pair[r] = LV_PAIR_GATE_NORM;
-        else if (is_norm_act(p, r))
-            p->pair[r] = LV_PAIR_NORM_ACT;
-    }
-}
-
 static void find_ranges(LvProgram *p)
 {
     for (int i = 0; i < p->nb_info; i++)
@@ -62,7 +21,7 @@ static void find_ranges(LvProgram *p)
                 continue;
             if (p->info[id].first < 0)
                 p->info[id].first = r;
-            p->info[id].last = LV_MAX(p->info[id].last, r + !!p->pair[r]);
+            p->info[id].last = LV_MAX(p->info[id].last, r);
         }
     }
 }

@@ -10,11 +10,7 @@
 
 #include "graph/graph.h"
 
-/** Find p's pairs. */
-void lv_plan_pairs(LvProgram *p);
-
-/** Find live ranges and offsets of p's temporaries; sets sizes.arena and .lower. What is
- *  read by the first of a pair stays until the second has run. */
+/** Find live ranges and offsets of p's temporaries; sets sizes.arena and .lower. */
 int lv_plan_place(LvProgram *p);
 
 /** Offset of a tensor in the arena and its live range (first and last record);

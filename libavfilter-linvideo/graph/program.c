@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/fuse.h"
 #include "graph/internal.h"
 #include "graph/plan.h"
 #include "graph/slots.h"
@@ -78,9 +79,9 @@ static int plan(LvProgram *p)
 {
     int ret;
 
-    if (!p->rec || !p->info || !p->call || !p->pair)
+    if (!p->rec || !p->info || !p->call)
         return LV_ERR(ENOMEM);
-    lv_plan_pairs(p);
+    lv_fuse(p);
     if ((ret = lv_plan_place(p)) < 0 || (ret = lv_slots_plan(p)) < 0)
         return ret;
     return plan_calls(p);
@@ -102,7 +103,6 @@ int lv_program_new(LvProgram **out, const LvGraph *g, LvDevice *dev)
     p->rec     = copy_array(g->rec, g->nb_rec, sizeof(*p->rec));
     p->info    = copy_array(g->info, g->nb_info, sizeof(*p->info));
     p->call    = calloc((size_t)g->nb_rec + 1, sizeof(*p->call));
-    p->pair    = calloc((size_t)g->nb_rec + 1, sizeof(*p->pair));
     if ((ret = plan(p)) < 0) {
         if (ret == LV_ERR(ENOMEM))
             lv_msg(dev->msg, LV_MSG_ERROR, "graph: out of memory");
@@ -144,7 +144,6 @@ void lv_program_free(LvProgram **prog)
     free(p->rec);
     free(p->info);
     free(p->call);
-    free(p->pair);
     free(p);
     *prog = NULL;
 }
@@ -207,28 +206,11 @@ static int has_marks(const LvProgram *p)
     return p->seconds && p->dev->fn->mark;
 }
 
-/* Whether the device runs records i and i + 1 as one. */
-static int runs_pair(const LvProgram *p, int i)
-{
-    const LvDeviceFns *fn = p->dev->fn;
-
-    return (p->pair[i] == LV_PAIR_GATE_NORM && fn->gate_norm) ||
-           (p->pair[i] == LV_PAIR_NORM_ACT && fn->norm_act);
-}
-
-/* Record i, or a pair at its first record. */
 static int run_record(LvProgram *p, int i)
 {
-    const LvDeviceFns *fn = p->dev->fn;
-    const LvRecord *r     = &p->rec[i];
+    const LvRecord *r = &p->rec[i];
 
-    if (i > 0 && runs_pair(p, i - 1))
-        return 0;
-    if (!runs_pair(p, i))
-        return lv_device_call(fn->run, p->dev, r->op, &r->u, &p->call[i]);
-    if (p->pair[i] == LV_PAIR_NORM_ACT)
-        return fn->norm_act(p->dev, &r->u.norm, &r[1].u.act, &p->call[i]);
-    return fn->gate_norm(p->dev, &r->u.gate, &r[1].u.norm, &p->call[i + 1]);
+    return lv_device_call(p->dev->fn->run, p->dev, r->op, &r->u, &p->call[i]);
 }
 
 static int run_records(LvProgram *p, LvRunHook hook, void *opaque)

@@ -43,8 +43,7 @@ typedef int (*LvRunHook)(void *opaque, const LvRecord *next, int index, int coun
 /**
  * Run all records. Every external tensor and output must be bound. Where the device
  * can keep a run (LvDeviceFns.record), later runs with the same addresses are started
- * as a whole, after hook was called for every record. A GATE and the NORM of what it makes
- * may run as one, before hook is called for the second.
+ * as a whole, after hook was called for every record.
  *
  * @param hook may be NULL
  * @return 0, what hook returned, LV_ERR_DEVICE
@@ -52,11 +51,11 @@ typedef int (*LvRunHook)(void *opaque, const LvRecord *next, int index, int coun
 int lv_program_run(LvProgram *p, LvRunHook hook, void *opaque);
 
 /** Seconds spent in each record by lv_program_run() are added up from now on in
- *  seconds[count of records] (cleared by the caller); NULL turns it off. A GATE and the NORM
- *  of what it makes may run as one, in the time of the first. */
+ *  seconds[count of records] (cleared by the caller); NULL turns it off. */
 void lv_program_time(LvProgram *p, double *seconds);
 
-/** Records of the program, in the order of running. */
+/** Records of the program, in the order of running: those of the graph, but fused ones
+ *  (fuse.h). */
 int lv_program_count(const LvProgram *p);
 const LvRecord *lv_program_record(const LvProgram *p, int i);
 

@@ -35,14 +35,14 @@ struct LvDecode {
     size_t memory_bytes;     /* state of one tile */
 
     LvMemory memory;
-    float *z, *rgb_dev;      /* device, of a tile */
+    float *z;                /* device, of a tile */
+    LvTensor tile, whole;    /* device: frames of a tile, which are the whole ones where
+                              * nothing is to be blended; whole frames */
     float *energy;           /* device; see Program */
     char *memory_dev;        /* device: state, for each tile */
-    float *weight_dev[2];    /* device: the tiles' weights, where the device pastes */
+    float *weight_dev[2];    /* device: the tiles' weights */
     float *z_host;           /* host */
-    float *rgb_tile;         /* of a tile: host; NULL where the device pastes */
-    float *rgb_whole;        /* pasted: device, where that pastes */
-    float *rgb;              /* to be delivered: host, or rgb_whole */
+    float *rgb;              /* whole frames where they are delivered from */
 
     const float *x;          /* latents of the clip */
     int at;                  /* next latent frame */
@@ -175,52 +175,58 @@ void lv_decode_dump(const LvDecode *d, FILE *to)
 
 /* Memory */
 
-/* Whether the device puts the tiles' pictures together, not the host. */
-static int pastes(const LvDecode *d)
+/* Whether frames of tiles have to be blended, or brought to 0 to 1: Wan's decoder makes -1
+ * to 1. */
+static int blends(const LvDecode *d)
 {
-    return d->env->dev->fn->paste != NULL;
+    return d->half.wan || nb_tiles(d) > 1;
 }
 
-/* Of the whole pictures that a latent frame gives. */
-static size_t picture_bytes(const LvDecode *d, const Program *p)
+/* Whether frames are delivered from memory of the device. */
+static int stays(const LvDecode *d)
 {
-    return 3 * sizeof(float) * (size_t)p->rgb.dim[0] * (size_t)d->rows * (size_t)d->cols;
+    return d->shape.on_device || d->env->dev->host;
+}
+
+static LvTensor frames(int nb, int rows, int cols)
+{
+    return (LvTensor) { .dtype = LV_F32, .rank = 4, .dim = { nb, rows, cols, 3, 1 } };
 }
 
 static size_t lay_out_host(LvDecode *d, char *base)
 {
-    const Program *p = &d->program[REST];
     LvRegion region = { .base = base };
 
-    d->z_host = lv_region_take(&region, lv_tensor_bytes(&p->z));
-    if (!d->shape.on_device)
-        d->rgb = lv_region_take(&region, picture_bytes(d, p));
-    if (!pastes(d))
-        d->rgb_tile = lv_region_take(&region, lv_tensor_bytes(&p->rgb));
+    d->z_host = lv_region_take(&region, lv_tensor_bytes(&d->program[REST].z));
+    if (!stays(d))
+        d->rgb = lv_region_take(&region, lv_tensor_bytes(&d->whole));
     return region.at;
 }
 
-static void lay_out_pictures(LvDecode *d, LvRegion *region)
+static void lay_out_frames(LvDecode *d, LvRegion *region)
 {
-    d->rgb_whole = lv_region_take(region, picture_bytes(d, &d->program[REST]));
-    if (d->shape.on_device)
-        d->rgb = d->rgb_whole;
-    for (int i = 0; i < 2; i++)
-        d->weight_dev[i] = lv_region_take(region, lv_tiles_weight_bytes(&d->tiles[i],
-                                                                    lv_decode_scale(d)));
+    const int *tile = d->program[REST].rgb.dim;
+    int scale = lv_decode_scale(d);
+
+    d->tile       = frames(tile[0], tile[1], tile[2]);
+    d->whole      = frames(tile[0], d->rows, d->cols);
+    d->whole.data = lv_region_take(region, lv_tensor_bytes(&d->whole));
+    d->tile.data  = blends(d) ? lv_region_take(region, lv_tensor_bytes(&d->tile))
+                              : d->whole.data;
+    for (int i = 0; i < 2 && blends(d); i++)
+        d->weight_dev[i] = lv_region_take(region, lv_tiles_weight_bytes(&d->tiles[i], scale));
+    if (stays(d))
+        d->rgb = d->whole.data;
 }
 
 static size_t lay_out_device(LvDecode *d, char *base)
 {
-    const Program *p = &d->program[REST];
     LvRegion region = { .base = base };
 
-    d->z          = lv_region_take(&region, lv_tensor_bytes(&p->z));
-    d->rgb_dev    = lv_region_take(&region, lv_tensor_bytes(&p->rgb));
+    d->z          = lv_region_take(&region, lv_tensor_bytes(&d->program[REST].z));
     d->energy     = lv_region_take(&region, sizeof(*d->energy));
     d->memory_dev = lv_region_take(&region, d->memory_bytes * nb_tiles(d));
-    if (pastes(d))
-        lay_out_pictures(d, &region);
+    lay_out_frames(d, &region);
     return region.at;
 }
 
@@ -248,7 +254,7 @@ static int build_programs(LvDecode *d, void *arena)
         if (!p->net.prog || (ret = lv_program_build(p->net.prog, arena)) < 0)
             continue;
         lv_program_bind(p->net.prog, p->z, d->z);
-        lv_program_bind(p->net.prog, p->rgb, d->rgb_dev);
+        lv_program_bind(p->net.prog, p->rgb, d->tile.data);
         lv_program_bind(p->net.prog, p->energy, d->energy);
     }
     return ret;
@@ -259,7 +265,7 @@ static int upload_weights(LvDecode *d)
     LvDevice *dev = d->env->dev;
     int ret = 0;
 
-    for (int i = 0; i < 2 && ret >= 0 && pastes(d); i++)
+    for (int i = 0; i < 2 && ret >= 0 && blends(d); i++)
         ret = dev->fn->upload(dev, d->weight_dev[i], d->tiles[i].weight,
                               lv_tiles_weight_bytes(&d->tiles[i], lv_decode_scale(d)));
     return ret;
@@ -272,8 +278,8 @@ int lv_decode_build(LvDecode *d, void *arena)
 
     if (ret < 0)
         return ret;
-    lay_out_host(d, d->memory.host);
     lay_out_device(d, d->memory.device);
+    lay_out_host(d, d->memory.host);
     if ((ret = lv_vae_load(&d->half)) < 0 || (ret = plan_programs(d)) < 0 ||
         (ret = build_programs(d, arena)) < 0 || (ret = lv_weights_check(d->half.weights)) < 0 ||
         (ret = upload_weights(d)) < 0)
@@ -308,40 +314,28 @@ static void denormalise(LvDecode *d, int y0, int x0)
     }
 }
 
-/* Where a tile's pictures go in the whole ones, which Wan's decoder makes in -1 to 1. */
-static LvPaste place(const LvDecode *d, int ty, int tx, int frames)
+/* How much each of n pixels of a tile counts. */
+static LvTensor weights(float *data, int n)
 {
-    const LvTiles *y = &d->tiles[0], *x = &d->tiles[1];
-    int scale   = lv_decode_scale(d), rows = y->size * scale, cols = x->size * scale;
-    int there   = pastes(d);
-    int64_t row = 3 * (int64_t)d->cols;
-
-    return (LvPaste) {
-        .to = (there ? d->rgb_whole : d->rgb) + y->start[ty] * scale * row +
-              3 * (x->start[tx] * scale),
-        .from = there ? d->rgb_dev : d->rgb_tile,
-        .wy = (there ? d->weight_dev[0] : y->weight) + ty * rows,
-        .wx = (there ? d->weight_dev[1] : x->weight) + tx * cols,
-        .frames = frames, .rows = rows, .cols = cols,
-        .old_rows = lv_tiles_shared(y, ty, scale), .old_cols = lv_tiles_shared(x, tx, scale),
-        .to_frame = row * d->rows, .to_row = row,
-        .scale = d->half.wan ? 0.5f : 1, .offset = d->half.wan ? 0.5f : 0,
-    };
+    return (LvTensor) { .data = data, .dtype = LV_F32, .rank = 1, .dim = { n, 1, 1, 1, 1 } };
 }
 
-/* LvDeviceFns.paste on the host. */
-static void paste(const LvPaste *p)
+/* Frames of a tile go to their place in the whole ones. */
+static int blend(LvDecode *d, int ty, int tx)
 {
-    const float *from = p->from;
+    const LvTiles *y = &d->tiles[0], *x = &d->tiles[1];
+    int scale = lv_decode_scale(d), rows = y->size * scale, cols = x->size * scale;
+    const LvOpArgs a = { .blend = {
+        .x  = d->tile,
+        .wy = weights(d->weight_dev[0] + ty * rows, rows),
+        .wx = weights(d->weight_dev[1] + tx * cols, cols),
+        .y  = d->whole,
+        .top = y->start[ty] * scale, .left = x->start[tx] * scale,
+        .old_rows = lv_tiles_shared(y, ty, scale), .old_cols = lv_tiles_shared(x, tx, scale),
+        .scale = d->half.wan ? 0.5f : 1, .offset = d->half.wan ? 0.5f : 0,
+    } };
 
-    for (int f = 0; f < p->frames; f++)
-        for (int i = 0; i < p->rows; i++) {
-            float *to = p->to + f * p->to_frame + i * p->to_row;
-            for (int j = 0; j < p->cols; j++)
-                for (int c = 0; c < 3; c++, to++, from++)
-                    *to = (i < p->old_rows || j < p->old_cols ? *to : 0) +
-                          p->wy[i] * p->wx[j] * (p->scale * *from + p->offset);
-        }
+    return lv_device_run(d->env->dev, LV_OP_BLEND, &a);
 }
 
 /* Of the first latent frame only the last picture counts. */
@@ -388,27 +382,20 @@ static int check_energy(const LvDecode *d, const Program *p)
 static int run_tile(LvDecode *d, Program *p, int ty, int tx)
 {
     LvDevice *dev = d->env->dev;
-    const LvDeviceFns *fn = dev->fn;
-    LvPaste to = place(d, ty, tx, p->rgb.dim[0]);
     int ret;
 
     denormalise(d, d->tiles[0].start[ty], d->tiles[1].start[tx]);
     lv_vae_bind_state(p->net.prog, &p->state, d->memory_dev +
                       (size_t)(ty * d->tiles[1].nb + tx) * d->memory_bytes);
-    if ((ret = fn->upload(dev, d->z, d->z_host, lv_tensor_bytes(&p->z))) < 0 ||
+    if ((ret = dev->fn->upload(dev, d->z, d->z_host, lv_tensor_bytes(&p->z))) < 0 ||
         (ret = lv_program_run(p->net.prog, lv_env_hook, (void *)d->env)) < 0)
         return ret;
     if (d->shape.on_device && (ret = check_energy(d, p)) < 0)
         return ret;
-    if (pastes(d))
-        return fn->paste(dev, &to);
-    if ((ret = fn->download(dev, d->rgb_tile, d->rgb_dev, lv_tensor_bytes(&p->rgb))) < 0)
-        return ret;
-    paste(&to);
-    return 0;
+    return blends(d) ? blend(d, ty, tx) : 0;
 }
 
-/* Pictures are whole: have them where they are wanted. */
+/* Frames are whole: have them where they are delivered from. */
 static int fetch(LvDecode *d, const Program *p)
 {
     LvDevice *dev = d->env->dev;
@@ -416,8 +403,8 @@ static int fetch(LvDecode *d, const Program *p)
 
     if (d->shape.on_device)
         return dev->fn->sync(dev);
-    if (pastes(d))
-        ret = dev->fn->download(dev, d->rgb, d->rgb_whole, picture_bytes(d, p));
+    if (!stays(d))
+        ret = dev->fn->download(dev, d->rgb, d->whole.data, lv_tensor_bytes(&d->whole));
     return ret < 0 ? ret : check_pictures(d, p);
 }
 

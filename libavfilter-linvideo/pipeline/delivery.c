@@ -4,7 +4,7 @@
 
 #include "pipeline/delivery.h"
 
-#include "pipeline/deliver.h"
+#include "base/deliver.h"
 
 int lv_delivery_new(LvDelivery *d)
 {
@@ -23,10 +23,14 @@ void lv_delivery_free(LvDelivery *d)
 
 int lv_delivery_run(const LvDelivery *d, const LvPicture *out, const float *rgb)
 {
-    LvDevice *dev = d->env->dev;
+    const LvOpArgs a = { .frame = {
+        .rgb = { .data = (void *)(uintptr_t)rgb, .dtype = LV_F32, .rank = 3,
+                 .dim = { d->rows, d->cols, 3, 1, 1 } },
+        .out = *out,
+    } };
 
     if (d->on_device)
-        return dev->fn->deliver(dev, out, rgb, d->rows, d->cols);
+        return lv_device_run(d->env->dev, LV_OP_FRAME, &a);
     if (d->scaled)
         lv_resize_deliver(&d->resize, out, rgb);
     else

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "base/common.h"
-#include "pipeline/deliver.h"
+#include "base/deliver.h"
 
 enum { BAND = 2, RADIUS = 2 };
 

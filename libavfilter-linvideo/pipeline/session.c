@@ -109,7 +109,7 @@ static int open_device(LvSession *s, const LvSessionOptions *opt)
 
     if (ret < 0)
         return ret;
-    return !opt->on_device || s->devices.dev[0]->fn->deliver ? 0 :
+    return !opt->on_device || !s->devices.dev[0]->host ? 0 :
            lv_fail(s->msg, LV_ERR(EINVAL), "frames in CUDA memory: expected a CUDA device, got %s",
                    s->devices.about);
 }

@@ -92,7 +92,7 @@ static const LvOpTable plan = {
     .linear = lv_cpu_plan_linear, .attn = lv_cpu_plan_attn,
     .linattn = lv_cpu_plan_linattn, .conv = lv_cpu_plan_conv, .conv3 = lv_cpu_plan_conv3,
     .norm = lv_cpu_plan_norm, .gate = lv_cpu_plan_gate,
-    .qknorm = lv_cpu_plan_qknorm, .mix = lv_cpu_plan_mix, .add = lv_cpu_plan_add,
+    .gate_norm = lv_cpu_plan_gate_norm, .qknorm = lv_cpu_plan_qknorm, .mix = lv_cpu_plan_mix, .add = lv_cpu_plan_add,
     .act = lv_cpu_plan_act, .glu = lv_cpu_plan_glu, .embed = lv_cpu_plan_embed,
     .patchify = lv_cpu_plan_patchify, .unpatchify = lv_cpu_plan_unpatchify,
     .shuffle = lv_cpu_plan_shuffle, .unshuffle = lv_cpu_plan_unshuffle,
@@ -124,7 +124,7 @@ static const LvDeviceFns fns = {
     .name = "cpu", .close = cpu_close, .alloc = cpu_alloc, .free = cpu_free,
     .upload = cpu_copy, .download = cpu_copy, .sync = cpu_sync,
     .available = cpu_available, .reserve = cpu_reserve, .forget = cpu_forget,
-    .gate_norm = lv_cpu_gate_norm, .release = cpu_release,
+    .release = cpu_release,
     .plan = &plan, .build = &build, .run = &run,
 };
 

@@ -81,6 +81,15 @@ static void fold_modulation(const LvNormArgs *a, int sample, float *scale,
     }
 }
 
+/* An activation of a norm's row, as it was stored. */
+static void act_row(const LvRowsJob *j, const LvNormArgs *a, size_t i, float *tmp)
+{
+    float *y = lv_cpu_out(&a->y, i, j->cols, tmp);
+
+    j->cpu->dsp->act[a->act](y, lv_cpu_row(j->cpu, &a->y, i, j->cols, tmp), j->cols);
+    lv_cpu_put(j->cpu, &a->y, i, j->cols, y);
+}
+
 static void norm_row(const LvRowsJob *j, size_t i, float *tmp)
 {
     const NormRun *r = j->args;
@@ -95,6 +104,8 @@ static void norm_row(const LvRowsJob *j, size_t i, float *tmp)
 
     dsp->norm(y, x, fold, fold + j->cols, mean, rstd, j->cols);
     lv_cpu_put(j->cpu, &a->y, i, j->cols, y);
+    if (a->act)
+        act_row(j, a, i, tmp + j->cols);
     if (lv_has(&a->mean))
         ((float *)a->mean.data)[i] = mean;
     if (lv_has(&a->rstd))
@@ -147,26 +158,35 @@ int lv_cpu_gate(LvDevice *dev, const LvGateArgs *a, LvCall *call)
 
 /* A gate and the norm of what it made, which is in the nearest cache then. */
 typedef struct GateNormRun {
-    const LvGateArgs *gate;
+    LvGateArgs gate;
     NormRun norm;
 } GateNormRun;
+
+int lv_cpu_plan_gate_norm(LvDevice *dev, const LvGateNormArgs *a, LvCall *call)
+{
+    LvNormArgs n = lv_norm_part(a);
+
+    lv_cpu_plan_norm(dev, &n, call);
+    return lv_cpu_plan_tmp(call, 3 * (size_t)a->r.dim[1]);
+}
 
 static void gate_norm_row(const LvRowsJob *j, size_t i, float *tmp)
 {
     const GateNormRun *r = j->args;
     LvRowsJob gate = *j, norm = *j;
 
-    gate.args = r->gate;
+    gate.args = &r->gate;
     norm.args = &r->norm;
     gate_row(&gate, i, tmp);
     norm_row(&norm, i, tmp);
 }
 
-int lv_cpu_gate_norm(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n, LvCall *call)
+int lv_cpu_gate_norm(LvDevice *dev, const LvGateNormArgs *a, LvCall *call)
 {
-    GateNormRun r = { g, fold_all(n, call) };
+    LvNormArgs n  = lv_norm_part(a);
+    GateNormRun r = { lv_gate_part(a), fold_all(&n, call) };
 
-    return lv_cpu_each_row(dev, &r, (size_t)n->x.dim[0], (size_t)n->x.dim[1],
+    return lv_cpu_each_row(dev, &r, (size_t)a->r.dim[0], (size_t)a->r.dim[1],
                            gate_norm_row);
 }
 

@@ -122,7 +122,4 @@ static inline int lv_cpu_plan_tmp(LvCall *call, size_t floats)
     return 0;
 }
 
-/** For the entry of LvDeviceFns. */
-int lv_cpu_gate_norm(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n, LvCall *call);
-
 #endif /* LINVIDEO_BACKEND_CPU_ROWS_H */

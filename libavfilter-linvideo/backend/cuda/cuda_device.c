@@ -8,9 +8,7 @@
 #include <stdlib.h>
 
 #include "backend/cuda/cast.h"
-#include "backend/cuda/frame.h"
 #include "backend/cuda/gemm.h"
-#include "backend/cuda/rows.h"
 
 /* The oldest driver whose interface is used: that of CUDA 12.0. */
 enum { MIN_DRIVER = 12000 };
@@ -371,10 +369,7 @@ static const LvDeviceFns fns = {
     .unpin = cuda_unpin, .sync = cuda_sync, .mark = cuda_mark, .between = cuda_between,
     .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
     .record = cuda_record, .recorded = cuda_recorded, .replay = cuda_replay,
-    .erase = cuda_erase, .gate_norm = lv_cuda_gate_norm,
-    .norm_act = lv_cuda_norm_act, .paste = lv_cuda_paste,
-    .deliver = lv_cuda_deliver,
-    .release = cuda_release, .plan = &plan, .build = &build,
+    .erase = cuda_erase, .release = cuda_release, .plan = &plan, .build = &build,
     .run = &run,
 };
 

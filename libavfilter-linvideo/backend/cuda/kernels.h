@@ -47,7 +47,7 @@
     X(hedgehog_queries_d64_p64) X(hedgehog_queries_d64_p128)                        \
     X(hedgehog_queries_d128_p64) X(hedgehog_keys_d64_p64) X(hedgehog_keys_d64_p128) \
     X(hedgehog_keys_d128_p64)
-#define LV_KERNELS_FRAME(X)   X(paste) X(deliver)
+#define LV_KERNELS_FRAME(X)   X(blend) X(deliver)
 #define LV_KERNELS_PRODUCT(X) X(product_bf16_wide) X(product_bf16_slim)
 #define LV_KERNELS_CONV_SM90(X)                                                     \
     X(conv_sm90_n16) X(conv_sm90_n64) X(conv_sm90_n96) X(conv_sm90_n128)            \

@@ -5,7 +5,7 @@
  * for each run of rows of a sample, and add these up in a second kernel.
  */
 
-#include "backend/cuda/rows.h"
+#include "backend/cuda/cuda.h"
 
 enum { COL_TILE = 128, RUN_ROWS = 128, MAX_RUNS = 512, FEW = 32 };
 
@@ -56,11 +56,39 @@ static LvGrid col_grid(size_t samples, int runs, int cols)
                       256, 0 };
 }
 
+/* A norm and its activation: narrow rows as one, by what they may have, in eights; others
+ * one after the other. */
+static int norm_with_act(LvCuda *cu, const LvNormArgs *a)
+{
+    static const struct {
+        int kernel, columns;
+        unsigned rows;   /* of a block */
+    } narrow[] = {
+        { LV_K_norm_act_128, 128, 8 }, { LV_K_norm_act_256, 256, 4 },
+        { LV_K_norm_act_512, 512, 4 },
+    };
+    LvActArgs act = { a->y, a->y, a->act };
+    LvNormArgs norm = *a;
+    int cols = a->x.dim[1], ret;
+
+    for (int i = 0; i < LV_COUNT(narrow) && cols % 8 == 0; i++)
+        if (cols <= narrow[i].columns) {
+            LvGrid grid = { lv_cuda_split(lv_tensor_rows(&a->x), narrow[i].rows), 1, 1, 128,
+                            0 };
+            return lv_cuda_launch(cu, narrow[i].kernel, grid, (void *[]) { &norm, &act });
+        }
+    norm.act = LV_ACT_NONE;
+    ret = lv_cuda_norm(&cu->dev, &norm, NULL);
+    return ret < 0 ? ret : lv_cuda_act(&cu->dev, &act, NULL);
+}
+
 int lv_cuda_norm(LvDevice *dev, const LvNormArgs *a, LvCall *call)
 {
     const Held *h = held_of(a->x.dim[1], a->x.dim[1]);
 
     (void)call;
+    if (a->act)
+        return norm_with_act(lv_cuda(dev), a);
     return lv_cuda_launch(lv_cuda(dev), h->norm, held_grid(h, &a->x),
                           (void *[]) { (void *)a });
 }
@@ -71,37 +99,15 @@ int lv_cuda_gate(LvDevice *dev, const LvGateArgs *a, LvCall *call)
     return LV_LAUNCH(lv_cuda(dev), gate, row_grid(&a->r), (void *)a);
 }
 
-int lv_cuda_gate_norm(LvDevice *dev, const LvGateArgs *g, const LvNormArgs *n,
-                      LvCall *call)
+int lv_cuda_gate_norm(LvDevice *dev, const LvGateNormArgs *a, LvCall *call)
 {
-    const Held *h = held_of(n->x.dim[1], n->x.dim[1]);
+    const Held *h = held_of(a->r.dim[1], a->r.dim[1]);
+    LvGateArgs gate = lv_gate_part(a);
+    LvNormArgs norm = lv_norm_part(a);
 
     (void)call;
-    return lv_cuda_launch(lv_cuda(dev), h->gate_norm, held_grid(h, &n->x),
-                          (void *[]) { (void *)g, (void *)n });
-}
-
-/* Narrow rows as one, by what rows may have, in eights; others one after the other. */
-int lv_cuda_norm_act(LvDevice *dev, const LvNormArgs *n, const LvActArgs *a, LvCall *call)
-{
-    static const struct {
-        int kernel, columns;
-        unsigned rows;   /* of a block */
-    } narrow[] = {
-        { LV_K_norm_act_128, 128, 8 }, { LV_K_norm_act_256, 256, 4 },
-        { LV_K_norm_act_512, 512, 4 },
-    };
-    int cols = n->x.dim[1], ret;
-
-    for (int i = 0; i < LV_COUNT(narrow) && cols % 8 == 0; i++)
-        if (cols <= narrow[i].columns) {
-            LvGrid grid = { lv_cuda_split(lv_tensor_rows(&n->x), narrow[i].rows), 1, 1, 128,
-                            0 };
-            return lv_cuda_launch(lv_cuda(dev), narrow[i].kernel, grid,
-                                  (void *[]) { (void *)n, (void *)a });
-        }
-    ret = lv_cuda_norm(dev, n, call);
-    return ret < 0 ? ret : lv_cuda_act(dev, a, call);
+    return lv_cuda_launch(lv_cuda(dev), h->gate_norm, held_grid(h, &a->r),
+                          (void *[]) { &gate, &norm });
 }
 
 int lv_cuda_qknorm(LvDevice *dev, const LvQknormArgs *a, LvCall *call)

@@ -16,7 +16,7 @@
 
 #include "base/common.h"
 #include "base/file.h"
-#include "pipeline/deliver.h"
+#include "base/deliver.h"
 #include "tools/share/arguments.h"
 #include "tools/share/canvas.h"
 #include "tools/share/message.h"

@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
-#include "pipeline/deliver.h"
+#include "base/deliver.h"
 
 #include <string.h>
 

@@ -2,18 +2,18 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Frames out: pixel formats and the cut to the delivered size.
- * Floor F5 (pipeline).
+ * Floor F1 (base).
  */
 
-#ifndef LINVIDEO_PIPELINE_DELIVER_H
-#define LINVIDEO_PIPELINE_DELIVER_H
+#ifndef LINVIDEO_BASE_DELIVER_H
+#define LINVIDEO_BASE_DELIVER_H
 
 #include "base/common.h"
 #include "base/picture.h"
 
 /**
- * Convert a picture and cut out the middle. LvDeviceFns.deliver does the same on a
- * device, to the same bytes.
+ * Convert a frame and cut out the middle. The op FRAME does the same on a device, to the
+ * same bytes.
  *
  * YUV is of out->matrix, limited range, 8 bits, rounded to nearest. 4:2:0 chroma is sited
  * left (MPEG-2): weights 1 2 1 across (edge repeated), 1 1 down; an odd last row
@@ -25,4 +25,4 @@
  */
 void lv_deliver(const LvPicture *out, const float *rgb, int rows, int cols);
 
-#endif /* LINVIDEO_PIPELINE_DELIVER_H */
+#endif /* LINVIDEO_BASE_DELIVER_H */
