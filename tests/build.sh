@@ -151,6 +151,8 @@ succeeds "moved tree: it makes a frame" env -u LINVIDEO_MODEL_PATH HOME=/none \
 printf '#include <linvideo/linvideo.h>\nint main(void) { return !linvideo_version(); }\n' >moved.c
 succeeds "moved tree: a program is built with what is installed" sh -c "$(setting CC) -o moved \
     moved.c -I$installed/include -L$installed/lib -llinvideo && LD_LIBRARY_PATH=$installed/lib ./moved"
+# (what debuggers read does, and packages are stripped of it)
+succeeds "moved tree: strip" strip -g "$installed"/bin/linvideo "$installed"/lib/*.so.0 "$installed"/lib/*.a
 empty "moved tree: nothing names the tree" "$(grep -rlaF -e "$there" -e "$moved" "$installed")"
 
 # Warnings are errors, at both levels and by each compiler

@@ -340,7 +340,7 @@ elif [ -f "$emu/libcuda.so" ] && ! "$linvideo" devices | grep -q 'no CUDA device
     no_frames "another GPU than that of filters" 'device is cuda:1, .* is of cuda:0' \
         EMU_DEVICES=2 "format=cuda:device='cuda\\:1'" -init_hw_device cuda=cu:0 \
         -filter_hw_device cu
-    no_frames "a height that has no half" 'even height, not 17; nv12' EMU_DEVICES=1 \
+    no_frames "a height that has no half" 'even height, got 17; nv12' EMU_DEVICES=1 \
         size=32x17:format=cuda:sw_format=yuv420p
     no_frames "a size that is scaled" 'scaled from 192x112, which is not done in GPU memory' \
         EMU_DEVICES=1 "model=$samples/motion.safetensors:size=100x60:format=cuda"
