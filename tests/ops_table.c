@@ -645,7 +645,7 @@ static const Row rows[] = {
     { LV_OP_GATE_NORM, MOD | ON0, "fff fbb", "n", 0, 1e-6f, { 17, 192, 6, 2, RMS, 1, 0 } },
     { LV_OP_GATE_NORM, MOD | ON1 | G | B, "fff bfb", "n", 0, 1e-6f,
       { 66, 64, 2, 1, LAYER, 0, 1, 2 } },
-    { LV_OP_GATE_NORM, MOD | STATS, "fff fbb", "n", 0, 1e-6f,
+    { LV_OP_GATE_NORM, MOD | STATS, "fff fbb", "n", 2, 1e-6f,
       { 15, 5120, 6, 2, LAYER, 3, 4, 3 } },
 
     /* F Y X Y' X' top left old-rows old-cols; s: scale */

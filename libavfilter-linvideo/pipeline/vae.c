@@ -169,7 +169,6 @@ int lv_vae_clear(LvDevice *dev, void *memory, size_t bytes)
         .data = memory, .dtype = LV_F32, .rank = 2,
         .dim = { (int32_t)(bytes / LV_ALIGN), UNIT, 1, 1, 1 },
     } } };
-    LvCall call = { 0 };
 
-    return bytes ? lv_device_call(dev->fn->run, dev, LV_OP_FILL, &a, &call) : 0;
+    return bytes ? lv_device_run(dev, LV_OP_FILL, &a) : 0;
 }
