@@ -83,9 +83,13 @@ static const struct {
     { REF_DIR "/sample.safetensors", 10, 4e-2 },
     { REF_DIR "/pipe_wan22_t2v.safetensors", 4, 6e-2 },
     { REF_DIR "/pipe_wan22_ti2v_text.safetensors", 2, 1e-2 },
+    { REF_DIR "/pipe_wan22_i2v.safetensors", 4, 2e-2 },
+    { REF_DIR "/pipe_wan22_ti2v_image.safetensors", 4, 2e-2 },
+    { REF_DIR "/pipe_wan21_i2v.safetensors", 3, 2e-2 },
+    { REF_DIR "/pipe_wan21_flf2v.safetensors", 3, 4e-2 },
 };
 
-enum { WHOLE = 3 }; /* files at the end, of all parts together */
+enum { WHOLE = 7 }; /* files at the end, of all parts together */
 enum { SAMPLE = LV_COUNT(files) - WHOLE };
 
 static void parity(int file, const char *isa, int threads, int dtype, double bound)

@@ -1519,6 +1519,13 @@ int nets_run(const LvSafetensors *st, const NetsOptions *opt)
                    "known kind", lv_safetensors_path(st));
 }
 
+int nets_is_pipeline(const LvSafetensors *st)
+{
+    const LvFileTensor *t = lv_safetensors_find(st, "in.noise");
+
+    return t && t->rank == 4;
+}
+
 int nets_run_file(const char *path, const NetsOptions *opt)
 {
     LvSafetensors *st;

@@ -42,6 +42,9 @@ int nets_run(const LvSafetensors *st, const NetsOptions *opt);
 /** The same for the file at path. */
 int nets_run_file(const char *path, const NetsOptions *opt);
 
+/** Whether a file is one of a whole pipeline (pipes.h). */
+int nets_is_pipeline(const LvSafetensors *st);
+
 /** ||ours - ref|| / ||ref||, and the largest difference in *max (NULL: not wanted);
  *  NaN when a value of ours is. */
 double nets_error(const LvFileTensor *ref, const float *ours, double *max);

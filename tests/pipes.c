@@ -10,9 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/wan_vae.h"
 #include "pipeline/decode.h"
 #include "pipeline/denoise.h"
+#include "pipeline/prepare.h"
 #include "pipeline/sample.h"
+#include "pipeline/vae_encode.h"
 
 /* What a file is run with. Stages are the library's own. */
 typedef struct Pipe {
@@ -27,7 +30,11 @@ typedef struct Pipe {
     size_t numel;
     LvNetwork *network[LV_EXPERTS];
     LvDenoise *denoise;
+    LvVaeEncode *encode;     ///< NULL: no picture is given
     LvDecode *decode;
+    LvImage image, last;     ///< the file's; rgb NULL: none
+    LvPixels input[2];       ///< frames that are encoded, the first and the last
+    float *given;            ///< latents of them, [C,F,Y,X] or of TI2V [C,1,Y,X]
     void *arena;
     float *noise;
     float *states, *high, *times, *first[LV_BRANCHES]; ///< what was seen
@@ -102,6 +109,15 @@ static int read_schedule(Pipe *p, const json_t *root)
     return s->kind > LV_SAMPLER_AUTO && s->steps > 0 ? 0 : fail(p, "cfg: no solver or steps");
 }
 
+static LvImage image_of(const Pipe *p, const char *name)
+{
+    const LvFileTensor *t = lv_safetensors_find(p->st, name);
+
+    if (!t || t->dtype != LV_U8 || t->rank != 3 || t->dim[2] != 3)
+        return (LvImage) { NULL, 0, 0 };
+    return (LvImage) { (uint8_t *)(uintptr_t)t->data, (int)t->dim[1], (int)t->dim[0] };
+}
+
 static int read_config(Pipe *p)
 {
     const char *text = lv_safetensors_meta(p->st, "cfg");
@@ -115,16 +131,167 @@ static int read_config(Pipe *p)
     for (int i = 0; i < 3; i++)
         p->size[i] = (int)noise->dim[1 + i];
     p->numel = noise->numel;
+    p->image = image_of(p, "in.image");
+    p->last  = image_of(p, "in.last_image");
     if (ret < 0 || (ret = find_parts(p)) < 0)
         return ret;
     return lv_part_vae(&p->cfg.vae, &p->files.vae, p->opt->msg);
+}
+
+/* Pictures */
+
+static int is_ti2v(const Pipe *p)
+{
+    return !p->cfg.dit.cond_channels;
+}
+
+/* [Y,X,3] as [3,Y,X] */
+static void put_input(const Pipe *p, const char *name, const LvPixels *in)
+{
+    size_t area  = (size_t)in->width * (size_t)in->height;
+    float *plane = new_floats(3 * area);
+
+    for (size_t i = 0; i < 3 * area && plane; i++)
+        plane[i % 3 * area + i / 3] = in->rgb[i];
+    put(p, name, plane);
+    free(plane);
+}
+
+static int new_input(const Pipe *p, LvPixels *in)
+{
+    int scale = lv_vae_encode_scale(p->encode);
+
+    *in = (LvPixels) { NULL, scale * p->size[2], scale * p->size[1] };
+    return (in->rgb = new_floats(3 * (size_t)in->width * (size_t)in->height)) ? 0
+                                                                              : LV_ERR(ENOMEM);
+}
+
+/* The first picture as it is, the last one cut to it. */
+static int stretch(Pipe *p, const LvImage *image, LvPixels *in)
+{
+    const int first[2] = { p->image.width, p->image.height };
+    LvPixels whole = { 0 }, cut = { 0 };
+    int ret = new_input(p, in);
+
+    if (ret >= 0 && (ret = lv_pixels_from(&whole, image)) >= 0 &&
+        (ret = lv_prepare_last(&cut, &whole, first)) >= 0)
+        ret = lv_prepare_stretch(in->rgb, (const int[]) { in->width, in->height }, &cut);
+    lv_pixels_free(&whole);
+    lv_pixels_free(&cut);
+    return ret;
+}
+
+static int cover(Pipe *p, LvPixels *in)
+{
+    int scale  = lv_vae_encode_scale(p->encode);
+    LvImage to = { NULL, scale * p->size[2], scale * p->size[1] };
+    int ret    = LV_ERR(ENOMEM);
+
+    if ((to.rgb = malloc(3 * (size_t)to.width * (size_t)to.height)) &&
+        (ret = lv_prepare_cover(&to, &p->image)) >= 0)
+        ret = lv_pixels_from(in, &to);
+    free(to.rgb);
+    return ret;
+}
+
+static int prepare(Pipe *p)
+{
+    int ret = is_ti2v(p) ? cover(p, &p->input[0]) : stretch(p, &p->image, &p->input[0]);
+
+    if (ret >= 0 && p->last.rgb)
+        ret = stretch(p, &p->last, &p->input[1]);
+    if (ret < 0)
+        return ret;
+    put_input(p, "out.encode_input_first", &p->input[0]);
+    if (p->last.rgb)
+        put_input(p, "out.encode_input_last", &p->input[1]);
+    return 0;
+}
+
+/* Latent frames that are encoded. */
+static int encoded_frames(const Pipe *p)
+{
+    return is_ti2v(p) ? 1 : p->size[0];
+}
+
+static int encode(Pipe *p)
+{
+    int frames = encoded_frames(p), ret;
+
+    if (!(p->given = new_floats(p->numel)))
+        return LV_ERR(ENOMEM);
+    ret = lv_vae_encode_begin(p->encode, p->given);
+    for (int i = 0; i < frames && ret >= 0; i++) {
+        const float *part[LV_WAN_FRAMES] = { i ? NULL : p->input[0].rgb };
+
+        if (i && i == frames - 1)
+            part[LV_WAN_FRAMES - 1] = p->input[1].rgb;
+        ret = lv_vae_encode_run(p->encode, part);
+    }
+    return ret;
+}
+
+/* CLIP's features are the file's: its tower has files of its own. */
+static int show_clip(Pipe *p)
+{
+    const LvDitConfig *c = &p->cfg.dit;
+    float *features = c->clip_dim ? nets_floats(p->st, "out.clip_fea", p->opt->msg) : NULL;
+    int ret = c->clip_dim && !features ? LV_ERR_MODEL : 0;
+
+    for (int i = 0; i < p->experts && features && ret >= 0; i++)
+        ret = lv_network_clip(p->network[i], features);
+    free(features);
+    return ret;
+}
+
+static int show_condition(Pipe *p)
+{
+    const LvDitConfig *c = &p->cfg.dit;
+    float *y = new_floats(p->numel / (size_t)c->channels * (size_t)c->cond_channels);
+    int ret  = y ? 0 : LV_ERR(ENOMEM);
+
+    if (ret >= 0)
+        lv_prepare_condition(y, p->given, c->channels, p->size, p->last.rgb != NULL);
+    for (int i = 0; i < p->experts && ret >= 0; i++)
+        ret = lv_network_condition(p->network[i], y);
+    if (ret >= 0)
+        put(p, "out.y", y);
+    free(y);
+    return ret;
+}
+
+static int show_images(Pipe *p)
+{
+    int ret;
+
+    if (!p->encode)
+        return 0;
+    if ((ret = prepare(p)) < 0 || (ret = encode(p)) < 0 || (ret = show_clip(p)) < 0)
+        return ret;
+    if (!is_ti2v(p))
+        return show_condition(p);
+    put(p, "out.z", p->given);
+    lv_denoise_give_first(p->denoise, p->given);
+    return 0;
+}
+
+static int make_encode(Pipe *p)
+{
+    const LvVaeEncodeShape shape = { { encoded_frames(p), p->size[1], p->size[2] }, 0 };
+    int ret;
+
+    if (!p->image.rgb)
+        return 0;
+    ret = lv_vae_encode_new(&p->encode, &p->env);
+    return ret < 0 ? ret : lv_vae_encode_plan(p->encode, &shape);
 }
 
 /* Stages */
 
 static int make_networks(Pipe *p)
 {
-    const LvNetworkShape shape = { { p->size[0], p->size[1], p->size[2] }, LV_BRANCHES };
+    const LvNetworkShape shape = { { p->size[0], p->size[1], p->size[2] }, LV_BRANCHES,
+                                   is_ti2v(p) && p->image.rgb };
     LvBranch branch[LV_BRANCHES] = { { .prompt = LV_COND }, { .prompt = LV_UNCOND } };
     int ret = 0;
 
@@ -152,7 +319,10 @@ static int build(Pipe *p)
 
     for (int i = 0; i < p->experts; i++)
         arena = LV_MAX(arena, lv_network_need(p->network[i]).arena);
-    if ((ret = lv_device_alloc(p->opt->dev, &p->arena, arena, "arena")) < 0)
+    if (p->encode)
+        arena = LV_MAX(arena, lv_vae_encode_need(p->encode).arena);
+    if ((ret = lv_device_alloc(p->opt->dev, &p->arena, arena, "arena")) < 0 ||
+        (p->encode && (ret = lv_vae_encode_build(p->encode, p->arena)) < 0))
         return ret;
     for (int i = 0; i < p->experts && ret >= 0; i++)
         ret = lv_network_build(p->network[i], p->arena);
@@ -187,7 +357,8 @@ static int open_pipe(Pipe *p)
     p->env = (LvEnv) { .msg = p->opt->msg, .dev = p->opt->dev, .files = &p->files,
                        .cfg = &p->cfg, .dtype = (LvDtype)p->opt->dtype };
     if ((ret = lv_source_view(&p->src, p->st, p->opt->msg)) < 0 || (ret = read_config(p)) < 0 ||
-        (ret = make_networks(p)) < 0 || (ret = make_decode(p)) < 0 || (ret = build(p)) < 0 ||
+        (ret = make_networks(p)) < 0 || (ret = make_encode(p)) < 0 ||
+        (ret = make_decode(p)) < 0 || (ret = build(p)) < 0 || (ret = show_images(p)) < 0 ||
         (ret = show_text(p, "in.context", LV_COND)) < 0 ||
         (ret = show_text(p, "in.context_null", LV_UNCOND)) < 0)
         return ret;
@@ -198,7 +369,11 @@ static int open_pipe(Pipe *p)
 static void close_pipe(Pipe *p)
 {
     lv_sampler_free(&p->sampler);
+    lv_vae_encode_free(&p->encode);
     lv_decode_free(&p->decode);
+    free(p->given);
+    for (int i = 0; i < 2; i++)
+        lv_pixels_free(&p->input[i]);
     lv_denoise_free(&p->denoise);
     for (int i = 0; i < LV_EXPERTS; i++)
         lv_network_free(&p->network[i]);
@@ -224,6 +399,8 @@ static int see(void *opaque, int step, const float *x, const float *const v[LV_B
     p->high[step]  = lv_sampler_expert(p->sampler, step, p->schedule.boundary) == LV_HIGH;
     if (step)
         memcpy(p->states + (size_t)(step - 1) * p->numel, x, p->numel * sizeof(*x));
+    if (!step)
+        put(p, "out.x0", x);
     for (int i = 0; i < LV_BRANCHES && !step; i++)
         memcpy(p->first[i], v[i], p->numel * sizeof(*x));
     return 0;

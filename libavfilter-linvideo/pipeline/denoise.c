@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/convert.h"
 #include "base/locale.h"
@@ -19,6 +20,7 @@ struct LvDenoise {
     LvExpertNext next; /* NULL: nobody makes them ready */
     void *opaque;
     int expert;        /* whose steps these are */
+    const float *first; /* latent frame that is given; NULL: none */
     size_t numel;
     LvMemory memory;
     float *x, *v[LV_BRANCHES]; /* host */
@@ -61,6 +63,11 @@ void lv_denoise_each_expert(LvDenoise *d, LvExpertNext next, void *opaque)
 {
     d->next   = next;
     d->opaque = opaque;
+}
+
+void lv_denoise_give_first(LvDenoise *d, const float *z)
+{
+    d->first = z;
 }
 
 void lv_denoise_free(LvDenoise **out)
@@ -214,6 +221,16 @@ static int choose_expert(LvDenoise *d, int step)
     return d->next ? d->next(d->opaque, expert) : 0;
 }
 
+/* Put the frame that is given in its place, of every channel. */
+static void put_first(LvDenoise *d)
+{
+    size_t channels = (size_t)d->env->cfg->dit.channels;
+    size_t frame = lv_network_frame(d->branch[LV_COND].net[LV_HIGH]);
+
+    for (size_t c = 0; c < channels && d->first; c++)
+        memcpy(d->x + c * (d->numel / channels), d->first + c * frame, frame * sizeof(*d->x));
+}
+
 static int run_step(LvDenoise *d, int step, LvStepSeen seen, void *opaque)
 {
     const LvSchedule *s = &d->schedule;
@@ -232,6 +249,7 @@ static int run_step(LvDenoise *d, int step, LvStepSeen seen, void *opaque)
     if (runs(d) > 1)
         lv_guide(d->v[LV_COND], d->v[LV_UNCOND], d->numel, s->guidance[d->expert]);
     lv_sampler_step(d->sampler, step, d->x, d->v[LV_COND]);
+    put_first(d);
     return check_step(d, step, d->x, "latents");
 }
 
@@ -241,6 +259,7 @@ int lv_denoise_run(LvDenoise *d, const LvNoise *noise, LvStepSeen seen, void *op
     int ret = 0;
 
     lv_noise_fill(noise, d->x, d->numel, lv_sampler_scale(d->sampler));
+    put_first(d);
     lv_sampler_start(d->sampler, noise->seed, noise->renoise);
     for (int i = 0; i < d->schedule.steps && ret >= 0; i++)
         ret = run_step(d, i, seen, opaque);

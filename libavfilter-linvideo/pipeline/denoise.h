@@ -57,6 +57,10 @@ void lv_denoise_free(LvDenoise **d);
 /** Have a function called before the first step of each network, in every clip. */
 void lv_denoise_each_expert(LvDenoise *d, LvExpertNext next, void *opaque);
 
+/** Give the first latent frame z [channels,Y,X] of the clips to come, which stays as it is; of the
+ *  caller, who keeps it. NULL: none. The networks are planned with first_given. */
+void lv_denoise_give_first(LvDenoise *d, const float *z);
+
 /** What it needs beside the network. */
 LvNeed lv_denoise_need(const LvDenoise *d);
 

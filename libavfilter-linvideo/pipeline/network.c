@@ -11,6 +11,8 @@
 #include "graph/slots.h"
 #include "pipeline/net.h"
 
+enum { MAX_TIMES = 1024 };
+
 struct LvNetwork {
     const LvEnv *env;
     const LvPart *part;
@@ -23,13 +25,14 @@ struct LvNetwork {
     uint8_t streamed[LV_MAX_LAYERS];
     LvSlots *slots;       /* NULL: nothing streams */
 
-    LvNet net, side;      /* the network, its text side */
-    LvDitInputs in, side_out;
-    LvTensor velocity, context_in;
+    LvNet net, side, image; /* the network, its text side, its image side, if it has one */
+    LvDitInputs in, side_out, image_out;
+    LvTensor velocity, context_in, clip_in;
 
     LvMemory memory;
-    float *latent, *velocity_dev, *t, *rope, *context; /* device */
+    float *latent, *velocity_dev, *t, *rope, *context, *clip; /* device */
     char *kv;             /* device, [prompts] */
+    char *image_kv;       /* device */
 };
 
 /* Describing */
@@ -111,6 +114,7 @@ static void free_built(LvNetwork *n)
 {
     lv_net_free(&n->net);
     lv_net_free(&n->side);
+    lv_net_free(&n->image);
     lv_slots_free(&n->slots);
     free_weights(n);
     lv_memory_free(&n->memory, n->env->dev);
@@ -140,6 +144,19 @@ static int plan_side(LvNetwork *n)
     return lv_net_plan(&n->side, &g, n->env->dev);
 }
 
+static int plan_image(LvNetwork *n)
+{
+    const LvDitConfig *c = &n->env->cfg->dit;
+    const int shape[] = { lv_dit_clip_rows(c), c->clip_dim };
+    LvGraph *g = lv_graph_new(n->env->msg);
+
+    if (!g)
+        return lv_fail(n->env->msg, LV_ERR(ENOMEM), "image: out of memory");
+    n->clip_in = lv_external(g, "clip", LV_F32, 2, shape);
+    lv_dit_trace_image(g, &n->dit, n->clip_in, n->env->dtype, &n->image_out);
+    return lv_net_plan(&n->image, &g, n->env->dev);
+}
+
 static int plan_net(LvNetwork *n)
 {
     LvGraph *g = lv_graph_new(n->env->msg);
@@ -156,6 +173,8 @@ static int plan(LvNetwork *n)
 {
     int ret = plan_side(n);
 
+    if (ret >= 0 && n->env->cfg->dit.clip_dim)
+        ret = plan_image(n);
     return ret < 0 ? ret : plan_net(n);
 }
 
@@ -163,8 +182,13 @@ int lv_network_plan(LvNetwork *n, const LvNetworkShape *shape, const uint8_t *st
 {
     int bound = !streamed && !n->streams, ret;
 
+    if (shape->first_given && shape->size[0] > MAX_TIMES)
+        return lv_fail(n->env->msg, LV_ERR_UNSUPPORTED, "a clip with a first frame that is given: "
+                       "expected at most %d latent frames, got %d", MAX_TIMES, shape->size[0]);
+
     n->shape   = *shape;
     n->streams = streamed != NULL;
+    n->dit.frame_times = shape->first_given;
     if (streamed)
         memcpy(n->streamed, streamed, (size_t)n->env->cfg->dit.layers);
     ret = bound ? 0 : describe(n);
@@ -180,18 +204,36 @@ int lv_network_drop(LvNetwork *n)
     return ret < 0 ? ret : plan(n);
 }
 
+/* Keys, or values, of so many rows in a layer. */
+static size_t rows_bytes(const LvNetwork *n, int rows)
+{
+    size_t dim = (size_t)n->env->cfg->dit.dim;
+
+    return LV_ROUND_UP((size_t)rows * dim * lv_dtype_size(n->env->dtype), LV_ALIGN);
+}
+
 static size_t layer_bytes(const LvNetwork *n)
 {
-    const LvDitConfig *c = &n->env->cfg->dit;
-
-    return LV_ROUND_UP((size_t)c->text_len * (size_t)c->dim * lv_dtype_size(n->env->dtype),
-                       LV_ALIGN);
+    return rows_bytes(n, n->env->cfg->dit.text_len);
 }
 
 /* Keys and values of a prompt. */
 static size_t kv_bytes(const LvNetwork *n)
 {
     return 2 * layer_bytes(n) * (size_t)n->env->cfg->dit.layers;
+}
+
+/* The same of CLIP's features. */
+static size_t image_layer_bytes(const LvNetwork *n)
+{
+    return rows_bytes(n, lv_dit_clip_rows(&n->env->cfg->dit));
+}
+
+static size_t clip_bytes(const LvNetwork *n)
+{
+    const LvDitConfig *c = &n->env->cfg->dit;
+
+    return sizeof(float) * (size_t)lv_dit_clip_rows(c) * (size_t)c->clip_dim;
 }
 
 static size_t context_bytes(const LvNetwork *n)
@@ -207,11 +249,14 @@ static size_t lay_out(LvNetwork *n, char *base)
     LvRegion region = { .base = base };
 
     n->latent       = lv_region_take(&region, lv_tensor_bytes(&n->in.latent));
-    n->velocity_dev = lv_region_take(&region, lv_tensor_bytes(&n->in.latent));
-    n->t            = lv_region_take(&region, sizeof(*n->t));
+    n->velocity_dev = lv_region_take(&region, lv_tensor_bytes(&n->velocity));
+    n->t            = lv_region_take(&region, lv_tensor_bytes(&n->in.t));
     n->rope         = lv_region_take(&region, lv_tensor_bytes(&n->in.rope));
     n->context      = lv_region_take(&region, context_bytes(n));
     n->kv           = lv_region_take(&region, kv_bytes(n) * (size_t)n->shape.prompts);
+    n->clip         = lv_region_take(&region, clip_bytes(n));
+    n->image_kv     = lv_region_take(&region, 2 * image_layer_bytes(n) *
+                                              (size_t)n->env->cfg->dit.layers);
     return region.at;
 }
 
@@ -220,6 +265,7 @@ LvNeed lv_network_need(const LvNetwork *n)
     LvNetwork sizes = *n;
     LvNeed need = lv_need_join(lv_need_of(&n->net.sizes), lv_need_of(&n->side.sizes));
 
+    need = lv_need_join(need, lv_need_of(&n->image.sizes));
     need.weights += lv_weights_bytes(n->weights);
     need.state    = lay_out(&sizes, NULL);
     return need;
@@ -238,6 +284,11 @@ double lv_network_flops(const LvNetwork *n)
 size_t lv_network_numel(const LvNetwork *n)
 {
     return lv_tensor_numel(&n->velocity);
+}
+
+size_t lv_network_frame(const LvNetwork *n)
+{
+    return (size_t)n->shape.size[1] * (size_t)n->shape.size[2];
 }
 
 void lv_network_dump(const LvNetwork *n, FILE *to)
@@ -268,13 +319,15 @@ static int fill_rope(LvNetwork *n)
 
 static int attach_slots(LvNetwork *n)
 {
-    size_t slot = LV_MAX(n->net.sizes.slot, n->side.sizes.slot);
+    size_t slot = LV_MAX(n->net.sizes.slot, LV_MAX(n->side.sizes.slot, n->image.sizes.slot));
     int ret = slot ? lv_slots_new(&n->slots, n->env->dev, slot) : 0;
 
     if (ret < 0 || !slot)
         return ret;
     lv_slots_attach(n->side.prog, n->slots);
     lv_slots_attach(n->net.prog, n->slots);
+    if (n->image.prog)
+        lv_slots_attach(n->image.prog, n->slots);
     return 0;
 }
 
@@ -284,6 +337,7 @@ static int build_programs(LvNetwork *n, void *arena)
 
     if ((ret = load(n)) < 0 || (ret = plan(n)) < 0 || (ret = attach_slots(n)) < 0 ||
         (ret = lv_program_build(n->side.prog, arena)) < 0 ||
+        (n->image.prog && (ret = lv_program_build(n->image.prog, arena)) < 0) ||
         (ret = lv_program_build(n->net.prog, arena)) < 0 ||
         (ret = lv_weights_check(n->weights)) < 0)
         return ret;
@@ -321,6 +375,37 @@ static void bind_kv(const LvNetwork *n, LvProgram *prog, const LvDitInputs *to, 
     }
 }
 
+static void bind_image_kv(const LvNetwork *n, LvProgram *prog, const LvDitInputs *to)
+{
+    const LvDitConfig *c = &n->env->cfg->dit;
+    size_t bytes = image_layer_bytes(n);
+
+    for (int i = 0; i < c->layers && c->clip_dim; i++) {
+        lv_program_bind(prog, to->k_img[i], n->image_kv + 2 * (size_t)i * bytes);
+        lv_program_bind(prog, to->v_img[i], n->image_kv + (2 * (size_t)i + 1) * bytes);
+    }
+}
+
+int lv_network_clip(LvNetwork *n, const float *features)
+{
+    LvDevice *dev = n->env->dev;
+    int ret = dev->fn->upload(dev, n->clip, features, clip_bytes(n));
+
+    if (ret < 0)
+        return ret;
+    lv_program_bind(n->image.prog, n->clip_in, n->clip);
+    bind_image_kv(n, n->image.prog, &n->image_out);
+    return lv_program_run(n->image.prog, lv_env_hook, (void *)n->env);
+}
+
+int lv_network_condition(LvNetwork *n, const float *y)
+{
+    LvDevice *dev = n->env->dev;
+    size_t at = lv_tensor_bytes(&n->velocity), all = lv_tensor_bytes(&n->in.latent);
+
+    return all == at ? 0 : dev->fn->upload(dev, (char *)n->latent + at, y, all - at);
+}
+
 int lv_network_prompt(LvNetwork *n, int at, const float *features)
 {
     LvDevice *dev = n->env->dev;
@@ -336,9 +421,12 @@ int lv_network_prompt(LvNetwork *n, int at, const float *features)
 int lv_network_at(LvNetwork *n, const float *x, float t)
 {
     LvDevice *dev = n->env->dev;
-    int ret = dev->fn->upload(dev, n->latent, x, lv_tensor_bytes(&n->in.latent));
+    int ret = dev->fn->upload(dev, n->latent, x, lv_tensor_bytes(&n->velocity));
+    float at[MAX_TIMES];
 
-    return ret < 0 ? ret : dev->fn->upload(dev, n->t, &t, sizeof(t));
+    for (int i = 0; i < n->in.t.dim[0]; i++)
+        at[i] = n->shape.first_given && !i ? 0 : t;
+    return ret < 0 ? ret : dev->fn->upload(dev, n->t, at, lv_tensor_bytes(&n->in.t));
 }
 
 typedef struct Position {
@@ -368,6 +456,7 @@ int lv_network_run(LvNetwork *n, int prompt, const LvAt *at, float *v)
     int ret;
 
     bind_kv(n, n->net.prog, &n->in, prompt);
+    bind_image_kv(n, n->net.prog, &n->in);
     ret = lv_program_run(n->net.prog, hook, &p);
     return ret < 0 ? ret
          : dev->fn->download(dev, v, n->velocity_dev, lv_tensor_bytes(&n->velocity));

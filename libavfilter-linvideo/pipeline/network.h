@@ -1,8 +1,8 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * A diffusion transformer made ready: its two programs, its weights, keys and values of the
- * prompts it works on. What denoises calls it; a model of two experts has two of them.
+ * A diffusion transformer made ready: its programs, its weights, keys and values of the
+ * prompts and pictures it works on. What denoises calls it; a model of two experts has two of them.
  * Floor F5 (pipeline): knows velocities, not samplers.
  */
 
@@ -21,6 +21,7 @@ typedef struct LvNetwork LvNetwork;
 typedef struct LvNetworkShape {
     int size[3]; ///< of the latents: F, Y, X
     int prompts; ///< that it works on in turn: 2 with guidance
+    int first_given; ///< 1: the first latent frame is given, and has time 0 (TI2V)
 } LvNetworkShape;
 
 /**
@@ -36,7 +37,7 @@ int lv_network_new(LvNetwork **n, const LvEnv *env, int expert);
 void lv_network_free(LvNetwork **n);
 
 /**
- * Plan both programs; may be called again, with another placement, before the build.
+ * Plan its programs; may be called again, with another placement, before the build.
  *
  * @param streamed [cfg.dit.layers] 1 for blocks whose matrices stay on the host; kept as a
  *                 copy. NULL: none stream, and matrices may stay as they are stored
@@ -56,6 +57,9 @@ double lv_network_flops(const LvNetwork *n);
 /** Elements of the latents, which are f32 [channels,F,Y,X]. */
 size_t lv_network_numel(const LvNetwork *n);
 
+/** Those of a latent frame in a channel. */
+size_t lv_network_frame(const LvNetwork *n);
+
 /**
  * Read, check and pack the weights, allocate the state.
  *
@@ -70,6 +74,12 @@ int lv_network_drop(LvNetwork *n);
 /** Make keys and values of prompt number `at` of its features
  *  [cfg.dit.text_len,cfg.dit.text_dim], of the host. */
 int lv_network_prompt(LvNetwork *n, int at, const float *features);
+
+/** Set what goes in behind the latents: y [cfg.dit.cond_channels,F,Y,X] of the host. */
+int lv_network_condition(LvNetwork *n, const float *y);
+
+/** Make keys and values of CLIP's features [lv_dit_clip_rows(),cfg.dit.clip_dim], of the host. */
+int lv_network_clip(LvNetwork *n, const float *features);
 
 /** Set where the next runs are: latents x of the host, time t of 0 to 1000. */
 int lv_network_at(LvNetwork *n, const float *x, float t);

@@ -327,7 +327,7 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
 {
     const int *size      = s->shape.size;
     LvNetworkShape net   = { { size[0], size[1], size[2] },
-                             is_split(s) ? 1 : s->schedule.branches };
+                             is_split(s) ? 1 : s->schedule.branches, 0 };
     LvDecodeShape decode = { { size[0], size[1], size[2] }, opt->tile, opt->on_device };
     LvPlace all = { .shape = &net, .limit = opt->memory_limit }, second = all;
     size_t spare = 0, other;

@@ -313,7 +313,7 @@ const float *lv_trajectories_text(const LvTrajectories *t, int prompt)
 static int plan(Work *w, LvDtype dtype)
 {
     const int *size = w->b->size;
-    const LvNetworkShape shape = { { size[0], size[1], size[2] }, LV_BRANCHES };
+    const LvNetworkShape shape = { { size[0], size[1], size[2] }, LV_BRANCHES, 0 };
     LvPlace place = { .shape = &shape };
     LvBranch branch[LV_BRANCHES];
     LvPlaced placed;
