@@ -264,6 +264,24 @@ START_TEST(test_wan22)
 }
 END_TEST
 
+/* The tiny decoder of the 5B, taew2_2, is one of 16 pixels a latent too. */
+START_TEST(test_wan22_tae)
+{
+    static const LvDitConfig kind = { .channels = 48 };
+    static uint8_t got[BYTES];
+
+    wan_kit_change(&model, &kind);
+    wan_kit_change_vae(&model);
+    write_part(&model.dit, "d48.safetensors", LV_LAYOUT_ORIGINAL, "");
+    wan_kit_write_tae(&model, wan_path("taew2_2.safetensors"));
+    write_manifest("d48.safetensors", "text.safetensors", "taew2_2.safetensors", "");
+    run_model(got, LINVIDEO_PRECISION_F32);
+    ck_assert_int_gt(varies(got), 20);
+    write_manifest("dit.safetensors", "text.safetensors", "taew2_2.safetensors", "");
+    expect_error(LINVIDEO_ERR_MODEL, "16 channels, the decoder takes 48");
+}
+END_TEST
+
 /* Tensors that are missing are named. */
 START_TEST(test_wan22_files)
 {
@@ -1657,6 +1675,7 @@ static Suite *layouts_suite(void)
     tcase_add_loop_test(tc, test_layouts, 0, 2 * LV_COUNT(layouts));
     tcase_add_loop_test(tc, test_networks, 0, LV_COUNT(networks) * LV_COUNT(layouts));
     tcase_add_loop_test(tc, test_wan22, 0, LV_COUNT(layouts));
+    tcase_add_test(tc, test_wan22_tae);
     tcase_add_test(tc, test_wan22_files);
     tcase_add_loop_test(tc, test_pair, 0, 3);
     tcase_add_loop_test(tc, test_bad_pairs, 0, LV_COUNT(bad_pairs));

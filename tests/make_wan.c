@@ -6,12 +6,12 @@
  * tests of the command and for runs at true size.
  *
  *     make_wan FOLDER TOKENIZER [tiny|tiny-pair|tiny-tae|deep|wide|cut-1.3b|cut-14b|vae-1.3b|
- *              net-1.3b|1.3b|14b]
+ *              net-1.3b|1.3b|14b|tiny-5b|vae-5b|5b]
  *
  * tiny-pair: two networks, wan2.2_high_noise.safetensors and wan2.2_low_noise.safetensors.
  * tiny-tae: with the published tiny decoder in place of Wan's. wide: 200 MB of weights.
  * cut: true widths in one layer, of 14b in the network alone. net-1.3b, vae-1.3b: of true size is
- * the network alone, or the autoencoder.
+ * the network alone, or the autoencoder. 5b: Wan2.2's TI2V with its own autoencoder.
  */
 
 #include <math.h>
@@ -37,10 +37,16 @@ typedef struct Size {
     { .dim = d, .ffn_dim = f, .heads = d / 128, .layers = n, .text_dim = t,       \
       .text_len = 512, .freq_dim = 256, .channels = 16, .patch = { 1, 2, 2 },     \
       .eps = 1e-6f }
+#define DIT48(d, f, n, t)                                                         \
+    { .dim = d, .ffn_dim = f, .heads = d / 128, .layers = n, .text_dim = t,       \
+      .text_len = 512, .freq_dim = 256, .channels = 48, .patch = { 1, 2, 2 },     \
+      .eps = 1e-6f }
 #define TEXT(v, d, f, h, n)                                                       \
     { .vocab = v, .dim = d, .dim_attn = d, .dim_ffn = f, .heads = h, .layers = n, \
       .buckets = 32, .max_distance = 128, .eps = 1e-6f }
 #define VAE(w) { .kind = LV_VAE_WAN, .channels = 16, .patch = 1, .width = w }
+#define VAE48(w, e) { .kind = LV_VAE_WAN, .channels = 48, .patch = 2, .width = w,  \
+                      .encoder_width = e }
 #define TAE    { .kind = LV_VAE_TAE, .channels = 16, .patch = 1 }
 
 static const Size sizes[] = {
@@ -54,6 +60,9 @@ static const Size sizes[] = {
     { "vae-1.3b", DIT(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE(96), 0 },
     { "net-1.3b", DIT(1536, 8960, 30, 64), TEXT(8192, 64, 96, 4, 2), VAE(8), 0 },
     { "1.3b", DIT(1536, 8960, 30, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96), 0 },
+    { "tiny-5b", DIT48(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE48(8, 4), 0 },
+    { "vae-5b", DIT48(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE48(256, 160), 0 },
+    { "5b", DIT48(3072, 14336, 30, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE48(256, 160), 0 },
     { "14b", DIT(5120, 13824, 40, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96), 0 },
 };
 

@@ -636,7 +636,8 @@ void wan_kit_write_tae(const WanModel *m, const char *path)
         4, { { 64, 0, 1 }, { 64, 3, 2 }, { 128, 3, 2 }, { 256, 3, 1 } }
     };
     const WanFile f = { .path = path, .prefix = "" };
-    const LvTaeConfig cfg = { .channels = 16, .patch = 1 };
+    const LvTaeConfig cfg = { .channels = m->cfg.vae.channels,
+                              .patch = m->cfg.vae.channels == 48 ? 2 : 1 };
     LvTae *tae   = calloc(1, sizeof(*tae));
     LvWeights *w = NULL;
     LvParams *list;

@@ -94,7 +94,8 @@ typedef struct WanPieces {
 /** Put the tokenizer of the tests into the GGUF file at path. */
 void wan_kit_add_pieces(const char *path, const WanPieces *p);
 
-/** Write a TAEHV decoder in the published widths (taew2_1), with random weights. */
+/** Write a TAEHV decoder in the published widths, with random weights: taew2_1, or taew2_2 where
+ *  the model's latents have 48 channels. */
 void wan_kit_write_tae(const WanModel *m, const char *path);
 
 /** Value i of tensor `name` (original layout). NULL when there is none. */
