@@ -303,10 +303,9 @@ int lv_trace_tae(LvBench *b, const LvWork *w)
     return 0;
 }
 
-int lv_trace_wan_vae(LvBench *b, const LvWork *w)
+static int trace_wan(LvBench *b, const LvWork *w, const LvTaeConfig *vae)
 {
-    const LvModelConfig cfg = { .vae = { .kind = LV_VAE_WAN, .channels = 16, .patch = 1,
-                                         .width = b->small ? 8 : 96 } };
+    const LvModelConfig cfg = { .vae = *vae };
     int rows = b->small ? 2 : w->a, cols = b->small ? 3 : w->c ? w->c : w->a;
     LvParams *list = NULL;
     LvWanVae *m = calloc(1, sizeof(*m));
@@ -318,11 +317,23 @@ int lv_trace_wan_vae(LvBench *b, const LvWork *w)
     if (ret >= 0 && (ret = lv_random_file(b, &list, 0)) >= 0)
         ret = lv_wan_vae_bind(m, &cfg.vae, 0, b->weights, "");
     for (int k = 0; k < w->b && ret >= 0; k++) {
-        lv_wan_vae_trace_decoder(b->graph, m, LV_BENCH_INPUT(b, LV_F32, 4, 1, rows, cols, 16), !k,
-                                 b->act, &state);
+        lv_wan_vae_trace_decoder(b->graph, m, LV_BENCH_INPUT(b, LV_F32, 4, 1, rows, cols,
+                                                             vae->channels), !k, b->act, &state);
         for (int i = 0; i < state.nb; i++)
             lv_bench_input(b, state.t[i]);
     }
     free(m);
     return ret;
+}
+
+int lv_trace_wan_vae(LvBench *b, const LvWork *w)
+{
+    return trace_wan(b, w, &(LvTaeConfig) { .kind = LV_VAE_WAN, .channels = 16, .patch = 1,
+                                            .width = b->small ? 8 : 96 });
+}
+
+int lv_trace_wan22_vae(LvBench *b, const LvWork *w)
+{
+    return trace_wan(b, w, &(LvTaeConfig) { .kind = LV_VAE_WAN, .channels = 48, .patch = 2,
+                                            .width = b->small ? 8 : 256, .encoder_width = 4 });
 }

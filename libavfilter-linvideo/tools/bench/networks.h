@@ -38,5 +38,6 @@ int lv_trace_tae(LvBench *b, const LvWork *w);
 /** Wan's decoder over all of a clip: b latent frames of a x a, or a x c, the first of which
  *  is one picture. */
 int lv_trace_wan_vae(LvBench *b, const LvWork *w);
+int lv_trace_wan22_vae(LvBench *b, const LvWork *w);
 
 #endif /* LINVIDEO_TOOLS_BENCH_NETWORKS_H */

@@ -153,6 +153,8 @@ const LvWork lv_works[] = {
       "Wan's decoder, 17 frames of 256x256" },
     { "wan-vae-480p", lv_trace_wan_vae, 60, 2, 104, LV_ON_GPU, 0,
       "Wan's decoder, the first 5 of 81 frames of 832x480" },
+    { "wan22-vae-704p", lv_trace_wan22_vae, 44, 2, 80, LV_ON_GPU, 0,
+      "Wan2.2's decoder (5B), the first 5 of 121 frames of 1280x704" },
     { "op-linear", trace_linear, 1280, DIM, DIM, LV_ON_CPU, 0,
       "projection, [1280,1536] to 1536" },
     { "op-linear-up", trace_linear, 1280, DIM, FFN, LV_ON_CPU, 0,

@@ -566,6 +566,9 @@ static int open_single(Convert *c)
             : part.kind == LV_PART_TEXT ? lv_part_text(&c->cfg.text, &part, &c->msg)
             : part.kind == LV_PART_WAN_VAE || part.kind == LV_PART_TAE
             ? lv_part_vae(&c->cfg.vae, &part, &c->msg)
+            : part.kind == LV_PART_CLIP
+            ? lv_fail(&c->msg, LV_ERR_UNSUPPORTED, "%s: CLIP's image tower is not converted: it is "
+                      "taken as its files have it", c->in)
             : lv_fail(&c->msg, LV_ERR_MODEL, "%s: holds no network that is known", c->in);
     if (ret < 0 || (ret = add_part(c, &part, "")) < 0 || part.kind != LV_PART_TEXT)
         return ret;
