@@ -462,24 +462,24 @@ END_TEST
 /* Any size from any other, none of whose bytes is left unset; one colour stays itself. */
 START_TEST(one_colour)
 {
-    static const int sides[] = { 1, 2, 5, 16, 37 };
+    static const int sides[] = { 1, 2, 16, 37 };
     static uint8_t bytes[37 * 37 * 3], out[37 * 37 * 3];
     static float rgb[37 * 37 * 3];
 
-    for (int k = 0; k < 5 * 5 * 5 * 5; k++) {
-        LvImage from = { bytes, sides[k % 5], sides[k / 5 % 5] };
-        LvImage to   = { out, sides[k / 25 % 5], sides[k / 125] };
+    for (int k = 0; k < 4 * 4 * 4 * 4; k++) {
+        LvImage from = { bytes, sides[k % 4], sides[k / 4 % 4] };
+        LvImage to   = { out, sides[k / 16 % 4], sides[k / 64] };
         const int size[] = { to.width, to.height };
         LvPixels p;
+        int wrong = 0;
         memset(bytes, 200, sizeof(bytes));
         memset(out, 0, sizeof(out));
         ck_assert_int_eq(lv_prepare_cover(&to, &from), 0);
         ck_assert_int_eq(lv_pixels_from(&p, &from), 0);
         ck_assert_int_eq(lv_prepare_stretch(rgb, size, &p), 0);
-        for (int i = 0; i < 3 * to.width * to.height; i++) {
-            ck_assert_int_eq(out[i], 200);
-            ck_assert_double_le(fabs((double)rgb[i] - (200 / 127.5 - 1)), 1e-6);
-        }
+        for (int i = 0; i < 3 * to.width * to.height; i++)
+            wrong += out[i] != 200 || fabs((double)rgb[i] - (200 / 127.5 - 1)) > 1e-6;
+        ck_assert_int_eq(wrong, 0);
         lv_pixels_free(&p);
     }
 }
@@ -528,6 +528,7 @@ static Suite *images_suite(void)
     tcase_add_checked_fixture(tc, start, end);
     tcase_set_timeout(device, 60);
     tcase_set_timeout(tc, 60);
+    tcase_set_timeout(prepare, 60);
     tcase_add_loop_test(device, device_encodes, 0, 2);
     tcase_add_test(device, device_clip);
     tcase_add_loop_test(tc, grey_behind, 0, 2);
