@@ -1,24 +1,16 @@
 #!/bin/sh
 # This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
 #
-# The scripts once more, with the build that sanitize.sh made: what a program of tests does
-# not call is called here. The filter runs in the ffmpeg of the drop-in.
+# The scripts once more, in a build with sanitizers: what a program of tests does not call is
+# called here. The filter runs in the ffmpeg of the drop-in.
 
 . "$(dirname "$0")/report.sh"
 cd "$(dirname "$0")/.." || exit 1
 
 plain=$(cd "${BUILD:-build}" && pwd)
-build=$plain/sanitized
-[ -x "$build/linvideo" ] || { echo "no $build/linvideo here (tests/sanitize.sh)"; exit 77; }
-
+. tests/sanitizers.sh
 LV_SANITIZED=1
-# A thread that ends has its signal stack looked at where GCC 12 finds it poisoned; and
-# tests/iofault.so, which takes no call that the sanitizer needs, stands before it.
-ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}use_sigaltstack=0:verify_asan_link_order=0
-UBSAN_OPTIONS=print_stacktrace=1
-ONEDNN_MAX_CPU_ISA=${ONEDNN_MAX_CPU_ISA:-AVX512_CORE_BF16} # see sanitize.sh
-DNNL_MAX_CPU_ISA=$ONEDNN_MAX_CPU_ISA
-export LV_SANITIZED ASAN_OPTIONS UBSAN_OPTIONS ONEDNN_MAX_CPU_ISA DNNL_MAX_CPU_ISA
+export LV_SANITIZED
 
 # of the others, pipelines are FFmpeg's
 SAMPLES="overlay prompt-change pipe"
