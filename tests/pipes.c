@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "model/wan_vae.h"
+#include "pipeline/clip_vision.h"
 #include "pipeline/decode.h"
 #include "pipeline/denoise.h"
 #include "pipeline/prepare.h"
@@ -34,6 +35,8 @@ typedef struct Pipe {
     LvDecode *decode;
     LvImage image, last;     ///< the file's; rgb NULL: none
     LvPixels input[2];       ///< frames that are encoded, the first and the last
+    LvClipConfig clip;       ///< its dim is 0 where the file has no tower
+    float *seen[2];          ///< what CLIP sees of them
     float *given;            ///< latents of them, [C,F,Y,X] or of TI2V [C,1,Y,X]
     void *arena;
     float *noise;
@@ -118,6 +121,17 @@ static LvImage image_of(const Pipe *p, const char *name)
     return (LvImage) { (uint8_t *)(uintptr_t)t->data, (int)t->dim[1], (int)t->dim[0] };
 }
 
+static void read_clip(Pipe *p, const json_t *root)
+{
+    const LvFileTensor *mlp =
+        lv_safetensors_find(p->st, "weights.clip.visual.transformer.0.mlp.0.bias");
+
+    if (mlp)
+        p->clip = (LvClipConfig) { (int)number(root, "clip_dim", 0), (int)mlp->dim[0],
+                                   (int)number(root, "clip_heads", 1),
+                                   (int)number(root, "clip_layers", 0) };
+}
+
 static int read_config(Pipe *p)
 {
     const char *text = lv_safetensors_meta(p->st, "cfg");
@@ -126,7 +140,7 @@ static int read_config(Pipe *p)
     int ret = root ? read_schedule(p, root) : fail(p, "no cfg in its metadata");
 
     if (ret >= 0)
-        p->cfg.video.frames = (int)number(root, "frames", 0);
+        read_clip(p, root);
     json_decref(root);
     for (int i = 0; i < 3; i++)
         p->size[i] = (int)noise->dim[1 + i];
@@ -171,10 +185,14 @@ static int stretch(Pipe *p, const LvImage *image, LvPixels *in)
 {
     const int first[2] = { p->image.width, p->image.height };
     LvPixels whole = { 0 }, cut = { 0 };
+    float **seen   = &p->seen[in == &p->input[1]];
     int ret = new_input(p, in);
 
+    if (ret >= 0 && !(*seen = new_floats(3 * LV_CLIP_SIDE * LV_CLIP_SIDE)))
+        ret = LV_ERR(ENOMEM);
     if (ret >= 0 && (ret = lv_pixels_from(&whole, image)) >= 0 &&
-        (ret = lv_prepare_last(&cut, &whole, first)) >= 0)
+        (ret = lv_prepare_last(&cut, &whole, first)) >= 0 &&
+        (ret = lv_prepare_clip(*seen, &cut)) >= 0)
         ret = lv_prepare_stretch(in->rgb, (const int[]) { in->width, in->height }, &cut);
     lv_pixels_free(&whole);
     lv_pixels_free(&cut);
@@ -231,13 +249,30 @@ static int encode(Pipe *p)
     return ret;
 }
 
-/* CLIP's features are the file's: its tower has files of its own. */
+static int run_clip(Pipe *p, float *features)
+{
+    const LvPart part = part_of(p, LV_PART_CLIP, "weights.clip.");
+    LvClipVision *c;
+    int ret = lv_clip_vision_new(&c, &p->env, &part, &p->clip);
+
+    if (ret >= 0)
+        ret = lv_clip_vision_run(c, (const float *const *)p->seen, p->cfg.dit.clip_images,
+                                 features);
+    lv_clip_vision_free(&c);
+    if (ret >= 0)
+        put(p, "out.clip_fea", features);
+    return ret;
+}
+
+/* CLIP's features, or the file's where it has no tower. */
 static int show_clip(Pipe *p)
 {
     const LvDitConfig *c = &p->cfg.dit;
     float *features = c->clip_dim ? nets_floats(p->st, "out.clip_fea", p->opt->msg) : NULL;
     int ret = c->clip_dim && !features ? LV_ERR_MODEL : 0;
 
+    if (features && p->clip.dim)
+        ret = run_clip(p, features);
     for (int i = 0; i < p->experts && features && ret >= 0; i++)
         ret = lv_network_clip(p->network[i], features);
     free(features);
@@ -372,8 +407,10 @@ static void close_pipe(Pipe *p)
     lv_vae_encode_free(&p->encode);
     lv_decode_free(&p->decode);
     free(p->given);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         lv_pixels_free(&p->input[i]);
+        free(p->seen[i]);
+    }
     lv_denoise_free(&p->denoise);
     for (int i = 0; i < LV_EXPERTS; i++)
         lv_network_free(&p->network[i]);
