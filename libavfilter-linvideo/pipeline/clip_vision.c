@@ -192,7 +192,7 @@ static int run_picture(LvClipVision *c, const float *pixels, int number, float *
         (ret = fn->download(dev, features, c->y_dev, lv_tensor_bytes(&c->y))) < 0)
         return ret;
     return lv_find_nonfinite(features, LV_F32, LV_F32, n) == n ? 0 :
-           lv_fail(c->env->msg, LV_ERR_MODEL, "%s: CLIP: picture %d gives values that are not finite%s",
+           lv_fail(c->env->msg, LV_ERR_MODEL, "%s: CLIP: values of image %d are not finite%s",
                    lv_source_path(c->part->src), number, lv_env_hint(c->env));
 }
 
