@@ -67,6 +67,35 @@ done
 expects "generate --help names every parameter" 0 '--negative_prompt' \
     "$linvideo" generate --help
 
+# The man page has every option: in the command's own section, or in that whose options it
+# takes; -y is for all.
+
+# section NAME: its text, with plain dashes
+section() {
+    awk -v name="$1" '$1 == ".SH" { inside = $2 == name } inside' "$samples/linvideo.1" |
+        sed 's/\\-/-/g'
+}
+
+# options_of COMMAND: the long ones of its help
+options_of() {
+    "$linvideo" $1 --help | grep '^  -' | grep -oE '(^|[ ,])--[a-z_-]+' | tr -d ' ,' | tr _ - |
+        sort -u
+}
+
+for command in generate serve inspect setup convert bench dataset train linearize distill compare \
+               report eval devices; do
+    case $command in
+    serve) also=GENERATE ;;
+    distill) also=LINEARIZE ;;
+    *) also= ;;
+    esac
+    pages=$(section $(echo $command | tr a-z A-Z); [ -z "$also" ] || section $also)
+    empty "the man page has all options of $command" "$(for option in $(options_of $command); do
+        [ $option = --overwrite ] ||
+            printf '%s\n' "$pages" | grep -qE -e "$option([^a-z-]|\$)" || echo "$option"
+    done)"
+done
+
 # Completion
 
 # complete WORD...: what bash offers for the last word

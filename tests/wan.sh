@@ -341,7 +341,7 @@ equal "generate: the same frames" "$(cksum < both.y4m)" "$(cksum < turns.y4m)"
 fails "setup: halves that are exchanged" 'expected the one for high noise' "$linvideo" setup \
     --dit wan2.2_low_noise.safetensors --dit-low wan2.2_high_noise.safetensors b
 mv b/wan2.2_high_noise.safetensors b/wan2.2_a.safetensors
-fails "setup: names that tell nothing" 'say which with --dit HIGH --dit-low LOW' "$linvideo" setup b
+fails "setup: names that tell nothing" 'choose with --dit HIGH --dit-low LOW' "$linvideo" setup b
 succeeds "setup: halves by options" "$linvideo" setup -y --dit wan2.2_a.safetensors \
     --dit-low wan2.2_low_noise.safetensors b
 rm -r b && mkdir -p b/lightx2v
