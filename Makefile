@@ -12,6 +12,7 @@
 # make dropin      libavfilter with the filter for the installed ffmpeg, and
 #                  the command ffmpeg-linvideo
 # make ffmpeg      a whole patched FFmpeg, FFMPEG_VERSION= 5.1 6.1 7.1 8.1 9.0
+# make deb         Debian packages; make bundle: a folder with an ffmpeg, for any Linux
 # make install uninstall dist clean distclean
 #
 # V=1 shows the commands. BUILD=DIR is where ./configure --builddir=DIR wrote.
@@ -452,6 +453,12 @@ dropin: lib
 ffmpeg: lib
 	patches/build-ffmpeg.sh $(BUILD) $(FFMPEG_VERSION)
 
+deb:
+	packages/deb.sh $(BUILD)
+
+bundle: $(COMMAND)
+	packages/bundle.sh $(BUILD)
+
 # installing; a drop-in that was built goes along
 
 BIN  = $(call quote,$(DESTDIR)$(BINDIR))
@@ -537,5 +544,5 @@ distclean:
 
 .DELETE_ON_ERROR:
 .SECONDARY: $(KERNELS:%=$(BUILD)/kernels/%.fatbin)
-.PHONY: all lib tools demo check docs bench dropin ffmpeg install $(INSTALL-yes) \
+.PHONY: all lib tools demo check docs bench dropin ffmpeg deb bundle install $(INSTALL-yes) \
         uninstall dist clean distclean

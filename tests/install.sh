@@ -83,6 +83,15 @@ empty "nothing points into the build folder" "$(grep -rlIF -e "$build" "$root")"
 
 pkg="env PKG_CONFIG_PATH=$build $(setting PKG_CONFIG)"
 program "from the build folder" -llinvideo "$build" "$PWD/samples"
+
+# The program of samples/library.md
+sed -n '/^```c$/,/^```$/{ /^```/!p }' samples/library.md >"$root/frames.c"
+succeeds "the page's program builds" ${CC:-gcc} -Wall -Wextra -Werror -o "$root/frames" \
+    "$root/frames.c" $($pkg --cflags --libs liblinvideo)
+succeeds "it runs" sh -c "cd '$root' && LD_LIBRARY_PATH='$build' ./frames"
+equal "and makes the frames of a clip" "$(ls "$root" | grep -c '^frame[0-9]*\.ppm$')" 17
+rm -f "$root"/frame*
+
 pkg="env PKG_CONFIG_PATH=$lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$root $(setting PKG_CONFIG)"
 program "installed, shared" -llinvideo "$lib" "$data"
 pkg="$pkg --static"

@@ -20,7 +20,7 @@ files=$(all_files | sort | while read -r file; do
     *) [ ! -f "$file" ] || echo "$file" ;;
     esac
 done)
-no_make=$(printf '%s\n' $files | grep -v -e Makefile -e '\.mak$')
+no_make=$(printf '%s\n' $files | grep -v -e Makefile -e '\.mak$' -e 'debian/rules$')
 code=$(printf '%s\n' $files | grep -e '\.[ch]$' -e '\.cc$' -e '\.cu$' -e '\.cuh$')
 scripts=$(printf '%s\n' $files | grep -e '\.sh$' -e '^configure$')
 

@@ -251,6 +251,16 @@ int lv_file_output(LvFile *f, const char *path, const LvMsg *msg)
     return begin(f, path, 1, msg);
 }
 
+int lv_file_stream(LvFile *f, int fd, const char *name, const LvMsg *msg)
+{
+    *f = (LvFile) { .path = strdup(name), .buffer = malloc(BUFFER), .fd = fd, .folder = -1 };
+    if (f->path && f->buffer)
+        return 0;
+    close(fd);
+    forget(f);
+    return lv_fail(msg, LV_ERR(ENOMEM), "%s: out of memory", name);
+}
+
 /* Bytes */
 
 static void keep_error(LvFile *f, int failed)

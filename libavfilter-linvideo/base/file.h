@@ -44,6 +44,9 @@ int lv_file_create(LvFile *f, const char *path, const LvMsg *msg);
  *  output is written directly. Opening a pipe waits for its reader. */
 int lv_file_output(LvFile *f, const char *path, const LvMsg *msg);
 
+/** The same for a stream that is open: the file takes fd over, also when it fails. */
+int lv_file_stream(LvFile *f, int fd, const char *name, const LvMsg *msg);
+
 /** Whether lv_file_output() would write directly. */
 int lv_file_is_stream(const char *path);
 

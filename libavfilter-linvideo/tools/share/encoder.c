@@ -86,24 +86,21 @@ static int start(const char *path, const char *part, enum LinvideoMatrix matrix,
 int lv_encoder_start(const char *path, const char *part, enum LinvideoMatrix matrix,
                      int64_t seed, LvFile *to, pid_t *child)
 {
-    char name[32];
     int fd[2], ret;
 
     signal(SIGPIPE, SIG_IGN);
     if (pipe2(fd, O_CLOEXEC) < 0)
         return lv_tool_fail(-errno, "%s: %s", path, strerror(errno));
-    if ((ret = start(path, part, matrix, seed, fd[0], child)) < 0) {
-        lv_tool_fail(0, "%s: ffmpeg: %s", path, strerror(-ret));
-    } else {
-        snprintf(name, sizeof(name), "/dev/fd/%d", fd[1]);
-        ret = lv_file_output(to, name, &lv_tool_msg);
-    }
+    ret = start(path, part, matrix, seed, fd[0], child);
     close(fd[0]);
-    close(fd[1]);
-    if (ret < 0 && *child)
+    if (ret < 0) {
+        close(fd[1]);
+        return lv_tool_fail(ret, "%s: ffmpeg: %s", path, strerror(-ret));
+    }
+    if ((ret = lv_file_stream(to, fd[1], path, &lv_tool_msg)) < 0) {
         lv_encoder_end(*child, 0);
-    if (ret < 0)
         *child = 0;
+    }
     return ret;
 }
 
