@@ -65,6 +65,7 @@ says "a folder with a Makefile" 'holds a Makefile of its own' "$tree/configure" 
 told "disabled CUDA" '^  CUDA +no \(disabled\)$' $configure
 told "hardening is on" '^  hardening +yes$' $configure
 told "and can be off" '^  hardening +no$' $configure --disable-hardening
+told "the frei0r plugin can be off" '^  frei0r plugin +no$' $configure --disable-frei0r
 told "CFLAGS=-O0: no fortifying" 'hardening +yes' env CFLAGS=-O0 $configure
 empty "of that the compiler is not told" "$(grep FORTIFY "$work/said/config.mak")"
 told "settings are kept for the next time" '^# CFLAGS=.-O0. \./configure ' \
