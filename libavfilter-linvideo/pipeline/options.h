@@ -41,7 +41,7 @@ typedef struct LvSessionOptions {
     const char *device;
     int on_device;       ///< 1: pictures stay in memory of the device
     void *context, *stream; ///< see LvDeviceOptions
-    const char *isa;     ///< leaves of the CPU; NULL: the best
+    const char *isa;     ///< ISA kernels of the CPU; NULL: the best
     int threads;
     size_t memory_limit; ///< bytes of the device; 0: what it has free
     int tile;            ///< pixels; 0: pictures are decoded whole

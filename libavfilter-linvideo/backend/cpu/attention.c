@@ -5,8 +5,8 @@
  *
  * First all keys and values are packed for oneDNN, a job for each head of a sample and
  * block of KEYS keys. Then each job takes one head and one tile of queries, and walks
- * the blocks: scores = Q K^T (product), the running maximum and sum of the softmax
- * (leaves), O = O corr + P V (product). The order of blocks is fixed, so bits are too.
+ * the blocks: scores = Q K^T (matmul), the running maximum and sum of the softmax
+ * (ISA kernels), O = O corr + P V (matmul). The order of blocks is fixed, so bits are too.
  */
 
 #include <math.h>
@@ -106,7 +106,7 @@ const float *lv_attn_bias(const LvAttnBias *b, int number, int i, int first,
     return tmp;
 }
 
-static int build_products(LvCpu *cpu, const LvAttnArgs *a, AttnPriv *p)
+static int build_matmuls(LvCpu *cpu, const LvAttnArgs *a, AttnPriv *p)
 {
     Sizes s = sizes_of(cpu, a);
 
@@ -133,7 +133,7 @@ int lv_cpu_build_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
         return lv_fail(dev->msg, LV_ERR(ENOMEM), "cpu: out of memory");
     if (distances)
         lv_attn_buckets(p->bucket, &a->rel_bias, a->max_distance);
-    return build_products(lv_cpu(dev), a, p);
+    return build_matmuls(lv_cpu(dev), a, p);
 }
 
 static int pack_job(void *arg, int job, int thread)
@@ -162,7 +162,7 @@ static int pack_job(void *arg, int job, int thread)
 /* A query of a block. */
 typedef struct Row {
     float *s;           /* [keys]: scores, then probabilities */
-    uint16_t *half;     /* those as bf16; NULL for f32 products */
+    uint16_t *half;     /* those as bf16; NULL for f32 matmuls */
     const float *bias;  /* [keys] or NULL */
     float *max, *sum, *o;
     int keys, d;

@@ -111,7 +111,7 @@ int lv_cpu_plan_attn_dx(LvDevice *dev, const LvAttnDxArgs *a, LvCall *call)
     return lv_cpu_has_type(lv_cpu(dev), a->q.dtype);
 }
 
-static int build_products(LvCpu *cpu, const LvAttnDxArgs *a, GradPriv *p)
+static int build_matmuls(LvCpu *cpu, const LvAttnDxArgs *a, GradPriv *p)
 {
     Sizes s = sizes_of(cpu, a);
 
@@ -142,12 +142,12 @@ int lv_cpu_build_attn_dx(LvDevice *dev, const LvAttnDxArgs *a, LvCall *call)
         return lv_fail(dev->msg, LV_ERR(ENOMEM), "cpu: out of memory");
     if (distances)
         lv_attn_buckets(p->bucket, &a->rel_bias, a->max_distance);
-    return build_products(lv_cpu(dev), a, p);
+    return build_matmuls(lv_cpu(dev), a, p);
 }
 
 /* Packing */
 
-static void pack_turned(const GradJob *j, const LvTensor *t, size_t row, int column,
+static void pack_transposed(const GradJob *j, const LvTensor *t, size_t row, int column,
                         char *dst, int first, int keys)
 {
     const Sizes *s = &j->s;
@@ -177,10 +177,10 @@ static int pack_job(void *arg, int job, int thread)
     size_t row = (size_t)(number / a->heads) * s->lk + first, head = (size_t)number;
 
     (void)thread;
-    pack_turned(j, &a->k, row, column, j->scratch + s->keys_at + head * s->cols, first,
+    pack_transposed(j, &a->k, row, column, j->scratch + s->keys_at + head * s->cols, first,
                 keys);
     if (wants_ds(a))
-        pack_turned(j, &a->v, row, column, j->scratch + s->values_at + head * s->cols,
+        pack_transposed(j, &a->v, row, column, j->scratch + s->values_at + head * s->cols,
                     first, keys);
     if (lv_has(&a->dq))
         pack_straight(j, a->k.dtype, lv_at(&a->k, row, (size_t)a->k.dim[1],
@@ -191,7 +191,7 @@ static int pack_job(void *arg, int job, int thread)
 
 /* Steps */
 
-/* delta of the tile, from do as products read it. */
+/* delta of the tile, from do as matmuls read it. */
 static void make_delta(const GradJob *j, const Step *t)
 {
     const LvCpu *cpu = j->cpu;
@@ -239,13 +239,13 @@ static int make_scores(const GradJob *j, const Step *t, size_t x, size_t packed,
         t->slab + to);
 }
 
-/* A tile of p, or of ds, that lies at `from` in f32, as products read it. */
+/* A tile of p, or of ds, that lies at `from` in f32, as matmuls read it. */
 static void *operand(const GradJob *j, const Step *t, size_t from)
 {
     return t->slab + (j->a->q.dtype == LV_BF16 ? j->s.half : from);
 }
 
-/* Row i of that as bf16; NULL for f32 products. */
+/* Row i of that as bf16; NULL for f32 matmuls. */
 static uint16_t *half_row(const GradJob *j, const Step *t, int i)
 {
     return j->a->q.dtype != LV_BF16 ? NULL :

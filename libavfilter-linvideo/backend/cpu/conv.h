@@ -14,7 +14,7 @@
 typedef struct LvConvShape {
     const LvTensor *x, *w, *y;
     int stride, pad;
-    int type; ///< LvDtype of products
+    int type; ///< LvDtype of matmuls
 } LvConvShape;
 
 /** Rows of y, and the rows of x that belong to them. */

@@ -18,7 +18,7 @@ enum { PACK_N = 64 };
 /* Roles of the memory objects a primitive is run with. */
 enum { ARG_SRC, ARG_WEIGHTS, ARG_BIAS, ARG_DST, ARG_SCRATCH, ARG_NB };
 
-/* What can be made: products, convolutions, their gradients. */
+/* What can be made: matmuls, convolutions, their gradients. */
 enum { GEMM, CONV, CONV_DX, CONV_DW };
 
 /* What oneDNN calls the roles. */
@@ -52,7 +52,7 @@ typedef const dnnl_memory_desc_t *DescRef;
 #define REF(d) (&(d))
 #endif
 
-/* What products and convolutions have in common. */
+/* What matmuls and convolutions have in common. */
 typedef struct Primitive {
     LvDnn *dnn;
     int kind;              /* of the table `kinds` */
@@ -344,7 +344,7 @@ static int primitive_run(const Primitive *p, int thread, void *const data[ARG_NB
            dnnl_success ? 0 : LV_ERR_DEVICE;
 }
 
-/* Attributes: scratchpad of ours, sum or relu after the product. */
+/* Attributes: scratchpad of ours, sum or relu after the matmul. */
 static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, int sum, int relu)
 {
     dnnl_post_ops_t ops = NULL;
@@ -374,7 +374,7 @@ static dnnl_status_t make_attr(dnnl_primitive_attr_t *attr, int sum, int relu)
     return s;
 }
 
-/* Matrix products */
+/* Matmuls */
 
 static int block_rows(int type)
 {

@@ -22,11 +22,11 @@ typedef struct LvDnn LvDnn;
 typedef struct LvGemm LvGemm;
 typedef struct LvConv LvConv;
 
-/** Open for so many threads; packing uses leaves of dsp. 0, -ENOMEM or
+/** Open for so many threads; packing uses ISA kernels of dsp. 0, -ENOMEM or
  *  LV_ERR_DEVICE. */
 int lv_dnn_open(LvDnn **dnn, int threads, const LvDsp *dsp, const LvMsg *msg);
 
-/** Free *dnn with all products and convolutions. NULL is fine. */
+/** Free *dnn with all matmuls and convolutions. NULL is fine. */
 void lv_dnn_close(LvDnn **dnn);
 
 /** Whether this CPU multiplies bf16 faster than f32. */
@@ -39,7 +39,7 @@ int lv_dnn_has_i8(const LvDnn *dnn);
  * C[m,n] = A[m,k] B[k,n] (+ bias[n]) (+ C)
  * A and B of one type, f32 or bf16; C f32, or bf16 when A and B are; or A of unsigned
  * bytes, B of signed ones and C of 32-bit integers. B packed (lv_pack_*). A and C are
- * dense: oneDNN 2.6 has no fast product for rows that lie further apart than they are
+ * dense: oneDNN 2.6 has no fast matmul for rows that lie further apart than they are
  * long.
  */
 typedef struct LvGemmDesc {
@@ -52,7 +52,7 @@ typedef struct LvGemmDesc {
     int sum;        ///< 1: C is added to (f32 only)
 } LvGemmDesc;
 
-/** The product for a description; made once, kept by dnn. NULL after an error,
+/** The matmul for a description; made once, kept by dnn. NULL after an error,
  *  which was put. */
 const LvGemm *lv_gemm_get(LvDnn *dnn, const LvGemmDesc *desc);
 

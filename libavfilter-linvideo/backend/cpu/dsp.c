@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * The choice among the tables of leaves.
+ * The choice among the tables of ISA kernels.
  */
 
 #include "backend/cpu/dsp.h"

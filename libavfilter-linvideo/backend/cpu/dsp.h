@@ -34,7 +34,7 @@ typedef struct LvDsp {
     void (*from_bf16)(float *restrict y, const uint16_t *restrict x, size_t n);
     void (*to_bf16)(uint16_t *restrict y, const float *restrict x, size_t n);
 
-    /** f32 to bf16 for a product of bf16, where the device has those: as to_bf16, but
+    /** f32 to bf16 for a bf16 matmul, where the device has those: as to_bf16, but
      *  subnormal numbers may become 0. */
     void (*to_operand)(uint16_t *restrict y, const float *restrict x, size_t n);
 

@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Leaves for AVX-512 (F, BW, VL, DQ): sixteen lanes, masked ends. HALF takes BF16 too,
- * which a device with products of bf16 has.
+ * which a device with bf16 matmuls has.
  */
 
 #include <immintrin.h>

@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Bodies of the leaves over a vector type, compiled once for each instruction set.
+ * Bodies of the ISA kernels over a vector type, compiled once for each instruction set.
  * The including file defines: V (vector of VL floats), LOAD STORE LOADN STOREN (the
  * last k < VL lanes; missing ones read as a fill), SET1 ADD SUB MUL DIV FMA MAX MIN
  * SQRT ROUND, POW2 (2^n of whole n in -126..127), LESS (a < b ? x : y), PAIRS (swap the

@@ -117,7 +117,7 @@ static float *dw_at(const DwJob *j, int row, int slice)
     return (float *)j->a->dw.data + (size_t)row * j->c.k + (size_t)slice * j->c.slice;
 }
 
-static int product_job(void *arg, int job, int thread)
+static int matmul_job(void *arg, int job, int thread)
 {
     const DwJob *j = arg;
     const Cut *c   = &j->c;
@@ -165,7 +165,7 @@ int lv_cpu_linear_dw(LvDevice *dev, const LvLinearDwArgs *a, LvCall *call)
     ret = lv_cpu_jobs(cpu, pack_job, &j,
                       j.c.chunks * lv_cpu_split((size_t)j.c.k, PACK_N));
     if (ret >= 0)
-        ret = lv_cpu_jobs(cpu, product_job, &j, j.c.chunks * j.c.slices);
+        ret = lv_cpu_jobs(cpu, matmul_job, &j, j.c.chunks * j.c.slices);
     if (ret >= 0 && j.parts)
         ret = lv_cpu_jobs(cpu, sum_job, &j, lv_cpu_split((size_t)j.c.n, SUM_ROWS));
     return ret;
