@@ -499,7 +499,7 @@ static int next_frame(LinvideoContext *c, LinvideoFrame *f)
     if ((ret = check_planes(c, f)) < 0)
         return ret;
     if ((ret = lv_session_load(c->session)) < 0 ||
-        (ret = lv_session_picture(c->session, &shot)) < 0)
+        (ret = lv_session_frame(c->session, &shot)) < 0)
         return c->failed = ret;
     memcpy(picture.data, f->data, sizeof(picture.data));
     memcpy(picture.stride, f->stride, sizeof(picture.stride));

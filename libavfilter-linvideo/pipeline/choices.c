@@ -112,7 +112,7 @@ static void choose_frames(LvModelConfig *cfg, const LvSessionOptions *opt, const
                "longer clips repeat or fall apart", asked, r->max_frames);
 }
 
-/* The size to make pictures of cfg->video's at. @return 1: they are scaled */
+/* The size to make frames of cfg->video's at. @return 1: they are scaled */
 static int fit_size(const LvModelConfig *cfg, int native, int scale, int made[2],
                     const LvMsg *msg)
 {
@@ -156,7 +156,7 @@ static int check_shape(const LvClipShape *s, const LvModelConfig *cfg, int on_de
     return 0;
 }
 
-/* Latents for the wanted pictures are rounded up to what the networks can make. */
+/* Latents for the frames are rounded up to what the networks can make. */
 int lv_choose_shape(LvClipShape *s, LvModelConfig *cfg, const LvSessionOptions *opt,
                     LvLatentShape latent, const LvMsg *msg)
 {
@@ -167,7 +167,7 @@ int lv_choose_shape(LvClipShape *s, LvModelConfig *cfg, const LvSessionOptions *
     v->height = opt->height ? opt->height : v->height;
     choose_frames(cfg, opt, msg);
     s->scaled = fit_size(cfg, opt->native, latent.scale, made, msg);
-    lv_config_latents(cfg, made, latent.pictures, latent.scale, s->size);
+    lv_config_latents(cfg, made, latent.frames, latent.scale, s->size);
     s->rows   = s->size[1] * latent.scale;
     s->cols   = s->size[2] * latent.scale;
     return check_shape(s, cfg, opt->on_device, msg);

@@ -15,14 +15,14 @@
 /** Sizes of a clip. */
 typedef struct LvClipShape {
     int size[3];    ///< of the latents: F, Y, X
-    int rows, cols; ///< of pictures made
+    int rows, cols; ///< of frames made
     int scaled;     ///< 1: delivered through a scaler; 0: cut
 } LvClipShape;
 
 /** What a latent stands for, of the decoder. */
 typedef struct LvLatentShape {
     int scale;    ///< pixels along an axis
-    int pictures; ///< of one that is not a clip's first
+    int frames; ///< of one that is not a clip's first
 } LvLatentShape;
 
 /** Types that matmuls are of: sets env->dtype and i8. @return 0; LV_ERR_UNSUPPORTED: the

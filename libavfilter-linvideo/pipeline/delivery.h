@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Stage "deliver": pictures made to pictures asked for, cut or scaled, on the host or in
+ * Stage "deliver": frames made to frames asked for, cut or scaled, on the host or in
  * memory of the device.
  * Floor F5 (pipeline).
  */
@@ -12,7 +12,7 @@
 #include "pipeline/env.h"
 #include "pipeline/resize.h"
 
-/** How pictures are delivered. Freed with lv_delivery_free(). */
+/** How frames are delivered. Freed with lv_delivery_free(). */
 typedef struct LvDelivery {
     const LvEnv *env;
     int rows, cols; ///< made
@@ -21,7 +21,7 @@ typedef struct LvDelivery {
     LvResize resize;
 } LvDelivery;
 
-/** Prepare for pictures of cfg.video's size; all but resize is set by the caller.
+/** Prepare for frames of cfg.video's size; all but resize is set by the caller.
  *  @return 0 or -ENOMEM */
 int lv_delivery_new(LvDelivery *d);
 

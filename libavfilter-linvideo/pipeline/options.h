@@ -39,12 +39,12 @@ typedef struct LvSessionOptions {
     int precision;       ///< LV_F32, LV_BF16; LV_I8: that in the network's blocks; LV_NONE:
                          ///< what is fast here
     const char *device;
-    int on_device;       ///< 1: pictures stay in memory of the device
+    int on_device;       ///< 1: frames stay in memory of the device
     void *context, *stream; ///< see LvDeviceOptions
     const char *isa;     ///< ISA kernels of the CPU; NULL: the best
     int threads;
     size_t memory_limit; ///< bytes of the device; 0: what it has free
-    int tile;            ///< pixels; 0: pictures are decoded whole
+    int tile;            ///< pixels; 0: frames are decoded whole
     enum LvCacheMode cache;
     const LvLoraFile *loras; ///< [nb_loras]
     int nb_loras;

@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Rows first, then columns, two rows at a time: as many as a sample of chroma spans, and
- * no whole picture lies in between.
+ * no whole frame lies in between.
  */
 
 #include "pipeline/resize.h"
@@ -107,7 +107,7 @@ static void add_columns(const LvResize *r, float *restrict out)
     }
 }
 
-/* The rows of a picture from y on, which is even. */
+/* The rows of a frame from y on, which is even. */
 static LvPicture part_of(const LvPicture *out, int y)
 {
     int half = out->format == LV_YUV420P || out->format == LV_NV12;

@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Pictures made at one size and delivered at another.
+ * Frames made at one size and delivered at another.
  * Floor F5 (pipeline).
  */
 
@@ -26,9 +26,9 @@ typedef struct LvResize {
 } LvResize;
 
 /**
- * Prepare to scale pictures of rows x cols so that they fill height x width, with one
+ * Prepare to scale frames of rows x cols so that they fill height x width, with one
  * factor both ways: what is too much of one side is cut off in equal parts. The kernel is
- * Catmull and Rom's cubic, stretched where pictures become smaller.
+ * Catmull and Rom's cubic, stretched where frames become smaller.
  *
  * @return 0 or -ENOMEM, without a message; r is to be freed in any case
  */
@@ -36,7 +36,7 @@ int lv_resize_new(LvResize *r, int rows, int cols, int height, int width);
 
 void lv_resize_free(LvResize *r);
 
-/** lv_deliver() of a scaled picture; out is of the size prepared for.
+/** lv_deliver() of a scaled frame; out is of the size prepared for.
  *  @param rgb [rows,cols,3] */
 void lv_resize_deliver(const LvResize *r, const LvPicture *out, const float *rgb);
 

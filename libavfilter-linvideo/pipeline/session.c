@@ -25,11 +25,11 @@ typedef struct Prompt {
     int kv_stale[LV_EXPERTS]; /* features were made since the network has seen them */
 } Prompt;
 
-/* Where in the stream of clips the next picture is. */
+/* Where in the stream of clips the next frame is. */
 typedef struct Clock {
     int64_t clip;
-    int in_clip;     /* the clip is denoised, pictures of it are to come */
-    int next;        /* picture of the clip */
+    int in_clip;     /* the clip is denoised, frames of it are to come */
+    int next;        /* frame of the clip */
     double begun;    /* when work on the clip began */
 } Clock;
 
@@ -679,9 +679,9 @@ static int decode(LvSession *s)
     return lv_decode_run(s->decode, &s->frames);
 }
 
-int lv_session_picture(LvSession *s, LvShot *shot)
+int lv_session_frame(LvSession *s, LvShot *shot)
 {
-    size_t picture = (size_t)s->shape.rows * (size_t)s->shape.cols * 3;
+    size_t frame = (size_t)s->shape.rows * (size_t)s->shape.cols * 3;
     int ret;
 
     assert(s->loaded);
@@ -695,7 +695,7 @@ int lv_session_picture(LvSession *s, LvShot *shot)
         return ret;
     if (s->next_frame == s->frames.nb && (ret = timed(s, LV_STAGE_DECODE, decode)) < 0)
         return ret;
-    *shot = (LvShot) { s->frames.rgb + (size_t)s->next_frame++ * picture, s->clock.clip,
+    *shot = (LvShot) { s->frames.rgb + (size_t)s->next_frame++ * frame, s->clock.clip,
                        s->words };
     s->clock.next++;
     return 0;

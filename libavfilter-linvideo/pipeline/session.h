@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * A session: one model, a prompt, a stream of pictures. It opens the files and the device,
+ * A session: one model, a prompt, a stream of frames. It opens the files and the device,
  * makes the stages (encode.h, denoise.h, decode.h, delivery.h), places them in memory and keeps
  * the clock of clips.
  * Floor F5 (pipeline): knows networks and samplers; not options, names of models or
@@ -33,7 +33,7 @@ typedef struct LvSessionInfo {
     double seconds[LV_STAGE_NB]; ///< spent so far
 } LvSessionInfo;
 
-/** A picture of a clip. */
+/** A frame of a clip. */
 typedef struct LvShot {
     const float *rgb;   ///< [rows,cols,3], 0 to 1 when in range; until the next one. Of the
                         ///< host, or with on_device of the device
@@ -74,10 +74,10 @@ int lv_session_set_prompt(LvSession *s, const char *prompt);
  */
 int lv_session_restart(LvSession *s, const char *prompt, const char *negative, uint64_t seed);
 
-/** Make the next picture, once it is loaded. @return 0, LV_ERR_CANCELLED, or an error */
-int lv_session_picture(LvSession *s, LvShot *shot);
+/** Make the next frame, once it is loaded. @return 0, LV_ERR_CANCELLED, or an error */
+int lv_session_frame(LvSession *s, LvShot *shot);
 
-/** Deliver the picture of a shot. @return 0 or an error of the device */
+/** Deliver the frame of a shot. @return 0 or an error of the device */
 int lv_session_deliver(LvSession *s, const LvPicture *out, const LvShot *shot);
 
 /** Stop what runs within a layer's time; from any thread. */

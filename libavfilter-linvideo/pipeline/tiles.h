@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Where tiles of a picture lie along an axis, and how they blend: each shares half of itself
+ * Where tiles of a frame lie along an axis, and how they blend: each shares half of itself
  * with the next one, of which the quarters at both ends do not count.
  * Floor F5 (pipeline).
  */
