@@ -53,9 +53,11 @@ OBJS-base = \
 OBJS-backend = \
     check.o \
     device.o \
+    form.o \
     kinds.o \
     null.o \
-    ops.o
+    ops.o \
+    weight.o
 OBJS-backend-no = nocuda.o
 OBJS-backend += $(OBJS-backend-$(CONFIG_CUDA))
 
@@ -128,6 +130,7 @@ OBJS-model = \
     presets.o \
     prompt.o \
     range.o \
+    reader.o \
     recognise.o \
     row.o \
     spm.o \

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "backend/device.h"
+#include "backend/form.h"
 #include "base/common.h"
 #include "base/half.h"
 #include "tests/ops_table.h"
@@ -161,6 +162,10 @@ static int make_tensors(LvDevice *dev, int op, LvOpArgs *a)
         if (lv_has(&a->t[t])) {
             a->t[t].data = dev->fn->alloc(dev, lv_tensor_bytes(&a->t[t]));
             ret = a->t[t].data ? fill(dev, &a->t[t]) : LV_ERR(ENOMEM);
+            if (a->t[t].w) {
+                a->t[t].w       = calloc(1, sizeof(*a->t[t].w));
+                a->t[t].w->data = a->t[t].data;
+            }
         }
     return ret;
 }
@@ -226,7 +231,9 @@ static int bench(LvDevice *dev, int row)
     dev->fn->free(dev, call.scratch);
     for (int t = 0; t < info->in + info->out; t++)
         if (lv_has(&a.t[t])) {
-            dev->fn->forget(dev, a.t[t].data, lv_tensor_bytes(&a.t[t]));
+            if (a.t[t].w)
+                lv_forms_evict(a.t[t].w);
+            free(a.t[t].w);
             dev->fn->free(dev, a.t[t].data);
         }
     return ret;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/form.h"
 #include "base/common.h"
 #include "base/half.h"
 #include "graph/dump.h"
@@ -74,28 +75,32 @@ static void fill(void *data, const LvTensor *t, uint32_t seed, float scale)
 
 /* Weights of a test: made on demand, freed together. */
 typedef struct Weights {
-    void *data[MAX_TENSORS];
+    LvWeight *w[MAX_TENSORS];
     int nb;
 } Weights;
 
 static LvTensor weight(Weights *w, LvDtype dtype, int rank, const int *dim)
 {
     LvTensor t = { .id = LV_ID_WEIGHT - w->nb, .dtype = (uint8_t)dtype,
-                   .rank = (uint8_t)rank, .fixed = 1 };
+                   .rank = (uint8_t)rank, .w = calloc(1, sizeof(*t.w)) };
 
     ck_assert_int_lt(w->nb, MAX_TENSORS);
     for (int i = 0; i < LV_MAX_RANK; i++)
         t.dim[i] = i < rank ? dim[i] : 1;
     t.data = lv_alloc(lv_tensor_bytes(&t));
     fill(t.data, &t, (uint32_t)w->nb + 7, rank > 1 ? 0.15f : 0.5f);
-    w->data[w->nb++] = t.data;
+    t.w->data     = t.data;
+    w->w[w->nb++] = t.w;
     return t;
 }
 
 static void free_weights(Weights *w)
 {
-    for (int i = 0; i < w->nb; i++)
-        lv_free(w->data[i]);
+    for (int i = 0; i < w->nb; i++) {
+        lv_forms_evict(w->w[i]);
+        lv_free(w->w[i]->data);
+        free(w->w[i]);
+    }
     w->nb = 0;
 }
 
@@ -644,8 +649,8 @@ START_TEST(plan)
                   s.arena, s.lower);
     lv_program_free(&p);
     lv_program_free(&p);
-    lv_device_close(&dev);
     free_net(&net);
+    lv_device_close(&dev);
 }
 END_TEST
 
@@ -658,8 +663,8 @@ START_TEST(plan_of_cpu)
     check_plan(p);
     ck_assert_uint_gt(lv_program_sizes(p).weights, 0);
     lv_program_free(&p);
-    lv_device_close(&dev);
     free_net(&net);
+    lv_device_close(&dev);
 }
 END_TEST
 
@@ -756,8 +761,8 @@ START_TEST(unsupported)
     ck_assert_int_eq(lines, 1);
     ck_assert_ptr_nonnull(strstr(last_line, "linattn"));
     ck_assert_ptr_nonnull(strstr(last_line, "check_graph.c:"));
-    lv_device_close(&dev);
     free_net(&net);
+    lv_device_close(&dev);
 }
 END_TEST
 
@@ -860,8 +865,8 @@ START_TEST(run_equals_ops)
     ck_assert(is_output_bits(&run.m, &apart, net.y));
     stop(&run);
     free_memory(&apart);
-    lv_device_close(&dev);
     free_net(&net);
+    lv_device_close(&dev);
 }
 END_TEST
 
@@ -886,8 +891,8 @@ START_TEST(graph_may_go)
     ck_assert(is_output_bits(&run.m, &apart, net.y));
     stop(&run);
     free_memory(&apart);
-    lv_device_close(&dev);
     free_net(&net);
+    lv_device_close(&dev);
 }
 END_TEST
 
@@ -913,8 +918,8 @@ START_TEST(rebinding)
     stop(&fresh);
     stop(&run);
     free_memory(&other);
-    lv_device_close(&dev);
     free_net(&net);
+    lv_device_close(&dev);
 }
 END_TEST
 
@@ -951,9 +956,9 @@ START_TEST(shared_arena)
         stop(&alone[i]);
     }
     lv_free(arena);
-    lv_device_close(&dev);
     free_net(&net[0]);
     free_net(&net[1]);
+    lv_device_close(&dev);
 }
 END_TEST
 
@@ -982,8 +987,8 @@ START_TEST(watching)
     ck_assert(is_output_bits(&run.m, &apart, net.y));
     stop(&run);
     free_memory(&apart);
-    lv_device_close(&dev);
     free_net(&net);
+    lv_device_close(&dev);
 }
 END_TEST
 
@@ -1008,8 +1013,8 @@ START_TEST(unbound)
     lv_program_free(&p);
     lv_free(arena);
     free_memory(&m);
-    lv_device_close(&dev);
     free_net(&net);
+    lv_device_close(&dev);
 }
 END_TEST
 
@@ -1114,8 +1119,8 @@ START_TEST(cancelling)
     ck_assert_int_eq(h.calls, lv_program_count(run.p));
     ck_assert(all_finite(&run.m, net.y));
     stop(&run);
-    lv_device_close(&dev);
     free_net(&net);
+    lv_device_close(&dev);
 }
 END_TEST
 
@@ -1142,8 +1147,8 @@ START_TEST(timing)
     ck_assert(fabs(sum) < 1e-9);
     free(seconds);
     stop(&run);
-    lv_device_close(&dev);
     free_net(&net);
+    lv_device_close(&dev);
 }
 END_TEST
 
@@ -1174,8 +1179,8 @@ START_TEST(null_counts)
     ck_assert_int_eq(lv_program_count(run.p), lv_graph_count(net.g) - fused);
     ck_assert(is_poison(&run.m, net.y));
     stop(&run);
-    lv_device_close(&dev);
     free_net(&net);
+    lv_device_close(&dev);
 }
 END_TEST
 
@@ -1207,8 +1212,8 @@ START_TEST(dump)
     ck_assert_int_eq(i, lv_program_count(p));
     free(text);
     lv_program_free(&p);
-    lv_device_close(&dev);
     free_net(&net);
+    lv_device_close(&dev);
 }
 END_TEST
 
@@ -1275,8 +1280,9 @@ static LvTensor trace_chain(LvGraph *g, Chain *c, int streams)
         lv_graph_layer(g, i + 1);
         for (int k = 0; k < 2; k++) {
             LvTensor w = { .id = LV_ID_WEIGHT - (2 * i + k), .dtype = LV_F32, .rank = 2,
-                           .dim = { WIDE, WIDE, 1, 1, 1 }, .data = c->w.data[2 * i + k],
-                           .streamed = streams && is };
+                           .dim = { WIDE, WIDE, 1, 1, 1 }, .data = c->w.w[2 * i + k]->data,
+                           .w = streams && is ? c->w.w[2 * i + k] : NULL };
+            c->w.w[2 * i + k]->streamed = 1;
             x = lv_linear(g, x, w, NONE, k ? LV_ACT_NONE : LV_ACT_SILU, LV_F32);
         }
     }

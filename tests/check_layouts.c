@@ -20,6 +20,7 @@
 #include "model/files.h"
 #include "model/spm_gguf.h"
 #include "model/tokenizer.h"
+#include "tests/loras_add.h"
 #include "tests/wan_kit.h"
 
 enum { WIDTH = 32, HEIGHT = 32, FRAMES = 5, BYTES = WIDTH * HEIGHT * 3 * FRAMES };
@@ -1016,7 +1017,7 @@ START_TEST(test_lora_kinds)
     ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &loud), 0);
     ck_assert(lv_loras_has(loras, &row, 1) && !lv_loras_has(loras, &row, 0));
     ck_assert_int_eq(lv_loras_note(loras, &row, 1, &t, &loud), 0);
-    ck_assert_int_eq(lv_loras_add(loras, &row, 1, x, &t, &loud), 0);
+    ck_assert_int_eq(loras_add(loras, &row, 1, x, &t, &loud), 0);
     for (int i = 0; i < OUT * COLS; i++)
         ck_assert_msg(fabs(x[i] - w[i]) < 1e-5, "element %d is %g, expected %g", i, x[i], w[i]);
     ck_assert_int_eq(lv_loras_finish(loras, &loud), 0);
@@ -1103,7 +1104,7 @@ static const char *said_of(const LvFileTensor *t, int nb, const LvFileTensor *ba
     lv_safetensors_write(file.path, t, nb, NULL, NULL);
     if (lv_loras_open(&loras, &file, 1, &all) < 0)
         return wan_message;
-    ck_assert_int_eq(lv_loras_add(loras, &row, 1, x, base, &all), LV_ERR_MODEL);
+    ck_assert_int_eq(loras_add(loras, &row, 1, x, base, &all), LV_ERR_MODEL);
     lv_loras_close(&loras);
     return wan_message;
 }
@@ -1187,7 +1188,7 @@ START_TEST(test_lora_many)
     }
     ck_assert_int_eq(lv_safetensors_write(file.path, t, MANY, NULL, &loud), 0);
     ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &loud), 0);
-    ck_assert_int_eq(lv_loras_add(loras, &row, MANY - 1, &y, t, &loud), 0);
+    ck_assert_int_eq(loras_add(loras, &row, MANY - 1, &y, t, &loud), 0);
     ck_assert(y == 1.5f);
     wan_errors = 0;
     ck_assert_int_eq(lv_loras_finish(loras, &all), LV_ERR_MODEL);

@@ -25,6 +25,7 @@
 
 #include "backend/check.h"
 #include "backend/device.h"
+#include "backend/form.h"
 #include "base/common.h"
 #include "base/half.h"
 #include "base/philox.h"
@@ -148,7 +149,6 @@ static void *fetch(LvDevice *dev, const void *p, size_t bytes, const char *what)
 static void give(LvDevice *dev, void *p, size_t bytes, const char *what)
 {
     free(fetch(dev, p, bytes, what));
-    dev->fn->forget(dev, p, bytes);
     dev->fn->free(dev, p);
 }
 
@@ -223,6 +223,10 @@ static LvOpArgs new_device_args(LvDevice *dev, const OpsCase *c, const LvOpArgs 
         int on = lies_on(c, t);
         if (lv_has(&a.t[t]))
             a.t[t].data = on < 0 ? take(dev, bytes_of(&a.t[t])) : a.t[on].data;
+        if (a.t[t].w) {
+            a.t[t].w       = calloc(1, sizeof(*a.t[t].w));
+            a.t[t].w->data = a.t[t].data;
+        }
     }
     upload(dev, c, host, &a);
     return a;
@@ -236,6 +240,9 @@ static void free_device_args(LvDevice *dev, const OpsCase *c, const LvOpArgs *ho
         size_t n = bytes_of(&a->t[t]);
         if (!lv_has(&a->t[t]) || lies_on(c, t) >= 0)
             continue;
+        if (a->t[t].w)
+            lv_forms_evict(a->t[t].w);
+        free(a->t[t].w);
         if (t < lv_op_info(c->op)->in && t != under(c)) {
             void *now = fetch(dev, a->t[t].data, n, "an input");
             ck_assert_msg(!memcmp(now, host->t[t].data, n), "%s: input %d is changed",
@@ -678,7 +685,7 @@ static int has_weight(int op)
 }
 
 /* New weights in the same memory: taken at once when not marked fixed, after
- * forgetting the old ones and building anew when they are. */
+ * evicting forms of the old ones and building anew when they are. */
 static void check_new_weights(int i, int fixed)
 {
     OpsCase c = ops_case(i);
@@ -700,8 +707,8 @@ static void check_new_weights(int i, int fixed)
     if (fixed) {
         release(dev, &c, &call);
         for (int t = 0; t < lv_op_info(c.op)->in; t++)
-            if (lv_has(&a.t[t]))
-                dev->fn->forget(dev, a.t[t].data, bytes_of(&a.t[t]));
+            if (a.t[t].w)
+                lv_forms_evict(a.t[t].w);
         build(dev, &c, &a, &call);
     }
     run_op(dev, &c, &a, &call);

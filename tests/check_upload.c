@@ -392,7 +392,7 @@ static void one_core(int on, cpu_set_t *had)
 /* want: NULL when it is to fail. @return its code */
 static int load(const Load *l, uint8_t *want[NB], const Bound *shape)
 {
-    LvWeightsFrom from = { .wide = l->wide, .room_bytes = l->room };
+    LvWeightsFrom from = { .wide = l->wide, .place.room_bytes = l->room };
     LvSource *src;
     LvDevice *dev = open_other(l->beside);
     LvWeights *w;
@@ -402,15 +402,15 @@ static int load(const Load *l, uint8_t *want[NB], const Bound *shape)
 
     ck_assert_int_eq(lv_source_open(&src, path_of(l->file), &catcher), 0);
     from.src  = src;
-    from.room = l->room ? dev->fn->alloc(dev, l->room) : NULL;
+    from.place.room = l->room ? dev->fn->alloc(dev, l->room) : NULL;
     one_core(l->threads == 1, &had);
     if (!l->own)
-        ck_assert_int_eq(lv_upload_new(&from.upload, dev, l->ask, NULL, &catcher), 0);
+        ck_assert_int_eq(lv_upload_new(&from.place.upload, dev, l->ask, NULL, &catcher), 0);
     ck_assert_int_eq(lv_weights_new_from(&w, &from, dev, &catcher), 0);
     ret = bind(w, &b);
     if (!l->own && ret >= 0)
-        ret = lv_upload_run(from.upload, lv_upload_mark(from.upload));
-    lv_upload_free(&from.upload);
+        ret = lv_upload_run(from.place.upload, lv_upload_mark(from.place.upload));
+    lv_upload_free(&from.place.upload);
     if (l->threads == 1)
         ck_assert_int_eq(sched_setaffinity(0, sizeof(had), &had), 0);
     for (int i = 0; i < NB && want && ret >= 0; i++) {
@@ -421,7 +421,7 @@ static int load(const Load *l, uint8_t *want[NB], const Bound *shape)
     for (int i = 0; i < LV_SENDS; i++)
         ck_assert_msg(!late[i].dst, "a copy is on its way");
     lv_weights_free(&w);
-    other_free(dev, from.room);
+    other_free(dev, from.place.room);
     lv_source_close(&src);
     lv_device_close(&dev);
     ck_assert_int_eq(pins, 0);

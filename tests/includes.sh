@@ -13,8 +13,8 @@ allowed() {
     cat <<'END'
 base           base
 backend        base backend config.h
-graph          base backend/check.h backend/ops.h backend/device.h graph
-model          base graph backend/ops.h backend/device.h model
+graph          base backend/check.h backend/ops.h backend/device.h backend/weight.h graph
+model          base graph backend/ops.h backend/device.h backend/form.h backend/weight.h model
 pipeline       base graph backend/device.h model pipeline
 api            base model/prompt.h pipeline linvideo api config.h
 train/clips    base train/clips
@@ -23,7 +23,7 @@ train/measure  base backend/device.h model train/clips train/run train/measure
 train/pretrain base backend graph model train/clips train/run train/measure train/pretrain
 train/post     base backend graph model pipeline train
 tools/share    base backend/device.h pipeline/deliver.h api linvideo train tools/share
-tools/bench    base backend/device.h graph model api/model.h tools/share tools/bench
+tools/bench    base backend/device.h backend/form.h graph model api/model.h tools/share tools/bench
 tools/cmd      base backend graph model pipeline api linvideo train tools/share tools/bench tools/cmd
 tools          base backend graph model pipeline api linvideo train tools
 .              linvideo

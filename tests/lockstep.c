@@ -52,8 +52,8 @@ static void fetch(LvDevice *dev, LvTensor *to, const LvTensor *from)
     *to = *from;
     if (!lv_has(from) || !from->data)
         return;
-    to->fixed = 0;
-    to->data  = lv_alloc(lv_tensor_bytes(from));
+    to->w    = NULL;
+    to->data = lv_alloc(lv_tensor_bytes(from));
     if (!to->data || cuda->download(dev, to->data, from->data, lv_tensor_bytes(from)) < 0)
         abort();
 }
@@ -148,11 +148,8 @@ static int run_both(LvDevice *dev, int op, const LvOpArgs *a, LvCall *call)
                 compare(op, a, &host.t[i], &got);
                 lv_free(got.data);
             }
-    for (int i = 0; i < nb; i++) {
-        if (lv_has(&host.t[i]) && host.t[i].data)
-            cpu->fn->forget(cpu, host.t[i].data, lv_tensor_bytes(&host.t[i]));
+    for (int i = 0; i < nb; i++)
         lv_free(lv_has(&host.t[i]) ? host.t[i].data : NULL);
-    }
     return ret;
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/weight.h"
 #include "base/common.h"
 #include "base/half.h"
 #include "tests/ops_grad.h"
@@ -1234,6 +1235,9 @@ static int dtype_of(const OpsCase *c, int t)
     return c->type[i] == 'f' ? LV_F32 : c->type[i] == 'b' ? LV_BF16 : LV_F16;
 }
 
+/* The handle of weights that are not there. */
+static LvWeight described;
+
 void ops_case_args(const OpsCase *c, LvOpArgs *a)
 {
     memset(a, 0, sizeof(*a));
@@ -1251,7 +1255,7 @@ void ops_case_args(const OpsCase *c, LvOpArgs *a)
             continue;
         a->t[t].dtype = (uint8_t)dtype_of(c, t);
         a->t[t].id    = weight ? LV_ID_WEIGHT - t : t;
-        a->t[t].fixed = weight && (c->flags & FIX);
+        a->t[t].w     = weight && (c->flags & FIX) ? &described : NULL;
     }
 }
 

@@ -23,7 +23,7 @@ enum OpsFlags {
     OPS_ON_0  = 1 << 8, ///< the output lies on the first input
     OPS_ON_1  = 1 << 9, ///< the output lies on the second input; of recall and
                          ///< conv3: the second output on the state
-    OPS_FIXED = 1 << 10, ///< weights are marked fixed
+    OPS_FIXED = 1 << 10, ///< weights have a handle
     OPS_ON_DY = 1 << 11, ///< the first output lies on dy
     OPS_NORM  = 1 << 12, ///< norm of ADAMW
     OPS_NO_X  = 1 << 13, ///< no x, where it is optional
@@ -70,7 +70,8 @@ int ops_row_start(int row);
 /** Case i, 0 <= i < count. */
 OpsCase ops_case(int i);
 
-/** Arguments of a case: shapes, types, ids, scalars; no data. */
+/** Arguments of a case: shapes, types, ids, scalars; no data. Handles are those of weights that are
+ *  not there. */
 void ops_case_args(const OpsCase *c, LvOpArgs *a);
 
 /** Fill the inputs of a, whose data are set, with the case's values. */

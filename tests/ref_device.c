@@ -97,11 +97,6 @@ static int ref_reserve(LvDevice *dev, size_t bytes)
     return 0;
 }
 
-static void ref_forget(LvDevice *dev, const void *data, size_t bytes)
-{
-    (void)dev, (void)data, (void)bytes;
-}
-
 static void ref_release(LvDevice *dev, int op, LvCall *call)
 {
     (void)dev, (void)op, (void)call;
@@ -110,7 +105,7 @@ static void ref_release(LvDevice *dev, int op, LvCall *call)
 static const LvDeviceFns fns = {
     .name = "ref", .close = ref_close, .alloc = ref_alloc, .free = ref_free,
     .upload = ref_copy, .download = ref_copy, .sync = ref_sync,
-    .available = ref_available, .reserve = ref_reserve, .forget = ref_forget,
+    .available = ref_available, .reserve = ref_reserve,
     .release = ref_release, .plan = &nothing, .build = &nothing, .run = &run,
 };
 

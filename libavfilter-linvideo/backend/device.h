@@ -24,7 +24,7 @@ typedef struct LvCall {
     size_t scratch_bytes; ///< plan: memory wanted while the op runs, shared by
                           ///< all ops of a program
     size_t thread_bytes;  ///< plan: memory wanted by each thread
-    size_t weight_bytes;  ///< plan: what build keeps of fixed tensors (packed)
+    size_t weight_bytes;  ///< plan: forms that build makes of fixed weights
     void *scratch;        ///< run: scratch_bytes, aligned to LV_ALIGN
     void *priv;           ///< the device's own, from build to release
 } LvCall;
@@ -86,8 +86,6 @@ typedef struct LvDeviceFns {
     size_t (*available)(const LvDevice *dev);
     /** Build memory every thread needs (the largest thread_bytes so far). */
     int (*reserve)(LvDevice *dev, size_t thread_bytes);
-    /** Forget packed copies of weights whose data lie in [data, data + bytes). */
-    void (*forget)(LvDevice *dev, const void *data, size_t bytes);
     /** Optional, all four or none. From record() to recorded() run entries start nothing:
      *  what they would have started is kept, to be started as a whole by replay(),
      *  cheaply, any number of times, with the same addresses. Kernels have to have run
@@ -113,9 +111,8 @@ struct LvDevice {
     int bf16;         ///< 1: bf16 products are fast here
     int i8;           ///< 1: so are those of 8-bit numbers, and there are any
     int host;         ///< 1: its memory is the host's
-    int packs;        ///< 1: of fixed weights, products only read packed copies, which are
-                      ///< made when a call is built: they may be LV_FIXED_LATER
-    struct LvLater *later; ///< all that is made later
+    int packs;        ///< 1: of fixed weights, matmuls and convolutions only read forms: by
+                      ///< rows, while a call is built
     void *staging;         ///< see lv_device_staging()
     size_t staging_bytes;
     char about[96];   ///< "cpu (AVX-512, 2 threads)"
@@ -136,26 +133,6 @@ typedef struct LvDeviceOptions {
     size_t scores;   ///< cuda: bytes of scores that attention of heads of more than 256
                      ///< channels holds at once; 0: 128 MiB. For tests
 } LvDeviceOptions;
-
-/** Contents of weights that are made when they are wanted and are gone after it. */
-typedef struct LvLater {
-    void *data;      ///< where they lie
-    size_t bytes;
-    int (*make)(struct LvLater *l);  ///< have them there; 0 or a code, after a message
-    void (*drop)(struct LvLater *l); ///< let their memory go
-    struct LvLater *next;
-} LvLater;
-
-/** Tell the device of weights that are made later; taken away by lv_later_remove(). */
-void lv_later_add(LvDevice *dev, LvLater *l);
-void lv_later_remove(LvDevice *dev, LvLater *l);
-
-/** Make the contents of w, a tensor with LV_FIXED_LATER or rows of one. 0 or a code, after
- *  a message. */
-int lv_later_make(const LvDevice *dev, const LvTensor *w);
-
-/** Let what w lies in be gone again. */
-void lv_later_drop(const LvDevice *dev, const LvTensor *w);
 
 /** A kind of device. */
 typedef struct LvDeviceKind {

@@ -69,11 +69,6 @@ static int null_reserve(LvDevice *dev, size_t bytes)
     return 0;
 }
 
-static void null_forget(LvDevice *dev, const void *data, size_t bytes)
-{
-    (void)dev, (void)data, (void)bytes;
-}
-
 static void null_release(LvDevice *dev, int op, LvCall *call)
 {
     (void)dev, (void)op, (void)call;
@@ -82,7 +77,7 @@ static void null_release(LvDevice *dev, int op, LvCall *call)
 static const LvDeviceFns fns = {
     .name = "null", .close = null_close, .alloc = null_alloc, .free = null_free,
     .upload = null_copy, .download = null_copy, .sync = null_sync,
-    .available = null_available, .reserve = null_reserve, .forget = null_forget,
+    .available = null_available, .reserve = null_reserve,
     .release = null_release, .plan = &nothing, .build = &nothing, .run = &run,
 };
 

@@ -49,21 +49,13 @@ enum {
     LV_ID_WEIGHT = -2, ///< ids of weights are LV_ID_WEIGHT - number of the weight
 };
 
-enum LvFixed {
-    LV_FIXED_NOT,
-    LV_FIXED,        ///< contents never change
-    LV_FIXED_LATER,  ///< and are there while lv_later_make() says so alone
-};
-
 /** A tensor: what it is (always) and where (data; set before an op runs). */
 typedef struct LvTensor {
-    void *data;    ///< on the device; NULL while tracing, but for weights
+    void *data;    ///< on the device; NULL while tracing
+    struct LvWeight *w; ///< handle of a weight, see weight.h; NULL: contents change
     int32_t id;    ///< >= 0: made or fed in the graph; else see above
     uint8_t dtype; ///< LvDtype
     uint8_t rank;  ///< 1 to LV_MAX_RANK; 0 when absent
-    uint8_t fixed; ///< contents never change (a packed copy may be kept): of enum LvFixed
-    uint8_t streamed; ///< 1: a weight whose data lie on the host, and come to the device
-                   ///< while a program runs; see graph.h
     int32_t dim[LV_MAX_RANK]; ///< >= 1 each; 1 from rank on
 } LvTensor;
 

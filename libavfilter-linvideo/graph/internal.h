@@ -72,7 +72,7 @@ struct LvProgram {
     LvGroup *group;
     int nb_groups;
     LvCopy *copy;      ///< of all groups
-    int *copy_id;      ///< of the tensors
+    const struct LvWeight **copy_of; ///< what each is of
     LvSlots *slots;
 };
 

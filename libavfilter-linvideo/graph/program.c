@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/weight.h"
 #include "graph/fuse.h"
 #include "graph/internal.h"
 #include "graph/plan.h"
@@ -26,20 +27,13 @@ static int fail_unsupported(const LvProgram *p, const LvRecord *r)
                    p->dev->fn->name, lv_op_info(r->op)->name);
 }
 
-/* Weights that are only described have no data. */
-static int same_data(const LvTensor *a, const LvTensor *b)
-{
-    return a->data == b->data && (a->data || a->id == b->id);
-}
-
 /* Whether record a keeps the same forms of the same weights as record b. */
 static int same_weights(const LvRecord *a, const LvRecord *b)
 {
     if (a->op != b->op || a->u.t[0].dtype != b->u.t[0].dtype)
         return 0;
     for (int i = 0; i < lv_op_info(a->op)->in; i++)
-        if (a->u.t[i].fixed != b->u.t[i].fixed ||
-            (a->u.t[i].fixed && !same_data(&a->u.t[i], &b->u.t[i])))
+        if (a->u.t[i].w != b->u.t[i].w)
             return 0;
     return 1;
 }
@@ -140,7 +134,7 @@ void lv_program_free(LvProgram **prog)
     lv_slots_leave(p);
     free(p->group);
     free(p->copy);
-    free(p->copy_id);
+    free(p->copy_of);
     free(p->rec);
     free(p->info);
     free(p->call);
@@ -164,10 +158,23 @@ static void set_address(LvProgram *p, int id, void *data)
     }
 }
 
+/* Weights lie where their handles say now. */
+static void take_weights(LvProgram *p)
+{
+    for (int r = 0; r < p->nb_rec; r++)
+        for (int k = 0; k < lv_op_info(p->rec[r].op)->in; k++) {
+            LvTensor *t = &p->rec[r].u.t[k];
+            if (lv_is_fixed(t))
+                t->data = t->w->data;
+        }
+    lv_slots_take_weights(p);
+}
+
 int lv_program_build(LvProgram *p, void *arena)
 {
     int ret = p->dev->fn->reserve(p->dev, p->sizes.thread);
 
+    take_weights(p);
     for (int i = 0; i < p->nb_info && ret >= 0; i++)
         if (!p->info[i].external && p->info[i].first >= 0)
             set_address(p, i, (char *)arena + p->info[i].offset);

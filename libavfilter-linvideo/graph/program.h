@@ -13,7 +13,7 @@
 /**
  * Plan a graph for a device: check that it runs every op, find live ranges, place
  * temporaries (largest first, lowest free offset), ask every op for its sizes.
- * The records are copied; g may be freed.
+ * The records are copied; g may be freed. Weights may be described without being there.
  *
  * @param[out] p freed with lv_program_free(); NULL on error
  * @return 0, the graph's error, -ENOMEM, LV_ERR_UNSUPPORTED (an op, or streamed weights)
@@ -28,8 +28,8 @@ LvSizes lv_program_sizes(const LvProgram *p);
 /**
  * Make ready to run: temporaries lie in arena (sizes.arena bytes of the device,
  * LV_ALIGN-aligned, not freed here; programs that do not run at the same time may
- * share one), products are prepared, fixed weights packed. May be called again, with
- * another arena.
+ * share one), matmuls are prepared, weights taken from where their handles say they lie, and
+ * packed. May be called again, with another arena, and has to be when weights have moved.
  */
 int lv_program_build(LvProgram *p, void *arena);
 

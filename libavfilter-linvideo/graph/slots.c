@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "backend/weight.h"
 #include "graph/internal.h"
 
 struct LvSlots {
@@ -26,14 +27,14 @@ static int count_streamed(const LvProgram *p)
 
     for (int r = 0; r < p->nb_rec; r++)
         for (int k = 0; k < lv_op_info(p->rec[r].op)->in; k++)
-            nb += p->rec[r].u.t[k].streamed;
+            nb += lv_is_streamed(&p->rec[r].u.t[k]);
     return nb;
 }
 
-static int find_copy(const LvProgram *p, const LvGroup *g, int id)
+static int find_copy(const LvProgram *p, const LvGroup *g, const LvWeight *w)
 {
     for (int i = g->copy; i < g->copy + g->nb; i++)
-        if (p->copy_id[i] == id)
+        if (p->copy_of[i] == w)
             return i;
     return -1;
 }
@@ -41,13 +42,13 @@ static int find_copy(const LvProgram *p, const LvGroup *g, int id)
 static void add_copy(LvProgram *p, LvGroup *g, const LvTensor *t)
 {
     const LvCopy *prev = g->nb ? &p->copy[g->copy + g->nb - 1] : NULL;
-    LvCopy c = { t->data, prev ? LV_ROUND_UP(prev->at + prev->bytes, LV_ALIGN) : 0,
+    LvCopy c = { NULL, prev ? LV_ROUND_UP(prev->at + prev->bytes, LV_ALIGN) : 0,
                  lv_tensor_bytes(t) };
 
-    if (find_copy(p, g, t->id) >= 0)
+    if (find_copy(p, g, t->w) >= 0)
         return;
     p->copy[g->copy + g->nb]    = c;
-    p->copy_id[g->copy + g->nb] = t->id;
+    p->copy_of[g->copy + g->nb] = t->w;
     g->nb++;
     p->sizes.slot = LV_MAX(p->sizes.slot, LV_ROUND_UP(c.at + c.bytes, LV_ALIGN));
 }
@@ -77,12 +78,12 @@ int lv_slots_plan(LvProgram *p)
                        p->dev->fn->name);
     p->group   = calloc(nb, sizeof(*p->group));
     p->copy    = calloc(nb, sizeof(*p->copy));
-    p->copy_id = calloc(nb, sizeof(*p->copy_id));
-    if (!p->group || !p->copy || !p->copy_id)
+    p->copy_of = calloc(nb, sizeof(*p->copy_of));
+    if (!p->group || !p->copy || !p->copy_of)
         return LV_ERR(ENOMEM);
     for (int r = 0; r < p->nb_rec; r++)
         for (int k = 0; k < lv_op_info(p->rec[r].op)->in; k++)
-            if (p->rec[r].u.t[k].streamed)
+            if (lv_is_streamed(&p->rec[r].u.t[k]))
                 add_copy(p, group_of(p, r), &p->rec[r].u.t[k]);
     p->records_alone = 1;
     return 0;
@@ -141,10 +142,18 @@ void lv_slots_attach(LvProgram *p, LvSlots *st)
         for (int r = p->group[g].first; r <= p->group[g].last; r++)
             for (int k = 0; k < lv_op_info(p->rec[r].op)->in; k++) {
                 LvTensor *t = &p->rec[r].u.t[k];
-                if (t->streamed)
-                    t->data = slot_of(st, g) + p->copy[find_copy(p, &p->group[g], t->id)].at;
+                if (lv_is_streamed(t))
+                    t->data = slot_of(st, g) + p->copy[find_copy(p, &p->group[g], t->w)].at;
             }
     p->slots = p->nb_groups ? st : NULL;
+}
+
+void lv_slots_take_weights(LvProgram *p)
+{
+    const LvGroup *last = p->nb_groups ? &p->group[p->nb_groups - 1] : NULL;
+
+    for (int i = 0; last && i < last->copy + last->nb; i++)
+        p->copy[i].src = p->copy_of[i]->data;
 }
 
 /* Running */

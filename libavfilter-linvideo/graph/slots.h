@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Weights that do not fit the device stay on the host (LvTensor.streamed) and come when
+ * Weights that do not fit the device stay on the host (LvWeight.streamed) and come when
  * they are needed: while the records of one layer run, those of the layer after it are
  * copied. There are two slots for them on the device, taken in turn, so that addresses
  * never change. Programs with streamed weights are not kept by the device
@@ -36,6 +36,9 @@ void lv_slots_attach(LvProgram *p, LvSlots *st);
 /** Find p's groups and their copies; sets sizes.slot. @return 0, -ENOMEM (no message),
  *  LV_ERR_UNSUPPORTED */
 int lv_slots_plan(LvProgram *p);
+
+/** Copies come from where the handles of weights say that they lie now. */
+void lv_slots_take_weights(LvProgram *p);
 
 /** Let what runs from record i on have its weights; let weights come to the slot that
  *  record i was the last to read. Nothing for other records. */

@@ -5,6 +5,7 @@
 #include "model/lora.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,7 @@ struct LvLoras {
     int files;
     Entry *entry;         /* in order of stem, then file */
     int nb;
+    pthread_mutex_t lock; /* of the files' pages */
 };
 
 /* Weights */
@@ -386,6 +388,8 @@ int lv_loras_open(LvLoras **out, const LvLoraFile *files, int nb, const LvMsg *m
         l->stems  = calloc((size_t)nb + 1, sizeof(*l->stems));
         l->weight = calloc((size_t)nb + 1, sizeof(*l->weight));
     }
+    if (l)
+        pthread_mutex_init(&l->lock, NULL);
     if (!l || !l->src || !l->stems || !l->weight) {
         lv_loras_close(out);
         return lv_fail(msg, LV_ERR(ENOMEM), "LoRA: out of memory");
@@ -416,6 +420,7 @@ void lv_loras_close(LvLoras **out)
     free(l->stems);
     free(l->weight);
     free(l->entry);
+    pthread_mutex_destroy(&l->lock);
     free(l);
     *out = NULL;
 }
@@ -523,27 +528,112 @@ static void drop_parts(const LvLoras *l, const Entry *e)
             lv_source_drop(l->src[e->file], e->part[i]);
 }
 
-static int add_entry(const LvLoras *l, Entry *e, int bias, float *data,
-                     const LvFileTensor *t, const LvMsg *msg)
-{
-    int ret = note_entry(l, e, bias, t, msg);
-    LvLoraParts only = { 0 };
+/* A row's changes */
 
-    if (ret < 0)
-        return ret;
-    only[LV_LORA_DIFF] = e->part[LV_LORA_DIFF_BIAS];
-    if ((ret = load_parts(l, e, msg)) >= 0)
-        ret = lv_lora_change(bias ? only : e->part, l->weight[e->file], data, msg);
-    drop_parts(l, e);
-    if (ret >= 0 && lv_find_nonfinite(data, LV_F32, LV_F32, t->numel) < t->numel)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: makes values of %s that are not finite",
-                       lv_source_path(l->src[e->file]), t->name);
+struct LvLoraRows {
+    LvLoraChange *change;
+    const char *path;     /* of the file that it comes from */
+    const LvFileTensor *t; /* what is changed */
+    struct LvLoraRows *next;
+};
+
+void lv_loras_unready(LvLoraRows **rows)
+{
+    for (LvLoraRows *r = *rows, *next; r; r = next) {
+        next = r->next;
+        lv_lora_change_free(&r->change);
+        free(r);
+    }
+    *rows = NULL;
+}
+
+int lv_loras_change(const LvLoraRows *r, size_t first, size_t rows, float *data,
+                    const LvMsg *msg)
+{
+    size_t n = 0;
+    int ret  = 0;
+
+    for (; r && ret >= 0; r = r->next) {
+        n   = rows * (r->t->rank ? r->t->numel / (size_t)r->t->dim[0] : r->t->numel);
+        ret = lv_lora_change_rows(r->change, first, rows, data, msg);
+        if (ret >= 0 && lv_find_nonfinite(data, LV_F32, LV_F32, n) < n)
+            ret = lv_fail(msg, LV_ERR_MODEL, "%s: makes values of %s that are not finite",
+                          r->path, r->t->name);
+    }
     return ret;
 }
 
-/* data NULL: changes are only checked. */
-static int each_entry(const LvLoras *l, const LvWeightRow *row, int index, float *data,
-                      const LvFileTensor *t, const LvMsg *msg)
+/* Rows that are looked at together. */
+enum { LOOK = 64 };
+
+/* Let a change see all rows, as those before it leave them. */
+static int look(const LvLoraRows *before, LvLoraChange *c, const LvFileTensor *t,
+                const LvLoraBase *base, const LvMsg *msg)
+{
+    size_t rows = (size_t)t->dim[0], cols = t->numel / rows;
+    float *data = lv_alloc(LOOK * cols * sizeof(*data));
+    int ret     = data ? 0 : lv_fail(msg, LV_ERR(ENOMEM), "LoRA: out of memory");
+
+    for (size_t i = 0; i < rows && ret >= 0; i += LOOK) {
+        size_t n = LV_MIN(rows - i, LOOK);
+        if ((ret = base->rows(base->opaque, i, n, data, msg)) >= 0 &&
+            (ret = lv_loras_change(before, i, n, data, msg)) >= 0)
+            ret = lv_lora_change_look(c, i, n, data, msg);
+    }
+    lv_free(data);
+    return ret;
+}
+
+/* Add what an entry changes behind the others. */
+static int ready_entry(LvLoraRows **rows, const LvLoras *l, const Entry *e, int bias,
+                       const LvFileTensor *t, const LvLoraBase *base, const LvMsg *msg)
+{
+    LvLoraParts only = { 0 };
+    LvLoraRows *r = calloc(1, sizeof(*r)), **last = rows;
+    int ret = r ? load_parts(l, e, msg) : lv_fail(msg, LV_ERR(ENOMEM), "LoRA: out of memory");
+
+    only[LV_LORA_DIFF] = e->part[LV_LORA_DIFF_BIAS];
+    if (ret >= 0)
+        ret = lv_lora_change_new(&r->change, bias ? only : e->part, t, l->weight[e->file],
+                                 msg);
+    drop_parts(l, e);
+    if (ret >= 0 && lv_lora_change_looks(r->change))
+        ret = look(*rows, r->change, t, base, msg);
+    if (ret < 0) {
+        lv_loras_unready(&r);
+        return ret;
+    }
+    r->path = lv_source_path(l->src[e->file]);
+    r->t    = t;
+    while (*last)
+        last = &(*last)->next;
+    *last = r;
+    return 0;
+}
+
+int lv_loras_ready(LvLoraRows **rows, LvLoras *l, const LvWeightRow *row, int index,
+                   const LvFileTensor *t, const LvLoraBase *base, const LvMsg *msg)
+{
+    int ret = 0;
+    Stems s;
+
+    *rows = NULL;
+    row_stems(&s, row, index);
+    pthread_mutex_lock(&l->lock);
+    for (int f = 0; f < l->files; f++)
+        for (int k = 0; k < s.nb && ret >= 0; k++) {
+            const Entry *e = entry_of(l, &s, f, k);
+            if (e)
+                ret = ready_entry(rows, l, e, s.bias, t, base, msg);
+        }
+    pthread_mutex_unlock(&l->lock);
+    if (ret < 0)
+        lv_loras_unready(rows);
+    return ret;
+}
+
+int lv_loras_note(LvLoras *l, const LvWeightRow *row, int index, const LvFileTensor *t,
+                  const LvMsg *msg)
 {
     int ret = 0;
     Stems s;
@@ -553,22 +643,9 @@ static int each_entry(const LvLoras *l, const LvWeightRow *row, int index, float
         for (int k = 0; k < s.nb && ret >= 0; k++) {
             Entry *e = entry_of(l, &s, f, k);
             if (e)
-                ret = data ? add_entry(l, e, s.bias, data, t, msg)
-                           : note_entry(l, e, s.bias, t, msg);
+                ret = note_entry(l, e, s.bias, t, msg);
         }
     return ret;
-}
-
-int lv_loras_note(LvLoras *l, const LvWeightRow *row, int index, const LvFileTensor *t,
-                  const LvMsg *msg)
-{
-    return each_entry(l, row, index, NULL, t, msg);
-}
-
-int lv_loras_add(LvLoras *l, const LvWeightRow *row, int index, float *data,
-                 const LvFileTensor *t, const LvMsg *msg)
-{
-    return each_entry(l, row, index, data, t, msg);
 }
 
 int lv_loras_finish(const LvLoras *l, const LvMsg *msg)

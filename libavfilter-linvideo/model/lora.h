@@ -66,14 +66,33 @@ int lv_loras_has(const LvLoras *loras, const LvWeightRow *row, int index);
 int lv_loras_note(LvLoras *loras, const LvWeightRow *row, int index, const LvFileTensor *t,
                   const LvMsg *msg);
 
+/** The changes of a row's tensor, as numbers. */
+typedef struct LvLoraRows LvLoraRows;
+
+/** Rows of a tensor as they are without any change. @return 0 or a code, after a message */
+typedef struct LvLoraBase {
+    int (*rows)(void *opaque, size_t first, size_t rows, float *dst, const LvMsg *msg);
+    void *opaque;
+} LvLoraBase;
+
 /**
- * Change a row's tensor.
+ * Read all changes of a row's tensor, which was noted. From any thread.
  *
- * @param data all elements of t, f32
- * @return 0; as lv_loras_note(); -ENOMEM
+ * @param t    outlives *rows
+ * @param base asked, in order, where a change needs all rows before it changes any
+ * @param[out] rows freed with lv_loras_unready(); NULL: there are none, and on error
+ * @return 0; what base says; -ENOMEM; as lv_source_load()
  */
-int lv_loras_add(LvLoras *loras, const LvWeightRow *row, int index, float *data,
-                 const LvFileTensor *t, const LvMsg *msg);
+int lv_loras_ready(LvLoraRows **rows, LvLoras *loras, const LvWeightRow *row, int index,
+                   const LvFileTensor *t, const LvLoraBase *base, const LvMsg *msg);
+
+/** Free *rows and set it to NULL. NULL is fine. */
+void lv_loras_unready(LvLoraRows **rows);
+
+/** Change rows of the tensor, from number `first` on, which lie at data. From any thread.
+ *  @return 0; LV_ERR_MODEL: values became infinite; -ENOMEM */
+int lv_loras_change(const LvLoraRows *rows, size_t first, size_t nb, float *data,
+                    const LvMsg *msg);
 
 /** Check that every key changed something: LV_ERR_MODEL names the first that did not,
  *  and how many there are. */

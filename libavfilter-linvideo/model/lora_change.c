@@ -6,6 +6,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/convert.h"
@@ -341,41 +342,31 @@ static void read_row(float *dst, const Matrix *m, size_t i)
     }
 }
 
-/* D, without its scale. */
-typedef struct Change {
+/* Scale of D but for the weight: alpha over rank. */
+typedef struct Scale {
+    float alpha, rank;
+} Scale;
+
+struct LvLoraChange {
     int kind;
     Matrix m[2];
-    size_t rows, cols;
-    float *row, *more; /* [cols] each */
-} Change;
+    size_t rows, cols; /* of the matrix */
+    Scale s;
+    float weight;
+    float *diff;       /* all elements; NULL: none */
+    float *gain;       /* DoRA's magnitudes; by column, divided by norms once they are known */
+    double *sum;       /* by column: squares of V */
+    size_t places;     /* by column: columns that a magnitude is for; else 0 */
+    size_t gains;
+};
 
-static void free_change(Change *c)
-{
-    free_matrix(&c->m[0]);
-    free_matrix(&c->m[1]);
-    lv_free(c->row);
-    lv_free(c->more);
-}
+/* A row of D, and room to make it: [cols] each. */
+typedef struct Lines {
+    float *row, *more;
+} Lines;
 
-static int new_change(Change *c, const LvLoraParts p, const LvMsg *msg)
-{
-    Factors f[2];
-    int bad;
-
-    *c = (Change) { .kind = factors_of(f, p) };
-    change_size(p, &c->rows, &c->cols);
-    c->row  = lv_alloc(c->cols * sizeof(*c->row));
-    c->more = lv_alloc(c->cols * sizeof(*c->more));
-    bad = !c->row || !c->more || read_matrix(&c->m[0], &f[0]) < 0 ||
-          (c->kind != PAIR && read_matrix(&c->m[1], &f[1]) < 0);
-    if (!bad)
-        return 0;
-    free_change(c);
-    return out_of_memory(msg);
-}
-
-/* Row i of D in c->row. */
-static void make_row(Change *c, size_t i)
+/* Row i of D, without its scale, in l->row. */
+static void make_row(const LvLoraChange *c, Lines *l, size_t i)
 {
     const Matrix *m = &c->m[1];
     size_t n = m->cols;
@@ -383,26 +374,21 @@ static void make_row(Change *c, size_t i)
     if (c->kind == KRON) {
         const Matrix *outer = &c->m[0];
 
-        read_row(c->more, outer, i / m->rows);
+        read_row(l->more, outer, i / m->rows);
         /* The inner row is made in the last place, which is used last. */
-        read_row(c->row + c->cols - n, m, i % m->rows);
+        read_row(l->row + c->cols - n, m, i % m->rows);
         for (size_t k = 0; k < outer->cols; k++)
             for (size_t j = 0; j < n; j++)
-                c->row[k * n + j] = c->more[k] * c->row[c->cols - n + j];
+                l->row[k * n + j] = l->more[k] * l->row[c->cols - n + j];
         return;
     }
-    read_row(c->row, &c->m[0], i);
+    read_row(l->row, &c->m[0], i);
     if (c->kind == PAIR)
         return;
-    read_row(c->more, m, i);
+    read_row(l->more, m, i);
     for (size_t k = 0; k < c->cols; k++)
-        c->row[k] *= c->more[k];
+        l->row[k] *= l->more[k];
 }
-
-/* Scale of D but for the weight: alpha over rank. */
-typedef struct Scale {
-    float alpha, rank;
-} Scale;
 
 static Scale scale_of(const LvLoraParts p)
 {
@@ -420,88 +406,158 @@ static Scale scale_of(const LvLoraParts p)
     return (Scale) { alpha, rank };
 }
 
-static void add_change(Change *c, Scale s, float weight, float *data)
+static float step_of(const LvLoraChange *c)
 {
-    float scale = weight * s.alpha / s.rank;
+    return c->s.alpha / c->s.rank;
+}
 
-    for (size_t i = 0; i < c->rows; i++, data += c->cols) {
-        make_row(c, i);
-        for (size_t k = 0; k < c->cols; k++)
-            data[k] += scale * c->row[k];
+/* Making */
+
+void lv_lora_change_free(LvLoraChange **out)
+{
+    LvLoraChange *c = *out;
+
+    if (!c)
+        return;
+    free_matrix(&c->m[0]);
+    free_matrix(&c->m[1]);
+    lv_free(c->diff);
+    lv_free(c->gain);
+    lv_free(c->sum);
+    free(c);
+    *out = NULL;
+}
+
+static int read_dora(LvLoraChange *c, const LvFileTensor *m)
+{
+    c->gains = m->numel;
+    c->gain  = numbers(m);
+    if (!c->gain || !is_by_column(m))
+        return c->gain ? 0 : -1;
+    c->places = c->cols / m->numel;
+    c->sum    = lv_alloc(m->numel * sizeof(*c->sum));
+    return c->sum ? 0 : -1;
+}
+
+static int read_change(LvLoraChange *c, const LvLoraParts p)
+{
+    Factors f[2];
+
+    if (p[LV_LORA_DIFF] && !(c->diff = numbers(p[LV_LORA_DIFF])))
+        return -1;
+    if ((c->kind = factors_of(f, p)) == NONE)
+        return 0;
+    c->s = scale_of(p);
+    if (read_matrix(&c->m[0], &f[0]) < 0 || (c->kind != PAIR && read_matrix(&c->m[1], &f[1]) < 0))
+        return -1;
+    return p[LV_LORA_DORA] ? read_dora(c, p[LV_LORA_DORA]) : 0;
+}
+
+int lv_lora_change_new(LvLoraChange **out, const LvLoraParts p, const LvFileTensor *t,
+                       float weight, const LvMsg *msg)
+{
+    LvLoraChange *c = *out = calloc(1, sizeof(*c));
+
+    if (!c)
+        return out_of_memory(msg);
+    c->weight = weight;
+    c->rows   = rows_of(t);
+    c->cols   = cols_of(t);
+    if (read_change(c, p) >= 0)
+        return 0;
+    lv_lora_change_free(out);
+    return out_of_memory(msg);
+}
+
+/* Changing */
+
+static void add_row(const LvLoraChange *c, const Lines *l, float *data)
+{
+    float scale = c->weight * c->s.alpha / c->s.rank;
+
+    for (size_t k = 0; k < c->cols; k++)
+        data[k] += scale * l->row[k];
+}
+
+/* Squares of V = W + s D. */
+static void sum_row(const LvLoraChange *c, const Lines *l, const float *data, double *sum)
+{
+    float scale = step_of(c);
+
+    for (size_t k = 0; k < c->cols; k++) {
+        double v = (double)data[k] + (double)scale * l->row[k];
+        sum[c->places ? k / c->places : 0] += v * v;
     }
 }
 
-/* DoRA */
-
-/* Squares of V = W + s D by row, or by column of so many places each. */
-static void sum_squares(Change *c, float scale, const float *data, double *sum, size_t places)
+/* W += weight (m V / |V| - W). gain: m / |V| of the row, or of columns */
+static void turn_row(const LvLoraChange *c, const Lines *l, float *data, const float *gain)
 {
-    for (size_t i = 0; i < c->rows; i++, data += c->cols) {
-        make_row(c, i);
-        for (size_t k = 0; k < c->cols; k++) {
-            double v = (double)data[k] + (double)scale * c->row[k];
-            sum[places ? k / places : i] += v * v;
-        }
+    float scale = step_of(c);
+
+    for (size_t k = 0; k < c->cols; k++) {
+        float v = data[k] + scale * l->row[k];
+        data[k] += c->weight * (gain[c->places ? k / c->places : 0] * v - data[k]);
     }
 }
 
-/* W += weight (m V / |V| - W), places as above. */
-static void turn(Change *c, float scale, float weight, float *data, const float *gain,
-                 size_t places)
+static void change_row(const LvLoraChange *c, Lines *l, size_t i, float *data)
 {
-    for (size_t i = 0; i < c->rows; i++, data += c->cols) {
-        make_row(c, i);
-        for (size_t k = 0; k < c->cols; k++) {
-            float v = data[k] + scale * c->row[k];
-            data[k] += weight * (gain[places ? k / places : i] * v - data[k]);
-        }
+    double sum = 0;
+    float gain;
+
+    make_row(c, l, i);
+    if (!c->gain) {
+        add_row(c, l, data);
+    } else if (c->places) {
+        turn_row(c, l, data, c->gain);
+    } else {
+        sum_row(c, l, data, &sum);
+        gain = c->gain[i] / ((float)sqrt(sum) + FLT_EPSILON);
+        turn_row(c, l, data, &gain);
     }
 }
 
-static int add_dora(Change *c, Scale s, float weight, float *data, const LvFileTensor *m,
-                    const LvMsg *msg)
+static int new_lines(Lines *l, const LvLoraChange *c, const LvMsg *msg)
 {
-    size_t places = is_by_column(m) ? c->cols / m->numel : 0;
-    float scale   = s.alpha / s.rank, *gain = numbers(m);
-    double *sum   = lv_alloc(m->numel * sizeof(*sum));
-    int ret = gain && sum ? 0 : out_of_memory(msg);
+    l->row  = lv_alloc(2 * c->cols * sizeof(*l->row));
+    l->more = l->row + (l->row ? c->cols : 0);
+    return l->row ? 0 : out_of_memory(msg);
+}
 
-    if (ret >= 0) {
-        sum_squares(c, scale, data, sum, places);
-        for (size_t i = 0; i < m->numel; i++)
-            gain[i] /= (float)sqrt(sum[i]) + FLT_EPSILON;
-        turn(c, scale, weight, data, gain, places);
-    }
-    lv_free(gain);
-    lv_free(sum);
+int lv_lora_change_rows(const LvLoraChange *c, size_t first, size_t rows, float *data,
+                        const LvMsg *msg)
+{
+    size_t at = first * c->cols;
+    Lines l;
+    int ret = c->kind == NONE ? 0 : new_lines(&l, c, msg);
+
+    for (size_t i = 0; i < rows && c->kind != NONE && ret >= 0; i++)
+        change_row(c, &l, first + i, data + i * c->cols);
+    if (c->kind != NONE)
+        lv_free(l.row);
+    for (size_t i = 0; i < rows * c->cols && c->diff && ret >= 0; i++)
+        data[i] += c->weight * c->diff[at + i];
     return ret;
 }
 
-static int add_diff(float *data, const LvFileTensor *diff, float weight, const LvMsg *msg)
+int lv_lora_change_looks(const LvLoraChange *c)
 {
-    float *x = numbers(diff);
-
-    if (!x)
-        return out_of_memory(msg);
-    for (size_t i = 0; i < diff->numel; i++)
-        data[i] += weight * x[i];
-    lv_free(x);
-    return 0;
+    return c->sum != NULL;
 }
 
-int lv_lora_change(const LvLoraParts p, float weight, float *data, const LvMsg *msg)
+int lv_lora_change_look(LvLoraChange *c, size_t first, size_t rows, const float *data,
+                        const LvMsg *msg)
 {
-    Change c;
-    int ret = 0;
+    Lines l;
+    int ret = new_lines(&l, c, msg);
 
-    if (kind_of(p) != NONE) {
-        if ((ret = new_change(&c, p, msg)) < 0)
-            return ret;
-        if (p[LV_LORA_DORA])
-            ret = add_dora(&c, scale_of(p), weight, data, p[LV_LORA_DORA], msg);
-        else
-            add_change(&c, scale_of(p), weight, data);
-        free_change(&c);
+    for (size_t i = 0; i < rows && ret >= 0; i++) {
+        make_row(c, &l, first + i);
+        sum_row(c, &l, data + i * c->cols, c->sum);
     }
-    return ret < 0 || !p[LV_LORA_DIFF] ? ret : add_diff(data, p[LV_LORA_DIFF], weight, msg);
+    lv_free(l.row);
+    for (size_t i = 0; i < c->gains && ret >= 0 && first + rows == c->rows; i++)
+        c->gain[i] /= (float)sqrt(c->sum[i]) + FLT_EPSILON;
+    return ret;
 }

@@ -50,7 +50,31 @@ int lv_lora_check_parts(const LvLoraParts part, const char *file, const LvMsg *m
 int lv_lora_check_shape(const LvLoraParts part, const LvFileTensor *t, const char *file,
                         const LvMsg *msg);
 
-/** Change data, all elements of a matrix whose shape fits. 0 or -ENOMEM. */
-int lv_lora_change(const LvLoraParts part, float weight, float *data, const LvMsg *msg);
+/** A change of a matrix, as numbers. */
+typedef struct LvLoraChange LvLoraChange;
+
+/**
+ * Read the parts, whose data are there meanwhile, of a change of t, whose shape fits.
+ *
+ * @param[out] c freed with lv_lora_change_free(); NULL on error
+ * @return 0 or -ENOMEM
+ */
+int lv_lora_change_new(LvLoraChange **c, const LvLoraParts part, const LvFileTensor *t,
+                       float weight, const LvMsg *msg);
+
+/** Free *c and set it to NULL. NULL is fine. */
+void lv_lora_change_free(LvLoraChange **c);
+
+/** Change rows, from number `first` on, at data: from any thread. 0 or -ENOMEM. */
+int lv_lora_change_rows(const LvLoraChange *c, size_t first, size_t rows, float *data,
+                        const LvMsg *msg);
+
+/** Whether rows depend on all others (norms of columns): then each row is looked at, in order,
+ *  before any is changed. */
+int lv_lora_change_looks(const LvLoraChange *c);
+
+/** Look at rows. 0 or -ENOMEM. */
+int lv_lora_change_look(LvLoraChange *c, size_t first, size_t rows, const float *data,
+                        const LvMsg *msg);
 
 #endif /* LINVIDEO_MODEL_LORA_CHANGE_H */

@@ -9,13 +9,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/form.h"
+#include "backend/weight.h"
 #include "base/convert.h"
-#include "base/half.h"
-#include "base/map.h"
+#include "base/ring.h"
 #include "model/lora.h"
+#include "model/reader.h"
 #include "model/stored.h"
 
 enum { ROWS_NAME = LV_PARAM_NAME };
+
+/* Bytes that a thread reads at once where no ring is; threads that read. */
+enum { HERE = 1 << 20, READERS = 8 };
 
 /* Memory of bound tensors that is not the file's. */
 typedef struct Block {
@@ -34,24 +39,16 @@ typedef struct Bind {
     LvStored t;
 } Bind;
 
-/* A matrix that is made, or read, when it is packed. */
-typedef struct Late {
-    LvLater later; /* first, so that an LvLater * is a Late * */
-    struct LvWeights *w;
-    Bind bind;
+/* A bound tensor. */
+typedef struct Item {
+    LvWeight w;   /* first, so that an LvWeight * is an Item * */
     LvTensor to;
-    int own;   /* pages are ours, not the file's */
-    int seen;  /* of one that is read: it was looked at */
-    struct Late *next;
-} Late;
-
-/* A tensor that threads read for an upload. */
-typedef struct Sending {
-    const struct LvWeights *w;
-    LvStored t;
-    LvDtype dtype; /* that it is made; elements of a plain one are looked at as this */
-    struct Sending *next;
-} Sending;
+    LvReader reader; /* src NULL: nothing is behind it */
+    int stays, waits; /* as it is stored; until it is packed, see place() */
+    struct Item *of; /* of a slice: what it is rows of, from number `first` on */
+    size_t first;
+    struct Item *next;
+} Item;
 
 struct LvWeights {
     LvWeightsFrom from; /* src: NULL when tensors are only described in params */
@@ -59,15 +56,14 @@ struct LvWeights {
     LvDevice *dev;
     const LvMsg *msg;
     Block *blocks;
-    Late *late;
-    Sending *sending;
+    Item *items, **last;
+    LvWeightsPlace place;
     LvUpload *own; /* while rows are bound without one of the caller */
     size_t taken;  /* of the caller's room */
     LvStoredFile file; /* what became of its tensors */
     int bound;     /* weights so far, for their ids */
     size_t bytes;  /* of blocks, or what they would take */
     size_t streamed; /* the same of those on the host */
-    size_t later;    /* what the largest of `late` takes while it is made */
 };
 
 static int count_of(const LvWeights *w)
@@ -87,7 +83,8 @@ int lv_weights_new_from(LvWeights **out, const LvWeightsFrom *from, LvDevice *de
     int ret = 0;
 
     if (w) {
-        w->from = *from;
+        w->from  = *from;
+        w->place = from->place;
         w->file = (LvStoredFile) { .src = from->src, .msg = msg,
                                    .used = calloc((size_t)count_of(w) + 1, 1) };
     }
@@ -96,8 +93,9 @@ int lv_weights_new_from(LvWeights **out, const LvWeightsFrom *from, LvDevice *de
         *out = NULL;
         return lv_fail(msg, LV_ERR(ENOMEM), "weights: out of memory");
     }
-    w->dev = dev;
-    w->msg = msg;
+    w->dev  = dev;
+    w->msg  = msg;
+    w->last = &w->items;
     if (from->src && (ret = lv_stored_check_file(&w->file)) < 0)
         lv_weights_free(out);
     return ret;
@@ -131,26 +129,16 @@ int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
     return ret;
 }
 
-void lv_weights_forget(LvWeights *w)
+void lv_weights_evict(LvWeights *w)
 {
-    for (int i = 0; i < count_of(w); i++) {
-        const LvFileTensor *t = lv_source_at(w->from.src, i);
-        if (w->file.used[i] == LV_TAKEN_BOUND || w->file.used[i] == LV_TAKEN_KEPT)
-            w->dev->fn->forget(w->dev, t->data, t->size);
-    }
-    for (Block *b = w->blocks; b; b = b->next)
-        w->dev->fn->forget(w->dev, b->data, b->bytes);
-    w->dev->fn->forget(w->dev, w->from.room, w->taken);
-    for (Late *l = w->late; l; l = l->next)
-        w->dev->fn->forget(w->dev, l->later.data, l->later.bytes);
+    for (Item *i = w->items; i; i = i->next)
+        lv_forms_evict(&i->w);
 }
 
-static void free_late(LvWeights *w, Late *l)
+static void free_item(Item *i)
 {
-    lv_later_remove(w->dev, &l->later);
-    if (l->own)
-        lv_pages_free(l->later.data, l->later.bytes);
-    free(l);
+    lv_reader_free(&i->reader);
+    free(i);
 }
 
 static void free_block(LvWeights *w, Block *b)
@@ -171,18 +159,14 @@ void lv_weights_free(LvWeights **out)
     if (!w)
         return;
     lv_upload_free(&w->own);
-    lv_weights_forget(w);
+    lv_weights_evict(w);
     for (Block *b = w->blocks, *next; b; b = next) {
         next = b->next;
         free_block(w, b);
     }
-    for (Late *l = w->late, *next; l; l = next) {
-        next = l->next;
-        free_late(w, l);
-    }
-    for (Sending *s = w->sending, *next; s; s = next) {
-        next = s->next;
-        free(s);
+    for (Item *i = w->items, *next; i; i = next) {
+        next = i->next;
+        free_item(i);
     }
     lv_source_close(&w->view);
     free(w->file.used);
@@ -208,28 +192,13 @@ static int alloc_host(LvWeights *w, void **p, size_t bytes)
     return 0;
 }
 
-/* The type that elements of a stored matrix are rounded to. */
-static LvDtype rounded(const LvWeights *w, const LvWeightRow *row)
-{
-    return row->flags & LV_W_EXACT || w->from.plain || w->from.params ? LV_F32 : w->from.wide;
-}
-
-/* Whether n elements of t from number `first` on, which lie at data, are finite. */
-static int check_finite(const LvWeights *w, const LvFileTensor *t, LvDtype as,
-                        const void *data, size_t first, size_t n, const LvMsg *msg)
-{
-    size_t i = lv_find_nonfinite(data, t->dtype, as, n);
-
-    return i == n ? 0 : lv_stored_fail(t, first + i, path_of(w), msg);
-}
-
 /* Memory of the caller's room. 0 when there is not enough */
 static int take_room(LvWeights *w, size_t bytes, void **data)
 {
     bytes = LV_ROUND_UP(bytes, LV_ALIGN);
-    if (!w->from.room || bytes > w->from.room_bytes - w->taken)
+    if (!w->place.room || bytes > w->place.room_bytes - w->taken)
         return 0;
-    *data     = (char *)w->from.room + w->taken;
+    *data     = (char *)w->place.room + w->taken;
     w->taken += bytes;
     return 1;
 }
@@ -258,110 +227,38 @@ static int new_block(LvWeights *w, int host, size_t bytes, void **data)
     return 0;
 }
 
-/* Data in memory of the device, or of the host. */
-static int put_block(LvWeights *w, int host, const void *src, size_t bytes, void **data)
-{
-    int ret = new_block(w, host, bytes, data);
+/* Reading */
 
-    if (ret < 0)
-        return ret;
-    if (!host)
-        return w->dev->fn->upload(w->dev, *data, src, bytes);
-    memcpy(*data, src, bytes);
-    return 0;
+static size_t row_bytes(const LvTensor *t)
+{
+    return lv_weight_cols(t) * lv_dtype_size((LvDtype)t->dtype);
 }
 
-/* Uploads */
-
-/* Bytes that are read, or made, before they are looked at, while they are near. */
-enum { NEAR = 256 << 10, HERE = 1 << 20 /* of a thread, where no ring is */ };
-
-/* A part of a tensor as it is. */
-static int fill_plain(const LvRingJob *job, void *slot, const LvMsg *msg)
+static int fill_job(const LvRingJob *job, void *to, const LvMsg *msg)
 {
-    const Sending *s      = job->what;
-    const LvWeights *w    = s->w;
-    const LvFileTensor *t = s->t.t;
-    size_t size = lv_dtype_size(t->dtype), n;
-    int ret = 0;
-
-    for (size_t i = 0; i < job->bytes && ret >= 0; i += n) {
-        char *p = (char *)slot + i;
-        n   = LV_MIN(job->bytes - i, (size_t)NEAR);
-        ret = lv_source_read(w->from.src, t, job->at + i, p, n, msg);
-        if (ret >= 0)
-            ret = check_finite(w, t, s->dtype, p, (job->at + i) / size, n / size, msg);
-    }
-    return ret;
+    return lv_reader_read((LvReader *)(uintptr_t)job->what, job->at, job->bytes, to, msg);
 }
 
-/* n values of a tensor in the type that it is made, f32 or bf16. */
-static int round_to(void *dst, LvDtype dtype, const float *src, size_t n,
-                    const LvFileTensor *t, const char *path, const LvMsg *msg)
+/* All of a tensor to memory of the host, by threads. */
+static int read_here(const LvWeights *w, LvReader *r, void *to, size_t bytes)
 {
-    uint16_t *to = dst;
+    const LvRingJob all = { .fill = fill_job, .what = r, .bytes = bytes };
+    size_t unit = lv_reader_unit(r);
+    int threads = w->dev->host ? w->dev->threads : LV_MIN(lv_cores(), READERS);
 
-    if (dtype == LV_F32) {
-        memcpy(dst, src, n * sizeof(*src));
-        return 0;
-    }
-    if (lv_find_nonfinite(src, LV_F32, LV_BF16, n) < n)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: %s holds a value that is too large for bf16; "
-                       "use precision f32", path, t->name);
-    for (size_t i = 0; i < n; i++)
-        to[i] = lv_f32_bf16(src[i]);
-    return 0;
-}
-
-/* Rows of a tensor, decoded: some at a time. */
-static int fill_decoded(const LvRingJob *job, void *slot, const LvMsg *msg)
-{
-    const Sending *s      = job->what;
-    const LvFileTensor *t = s->t.t;
-    size_t cols = t->numel / (size_t)t->dim[0], row = cols * lv_dtype_size(s->dtype);
-    size_t rows = job->bytes / row, some = LV_MAX(NEAR / row, 1), n;
-    float *tmp  = malloc(some * cols * sizeof(*tmp));
-    int ret     = tmp ? 0 : lv_fail(msg, LV_ERR(ENOMEM), "weights: out of memory");
-
-    for (size_t i = 0; i < rows && ret >= 0; i += n) {
-        n   = LV_MIN(rows - i, some);
-        ret = lv_stored_read_rows(tmp, &s->t, job->at / row + i, n, s->w->from.src, msg);
-        if (ret >= 0)
-            ret = round_to((char *)slot + i * row, s->dtype, tmp, n * cols, t,
-                           path_of(s->w), msg);
-    }
-    free(tmp);
-    return ret;
+    if (bytes <= HERE)
+        return lv_reader_read(r, 0, bytes, to, w->msg);
+    return lv_ring_fill(threads, to, LV_MAX(HERE / unit, 1) * unit, &all, w->msg);
 }
 
 /* That of the caller, or one for the rows that are being bound. */
 static int get_upload(LvWeights *w, LvUpload **u)
 {
-    int ret = w->from.upload || w->own ? 0
+    int ret = w->place.upload || w->own ? 0
             : lv_upload_new(&w->own, w->dev, NULL, NULL, w->msg);
 
-    *u = w->from.upload ? w->from.upload : w->own;
+    *u = w->place.upload ? w->place.upload : w->own;
     return ret;
-}
-
-/* Have a tensor made by `fill`, in whole units, in new memory of the device. */
-static int send(LvWeights *w, const LvStored *t, LvDtype dtype, const LvRingJob *part,
-                size_t unit, void **data)
-{
-    Sending *s    = malloc(sizeof(*s));
-    LvRingJob job = *part;
-    LvUpload *u;
-    int ret;
-
-    if (!s)
-        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
-    *s = (Sending) { .w = w, .t = *t, .dtype = dtype, .next = w->sending };
-    w->sending = s;
-    if ((ret = new_block(w, 0, job.bytes, data)) < 0 || (ret = get_upload(w, &u)) < 0)
-        return ret;
-    job.what = s;
-    job.to   = *data;
-    return lv_upload_add(u, &job, unit);
 }
 
 /* Wait for an upload of our own. */
@@ -448,7 +345,7 @@ static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
 {
     int rank = rank_of(row), skip = row->flags & LV_W_INNER ? 1 : 0;
     LvTensor out = { .data = data, .id = LV_ID_WEIGHT - w->bound++,
-                     .dtype = (uint8_t)dtype, .fixed = !w->from.params && !w->from.plain };
+                     .dtype = (uint8_t)dtype };
 
     out.rank = (uint8_t)(row->flags & LV_W_FLAT ? 2 : rank - skip);
     for (int i = 0; i < LV_MAX_RANK; i++)
@@ -467,223 +364,29 @@ static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
     return out;
 }
 
-/* Data of a row's tensor as f32 at dst, on the host; LoRAs added. */
-static int read_f32(LvWeights *w, const Bind *b, float *dst)
-{
-    int ret = lv_stored_read(dst, &b->t, w->from.src, w->msg);
-
-    lv_source_drop(w->from.src, b->t.t);
-    if (ret < 0 || !w->from.loras)
-        return ret;
-    return lv_loras_add(w->from.loras, b->row, b->index, dst, b->t.t, w->msg);
-}
-
 enum { TURNED = LV_W_FRAMES | LV_W_EDGE };
 
-/* Values in the order and shape that they are bound in: [O,C,T,n] as [T,O,C,n]. */
-static void turn_frames(float *dst, const float *src, const LvTensor *to)
+/* Placing */
+
+/* Part by part to memory of the device, unless parts are larger than those of the upload: then
+ * by way of the host's. */
+static int send(LvWeights *w, Item *i, void *to, size_t bytes)
 {
-    size_t frames = (size_t)to->dim[0], n = (size_t)to->dim[3] * (size_t)to->dim[4];
-    size_t rows   = (size_t)to->dim[1] * (size_t)to->dim[2];
-
-    for (size_t t = 0; t < frames; t++)
-        for (size_t i = 0; i < rows; i++, dst += n)
-            memcpy(dst, src + (i * frames + t) * n, n * sizeof(*dst));
-}
-
-/* [O,C,k,k] as [O,C,k+1,k+1], dst being zeroed. */
-static void add_edge(float *dst, const float *src, const LvTensor *to)
-{
-    size_t rows = (size_t)to->dim[0] * (size_t)to->dim[1], k = (size_t)to->dim[2] - 1;
-
-    for (size_t i = 0; i < rows; i++)
-        for (size_t y = 0; y < k; y++)
-            memcpy(dst + (i * (k + 1) + y + 1) * (k + 1) + 1, src + (i * k + y) * k,
-                   k * sizeof(*dst));
-}
-
-/* The row's values as f32, in the order that they are bound in. NULL after an error. */
-static float *read_turned(LvWeights *w, const Bind *b, const LvTensor *to, int *ret)
-{
-    size_t n = LV_MAX(b->t.t->numel, lv_tensor_numel(to));
-    float *src = lv_alloc(n * sizeof(*src)), *dst;
-
-    *ret = src ? read_f32(w, b, src)
-               : lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", 4 * n);
-    if (*ret < 0 || !(b->row->flags & TURNED)) {
-        if (*ret < 0)
-            lv_freep(&src);
-        return src;
-    }
-    if (!(dst = lv_alloc(n * sizeof(*dst))))
-        *ret = lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", 4 * n);
-    else
-        (b->row->flags & LV_W_FRAMES ? turn_frames : add_edge)(dst, src, to);
-    lv_free(src);
-    return dst;
-}
-
-/* Whether threads may decode it row by row, each a whole number of blocks. */
-static int has_rows(const LvWeights *w, const Bind *b)
-{
-    const LvFileTensor *t = b->t.t;
-    size_t rows = t->rank ? (size_t)t->dim[0] : 0;
-
-    return rows && t->size % rows == 0 &&
-           t->numel / rows % (size_t)lv_dtype_block(t->dtype) == 0 &&
-           !(b->row->flags & TURNED) &&
-           !(w->from.loras && lv_loras_has(w->from.loras, b->row, b->index));
-}
-
-/* The row's values in the type of `to`, f32 or bf16. NULL after an error. */
-static float *decode(LvWeights *w, const Bind *b, const LvTensor *to, int *ret)
-{
-    float *tmp = read_turned(w, b, to, ret);
-    size_t n   = lv_tensor_numel(to);
-
-    if (*ret >= 0 && to->dtype == LV_BF16)
-        *ret = round_to(tmp, LV_BF16, tmp, n, b->t.t, path_of(w), w->msg);
-    return tmp;
-}
-
-/* @return 1 when it was, 0 when it can't be, or a code */
-static int send_decoded(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
-{
-    const LvRingJob part = { .fill = fill_decoded, .bytes = lv_tensor_bytes(to) };
-    size_t slot;
+    const LvRingJob all = { .fill = fill_job, .what = &i->reader, .bytes = bytes, .to = to };
+    size_t unit = lv_reader_unit(&i->reader), most;
     LvUpload *u;
+    void *tmp;
     int ret;
 
-    if (w->dev->host || to->streamed || !has_rows(w, b))
-        return 0;
-    if ((ret = get_upload(w, &u)) < 0 || (ret = lv_upload_slot(u, &slot)) < 0)
+    if ((ret = get_upload(w, &u)) < 0 || (ret = lv_upload_slot(u, &most)) < 0)
         return ret;
-    if (part.bytes / (size_t)b->t.t->dim[0] > slot)
-        return 0;
-    ret = send(w, &b->t, (LvDtype)to->dtype, &part, part.bytes / (size_t)b->t.t->dim[0],
-               data);
-    return ret < 0 ? ret : 1;
-}
-
-static int place_decoded(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
-{
-    int ret = send_decoded(w, b, to, data);
-    float *tmp;
-
-    if (ret)
-        return LV_MIN(ret, 0);
-    tmp = decode(w, b, to, &ret);
-    if (ret >= 0)
-        ret = put_block(w, to->streamed, tmp, lv_tensor_bytes(to), data);
+    if (unit <= most)
+        return lv_upload_add(u, &all, unit);
+    if (!(tmp = lv_alloc(bytes)))
+        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", bytes);
+    if ((ret = read_here(w, &i->reader, tmp, bytes)) >= 0)
+        ret = w->dev->fn->upload(w->dev, to, tmp, bytes);
     lv_free(tmp);
-    return ret;
-}
-
-/* By threads, row by row. */
-static int make_rows(const Late *l)
-{
-    const LvStored *t = &l->bind.t;
-    const Sending s   = { .w = l->w, .t = *t, .dtype = (LvDtype)l->to.dtype };
-    const LvRingJob all = { .fill = fill_decoded, .what = &s, .bytes = l->later.bytes };
-    size_t row = all.bytes / (size_t)t->t->dim[0];
-    int ret = t->scale ? lv_source_load(l->w->from.src, t->scale, l->w->msg) : 0;
-
-    return ret < 0 ? ret : lv_ring_fill(l->w->dev->threads, l->later.data,
-                                        LV_MAX(HERE / row, 1) * row, &all, l->w->msg);
-}
-
-static int make_late(LvLater *later)
-{
-    Late *l = (void *)later;
-    float *tmp;
-    int ret;
-
-    if (has_rows(l->w, &l->bind))
-        return make_rows(l);
-    tmp = decode(l->w, &l->bind, &l->to, &ret);
-    if (ret >= 0)
-        memcpy(later->data, tmp, later->bytes);
-    lv_free(tmp);
-    return ret;
-}
-
-static void drop_late(LvLater *later)
-{
-    lv_pages_drop(later->data, later->bytes);
-}
-
-static int look(const LvRingJob *job, void *data, const LvMsg *msg)
-{
-    const Late *l = job->what;
-    const LvFileTensor *t = l->bind.t.t;
-    size_t size = lv_dtype_size(t->dtype);
-
-    return check_finite(l->w, t, rounded(l->w, l->bind.row), data, job->at / size,
-                        job->bytes / size, msg);
-}
-
-static int check_late(const Late *l)
-{
-    const LvRingJob all = { .fill = look, .what = l, .bytes = l->later.bytes };
-
-    return lv_ring_fill(all.bytes > HERE ? l->w->dev->threads : 1, l->later.data, HERE, &all,
-                        l->w->msg);
-}
-
-/* A matrix of the file: it is looked at when it is first there. */
-static int read_late(LvLater *later)
-{
-    Late *l = (void *)later;
-    const LvFileTensor *t = l->bind.t.t;
-    int ret = lv_source_load_by(l->w->dev->threads, l->w->from.src, t, l->w->msg);
-
-    if (ret < 0 || l->seen)
-        return ret;
-    l->seen = 1;
-    return check_late(l);
-}
-
-static void drop_read(LvLater *later)
-{
-    Late *l = (void *)later;
-
-    lv_source_drop(l->w->from.src, l->bind.t.t);
-}
-
-/* To lie at *data, or in pages of its own. */
-static int place_late(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
-{
-    Late *l = calloc(1, sizeof(*l));
-    int own = !*data;
-
-    if (!l)
-        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
-    *l = (Late) { .later = { .bytes = lv_tensor_bytes(to),
-                             .make = own ? make_late : read_late,
-                             .drop = own ? drop_late : drop_read },
-                  .w = w, .bind = *b, .to = *to, .own = own, .next = w->late };
-    l->bind.symbols = NULL; /* the caller's */
-    if (own && !(*data = lv_pages_new(l->later.bytes))) {
-        free(l);
-        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes",
-                       lv_tensor_bytes(to));
-    }
-    l->later.data = *data;
-    lv_later_add(w->dev, &l->later);
-    w->late = l;
-    return 0;
-}
-
-int lv_weights_check(const LvWeights *w)
-{
-    int ret = 0;
-
-    for (Late *l = w->late; l && ret >= 0; l = l->next) {
-        if (l->own || l->seen)
-            continue;
-        ret = read_late(&l->later);
-        drop_read(&l->later);
-    }
     return ret;
 }
 
@@ -693,35 +396,58 @@ static int lies_well(const LvWeights *w, const LvFileTensor *t)
     return w->dev->host && (uintptr_t)t->data % lv_dtype_size(t->dtype) == 0;
 }
 
-/* All of it is there, and stays. */
-static int keep(LvWeights *w, const LvFileTensor *t, LvDtype as)
+/* In memory of the file, where it stays. */
+static int keep(LvWeights *w, Item *i)
 {
+    const LvFileTensor *t = lv_source_find(w->from.src, i->reader.grid.name);
     int ret = lv_source_load(w->from.src, t, w->msg);
+    size_t bad;
 
     w->file.used[lv_source_index(w->from.src, t)] = LV_TAKEN_KEPT;
-    return ret < 0 ? ret : check_finite(w, t, as, t->data, 0, t->numel, w->msg);
+    i->w.data = (void *)(uintptr_t)t->data;
+    if (ret < 0)
+        return ret;
+    bad = lv_find_nonfinite(t->data, t->dtype, i->reader.from.as, t->numel);
+    return bad == t->numel ? 0 : lv_stored_fail(t, bad, path_of(w), w->msg);
 }
 
-/* Data on the device as they are: the file's where that is possible. */
-static int place_plain(LvWeights *w, const Bind *b, const LvTensor *to, void **data)
+/* Have an item's contents where they are wanted: nowhere, when they are read by rows. */
+static int place(LvWeights *w, Item *i)
 {
-    const LvFileTensor *t = b->t.t;
-    LvDtype as = rounded(w, b->row);
+    size_t bytes = lv_tensor_bytes(&i->to);
     int ret;
 
-    *data = (void *)(uintptr_t)t->data;
-    if (to->fixed == LV_FIXED_LATER)
-        return place_late(w, b, to, data);
-    if (lies_well(w, t))
-        return keep(w, t, as);
-    if (!to->streamed && !w->dev->host)
-        return send(w, &b->t, as, &(LvRingJob) { .fill = fill_plain, .bytes = t->size },
-                    lv_dtype_size(t->dtype), data);
-    if ((ret = new_block(w, to->streamed, t->size, data)) < 0)
+    if (i->of)
+        i->w.data = i->of->w.data ? (char *)i->of->w.data + i->first * row_bytes(&i->to) : NULL;
+    if (i->of || i->waits)
+        return 0;
+    if (i->stays && !i->w.streamed && lies_well(w, &i->reader.grid))
+        return keep(w, i);
+    if ((ret = new_block(w, i->w.streamed, bytes, &i->w.data)) < 0)
         return ret;
-    if ((ret = lv_source_read(w->from.src, t, 0, *data, t->size, w->msg)) < 0)
-        return ret;
-    return check_finite(w, t, as, *data, 0, t->numel, w->msg);
+    return i->w.streamed || w->dev->host ? read_here(w, &i->reader, i->w.data, bytes)
+                                         : send(w, i, i->w.data, bytes);
+}
+
+int lv_weights_load(LvWeights *w, const LvWeightsPlace *p)
+{
+    int ret = 0;
+
+    w->from.described = 0;
+    w->place          = *p;
+    for (Item *i = w->items; i && ret >= 0; i = i->next)
+        ret = place(w, i);
+    return end_upload(w, ret);
+}
+
+int lv_weights_check(const LvWeights *w)
+{
+    int ret = 0;
+
+    for (const Item *i = w->items; i && ret >= 0; i = i->next)
+        if (i->waits && !i->w.forms)
+            ret = lv_weight_check(&i->to, w->msg);
+    return ret;
 }
 
 const LvFileTensor *lv_weights_take(LvWeights *w, const char *name)
@@ -734,11 +460,61 @@ int lv_weights_find(LvWeights *w, LvStored *s, const char *name)
     return lv_stored_find(s, &w->file, name);
 }
 
+/* Items */
+
+static int read_item(const LvWeight *w, size_t first, size_t rows, void *dst, const LvMsg *msg)
+{
+    Item *i    = (Item *)(uintptr_t)w;
+    size_t row = row_bytes(&i->to);
+
+    if (i->of)
+        return read_item(&i->of->w, i->first + first, rows, dst, msg);
+    return lv_reader_read(&i->reader, first * row, rows * row, dst, msg);
+}
+
+static Item *new_item(LvWeights *w, const LvTensor *to)
+{
+    Item *i = calloc(1, sizeof(*i));
+
+    if (!i) {
+        lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
+        return NULL;
+    }
+    i->to   = *to;
+    *w->last = i;
+    w->last  = &i->next;
+    return i;
+}
+
+/* A tensor as f32, in the order of the file, to memory of the device. */
+static int read_param(LvWeights *w, const Bind *b, float *data, size_t n)
+{
+    LvReaderFrom from = { .src = w->from.src, .t = b->t, .row = *b->row,
+                          .to = { .dtype = LV_F32, .rank = 2, .dim = { 1, 1, 1, 1, 1 } } };
+    size_t rows = b->t.t->rank ? (size_t)b->t.t->dim[0] : 1;
+    float *tmp  = lv_alloc(n * sizeof(*tmp));
+    LvReader r;
+    int ret;
+
+    if (!tmp)
+        return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
+    from.row.flags &= ~(unsigned)TURNED;
+    from.to.dim[0]  = (int)rows;
+    from.to.dim[1]  = (int)(n / rows);
+    lv_reader_new(&r, &from);
+    ret = read_here(w, &r, tmp, n * sizeof(*tmp));
+    lv_reader_free(&r);
+    if (ret >= 0)
+        ret = w->dev->fn->upload(w->dev, data, tmp, n * sizeof(*tmp));
+    lv_free(tmp);
+    return ret;
+}
+
 /* A weight that is trained: its place in the slabs, filled from the file if any. */
 static int bind_param(LvWeights *w, const Bind *b, LvTensor *to)
 {
     int64_t dim[LV_MAX_RANK];
-    float *tmp = NULL, *data = NULL;
+    float *data = NULL;
     LvParam *p;
     int ret = 0;
 
@@ -749,11 +525,7 @@ static int bind_param(LvWeights *w, const Bind *b, LvTensor *to)
         return LV_ERR(ENOMEM);
     if (b->t.t) {
         data = w->from.params->slab[LV_SLAB_VALUE] + p->at;
-        if (!(tmp = lv_alloc(p->numel * sizeof(*tmp))))
-            return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
-        if ((ret = read_f32(w, b, tmp)) >= 0)
-            ret = w->dev->fn->upload(w->dev, data, tmp, p->numel * sizeof(*tmp));
-        lv_free(tmp);
+        ret  = read_param(w, b, data, p->numel);
     }
     *to = p->value = describe(w, b->row, LV_F32, b->symbols, data);
     return ret;
@@ -777,67 +549,70 @@ static int stays(const LvWeights *w, const Bind *b)
            !(w->from.loras && lv_loras_has(w->from.loras, b->row, b->index));
 }
 
-/* Whether it may be made, or read, when it is packed, and only then. */
-static int may_wait(const LvWeights *w, const Bind *b, const LvTensor *to, int plain)
-{
-    if (!w->dev->packs || to->fixed != LV_FIXED)
-        return 0;
-    return plain ? lies_well(w, b->t.t) && !(b->row->flags & LV_W_TABLE)
-                 : w->from.later && is_of_block(b);
-}
-
-/* Note what memory a tensor takes that is not the file's. */
-static void count(LvWeights *w, const LvTensor *to)
-{
-    if (to->streamed)
-        w->streamed += lv_tensor_bytes(to);
-    else if (to->fixed == LV_FIXED_LATER)
-        w->later = LV_MAX(w->later, lv_tensor_bytes(to) +
-                          lv_tensor_numel(to) * sizeof(float));
-    else
-        w->bytes += LV_ROUND_UP(lv_tensor_bytes(to), LV_ALIGN);
-}
-
-static int place(LvWeights *w, const Bind *b, LvTensor *to)
+/* The type that a tensor is bound in. */
+static LvDtype type_of(const LvWeights *w, const Bind *b)
 {
     if (stays(w, b))
-        return place_plain(w, b, to, &to->data);
-    return to->fixed == LV_FIXED_LATER ? place_late(w, b, to, &to->data)
-                                       : place_decoded(w, b, to, &to->data);
+        return b->t.t->dtype;
+    return (b->row->flags & (LV_W_MATRIX | LV_W_EXACT)) == LV_W_MATRIX && !w->from.plain
+         ? w->from.wide : LV_F32;
+}
+
+/* Note what memory an item takes that is not the file's. */
+static void count(LvWeights *w, const Item *i)
+{
+    if (i->w.streamed)
+        w->streamed += lv_tensor_bytes(&i->to);
+    else if (!i->waits && !(i->stays && lies_well(w, &i->reader.grid)))
+        w->bytes += LV_ROUND_UP(lv_tensor_bytes(&i->to), LV_ALIGN);
 }
 
 static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
 {
-    int plain     = stays(w, b), ret = 0;
-    LvDtype dtype = plain ? b->t.t->dtype
-                  : (b->row->flags & (LV_W_MATRIX | LV_W_EXACT)) == LV_W_MATRIX && !w->from.plain
-                  ? w->from.wide : LV_F32;
+    Item *i;
+    int ret = 0;
 
-    *to = describe(w, b->row, dtype, b->symbols, NULL);
-    to->streamed = w->from.streamed && is_of_block(b) && w->from.streamed[b->index];
-    to->fixed   &= !to->streamed;
-    if (may_wait(w, b, to, plain))
-        to->fixed = LV_FIXED_LATER;
-    if (!plain || !lies_well(w, b->t.t))
-        count(w, to);
-    else if (to->fixed == LV_FIXED_LATER)
-        w->later = LV_MAX(w->later, lv_tensor_bytes(to));
-    if (w->from.loras && (w->from.described || to->fixed == LV_FIXED_LATER))
+    *to = describe(w, b->row, type_of(w, b), b->symbols, NULL);
+    if (!(i = new_item(w, to)))
+        return LV_ERR(ENOMEM);
+    i->stays      = stays(w, b);
+    i->w.streamed = w->from.streamed && is_of_block(b) && w->from.streamed[b->index];
+    i->waits      = w->dev->packs && !w->from.plain && !i->w.streamed &&
+                    (b->row->flags & (LV_W_MATRIX | LV_W_TABLE)) == LV_W_MATRIX;
+    i->w.read     = i->waits ? read_item : NULL;
+    i->to.w = to->w = w->from.plain ? NULL : &i->w;
+    lv_reader_new(&i->reader, &(LvReaderFrom) {
+        .src = w->from.src, .loras = w->from.loras, .t = b->t, .row = *b->row,
+        .index = b->index, .to = *to, .plain = i->stays,
+        .as = b->row->flags & LV_W_EXACT ? LV_F32 : w->from.wide });
+    count(w, i);
+    if (w->from.loras)
         ret = lv_loras_note(w->from.loras, b->row, b->index, b->t.t, w->msg);
     if (!w->from.described && ret >= 0)
-        ret = place(w, b, to);
+        ret = place(w, i);
+    to->data = i->w.data;
     return ret;
+}
+
+/* Without a file. */
+static int bind_described(LvWeights *w, const Bind *b, LvTensor *to)
+{
+    Item *i;
+
+    *to = describe(w, b->row, b->row->flags & LV_W_MATRIX ? w->from.wide : LV_F32, b->symbols,
+                   NULL);
+    if (!(i = new_item(w, to)))
+        return LV_ERR(ENOMEM);
+    to->w = i->to.w = &i->w;
+    return 0;
 }
 
 static int bind_row(LvWeights *w, Bind *b, LvTensor *to)
 {
     int ret;
 
-    if (!w->from.src && !w->from.params) {
-        *to = describe(w, b->row, b->row->flags & LV_W_MATRIX ? w->from.wide : LV_F32,
-                       b->symbols, NULL);
-        return 0;
-    }
+    if (!w->from.src && !w->from.params)
+        return bind_described(w, b, to);
     if (!w->from.src)
         return bind_param(w, b, to);
     if ((ret = lv_stored_find(&b->t, &w->file, b->name)) < 0)
@@ -923,7 +698,7 @@ int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefi
 
 size_t lv_weights_bytes(const LvWeights *w)
 {
-    return w->bytes + w->later;
+    return w->bytes;
 }
 
 size_t lv_weights_streamed(const LvWeights *w)
@@ -933,11 +708,20 @@ size_t lv_weights_streamed(const LvWeights *w)
 
 LvTensor lv_weights_slice(LvWeights *w, LvTensor t, int first, int rows)
 {
-    size_t row = lv_tensor_bytes(&t) / (size_t)t.dim[0];
+    Item *of = (Item *)t.w, *i;
 
     t.id     = LV_ID_WEIGHT - w->bound++;
     t.dim[0] = rows;
-    t.data   = t.data ? (char *)t.data + (size_t)first * row : NULL;
+    t.data   = t.data ? (char *)t.data + (size_t)first * row_bytes(&t) : NULL;
+    if (!of)
+        return t;
+    if (!(i = new_item(w, &t)))
+        return LV_NO_TENSOR;
+    i->of     = of;
+    i->first  = (size_t)first;
+    i->w.data = t.data;
+    i->w.read = of->w.read;
+    t.w = i->to.w = &i->w;
     return t;
 }
 

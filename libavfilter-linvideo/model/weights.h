@@ -1,7 +1,15 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Weights bound by tables of rows (row.h), from files of every form, to a device.
+ * Weights bound by tables of rows (row.h), from files of every form, to a device. They own the
+ * handles (backend/weight.h) that tensors of networks carry:
+ *
+ *   bind    a row becomes a tensor with a handle: checked against the file, described
+ *   load    its contents come to memory of the device, or of the host for slots, or stay in the
+ *           file, where a device that packs reads them by rows (reader.h)
+ *   build   programs take addresses from the handles, devices make forms (backend/form.h)
+ *   evict   forms go, and are made again by the next build
+ *
  * Floor F4 (model): knows rows, not networks.
  */
 
@@ -9,6 +17,7 @@
 #define LINVIDEO_MODEL_WEIGHTS_H
 
 #include "backend/device.h"
+#include "backend/weight.h"
 #include "base/source.h"
 #include "model/params.h"
 #include "model/row.h"
@@ -18,33 +27,35 @@
 typedef struct LvWeights LvWeights;
 typedef struct LvLoras LvLoras;
 
+/** Where weights go to. */
+typedef struct LvWeightsPlace {
+    LvUpload *upload; ///< tensors that go to another device's memory are added to it; the
+                      ///< caller runs it, and frees it before the weights. NULL: they are
+                      ///< there at once
+    void *room;       ///< memory of another device, of the caller, for tensors, of
+    size_t room_bytes; ///< this size; those that do not fit in are allocated. NULL: none
+} LvWeightsPlace;
+
 /** What weights are made from. */
 typedef struct LvWeightsFrom {
     const LvSource *src; ///< outlives the weights; NULL: tensors are only described
     int layout;          ///< LvLayout
     LvDtype wide;        ///< of matrices that are not stored as a plain float type, or
                          ///< are changed by a LoRA: f32 or bf16
-    int described;       ///< 1: tensors are checked and described, without data
-    LvLoras *loras;      ///< added to matrices and biases; NULL: none
+    int described;       ///< 1: tensors are checked and described, without data, until
+                         ///< lv_weights_load()
+    LvLoras *loras;      ///< added to matrices and biases; they outlive the weights; NULL: none
     LvParams *params;    ///< tensors are listed here, see lv_weights_new_params(); NULL
-    int later;           ///< 1: where the device packs, matrices of blocks that can't stay
-                         ///< as they are stored are made only while they are packed, so
-                         ///< that src and loras have to outlive the weights
     int plain;           ///< 1: every tensor is kept as f32 and not fixed, for a network that
                          ///< stands beside one in training: equal weights give equal bits
     const uint8_t *streamed; ///< [blocks]: 1 for those whose matrices stay on the host, of
                          ///< type wide, for slots (see graph.h); those of other blocks
                          ///< become wide too. NULL: no block's do
-    LvUpload *upload; ///< tensors that go to another device's memory are added to it when
-                      ///< they are bound; the caller runs it, and frees it before the
-                      ///< weights. NULL: they are there when bound
-    void *room;       ///< memory of another device, of the caller, for tensors, of
-    size_t room_bytes; ///< this size; those that do not fit in are allocated. NULL: none
+    LvWeightsPlace place; ///< of tensors that are not only described
 } LvWeightsFrom;
 
 /**
- * Bind from a file. Data of matrices stay the file's on a host device (st must outlive the
- * weights, which read them when the device packs them), and are uploaded on others.
+ * Bind from a file, which outlives the weights.
  *
  * @return 0 or -ENOMEM
  */
@@ -68,12 +79,12 @@ int lv_weights_new_from(LvWeights **w, const LvWeightsFrom *from, LvDevice *dev,
 int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
                           LvDevice *dev, const LvMsg *msg);
 
-/** Free *w and all memory of bound tensors; the device forgets packed forms of
- *  them. NULL is fine. */
+/** Free *w, its handles, their contents and forms. NULL is fine. */
 void lv_weights_free(LvWeights **w);
 
 /**
- * Bind all rows into the struct at `to`.
+ * Bind all rows into the struct at `to`: each tensor carries a handle of w's, but those that
+ * are trained, or `plain`.
  *
  * @param prefix  put before every name
  * @param index   for "%d" in names
@@ -84,14 +95,23 @@ void lv_weights_free(LvWeights **w);
 int lv_weights_bind(LvWeights *w, const LvWeightRow *rows, int nb,
                     const char *prefix, int index, const int *symbols, void *to);
 
+/**
+ * Load all that was only described. Handles stay what they are, so that programs which were
+ * planned with them are built now.
+ *
+ * @return 0; LV_ERR_MODEL: values are not finite, or too large; -ENOMEM; as
+ *         lv_source_load()
+ */
+int lv_weights_load(LvWeights *w, const LvWeightsPlace *place);
+
 /** Rows of a table [V,C] (a matrix) as f32, without binding it: dst[i] = row ids[i].
  *
  * @return as lv_weights_bind(); -EINVAL when an id is outside */
 int lv_weights_read_rows(LvWeights *w, const LvWeightRow *row, const char *prefix,
                          const int *symbols, const int32_t *ids, int nb, float *dst);
 
-/** Bytes that bound tensors take beside the files' mapping, each aligned to LV_ALIGN, and
- *  the largest of those that are made later while it is made. */
+/** Bytes of memory that bound tensors take, or will take once they are loaded, each aligned to
+ *  LV_ALIGN; streamed ones, and those that are read by rows, take none. */
 size_t lv_weights_bytes(const LvWeights *w);
 
 /** Bytes of those on the host, for slots. */
@@ -112,19 +132,18 @@ const LvFileTensor *lv_weights_take(LvWeights *w, const char *name);
 /** A tensor as it is stored, with its scale. @return as lv_stored_find() */
 int lv_weights_find(LvWeights *w, LvStored *s, const char *name);
 
-/** Let the device drop packed forms of all weights bound by w; they are made again
- *  when a program is built. */
-void lv_weights_forget(LvWeights *w);
+/** Free the forms of all weights of w; they are made again when a program is built. */
+void lv_weights_evict(LvWeights *w);
 
 /** Check that every tensor was used once: LV_ERR_MODEL names the first that was
  *  not, and how many there are. */
 int lv_weights_finish(const LvWeights *w);
 
 /**
- * Check that bound matrices which stay the file's are finite. Devices that pack
- * have looked at what they packed: for all others this reads them.
+ * Check that bound matrices which are read by rows are finite. Those of which the device has
+ * forms were looked at when these were made: this reads all others.
  *
- * Everything else is checked as it is bound.
+ * Everything else is checked as it is loaded.
  *
  * @return 0; LV_ERR_MODEL, after a message that names file, tensor and row
  */

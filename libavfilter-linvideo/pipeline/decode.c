@@ -280,9 +280,8 @@ int lv_decode_build(LvDecode *d, void *arena)
         return ret;
     lay_out_device(d, d->memory.device);
     lay_out_host(d, d->memory.host);
-    if ((ret = lv_vae_load(&d->half)) < 0 || (ret = plan_programs(d)) < 0 ||
-        (ret = build_programs(d, arena)) < 0 || (ret = lv_weights_check(d->half.weights)) < 0 ||
-        (ret = upload_weights(d)) < 0)
+    if ((ret = lv_vae_load(&d->half)) < 0 || (ret = build_programs(d, arena)) < 0 ||
+        (ret = lv_weights_check(d->half.weights)) < 0 || (ret = upload_weights(d)) < 0)
         return ret;
     lv_weights_drop(d->half.weights);
     return 0;

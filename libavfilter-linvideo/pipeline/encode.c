@@ -250,8 +250,8 @@ static int bind_layer(LvEncode *t, int layer, LvWeights *w)
 static int begin_layer(LvEncode *t, Walk *w, int layer)
 {
     int at = layer % 2, ret;
-    LvWeightsFrom from = { .upload = w->upload, .room_bytes = w->room_bytes,
-                           .room = w->room[1] ? w->room[at] : w->room[0] };
+    LvWeightsFrom from = { .place = { .upload = w->upload, .room_bytes = w->room_bytes,
+                                      .room = w->room[1] ? w->room[at] : w->room[0] } };
 
     if (w->weights[at])
         return 0;

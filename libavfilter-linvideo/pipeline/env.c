@@ -82,3 +82,19 @@ int lv_env_weights(const LvEnv *env, const LvPart *part, LvWeightsFrom from, LvW
         lv_files_skip_parts(env->files, *w, part);
     return ret;
 }
+
+int lv_env_load(const LvEnv *env, LvWeights *w, void **room)
+{
+    LvWeightsPlace place = { .room_bytes = env->dev->host ? 0 : lv_weights_bytes(w) };
+    int ret = place.room_bytes
+            ? lv_device_alloc(env->dev, room, place.room_bytes, "weights") : 0;
+
+    if (ret < 0 ||
+        (ret = lv_upload_new(&place.upload, env->dev, lv_env_ask, (void *)env, env->msg)) < 0)
+        return ret;
+    place.room = *room;
+    if ((ret = lv_weights_load(w, &place)) >= 0)
+        ret = lv_upload_run(place.upload, lv_upload_mark(place.upload));
+    lv_upload_free(&place.upload);
+    return ret;
+}

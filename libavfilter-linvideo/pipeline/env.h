@@ -73,4 +73,13 @@ const char *lv_env_hint(const LvEnv *env);
  * @return as lv_weights_new_from() */
 int lv_env_weights(const LvEnv *env, const LvPart *part, LvWeightsFrom from, LvWeights **w);
 
+/**
+ * Load weights that were described. Those of another device are read in one go, and lie in one
+ * piece of its memory.
+ *
+ * @param[out] room that piece, freed by the caller behind the weights; unchanged: there is none
+ * @return as lv_weights_load(); LV_ERR_CANCELLED
+ */
+int lv_env_load(const LvEnv *env, LvWeights *w, void **room);
+
 #endif /* LINVIDEO_PIPELINE_ENV_H */

@@ -46,52 +46,19 @@ static void free_weights(LvNetwork *n)
     n->room = NULL;
 }
 
-static int bind_from(LvNetwork *n, LvWeightsFrom from)
+static int describe(LvNetwork *n)
 {
-    const LvEnv *env = n->env;
+    const LvEnv *env   = n->env;
+    LvWeightsFrom from = { .loras = n->loras, .described = 1,
+                           .streamed = n->streams ? n->streamed : NULL };
     int ret;
 
     free_weights(n);
-    if (from.room_bytes &&
-        (ret = lv_device_alloc(env->dev, &n->room, from.room_bytes, "weights")) < 0)
-        return ret;
-    from.room = n->room;
     if ((ret = lv_env_weights(env, n->part, from, &n->weights)) < 0 ||
         (ret = lv_dit_bind(&n->dit, &env->cfg->dit, n->weights, n->part->prefix)) < 0 ||
         (ret = lv_weights_finish(n->weights)) < 0)
         return ret;
     return from.loras ? lv_loras_finish(from.loras, env->msg) : 0;
-}
-
-static LvWeightsFrom from_files(const LvNetwork *n)
-{
-    return (LvWeightsFrom) { .loras = n->loras, .later = 1,
-                             .streamed = n->streams ? n->streamed : NULL };
-}
-
-static int describe(LvNetwork *n)
-{
-    LvWeightsFrom from = from_files(n);
-
-    from.described = 1;
-    return bind_from(n, from);
-}
-
-/* Bind what was described: all tensors of another device lie in one piece of memory, and are
- * read in one go. */
-static int load(LvNetwork *n)
-{
-    const LvEnv *env   = n->env;
-    LvWeightsFrom from = from_files(n);
-    int ret = lv_upload_new(&from.upload, env->dev, lv_env_ask, (void *)env, env->msg);
-
-    if (ret < 0)
-        return ret;
-    from.room_bytes = env->dev->host ? 0 : lv_weights_bytes(n->weights);
-    if ((ret = bind_from(n, from)) >= 0)
-        ret = lv_upload_run(from.upload, lv_upload_mark(from.upload));
-    lv_upload_free(&from.upload);
-    return ret;
 }
 
 int lv_network_new(LvNetwork **out, const LvEnv *env, int expert)
@@ -335,7 +302,7 @@ static int build_programs(LvNetwork *n, void *arena)
 {
     int ret;
 
-    if ((ret = load(n)) < 0 || (ret = plan(n)) < 0 || (ret = attach_slots(n)) < 0 ||
+    if ((ret = lv_env_load(n->env, n->weights, &n->room)) < 0 || (ret = attach_slots(n)) < 0 ||
         (ret = lv_program_build(n->side.prog, arena)) < 0 ||
         (n->image.prog && (ret = lv_program_build(n->image.prog, arena)) < 0) ||
         (ret = lv_program_build(n->net.prog, arena)) < 0 ||

@@ -48,19 +48,21 @@ static void free_weights(LvVaeHalf *h)
     h->room = NULL;
 }
 
-static int bind(LvVaeHalf *h, LvWeightsFrom from)
+int lv_vae_describe(LvVaeHalf *h, const LvEnv *env, int encoder)
 {
-    const LvEnv *env = h->env;
     int ret;
 
+    h->env     = env;
+    h->encoder = encoder;
+    if (encoder && env->cfg->vae.kind != LV_VAE_WAN)
+        return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s: vae: a decoder of TAEHV's kind, "
+                       "expected Wan's autoencoder, whose encoder takes frames",
+                       env->files->path);
     free_weights(h);
     if (env->cfg->vae.kind == LV_VAE_WAN && !(h->wan = calloc(1, sizeof(*h->wan))))
         return lv_fail(env->msg, LV_ERR(ENOMEM), "out of memory");
-    if (from.room_bytes &&
-        (ret = lv_device_alloc(env->dev, &h->room, from.room_bytes, "weights")) < 0)
-        return ret;
-    from.room = h->room;
-    if ((ret = lv_env_weights(env, &env->files->vae, from, &h->weights)) < 0)
+    if ((ret = lv_env_weights(env, &env->files->vae, (LvWeightsFrom) { .described = 1 },
+                              &h->weights)) < 0)
         return ret;
     skip_other(h);
     if ((ret = bind_half(h)) < 0)
@@ -68,30 +70,9 @@ static int bind(LvVaeHalf *h, LvWeightsFrom from)
     return lv_weights_finish(h->weights);
 }
 
-int lv_vae_describe(LvVaeHalf *h, const LvEnv *env, int encoder)
-{
-    h->env     = env;
-    h->encoder = encoder;
-    if (encoder && env->cfg->vae.kind != LV_VAE_WAN)
-        return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s: vae: a decoder of TAEHV's kind, "
-                       "expected Wan's autoencoder, whose encoder takes frames",
-                       env->files->path);
-    return bind(h, (LvWeightsFrom) { .described = 1 });
-}
-
-/* As that of the network. */
 int lv_vae_load(LvVaeHalf *h)
 {
-    const LvEnv *env   = h->env;
-    LvWeightsFrom from = { .room_bytes = env->dev->host ? 0 : lv_weights_bytes(h->weights) };
-    int ret = lv_upload_new(&from.upload, env->dev, lv_env_ask, (void *)env, env->msg);
-
-    if (ret < 0)
-        return ret;
-    if ((ret = bind(h, from)) >= 0)
-        ret = lv_upload_run(from.upload, lv_upload_mark(from.upload));
-    lv_upload_free(&from.upload);
-    return ret;
+    return lv_env_load(h->env, h->weights, &h->room);
 }
 
 void lv_vae_free(LvVaeHalf *h)

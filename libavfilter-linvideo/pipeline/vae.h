@@ -46,8 +46,7 @@ typedef struct LvVaeState {
  */
 int lv_vae_describe(LvVaeHalf *h, const LvEnv *env, int encoder);
 
-/** Read the weights of what was described: programs that were traced before are to be traced
- *  again. @return as lv_vae_describe(); errors of files and device; LV_ERR_CANCELLED */
+/** Read the weights of what was described. @return as lv_env_load() */
 int lv_vae_load(LvVaeHalf *h);
 
 void lv_vae_free(LvVaeHalf *h);

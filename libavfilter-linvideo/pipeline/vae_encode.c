@@ -211,8 +211,7 @@ int lv_vae_encode_build(LvVaeEncode *e, void *arena)
         return ret;
     lay_out_host(e, e->memory.host);
     lay_out_device(e, e->memory.device);
-    if ((ret = lv_vae_load(&e->half)) < 0 || (ret = plan_programs(e)) < 0 ||
-        (ret = build_programs(e, arena)) < 0 ||
+    if ((ret = lv_vae_load(&e->half)) < 0 || (ret = build_programs(e, arena)) < 0 ||
         (ret = lv_weights_check(e->half.weights)) < 0)
         return ret;
     lv_weights_drop(e->half.weights);

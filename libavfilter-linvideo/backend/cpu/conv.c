@@ -83,16 +83,16 @@ typedef struct PackArg {
 static int pack_weight(LvCpu *cpu, void *dst, void *arg)
 {
     const PackArg *p = arg;
-    size_t n   = lv_tensor_numel(p->w);
-    int is_f32 = p->w->dtype == LV_F32, ret;
-    float *own = is_f32 || p->plain ? NULL : lv_alloc(n * sizeof(*own));
+    int is_f32 = p->w->dtype == LV_F32 && p->w->data, ret = 0;
+    float *own = is_f32 || p->plain ? NULL : lv_alloc(lv_tensor_numel(p->w) * sizeof(*own));
     float *src = is_f32 ? p->w->data : p->plain ? p->plain : own;
 
     if (!src)
         return lv_fail(cpu->dev.msg, LV_ERR(ENOMEM), "cpu: out of memory");
     if (!is_f32)
-        lv_to_f32(src, p->w->data, (LvDtype)p->w->dtype, n);
-    ret = lv_conv_reorder(p->conv, dst, src);
+        ret = lv_cpu_weight_f32(cpu, src, p->w, 0, (size_t)p->w->dim[0]);
+    if (ret >= 0)
+        ret = lv_conv_reorder(p->conv, dst, src);
     lv_free(own);
     return ret;
 }
@@ -177,7 +177,7 @@ int lv_cpu_plan_conv(LvDevice *dev, const LvConvArgs *a, LvCall *call)
 {
     LvConvShape s = shape_of(a);
 
-    if (a->w.fixed)
+    if (lv_is_fixed(&a->w))
         call->weight_bytes = lv_conv_room(&s) * lv_dtype_size((LvDtype)s.type);
     else
         call->scratch_bytes = lv_conv_scratch(&s);
@@ -210,7 +210,7 @@ int lv_cpu_build_conv(LvDevice *dev, const LvConvArgs *a, LvCall *call)
         if (!(p->conv[band] = band_conv(cpu, a, band)))
             return lv_dnn_error(cpu->dnn);
     ret = lv_conv_fits(cpu, &s, p->conv[0], lv_dtype_size((LvDtype)s.type));
-    if (ret < 0 || !a->w.fixed)
+    if (ret < 0 || !lv_is_fixed(&a->w))
         return ret;
     p->packed = lv_conv_weight(cpu, &s, p->conv[0], LV_PACK_CONV, NULL);
     return p->packed ? 0 : cpu->pack_error;

@@ -72,7 +72,7 @@ int lv_cpu_plan_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
 {
     LvTensor tap = lv_conv3_tap(a, 0);
 
-    if (a->w.fixed)
+    if (lv_is_fixed(&a->w))
         call->weight_bytes = packed_bytes(a);
     else
         call->scratch_bytes = packed_bytes(a) + sizeof(float) * lv_tensor_numel(&tap);
@@ -112,7 +112,10 @@ static int pack_taps(LvCpu *cpu, void *dst, void *arg)
     if (!plain)
         return lv_fail(cpu->dev.msg, LV_ERR(ENOMEM), "cpu: out of memory");
     for (int t = 0; t < p->a->w.dim[0] && ret >= 0; t++) {
-        lv_to_f32(plain, lv_conv3_tap(p->a, t).data, (LvDtype)tap.dtype, n);
+        ret = lv_cpu_weight_f32(cpu, plain, &p->a->w, (size_t)t * (size_t)tap.dim[0],
+                                (size_t)tap.dim[0]);
+        if (ret < 0)
+            break;
         ret = lv_conv_reorder(p->priv->conv[0], (char *)dst + (size_t)t *
                               p->priv->tap_bytes, plain);
     }
@@ -136,7 +139,7 @@ int lv_cpu_build_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
             return lv_dnn_error(cpu->dnn);
     ret = lv_conv_fits(cpu, &s, p->conv[0], lv_dtype_size((LvDtype)s.type));
     p->tap_bytes = LV_ROUND_UP(lv_conv_weight_bytes(p->conv[0]), LV_ALIGN);
-    if (ret < 0 || !a->w.fixed)
+    if (ret < 0 || !lv_is_fixed(&a->w))
         return ret;
     p->packed = lv_cpu_packed(cpu, &a->w, LV_PACK_CONV + LV_PACK_NB * a->x.dim[2], s.type,
                               (size_t)a->w.dim[0] * p->tap_bytes, pack_taps, &arg);

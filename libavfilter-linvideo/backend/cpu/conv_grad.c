@@ -70,7 +70,7 @@ int lv_cpu_plan_conv_dx(LvDevice *dev, const LvConvDxArgs *a, LvCall *call)
 {
     LvConvShape s = dx_shape(a);
 
-    if (a->w.fixed)
+    if (lv_is_fixed(&a->w))
         call->weight_bytes = lv_conv_room(&s) * lv_dtype_size((LvDtype)s.type);
     else
         call->scratch_bytes = lv_conv_scratch(&s);
@@ -95,7 +95,7 @@ int lv_cpu_build_conv_dx(LvDevice *dev, const LvConvDxArgs *a, LvCall *call)
             return lv_dnn_error(cpu->dnn);
     }
     ret = lv_conv_fits(cpu, &s, p->conv[0], lv_dtype_size((LvDtype)s.type));
-    if (ret < 0 || !a->w.fixed)
+    if (ret < 0 || !lv_is_fixed(&a->w))
         return ret;
     p->packed = lv_conv_weight(cpu, &s, p->conv[0], LV_PACK_CONV_DX, NULL);
     return p->packed ? 0 : cpu->pack_error;

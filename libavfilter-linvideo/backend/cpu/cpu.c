@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/form.h"
+#include "backend/weight.h"
 #include "base/convert.h"
 
 int lv_cpu_jobs(LvCpu *cpu, LvJob fn, void *arg, int jobs)
@@ -92,66 +94,70 @@ void lv_cpu_store(const LvCpu *cpu, int type, void *dst, float *row, size_t n, i
         memcpy(dst, row, n * sizeof(*row));
 }
 
-/* Kept forms of weights */
+/* Weights */
 
-/* A weight is packed, then nobody needs what it was packed from. */
-static int pack(LvCpu *cpu, const LvTensor *w, void *dst,
-                int (*fill)(LvCpu *cpu, void *dst, void *arg), void *arg)
+int lv_cpu_pack_jobs(LvCpu *cpu, const LvTensor *w, LvJob fn, void *arg, int jobs)
 {
-    int ret = w->fixed == LV_FIXED ? 0 : lv_later_make(&cpu->dev, w);
+    int ret = lv_pool_run(cpu->pool, fn, arg, jobs), why;
 
     if (ret >= 0)
-        ret = fill(cpu, dst, arg);
-    if (w->fixed == LV_FIXED_LATER)
-        lv_later_drop(&cpu->dev, w);
-    return ret;
+        return 0;
+    why = lv_weight_check(w, cpu->dev.msg);
+    return why < 0 ? why : lv_fail(cpu->dev.msg, ret, "cpu: a weight cannot be packed");
 }
 
 const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
                           size_t bytes,
                           int (*fill)(LvCpu *cpu, void *dst, void *arg), void *arg)
 {
-    LvPacked *p;
+    const LvForm *kept = lv_form_find(w, &cpu->dev, kind, type, bytes);
+    LvForm *f;
 
-    for (p = cpu->packed; p; p = p->next)
-        if (p->src == w->data && p->kind == kind && p->type == type &&
-            p->bytes == bytes)
-            return p->data;
-    p = calloc(1, sizeof(*p));
-    cpu->pack_error = LV_ERR(ENOMEM);
-    if (!p || !(p->data = lv_alloc(bytes))) {
-        free(p);
-        cpu->pack_error = lv_fail(cpu->dev.msg, LV_ERR(ENOMEM),
-                                  "cpu: no %zu bytes for a weight", bytes);
+    if (kept)
+        return kept->data;
+    cpu->pack_error = lv_form_new(&f, &cpu->dev, w, kind, type, bytes);
+    if (cpu->pack_error >= 0 && (cpu->pack_error = fill(cpu, f->data, arg)) < 0)
+        lv_form_free(&f);
+    if (cpu->pack_error < 0)
         return NULL;
-    }
-    p->src   = w->data;
-    p->kind  = kind;
-    p->type  = type;
-    p->bytes = bytes;
-    if ((cpu->pack_error = pack(cpu, w, p->data, fill, arg)) < 0) {
-        lv_free(p->data);
-        free(p);
-        return NULL;
-    }
-    p->next     = cpu->packed;
-    cpu->packed = p;
-    return p->data;
+    lv_form_keep(w->w, f);
+    return f->data;
 }
 
-void lv_cpu_forget(LvCpu *cpu, const void *data, size_t bytes)
+/* Elements that a job makes. */
+enum { MADE = 1 << 16 };
+
+typedef struct MakeJob {
+    float *dst;
+    const LvTensor *w;
+    size_t first, rows, strip, cols;
+} MakeJob;
+
+static int make_job(void *arg, int job, int thread)
 {
-    for (LvPacked **p = &cpu->packed; *p;) {
-        LvPacked *this = *p;
-        uintptr_t at = (uintptr_t)this->src, lo = (uintptr_t)data;
-        if (data && (at < lo || at - lo >= bytes)) {
-            p = &this->next;
-            continue;
-        }
-        *p = this->next;
-        lv_free(this->data);
-        free(this);
-    }
+    const MakeJob *j = arg;
+    size_t at = (size_t)job * j->strip, n = LV_MIN(j->strip, j->rows - at) * j->cols;
+    float *dst = j->dst + at * j->cols;
+    int is_f32 = j->w->dtype == LV_F32;
+    void *tmp  = is_f32 || j->w->data ? NULL : malloc(n * lv_dtype_size((LvDtype)j->w->dtype));
+    const void *src;
+
+    (void)thread;
+    if (!is_f32 && !j->w->data && !tmp)
+        return LV_ERR(ENOMEM);
+    src = lv_weight_rows(j->w, j->first + at, n / j->cols, is_f32 ? dst : tmp, NULL);
+    if (src && src != dst)
+        lv_to_f32(dst, src, (LvDtype)j->w->dtype, n);
+    free(tmp);
+    return src ? 0 : LV_ERR_MODEL;
+}
+
+int lv_cpu_weight_f32(LvCpu *cpu, float *dst, const LvTensor *w, size_t first, size_t rows)
+{
+    size_t cols = lv_weight_cols(w);
+    MakeJob j   = { dst, w, first, rows, LV_MAX(MADE / cols, 1), cols };
+
+    return lv_cpu_pack_jobs(cpu, w, make_job, &j, lv_cpu_split(rows, j.strip));
 }
 
 void lv_cpu_convert(const LvCpu *cpu, void *dst, int to, const void *src, int from,

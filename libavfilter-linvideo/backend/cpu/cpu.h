@@ -17,8 +17,7 @@
 #include "backend/cpu/dsp.h"
 #include "backend/cpu/pool.h"
 #include "backend/device.h"
-
-typedef struct LvPacked LvPacked;
+#include "backend/weight.h"
 
 typedef struct LvCpu {
     LvDevice dev;       ///< first, so that an LvDevice * is an LvCpu *
@@ -27,7 +26,6 @@ typedef struct LvCpu {
     LvPool *pool;
     char **slab;        ///< thread_bytes of each thread, LV_ALIGN-aligned
     size_t slab_bytes;
-    LvPacked *packed;   ///< weights kept in another form, by address
     int pack_error;     ///< code of the last lv_cpu_packed()
 } LvCpu;
 
@@ -106,16 +104,7 @@ void lv_cpu_gather(const LvTensor *t, size_t row, int rows, size_t col, int n,
 void lv_cpu_gather_as(const LvCpu *cpu, const LvTensor *t, size_t row, int rows,
                       size_t col, int n, void *dst, int type);
 
-/** A packed form of a weight. */
-struct LvPacked {
-    const void *src;  ///< address of the weight
-    int kind;         ///< enum LvPackKind
-    int type;         ///< LvDtype of the form
-    void *data;
-    size_t bytes;
-    LvPacked *next;
-};
-
+/** Kinds of forms (LvForm.kind). */
 enum LvPackKind {
     LV_PACK_LINEAR, ///< [N,K] for x w^T
     LV_PACK_ROWS,   ///< [N,K] for dy w
@@ -128,16 +117,19 @@ enum LvPackKind {
 };
 
 /**
- * The kept form of weight w, made by the first call: a slab of `bytes` that fill()
- * writes. NULL, and the code in cpu->pack_error after a message, when out of memory, when
- * the weight is not finite or when fill() failed.
+ * The form of weight w, made by the first call: `bytes` that fill() writes. NULL, and the code
+ * in cpu->pack_error after a message, when out of memory or when fill() failed.
  */
 const void *lv_cpu_packed(LvCpu *cpu, const LvTensor *w, int kind, int type,
                           size_t bytes,
                           int (*fill)(LvCpu *cpu, void *dst, void *arg), void *arg);
 
-/** Forget forms of weights in [data, data + bytes); all when data is NULL. */
-void lv_cpu_forget(LvCpu *cpu, const void *data, size_t bytes);
+/** lv_cpu_jobs() of jobs that take rows of w with lv_weight_rows(), silently: here the first
+ *  row that is wrong gets its message. */
+int lv_cpu_pack_jobs(LvCpu *cpu, const LvTensor *w, LvJob fn, void *arg, int jobs);
+
+/** Write rows of w (see lv_weight_cols()) to dst as f32. @return 0 or a code, after a message */
+int lv_cpu_weight_f32(LvCpu *cpu, float *dst, const LvTensor *w, size_t first, size_t rows);
 
 /** n floats of src, of type `from` (f32, bf16 or f16), as `to` (f32 or bf16). tmp[n] is
  *  used where both are 16 bits wide. */

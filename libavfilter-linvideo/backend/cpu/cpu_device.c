@@ -15,7 +15,6 @@ static void cpu_close(LvDevice *dev)
 {
     LvCpu *cpu = lv_cpu(dev);
 
-    lv_cpu_forget(cpu, NULL, 0);
     lv_dnn_close(&cpu->dnn);
     lv_pool_free(&cpu->pool);
     for (int i = 0; cpu->slab && i < dev->threads; i++)
@@ -72,12 +71,6 @@ static int cpu_reserve(LvDevice *dev, size_t bytes)
     return 0;
 }
 
-static void cpu_forget(LvDevice *dev, const void *data, size_t bytes)
-{
-    if (data && bytes)
-        lv_cpu_forget(lv_cpu(dev), data, bytes);
-}
-
 static void cpu_release(LvDevice *dev, int op, LvCall *call)
 {
     (void)dev, (void)op;
@@ -124,8 +117,7 @@ static const LvOpTable run = {
 static const LvDeviceFns fns = {
     .name = "cpu", .close = cpu_close, .alloc = cpu_alloc, .free = cpu_free,
     .upload = cpu_copy, .download = cpu_copy, .sync = cpu_sync,
-    .available = cpu_available, .reserve = cpu_reserve, .forget = cpu_forget,
-    .release = cpu_release,
+    .available = cpu_available, .reserve = cpu_reserve, .release = cpu_release,
     .plan = &plan, .build = &build, .run = &run,
 };
 

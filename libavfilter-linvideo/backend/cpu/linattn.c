@@ -85,7 +85,7 @@ typedef struct MapsJob {
 
 size_t lv_maps_slab(const LvFeatures *f)
 {
-    return 8 * (size_t)f->d * f->p;
+    return 12 * (size_t)f->d * f->p;
 }
 
 size_t lv_turned_head(const LvFeatures *f)
@@ -99,9 +99,12 @@ static int maps_job(void *arg, int head, int thread)
     const LvFeatures *f = j->f;
     size_t n   = (size_t)f->d * f->p, size = lv_dtype_size((LvDtype)f->type);
     char *rows = lv_cpu_slab(f->cpu, thread, 0);
+    const void *src = lv_weight_rows(j->w, (size_t)head, 1, rows + 8 * n, NULL);
 
-    lv_cpu_convert(f->cpu, rows, f->type, lv_at(j->w, (size_t)head, n, 0), j->w->dtype,
-                   n, (float *)(void *)(rows + 4 * n));
+    if (!src)
+        return LV_ERR_MODEL;
+    lv_cpu_convert(f->cpu, rows, f->type, src, j->w->dtype, n,
+                   (float *)(void *)(rows + 4 * n));
     if (!j->turned)
         lv_pack_matrix(f->cpu, f->type, j->dst + (size_t)head * f->map_head, rows, f->d,
                        f->p, f->p);
@@ -116,7 +119,7 @@ static int pack_maps(LvCpu *cpu, void *dst, void *arg)
     MapsJob *j = arg;
 
     j->dst = dst;
-    return lv_cpu_jobs(cpu, maps_job, j, j->f->heads);
+    return lv_cpu_pack_jobs(cpu, j->w, maps_job, j, j->f->heads);
 }
 
 const void *lv_maps_pack(const LvFeatures *f, const LvTensor *w, int turned, void *dst)
@@ -223,8 +226,8 @@ static Sizes sizes_of(LvCpu *cpu, const LvLinattnArgs *a)
 
     s.partial     = LV_ROUND_UP((size_t)f.f * (f.d + 1), 16);
     s.packed_head = lv_pack_bytes(cpu->dnn, f.type, f.f, f.d);
-    s.wq          = lv_cpu_place(&s.scratch, a->wq.fixed ? 0 : maps);
-    s.wk          = lv_cpu_place(&s.scratch, a->wk.fixed ? 0 : maps);
+    s.wq          = lv_cpu_place(&s.scratch, lv_is_fixed(&a->wq) ? 0 : maps);
+    s.wk          = lv_cpu_place(&s.scratch, lv_is_fixed(&a->wk) ? 0 : maps);
     s.packed      = lv_cpu_place(&s.scratch, all * s.packed_head);
     s.z           = lv_cpu_place(&s.scratch, 4 * all * (size_t)f.f);
     s.partials    = lv_cpu_place(&s.scratch, 4 * all * (size_t)f.chunks * s.partial);
@@ -243,7 +246,7 @@ int lv_cpu_plan_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
     call->scratch_bytes = s.scratch;
     call->thread_bytes  = s.slab;
     call->weight_bytes  = (size_t)f.heads * f.map_head *
-                          (size_t)(a->wq.fixed + a->wk.fixed);
+                          (size_t)(lv_is_fixed(&a->wq) + lv_is_fixed(&a->wk));
     return lv_cpu_has_type(lv_cpu(dev), f.type);
 }
 
@@ -278,9 +281,9 @@ int lv_cpu_build_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
     p->f = features_of(cpu, a, &at);
     if ((ret = build_products(cpu, p)) < 0)
         return ret;
-    if (a->wq.fixed && !(p->wq = lv_maps_pack(&p->f, &a->wq, 0, NULL)))
+    if (lv_is_fixed(&a->wq) && !(p->wq = lv_maps_pack(&p->f, &a->wq, 0, NULL)))
         return cpu->pack_error;
-    if (a->wk.fixed && !(p->wk = lv_maps_pack(&p->f, &a->wk, 0, NULL)))
+    if (lv_is_fixed(&a->wk) && !(p->wk = lv_maps_pack(&p->f, &a->wk, 0, NULL)))
         return cpu->pack_error;
     return 0;
 }

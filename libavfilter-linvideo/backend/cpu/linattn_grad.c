@@ -98,8 +98,8 @@ static Sizes sizes_of(LvCpu *cpu, const LvLinattnDxArgs *a)
     s.turned_state = lv_pack_bytes(cpu->dnn, f.type, f.d, f.f);
     s.packed_state = lv_pack_bytes(cpu->dnn, f.type, f.f, f.d);
     for (int i = 0; i < SIDES; i++) {
-        s.maps[i]   = lv_cpu_place(at, w[i]->fixed ? 0 : heads * f.map_head);
-        s.turned[i] = lv_cpu_place(at, w[i]->fixed ? 0 : heads * lv_turned_head(&f));
+        s.maps[i]   = lv_cpu_place(at, lv_is_fixed(w[i]) ? 0 : heads * f.map_head);
+        s.turned[i] = lv_cpu_place(at, lv_is_fixed(w[i]) ? 0 : heads * lv_turned_head(&f));
         s.dw[i]     = lv_cpu_place(at, 4 * chunks * s.map);
     }
     s.s_t          = lv_cpu_place(at, all * s.turned_state);
@@ -121,7 +121,7 @@ int lv_cpu_plan_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *call
     call->scratch_bytes = s.scratch;
     call->thread_bytes  = s.slab;
     call->weight_bytes  = (size_t)f.heads * (f.map_head + lv_turned_head(&f)) *
-                          (size_t)(a->wq.fixed + a->wk.fixed);
+                          (size_t)(lv_is_fixed(&a->wq) + lv_is_fixed(&a->wk));
     return lv_cpu_has_type(lv_cpu(dev), f.type);
 }
 
@@ -167,7 +167,7 @@ int lv_cpu_build_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *cal
     if ((ret = build_products(cpu, p)) < 0)
         return ret;
     for (int i = 0; i < SIDES; i++)
-        if (w[i]->fixed && (!(p->map[i] = lv_maps_pack(&p->f, w[i], 0, NULL)) ||
+        if (lv_is_fixed(w[i]) && (!(p->map[i] = lv_maps_pack(&p->f, w[i], 0, NULL)) ||
                             !(p->turned[i] = lv_maps_pack(&p->f, w[i], 1, NULL))))
             return cpu->pack_error;
     return 0;

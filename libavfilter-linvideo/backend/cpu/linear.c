@@ -39,7 +39,7 @@ typedef struct LinearJob {
 
 /* Few rows are cut into columns too, so that there is work for all threads; so is
  * what leaves finish, so that it is still near when they do. */
-enum { MANY_ROWS = 256, PACK_N = 64 };
+enum { MANY_ROWS = 256, PACK_N = 64, READ = 16 /* rows of a weight at once */ };
 
 static Product forward(const LvLinearArgs *a)
 {
@@ -89,12 +89,12 @@ static int plan(const LvCpu *cpu, const Product *p, LvCall *call)
     Grid g   = grid_of(p);
     size_t k = (size_t)p->k;
 
-    if (p->w->fixed)
+    if (lv_is_fixed(p->w))
         call->weight_bytes = pack_size(cpu, p);
     else
         call->scratch_bytes = pack_size(cpu, p);
     call->thread_bytes = LV_MAX(g.direct ? 0 : 4 * (size_t)g.tile_m * g.tile_n,
-                                4 * (PACK_N * k + LV_MAX(k, PACK_N)));
+                                4 * ((PACK_N + READ) * k + LV_MAX(k, PACK_N)));
     return lv_cpu_has_type(cpu, p->x->dtype);
 }
 
@@ -110,25 +110,44 @@ static const LvGemm *tile_gemm(LvCpu *cpu, const Product *p, Grid g, int row, in
     return lv_gemm_get(cpu->dnn, &d);
 }
 
-/* 64 columns of the product, which are 64 rows of w: copied as what products read,
- * unless they are that. */
-static void pack_turned(const LinearJob *j, int n0, char *rows)
+/* Rows of w as what matmuls read, some at a time. */
+static int convert_rows(const LinearJob *j, int first, int nb, char *rows, char *slab)
+{
+    const Product *p = j->p;
+    int type    = p->x->dtype, n;
+    size_t k    = (size_t)p->k, size = k * lv_dtype_size((LvDtype)type);
+    LvTensor at = { .data = slab, .dtype = p->w->dtype };
+    float *tmp  = (float *)(void *)(slab + 4 * READ * k);
+
+    for (int i = 0; i < nb; i += n) {
+        n       = LV_MIN(nb - i, READ);
+        at.data = (void *)(uintptr_t)lv_weight_rows(p->w, (size_t)(first + i), (size_t)n,
+                                                    slab, NULL);
+        for (int r = 0; r < n && at.data; r++)
+            lv_cpu_convert(j->cpu, rows + (size_t)(i + r) * size, type,
+                           lv_at(&at, (size_t)r, k, 0), at.dtype, k, tmp);
+        if (!at.data)
+            return LV_ERR_MODEL;
+    }
+    return 0;
+}
+
+/* 64 columns of the matmul, which are 64 rows of w: where they lie, if they are what matmuls
+ * read. */
+static int pack_turned(const LinearJob *j, int n0, char *rows)
 {
     const Product *p = j->p;
     int type = p->x->dtype, width = LV_MIN(p->n - n0, PACK_N);
-    size_t size = (size_t)p->k * lv_dtype_size((LvDtype)type);
-    float *tmp = (float *)(void *)rows;
-    const void *src = lv_at(p->w, (size_t)n0, (size_t)p->k, 0);
+    char *slab = rows + 4 * (size_t)PACK_N * (size_t)p->k;
+    const void *src = rows;
 
-    rows += 4 * (size_t)LV_MAX(p->k, PACK_N);
-    if (p->w->dtype != type) {
-        for (int i = 0; i < width; i++)
-            lv_cpu_convert(j->cpu, rows + (size_t)i * size, type,
-                           lv_at(p->w, (size_t)(n0 + i), (size_t)p->k, 0), p->w->dtype,
-                           (size_t)p->k, tmp);
-        src = rows;
-    }
-    lv_pack_cols(j->cpu->dnn, type, (void *)j->packed, src, p->k, p->n, p->k, n0);
+    if (p->w->dtype == type)
+        src = lv_weight_rows(p->w, (size_t)n0, (size_t)width, rows, NULL);
+    else if (convert_rows(j, n0, width, rows, slab) < 0)
+        src = NULL;
+    if (src)
+        lv_pack_cols(j->cpu->dnn, type, (void *)j->packed, src, p->k, p->n, p->k, n0);
+    return src ? 0 : LV_ERR_MODEL;
 }
 
 static void pack_straight(const LinearJob *j, int n0, char *rows)
@@ -156,17 +175,42 @@ static int pack_job(void *arg, int job, int thread)
     char *slab = lv_cpu_slab(j->cpu, thread, 0);
 
     if (j->p->pack == LV_PACK_LINEAR)
-        pack_turned(j, job * PACK_N, slab);
-    else
-        pack_straight(j, job * PACK_N, slab);
+        return pack_turned(j, job * PACK_N, slab);
+    pack_straight(j, job * PACK_N, slab);
     return 0;
+}
+
+static int pack_strips(LvCpu *cpu, const Product *p, void *dst)
+{
+    LinearJob j = { .cpu = cpu, .p = p, .packed = dst };
+
+    return lv_cpu_pack_jobs(cpu, p->w, pack_job, &j, lv_cpu_split((size_t)p->n, PACK_N));
+}
+
+/* Columns of w come from all of its rows. */
+static int pack_columns(LvCpu *cpu, const Product *p, void *dst)
+{
+    LvTensor whole = *p->w;
+    Product from   = *p;
+    float *data    = lv_alloc(lv_tensor_numel(p->w) * sizeof(*data));
+    int ret        = data ? lv_cpu_weight_f32(cpu, data, p->w, 0, (size_t)p->w->dim[0])
+                          : lv_fail(cpu->dev.msg, LV_ERR(ENOMEM), "cpu: out of memory");
+
+    whole.data  = data;
+    whole.dtype = LV_F32;
+    from.w      = &whole;
+    if (ret >= 0)
+        ret = pack_strips(cpu, &from, dst);
+    lv_free(data);
+    return ret;
 }
 
 static int pack_weight(LvCpu *cpu, void *dst, void *arg)
 {
-    LinearJob j = { .cpu = cpu, .p = arg, .packed = dst };
+    const Product *p = arg;
 
-    return lv_cpu_jobs(cpu, pack_job, &j, lv_cpu_split((size_t)j.p->n, PACK_N));
+    return p->pack == LV_PACK_ROWS && !p->w->data ? pack_columns(cpu, p, dst)
+                                                  : pack_strips(cpu, p, dst);
 }
 
 static int build(LvCpu *cpu, const Product *p, LvCall *call)
@@ -181,7 +225,7 @@ static int build(LvCpu *cpu, const Product *p, LvCall *call)
         if (!(priv->gemm[i / 2][i % 2] = tile_gemm(cpu, p, g, row, col)))
             return lv_dnn_error(cpu->dnn);
     }
-    if (p->w->fixed && !(priv->packed = lv_cpu_packed(cpu, p->w, p->pack, p->x->dtype,
+    if (lv_is_fixed(p->w) && !(priv->packed = lv_cpu_packed(cpu, p->w, p->pack, p->x->dtype,
                                                       pack_size(cpu, p), pack_weight,
                                                       (void *)p)))
         return cpu->pack_error;

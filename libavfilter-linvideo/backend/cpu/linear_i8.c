@@ -12,7 +12,8 @@
 
 #include "backend/cpu/cpu.h"
 
-enum { MANY_ROWS = 256, PACK_N = 64, MOST = 127, SHIFT = 128, ROWS = 16 };
+enum { MANY_ROWS = 256, PACK_N = 64, MOST = 127, SHIFT = 128, ROWS = 16,
+       READ = 16 /* rows of a weight at once */ };
 
 typedef struct Grid {
     int tile_m, tile_n, rows, cols;
@@ -69,7 +70,7 @@ static size_t scratch_of(const LvLinearArgs *a, const Pack *pack, size_t at[3])
 
     at[0] = lv_cpu_place(&bytes, m * (size_t)a->x.dim[1]);
     at[1] = lv_cpu_place(&bytes, m * sizeof(float));
-    at[2] = lv_cpu_place(&bytes, a->w.fixed ? 0 : pack->bytes);
+    at[2] = lv_cpu_place(&bytes, lv_is_fixed(&a->w) ? 0 : pack->bytes);
     return bytes;
 }
 
@@ -84,14 +85,14 @@ static float round_row(const LvCpu *cpu, uint8_t *to, const float *x, size_t n)
 
 /* Weights */
 
-/* Row j as signed bytes, with zeros behind it. */
-static void pack_row(const Job *j, int row, uint8_t *to, int padded, float *tmp)
+/* Row number `row`, which lies at src, as signed bytes, with zeros behind it. */
+static void pack_row(const Job *j, int row, const void *src, uint8_t *to, int padded,
+                     float *tmp)
 {
     const LvTensor *w = &j->a->w;
     int k = w->dim[1], sum = 0;
 
-    lv_cpu_convert(j->cpu, tmp, LV_F32, lv_at(w, (size_t)row, (size_t)k, 0), w->dtype,
-                   (size_t)k, NULL);
+    lv_cpu_convert(j->cpu, tmp, LV_F32, src, w->dtype, (size_t)k, NULL);
     ((float *)(void *)(j->packed + j->pack.scale))[row] =
         round_row(j->cpu, to, tmp, (size_t)k);
     for (int i = 0; i < k; i++) {
@@ -105,7 +106,7 @@ static void pack_row(const Job *j, int row, uint8_t *to, int padded, float *tmp)
 
 static size_t pack_slab(int k)
 {
-    return LV_ROUND_UP((size_t)k * sizeof(float), LV_ALIGN) +
+    return (READ + 1) * LV_ROUND_UP((size_t)k * sizeof(float), LV_ALIGN) +
            (size_t)PACK_N * LV_ROUND_UP((size_t)k, 4);
 }
 
@@ -114,12 +115,23 @@ static int pack_job(void *arg, int job, int thread)
     const Job *j = arg;
     int n = j->a->w.dim[0], k = j->a->w.dim[1], padded = LV_ROUND_UP(k, 4);
     int first = job * PACK_N, nb = LV_MIN(n - first, PACK_N);
+    const LvTensor *w = &j->a->w;
+    size_t line   = LV_ROUND_UP((size_t)k * sizeof(float), LV_ALIGN);
     float *tmp    = lv_cpu_slab(j->cpu, thread, 0);
-    uint8_t *rows = lv_cpu_slab(j->cpu, thread,
-                                LV_ROUND_UP((size_t)k * sizeof(float), LV_ALIGN));
+    void *read    = lv_cpu_slab(j->cpu, thread, line);
+    uint8_t *rows = lv_cpu_slab(j->cpu, thread, (READ + 1) * line);
+    const char *src = NULL;
 
-    for (int i = 0; i < nb; i++)
-        pack_row(j, first + i, rows + (size_t)i * (size_t)padded, padded, tmp);
+    for (int i = 0; i < nb; i++) {
+        if (i % READ == 0)
+            src = lv_weight_rows(w, (size_t)(first + i), (size_t)LV_MIN(READ, nb - i), read,
+                                 NULL);
+        if (!src)
+            return LV_ERR_MODEL;
+        pack_row(j, first + i, src + (size_t)(i % READ) * (size_t)k *
+                 lv_dtype_size((LvDtype)w->dtype), rows + (size_t)i * (size_t)padded, padded,
+                 tmp);
+    }
     lv_pack_cols(j->cpu->dnn, LV_I8, j->packed + j->pack.matrix, rows, k, n, padded, first);
     return 0;
 }
@@ -129,7 +141,8 @@ static int pack_weight(LvCpu *cpu, void *dst, void *arg)
     const LvLinearArgs *a = arg;
     Job j = { .cpu = cpu, .a = a, .packed = dst, .pack = pack_of(cpu, a) };
 
-    return lv_cpu_jobs(cpu, pack_job, &j, lv_cpu_split((size_t)a->w.dim[0], PACK_N));
+    return lv_cpu_pack_jobs(cpu, &a->w, pack_job, &j,
+                            lv_cpu_split((size_t)a->w.dim[0], PACK_N));
 }
 
 /* Running */
@@ -195,7 +208,7 @@ int lv_cpu_plan_linear_i8(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
     if (!dev->i8)
         return lv_fail(dev->msg, LV_ERR_UNSUPPORTED, "%s has no int8 matmuls",
                        dev->about);
-    call->weight_bytes  = a->w.fixed ? pack.bytes : 0;
+    call->weight_bytes  = lv_is_fixed(&a->w) ? pack.bytes : 0;
     call->scratch_bytes = scratch_of(a, &pack, at);
     call->thread_bytes  = LV_MAX(slab, pack_slab(a->x.dim[1]));
     return 0;
@@ -217,7 +230,7 @@ int lv_cpu_build_linear_i8(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
         if (!(priv->gemm[i / 2][i % 2] = lv_gemm_get(cpu->dnn, &d)))
             return lv_dnn_error(cpu->dnn);
     }
-    if (a->w.fixed && !(priv->packed = lv_cpu_packed(cpu, &a->w, LV_PACK_I8, LV_I8,
+    if (lv_is_fixed(&a->w) && !(priv->packed = lv_cpu_packed(cpu, &a->w, LV_PACK_I8, LV_I8,
                                                      pack_of(cpu, a).bytes, pack_weight,
                                                      (void *)(uintptr_t)a)))
         return cpu->pack_error;

@@ -6,19 +6,7 @@
 
 #include "backend/cuda/cast.h"
 
-#include <stdlib.h>
-
-struct LvKept {
-    const void *src; /* address of the weight */
-    int form, type;
-    void *data;
-    LvKept *next;
-};
-
-static LvKept **bucket_of(LvCuda *cu, const void *src)
-{
-    return &cu->kept[((uintptr_t)src / LV_ALIGN) % LV_CUDA_BUCKETS];
-}
+#include "backend/form.h"
 
 /* Weights of a convolution, over time or not. */
 typedef struct Shape {
@@ -72,7 +60,7 @@ void lv_cuda_plan_form(const LvTensor *w, int form, int type, LvCall *call, size
 {
     size_t bytes = lv_cuda_form_bytes(w, form, type);
 
-    if (w->fixed)
+    if (lv_is_fixed(w))
         call->weight_bytes += bytes;
     else if (bytes)
         lv_cuda_carve(NULL, at, bytes);
@@ -101,35 +89,20 @@ static int fill_form(LvCuda *cu, const LvTensor *w, int form, int type, void *ds
     return LV_LAUNCH(cu, order, lv_cuda_grid1(n), &a, &n);
 }
 
-static const LvKept *find(LvCuda *cu, const LvTensor *w, int form, int type)
-{
-    for (const LvKept *k = *bucket_of(cu, w->data); k; k = k->next)
-        if (k->src == w->data && k->form == form && k->type == type)
-            return k;
-    return NULL;
-}
-
 int lv_cuda_build_form(LvCuda *cu, const LvTensor *w, int form, int type)
 {
     size_t bytes = lv_cuda_form_bytes(w, form, type);
-    LvKept *k;
+    LvForm *f;
     int ret;
 
-    if (!w->fixed || !bytes || find(cu, w, form, type))
+    if (!lv_is_fixed(w) || !bytes || lv_form_find(w, &cu->dev, form, type, bytes))
         return 0;
-    if (!(k = calloc(1, sizeof(*k))))
-        return lv_fail(cu->dev.msg, LV_ERR(ENOMEM), "cuda: out of memory");
-    k->src  = w->data;
-    k->form = form;
-    k->type = type;
-    ret = lv_device_alloc(&cu->dev, &k->data, bytes, "weights");
-    if (ret < 0 || (ret = fill_form(cu, w, form, type, k->data)) < 0) {
-        cu->dev.fn->free(&cu->dev, k->data);
-        free(k);
+    ret = lv_form_new(&f, &cu->dev, w, form, type, bytes);
+    if (ret < 0 || (ret = fill_form(cu, w, form, type, f->data)) < 0) {
+        lv_form_free(&f);
         return ret;
     }
-    k->next = *bucket_of(cu, w->data);
-    *bucket_of(cu, w->data) = k;
+    lv_form_keep(w->w, f);
     return 0;
 }
 
@@ -137,31 +110,13 @@ const void *lv_cuda_form(LvCuda *cu, const LvTensor *w, int form, int type,
                          void *scratch, size_t *at)
 {
     size_t bytes = lv_cuda_form_bytes(w, form, type);
-    const LvKept *k;
+    const LvForm *f;
     void *dst;
 
     if (!bytes)
         return w->data;
-    if (w->fixed && (k = find(cu, w, form, type)))
-        return k->data;
+    if (lv_is_fixed(w) && (f = lv_form_find(w, &cu->dev, form, type, bytes)))
+        return f->data;
     dst = lv_cuda_carve(scratch, at, bytes);
     return fill_form(cu, w, form, type, dst) < 0 ? NULL : dst;
-}
-
-void lv_cuda_forget(LvCuda *cu, const void *data, size_t bytes)
-{
-    uintptr_t lo = (uintptr_t)data;
-
-    for (int i = 0; i < LV_CUDA_BUCKETS; i++)
-        for (LvKept **p = &cu->kept[i]; *p;) {
-            LvKept *this = *p;
-            uintptr_t at = (uintptr_t)this->src;
-            if (data && (at < lo || at - lo >= bytes)) {
-                p = &this->next;
-                continue;
-            }
-            *p = this->next;
-            cu->dev.fn->free(&cu->dev, this->data);
-            free(this);
-        }
 }

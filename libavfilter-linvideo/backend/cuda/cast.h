@@ -35,9 +35,6 @@ int lv_cuda_build_form(LvCuda *cu, const LvTensor *w, int form, int type);
 const void *lv_cuda_form(LvCuda *cu, const LvTensor *w, int form, int type,
                          void *scratch, size_t *at);
 
-/** Forget forms of weights in [data, data + bytes); all when data is NULL. */
-void lv_cuda_forget(LvCuda *cu, const void *data, size_t bytes);
-
 /** dst of another type from n elements of src. */
 int lv_cuda_cast(LvCuda *cu, void *dst, int dst_type, const void *src, int src_type,
                  size_t n);

@@ -26,7 +26,6 @@ enum LvKernelFile { LV_KERNEL_FILES(LV_FILE_ENUM) LV_FILE_NB };
 #undef LV_KERNELS_ENUM
 #undef LV_FILE_ENUM
 
-typedef struct LvKept LvKept;
 typedef struct LvGemm LvGemm;
 
 enum { LV_CUDA_BUCKETS = 256, LV_CUDA_WORKSPACE = 32 << 20 };
@@ -54,7 +53,6 @@ typedef struct LvCuda {
     int newest;                  ///< see LvDeviceOptions
     size_t scores;               ///< bytes of them that attention by matmuls may hold
     size_t block_bytes;          ///< of shared memory that a block may have
-    LvKept *kept[LV_CUDA_BUCKETS]; ///< weights in another form, by address
     LvGemm *gemms[LV_CUDA_BUCKETS]; ///< products with their algorithms, by shape
 } LvCuda;
 

@@ -302,13 +302,6 @@ static int cuda_reserve(LvDevice *dev, size_t bytes)
     return 0;
 }
 
-static void cuda_forget(LvDevice *dev, const void *data, size_t bytes)
-{
-    use(dev);
-    if (data && bytes)
-        lv_cuda_forget(lv_cuda(dev), data, bytes);
-}
-
 static void cuda_release(LvDevice *dev, int op, LvCall *call)
 {
     (void)dev, (void)op, (void)call;
@@ -324,7 +317,6 @@ static void cuda_close(LvDevice *dev)
         use(dev);
         if (cu->stream)
             cu->drv.stream_sync(cu->stream);
-        lv_cuda_forget(cu, NULL, 0);
         lv_cuda_free_gemms(cu);
         free_marks(cu);
         free_copies(cu);
@@ -367,7 +359,7 @@ static const LvDeviceFns fns = {
     .fetched = cuda_fetched, .settle = cuda_settle, .send = cuda_send, .sent = cuda_sent,
     .meet = cuda_meet, .pin = cuda_pin,
     .unpin = cuda_unpin, .sync = cuda_sync, .mark = cuda_mark, .between = cuda_between,
-    .available = cuda_available, .reserve = cuda_reserve, .forget = cuda_forget,
+    .available = cuda_available, .reserve = cuda_reserve,
     .record = cuda_record, .recorded = cuda_recorded, .replay = cuda_replay,
     .erase = cuda_erase, .release = cuda_release, .plan = &plan, .build = &build,
     .run = &run,

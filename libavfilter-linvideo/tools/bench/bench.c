@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/form.h"
 #include "base/half.h"
 
 /** Memory of random weights, all freed together. */
 struct LvBenchBlock {
     struct LvBenchBlock *next;
-    void *data;
-    size_t bytes;
+    LvWeight w;
 };
 
 float lv_bench_random(LvBench *b)
@@ -68,14 +68,13 @@ LvTensor lv_bench_weight(LvBench *b, LvDtype type, int rank, const int *dim)
     if (!block)
         return LV_NO_TENSOR;
     block->next  = b->blocks;
-    block->bytes = lv_tensor_bytes(&t);
     b->blocks    = block;
-    if (lv_device_alloc(b->dev, &block->data, lv_tensor_bytes(&t), "weights") < 0 ||
-        fill(b, block->data, type, lv_tensor_numel(&t), rank > 1 ? 0.03f : 1) < 0)
+    if (lv_device_alloc(b->dev, &block->w.data, lv_tensor_bytes(&t), "weights") < 0 ||
+        fill(b, block->w.data, type, lv_tensor_numel(&t), rank > 1 ? 0.03f : 1) < 0)
         return LV_NO_TENSOR;
     t.id    = LV_ID_WEIGHT - b->nb_weights++;
-    t.data  = block->data;
-    t.fixed = 1;
+    t.data  = block->w.data;
+    t.w     = &block->w;
     return t;
 }
 
@@ -107,10 +106,8 @@ static void free_blocks(LvBench *b)
     while (b->blocks) {
         LvBenchBlock *next = b->blocks->next;
 
-        if (b->blocks->data) {
-            b->dev->fn->forget(b->dev, b->blocks->data, b->blocks->bytes);
-            b->dev->fn->free(b->dev, b->blocks->data);
-        }
+        lv_forms_evict(&b->blocks->w);
+        b->dev->fn->free(b->dev, b->blocks->w.data);
         free(b->blocks);
         b->blocks = next;
     }

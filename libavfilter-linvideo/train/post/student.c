@@ -3,14 +3,23 @@
  */
 
 #include "train/post/student.h"
-#include "base/convert.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/convert.h"
+
+typedef struct Named {
+    char *name;
+    const LvTensor *t;
+} Named;
 
 typedef struct Work {
     const LvStudent *s;
     LvDit dit;
+    Named *named; /* tensors of s->from */
+    int nb_named;
 } Work;
 
 static int describe(void *opaque, LvWeights *w)
@@ -35,31 +44,54 @@ static void fill_map(const LvParam *p, float *w, float scale)
             w[(h * d + i % d) * width + i] = scale * (float)(1 + i / d);
 }
 
-/* The tensor of a network that has the name of a parameter, which begins with "dit.". */
-typedef struct Search {
-    const char *name;
-    const LvTensor *found;
-} Search;
+/* Tensors of the network that a student begins with, in order of their names. */
 
-static int compare(void *opaque, const char *name, const LvTensor *t)
+static int add_name(void *opaque, const char *name, const LvTensor *t)
 {
-    Search *s = opaque;
+    Work *k = opaque;
+    Named *list = realloc(k->named, (size_t)(k->nb_named + 1) * sizeof(*list));
 
-    if (!strcmp(s->name, name))
-        s->found = t;
+    if (!list)
+        return LV_ERR(ENOMEM);
+    k->named = list;
+    list[k->nb_named] = (Named) { strdup(name), t };
+    return list[k->nb_named++].name ? 0 : LV_ERR(ENOMEM);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const Named *)a)->name, ((const Named *)b)->name);
+}
+
+static int list_names(Work *k, const LvMsg *msg)
+{
+    int ret = lv_dit_each(k->s->from, add_name, k);
+
+    if (ret < 0)
+        return lv_fail(msg, ret, "training: out of memory");
+    qsort(k->named, (size_t)k->nb_named, sizeof(*k->named), by_name);
     return 0;
 }
 
-/* 1: it was there and is taken; 0: it was not; or a code. */
-static int take_from(const LvDit *m, const LvParam *t, LvDevice *dev, float *value)
+static void free_names(Work *k)
 {
-    Search s = { t->name + strlen("dit."), NULL };
+    for (int i = 0; i < k->nb_named; i++)
+        free(k->named[i].name);
+    free(k->named);
+}
+
+/* A parameter's name begins with "dit.". 1: it was there and is taken; 0: it was not; or a
+ * code. */
+static int take_named(const Work *k, const LvParam *t, LvDevice *dev, float *value)
+{
+    const Named wanted = { (char *)(uintptr_t)t->name + strlen("dit."), NULL };
+    const Named *found = bsearch(&wanted, k->named, (size_t)k->nb_named, sizeof(*found),
+                                 by_name);
     int ret;
 
-    lv_dit_each(m, compare, &s);
-    if (!s.found || lv_tensor_numel(s.found) != t->numel)
+    if (!found || lv_tensor_numel(found->t) != t->numel)
         return 0;
-    ret = dev->fn->download(dev, value, s.found->data, t->numel * sizeof(*value));
+    ret = dev->fn->download(dev, value, found->t->data, t->numel * sizeof(*value));
     return ret < 0 ? ret : 1;
 }
 
@@ -72,7 +104,7 @@ static int fill_param(const Work *k, const LvParams *p, const LvParam *t, float 
         *value = k->s->mix;
     else if (f && f->numel == t->numel)
         lv_to_f32(value, f->data, f->dtype, f->numel);
-    else if (!(ret = take_from(k->s->from, t, p->dev, value)) && t->flags & LV_W_MAP)
+    else if (!(ret = take_named(k, t, p->dev, value)) && t->flags & LV_W_MAP)
         fill_map(t, value, k->s->map_scale);
     else if (!ret)
         return lv_fail(p->msg, LV_ERR_MODEL, "%s: the model has no tensor of that size", t->name);
@@ -93,10 +125,13 @@ int lv_student_create(const char *path, const LvStudent *s, const LvFrozen *teac
                       const LvMsg *msg)
 {
     Work k  = { .s = s };
-    int ret = lv_trainer_create(path, &(LvNewRun) {
-        .describe = describe, .fill = fill, .opaque = &k, .config = teacher->config },
-        teacher->dev, msg);
+    int ret = list_names(&k, msg);
 
+    if (ret >= 0)
+        ret = lv_trainer_create(path, &(LvNewRun) {
+            .describe = describe, .fill = fill, .opaque = &k, .config = teacher->config },
+            teacher->dev, msg);
+    free_names(&k);
     lv_dit_free(&k.dit);
     return ret;
 }

@@ -1,0 +1,311 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "model/reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/weight.h"
+#include "base/convert.h"
+#include "base/half.h"
+
+/* Bytes that are made before they are looked at, while they are near. */
+enum { NEAR = 256 << 10 };
+
+enum { TURNED = LV_W_FRAMES | LV_W_EDGE };
+
+static int no_memory(const LvMsg *msg)
+{
+    return lv_fail(msg, LV_ERR(ENOMEM), "weights: out of memory");
+}
+
+/* Making */
+
+static size_t row_bytes(const LvTensor *to)
+{
+    return lv_weight_cols(to) * lv_dtype_size((LvDtype)to->dtype);
+}
+
+static size_t rows_of(const LvFileTensor *t)
+{
+    return t->rank ? (size_t)t->dim[0] : 1;
+}
+
+/* Whether t is that many rows, each of whole bytes and blocks. */
+static int has_rows(const LvFileTensor *t, size_t rows)
+{
+    return rows && t->size % rows == 0 && t->numel % rows == 0 &&
+           t->numel / rows % (size_t)lv_dtype_block(t->dtype) == 0;
+}
+
+/* See t as a matrix of so many rows; what a scale is for is seen so, too. */
+static void set_rows(LvReader *r, size_t rows)
+{
+    LvStored *s = &r->from.t;
+
+    r->grid.rank   = 2;
+    r->grid.dim[0] = (int64_t)rows;
+    r->grid.dim[1] = (int64_t)(r->grid.numel / rows);
+    s->rows        = (int)rows;
+    s->cols        = (int)(r->grid.numel / rows);
+}
+
+/* Choose the rows that the file is read by: those of `to` where that can be. */
+static void choose_rows(LvReader *r)
+{
+    const LvStored *s = &r->from.t;
+    size_t rows = rows_of(s->t);
+    int one     = !s->scale || s->scale->numel == 1;
+
+    if (rows == r->units && has_rows(s->t, rows))
+        return;
+    if (one && has_rows(s->t, r->units) && !r->from.loras)
+        set_rows(r, r->units);
+    else if (!has_rows(s->t, rows))
+        set_rows(r, 1);
+}
+
+void lv_reader_new(LvReader *r, const LvReaderFrom *from)
+{
+    const LvTensor *to = &from->to;
+
+    *r = (LvReader) { .from = *from, .grid = *from->t.t };
+    pthread_mutex_init(&r->lock, NULL);
+    if (from->loras && !lv_loras_has(from->loras, &from->row, from->index))
+        r->from.loras = NULL;
+    r->units = from->row.flags & LV_W_FRAMES ? (size_t)to->dim[1]
+                                             : lv_tensor_numel(to) / lv_weight_cols(to);
+    r->cols  = from->t.t->numel / r->units;
+    choose_rows(r);
+    r->from.t.t = &r->grid;
+    r->is_whole = rows_of(&r->grid) != r->units;
+    r->shares   = from->t.scale || r->from.loras || r->is_whole;
+}
+
+/* What rows share */
+
+static void close_shared(LvReader *r)
+{
+    free(r->scales);
+    lv_loras_unready(&r->changes);
+    lv_freep(&r->whole);
+    r->scales = NULL;
+    r->open   = 0;
+    r->done   = 0;
+}
+
+void lv_reader_free(LvReader *r)
+{
+    if (!r->from.src)
+        return;
+    close_shared(r);
+    pthread_mutex_destroy(&r->lock);
+    *r = (LvReader) { 0 };
+}
+
+/* Scales where any thread finds them. */
+static int read_scales(LvReader *r, const LvMsg *msg)
+{
+    const LvFileTensor *from = r->from.t.scale;
+
+    if (!from)
+        return 0;
+    if (!(r->scales = malloc(from->size)))
+        return no_memory(msg);
+    r->scale      = *from;
+    r->scale.data = r->scales;
+    return lv_source_read(r->from.src, from, 0, r->scales, from->size, msg);
+}
+
+/* Rows of the file as numbers, before LoRAs. */
+static int decode(void *opaque, size_t first, size_t rows, float *dst, const LvMsg *msg)
+{
+    const LvReader *r = opaque;
+    LvStored s = r->from.t;
+
+    if (s.scale)
+        s.scale = &r->scale;
+    return lv_stored_read_rows(dst, &s, first, rows, r->from.src, msg);
+}
+
+static int make(const LvReader *r, size_t first, size_t rows, float *dst, const LvMsg *msg)
+{
+    int ret = decode((void *)(uintptr_t)r, first, rows, dst, msg);
+
+    return ret < 0 || !r->changes ? ret : lv_loras_change(r->changes, first, rows, dst, msg);
+}
+
+static int make_whole(LvReader *r, const LvMsg *msg)
+{
+    if (!r->is_whole)
+        return 0;
+    if (!(r->whole = lv_alloc(r->grid.numel * sizeof(*r->whole))))
+        return no_memory(msg);
+    return make(r, 0, rows_of(&r->grid), r->whole, msg);
+}
+
+static int open_shared(LvReader *r, const LvMsg *msg)
+{
+    const LvReaderFrom *f = &r->from;
+    int ret = read_scales(r, msg);
+
+    if (ret >= 0 && f->loras)
+        ret = lv_loras_ready(&r->changes, f->loras, &f->row, f->index, f->t.t,
+                             &(LvLoraBase) { decode, r }, msg);
+    if (ret >= 0)
+        ret = make_whole(r, msg);
+    if (ret < 0)
+        close_shared(r);
+    r->open = ret >= 0;
+    return ret;
+}
+
+static int enter(LvReader *r, const LvMsg *msg)
+{
+    int ret = 0;
+
+    if (!r->shares)
+        return 0;
+    pthread_mutex_lock(&r->lock);
+    if (!r->open)
+        ret = open_shared(r, msg);
+    r->users += ret >= 0;
+    pthread_mutex_unlock(&r->lock);
+    return ret;
+}
+
+/* The last part is followed by none. */
+static void leave(LvReader *r, size_t rows)
+{
+    const LvTensor *to = &r->from.to;
+
+    if (!r->shares)
+        return;
+    pthread_mutex_lock(&r->lock);
+    r->users--;
+    r->done += rows;
+    if (!r->users && r->done >= lv_tensor_numel(to) / lv_weight_cols(to))
+        close_shared(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* Parts */
+
+/* n values in the type of the tensor, f32 or bf16. */
+static int round_to(const LvReader *r, void *dst, const float *src, size_t n, const LvMsg *msg)
+{
+    uint16_t *to = dst;
+
+    if (r->from.to.dtype == LV_F32) {
+        memcpy(dst, src, n * sizeof(*src));
+        return 0;
+    }
+    if (lv_find_nonfinite(src, LV_F32, LV_BF16, n) < n)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s holds a value that is too large for bf16; "
+                       "use precision f32", lv_source_path(r->from.src), r->grid.name);
+    for (size_t i = 0; i < n; i++)
+        to[i] = lv_f32_bf16(src[i]);
+    return 0;
+}
+
+/* Frame number `frame` of rows [C,T,n], as [C,n]. */
+static void take_frame(float *dst, const float *src, const LvTensor *to, size_t frame,
+                       size_t rows)
+{
+    size_t frames = (size_t)to->dim[0], n = (size_t)to->dim[3] * (size_t)to->dim[4];
+
+    rows *= (size_t)to->dim[2];
+    for (size_t i = 0; i < rows; i++, dst += n)
+        memcpy(dst, src + (i * frames + frame) * n, n * sizeof(*dst));
+}
+
+/* Rows [C,k,k] as [C,k+1,k+1], behind a row and a column of zeros. */
+static void add_edge(float *dst, const float *src, const LvTensor *to, size_t rows)
+{
+    size_t k = (size_t)to->dim[2] - 1;
+
+    rows *= (size_t)to->dim[1];
+    memset(dst, 0, rows * (k + 1) * (k + 1) * sizeof(*dst));
+    for (size_t i = 0; i < rows; i++)
+        for (size_t y = 0; y < k; y++)
+            memcpy(dst + (i * (k + 1) + y + 1) * (k + 1) + 1, src + (i * k + y) * k,
+                   k * sizeof(*dst));
+}
+
+/* Rows of `to` from number `first` on, none of another frame: by way of src and, where they
+ * are transposed, to. */
+static int make_rows(const LvReader *r, size_t first, size_t rows, float *src, float *to,
+                     void *dst, const LvMsg *msg)
+{
+    size_t at = first % r->units;
+    int ret = 0;
+
+    if (r->whole)
+        memcpy(src, r->whole + at * r->cols, rows * r->cols * sizeof(*src));
+    else
+        ret = make(r, at, rows, src, msg);
+    if (ret < 0)
+        return ret;
+    if (r->from.row.flags & LV_W_FRAMES)
+        take_frame(to, src, &r->from.to, first / r->units, rows);
+    else if (r->from.row.flags & LV_W_EDGE)
+        add_edge(to, src, &r->from.to, rows);
+    return round_to(r, dst, r->from.row.flags & TURNED ? to : src,
+                    rows * lv_weight_cols(&r->from.to), msg);
+}
+
+static int read_rows(LvReader *r, size_t first, size_t rows, char *dst, const LvMsg *msg)
+{
+    const LvTensor *to = &r->from.to;
+    size_t row  = row_bytes(to), cols = LV_MAX(r->cols, lv_weight_cols(to));
+    size_t some = LV_MIN(LV_MAX(NEAR / (cols * sizeof(float)), 1), rows), n;
+    int turned  = !!(r->from.row.flags & TURNED), ret = 0;
+    float *tmp  = malloc((size_t)(1 + turned) * some * cols * sizeof(*tmp));
+
+    if (!tmp)
+        return no_memory(msg);
+    for (size_t i = 0; i < rows && ret >= 0; i += n) {
+        n   = LV_MIN(LV_MIN(some, rows - i), r->units - (first + i) % r->units);
+        ret = make_rows(r, first + i, n, tmp, tmp + (turned ? some * cols : 0), dst + i * row,
+                        msg);
+    }
+    free(tmp);
+    return ret;
+}
+
+static int read_plain(const LvReader *r, size_t at, size_t bytes, char *dst, const LvMsg *msg)
+{
+    const LvReaderFrom *f = &r->from;
+    size_t size = lv_dtype_size(r->grid.dtype), n, bad;
+    int ret = 0;
+
+    for (size_t i = 0; i < bytes && ret >= 0; i += n) {
+        n   = LV_MIN(bytes - i, (size_t)NEAR);
+        ret = lv_source_read(f->src, &r->grid, at + i, dst + i, n, msg);
+        bad = ret < 0 ? n / size : lv_find_nonfinite(dst + i, r->grid.dtype, f->as, n / size);
+        if (bad < n / size)
+            ret = lv_stored_fail(&r->grid, (at + i) / size + bad, lv_source_path(f->src), msg);
+    }
+    return ret;
+}
+
+size_t lv_reader_unit(const LvReader *r)
+{
+    return r->from.plain ? lv_dtype_size(r->grid.dtype) : row_bytes(&r->from.to);
+}
+
+int lv_reader_read(LvReader *r, size_t at, size_t bytes, void *dst, const LvMsg *msg)
+{
+    size_t row = row_bytes(&r->from.to);
+    int ret;
+
+    if (r->from.plain)
+        return read_plain(r, at, bytes, dst, msg);
+    if ((ret = enter(r, msg)) < 0)
+        return ret;
+    ret = read_rows(r, at / row, bytes / row, dst, msg);
+    leave(r, bytes / row);
+    return ret;
+}
