@@ -6,6 +6,21 @@
 
 #include <stdlib.h>
 
+#include "base/map.h"
+
+enum { LARGE = 1 << 20 };
+
+/* Zeros. Large ones of the host are there when they are written: by all threads that pack. */
+static int get_memory(LvForm *f)
+{
+    if (!f->pages)
+        return lv_device_alloc(f->dev, &f->data, f->bytes, "packed weights");
+    if (!(f->data = lv_pages_new(f->bytes)))
+        return lv_fail(f->dev->msg, LV_ERR(ENOMEM), "packed weights: no memory for %zu bytes",
+                       f->bytes);
+    return 0;
+}
+
 static size_t place_of(const LvTensor *t)
 {
     return t->data ? (size_t)((const char *)t->data - (const char *)t->w->data) : 0;
@@ -31,8 +46,8 @@ int lv_form_new(LvForm **out, LvDevice *dev, const LvTensor *t, int kind, int ty
     if (!f)
         return lv_fail(dev->msg, LV_ERR(ENOMEM), "weights: out of memory");
     *f = (LvForm) { .dev = dev, .at = place_of(t), .kind = kind, .type = type,
-                    .bytes = bytes };
-    if ((ret = lv_device_alloc(dev, &f->data, bytes, "packed weights")) < 0)
+                    .bytes = bytes, .pages = dev->host && bytes >= LARGE };
+    if ((ret = get_memory(f)) < 0)
         lv_form_free(out);
     return ret;
 }
@@ -43,7 +58,9 @@ void lv_form_free(LvForm **out)
 
     if (!f)
         return;
-    if (f->data)
+    if (f->pages)
+        lv_pages_free(f->data, f->bytes);
+    else
         f->dev->fn->free(f->dev, f->data);
     free(f);
     *out = NULL;

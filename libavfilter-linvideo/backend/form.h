@@ -22,6 +22,7 @@ typedef struct LvForm {
     int kind, type; ///< the device's own
     size_t bytes;
     void *data;
+    int pages;      ///< 1: of lv_pages_new()
     struct LvForm *next;
 } LvForm;
 

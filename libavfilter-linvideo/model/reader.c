@@ -12,7 +12,7 @@
 #include "base/half.h"
 
 /* Bytes that are made before they are looked at, while they are near. */
-enum { NEAR = 256 << 10 };
+enum { NEAR = 1 << 20 };
 
 enum { TURNED = LV_W_FRAMES | LV_W_EDGE };
 
