@@ -10,7 +10,7 @@
 
 #include "backend/cuda/cuda.h"
 
-enum LvForm {
+enum LvFormKind {
     LV_FORM_PLAIN,   ///< only another type
     LV_FORM_TAPS,    ///< [T,O,C,kh,kw] or [O,C,kh,kw] as [O, T kh kw C], columns padded
                      ///< to LV_PAD

@@ -17,7 +17,7 @@ enum { PIECE_BYTES = 64 << 20 };
 typedef struct Conv {
     LvProductArgs p; /* all but x, w and y */
     int type;        /* LvDtype of the products */
-    int form;        /* enum LvForm of the weights */
+    int form;        /* enum LvFormKind of the weights */
     int cols;        /* of unrolled pictures, padded */
     int fused;
 } Conv;
