@@ -36,39 +36,20 @@ static void free_weights(LvClipVision *c)
     c->room = NULL;
 }
 
-static int bind(LvClipVision *c, LvWeightsFrom from)
+static int describe(LvClipVision *c)
 {
-    const LvEnv *env = c->env;
+    const LvEnv *env   = c->env;
+    LvWeightsFrom from = { .src = c->part->src, .layout = c->part->layout,
+                           .wide = env->dtype, .described = 1 };
     int ret;
 
     free_weights(c);
-    if (from.room_bytes &&
-        (ret = lv_device_alloc(env->dev, &c->room, from.room_bytes, "CLIP")) < 0)
-        return ret;
-    from.room   = c->room;
-    from.src    = c->part->src;
-    from.layout = c->part->layout;
-    from.wide   = env->dtype;
     if ((ret = lv_weights_new_from(&c->weights, &from, env->dev, env->msg)) < 0)
         return ret;
     lv_files_skip_others(c->weights, c->part);
     if ((ret = lv_clip_bind(&c->net, &c->cfg, c->weights, c->part->prefix)) < 0)
         return ret;
     return lv_weights_finish(c->weights);
-}
-
-static int load(LvClipVision *c)
-{
-    const LvEnv *env   = c->env;
-    LvWeightsFrom from = { .room_bytes = env->dev->host ? 0 : lv_weights_bytes(c->weights) };
-    int ret = lv_upload_new(&from.upload, env->dev, lv_env_ask, (void *)env, env->msg);
-
-    if (ret < 0)
-        return ret;
-    if ((ret = bind(c, from)) >= 0)
-        ret = lv_upload_run(from.upload, lv_upload_mark(from.upload));
-    lv_upload_free(&from.upload);
-    return ret;
 }
 
 /* Planning */
@@ -97,7 +78,7 @@ int lv_clip_vision_new(LvClipVision **out, const LvEnv *env, const LvPart *part,
     c->env  = env;
     c->part = part;
     c->cfg  = *cfg;
-    if ((ret = bind(c, (LvWeightsFrom) { .described = 1 })) < 0 || (ret = plan(c)) < 0)
+    if ((ret = describe(c)) < 0 || (ret = plan(c)) < 0)
         lv_clip_vision_free(out);
     return ret;
 }
@@ -163,8 +144,8 @@ static int build(LvClipVision *c)
     LvProgram *p;
     int ret;
 
-    if ((ret = lv_memory_new(&c->memory, c->env->dev, &need)) < 0 || (ret = load(c)) < 0 ||
-        (ret = plan(c)) < 0 ||
+    if ((ret = lv_memory_new(&c->memory, c->env->dev, &need)) < 0 ||
+        (ret = lv_env_load(c->env, c->weights, &c->room)) < 0 ||
         (ret = lv_device_alloc(c->env->dev, &c->arena, c->program.sizes.arena, "CLIP")) < 0)
         return ret;
     lay_out_device(c, c->memory.device);
@@ -204,7 +185,7 @@ int lv_clip_vision_run(LvClipVision *c, const float *const *pixels, int nb, floa
         ret = run_picture(c, pixels[i], i, features + (size_t)i * lv_tensor_numel(&c->y));
     free_work(c);
     /* as it was before: described and planned */
-    end = bind(c, (LvWeightsFrom) { .described = 1 });
+    end = describe(c);
     if (end >= 0)
         end = plan(c);
     return ret < 0 ? ret : end;
