@@ -696,7 +696,7 @@ START_TEST(other_settings)
     ck_assert_msg(strstr(last_line, "lr=0.5 ") && strstr(last_line, "lr=0.25 "), "%s",
                   last_line);
     ck_assert_int_eq(open_job(&j, 0, files[TAE], 1), LV_ERR_MODEL);
-    ck_assert_msg(strstr(last_line, "no training run") != NULL, "%s", last_line);
+    ck_assert_msg(strstr(last_line, "not a training run") != NULL, "%s", last_line);
     ck_assert_int_eq(open_job(&j, 0, "none", 1), -ENOENT);
     end(&j);
 }
@@ -723,7 +723,7 @@ static const struct {
     { NULL, 0, "step=two", 0, "is of step two" },
     { NULL, 0, "step=2x", 0, "is of step 2x" },
     { NULL, 0, "step=2", 1, "is of step 2 without the settings" },
-    { NULL, 0, "steps", 0, "no training run" },
+    { NULL, 0, "steps", 0, "not a training run" },
 };
 
 static void write_fault(const char *from, const char *to, int i)
