@@ -85,7 +85,7 @@ static void check_frame(LinvideoContext *c, const Video *v, int64_t i)
                        (size_t)(f.stride[k] = kit_cols(v->format, k, v->info.width) + GAP);
         ck_assert_int_eq(lv_device_alloc(mine, (void **)&memory[k], bytes, "a test"), 0);
         got = memset(malloc(bytes), MARK, bytes);
-        ck_assert_int_eq(mine->fn->upload(mine, memory[k], got, bytes), 0);
+        ck_assert_int_eq(lv_device_upload(mine, memory[k], got, bytes), 0);
         free(got);
         f.data[k] = memory[k];
     }
@@ -96,14 +96,14 @@ static void check_frame(LinvideoContext *c, const Video *v, int64_t i)
         const uint8_t *want = kit_plane(v, i, k);
 
         got = malloc((size_t)(rows * cols));
-        ck_assert_int_eq(mine->fn->download(mine, got, memory[k], (size_t)(rows * cols)), 0);
+        ck_assert_int_eq(lv_device_download(mine, got, memory[k], (size_t)(rows * cols)), 0);
         for (int y = 0; y < rows; y++) {
             ck_assert_mem_eq(got + y * cols, want + y * (cols - GAP), (size_t)(cols - GAP));
             for (int x = cols - GAP; x < cols; x++)
                 ck_assert_int_eq(got[y * cols + x], MARK);
         }
         free(got);
-        mine->fn->free(mine, memory[k]);
+        lv_device_free(mine, memory[k]);
     }
 }
 
@@ -165,14 +165,14 @@ START_TEST(stays_his)
     if (!mine)
         return;
     ck_assert_int_eq(lv_device_alloc(mine, &memory, sizeof(data), "a test"), 0);
-    ck_assert_int_eq(mine->fn->upload(mine, memory, data, sizeof(data)), 0);
+    ck_assert_int_eq(lv_device_upload(mine, memory, data, sizeof(data)), 0);
     p.device = NULL;
     p.cuda   = &his;
     c = kit_open(&p);
     linvideo_close(&c);
-    ck_assert_int_eq(mine->fn->download(mine, got, memory, sizeof(got)), 0);
+    ck_assert_int_eq(lv_device_download(mine, got, memory, sizeof(got)), 0);
     ck_assert_mem_eq(got, data, sizeof(got));
-    mine->fn->free(mine, memory);
+    lv_device_free(mine, memory);
 }
 END_TEST
 

@@ -148,7 +148,7 @@ static int fill(LvDevice *dev, const LvTensor *t)
         else
             ((uint16_t *)host)[i] = lv_f32_bf16(x - 0.5f);
     }
-    ret = host ? dev->fn->upload(dev, t->data, host, bytes) : LV_ERR(ENOMEM);
+    ret = host ? lv_device_upload(dev, t->data, host, bytes) : LV_ERR(ENOMEM);
     free(host);
     return ret;
 }
@@ -160,7 +160,7 @@ static int make_tensors(LvDevice *dev, int op, LvOpArgs *a)
 
     for (int t = 0; t < info->in + info->out && ret >= 0; t++)
         if (lv_has(&a->t[t])) {
-            a->t[t].data = dev->fn->alloc(dev, lv_tensor_bytes(&a->t[t]));
+            a->t[t].data = lv_device_try_alloc(dev, lv_tensor_bytes(&a->t[t]));
             ret = a->t[t].data ? fill(dev, &a->t[t]) : LV_ERR(ENOMEM);
             if (a->t[t].w) {
                 a->t[t].w       = calloc(1, sizeof(*a->t[t].w));
@@ -177,7 +177,7 @@ static double seconds_of(LvDevice *dev, int op, const LvOpArgs *a, LvCall *call,
     for (int i = 0; i < runs; i++)
         if (lv_device_call(dev->fn->run, dev, op, a, call) < 0)
             return -1;
-    if (dev->fn->sync(dev) < 0)
+    if (lv_device_sync(dev) < 0)
         return -1;
     return (lv_seconds() - start) / runs;
 }
@@ -219,22 +219,22 @@ static int bench(LvDevice *dev, int row)
     ops_case_args(&c, &a);
     if ((ret = make_tensors(dev, c.op, &a)) >= 0 &&
         (ret = lv_device_call(dev->fn->plan, dev, c.op, &a, &call)) >= 0 &&
-        (ret = dev->fn->reserve(dev, call.thread_bytes)) >= 0) {
-        call.scratch = dev->fn->alloc(dev, call.scratch_bytes);
+        (ret = lv_device_reserve(dev, call.thread_bytes)) >= 0) {
+        call.scratch = lv_device_try_alloc(dev, call.scratch_bytes);
         ret = call.scratch ? lv_device_call(dev->fn->build, dev, c.op, &a, &call)
                            : LV_ERR(ENOMEM);
     }
     if (ret >= 0)
         report(c.op, &a, &c, measure(dev, c.op, &a, &call));
     if (call.priv)
-        dev->fn->release(dev, c.op, &call);
-    dev->fn->free(dev, call.scratch);
+        lv_device_release(dev, c.op, &call);
+    lv_device_free(dev, call.scratch);
     for (int t = 0; t < info->in + info->out; t++)
         if (lv_has(&a.t[t])) {
             if (a.t[t].w)
                 lv_forms_evict(a.t[t].w);
             free(a.t[t].w);
-            dev->fn->free(dev, a.t[t].data);
+            lv_device_free(dev, a.t[t].data);
         }
     return ret;
 }

@@ -810,13 +810,13 @@ static void run_apart(LvDevice *dev, const LvGraph *g, Memory *m)
             if (a.t[k].id >= 0)
                 a.t[k].data = memory_of(m, &a.t[k]);
         ck_assert_int_eq(lv_device_call(dev->fn->plan, dev, r->op, &a, &call), 0);
-        ck_assert_int_eq(dev->fn->reserve(dev, call.thread_bytes), 0);
+        ck_assert_int_eq(lv_device_reserve(dev, call.thread_bytes), 0);
         call.scratch = lv_alloc(call.scratch_bytes);
         ck_assert_int_eq(lv_device_call(dev->fn->build, dev, r->op, &a, &call), 0);
         ck_assert_int_eq(lv_device_call(dev->fn->run, dev, r->op, &a, &call), 0);
-        ck_assert_int_eq(dev->fn->sync(dev), 0);
+        ck_assert_int_eq(lv_device_sync(dev), 0);
         if (call.priv)
-            dev->fn->release(dev, r->op, &call);
+            lv_device_release(dev, r->op, &call);
         lv_free(call.scratch);
     }
 }
@@ -1343,16 +1343,18 @@ static int run_chain(Chain *c)
     return late.fetches - before;
 }
 
+static const LvCopyFns copies = {
+    .fetch = late_fetch, .fetched = late_fetched, .settle = late_settle,
+};
+
 static LvDevice *open_late(LvDeviceFns *fns)
 {
     LvDevice *dev = open_device("cpu");
 
     memset(&late, 0, sizeof(late));
-    *fns         = *dev->fn;
-    fns->fetch   = late_fetch;
-    fns->fetched = late_fetched;
-    fns->settle  = late_settle;
-    dev->fn      = fns;
+    *fns        = *dev->fn;
+    fns->copies = &copies;
+    dev->fn     = fns;
     return dev;
 }
 
@@ -1426,7 +1428,7 @@ START_TEST(streaming_refused)
     dev->msg = &keep;
     ck_assert_int_eq(lv_program_run(c.p[1], NULL, NULL), LV_ERR(EINVAL));
     ck_assert(lines == 1 && strstr(last_line, "have no slots"));
-    fns.fetch = NULL;
+    fns.copies = NULL;
     g   = lv_graph_new(&keep);
     c.x = input(g, "x", LV_F32, 5, WIDE);
     trace_chain(g, &c, 1);

@@ -82,9 +82,9 @@ static void open_stage(Stage *s, int latents, int rows, int cols, int tile)
     ck_assert_msg(lv_vae_encode_new(&s->e, &s->env) == 0, "%s", last_line);
     ck_assert_int_eq(lv_vae_encode_plan(s->e, &shape), 0);
     need = lv_vae_encode_need(s->e);
-    ck_assert_int_eq(s->env.dev->fn->reserve ? s->env.dev->fn->reserve(s->env.dev, need.thread)
+    ck_assert_int_eq(s->env.dev->fn->reserve ? lv_device_reserve(s->env.dev, need.thread)
                                              : 0, 0);
-    s->arena = s->env.dev->fn->alloc(s->env.dev, need.arena);
+    s->arena = lv_device_try_alloc(s->env.dev, need.arena);
     ck_assert_ptr_nonnull(s->arena);
     ck_assert_msg(lv_vae_encode_build(s->e, s->arena) == 0, "%s", last_line);
 }
@@ -92,7 +92,7 @@ static void open_stage(Stage *s, int latents, int rows, int cols, int tile)
 static void close_stage(Stage *s)
 {
     lv_vae_encode_free(&s->e);
-    s->env.dev->fn->free(s->env.dev, s->arena);
+    lv_device_free(s->env.dev, s->arena);
 }
 
 /* rgb: frames one behind the other, of so many values; 0: the first alone, mid grey behind. */

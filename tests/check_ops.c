@@ -112,7 +112,7 @@ static void fill_device(LvDevice *dev, void *p, int byte, size_t bytes)
     void *host = malloc(bytes);
 
     memset(host, byte, bytes);
-    ck_assert_int_eq(dev->fn->upload(dev, p, host, bytes), 0);
+    ck_assert_int_eq(lv_device_upload(dev, p, host, bytes), 0);
     free(host);
 }
 
@@ -125,7 +125,7 @@ static size_t guard(void)
 /* Memory of the device, poisoned, with guard bytes behind it. */
 static void *take(LvDevice *dev, size_t bytes)
 {
-    void *p = dev->fn->alloc(dev, bytes + guard());
+    void *p = lv_device_try_alloc(dev, bytes + guard());
 
     ck_assert_ptr_nonnull(p);
     ck_assert_uint_eq((uintptr_t)p % LV_ALIGN, 0);
@@ -139,7 +139,7 @@ static void *fetch(LvDevice *dev, const void *p, size_t bytes, const char *what)
     size_t i = 0, n = guard();
     uint8_t *host = malloc(bytes + n);
 
-    ck_assert_int_eq(dev->fn->download(dev, host, p, bytes + n), 0);
+    ck_assert_int_eq(lv_device_download(dev, host, p, bytes + n), 0);
     while (i < n && host[bytes + i] == POISON)
         i++;
     ck_assert_msg(i == n, "%s: byte %zu behind %s is written", the_case, i, what);
@@ -149,7 +149,7 @@ static void *fetch(LvDevice *dev, const void *p, size_t bytes, const char *what)
 static void give(LvDevice *dev, void *p, size_t bytes, const char *what)
 {
     free(fetch(dev, p, bytes, what));
-    dev->fn->free(dev, p);
+    lv_device_free(dev, p);
 }
 
 /* Tensors of a case */
@@ -210,7 +210,7 @@ static void upload(LvDevice *dev, const OpsCase *c, const LvOpArgs *host, LvOpAr
 {
     for (int t = 0; t < tensors(c->op); t++)
         if (ops_given(c, a, t))
-            ck_assert_int_eq(dev->fn->upload(dev, a->t[t].data, host->t[t].data,
+            ck_assert_int_eq(lv_device_upload(dev, a->t[t].data, host->t[t].data,
                                              bytes_of(&a->t[t])), 0);
 }
 
@@ -293,7 +293,7 @@ static void build(LvDevice *dev, const OpsCase *c, const LvOpArgs *a, LvCall *ca
 
     memset(call, 0, sizeof(*call));
     ck_assert_int_eq(lv_device_call(dev->fn->plan, dev, c->op, &bare, call), 0);
-    ck_assert_int_eq(dev->fn->reserve(dev, call->thread_bytes), 0);
+    ck_assert_int_eq(lv_device_reserve(dev, call->thread_bytes), 0);
     call->scratch = take(dev, call->scratch_bytes);
     ret = lv_device_call(dev->fn->build, dev, c->op, &bare, call);
     ck_assert_msg(ret == 0, "%s: build gives %d, %s", the_case, ret, last_line);
@@ -302,7 +302,7 @@ static void build(LvDevice *dev, const OpsCase *c, const LvOpArgs *a, LvCall *ca
 static void release(LvDevice *dev, const OpsCase *c, LvCall *call)
 {
     if (call->priv)
-        dev->fn->release(dev, c->op, call);
+        lv_device_release(dev, c->op, call);
     give(dev, call->scratch, call->scratch_bytes, "the scratch");
 }
 
@@ -311,7 +311,7 @@ static void run_op(LvDevice *dev, const OpsCase *c, const LvOpArgs *a, LvCall *c
     int ret = lv_device_call(dev->fn->run, dev, c->op, a, call);
 
     ck_assert_msg(ret == 0, "%s: run gives %d, %s", the_case, ret, last_line);
-    ck_assert_int_eq(dev->fn->sync(dev), 0);
+    ck_assert_int_eq(lv_device_sync(dev), 0);
 }
 
 /* Through the entries of the device. */
@@ -1310,7 +1310,7 @@ START_TEST(opening)
     ck_assert_msg(*dev->about, "a device says nothing about itself");
     for (int op = 0; op < LV_OP_NB; op++)
         ck_assert_msg(lv_device_has(dev, op), "cpu lacks %s", lv_op_info(op)->name);
-    ck_assert_uint_gt(dev->fn->available(dev), 0);
+    ck_assert_uint_gt(lv_device_available(dev), 0);
     lv_device_close(&dev);
 }
 END_TEST
@@ -1562,7 +1562,7 @@ static void put_numbers(Times *t, const LvTensor *like, void *to, uint64_t strea
     float v[TIMES_OUT * TIMES_IN];
 
     lv_philox_normal(v, lv_tensor_numel(like), 3, stream << 32);
-    ck_assert_int_eq(t->dev->fn->upload(t->dev, to, v, lv_tensor_bytes(like)), 0);
+    ck_assert_int_eq(lv_device_upload(t->dev, to, v, lv_tensor_bytes(like)), 0);
 }
 
 static int count_hook(void *opaque, const LvRecord *next, int index, int count)
@@ -1585,11 +1585,11 @@ static void run_times(Times *t, int at, uint64_t stream)
     fill_device(t->dev, t->ys[at], POISON, sizeof(y));
     ck_assert_int_eq(lv_program_run(t->p, count_hook, &calls), 0);
     ck_assert_int_eq(calls, lv_program_count(t->p));
-    t->dev->fn->download(t->dev, y, t->ys[at], sizeof(y));
+    lv_device_download(t->dev, y, t->ys[at], sizeof(y));
     lv_program_time(t->p, seconds); /* so nothing is kept or started as a whole */
     ck_assert_int_eq(lv_program_run(t->p, NULL, NULL), 0);
     lv_program_time(t->p, NULL);
-    t->dev->fn->download(t->dev, want, t->ys[at], sizeof(want));
+    lv_device_download(t->dev, want, t->ys[at], sizeof(want));
     ck_assert_msg(!memcmp(y, want, sizeof(y)), "place %d, input %d", at, (int)stream);
 }
 
@@ -1667,7 +1667,7 @@ static void fill_pair(LvDevice *dev, const LvTensor *t, void *to, uint64_t strea
     lv_philox_normal(v, n, 7, stream << 32);
     for (size_t k = 0; k < n && t->dtype == LV_BF16; k++)
         half[k] = lv_f32_bf16(v[k]);
-    ck_assert_int_eq(dev->fn->upload(dev, to, v, lv_tensor_bytes(t)), 0);
+    ck_assert_int_eq(lv_device_upload(dev, to, v, lv_tensor_bytes(t)), 0);
     free(v);
 }
 
@@ -1779,7 +1779,7 @@ static void run_acted(LvDevice *dev, int i, int apart, int also, float *out)
             lv_program_bind(p, t[k], data[k]);
         }
     ck_assert_int_eq(lv_program_run(p, NULL, NULL), 0);
-    ck_assert_int_eq(dev->fn->download(dev, out, data[4], lv_tensor_bytes(&t[4])), 0);
+    ck_assert_int_eq(lv_device_download(dev, out, data[4], lv_tensor_bytes(&t[4])), 0);
     lv_program_free(&p);
     give(dev, arena, bytes, "the arena");
     for (int k = 0; k < 5; k++)

@@ -869,7 +869,7 @@ static void *to_device(const void *data, size_t bytes)
     void *p;
 
     ck_assert_int_eq(lv_device_alloc(dev, &p, bytes, "a test"), 0);
-    ck_assert_int_eq(dev->fn->upload(dev, p, data, bytes), 0);
+    ck_assert_int_eq(lv_device_upload(dev, p, data, bytes), 0);
     return p;
 }
 
@@ -889,9 +889,9 @@ static void deliver_there(Canvas *c, float *rgb, int rows, int cols)
     };
     ck_assert_int_eq(lv_device_run(dev, LV_OP_FRAME, &a), 0);
     for (int p = 0; p < planes(c->pic.format); p++) {
-        ck_assert_int_eq(dev->fn->download(dev, c->memory[p], memory[p],
+        ck_assert_int_eq(lv_device_download(dev, c->memory[p], memory[p],
                                            canvas_bytes(c, p)), 0);
-        dev->fn->free(dev, memory[p]);
+        lv_device_free(dev, memory[p]);
     }
 }
 
@@ -927,7 +927,7 @@ static void check_device_size(int format, int w, int h, int extra_rows, int extr
         canvas_free(&host);
         canvas_free(&device);
     }
-    dev->fn->free(dev, there);
+    lv_device_free(dev, there);
     free(rgb);
 }
 
@@ -991,11 +991,11 @@ START_TEST(device_blends)
         .scale = _i % 2 ? 0.5f : 1, .offset = _i % 2 ? 0.5f : 0,
     };
     ck_assert_int_eq(lv_device_run(dev, LV_OP_BLEND, &a), 0);
-    ck_assert_int_eq(dev->fn->download(dev, got, a.blend.y.data, sizeof(got)), 0);
+    ck_assert_int_eq(lv_device_download(dev, got, a.blend.y.data, sizeof(got)), 0);
     blend_here(whole, &a.blend, from, wy, wx);
     ck_assert_mem_eq(got, whole, sizeof(got));
     for (int i = 0; i < 4; i++)
-        dev->fn->free(dev, a.t[i].data);
+        lv_device_free(dev, a.t[i].data);
 }
 END_TEST
 

@@ -160,6 +160,11 @@ static void other_free(LvDevice *dev, void *p)
     free(p);
 }
 
+static const LvPinFns pin_fns = { other_pin, other_unpin };
+static const LvCopyFns copies = {
+    .send = other_send, .sent = other_sent, .meet = other_meet, .settle = other_settle,
+};
+
 /* late: copies beside the work; else it only uploads. */
 static LvDevice *open_other(int beside)
 {
@@ -170,12 +175,8 @@ static LvDevice *open_other(int beside)
     other.alloc = other_alloc;
     other.free  = other_free;
     if (beside) {
-        other.send   = other_send;
-        other.sent   = other_sent;
-        other.meet   = other_meet;
-        other.settle = other_settle;
-        other.pin    = other_pin;
-        other.unpin  = other_unpin;
+        other.copies = &copies;
+        other.pins   = &pin_fns;
     }
     dev->fn   = &other;
     dev->host = 0;
@@ -402,7 +403,7 @@ static int load(const Load *l, uint8_t *want[NB], const Bound *shape)
 
     ck_assert_int_eq(lv_source_open(&src, path_of(l->file), &catcher), 0);
     from.src  = src;
-    from.place.room = l->room ? dev->fn->alloc(dev, l->room) : NULL;
+    from.place.room = l->room ? lv_device_try_alloc(dev, l->room) : NULL;
     one_core(l->threads == 1, &had);
     if (!l->own)
         ck_assert_int_eq(lv_upload_new(&from.place.upload, dev, l->ask, NULL, &catcher), 0);

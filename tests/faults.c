@@ -115,9 +115,9 @@ static int make_frames(void)
     p.steps = 1;
     if (ret >= 0 && (ret = lv_device_alloc(dev, &memory, PIXELS, "frames")) >= 0 &&
         (ret = make_clip(&p, memory)) >= 0)
-        ret = dev->fn->download(dev, pixels, memory, PIXELS);
+        ret = lv_device_download(dev, pixels, memory, PIXELS);
     if (dev)
-        dev->fn->free(dev, memory);
+        lv_device_free(dev, memory);
     lv_device_close(&dev);
     result[0] = sum_of(pixels, PIXELS);
     return ret;

@@ -63,14 +63,14 @@ static int run_cpu(int op, const LvOpArgs *a)
     LvCall call = { 0 };
     int ret = lv_device_call(cpu->fn->plan, cpu, op, a, &call);
 
-    if (ret >= 0 && (ret = cpu->fn->reserve(cpu, call.thread_bytes)) >= 0) {
+    if (ret >= 0 && (ret = lv_device_reserve(cpu, call.thread_bytes)) >= 0) {
         call.scratch = lv_alloc(LV_MAX(call.scratch_bytes, 1));
         ret = lv_device_call(cpu->fn->build, cpu, op, a, &call);
     }
     if (ret >= 0)
         ret = lv_device_call(cpu->fn->run, cpu, op, a, &call);
     if (call.priv)
-        cpu->fn->release(cpu, op, &call);
+        lv_device_release(cpu, op, &call);
     lv_free(call.scratch);
     return ret;
 }
@@ -178,7 +178,7 @@ int __wrap_lv_cuda_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg 
     both = *cuda;
     run  = table;
     both.run    = &run;
-    both.record = NULL; /* nothing is started as a whole */
+    both.capture = NULL; /* nothing is started as a whole */
     (*dev)->fn  = &both;
     return 0;
 }

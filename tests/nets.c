@@ -33,14 +33,14 @@ int run_new(Run *r, LvGraph *g, LvDevice *dev)
     lv_graph_free(&g);
     if (ret < 0)
         return ret;
-    r->arena = dev->fn->alloc(dev, lv_program_sizes(r->p).arena);
+    r->arena = lv_device_try_alloc(dev, lv_program_sizes(r->p).arena);
     return r->arena ? lv_program_build(r->p, r->arena) : LV_ERR(ENOMEM);
 }
 
 void *run_bind(Run *r, LvTensor t)
 {
     size_t bytes = lv_tensor_bytes(&t);
-    void *data   = r->nb < MAX_MEMORY ? r->dev->fn->alloc(r->dev, bytes) : NULL;
+    void *data   = r->nb < MAX_MEMORY ? lv_device_try_alloc(r->dev, bytes) : NULL;
 
     if (data) {
         r->memory[r->nb++] = data;
@@ -52,10 +52,10 @@ void *run_bind(Run *r, LvTensor t)
 void run_free(Run *r)
 {
     for (int i = 0; i < r->nb; i++)
-        r->dev->fn->free(r->dev, r->memory[i]);
+        lv_device_free(r->dev, r->memory[i]);
     lv_program_free(&r->p);
     if (r->arena)
-        r->dev->fn->free(r->dev, r->arena);
+        lv_device_free(r->dev, r->arena);
     memset(r, 0, sizeof(*r));
 }
 
@@ -63,7 +63,7 @@ int fetch(LvDevice *dev, LvTensor t, const void *data, float *dst)
 {
     size_t bytes = lv_tensor_bytes(&t);
     void *raw    = malloc(bytes);
-    int ret      = raw ? dev->fn->download(dev, raw, data, bytes) : LV_ERR(ENOMEM);
+    int ret      = raw ? lv_device_download(dev, raw, data, bytes) : LV_ERR(ENOMEM);
 
     if (ret >= 0)
         ret = lv_to_f32(dst, raw, t.dtype, lv_tensor_numel(&t));
@@ -300,7 +300,7 @@ static int bind_network(NetsDit *d, const int size[3])
         return LV_ERR(ENOMEM);
     }
     lv_dit_rope(table, &d->m.cfg, size);
-    d->dev->fn->upload(d->dev, rope, table, lv_tensor_bytes(&d->in.rope));
+    lv_device_upload(d->dev, rope, table, lv_tensor_bytes(&d->in.rope));
     free(table);
     return 0;
 }
@@ -363,7 +363,7 @@ int nets_dit_text(NetsDit *d, const float *features, int rows)
         return LV_ERR(EINVAL);
     }
     memcpy(padded, features, (size_t)rows * (size_t)d->m.cfg.text_dim * sizeof(float));
-    d->dev->fn->upload(d->dev, d->context, padded, n * sizeof(float));
+    lv_device_upload(d->dev, d->context, padded, n * sizeof(float));
     free(padded);
     return lv_program_run(d->text.p, NULL, NULL);
 }
@@ -373,10 +373,10 @@ int nets_dit_image(NetsDit *d, const float *condition, const float *clip)
     size_t at = lv_tensor_bytes(&d->velocity_t), all = lv_tensor_bytes(&d->in.latent);
 
     if (all > at)
-        d->dev->fn->upload(d->dev, (char *)d->latent + at, condition, all - at);
+        lv_device_upload(d->dev, (char *)d->latent + at, condition, all - at);
     if (!d->m.cfg.clip_dim)
         return 0;
-    d->dev->fn->upload(d->dev, d->clip, clip, lv_tensor_bytes(&d->clip_t));
+    lv_device_upload(d->dev, d->clip, clip, lv_tensor_bytes(&d->clip_t));
     return lv_program_run(d->image.p, NULL, NULL);
 }
 
@@ -384,8 +384,8 @@ int nets_dit_run_frames(NetsDit *d, const float *latent, const float *t, float *
 {
     int ret;
 
-    d->dev->fn->upload(d->dev, d->latent, latent, lv_tensor_bytes(&d->velocity_t));
-    d->dev->fn->upload(d->dev, d->t, t, lv_tensor_bytes(&d->in.t));
+    lv_device_upload(d->dev, d->latent, latent, lv_tensor_bytes(&d->velocity_t));
+    lv_device_upload(d->dev, d->t, t, lv_tensor_bytes(&d->in.t));
     ret = lv_program_run(d->net.p, NULL, NULL);
     return ret < 0 ? ret : fetch(d->dev, d->velocity_t, d->velocity, velocity);
 }
@@ -427,7 +427,7 @@ static int run_text(const LvUmt5 *m, const int32_t *ids, int n, const NetsOption
         *features = new_floats(lv_tensor_numel(&y));
         ret = in && out && *features ? 0 : LV_ERR(ENOMEM);
         if (ret >= 0)
-            r.dev->fn->upload(r.dev, in, ids, (size_t)n * sizeof(*ids));
+            lv_device_upload(r.dev, in, ids, (size_t)n * sizeof(*ids));
         if (ret >= 0 && (ret = lv_program_run(r.p, NULL, NULL)) >= 0)
             ret = fetch(r.dev, y, out, *features);
     }
@@ -499,7 +499,7 @@ static int run_chunks(Run *r, LvTensor x, LvTensor y, const NetsClip *in, NetsCl
     if (!src || !dst || !out->data)
         return LV_ERR(ENOMEM);
     for (int i = 0; i < chunks && ret >= 0; i++) {
-        r->dev->fn->upload(r->dev, src, in->data + (size_t)i * from,
+        lv_device_upload(r->dev, src, in->data + (size_t)i * from,
                            from * sizeof(float));
         if ((ret = lv_program_run(r->p, NULL, NULL)) >= 0)
             ret = fetch(r->dev, y, dst, out->data + (size_t)i * to);
@@ -833,7 +833,7 @@ static int share_state(WanRun *first, WanRun *rest)
 
 static int run_wan_chunk(WanRun *w, const float *in, float *out)
 {
-    int ret = w->run.dev->fn->upload(w->run.dev, w->in, in, lv_tensor_bytes(&w->x));
+    int ret = lv_device_upload(w->run.dev, w->in, in, lv_tensor_bytes(&w->x));
 
     if (ret >= 0)
         ret = lv_program_run(w->run.p, NULL, NULL);

@@ -113,8 +113,8 @@ static int run_clip_image(ClipRun *c, const LvSafetensors *st, const NetsOptions
 
     if (ret >= 0) {
         lv_clip_patches(x, ids, rgb);
-        opt->dev->fn->upload(opt->dev, c->in, x, lv_tensor_bytes(&c->x));
-        opt->dev->fn->upload(opt->dev, c->ids_dev, ids, lv_tensor_bytes(&c->ids));
+        lv_device_upload(opt->dev, c->in, x, lv_tensor_bytes(&c->x));
+        lv_device_upload(opt->dev, c->ids_dev, ids, lv_tensor_bytes(&c->ids));
         ret = lv_program_run(c->run.p, NULL, NULL);
     }
     if (ret >= 0) {

@@ -415,7 +415,7 @@ static void close_pipe(Pipe *p)
     for (int i = 0; i < LV_EXPERTS; i++)
         lv_network_free(&p->network[i]);
     if (p->arena)
-        p->opt->dev->fn->free(p->opt->dev, p->arena);
+        lv_device_free(p->opt->dev, p->arena);
     lv_source_close(&p->src);
     free(p->noise);
     free(p->states);

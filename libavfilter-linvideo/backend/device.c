@@ -66,8 +66,7 @@ void *lv_device_staging(LvDevice *dev, size_t *bytes)
         dev->staging       = new_staging(n);
         dev->staging_bytes = n;
         n /= 2;
-        if (dev->staging && dev->fn->pin)
-            dev->fn->pin(dev, dev->staging, dev->staging_bytes);
+        lv_device_pin(dev, dev->staging, dev->staging_bytes);
     }
     *bytes = dev->staging_bytes;
     return dev->staging;
@@ -75,8 +74,7 @@ void *lv_device_staging(LvDevice *dev, size_t *bytes)
 
 static void free_staging(LvDevice *dev)
 {
-    if (dev->staging && dev->fn->unpin)
-        dev->fn->unpin(dev, dev->staging);
+    lv_device_unpin(dev, dev->staging);
     free(dev->staging);
 }
 
@@ -93,10 +91,10 @@ int lv_device_alloc(LvDevice *dev, void **p, size_t bytes, const char *what)
 {
     const double mib = 1024 * 1024;
 
-    if ((*p = dev->fn->alloc(dev, bytes)))
+    if ((*p = lv_device_try_alloc(dev, bytes)))
         return 0;
     return lv_fail(dev->msg, LV_ERR(ENOMEM), "%s: needs %.1f MiB, %s has %.1f free", what,
-                   bytes / mib, dev->about, dev->fn->available(dev) / mib);
+                   bytes / mib, dev->about, lv_device_available(dev) / mib);
 }
 
 static size_t read_number(const char *path, const char *key)

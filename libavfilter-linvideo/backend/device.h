@@ -10,6 +10,8 @@
 #ifndef LINVIDEO_BACKEND_DEVICE_H
 #define LINVIDEO_BACKEND_DEVICE_H
 
+#include <assert.h>
+
 #include "backend/ops.h"
 #include "base/common.h"
 #include "base/msg.h"
@@ -46,59 +48,68 @@ typedef struct LvCopy {
 
 enum { LV_SLOTS = 2, LV_SENDS = 16 };
 
-/** The table that a device is. Entries marked optional may be NULL. */
+/** Memory of the host that stays in place, so that copies from and to it are faster. */
+typedef struct LvPinFns {
+    void (*pin)(LvDevice *dev, void *host, size_t bytes); ///< no harm where it fails
+    void (*unpin)(LvDevice *dev, void *host);
+} LvPinFns;
+
+/** Copies from the host beside the work; until one is through, src stays as it is. */
+typedef struct LvCopyFns {
+    /** Start copies to dst, which is slot number 0 to LV_SLOTS - 1, as soon as all work
+     *  started before is done. */
+    int (*fetch)(LvDevice *dev, int slot, void *dst, const LvCopy *copy, int nb);
+    /** What is started from now on waits until the last fetch for that slot is through. */
+    int (*fetched)(LvDevice *dev, int slot);
+    /** Start a copy, which is number n, 0 to LV_SENDS - 1. */
+    int (*send)(LvDevice *dev, int n, void *dst, const void *src, size_t bytes);
+    /** Wait until the last copy of that number is through. */
+    int (*sent)(LvDevice *dev, int n);
+    /** What is started from now on, work and sends, waits for all work and sends that were
+     *  started before. */
+    int (*meet)(LvDevice *dev);
+    /** Wait for all copies, which sync() does not; says nothing. */
+    void (*settle)(LvDevice *dev);
+} LvCopyFns;
+
+/** Time as the device sees it. */
+typedef struct LvTimerFns {
+    /** Note, as mark number n >= 0, when the device comes to this point of what was
+     *  started. 0 or a code. */
+    int (*mark)(LvDevice *dev, int n);
+    double (*between)(LvDevice *dev, int from, int to); ///< seconds; after sync()
+} LvTimerFns;
+
+/** Runs that are started as a whole: cheaply, any number of times, with the same
+ *  addresses. Kernels have to have run before. */
+typedef struct LvCaptureFns {
+    /** From here to end() run entries start nothing: what they would have started is kept.
+     *  @return 0; negative, without a message, when that can't be */
+    int (*begin)(LvDevice *dev);
+    /** @return what was kept, freed with free(); NULL, without a message, when that can't
+     *          be, or when wanted is 0 */
+    void *(*end)(LvDevice *dev, int wanted);
+    int (*replay)(LvDevice *dev, void *capture);
+    void (*free)(LvDevice *dev, void *capture);
+} LvCaptureFns;
+
+/** The table that a device is. Callers take the functions below it, lv_device_upload() and so
+ *  on. */
 typedef struct LvDeviceFns {
     const char *name;
     void (*close)(LvDevice *dev);
-    /** Zeroed memory of the device, aligned to LV_ALIGN; NULL (no message) when out of
-     *  it. lv_device_alloc() has the message. */
     void *(*alloc)(LvDevice *dev, size_t bytes);
     void (*free)(LvDevice *dev, void *p);
     int (*upload)(LvDevice *dev, void *dst, const void *src, size_t bytes);
     int (*download)(LvDevice *dev, void *dst, const void *src, size_t bytes);
-    /** Optional, both or none: keep memory of the host in place, so that upload() and
-     *  download() of it are faster; until unpin(). No harm where it fails. */
-    void (*pin)(LvDevice *dev, void *host, size_t bytes);
-    void (*unpin)(LvDevice *dev, void *host);
-    /** Wait for all that was started. */
     int (*sync)(LvDevice *dev);
-    /** Optional, all three or none: copies from the host beside the work. fetch() starts
-     *  copying to dst, which is slot number 0 to LV_SLOTS - 1, as soon as all work started
-     *  before is done; src stays as it is meanwhile. What is started after fetched() waits
-     *  until the last fetch for that slot is through. sync() does not wait for copies,
-     *  settle() does, and says nothing. */
-    int (*fetch)(LvDevice *dev, int slot, void *dst, const LvCopy *copy, int nb);
-    int (*fetched)(LvDevice *dev, int slot);
-    void (*settle)(LvDevice *dev);
-    /** Optional, all three or none, with settle(): copies from the host beside the work.
-     *  send() starts one, which is number n, 0 to LV_SENDS - 1; sent() waits until the last
-     *  of that number is through, and until then src stays as it is. What is started after
-     *  meet(), work and sends, waits for all work and sends that were started before. */
-    int (*send)(LvDevice *dev, int n, void *dst, const void *src, size_t bytes);
-    int (*sent)(LvDevice *dev, int n);
-    int (*meet)(LvDevice *dev);
-    /** Optional, both or none: note, as mark number n >= 0, when the device comes to this
-     *  point of what was started; after sync() the seconds from one mark to another.
-     *  @return of mark(): 0 or a code */
-    int (*mark)(LvDevice *dev, int n);
-    double (*between)(LvDevice *dev, int from, int to);
-    /** Bytes free for alloc() now. */
     size_t (*available)(const LvDevice *dev);
-    /** Build memory every thread needs (the largest thread_bytes so far). */
     int (*reserve)(LvDevice *dev, size_t thread_bytes);
-    /** Optional, all four or none. From record() to recorded() run entries start nothing:
-     *  what they would have started is kept, to be started as a whole by replay(),
-     *  cheaply, any number of times, with the same addresses. Kernels have to have run
-     *  before.
-     *  @return of record(): 0, negative (no message) when that can't be. Of recorded():
-     *          what was kept, freed with erase(); NULL (no message) when that can't be,
-     *          or when wanted is 0 */
-    int (*record)(LvDevice *dev);
-    void *(*recorded)(LvDevice *dev, int wanted);
-    int (*replay)(LvDevice *dev, void *recording);
-    void (*erase)(LvDevice *dev, void *recording);
-    /** Free call->priv, which the build entry of op made. */
     void (*release)(LvDevice *dev, int op, LvCall *call);
+    const LvPinFns *pins;        ///< optional
+    const LvCopyFns *copies;     ///< optional
+    const LvTimerFns *timer;     ///< optional
+    const LvCaptureFns *capture; ///< optional
     const LvOpTable *plan;  ///< set the sizes of call; optional entries (zero)
     const LvOpTable *build; ///< make call->priv, pack weights; optional entries
     const LvOpTable *run;   ///< compute; an absent entry: op unsupported
@@ -117,6 +128,72 @@ struct LvDevice {
     size_t staging_bytes;
     char about[96];   ///< "cpu (AVX-512, 2 threads)"
 };
+
+/** Zeroed memory of the device, aligned to LV_ALIGN; NULL, without a message, when out of it.
+ *  Freed with lv_device_free(). */
+static inline void *lv_device_try_alloc(LvDevice *dev, size_t bytes)
+{
+    return dev->fn->alloc(dev, bytes);
+}
+
+/** NULL is fine. */
+static inline void lv_device_free(LvDevice *dev, void *p)
+{
+    dev->fn->free(dev, p);
+}
+
+/** Copy from and to memory of the host, once what was started before is done. 0 or a code,
+ *  after a message. */
+static inline int lv_device_upload(LvDevice *dev, void *dst, const void *src, size_t bytes)
+{
+    assert((dst && src) || !bytes);
+    return dev->fn->upload(dev, dst, src, bytes);
+}
+
+static inline int lv_device_download(LvDevice *dev, void *dst, const void *src, size_t bytes)
+{
+    assert((dst && src) || !bytes);
+    return dev->fn->download(dev, dst, src, bytes);
+}
+
+/** Wait for all work that was started. 0 or a code, after a message. */
+static inline int lv_device_sync(LvDevice *dev)
+{
+    return dev->fn->sync(dev);
+}
+
+/** Bytes free for lv_device_alloc() now. */
+static inline size_t lv_device_available(const LvDevice *dev)
+{
+    return dev->fn->available(dev);
+}
+
+/** Have memory that every thread needs (the largest thread_bytes so far). 0 or -ENOMEM. */
+static inline int lv_device_reserve(LvDevice *dev, size_t thread_bytes)
+{
+    return dev->fn->reserve(dev, thread_bytes);
+}
+
+/** Free call->priv, which the build entry of op made. */
+static inline void lv_device_release(LvDevice *dev, int op, LvCall *call)
+{
+    assert(op >= 0 && op < LV_OP_NB);
+    dev->fn->release(dev, op, call);
+}
+
+/** Keep memory of the host in place until lv_device_unpin(), where the device gains from it
+ *  and can. */
+static inline void lv_device_pin(LvDevice *dev, void *host, size_t bytes)
+{
+    if (host && dev->fn->pins)
+        dev->fn->pins->pin(dev, host, bytes);
+}
+
+static inline void lv_device_unpin(LvDevice *dev, void *host)
+{
+    if (host && dev->fn->pins)
+        dev->fn->pins->unpin(dev, host);
+}
 
 /** How to open a device. */
 typedef struct LvDeviceOptions {
@@ -161,7 +238,7 @@ int lv_device_open(LvDevice **dev, const char *name, const LvDeviceOptions *opt,
 void lv_device_close(LvDevice **dev);
 
 /**
- * Memory as of fn->alloc, to be freed with fn->free.
+ * Memory as of lv_device_try_alloc(), with a message.
  *
  * @param what   what it is for, with which the message begins: "weights"
  * @param[out] p NULL on error

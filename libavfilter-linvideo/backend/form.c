@@ -61,7 +61,7 @@ void lv_form_free(LvForm **out)
     if (f->pages)
         lv_pages_free(f->data, f->bytes);
     else
-        f->dev->fn->free(f->dev, f->data);
+        lv_device_free(f->dev, f->data);
     free(f);
     *out = NULL;
 }

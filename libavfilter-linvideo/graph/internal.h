@@ -39,13 +39,13 @@ struct LvGraph {
     int nb_marks;
 };
 
-enum { LV_RECORDINGS = 4 };
+enum { LV_CAPTURES = 4 };
 
 /** A run that the device keeps, with the addresses that it works on. */
-typedef struct LvRecording {
+typedef struct LvCapture {
     void *kept;    ///< the device's
     void **bound;  ///< [nb_info], as LvTensorInfo.data
-} LvRecording;
+} LvCapture;
 
 /** Records of one layer that read streamed weights, which come to a slot
  *  together: group g to slot g % LV_SLOTS. */
@@ -65,10 +65,10 @@ struct LvProgram {
     size_t scratch; ///< offset of the shared op scratch in the arena
     int built;
     double *seconds;
-    LvRecording recording[LV_RECORDINGS];
-    int nb_recordings;
+    LvCapture capture[LV_CAPTURES];
+    int nb_captures;
     int has_run;       ///< since it was built
-    int records_alone; ///< the device can't keep this program
+    int runs_alone; ///< the device can't keep this program
     LvGroup *group;
     int nb_groups;
     LvCopy *copy;      ///< of all groups

@@ -111,16 +111,16 @@ static void release_calls(LvProgram *p)
 {
     for (int i = 0; i < p->nb_rec && p->call; i++)
         if (p->call[i].priv)
-            p->dev->fn->release(p->dev, p->rec[i].op, &p->call[i]);
+            lv_device_release(p->dev, p->rec[i].op, &p->call[i]);
 }
 
-static void erase_recordings(LvProgram *p)
+static void free_captures(LvProgram *p)
 {
-    for (int i = 0; i < p->nb_recordings; i++) {
-        p->dev->fn->erase(p->dev, p->recording[i].kept);
-        free(p->recording[i].bound);
+    for (int i = 0; i < p->nb_captures; i++) {
+        p->dev->fn->capture->free(p->dev, p->capture[i].kept);
+        free(p->capture[i].bound);
     }
-    p->nb_recordings = p->has_run = 0;
+    p->nb_captures = p->has_run = 0;
 }
 
 void lv_program_free(LvProgram **prog)
@@ -129,7 +129,7 @@ void lv_program_free(LvProgram **prog)
 
     if (!p)
         return;
-    erase_recordings(p);
+    free_captures(p);
     release_calls(p);
     lv_slots_leave(p);
     free(p->group);
@@ -172,13 +172,13 @@ static void take_weights(LvProgram *p)
 
 int lv_program_build(LvProgram *p, void *arena)
 {
-    int ret = p->dev->fn->reserve(p->dev, p->sizes.thread);
+    int ret = lv_device_reserve(p->dev, p->sizes.thread);
 
     take_weights(p);
     for (int i = 0; i < p->nb_info && ret >= 0; i++)
         if (!p->info[i].external && p->info[i].first >= 0)
             set_address(p, i, (char *)arena + p->info[i].offset);
-    erase_recordings(p);
+    free_captures(p);
     release_calls(p);
     for (int i = 0; i < p->nb_rec && ret >= 0; i++) {
         p->call[i].scratch = (char *)arena + p->scratch;
@@ -210,7 +210,7 @@ static int check_bound(const LvProgram *p)
 /* Time of a device that works while the host goes on is known to itself. */
 static int has_marks(const LvProgram *p)
 {
-    return p->seconds && p->dev->fn->mark;
+    return p->seconds && p->dev->fn->timer;
 }
 
 static int run_record(LvProgram *p, int i)
@@ -222,7 +222,7 @@ static int run_record(LvProgram *p, int i)
 
 static int run_records(LvProgram *p, LvRunHook hook, void *opaque)
 {
-    int ret = has_marks(p) ? p->dev->fn->mark(p->dev, 0) : 0;
+    int ret = has_marks(p) ? p->dev->fn->timer->mark(p->dev, 0) : 0;
 
     for (int i = 0; i < p->nb_rec && ret >= 0; i++) {
         double start = p->seconds ? lv_seconds() : 0;
@@ -233,14 +233,14 @@ static int run_records(LvProgram *p, LvRunHook hook, void *opaque)
         ret = run_record(p, i);
         ret = ret < 0 ? ret : lv_slots_after(p, i);
         if (has_marks(p))
-            ret = ret < 0 ? ret : p->dev->fn->mark(p->dev, i + 1);
+            ret = ret < 0 ? ret : p->dev->fn->timer->mark(p->dev, i + 1);
         else if (p->seconds)
             p->seconds[i] += lv_seconds() - start;
     }
     return ret;
 }
 
-static int is_bound_as(const LvProgram *p, const LvRecording *r)
+static int is_bound_as(const LvProgram *p, const LvCapture *r)
 {
     for (int i = 0; i < p->nb_info; i++)
         if (p->info[i].data != r->bound[i])
@@ -248,45 +248,45 @@ static int is_bound_as(const LvProgram *p, const LvRecording *r)
     return 1;
 }
 
-static void *find_recording(const LvProgram *p)
+static void *find_capture(const LvProgram *p)
 {
-    for (int i = 0; i < p->nb_recordings; i++)
-        if (is_bound_as(p, &p->recording[i]))
-            return p->recording[i].kept;
+    for (int i = 0; i < p->nb_captures; i++)
+        if (is_bound_as(p, &p->capture[i]))
+            return p->capture[i].kept;
     return NULL;
 }
 
 /* NULL where it can't be done: then records are run one by one, and it is not tried
  * again. */
-static void *record(LvProgram *p)
+static void *capture(LvProgram *p)
 {
-    const LvDeviceFns *fn = p->dev->fn;
-    LvRecording *r = &p->recording[p->nb_recordings];
+    const LvCaptureFns *fn = p->dev->fn->capture;
+    LvCapture *r = &p->capture[p->nb_captures];
 
     if (!(r->bound = calloc((size_t)p->nb_info + 1, sizeof(*r->bound))))
         return NULL;
     for (int i = 0; i < p->nb_info; i++)
         r->bound[i] = p->info[i].data;
     r->kept = NULL;
-    if (fn->record(p->dev) >= 0)
-        r->kept = fn->recorded(p->dev, run_records(p, NULL, NULL) >= 0);
-    p->records_alone = !r->kept;
+    if (fn->begin(p->dev) >= 0)
+        r->kept = fn->end(p->dev, run_records(p, NULL, NULL) >= 0);
+    p->runs_alone = !r->kept;
     if (r->kept)
-        p->nb_recordings++;
+        p->nb_captures++;
     else
         free(r->bound);
     return r->kept;
 }
 
 /* What is kept of a run with these addresses; made by the second such run. */
-static void *recording(LvProgram *p)
+static void *captured(LvProgram *p)
 {
     void *kept;
 
-    if (!p->dev->fn->record || !p->has_run || p->seconds || p->records_alone)
+    if (!p->dev->fn->capture || !p->has_run || p->seconds || p->runs_alone)
         return NULL;
-    kept = find_recording(p);
-    return kept || p->nb_recordings == LV_RECORDINGS ? kept : record(p);
+    kept = find_capture(p);
+    return kept || p->nb_captures == LV_CAPTURES ? kept : capture(p);
 }
 
 static int replay(LvProgram *p, void *kept, LvRunHook hook, void *opaque)
@@ -295,7 +295,7 @@ static int replay(LvProgram *p, void *kept, LvRunHook hook, void *opaque)
 
     for (int i = 0; i < p->nb_rec && hook && ret >= 0; i++)
         ret = hook(opaque, &p->rec[i], i, p->nb_rec);
-    return ret < 0 ? ret : p->dev->fn->replay(p->dev, kept);
+    return ret < 0 ? ret : p->dev->fn->capture->replay(p->dev, kept);
 }
 
 int lv_program_run(LvProgram *p, LvRunHook hook, void *opaque)
@@ -305,15 +305,15 @@ int lv_program_run(LvProgram *p, LvRunHook hook, void *opaque)
 
     if (ret < 0)
         return ret;
-    kept = recording(p);
+    kept = captured(p);
     ret  = kept ? replay(p, kept, hook, opaque) : run_records(p, hook, opaque);
     if (ret < 0)
         return ret;
     p->has_run = 1;
-    if ((ret = p->dev->fn->sync(p->dev)) < 0)
+    if ((ret = lv_device_sync(p->dev)) < 0)
         return ret;
     for (int i = 0; i < p->nb_rec && has_marks(p); i++)
-        p->seconds[i] += p->dev->fn->between(p->dev, i, i + 1);
+        p->seconds[i] += p->dev->fn->timer->between(p->dev, i, i + 1);
     return 0;
 }
 

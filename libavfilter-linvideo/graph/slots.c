@@ -73,7 +73,7 @@ int lv_slots_plan(LvProgram *p)
 
     if (!nb)
         return 0;
-    if (!p->dev->fn->fetch)
+    if (!p->dev->fn->copies)
         return lv_fail(p->dev->msg, LV_ERR_UNSUPPORTED, "device %s does not offload weights",
                        p->dev->fn->name);
     p->group   = calloc(nb, sizeof(*p->group));
@@ -85,7 +85,7 @@ int lv_slots_plan(LvProgram *p)
         for (int k = 0; k < lv_op_info(p->rec[r].op)->in; k++)
             if (lv_is_streamed(&p->rec[r].u.t[k]))
                 add_copy(p, group_of(p, r), &p->rec[r].u.t[k]);
-    p->records_alone = 1;
+    p->runs_alone = 1;
     return 0;
 }
 
@@ -116,8 +116,8 @@ void lv_slots_free(LvSlots **out)
 
     if (!st)
         return;
-    st->dev->fn->settle(st->dev);
-    st->dev->fn->free(st->dev, st->base);
+    st->dev->fn->copies->settle(st->dev);
+    lv_device_free(st->dev, st->base);
     free(st);
     *out = NULL;
 }
@@ -166,7 +166,7 @@ static int fetch(LvProgram *p, int g)
     if (g >= p->nb_groups || (st->owner[slot] == p && st->group[slot] == g))
         return 0;
     st->owner[slot] = NULL;
-    ret = st->dev->fn->fetch(st->dev, slot, slot_of(st, g), &p->copy[p->group[g].copy],
+    ret = st->dev->fn->copies->fetch(st->dev, slot, slot_of(st, g), &p->copy[p->group[g].copy],
                              p->group[g].nb);
     if (ret < 0)
         return ret;
@@ -183,7 +183,7 @@ int lv_slots_before(LvProgram *p, int i)
         ret = fetch(p, g);
     for (int g = 0; g < p->nb_groups && ret >= 0; g++)
         if (p->group[g].first == i)
-            ret = p->dev->fn->fetched(p->dev, g % LV_SLOTS);
+            ret = p->dev->fn->copies->fetched(p->dev, g % LV_SLOTS);
     return ret;
 }
 

@@ -31,10 +31,10 @@ int lv_params_new(LvParams **out, size_t room, LvDevice *dev, const LvMsg *msg)
     p->msg  = msg;
     p->size = room;
     for (int i = 0; i < LV_SLAB_NB && room; i++)
-        if (!(p->slab[i] = dev->fn->alloc(dev, room * sizeof(float)))) {
+        if (!(p->slab[i] = lv_device_try_alloc(dev, room * sizeof(float)))) {
             size_t free_bytes;
             lv_params_free(out);
-            free_bytes = dev->fn->available(dev);
+            free_bytes = lv_device_available(dev);
             return lv_fail(msg, LV_ERR(ENOMEM), "training needs %zu MiB for weights and "
                            "their moments, %s has %zu free",
                            LV_SLAB_NB * room * sizeof(float) >> 20, dev->about,
@@ -51,7 +51,7 @@ void lv_params_free(LvParams **out)
         return;
     for (int i = 0; i < LV_SLAB_NB; i++)
         if (p->slab[i])
-            p->dev->fn->free(p->dev, p->slab[i]);
+            lv_device_free(p->dev, p->slab[i]);
     free(p->list);
     free(p);
     *out = NULL;
@@ -158,22 +158,22 @@ LvTensor lv_params_piece(const LvParams *p, int slab, const LvParamPiece *piece)
 
 int lv_param_put(const LvParams *p, int slab, const LvParam *t, const float *data)
 {
-    return p->dev->fn->upload(p->dev, p->slab[slab] + t->at, data,
+    return lv_device_upload(p->dev, p->slab[slab] + t->at, data,
                               t->numel * sizeof(*data));
 }
 
 int lv_param_get(const LvParams *p, int slab, const LvParam *t, float *data)
 {
-    return p->dev->fn->download(p->dev, data, p->slab[slab] + t->at,
+    return lv_device_download(p->dev, data, p->slab[slab] + t->at,
                                 t->numel * sizeof(*data));
 }
 
 int lv_params_upload(LvParams *p, int slab, const float *data)
 {
-    return p->dev->fn->upload(p->dev, p->slab[slab], data, p->size * sizeof(*data));
+    return lv_device_upload(p->dev, p->slab[slab], data, p->size * sizeof(*data));
 }
 
 int lv_params_download(const LvParams *p, int slab, float *data)
 {
-    return p->dev->fn->download(p->dev, data, p->slab[slab], p->size * sizeof(*data));
+    return lv_device_download(p->dev, data, p->slab[slab], p->size * sizeof(*data));
 }

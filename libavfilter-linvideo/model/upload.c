@@ -38,8 +38,8 @@ void lv_upload_free(LvUpload **out)
     if (!u)
         return;
     lv_ring_free(&u->ring);
-    if (u->dev->fn->send && u->sent)
-        u->dev->fn->settle(u->dev);
+    if (u->dev->fn->copies && u->sent)
+        u->dev->fn->copies->settle(u->dev);
     free(u);
     *out = NULL;
 }
@@ -92,11 +92,11 @@ size_t lv_upload_mark(const LvUpload *u)
 
 static int send(LvUpload *u, const LvRingJob *job, const void *data)
 {
-    const LvDeviceFns *fn = u->dev->fn;
+    const LvCopyFns *fn = u->dev->fn->copies;
     int ret;
 
-    if (!fn->send)
-        ret = fn->upload(u->dev, job->to, data, job->bytes);
+    if (!fn)
+        ret = lv_device_upload(u->dev, job->to, data, job->bytes);
     else if (u->unmet && (ret = fn->meet(u->dev)) < 0)
         return ret;
     else
@@ -109,11 +109,11 @@ static int send(LvUpload *u, const LvRingJob *job, const void *data)
 /* Leave at most so many slots to copies: threads fill the others. */
 static int give_back(LvUpload *u, size_t most)
 {
-    const LvDeviceFns *fn = u->dev->fn;
+    const LvCopyFns *fn = u->dev->fn->copies;
     int ret = 0;
 
     for (; u->sent - u->given > most && ret >= 0; u->given++) {
-        ret = fn->send ? fn->sent(u->dev, (int)(u->given % SLOTS)) : 0;
+        ret = fn ? fn->sent(u->dev, (int)(u->given % SLOTS)) : 0;
         lv_ring_give(u->ring);
     }
     return ret;
@@ -134,14 +134,14 @@ static int step(LvUpload *u, int wait)
 
 int lv_upload_run(LvUpload *u, size_t mark)
 {
-    const LvDeviceFns *fn = u->dev->fn;
+    const LvCopyFns *fn = u->dev->fn->copies;
     int ret = 0;
 
     while (u->sent < mark && ret >= 0)
         if ((ret = u->ask ? u->ask(u->opaque) : 0) >= 0 &&
             (ret = give_back(u, SLOTS / 2)) >= 0)
             ret = step(u, 1);
-    return ret < 0 || !fn->meet || !u->sent ? LV_MIN(ret, 0) : fn->meet(u->dev);
+    return ret < 0 || !fn || !u->sent ? LV_MIN(ret, 0) : fn->meet(u->dev);
 }
 
 int lv_upload_pump(LvUpload *u)

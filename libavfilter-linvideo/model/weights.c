@@ -144,10 +144,10 @@ static void free_item(Item *i)
 static void free_block(LvWeights *w, Block *b)
 {
     if (b->host) {
-        w->dev->fn->unpin(w->dev, b->data);
+        lv_device_unpin(w->dev, b->data);
         free(b->data);
     } else {
-        w->dev->fn->free(w->dev, b->data);
+        lv_device_free(w->dev, b->data);
     }
     free(b);
 }
@@ -188,7 +188,7 @@ static int alloc_host(LvWeights *w, void **p, size_t bytes)
 
     if (!(*p = aligned_alloc(page, LV_ROUND_UP(bytes, page))))
         return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", bytes);
-    w->dev->fn->pin(w->dev, *p, bytes);
+    lv_device_pin(w->dev, *p, bytes);
     return 0;
 }
 
@@ -385,7 +385,7 @@ static int send(LvWeights *w, Item *i, void *to, size_t bytes)
     if (!(tmp = lv_alloc(bytes)))
         return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", bytes);
     if ((ret = read_here(w, &i->reader, tmp, bytes)) >= 0)
-        ret = w->dev->fn->upload(w->dev, to, tmp, bytes);
+        ret = lv_device_upload(w->dev, to, tmp, bytes);
     lv_free(tmp);
     return ret;
 }
@@ -505,7 +505,7 @@ static int read_param(LvWeights *w, const Bind *b, float *data, size_t n)
     ret = read_here(w, &r, tmp, n * sizeof(*tmp));
     lv_reader_free(&r);
     if (ret >= 0)
-        ret = w->dev->fn->upload(w->dev, data, tmp, n * sizeof(*tmp));
+        ret = lv_device_upload(w->dev, data, tmp, n * sizeof(*tmp));
     lv_free(tmp);
     return ret;
 }

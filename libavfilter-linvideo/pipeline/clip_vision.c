@@ -32,7 +32,7 @@ static void free_weights(LvClipVision *c)
     lv_clip_free(&c->net);
     lv_weights_free(&c->weights);
     if (c->room)
-        c->env->dev->fn->free(c->env->dev, c->room);
+        lv_device_free(c->env->dev, c->room);
     c->room = NULL;
 }
 
@@ -88,7 +88,7 @@ static void free_work(LvClipVision *c)
     lv_net_free(&c->program);
     lv_memory_free(&c->memory, c->env->dev);
     if (c->arena)
-        c->env->dev->fn->free(c->env->dev, c->arena);
+        lv_device_free(c->env->dev, c->arena);
     c->arena = NULL;
 }
 
@@ -161,16 +161,15 @@ static int build(LvClipVision *c)
 
 static int run_picture(LvClipVision *c, const float *pixels, int number, float *features)
 {
-    const LvDeviceFns *fn = c->env->dev->fn;
     LvDevice *dev = c->env->dev;
     size_t n = lv_tensor_numel(&c->y);
     int ret;
 
     lv_clip_patches(c->x_host, c->ids_host, pixels);
-    if ((ret = fn->upload(dev, c->x_dev, c->x_host, lv_tensor_bytes(&c->x))) < 0 ||
-        (ret = fn->upload(dev, c->ids_dev, c->ids_host, lv_tensor_bytes(&c->ids))) < 0 ||
+    if ((ret = lv_device_upload(dev, c->x_dev, c->x_host, lv_tensor_bytes(&c->x))) < 0 ||
+        (ret = lv_device_upload(dev, c->ids_dev, c->ids_host, lv_tensor_bytes(&c->ids))) < 0 ||
         (ret = lv_program_run(c->program.prog, lv_env_hook, (void *)c->env)) < 0 ||
-        (ret = fn->download(dev, features, c->y_dev, lv_tensor_bytes(&c->y))) < 0)
+        (ret = lv_device_download(dev, features, c->y_dev, lv_tensor_bytes(&c->y))) < 0)
         return ret;
     return lv_find_nonfinite(features, LV_F32, LV_F32, n) == n ? 0 :
            lv_fail(c->env->msg, LV_ERR_MODEL, "%s: CLIP: values of image %d are not finite%s",

@@ -266,7 +266,7 @@ static int upload_weights(LvDecode *d)
     int ret = 0;
 
     for (int i = 0; i < 2 && ret >= 0 && blends(d); i++)
-        ret = dev->fn->upload(dev, d->weight_dev[i], d->tiles[i].weight,
+        ret = lv_device_upload(dev, d->weight_dev[i], d->tiles[i].weight,
                               lv_tiles_weight_bytes(&d->tiles[i], lv_decode_scale(d)));
     return ret;
 }
@@ -372,7 +372,7 @@ static int check_energy(const LvDecode *d, const Program *p)
 {
     LvDevice *dev = d->env->dev;
     float sum = 0;
-    int ret = dev->fn->download(dev, &sum, d->energy, sizeof(sum));
+    int ret = lv_device_download(dev, &sum, d->energy, sizeof(sum));
 
     return ret < 0 || isfinite(sum) ? ret :
            fail_picture(d, p, first_picture(d, p), ", or one soon after it,");
@@ -386,7 +386,7 @@ static int run_tile(LvDecode *d, Program *p, int ty, int tx)
     denormalise(d, d->tiles[0].start[ty], d->tiles[1].start[tx]);
     lv_vae_bind_state(p->net.prog, &p->state, d->memory_dev +
                       (size_t)(ty * d->tiles[1].nb + tx) * d->memory_bytes);
-    if ((ret = dev->fn->upload(dev, d->z, d->z_host, lv_tensor_bytes(&p->z))) < 0 ||
+    if ((ret = lv_device_upload(dev, d->z, d->z_host, lv_tensor_bytes(&p->z))) < 0 ||
         (ret = lv_program_run(p->net.prog, lv_env_hook, (void *)d->env)) < 0)
         return ret;
     if (d->shape.on_device && (ret = check_energy(d, p)) < 0)
@@ -401,9 +401,9 @@ static int fetch(LvDecode *d, const Program *p)
     int ret = 0;
 
     if (d->shape.on_device)
-        return dev->fn->sync(dev);
+        return lv_device_sync(dev);
     if (!stays(d))
-        ret = dev->fn->download(dev, d->rgb, d->whole.data, lv_tensor_bytes(&d->whole));
+        ret = lv_device_download(dev, d->rgb, d->whole.data, lv_tensor_bytes(&d->whole));
     return ret < 0 ? ret : check_pictures(d, p);
 }
 

@@ -216,7 +216,7 @@ static int reserve_arena(Walk *w, size_t bytes)
 
     if (bytes <= w->arena_bytes)
         return 0;
-    dev->fn->free(dev, w->arena);
+    lv_device_free(dev, w->arena);
     ret = lv_device_alloc(dev, &w->arena, bytes, "text");
     w->arena_bytes = ret < 0 ? 0 : bytes;
     return ret;
@@ -303,7 +303,7 @@ static int begin_walk(LvEncode *t, Walk *w)
     if ((ret = lv_device_alloc(dev, &w->room[0], w->room_bytes, "text")) < 0)
         return ret;
     if (w->room_bytes <= t->spare)
-        w->room[1] = dev->fn->alloc(dev, w->room_bytes);
+        w->room[1] = lv_device_try_alloc(dev, w->room_bytes);
     return 0;
 }
 
@@ -316,9 +316,9 @@ static void end_walk(Walk *w)
         if (w->weights[i])
             lv_weights_drop(w->weights[i]);
         lv_weights_free(&w->weights[i]);
-        dev->fn->free(dev, w->room[i]);
+        lv_device_free(dev, w->room[i]);
     }
-    dev->fn->free(dev, w->arena);
+    lv_device_free(dev, w->arena);
 }
 
 /* Rows of the embedding to x[0] of the device. */
@@ -334,7 +334,7 @@ static int embed(LvEncode *t, const Group *g)
         ret = lv_umt5_embed(&t->net, w, t->env->files->text.prefix, p->id, p->nb,
                             g->features[i]);
         if (ret >= 0)
-            ret = dev->fn->upload(dev, g->x[0][i], g->features[i], bytes_of(t, p->nb));
+            ret = lv_device_upload(dev, g->x[0][i], g->features[i], bytes_of(t, p->nb));
     }
     lv_weights_free(&w);
     return ret;
@@ -372,7 +372,7 @@ static int take_features(const LvEncode *t, const Group *g)
     int last = (t->env->cfg->text.layers + 1) % 2, ret = 0;
 
     for (int i = 0; i < g->nb && ret >= 0; i++) {
-        ret = dev->fn->download(dev, g->features[i], g->x[last][i], bytes_of(t, g->ids[i]->nb));
+        ret = lv_device_download(dev, g->features[i], g->x[last][i], bytes_of(t, g->ids[i]->nb));
         if (ret >= 0)
             ret = check_features(t, g->ids[i], g->features[i]);
     }
@@ -403,7 +403,7 @@ static int run_group(LvEncode *t, Group *g)
     lay_out(t, g, base);
     if ((ret = embed(t, g)) >= 0 && (ret = run_layers(t, g)) >= 0)
         ret = take_features(t, g);
-    dev->fn->free(dev, base);
+    lv_device_free(dev, base);
     for (int i = 0; i < g->nb && ret >= 0 && t->cache == LV_CACHE_ON; i++)
         lv_cache_store(t->env, g->ids[i]->id, g->ids[i]->nb, g->features[i]);
     return ret;

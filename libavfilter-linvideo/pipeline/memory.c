@@ -47,17 +47,15 @@ int lv_memory_new(LvMemory *m, LvDevice *dev, const LvNeed *need)
         return ret;
     if (!(m->host = lv_alloc(need->host)))
         return lv_fail(dev->msg, LV_ERR(ENOMEM), "no memory for %zu bytes", need->host);
-    if (dev->fn->pin)
-        dev->fn->pin(dev, m->host, need->host);
+    lv_device_pin(dev, m->host, need->host);
     return 0;
 }
 
 void lv_memory_free(LvMemory *m, LvDevice *dev)
 {
-    if (m->host && dev->fn->unpin)
-        dev->fn->unpin(dev, m->host);
+    lv_device_unpin(dev, m->host);
     lv_free(m->host);
     if (m->device)
-        dev->fn->free(dev, m->device);
+        lv_device_free(dev, m->device);
     *m = (LvMemory) { 0 };
 }

@@ -42,7 +42,7 @@ static void free_weights(LvNetwork *n)
     lv_dit_free(&n->dit);
     lv_weights_free(&n->weights);
     if (n->room)
-        n->env->dev->fn->free(n->env->dev, n->room);
+        lv_device_free(n->env->dev, n->room);
     n->room = NULL;
 }
 
@@ -279,7 +279,7 @@ static int fill_rope(LvNetwork *n)
     if (!table)
         return lv_fail(n->env->msg, LV_ERR(ENOMEM), "no memory for %zu bytes", bytes);
     lv_dit_rope(table, &n->env->cfg->dit, n->shape.size);
-    ret = n->env->dev->fn->upload(n->env->dev, n->rope, table, bytes);
+    ret = lv_device_upload(n->env->dev, n->rope, table, bytes);
     lv_free(table);
     return ret;
 }
@@ -356,7 +356,7 @@ static void bind_image_kv(const LvNetwork *n, LvProgram *prog, const LvDitInputs
 int lv_network_clip(LvNetwork *n, const float *features)
 {
     LvDevice *dev = n->env->dev;
-    int ret = dev->fn->upload(dev, n->clip, features, clip_bytes(n));
+    int ret = lv_device_upload(dev, n->clip, features, clip_bytes(n));
 
     if (ret < 0)
         return ret;
@@ -370,13 +370,13 @@ int lv_network_condition(LvNetwork *n, const float *y)
     LvDevice *dev = n->env->dev;
     size_t at = lv_tensor_bytes(&n->velocity), all = lv_tensor_bytes(&n->in.latent);
 
-    return all == at ? 0 : dev->fn->upload(dev, (char *)n->latent + at, y, all - at);
+    return all == at ? 0 : lv_device_upload(dev, (char *)n->latent + at, y, all - at);
 }
 
 int lv_network_prompt(LvNetwork *n, int at, const float *features)
 {
     LvDevice *dev = n->env->dev;
-    int ret = dev->fn->upload(dev, n->context, features, context_bytes(n));
+    int ret = lv_device_upload(dev, n->context, features, context_bytes(n));
 
     if (ret < 0)
         return ret;
@@ -388,12 +388,12 @@ int lv_network_prompt(LvNetwork *n, int at, const float *features)
 int lv_network_at(LvNetwork *n, const float *x, float t)
 {
     LvDevice *dev = n->env->dev;
-    int ret = dev->fn->upload(dev, n->latent, x, lv_tensor_bytes(&n->velocity));
+    int ret = lv_device_upload(dev, n->latent, x, lv_tensor_bytes(&n->velocity));
     float at[MAX_TIMES];
 
     for (int i = 0; i < n->in.t.dim[0]; i++)
         at[i] = n->shape.first_given && !i ? 0 : t;
-    return ret < 0 ? ret : dev->fn->upload(dev, n->t, at, lv_tensor_bytes(&n->in.t));
+    return ret < 0 ? ret : lv_device_upload(dev, n->t, at, lv_tensor_bytes(&n->in.t));
 }
 
 typedef struct Position {
@@ -426,5 +426,5 @@ int lv_network_run(LvNetwork *n, int prompt, const LvAt *at, float *v)
     bind_image_kv(n, n->net.prog, &n->in);
     ret = lv_program_run(n->net.prog, hook, &p);
     return ret < 0 ? ret
-         : dev->fn->download(dev, v, n->velocity_dev, lv_tensor_bytes(&n->velocity));
+         : lv_device_download(dev, v, n->velocity_dev, lv_tensor_bytes(&n->velocity));
 }

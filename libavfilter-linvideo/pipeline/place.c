@@ -83,7 +83,7 @@ size_t lv_place_spare(const LvEnv *env, const LvPlace *p, const LvPlaced *at)
 /* What there is, and what all needs. */
 static LvPlaced begin(const LvEnv *env, const LvPlace *p)
 {
-    LvPlaced at = { .have = p->limit ? p->limit : env->dev->fn->available(env->dev),
+    LvPlaced at = { .have = p->limit ? p->limit : lv_device_available(env->dev),
                     .host_have = lv_host_available() };
 
     look(env, p, &at);
@@ -104,7 +104,7 @@ int lv_place(const LvEnv *env, const LvPlace *p, LvPlaced *at)
     int ret = 0;
 
     *at = begin(env, p);
-    if (at->wanted > at->have && dev->fn->fetch && env->cfg->dit.layers >= LV_LEAST_STREAMED)
+    if (at->wanted > at->have && dev->fn->copies && env->cfg->dit.layers >= LV_LEAST_STREAMED)
         ret = stream(env, p, at);
     return ret < 0 ? ret : fits(at) ? 0 : LV_ERR(ENOMEM);
 }

@@ -402,7 +402,7 @@ void lv_session_close(LvSession **out)
         LvDevice *dev = s->devices.dev[i];
         for (int k = 0; k < LV_EXPERTS; k++)
             lv_network_free(&s->network[i][k]);
-        dev->fn->free(dev, s->arena[i]);
+        lv_device_free(dev, s->arena[i]);
     }
     lv_devices_close(&s->devices);
     lv_files_close(&s->files);

@@ -44,7 +44,7 @@ static void free_weights(LvVaeHalf *h)
     h->wan = NULL;
     lv_weights_free(&h->weights);
     if (h->room)
-        h->env->dev->fn->free(h->env->dev, h->room);
+        lv_device_free(h->env->dev, h->room);
     h->room = NULL;
 }
 

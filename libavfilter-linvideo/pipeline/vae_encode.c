@@ -271,9 +271,9 @@ static int run_tile(LvVaeEncode *e, Program *p, const float *const *frames, int 
 
     cut(e, p, frames, ty, tx);
     lv_vae_bind_state(p->net.prog, &p->state, state);
-    if ((ret = dev->fn->upload(dev, e->rgb, e->rgb_host, lv_tensor_bytes(&p->rgb))) < 0 ||
+    if ((ret = lv_device_upload(dev, e->rgb, e->rgb_host, lv_tensor_bytes(&p->rgb))) < 0 ||
         (ret = lv_program_run(p->net.prog, lv_env_hook, (void *)e->env)) < 0 ||
-        (ret = dev->fn->download(dev, e->z_host, e->z, lv_tensor_bytes(&p->z))) < 0)
+        (ret = lv_device_download(dev, e->z_host, e->z, lv_tensor_bytes(&p->z))) < 0)
         return ret;
     blend(e, ty, tx);
     return 0;

@@ -255,7 +255,7 @@ static void free_marks(LvCuda *cu)
     free(cu->marks);
 }
 
-static int cuda_record(LvDevice *dev)
+static int cuda_capture_begin(LvDevice *dev)
 {
     LvCuda *cu = lv_cuda(dev);
 
@@ -266,7 +266,7 @@ static int cuda_record(LvDevice *dev)
     return 0;
 }
 
-static void *cuda_recorded(LvDevice *dev, int wanted)
+static void *cuda_capture_end(LvDevice *dev, int wanted)
 {
     LvCuda *cu = lv_cuda(dev);
     CuGraph graph    = NULL;
@@ -281,7 +281,7 @@ static void *cuda_recorded(LvDevice *dev, int wanted)
     return exec;
 }
 
-static int cuda_replay(LvDevice *dev, void *recording)
+static int cuda_capture_replay(LvDevice *dev, void *recording)
 {
     LvCuda *cu = lv_cuda(dev);
 
@@ -289,7 +289,7 @@ static int cuda_replay(LvDevice *dev, void *recording)
     return lv_cuda_check(cu, cu->drv.graph_launch(recording, cu->stream), "a recording");
 }
 
-static void cuda_erase(LvDevice *dev, void *recording)
+static void cuda_capture_free(LvDevice *dev, void *recording)
 {
     use(dev);
     lv_cuda(dev)->drv.graph_exec_destroy(recording);
@@ -353,16 +353,25 @@ static const LvOpTable run = {
 #undef RUN_ROW
 };
 
+static const LvPinFns pins = { cuda_pin, cuda_unpin };
+static const LvTimerFns timer = { cuda_mark, cuda_between };
+
+static const LvCopyFns copies = {
+    .fetch = cuda_fetch, .fetched = cuda_fetched, .send = cuda_send, .sent = cuda_sent,
+    .meet = cuda_meet, .settle = cuda_settle,
+};
+
+static const LvCaptureFns capture = {
+    .begin = cuda_capture_begin, .end = cuda_capture_end, .replay = cuda_capture_replay,
+    .free = cuda_capture_free,
+};
+
 static const LvDeviceFns fns = {
     .name = "cuda", .close = cuda_close, .alloc = cuda_alloc, .free = cuda_free,
-    .upload = cuda_upload, .download = cuda_download, .fetch = cuda_fetch,
-    .fetched = cuda_fetched, .settle = cuda_settle, .send = cuda_send, .sent = cuda_sent,
-    .meet = cuda_meet, .pin = cuda_pin,
-    .unpin = cuda_unpin, .sync = cuda_sync, .mark = cuda_mark, .between = cuda_between,
-    .available = cuda_available, .reserve = cuda_reserve,
-    .record = cuda_record, .recorded = cuda_recorded, .replay = cuda_replay,
-    .erase = cuda_erase, .release = cuda_release, .plan = &plan, .build = &build,
-    .run = &run,
+    .upload = cuda_upload, .download = cuda_download, .sync = cuda_sync,
+    .available = cuda_available, .reserve = cuda_reserve, .release = cuda_release,
+    .pins = &pins, .copies = &copies, .timer = &timer, .capture = &capture,
+    .plan = &plan, .build = &build, .run = &run,
 };
 
 /* Start the driver. @return devices there are, or a code */

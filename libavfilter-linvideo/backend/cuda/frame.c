@@ -27,7 +27,7 @@ int lv_cuda_frame(LvDevice *dev, const LvFrameArgs *a, LvCall *call)
     size_t h     = lv_cuda_split((size_t)out->height, half ? 2 : 1), pitch = 3 * (size_t)cols;
     LvGrid grid  = { lv_cuda_split(w, 128), h, 1, 128, 0 };
     const float *first = (const float *)a->rgb.data + top * pitch + 3 * left;
-    int ret = dev->fn->sync(dev);
+    int ret = lv_device_sync(dev);
 
     (void)call;
     if (ret >= 0)

@@ -38,7 +38,7 @@ static int fill_piece(LvBench *b, char *to, LvDtype type, size_t n, float scale)
         else
             half[i] = type == LV_BF16 ? lv_f32_bf16(x) : 0;
     }
-    return b->dev->fn->upload(b->dev, to, values, n * lv_dtype_size(type));
+    return lv_device_upload(b->dev, to, values, n * lv_dtype_size(type));
 }
 
 static int fill(LvBench *b, void *data, LvDtype type, size_t n, float scale)
@@ -107,7 +107,7 @@ static void free_blocks(LvBench *b)
         LvBenchBlock *next = b->blocks->next;
 
         lv_forms_evict(&b->blocks->w);
-        b->dev->fn->free(b->dev, b->blocks->w.data);
+        lv_device_free(b->dev, b->blocks->w.data);
         free(b->blocks);
         b->blocks = next;
     }
@@ -117,9 +117,9 @@ void lv_bench_clear(LvBench *b)
 {
     lv_program_free(&b->program);
     lv_graph_free(&b->graph);
-    b->dev->fn->free(b->dev, b->arena);
+    lv_device_free(b->dev, b->arena);
     for (int i = 0; i < b->nb_inputs; i++)
-        b->dev->fn->free(b->dev, b->input[i].data);
+        lv_device_free(b->dev, b->input[i].data);
     free_blocks(b);
     lv_weights_free(&b->weights);
     lv_params_free(&b->params);

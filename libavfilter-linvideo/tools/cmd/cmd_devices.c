@@ -40,7 +40,7 @@ static void print_cpu(const LvDevice *cpu)
     char memory[2][32];
 
     printf("%-8s %s, %s of %s free\n", "cpu", cpu->about,
-           lv_bytes_text(memory[0], sizeof(memory[0]), (double)cpu->fn->available(cpu)),
+           lv_bytes_text(memory[0], sizeof(memory[0]), (double)lv_device_available(cpu)),
            lv_bytes_text(memory[1], sizeof(memory[1]), total_memory()));
 }
 
@@ -79,7 +79,7 @@ static int print_json(const LvDevice *cpu, const LvCard *cards, int nb, const ch
     for (int i = 0; i < nb; i++)
         json_array_append_new(list, card_json(&cards[i], i));
     all = json_pack("{s:{s:s, s:i, s:I, s:I, s:b}, s:o, s:s}", "cpu", "about", cpu->about,
-                    "threads", cpu->threads, "free", (json_int_t)cpu->fn->available(cpu),
+                    "threads", cpu->threads, "free", (json_int_t)lv_device_available(cpu),
                     "total", (json_int_t)total_memory(), "bf16", cpu->bf16, "cuda", list,
                     "why_no_cuda", why);
     ret = all ? json_dumpf(all, stdout, JSON_INDENT(1)) : -1;

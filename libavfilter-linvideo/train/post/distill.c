@@ -308,7 +308,7 @@ static int allocate(LvDistill *d)
 {
     size_t n = (size_t)d->cfg->micro;
 
-    d->x    = d->nets.dev->fn->alloc(d->nets.dev, n * d->numel * sizeof(float));
+    d->x    = lv_device_try_alloc(d->nets.dev, n * d->numel * sizeof(float));
     d->coef = lv_alloc(n * LV_COEFS * (size_t)d->nets.size[2] * sizeof(float));
     d->one  = lv_alloc(n * NUMBERS * sizeof(float));
     return d->x && d->coef && d->one ? 0 : out_of_memory(d->student->msg);
@@ -391,7 +391,7 @@ void lv_distill_close(LvDistill **out)
     lv_dit_free(&d->dit);
     lv_trainer_close(&d->trainer);
     if (d->x)
-        d->nets.dev->fn->free(d->nets.dev, d->x);
+        lv_device_free(d->nets.dev, d->x);
     lv_free(d->coef);
     lv_free(d->one);
     free(d->about);

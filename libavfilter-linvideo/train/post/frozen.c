@@ -41,7 +41,7 @@ static int hash_tensor(void *opaque, const char *name, const LvTensor *t)
     Bound *b   = opaque;
     size_t n   = lv_tensor_bytes(t);
     void *data = lv_alloc(n);
-    int ret    = data ? b->dev->fn->download(b->dev, data, t->data, n) : LV_ERR(ENOMEM);
+    int ret    = data ? lv_device_download(b->dev, data, t->data, n) : LV_ERR(ENOMEM);
 
     if (ret >= 0)
         b->h = lv_hash(lv_hash_text(b->h, name), data, n);

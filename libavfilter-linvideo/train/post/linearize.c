@@ -470,7 +470,7 @@ static int open_all(LvLinearize *l, const LvLinearizeFiles *f, int checkpoint,
                          .params = l->trainer->params, .size = l->teacher->size,
                          .dtype = dtype, .batch = l->cfg->micro, .checkpoint = checkpoint,
                          .dev = l->teacher->dev, .msg = l->teacher->msg };
-    l->x = l->nets.dev->fn->alloc(l->nets.dev, (size_t)l->cfg->micro *
+    l->x = lv_device_try_alloc(l->nets.dev, (size_t)l->cfg->micro *
                                   l->states.t->numel * sizeof(float));
     if (!l->x)
         return out_of_memory(l->teacher->msg);
@@ -509,7 +509,7 @@ void lv_linearize_close(LvLinearize **out)
     lv_dit_free(&l->dit);
     lv_trainer_close(&l->trainer);
     if (l->x)
-        l->nets.dev->fn->free(l->nets.dev, l->x);
+        lv_device_free(l->nets.dev, l->x);
     lv_free(l->states.x);
     lv_free(l->states.slot);
     lv_free(l->data);

@@ -91,7 +91,7 @@ static int take_named(const Work *k, const LvParam *t, LvDevice *dev, float *val
 
     if (!found || lv_tensor_numel(found->t) != t->numel)
         return 0;
-    ret = dev->fn->download(dev, value, found->t->data, t->numel * sizeof(*value));
+    ret = lv_device_download(dev, value, found->t->data, t->numel * sizeof(*value));
     return ret < 0 ? ret : 1;
 }
 

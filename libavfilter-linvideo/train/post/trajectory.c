@@ -513,7 +513,7 @@ int lv_trajectories_make(const LvFrozen *teacher, const LvTrajectoryConfig *cfg,
         close(w.fd);
     lv_denoise_free(&w.denoise);
     lv_network_free(&w.network);
-    teacher->dev->fn->free(teacher->dev, w.arena);
+    lv_device_free(teacher->dev, w.arena);
     lv_trajectories_close(&w.t);
     lv_free(w.half);
     return ret;

@@ -38,8 +38,8 @@ int lv_feeder_new(LvFeeder **out, int items, size_t bytes, int threads, LvFeeder
     }
     if (f && f->pool && f->data[0] && f->data[1]) {
         f->dev = dev;
-        for (int i = 0; i < 2 && dev->fn->pin; i++)
-            dev->fn->pin(dev, f->data[i], bytes);
+        for (int i = 0; i < 2; i++)
+            lv_device_pin(dev, f->data[i], bytes);
         return 0;
     }
     lv_feeder_free(out);
@@ -61,8 +61,8 @@ void lv_feeder_free(LvFeeder **out)
         return;
     finish(f);
     lv_pool_free(&f->pool);
-    for (int i = 0; i < 2 && f->dev && f->dev->fn->unpin; i++)
-        f->dev->fn->unpin(f->dev, f->data[i]);
+    for (int i = 0; i < 2 && f->dev; i++)
+        lv_device_unpin(f->dev, f->data[i]);
     lv_free(f->data[0]);
     lv_free(f->data[1]);
     free(f);

@@ -16,11 +16,11 @@ static size_t room(const LvTensor *t)
 static int allocate(LvTask *k, size_t slab, const LvMsg *msg)
 {
     LvSizes sizes     = lv_program_sizes(k->prog);
-    size_t free_bytes = k->dev->fn->available(k->dev);
+    size_t free_bytes = lv_device_available(k->dev);
 
     if (sizes.arena + slab <= free_bytes) {
-        k->arena = k->dev->fn->alloc(k->dev, LV_MAX(sizes.arena, LV_ALIGN));
-        k->slab  = k->dev->fn->alloc(k->dev, LV_MAX(slab, LV_ALIGN));
+        k->arena = lv_device_try_alloc(k->dev, LV_MAX(sizes.arena, LV_ALIGN));
+        k->slab  = lv_device_try_alloc(k->dev, LV_MAX(slab, LV_ALIGN));
     }
     return k->arena && k->slab ? 0 :
            lv_fail(msg, LV_ERR(ENOMEM), "training needs %zu MiB for a step, %s has %zu "
@@ -55,19 +55,19 @@ void lv_task_free(LvTask *k)
     if (!k->dev)
         return;
     lv_program_free(&k->prog);
-    k->dev->fn->free(k->dev, k->arena);
-    k->dev->fn->free(k->dev, k->slab);
+    lv_device_free(k->dev, k->arena);
+    lv_device_free(k->dev, k->slab);
     memset(k, 0, sizeof(*k));
 }
 
 int lv_task_put(const LvTask *k, const LvTensor *t, const void *data)
 {
-    return k->dev->fn->upload(k->dev, t->data, data, lv_tensor_bytes(t));
+    return lv_device_upload(k->dev, t->data, data, lv_tensor_bytes(t));
 }
 
 int lv_task_get(const LvTask *k, const LvTensor *t, void *data)
 {
-    return k->dev->fn->download(k->dev, data, t->data, lv_tensor_bytes(t));
+    return lv_device_download(k->dev, data, t->data, lv_tensor_bytes(t));
 }
 
 int lv_task_run(const LvTask *k)

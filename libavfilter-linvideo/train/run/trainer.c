@@ -152,7 +152,7 @@ static int read_kept(LvTrainer *t)
                            "%zu of F32", lv_safetensors_path(t->file), f->name, f->numel,
                            lv_dtype_name(f->dtype), p->size);
         if ((ret = check_values(t, f)) < 0 ||
-            (ret = t->dev->fn->upload(t->dev, p->slab[kept[k].slab], f->data, f->size)) < 0)
+            (ret = lv_device_upload(t->dev, p->slab[kept[k].slab], f->data, f->size)) < 0)
             return ret;
     }
     return 0;
