@@ -338,6 +338,12 @@ matches "generate: a half at a time" \
     "$("$linvideo" generate $pair --memory-limit 22M -o turns.y4m "a cat" 2>&1)" \
     'no room for both networks'
 equal "generate: the same frames" "$(cksum < both.y4m)" "$(cksum < turns.y4m)"
+fails "convert: both halves to a bundle" 'two networks; expected one' \
+    "$linvideo" convert b/wan.json b/bundle.safetensors
+fails "convert: dit of both halves" 'two networks; expected one' \
+    "$linvideo" convert --part dit b/wan.json b/bundle.safetensors
+succeeds "convert: their decoder" "$linvideo" convert --part vae b/wan.json b/alone.safetensors
+rm b/alone.safetensors
 fails "setup: halves that are exchanged" 'expected the one for high noise' "$linvideo" setup \
     --dit wan2.2_low_noise.safetensors --dit-low wan2.2_high_noise.safetensors b
 mv b/wan2.2_high_noise.safetensors b/wan2.2_a.safetensors

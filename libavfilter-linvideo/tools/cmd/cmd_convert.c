@@ -606,7 +606,10 @@ static int open_model(Convert *c)
         return ret;
     c->cfg    = c->files.cfg;
     c->bundle = !c->part;
-    if (c->files.loras)
+    if (c->files.low.kind != LV_PART_NONE && (c->bundle || !strcmp(c->part, "dit")))
+        return lv_fail(&c->msg, LV_ERR_UNSUPPORTED, "%s: two networks; expected one: convert "
+                       "the file of each, which keeps its place in a manifest", c->in);
+    if (c->files.loras || c->files.low_loras)
         return lv_fail(&c->msg, LV_ERR_UNSUPPORTED, "%s: names LoRAs, which are merged when "
                        "a model runs, not here", c->in);
     if (c->bundle && c->gguf)
