@@ -119,7 +119,7 @@ struct LvDevice {
     const LvDeviceFns *fn;
     const LvMsg *msg; ///< of the owner; outlives the device
     int threads;      ///< that ops are split over, >= 1
-    int bf16;         ///< 1: bf16 products are fast here
+    int bf16;         ///< 1: bf16 matmuls are fast here
     int i8;           ///< 1: so are those of 8-bit numbers, and there are any
     int host;         ///< 1: its memory is the host's
     int packs;        ///< 1: of fixed weights, matmuls and convolutions only read forms: by
@@ -198,7 +198,7 @@ static inline void lv_device_unpin(LvDevice *dev, void *host)
 /** How to open a device. */
 typedef struct LvDeviceOptions {
     int threads;     ///< 0: one for each core this process may use
-    const char *isa; ///< leaves of the cpu: NULL (best), "c", "avx2", "avx512"
+    const char *isa; ///< ISA kernels of the cpu: NULL (best), "c", "avx2", "avx512"
     int index;       ///< of several of a kind; -1: the first, or that of the context.
                      ///< lv_device_open() takes it from the name
     void *context;   ///< CUcontext to work in, which outlives the device; NULL: the

@@ -15,7 +15,7 @@
  * PyTorch; pictures are channels last, [B,Y,X,C]. No strides, no views.
  *
  * Types: an "act" tensor is f32 or bf16, each tensor of an op on its own; the
- * result is rounded once, on the way out. Weights of products may be f32, bf16 or
+ * result is rounded once, on the way out. Weights of matmuls may be f32, bf16 or
  * f16; all other parameters and all statistics are f32. Sums run in f32 or better.
  *
  * What changes between runs (time, ids, mask) is a tensor, never a scalar here, and
@@ -76,7 +76,7 @@ enum LvMapKind { LV_MAP_HEDGEHOG, LV_MAP_RELU, LV_MAP_TAYLOR, LV_MAP_NB };
 /**
  * y = act(x w^T + b)
  *
- * Accuracy: f32 sums of f32 or of bf16-rounded products; see tests/ops_table.c. Where x
+ * Accuracy: f32 sums of f32 or of products of bf16-rounded values; see tests/ops_table.c. Where x
  * is bf16, w is rounded to it, and b may be.
  *
  * With i8, each row of x and each of w is rounded to whole numbers from -127 to 127 times
@@ -84,12 +84,12 @@ enum LvMapKind { LV_MAP_HEDGEHOG, LV_MAP_RELU, LV_MAP_TAYLOR, LV_MAP_NB };
  * error of about 1 % of y. Only where LvDevice.i8 is set.
  */
 typedef struct LvLinearArgs {
-    LvTensor x; ///< in:  [M,K] act. bf16: products in bf16, f32: in f32
+    LvTensor x; ///< in:  [M,K] act. bf16: matmuls in bf16, f32: in f32
     LvTensor w; ///< in:  [N,K] f32, bf16 or f16
     LvTensor b; ///< in:  [N] f32, optional
     LvTensor y; ///< out: [M,N] act
     int act;    ///< LvAct
-    int i8;     ///< 1: products of 8-bit numbers
+    int i8;     ///< 1: matmuls of 8-bit numbers
 } LvLinearArgs;
 
 /**
@@ -511,7 +511,7 @@ typedef struct LvAdamwArgs {
 
 /** dx = dy w */
 typedef struct LvLinearDxArgs {
-    LvTensor dy; ///< in:  [M,N] act. bf16: products in bf16, f32: in f32
+    LvTensor dy; ///< in:  [M,N] act. bf16: matmuls in bf16, f32: in f32
     LvTensor w;  ///< in:  [N,K] f32, bf16 or f16
     LvTensor dx; ///< out: [M,K] act
     int add;
@@ -520,7 +520,7 @@ typedef struct LvLinearDxArgs {
 /** dw = dy^T x (the gradient of b is a REDUCE of dy) */
 typedef struct LvLinearDwArgs {
     LvTensor dy; ///< in:  [M,N] act
-    LvTensor x;  ///< in:  [M,K], type of dy. bf16: products in bf16, f32: in f32
+    LvTensor x;  ///< in:  [M,K], type of dy. bf16: matmuls in bf16, f32: in f32
     LvTensor dw; ///< out: [N,K] f32
     int add;
 } LvLinearDwArgs;

@@ -3,7 +3,7 @@
  *
  * Convolutions: a job is a band of ROWS output rows of one picture, one convolution
  * of oneDNN over the input rows that belong to it. A bias and ReLU are part of it;
- * a residual or another activation is done by leaves from the thread's slab.
+ * a residual or another activation is done by ISA kernels from the thread's slab.
  */
 
 #include <stdlib.h>

@@ -40,7 +40,7 @@ typedef int (*LvJob)(void *arg, int job, int thread);
 /** Run jobs 0 to jobs - 1 on the device's threads. @return 0 or a job's code */
 int lv_cpu_jobs(LvCpu *cpu, LvJob fn, void *arg, int jobs);
 
-/** 0, or LV_ERR_UNSUPPORTED with a message when products of this type (LvDtype) are
+/** 0, or LV_ERR_UNSUPPORTED with a message when matmuls of this type (LvDtype) are
  *  not to be had on this CPU. */
 int lv_cpu_has_type(const LvCpu *cpu, int type);
 
@@ -50,7 +50,7 @@ static inline int lv_cpu_split(size_t n, size_t per)
     return (int)((n + per - 1) / per);
 }
 
-/** Rows that a job of a product over m rows takes: a multiple of 16. */
+/** Rows that a job of a matmul over m rows takes: a multiple of 16. */
 int lv_cpu_row_tile(int m);
 
 /** Place a buffer of so many bytes behind others that end at *at: its offset, aligned;
@@ -110,7 +110,7 @@ enum LvPackKind {
     LV_PACK_ROWS,   ///< [N,K] for dy w
     LV_PACK_I8,     ///< [N,K] for x w^T, 8-bit numbers, with scales and sums of rows
     LV_PACK_HEADS,  ///< [H,K,N]: one packed matrix after another
-    LV_PACK_HEADS_TURNED, ///< the same of [H,N,K]
+    LV_PACK_HEADS_TRANSPOSED, ///< the same of [H,N,K]
     LV_PACK_CONV,   ///< layout of oneDNN; plus LV_PACK_NB times the pictures' width
     LV_PACK_CONV_DX, ///< the same, for the gradient of x
     LV_PACK_NB
@@ -146,7 +146,7 @@ LV_OPS(LV_CPU_OP)
 
 LV_CPU_DECLARE(plan_linear, Linear)
 LV_CPU_DECLARE(build_linear, Linear)
-/* linear_i8.c: the same for products of 8-bit numbers */
+/* linear_i8.c: the same for matmuls of 8-bit numbers */
 LV_CPU_DECLARE(plan_linear_i8, Linear)
 LV_CPU_DECLARE(build_linear_i8, Linear)
 LV_CPU_DECLARE(linear_i8, Linear)

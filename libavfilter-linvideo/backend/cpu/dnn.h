@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Products and convolutions by oneDNN (2.6 and 3.x), each small enough for one
+ * Matmuls and convolutions by oneDNN (2.6 and 3.x), each small enough for one
  * thread: the ops cut their work into tiles of a fixed size and run one of these
  * for each, so that results do not depend on the number of threads.
  * Floor F2 (backend). The only file that knows oneDNN's API.

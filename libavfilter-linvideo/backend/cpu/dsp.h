@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Leaf functions of the CPU device: loops over one row, in C, AVX2 and AVX-512,
+ * ISA kernels of the CPU device: loops over one row, in C, AVX2 and AVX-512,
  * picked once from what the CPU has.
  * Floor F2 (backend): knows rows of f32, never tensors.
  *

@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Leaves for AVX2 with FMA: eight lanes. Compiled with -mavx2 -mfma.
+ * ISA kernels for AVX2 with FMA: eight lanes. Compiled with -mavx2 -mfma.
  */
 
 #include <immintrin.h>

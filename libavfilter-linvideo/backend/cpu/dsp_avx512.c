@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Leaves for AVX-512 (F, BW, VL, DQ): sixteen lanes, masked ends. HALF takes BF16 too,
+ * ISA kernels for AVX-512 (F, BW, VL, DQ): sixteen lanes, masked ends. HALF takes BF16 too,
  * which a device with bf16 matmuls has.
  */
 

@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Leaves in plain C, one lane at a time.
+ * ISA kernels in plain C, one lane at a time.
  */
 
 #include <math.h>

@@ -3,10 +3,10 @@
  *
  * Linear attention in three passes, O(L) work and memory:
  *   state   a job for each head and chunk of tokens walks its tiles:
- *           y = K w_k (product), phi (leaves), S += phi^T V (product), z += phi
+ *           y = K w_k (matmul), phi (ISA kernels), S += phi^T V (matmul), z += phi
  *   reduce  a job for each head adds the chunks in order, divides by L, packs S
  *   apply   a job for each head and tile of queries: y = Q w_q, phi, num = phi S
- *           (product), den = phi z (leaf), o = num / (den + eps)
+ *           (matmul), den = phi z (ISA kernel), o = num / (den + eps)
  */
 
 #include <math.h>
@@ -79,7 +79,7 @@ void lv_pack_matrix(const LvCpu *cpu, int type, void *dst, const void *src, int 
 typedef struct MapsJob {
     const LvFeatures *f;
     const LvTensor *w;
-    int turned;
+    int transposed;
     char *dst;
 } MapsJob;
 
@@ -88,7 +88,7 @@ size_t lv_maps_slab(const LvFeatures *f)
     return 12 * (size_t)f->d * f->p;
 }
 
-size_t lv_turned_head(const LvFeatures *f)
+size_t lv_transposed_head(const LvFeatures *f)
 {
     return lv_pack_bytes(f->cpu->dnn, f->type, f->p, f->d);
 }
@@ -105,11 +105,11 @@ static int maps_job(void *arg, int head, int thread)
         return LV_ERR_MODEL;
     lv_cpu_convert(f->cpu, rows, f->type, src, j->w->dtype, n,
                    (float *)(void *)(rows + 4 * n));
-    if (!j->turned)
+    if (!j->transposed)
         lv_pack_matrix(f->cpu, f->type, j->dst + (size_t)head * f->map_head, rows, f->d,
                        f->p, f->p);
-    for (int c = 0; c < f->d && j->turned; c += 64)
-        lv_pack_cols(f->cpu->dnn, f->type, j->dst + (size_t)head * lv_turned_head(f),
+    for (int c = 0; c < f->d && j->transposed; c += 64)
+        lv_pack_cols(f->cpu->dnn, f->type, j->dst + (size_t)head * lv_transposed_head(f),
                      rows + (size_t)c * f->p * size, f->p, f->d, f->p, c);
     return 0;
 }
@@ -122,14 +122,14 @@ static int pack_maps(LvCpu *cpu, void *dst, void *arg)
     return lv_cpu_pack_jobs(cpu, j->w, maps_job, j, j->f->heads);
 }
 
-const void *lv_maps_pack(const LvFeatures *f, const LvTensor *w, int turned, void *dst)
+const void *lv_maps_pack(const LvFeatures *f, const LvTensor *w, int transposed, void *dst)
 {
-    MapsJob j    = { .f = f, .w = w, .turned = turned };
-    size_t bytes = (size_t)f->heads * (turned ? lv_turned_head(f) : f->map_head);
+    MapsJob j    = { .f = f, .w = w, .transposed = transposed };
+    size_t bytes = (size_t)f->heads * (transposed ? lv_transposed_head(f) : f->map_head);
 
     if (dst)
         return pack_maps(f->cpu, dst, &j) < 0 ? NULL : dst;
-    return lv_cpu_packed(f->cpu, w, turned ? LV_PACK_HEADS_TURNED : LV_PACK_HEADS,
+    return lv_cpu_packed(f->cpu, w, transposed ? LV_PACK_HEADS_TRANSPOSED : LV_PACK_HEADS,
                          f->type, bytes, pack_maps, &j);
 }
 

@@ -19,7 +19,7 @@ enum { LV_LINATTN_TILE = 128 };
 
 typedef struct LvFeatures {
     LvCpu *cpu;
-    int type;           ///< LvDtype of products
+    int type;           ///< LvDtype of matmuls
     int map;            ///< LvMapKind
     int heads;          ///< H
     int numbers;        ///< B H
@@ -28,7 +28,7 @@ typedef struct LvFeatures {
     int chunk, chunks;  ///< tiles of a chunk; chunks of a sample
     size_t map_head;    ///< bytes of a head's packed map
     size_t x, y, phi, half; ///< offsets in a thread's slab: rows of the tensor, y, phi
-                            ///< as f32 and (bf16 products) as bf16
+                            ///< as f32 and (bf16 matmuls) as bf16
     const LvGemm *gemm[2];  ///< [last tile]: y = x w; of lv_features_build()
 } LvFeatures;
 
@@ -39,35 +39,35 @@ LvFeatures lv_features_plan(LvCpu *cpu, const LvTensor *q, const LvTensor *wq, i
 /** Bytes of the slab that packing maps takes. */
 size_t lv_maps_slab(const LvFeatures *f);
 
-/** The product of the maps. @return 0 or a negative code */
+/** The matmul of the maps. @return 0 or a negative code */
 int lv_features_build(LvFeatures *f);
 
 /**
  * Packed maps w[H,D,P] of all heads, f->map_head bytes each: kept ones when w is fixed
  * and dst is NULL, else written to dst.
  *
- * @param turned 1: each map as its transpose [P,D], for dx = dy w^T; a head's bytes are
- *               lv_turned_head()
+ * @param transposed 1: each map as its transpose [P,D], for dx = dy w^T; a head's bytes are
+ *               lv_transposed_head()
  * @return NULL after an error
  */
-const void *lv_maps_pack(const LvFeatures *f, const LvTensor *w, int turned, void *dst);
+const void *lv_maps_pack(const LvFeatures *f, const LvTensor *w, int transposed, void *dst);
 
 /** Bytes of a head's packed transposed map. */
-size_t lv_turned_head(const LvFeatures *f);
+size_t lv_transposed_head(const LvFeatures *f);
 
 /** Rows of a tile; its first row and first column in tensors [B L,C]. */
 int lv_tile_rows(const LvFeatures *f, int tile);
 size_t lv_tile_row(const LvFeatures *f, int number, int tile);
 int lv_head_column(const LvFeatures *f, int number);
 
-/** Pack [k,n] at src, dense or with rows ld apart, for products: all of its columns. */
+/** Pack [k,n] at src, dense or with rows ld apart, for matmuls: all of its columns. */
 void lv_pack_matrix(const LvCpu *cpu, int type, void *dst, const void *src, int k,
                     int n, int ld);
 
 /**
  * Features of a tile of tensor x under the packed maps w, at f->phi of the slab in f32.
  *
- * @param[out] out what products read
+ * @param[out] out what matmuls read
  */
 int lv_features(const LvFeatures *f, const LvTensor *x, const char *w, int number,
                 int tile, int thread, char *slab, void **out);

@@ -23,7 +23,7 @@ enum { Q, K, SIDES };
 
 typedef struct GradPriv {
     LvFeatures f;
-    const void *map[SIDES], *turned[SIDES]; /* packed maps; NULL: at every run */
+    const void *map[SIDES], *transposed[SIDES]; /* packed maps; NULL: at every run */
     const LvGemm *dphi[2];  /* [last tile]: g S^T or v dS^T */
     const LvGemm *state[2]; /* dS += phi^T g */
     const LvGemm *dv[2];    /* phi dS */
@@ -33,8 +33,8 @@ typedef struct GradPriv {
 
 typedef struct Sizes {
     size_t state, map;   /* floats of a chunk's [dS, dz], of a chunk's dw */
-    size_t turned_state, packed_state; /* bytes of packed [D,F'] and [F',D] */
-    size_t maps[SIDES], turned[SIDES], dw[SIDES]; /* bytes in the op's scratch */
+    size_t transposed_state, packed_state; /* bytes of packed [D,F'] and [F',D] */
+    size_t maps[SIDES], transposed[SIDES], dw[SIDES]; /* bytes in the op's scratch */
     size_t s_t, z, ds_t, ds, dz, parts, scratch;
     size_t g, half, g_rows, c, dphi, dy, dy_rows, out, slab; /* bytes in the slab */
 } Sizes;
@@ -42,7 +42,7 @@ typedef struct Sizes {
 /* One side of the op. */
 typedef struct Side {
     const LvTensor *x, *w, *dx, *dw;
-    const char *map, *turned;
+    const char *map, *transposed;
     float *parts; /* of dw: [numbers][chunks][D,P] */
     int add_x, add_w;
 } Side;
@@ -62,7 +62,7 @@ typedef struct Step {
     int number, chunk, tile, thread, rows, last;
     char *slab;
     float *phi;
-    void *operand; /* phi as products read it */
+    void *operand; /* phi as matmuls read it */
 } Step;
 
 static LvFeatures features_of(LvCpu *cpu, const LvLinattnDxArgs *a, size_t *at)
@@ -95,16 +95,16 @@ static Sizes sizes_of(LvCpu *cpu, const LvLinattnDxArgs *a)
 
     s.state        = LV_ROUND_UP((size_t)f.f * (f.d + 1), 16);
     s.map          = (size_t)f.d * f.p;
-    s.turned_state = lv_pack_bytes(cpu->dnn, f.type, f.d, f.f);
+    s.transposed_state = lv_pack_bytes(cpu->dnn, f.type, f.d, f.f);
     s.packed_state = lv_pack_bytes(cpu->dnn, f.type, f.f, f.d);
     for (int i = 0; i < SIDES; i++) {
         s.maps[i]   = lv_cpu_place(at, lv_is_fixed(w[i]) ? 0 : heads * f.map_head);
-        s.turned[i] = lv_cpu_place(at, lv_is_fixed(w[i]) ? 0 : heads * lv_turned_head(&f));
+        s.transposed[i] = lv_cpu_place(at, lv_is_fixed(w[i]) ? 0 : heads * lv_transposed_head(&f));
         s.dw[i]     = lv_cpu_place(at, 4 * chunks * s.map);
     }
-    s.s_t          = lv_cpu_place(at, all * s.turned_state);
+    s.s_t          = lv_cpu_place(at, all * s.transposed_state);
     s.z            = lv_cpu_place(at, 4 * all * (size_t)f.f);
-    s.ds_t         = lv_cpu_place(at, all * s.turned_state);
+    s.ds_t         = lv_cpu_place(at, all * s.transposed_state);
     s.ds           = lv_cpu_place(at, all * s.packed_state);
     s.dz           = lv_cpu_place(at, 4 * all * (size_t)f.f);
     s.parts        = lv_cpu_place(at, 4 * chunks * s.state);
@@ -120,7 +120,7 @@ int lv_cpu_plan_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *call
 
     call->scratch_bytes = s.scratch;
     call->thread_bytes  = s.slab;
-    call->weight_bytes  = (size_t)f.heads * (f.map_head + lv_turned_head(&f)) *
+    call->weight_bytes  = (size_t)f.heads * (f.map_head + lv_transposed_head(&f)) *
                           (size_t)(lv_is_fixed(&a->wq) + lv_is_fixed(&a->wk));
     return lv_cpu_has_type(lv_cpu(dev), f.type);
 }
@@ -134,19 +134,19 @@ static int build_products(LvCpu *cpu, GradPriv *p)
         int rows = lv_tile_rows(f, last ? f->tiles - 1 : 0);
         const struct {
             const LvGemm **gemm;
-            int m, n, k, turned;
-        } products[] = {
+            int m, n, k, transposed;
+        } matmuls[] = {
             { p->dphi,  rows, f->f, f->d, 0 }, { p->state, f->f, f->d, rows, 1 },
             { p->dv,    rows, f->d, f->f, 0 }, { p->dx,    rows, f->d, f->p, 0 },
             { p->dw,    f->d, f->p, rows, 1 },
         };
-        for (int i = 0; i < LV_COUNT(products) && ret >= 0; i++) {
+        for (int i = 0; i < LV_COUNT(matmuls) && ret >= 0; i++) {
             LvGemmDesc d = {
-                .m = products[i].m, .n = products[i].n, .k = products[i].k,
-                .ldb = products[i].n, .type = f->type, .c_type = LV_F32,
-                .transposed = products[i].turned, .sum = products[i].turned,
+                .m = matmuls[i].m, .n = matmuls[i].n, .k = matmuls[i].k,
+                .ldb = matmuls[i].n, .type = f->type, .c_type = LV_F32,
+                .transposed = matmuls[i].transposed, .sum = matmuls[i].transposed,
             };
-            if (!(products[i].gemm[last] = lv_gemm_get(cpu->dnn, &d)))
+            if (!(matmuls[i].gemm[last] = lv_gemm_get(cpu->dnn, &d)))
                 ret = lv_dnn_error(cpu->dnn);
         }
     }
@@ -168,7 +168,7 @@ int lv_cpu_build_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *cal
         return ret;
     for (int i = 0; i < SIDES; i++)
         if (lv_is_fixed(w[i]) && (!(p->map[i] = lv_maps_pack(&p->f, w[i], 0, NULL)) ||
-                            !(p->turned[i] = lv_maps_pack(&p->f, w[i], 1, NULL))))
+                            !(p->transposed[i] = lv_maps_pack(&p->f, w[i], 1, NULL))))
             return cpu->pack_error;
     return 0;
 }
@@ -223,8 +223,8 @@ static float *floats_at(const GradJob *j, size_t area, int number, size_t n)
     return (float *)(void *)(j->scratch + area) + (size_t)number * n;
 }
 
-/* Pack the transpose of [F',D], of the type of products. */
-static void pack_turned_state(const GradJob *j, size_t area, int number,
+/* Pack the transpose of [F',D], of the type of matmuls. */
+static void pack_transposed_state(const GradJob *j, size_t area, int number,
                               const void *src)
 {
     const LvFeatures *f = j->f;
@@ -232,7 +232,7 @@ static void pack_turned_state(const GradJob *j, size_t area, int number,
 
     for (int n = 0; n < f->f; n += 64)
         lv_pack_cols(j->cpu->dnn, f->type,
-                     j->scratch + area + (size_t)number * j->s.turned_state,
+                     j->scratch + area + (size_t)number * j->s.transposed_state,
                      (const char *)src + (size_t)n * row, f->d, f->f, f->d, n);
 }
 
@@ -251,7 +251,7 @@ static int prepare_job(void *arg, int number, int thread)
                        NULL);
         z[i] = state[d];
     }
-    pack_turned_state(j, j->s.s_t, number, dense);
+    pack_transposed_state(j, j->s.s_t, number, dense);
     return 0;
 }
 
@@ -271,7 +271,7 @@ static int reduce_job(void *arg, int number, int thread)
            (size_t)f->f * sizeof(*sum));
     if (f->type == LV_BF16)
         dsp->to_operand(src = lv_cpu_slab(j->cpu, thread, 0), sum, n);
-    pack_turned_state(j, j->s.ds_t, number, src);
+    pack_transposed_state(j, j->s.ds_t, number, src);
     lv_pack_matrix(j->cpu, f->type, j->scratch + j->s.ds +
                    (size_t)number * j->s.packed_state, src, f->f, f->d, f->d);
     return 0;
@@ -304,7 +304,7 @@ static void store_rows(const GradJob *j, const Step *t, const LvTensor *dst, int
                      row, (size_t)f->d, add);
 }
 
-/* n floats in the slab as products read them: g, and when that is used up, dy. */
+/* n floats in the slab as matmuls read them: g, and when that is used up, dy. */
 static void *as_operand(const GradJob *j, const Step *t, size_t from, size_t n)
 {
     if (j->f->type == LV_F32)
@@ -314,7 +314,7 @@ static void *as_operand(const GradJob *j, const Step *t, size_t from, size_t n)
     return t->slab + j->s.half;
 }
 
-/* g and c of the tile; g as products read it. c is made of that g, rounded or not: what
+/* g and c of the tile; g as matmuls read it. c is made of that g, rounded or not: what
  * g S^T and c z have in common then cancels. */
 static void *make_g(const GradJob *j, const Step *t)
 {
@@ -362,7 +362,7 @@ static int make_dphi(const GradJob *j, const Step *t, const void *x, size_t pack
     const float *add = floats_at(j, row, t->number, (size_t)f->f);
     float *dphi = (float *)(void *)(t->slab + j->s.dphi);
     int ret = lv_gemm_run(j->priv->dphi[t->last], t->thread, x, j->scratch + packed +
-                          (size_t)t->number * j->s.turned_state, NULL, dphi);
+                          (size_t)t->number * j->s.transposed_state, NULL, dphi);
 
     for (int i = 0; i < t->rows; i++, dphi += f->f)
         j->cpu->dsp->axpby(dphi, c ? c[i] : 1, add, 1, dphi, (size_t)f->f);
@@ -385,8 +385,8 @@ static int through_map(const GradJob *j, const Step *t, const Side *side)
                         dphi + i * (size_t)f->f, dy + i * p, f->p);
     operand = as_operand(j, t, j->s.dy, (size_t)t->rows * p);
     if (lv_has(side->dx)) {
-        ret = lv_gemm_run(j->priv->dx[t->last], t->thread, operand, side->turned +
-                          (size_t)(t->number % f->heads) * lv_turned_head(f), NULL,
+        ret = lv_gemm_run(j->priv->dx[t->last], t->thread, operand, side->transposed +
+                          (size_t)(t->number % f->heads) * lv_transposed_head(f), NULL,
                           t->slab + j->s.out);
         store_rows(j, t, side->dx, side->add_x);
     }
@@ -506,10 +506,10 @@ static int find_maps(const GradJob *j, int i, Side *side)
 
     side->map    = p->map[i] ? p->map[i]
                  : lv_maps_pack(j->f, side->w, 0, j->scratch + j->s.maps[i]);
-    side->turned = p->turned[i] ? p->turned[i]
-                 : lv_maps_pack(j->f, side->w, 1, j->scratch + j->s.turned[i]);
+    side->transposed = p->transposed[i] ? p->transposed[i]
+                 : lv_maps_pack(j->f, side->w, 1, j->scratch + j->s.transposed[i]);
     side->parts  = (float *)(void *)(j->scratch + j->s.dw[i]);
-    return side->map && side->turned ? 0 : LV_ERR_DEVICE;
+    return side->map && side->transposed ? 0 : LV_ERR_DEVICE;
 }
 
 int lv_cpu_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *call)

@@ -2,9 +2,9 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * y = act(x w^T + b), and its gradient dx = dy w: a grid of tiles, rows by columns. A
- * tile is one product of oneDNN. It writes y itself when its rows are whole rows of y
+ * tile is one matmul of oneDNN. It writes y itself when its rows are whole rows of y
  * and need no more than a bias or a sum; else it goes to the thread's slab in f32 and
- * leaves finish it row by row.
+ * ISA kernels finish it row by row.
  */
 
 #include <stdlib.h>
@@ -12,12 +12,12 @@
 #include "backend/cpu/cpu.h"
 
 /* What both ops are: y[m,n] = act(x[m,k] B + b), B being w^T or w. */
-typedef struct Product {
+typedef struct Matmul {
     const LvTensor *x, *w, *b, *y; /* b: NULL when there can be none */
     int m, n, k;
     int pack; /* LV_PACK_LINEAR: w is [n,k]; LV_PACK_ROWS: [k,n] */
     int act, add;
-} Product;
+} Matmul;
 
 typedef struct LinearPriv {
     const void *packed;        /* the weight; NULL: packed at every run */
@@ -31,60 +31,60 @@ typedef struct Grid {
 
 typedef struct LinearJob {
     LvCpu *cpu;
-    const Product *p;
+    const Matmul *p;
     const LinearPriv *priv;
     const void *packed;
     Grid grid;
 } LinearJob;
 
 /* Few rows are cut into columns too, so that there is work for all threads; so is
- * what leaves finish, so that it is still near when they do. */
+ * what ISA kernels finish, so that it is still near when they do. */
 enum { MANY_ROWS = 256, PACK_N = 64, READ = 16 /* rows of a weight at once */ };
 
-static Product forward(const LvLinearArgs *a)
+static Matmul forward(const LvLinearArgs *a)
 {
-    return (Product) { &a->x, &a->w, &a->b, &a->y, a->x.dim[0], a->w.dim[0],
+    return (Matmul) { &a->x, &a->w, &a->b, &a->y, a->x.dim[0], a->w.dim[0],
                        a->w.dim[1], LV_PACK_LINEAR, a->act, 0 };
 }
 
-static Product gradient(const LvLinearDxArgs *a)
+static Matmul gradient(const LvLinearDxArgs *a)
 {
-    return (Product) { &a->dy, &a->w, NULL, &a->dx, a->dy.dim[0], a->w.dim[1],
+    return (Matmul) { &a->dy, &a->w, NULL, &a->dx, a->dy.dim[0], a->w.dim[1],
                        a->w.dim[0], LV_PACK_ROWS, LV_ACT_NONE, a->add };
 }
 
 /* Whether oneDNN cannot make what y is to hold. */
-static int needs_leaves(const Product *p)
+static int needs_finish(const Matmul *p)
 {
     return p->act != LV_ACT_NONE ||
            (p->y->dtype != LV_F32 && (p->x->dtype == LV_F32 || p->add));
 }
 
-static int has_bias(const Product *p)
+static int has_bias(const Matmul *p)
 {
     return p->b && lv_has(p->b);
 }
 
-static Grid grid_of(const Product *p)
+static Grid grid_of(const Matmul *p)
 {
     Grid g = { .tile_m = lv_cpu_row_tile(p->m), .tile_n = p->n };
 
     if (p->m < MANY_ROWS)
         g.tile_n = LV_CLAMP(LV_ROUND_UP(p->n / 4, PACK_N), PACK_N, 512);
-    else if (needs_leaves(p))
+    else if (needs_finish(p))
         g.tile_n = 512;
     g.rows   = lv_cpu_split((size_t)p->m, (size_t)g.tile_m);
     g.cols   = lv_cpu_split((size_t)p->n, (size_t)g.tile_n);
-    g.direct = g.cols == 1 && !needs_leaves(p);
+    g.direct = g.cols == 1 && !needs_finish(p);
     return g;
 }
 
-static size_t pack_size(const LvCpu *cpu, const Product *p)
+static size_t pack_size(const LvCpu *cpu, const Matmul *p)
 {
     return lv_pack_bytes(cpu->dnn, p->x->dtype, p->k, p->n);
 }
 
-static int plan(const LvCpu *cpu, const Product *p, LvCall *call)
+static int plan(const LvCpu *cpu, const Matmul *p, LvCall *call)
 {
     Grid g   = grid_of(p);
     size_t k = (size_t)p->k;
@@ -98,7 +98,7 @@ static int plan(const LvCpu *cpu, const Product *p, LvCall *call)
     return lv_cpu_has_type(cpu, p->x->dtype);
 }
 
-static const LvGemm *tile_gemm(LvCpu *cpu, const Product *p, Grid g, int row, int col)
+static const LvGemm *tile_gemm(LvCpu *cpu, const Matmul *p, Grid g, int row, int col)
 {
     LvGemmDesc d = {
         .m = LV_MIN(p->m - row * g.tile_m, g.tile_m),
@@ -113,7 +113,7 @@ static const LvGemm *tile_gemm(LvCpu *cpu, const Product *p, Grid g, int row, in
 /* Rows of w as what matmuls read, some at a time. */
 static int convert_rows(const LinearJob *j, int first, int nb, char *rows, char *slab)
 {
-    const Product *p = j->p;
+    const Matmul *p = j->p;
     int type    = p->x->dtype, n;
     size_t k    = (size_t)p->k, size = k * lv_dtype_size((LvDtype)type);
     LvTensor at = { .data = slab, .dtype = p->w->dtype };
@@ -134,9 +134,9 @@ static int convert_rows(const LinearJob *j, int first, int nb, char *rows, char 
 
 /* 64 columns of the matmul, which are 64 rows of w: where they lie, if they are what matmuls
  * read. */
-static int pack_turned(const LinearJob *j, int n0, char *rows)
+static int pack_transposed(const LinearJob *j, int n0, char *rows)
 {
-    const Product *p = j->p;
+    const Matmul *p = j->p;
     int type = p->x->dtype, width = LV_MIN(p->n - n0, PACK_N);
     char *slab = rows + 4 * (size_t)PACK_N * (size_t)p->k;
     const void *src = rows;
@@ -152,7 +152,7 @@ static int pack_turned(const LinearJob *j, int n0, char *rows)
 
 static void pack_straight(const LinearJob *j, int n0, char *rows)
 {
-    const Product *p = j->p;
+    const Matmul *p = j->p;
     int type = p->x->dtype, width = LV_MIN(p->n - n0, PACK_N), ld = p->n;
     float *tmp = (float *)(void *)rows;
     const void *src = lv_at(p->w, 0, 0, (size_t)n0);
@@ -175,12 +175,12 @@ static int pack_job(void *arg, int job, int thread)
     char *slab = lv_cpu_slab(j->cpu, thread, 0);
 
     if (j->p->pack == LV_PACK_LINEAR)
-        return pack_turned(j, job * PACK_N, slab);
+        return pack_transposed(j, job * PACK_N, slab);
     pack_straight(j, job * PACK_N, slab);
     return 0;
 }
 
-static int pack_strips(LvCpu *cpu, const Product *p, void *dst)
+static int pack_strips(LvCpu *cpu, const Matmul *p, void *dst)
 {
     LinearJob j = { .cpu = cpu, .p = p, .packed = dst };
 
@@ -188,10 +188,10 @@ static int pack_strips(LvCpu *cpu, const Product *p, void *dst)
 }
 
 /* Columns of w come from all of its rows. */
-static int pack_columns(LvCpu *cpu, const Product *p, void *dst)
+static int pack_columns(LvCpu *cpu, const Matmul *p, void *dst)
 {
     LvTensor whole = *p->w;
-    Product from   = *p;
+    Matmul from   = *p;
     float *data    = lv_alloc(lv_tensor_numel(p->w) * sizeof(*data));
     int ret        = data ? lv_cpu_weight_f32(cpu, data, p->w, 0, (size_t)p->w->dim[0])
                           : lv_fail(cpu->dev.msg, LV_ERR(ENOMEM), "cpu: out of memory");
@@ -207,13 +207,13 @@ static int pack_columns(LvCpu *cpu, const Product *p, void *dst)
 
 static int pack_weight(LvCpu *cpu, void *dst, void *arg)
 {
-    const Product *p = arg;
+    const Matmul *p = arg;
 
     return p->pack == LV_PACK_ROWS && !p->w->data ? pack_columns(cpu, p, dst)
                                                   : pack_strips(cpu, p, dst);
 }
 
-static int build(LvCpu *cpu, const Product *p, LvCall *call)
+static int build(LvCpu *cpu, const Matmul *p, LvCall *call)
 {
     Grid g = grid_of(p);
     LinearPriv *priv = call->priv = calloc(1, sizeof(*priv));
@@ -252,7 +252,7 @@ static void finish_tile(const LinearJob *j, float *row, int m0, int n0, int m, i
 static int tile_job(void *arg, int job, int thread)
 {
     const LinearJob *j = arg;
-    const Product *p = j->p;
+    const Matmul *p = j->p;
     Grid g = j->grid;
     int row = job / g.cols, col = job % g.cols;
     int m0 = row * g.tile_m, n0 = col * g.tile_n;
@@ -269,7 +269,7 @@ static int tile_job(void *arg, int job, int thread)
     return ret;
 }
 
-static int run(LvCpu *cpu, const Product *p, LvCall *call)
+static int run(LvCpu *cpu, const Matmul *p, LvCall *call)
 {
     LinearJob j = { .cpu = cpu, .p = p, .priv = call->priv, .grid = grid_of(p) };
 
@@ -287,42 +287,42 @@ static int run(LvCpu *cpu, const Product *p, LvCall *call)
 
 int lv_cpu_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
-    Product p = forward(a);
+    Matmul p = forward(a);
 
     return a->i8 ? lv_cpu_plan_linear_i8(dev, a, call) : plan(lv_cpu(dev), &p, call);
 }
 
 int lv_cpu_build_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
-    Product p = forward(a);
+    Matmul p = forward(a);
 
     return a->i8 ? lv_cpu_build_linear_i8(dev, a, call) : build(lv_cpu(dev), &p, call);
 }
 
 int lv_cpu_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
-    Product p = forward(a);
+    Matmul p = forward(a);
 
     return a->i8 ? lv_cpu_linear_i8(dev, a, call) : run(lv_cpu(dev), &p, call);
 }
 
 int lv_cpu_plan_linear_dx(LvDevice *dev, const LvLinearDxArgs *a, LvCall *call)
 {
-    Product p = gradient(a);
+    Matmul p = gradient(a);
 
     return plan(lv_cpu(dev), &p, call);
 }
 
 int lv_cpu_build_linear_dx(LvDevice *dev, const LvLinearDxArgs *a, LvCall *call)
 {
-    Product p = gradient(a);
+    Matmul p = gradient(a);
 
     return build(lv_cpu(dev), &p, call);
 }
 
 int lv_cpu_linear_dx(LvDevice *dev, const LvLinearDxArgs *a, LvCall *call)
 {
-    Product p = gradient(a);
+    Matmul p = gradient(a);
 
     return run(lv_cpu(dev), &p, call);
 }

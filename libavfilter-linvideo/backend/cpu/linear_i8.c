@@ -1,11 +1,11 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * y = act(x w^T + b) in products of 8-bit numbers: x[i] = sx[i] p[i], w[j] = sw[j] q[j],
+ * y = act(x w^T + b) in matmuls of 8-bit numbers: x[i] = sx[i] p[i], w[j] = sw[j] q[j],
  * p and q whole numbers from -127 to 127. Rows of x are rounded first, kept with 128
- * added, as products want one side without sign; y[i,j] is then
+ * added, as matmuls want one side without sign; y[i,j] is then
  * sx[i] sw[j] (sum (p + 128) q - 128 sum q), whose sums are exact. Tiles are those of
- * linear.c whose rows leaves finish.
+ * linear.c whose rows ISA kernels finish.
  */
 
 #include <stdlib.h>

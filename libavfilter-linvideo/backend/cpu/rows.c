@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Ops that work on rows or elements, one leaf call after another.
+ * Ops that work on rows or elements, one ISA kernel after another.
  */
 
 #include <math.h>
