@@ -55,7 +55,8 @@ END_TEST
 
 static const struct {
     const char *path, *preset; /* NULL: nothing tells */
-    int use, lora;
+    enum LvUse use;
+    int lora;
     int half;                  /* of LV_USE_HALF */
 } names[] = {
     { "wan2.1_t2v_1.3B_bf16.safetensors", NULL, LV_USE_ANY, 0, 0 },
@@ -155,7 +156,7 @@ END_TEST
 
 static const struct {
     const char *name, *key, *value, *preset;
-    int use;
+    enum LvUse use;
 } metadata[] = {
     { "a.safetensors", "modelspec.title", "Wan2.2 T2V low noise", NULL, LV_USE_HALF },
     { "lightx2v.safetensors", "modelspec.title", "my rCM", "rcm", LV_USE_ANY },
@@ -187,7 +188,7 @@ END_TEST
 
 static const struct {
     const char *index;
-    int use;
+    enum LvUse use;
 } indices[] = {
     { "{\"transformer\": [\"diffusers\", \"WanTransformer3DModel\"]}", LV_USE_ANY },
     { "{\"boundary_ratio\": 0.875}", LV_USE_HALF },

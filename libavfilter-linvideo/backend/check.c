@@ -86,7 +86,7 @@ static const char *check_linear(const LvLinearArgs *a)
         return "y must be [M,N] f32 or bf16";
     if (a->i8 != 0 && a->i8 != 1)
         return "i8 must be 0 or 1";
-    return a->act < 0 || a->act >= LV_ACT_NB ? "unknown activation" : NULL;
+    return a->act >= LV_ACT_NB ? "unknown activation" : NULL;
 }
 
 /* What a norm has besides its x and y. */
@@ -106,7 +106,7 @@ static const char *check_norm_rest(const LvNormArgs *a)
         return "mean and rstd must be [M] f32";
     if (a->kind != LV_NORM_LAYER && a->kind != LV_NORM_RMS)
         return "unknown kind of norm";
-    if (a->act < 0 || a->act >= LV_ACT_NB)
+    if (a->act >= LV_ACT_NB)
         return "unknown activation";
     return a->eps > 0 ? NULL : "eps must be above 0";
 }
@@ -279,7 +279,7 @@ static const char *check_act(const LvActArgs *a)
 {
     if (!act(&a->x) || !act_like(&a->y, &a->x))
         return "x and y must have one shape, f32 or bf16";
-    return a->act < 0 || a->act >= LV_ACT_NB ? "unknown activation" : NULL;
+    return a->act >= LV_ACT_NB ? "unknown activation" : NULL;
 }
 
 static const char *check_glu(const LvGluArgs *a)
@@ -351,7 +351,7 @@ static const char *check_conv(const LvConvArgs *a)
         return "y must be [B,Y',X',O] f32 or bf16";
     if (lv_has(&a->r) && !act_like(&a->r, &a->y))
         return "r must have the shape of y";
-    return a->act < 0 || a->act >= LV_ACT_NB ? "unknown activation" : NULL;
+    return a->act >= LV_ACT_NB ? "unknown activation" : NULL;
 }
 
 static int same_type(const LvTensor *a, const LvTensor *b)
@@ -384,7 +384,7 @@ static const char *check_conv3(const LvConv3Args *a)
         return "y must be [F',Y',X',O] f32 or bf16";
     if (lv_has(&a->r) && !act_like(&a->r, &a->y))
         return "r must have the shape of y";
-    return a->act < 0 || a->act >= LV_ACT_NB ? "unknown activation" : NULL;
+    return a->act >= LV_ACT_NB ? "unknown activation" : NULL;
 }
 
 static const char *check_recall(const LvRecallArgs *a)
@@ -515,7 +515,7 @@ static const char *check_frame(const LvFrameArgs *a)
     if (out->width < 1 || out->width > a->rgb.dim[1] || out->height < 1 ||
         out->height > a->rgb.dim[0])
         return "out must be 1x1 or more, and within rgb";
-    return out->format >= 0 && out->format < LV_FORMAT_NB ? NULL : "unknown format";
+    return out->format < LV_FORMAT_NB ? NULL : "unknown format";
 }
 
 /* many: A n C elements, few: A C, inner: C */
@@ -552,7 +552,7 @@ static const char *check_loss(const LvLossArgs *a)
         return "weight and loss must be [B] f32, B dividing the first size of x";
     if (!vector_or_absent(&a->size, a->weight.dim[0]))
         return "size must be [B] f32";
-    return a->kind < 0 || a->kind >= LV_LOSS_NB ? "unknown loss" : NULL;
+    return a->kind >= LV_LOSS_NB ? "unknown loss" : NULL;
 }
 
 static const char *check_sqsum(const LvSqsumArgs *a)
@@ -711,7 +711,7 @@ static const char *check_act_dx(const LvActDxArgs *a)
 {
     if (!act(&a->x) || !act_like(&a->dy, &a->x) || !act_like(&a->dx, &a->x))
         return "x, dy and dx must have one shape, f32 or bf16";
-    return a->act < 0 || a->act >= LV_ACT_NB ? "unknown activation" : NULL;
+    return a->act >= LV_ACT_NB ? "unknown activation" : NULL;
 }
 
 static const char *check_glu_dx(const LvGluDxArgs *a)

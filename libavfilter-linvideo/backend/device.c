@@ -140,9 +140,14 @@ int lv_device_run(LvDevice *dev, int op, const LvOpArgs *a)
 {
     LvCall call = { 0 };
     const char *why;
+    int ret;
 
     if (lv_op_check(op, a, &why) < 0)
         return lv_fail(dev->msg, LV_ERR(EINVAL), "%s: %s", lv_op_info(op)->name, why);
+    if ((ret = lv_device_call(dev->fn->plan, dev, op, a, &call)) < 0 ||
+        (ret = lv_device_reserve(dev, call.thread_bytes)) < 0)
+        return ret;
+    assert(!call.scratch_bytes);
     return lv_device_call(dev->fn->run, dev, op, a, &call);
 }
 

@@ -263,8 +263,8 @@ size_t lv_host_available(void);
 int lv_device_call(const LvOpTable *table, LvDevice *dev, int op,
                    const LvOpArgs *a, LvCall *call);
 
-/** Check and run an op that has neither a plan nor a build entry, by itself. 0 or a code,
- *  after a message. */
+/** Check, plan and run an op that needs no scratch and has no build entry, by itself. 0 or a
+ *  code, after a message. */
 int lv_device_run(LvDevice *dev, int op, const LvOpArgs *a);
 
 /** Whether the device runs op. */

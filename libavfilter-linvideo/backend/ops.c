@@ -4,6 +4,7 @@
 
 #include "backend/ops.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -17,6 +18,7 @@ static const LvOpInfo infos[LV_OP_NB] = {
 
 const LvOpInfo *lv_op_info(int op)
 {
+    assert(op >= 0 && op < LV_OP_NB);
     return &infos[op];
 }
 

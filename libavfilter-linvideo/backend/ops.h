@@ -88,7 +88,7 @@ typedef struct LvLinearArgs {
     LvTensor w; ///< in:  [N,K] f32, bf16 or f16
     LvTensor b; ///< in:  [N] f32, optional
     LvTensor y; ///< out: [M,N] act
-    int act;    ///< LvAct
+    enum LvAct act;
     int i8;     ///< 1: matmuls of 8-bit numbers
 } LvLinearArgs;
 
@@ -109,12 +109,12 @@ typedef struct LvNormArgs {
     LvTensor y;    ///< out: [M,C] act; may alias x when of its type
     LvTensor mean; ///< out: [M] f32, optional
     LvTensor rstd; ///< out: [M] f32, optional
-    int kind;      ///< LvNormKind
+    enum LvNormKind kind;
     int shift;     ///< row of a sample's mod added, < R
     int scale;     ///< row of a sample's mod multiplied with, < R
     float eps;     ///< > 0
     int batch;     ///< B >= 1, divides M and the rows of mod
-    int act;       ///< LvAct
+    enum LvAct act;
 } LvNormArgs;
 
 /**
@@ -145,7 +145,7 @@ typedef struct LvGateNormArgs {
     LvTensor mean; ///< out: [M] f32, optional
     LvTensor rstd; ///< out: [M] f32, optional
     int row;       ///< row of a sample's gate, < R
-    int kind;      ///< LvNormKind
+    enum LvNormKind kind;
     int shift;     ///< row of a sample's mod added, < R
     int scale;     ///< row of a sample's mod multiplied with, < R
     float eps;     ///< > 0
@@ -216,7 +216,7 @@ typedef struct LvLinattnArgs {
     LvTensor state; ///< out: [B H,F',D+1] f32, optional: S
     LvTensor den;   ///< out: [B H,L] f32, optional: den + eps
     int heads;      ///< H
-    int map;        ///< LvMapKind
+    enum LvMapKind map;
     float eps;      ///< >= 0
     int batch;      ///< B >= 1
 } LvLinattnArgs;
@@ -240,7 +240,7 @@ typedef struct LvAddArgs {
 typedef struct LvActArgs {
     LvTensor x; ///< in:  any shape, act
     LvTensor y; ///< out: same shape, act; may alias x when of its type
-    int act;    ///< LvAct
+    enum LvAct act;
 } LvActArgs;
 
 /** y = x gelu(g) (tanh form) */
@@ -281,7 +281,7 @@ typedef struct LvPatchifyArgs {
     LvTensor x;   ///< in:  [C,F,Y,X] or [B,C,F,Y,X] f32; F, Y, X multiples of pt, ph, pw
     LvTensor y;   ///< out: [B L, C N] act
     int pt, ph, pw;
-    int order;    ///< LvPatchOrder
+    enum LvPatchOrder order;
 } LvPatchifyArgs;
 
 /** Back from tokens: the inverse of LvPatchifyArgs with the same order. */
@@ -289,7 +289,7 @@ typedef struct LvUnpatchifyArgs {
     LvTensor x;   ///< in:  [B L, C N] act
     LvTensor y;   ///< out: [C,F,Y,X] or [B,C,F,Y,X] f32
     int pt, ph, pw;
-    int order;    ///< LvPatchOrder
+    enum LvPatchOrder order;
 } LvUnpatchifyArgs;
 
 /**
@@ -303,7 +303,7 @@ typedef struct LvConvArgs {
     LvTensor y; ///< out: [B,Y',X',O] act; Y' = (Y + 2 pad - kh) / stride + 1
     int stride; ///< 1 or 2
     int pad;    ///< on all four sides, 0 to (kh - 1)
-    int act;    ///< LvAct
+    enum LvAct act;
 } LvConvArgs;
 
 /**
@@ -322,7 +322,7 @@ typedef struct LvConv3Args {
     LvTensor next; ///< out: [P,Y,X,C], type of x; may alias prev
     int step;      ///< 1 or 2
     int pad;       ///< on all four sides, 0 to (kh - 1)
-    int act;       ///< LvAct
+    enum LvAct act;
 } LvConv3Args;
 
 /**
@@ -403,7 +403,8 @@ typedef struct LvDupUpArgs {
  *   y[f,top+i,left+j] = v + y[f,top+i,left+j]   where i < old_rows or j < old_cols
  *                     = v                       elsewhere
  *
- * Accuracy: f32, each operation rounded, none fused: the same bits on every device.
+ * Accuracy: f32, each operation rounded, none fused: the same bits on every device. Runs by
+ * itself, not in programs, since it reads what y holds.
  */
 typedef struct LvBlendArgs {
     LvTensor x;  ///< in:  [F,Y,X,3] f32, of the tile
@@ -470,7 +471,7 @@ typedef struct LvLossArgs {
     LvTensor size;   ///< in:  [B] f32, optional (ones)
     LvTensor loss;   ///< out: [B] f32
     LvTensor dx;     ///< out: shape of x, act, optional
-    int kind;        ///< LvLossKind
+    enum LvLossKind kind;
 } LvLossArgs;
 
 /** y = sum_i x_i^2, in f64 until the end */
@@ -643,7 +644,7 @@ typedef struct LvActDxArgs {
     LvTensor x;  ///< in:  any shape, act: what went into the activation
     LvTensor dy; ///< in:  same shape, act
     LvTensor dx; ///< out: same shape, act; may alias dy when of its type
-    int act;     ///< LvAct
+    enum LvAct act;
     int add;
 } LvActDxArgs;
 

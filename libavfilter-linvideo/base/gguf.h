@@ -31,7 +31,7 @@ typedef struct LvGgufString {
 /** A value of the metadata. */
 typedef struct LvGgufValue {
     LvGgufString key;
-    int type;          ///< LvGgufType; of the elements, for an array
+    enum LvGgufType type; ///< of the elements, for an array
     int is_array;
     uint64_t nb;       ///< elements; 1 when it is no array
     const uint8_t *at; ///< the first; checked up to the last

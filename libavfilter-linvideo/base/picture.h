@@ -29,7 +29,7 @@ typedef struct LvPicture {
     uint8_t *data[3];     ///< memory of the host, or of a device
     ptrdiff_t stride[3];  ///< bytes from row to row; may be negative
     int width, height;    ///< of the picture delivered, >= 1, odd ones too
-    int format;           ///< LvFormat
+    enum LvFormat format;
     LvMatrix matrix;      ///< of the formats that are YUV
 } LvPicture;
 

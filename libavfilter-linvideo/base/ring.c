@@ -4,6 +4,7 @@
 
 #include "base/ring.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -109,6 +110,7 @@ int lv_ring_new(LvRing **out, int threads, void *memory, size_t slot, int slots,
 {
     LvRing *r = *out = calloc(1, sizeof(*r));
 
+    assert(slots >= 1 && slot >= 1);
     if (!r || !(r->thread = calloc((size_t)threads + 1, sizeof(*r->thread)))) {
         free(r);
         *out = NULL;
@@ -166,6 +168,7 @@ int lv_ring_add(LvRing *r, const LvRingJob *job)
 {
     int ret;
 
+    assert(job->bytes <= r->slot);
     pthread_mutex_lock(&r->lock);
     if ((ret = make_room(r)) >= 0) {
         r->entry[r->added++] = (Entry) { .job = *job };
@@ -208,6 +211,7 @@ int lv_ring_take(LvRing *r, int wait, LvRingJob *job, void **data)
 
 void lv_ring_give(LvRing *r)
 {
+    assert(r->given < r->taken);
     pthread_mutex_lock(&r->lock);
     r->given++;
     pthread_cond_signal(&r->wake);
@@ -225,6 +229,7 @@ int lv_ring_fill(int threads, void *memory, size_t piece, const LvRingJob *job,
     int ret = lv_ring_new(&r, threads < 2 ? 0 : (int)LV_MIN((size_t)threads, nb), memory,
                           piece, (int)nb, msg);
 
+    assert(piece >= 1);
     for (; one.at < end && ret >= 0; one.at += piece) {
         one.bytes = LV_MIN(piece, end - one.at);
         ret       = lv_ring_add(r, &one);

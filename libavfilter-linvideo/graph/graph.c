@@ -4,6 +4,7 @@
 
 #include "graph/graph.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +36,7 @@ void lv_graph_free(LvGraph **g)
 
 void lv_graph_layer(LvGraph *g, int n)
 {
+    assert(n >= 0);
     g->layer = n;
 }
 
@@ -68,6 +70,7 @@ int lv_graph_count(const LvGraph *g)
 
 const LvRecord *lv_graph_record(const LvGraph *g, int i)
 {
+    assert(i >= 0 && i < g->nb_rec);
     return &g->rec[i];
 }
 
@@ -102,6 +105,7 @@ LvTensor lv_graph_tensor(LvGraph *g, LvDtype dtype, int rank, const int *dim)
     LvTensor t = { .id = g->nb_info, .dtype = (uint8_t)dtype, .rank = (uint8_t)rank };
     LvTensorInfo *info = grow(g, g->info, g->nb_info, sizeof(*info));
 
+    assert(rank <= LV_MAX_RANK);
     if (!info)
         return LV_NO_TENSOR;
     for (int i = 0; i < LV_MAX_RANK; i++)
@@ -116,6 +120,7 @@ LvTensor lv_external(LvGraph *g, const char *name, LvDtype dtype, int rank,
 {
     LvTensor t = g->error ? LV_NO_TENSOR : lv_graph_tensor(g, dtype, rank, dim);
 
+    assert(name && rank >= 1 && rank <= LV_MAX_RANK);
     if (t.id >= 0) {
         g->info[t.id].name     = name;
         g->info[t.id].external = 1;
@@ -214,7 +219,7 @@ LvTensor lv_norm_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, LvTensor mod,
     LvTensor rstd = STAT(1, x.dim[0]);
 
     emit(g, LV_OP_NORM, &(LvOpArgs) { .norm = {
-        x, w, b, mod, y, mean, rstd, kind, shift, scale, eps, g->batch } });
+        x, w, b, mod, y, mean, rstd, kind, shift, scale, eps, g->batch, LV_ACT_NONE } });
     return y;
 }
 

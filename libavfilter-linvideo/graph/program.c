@@ -4,6 +4,7 @@
 
 #include "graph/program.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,6 +175,7 @@ int lv_program_build(LvProgram *p, void *arena)
 {
     int ret = lv_device_reserve(p->dev, p->sizes.thread);
 
+    assert((uintptr_t)arena % LV_ALIGN == 0);
     take_weights(p);
     for (int i = 0; i < p->nb_info && ret >= 0; i++)
         if (!p->info[i].external && p->info[i].first >= 0)
@@ -329,5 +331,6 @@ int lv_program_count(const LvProgram *p)
 
 const LvRecord *lv_program_record(const LvProgram *p, int i)
 {
+    assert(i >= 0 && i < p->nb_rec);
     return &p->rec[i];
 }

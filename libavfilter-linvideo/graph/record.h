@@ -16,7 +16,7 @@ typedef struct LvSlots LvSlots;
 
 /** One op of the list. */
 typedef struct LvRecord {
-    int op;           ///< enum LvOpKind
+    enum LvOpKind op;
     int layer;        ///< as lv_graph_layer() said, for progress and cancelling
     const char *file; ///< source of the model that asked for it
     int line;

@@ -6,6 +6,7 @@
 
 #include "graph/slots.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "backend/weight.h"
@@ -179,6 +180,7 @@ int lv_slots_before(LvProgram *p, int i)
 {
     int ret = 0;
 
+    assert(i >= 0 && i < p->nb_rec);
     for (int g = 0; g < LV_SLOTS && !i && ret >= 0; g++)
         ret = fetch(p, g);
     for (int g = 0; g < p->nb_groups && ret >= 0; g++)
@@ -191,6 +193,7 @@ int lv_slots_after(LvProgram *p, int i)
 {
     int ret = 0;
 
+    assert(i >= 0 && i < p->nb_rec);
     /* Behind the last group of a slot comes its first one again, for the next run. */
     for (int g = 0; g < p->nb_groups && ret >= 0; g++)
         if (p->group[g].last == i)

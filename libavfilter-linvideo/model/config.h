@@ -13,6 +13,7 @@
 #ifndef LINVIDEO_MODEL_CONFIG_H
 #define LINVIDEO_MODEL_CONFIG_H
 
+#include "backend/ops.h"
 #include "base/safetensors.h"
 
 enum { LV_MAX_LAYERS = 128, LV_MAX_CHANNELS = 64, LV_MAX_WORDS = 4096 };
@@ -39,7 +40,7 @@ typedef struct LvDitConfig {
     int clip_images; ///< pictures that they are of: 1 or 2; 0 without clip_dim
     int patch[3];  ///< frames, rows, columns of latents in a token
     float eps;     ///< of all norms
-    int map;       ///< enum LvMapKind of linear layers
+    enum LvMapKind map; ///< of linear layers
     int map_dim;   ///< columns P of their maps; 0 when no layer has any
     float map_eps; ///< of their denominators
     uint8_t attention[LV_MAX_LAYERS]; ///< enum LvAttnKind of each layer
@@ -65,7 +66,7 @@ enum LvVaeKind { LV_VAE_TAE, LV_VAE_WAN };
 
 /** Autoencoder. The layers of TAEHV's kind are found from the file's tensors. */
 typedef struct LvTaeConfig {
-    int kind;       ///< LvVaeKind
+    enum LvVaeKind kind;
     int channels;   ///< of the latents
     int patch;      ///< pixels are unshuffled by this first, 1 or more; WAN: 1, of Wan2.2 2
     int width;      ///< WAN: channels next to the pixels, of the decoder

@@ -40,7 +40,7 @@ enum { LV_TI2V_CHANNELS = 48 };
 
 typedef struct LvHint {
     const LvPreset *preset; ///< how it is sampled; NULL: nothing tells
-    int use;                ///< LvUse
+    enum LvUse use;
     int half;               ///< LV_USE_HALF: LV_HIGH, LV_LOW or LV_HALF_UNKNOWN
     const char *what;       ///< LV_USE_CHOSEN, LV_USE_HALF: what it is, in words
     char word[64];          ///< the word as it stands there; "" when nothing tells

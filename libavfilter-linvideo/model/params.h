@@ -26,7 +26,7 @@ enum LvParamGroup {
 /** Neighbours of one group in the slabs. */
 typedef struct LvParamPiece {
     size_t at, size; ///< elements, padding included
-    int group;       ///< LvParamGroup
+    enum LvParamGroup group;
 } LvParamPiece;
 
 /** One tensor. */

@@ -4,6 +4,7 @@
 
 #include "model/reader.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -301,6 +302,7 @@ int lv_reader_read(LvReader *r, size_t at, size_t bytes, void *dst, const LvMsg 
     size_t row = row_bytes(&r->from.to);
     int ret;
 
+    assert(dst || !bytes);
     if (r->from.plain)
         return read_plain(r, at, bytes, dst, msg);
     if ((ret = enter(r, msg)) < 0)

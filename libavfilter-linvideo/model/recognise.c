@@ -78,8 +78,8 @@ static LvPart find_sign(const LvSource *src, int kind)
 
 static void find_within(LvPart *part)
 {
-    static const int kinds[] = { LV_PART_DIT, LV_PART_TEXT, LV_PART_WAN_VAE, LV_PART_TAE,
-                                 LV_PART_CLIP };
+    static const enum LvPartKind kinds[] = { LV_PART_DIT, LV_PART_TEXT, LV_PART_WAN_VAE,
+                                             LV_PART_TAE, LV_PART_CLIP };
     size_t n = strlen(part->prefix);
     int nb = 0;
 

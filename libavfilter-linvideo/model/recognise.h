@@ -11,6 +11,7 @@
 
 #include "base/source.h"
 #include "model/config.h"
+#include "model/row.h"
 
 enum LvPartKind {
     LV_PART_NONE,
@@ -25,8 +26,8 @@ enum { LV_PREFIX_SIZE = 64 };
 /** A network within a source. */
 typedef struct LvPart {
     const LvSource *src;
-    int kind;                    ///< LvPartKind
-    int layout;                  ///< LvLayout
+    enum LvPartKind kind;
+    enum LvLayout layout;
     char prefix[LV_PREFIX_SIZE]; ///< of its tensors' names
     char within[4][LV_PREFIX_SIZE]; ///< of other networks' that begin with it; ""
 } LvPart;

@@ -4,6 +4,7 @@
 
 #include "model/stored.h"
 
+#include <assert.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -341,6 +342,7 @@ int lv_stored_read_rows(float *dst, const LvStored *s, size_t first, size_t rows
                    : lv_fail(msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes",
                              rows * bytes);
 
+    assert(rows >= 1);
     if (ret >= 0)
         ret = decode_rows(dst, s, data, first, rows, src, msg);
     free(data);

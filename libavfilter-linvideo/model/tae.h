@@ -37,7 +37,7 @@ enum LvTaeKind {
 };
 
 typedef struct LvTaeLayer {
-    int kind;           ///< LvTaeKind
+    enum LvTaeKind kind;
     int in, out;        ///< channels
     int n;              ///< frames of GROW and POOL
     int stride;         ///< of CONV

@@ -37,7 +37,7 @@ enum LvWanKind {
 };
 
 typedef struct LvWanLayer {
-    int kind;     ///< LvWanKind
+    enum LvWanKind kind;
     int in, out;  ///< channels
     LvTensor norm[2], w[2], b[2]; ///< norms; convolutions, of ATTN to_qkv and proj
     LvTensor side_w, side_b;      ///< shortcut of RES, over time of UP3 and DOWN3

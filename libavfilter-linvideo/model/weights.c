@@ -4,6 +4,7 @@
 
 #include "model/weights.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -630,6 +631,7 @@ int lv_weights_bind(LvWeights *w, const LvWeightRow *rows, int nb,
     Bind b = { .index = index, .symbols = symbols };
     int ret = 0;
 
+    assert(nb >= 0 && to);
     for (int i = 0; i < nb && ret >= 0; i++) {
         b.row = &rows[i];
         b.t   = (LvStored) { 0 };
@@ -710,6 +712,7 @@ LvTensor lv_weights_slice(LvWeights *w, LvTensor t, int first, int rows)
 {
     Item *of = (Item *)t.w, *i;
 
+    assert(first >= 0 && rows >= 1 && first + rows <= t.dim[0]);
     t.id     = LV_ID_WEIGHT - w->bound++;
     t.dim[0] = rows;
     t.data   = t.data ? (char *)t.data + (size_t)first * row_bytes(&t) : NULL;

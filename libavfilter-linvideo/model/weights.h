@@ -39,7 +39,7 @@ typedef struct LvWeightsPlace {
 /** What weights are made from. */
 typedef struct LvWeightsFrom {
     const LvSource *src; ///< outlives the weights; NULL: tensors are only described
-    int layout;          ///< LvLayout
+    enum LvLayout layout;
     LvDtype wide;        ///< of matrices that are not stored as a plain float type, or
                          ///< are changed by a LoRA: f32 or bf16
     int described;       ///< 1: tensors are checked and described, without data, until

@@ -82,13 +82,13 @@ int lv_choose_schedule(LvSchedule *s, LvModelConfig *cfg, const LvSessionOptions
 {
     LvVideoConfig *v  = &cfg->video;
     LvVideoConfig own = *v;
-    int named = lv_sampler_by_name(v->sampler);
+    int named = lv_sampler_by_name(v->sampler), chosen = (int)opt->sampler;
 
     if (named <= LV_SAMPLER_AUTO)
         return lv_fail(msg, LV_ERR_MODEL, "%s: unknown sampler '%s'", files->path, v->sampler);
     v->steps    = opt->steps ? opt->steps : v->steps;
     v->shift    = opt->shift ? opt->shift : v->shift;
-    *s = (LvSchedule) { .kind = opt->sampler ? opt->sampler : named, .steps = v->steps,
+    *s = (LvSchedule) { .kind = chosen ? chosen : named, .steps = v->steps,
                         .shift = v->shift, .boundary = files->low.kind ? v->boundary : 0 };
     choose_guidance(s, v, opt->guidance);
     warn_settings(v, &own, has_negative(opt, files), msg);

@@ -4,6 +4,7 @@
 
 #include "pipeline/decode.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -276,6 +277,7 @@ int lv_decode_build(LvDecode *d, void *arena)
     const LvNeed need = lv_decode_need(d);
     int ret = lv_memory_new(&d->memory, d->env->dev, &need);
 
+    assert(d->program[REST].net.prog);
     if (ret < 0)
         return ret;
     lay_out_device(d, d->memory.device);
@@ -291,6 +293,7 @@ int lv_decode_build(LvDecode *d, void *arena)
 
 int lv_decode_begin(LvDecode *d, const float *x)
 {
+    assert(x);
     d->x  = x;
     d->at = 0;
     return lv_vae_clear(d->env->dev, d->memory_dev, nb_tiles(d) * d->memory_bytes);
@@ -413,6 +416,7 @@ int lv_decode_run(LvDecode *d, LvFrames *out)
     int first = first_picture(d, p);
     int ret = lv_env_tell(d->env, (LvAt) { LV_STAGE_DECODE, d->at, d->shape.size[0], 0, 0 });
 
+    assert(d->x && d->at < d->shape.size[0]);
     for (int ty = 0; ty < d->tiles[0].nb; ty++)
         for (int tx = 0; tx < d->tiles[1].nb && ret >= 0; tx++)
             ret = run_tile(d, p, ty, tx);

@@ -11,6 +11,7 @@
 
 #include "pipeline/network.h"
 #include "pipeline/noise.h"
+#include "pipeline/sample.h"
 
 /** Prompts of guidance: the conditional and the unconditional branch. */
 enum { LV_COND, LV_UNCOND, LV_BRANCHES };
@@ -25,7 +26,7 @@ typedef struct LvBranch {
 
 /** How latents are sampled. */
 typedef struct LvSchedule {
-    int kind;       ///< LvSamplerKind, not AUTO
+    enum LvSamplerKind kind; ///< not AUTO
     int steps;      ///< 1 to 1000
     float shift;    ///< > 0
     float boundary; ///< of LvVideoConfig; 0: all steps are the network's of LV_HIGH

@@ -4,6 +4,7 @@
 
 #include "pipeline/encode.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -424,6 +425,7 @@ int lv_encode_run(LvEncode *t, const LvIds *ids, int nb, float *const *features)
     Group g = { .nb = 0 };
     int ret = 0;
 
+    assert(nb >= 0);
     for (int i = 0; i < nb && ret >= 0; i++) {
         memset(features[i], 0, all);
         if (t->cache == LV_CACHE_ON &&
@@ -455,6 +457,7 @@ int lv_encode_need(LvEncode *t, int nb, LvNeed *need)
     LvNet net    = { 0 };
     int ret = new_described(t, &w);
 
+    assert(nb >= 1);
     if (ret >= 0 && (ret = plan_full(t, w, &net)) >= 0) {
         *need = lv_need_of(&net.sizes);
         need->weights += lv_weights_bytes(w);

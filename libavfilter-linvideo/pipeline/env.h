@@ -20,7 +20,7 @@ enum LvStage { LV_STAGE_LOAD, LV_STAGE_TEXT, LV_STAGE_DENOISE, LV_STAGE_DECODE,
 
 /** Where a stage is. Steps count from 0; layers from 1, and 0 where there are none. */
 typedef struct LvAt {
-    int stage; ///< LvStage
+    enum LvStage stage;
     int step, steps, layer, layers;
 } LvAt;
 

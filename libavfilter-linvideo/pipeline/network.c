@@ -4,6 +4,7 @@
 
 #include "pipeline/network.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,6 +67,7 @@ int lv_network_new(LvNetwork **out, const LvEnv *env, int expert)
     LvNetwork *n = *out = calloc(1, sizeof(*n));
     int ret;
 
+    assert(expert >= 0 && expert < LV_EXPERTS);
     if (!n)
         return lv_fail(env->msg, LV_ERR(ENOMEM), "network: out of memory");
     n->env    = env;
@@ -149,6 +151,7 @@ int lv_network_plan(LvNetwork *n, const LvNetworkShape *shape, const uint8_t *st
 {
     int bound = !streamed && !n->streams, ret;
 
+    assert(shape->prompts >= 1);
     if (shape->first_given && shape->size[0] > MAX_TIMES)
         return lv_fail(n->env->msg, LV_ERR_UNSUPPORTED, "a clip with a first frame that is given: "
                        "expected at most %d latent frames, got %d", MAX_TIMES, shape->size[0]);
@@ -317,6 +320,7 @@ int lv_network_build(LvNetwork *n, void *arena)
     const LvNeed need = lv_network_need(n);
     int ret;
 
+    assert(n->net.prog);
     if ((ret = lv_memory_new(&n->memory, n->env->dev, &need)) < 0)
         return ret;
     lay_out(n, n->memory.device);
@@ -378,6 +382,7 @@ int lv_network_prompt(LvNetwork *n, int at, const float *features)
     LvDevice *dev = n->env->dev;
     int ret = lv_device_upload(dev, n->context, features, context_bytes(n));
 
+    assert(at >= 0 && at < n->shape.prompts);
     if (ret < 0)
         return ret;
     lv_program_bind(n->side.prog, n->context_in, n->context);
@@ -422,6 +427,7 @@ int lv_network_run(LvNetwork *n, int prompt, const LvAt *at, float *v)
     Position p = { n->env, at, 0 };
     int ret;
 
+    assert(prompt >= 0 && prompt < n->shape.prompts);
     bind_kv(n, n->net.prog, &n->in, prompt);
     bind_image_kv(n, n->net.prog, &n->in);
     ret = lv_program_run(n->net.prog, hook, &p);

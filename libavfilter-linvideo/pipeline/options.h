@@ -13,10 +13,11 @@
 
 #include "model/lora.h"
 #include "pipeline/cache.h"
+#include "pipeline/sample.h"
 
 /** State of the work; as LinvideoProgress. */
 typedef struct LvProgress {
-    int stage;       ///< LvStage
+    enum LvStage stage;
     int64_t clip;
     int step, steps, layer, layers;
     double fraction; ///< of the clip's work, 0 to 1
@@ -35,7 +36,7 @@ typedef struct LvSessionOptions {
     uint64_t seed;
     int steps;           ///< 0: the model's
     float guidance, shift; ///< 0: the model's
-    int sampler;         ///< LvSamplerKind; AUTO: the model's
+    enum LvSamplerKind sampler; ///< AUTO: the model's
     int precision;       ///< LV_F32, LV_BF16; LV_I8: that in the network's blocks; LV_NONE:
                          ///< what is fast here
     const char *device;

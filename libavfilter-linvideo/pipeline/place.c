@@ -39,7 +39,8 @@ static int plan_with(const LvEnv *env, const LvPlace *p, int nb, LvPlaced *at)
     lv_budget_spread(streamed, env->cfg->dit.layers, nb);
     ret          = lv_network_plan(p->network, p->shape, streamed);
     at->streamed = nb;
-    look(env, p, at);
+    if (ret >= 0)
+        look(env, p, at);
     return ret;
 }
 

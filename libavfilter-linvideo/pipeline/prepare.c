@@ -4,6 +4,7 @@
 
 #include "pipeline/prepare.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -343,6 +344,7 @@ int lv_prepare_clip(float *rgb, const LvPixels *p)
 
 void lv_prepare_mask(float *mask, int frames, int last)
 {
+    assert(frames >= 1);
     for (int c = 0; c < LV_MASK_CHANNELS; c++)
         for (int f = 0; f < frames; f++)
             mask[c * frames + f] = !f;
@@ -354,6 +356,7 @@ void lv_prepare_condition(float *y, const float *z, int channels, const int size
 {
     size_t plane = (size_t)size[1] * (size_t)size[2], frames = (size_t)size[0];
 
+    assert(channels >= 1 && size[0] >= 1);
     lv_prepare_mask(y, size[0], last);
     for (size_t i = LV_MASK_CHANNELS * frames; i-- > 0;) {
         float v = y[i];

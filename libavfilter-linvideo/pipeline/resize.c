@@ -7,6 +7,7 @@
 
 #include "pipeline/resize.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -58,6 +59,7 @@ int lv_resize_new(LvResize *r, int rows, int cols, int height, int width)
 {
     double step = LV_MIN((double)rows / height, (double)cols / width);
 
+    assert(rows >= 1 && cols >= 1 && height >= 1 && width >= 1);
     *r      = (LvResize) { .cols = cols };
     r->row  = calloc(3 * (size_t)cols, sizeof(*r->row));
     r->band = calloc(3 * BAND * (size_t)width, sizeof(*r->band));

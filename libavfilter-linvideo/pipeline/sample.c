@@ -4,6 +4,7 @@
 
 #include "pipeline/sample.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -315,21 +316,25 @@ float lv_sampler_scale(const LvSampler *s)
 
 float lv_sampler_time(const LvSampler *s, int i)
 {
+    assert(i >= 0 && i < s->steps);
     return s->time[i];
 }
 
 int lv_sampler_expert(const LvSampler *s, int i, float boundary)
 {
+    assert(i >= 0 && i < s->steps);
     return s->time[i] >= 1000 * boundary ? LV_HIGH : LV_LOW;
 }
 
 float lv_sampler_sigma(const LvSampler *s, int i)
 {
+    assert(i >= 0 && i <= s->steps);
     return s->sigma[i];
 }
 
 void lv_sampler_step(LvSampler *s, int i, float *x, const float *v)
 {
+    assert(i >= 0 && i < s->steps);
     s->method->step(s, i, x, v);
 }
 

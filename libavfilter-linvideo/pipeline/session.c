@@ -315,6 +315,10 @@ static void choose_turns(LvSession *s, const LvPlace *all, const LvPlace *second
     p.network  = s->network[1][LV_HIGH];
     if (p.network && !s->in_turn)
         s->in_turn = !holds_both(&s->aside.env, &p, s->network[1][LV_LOW]);
+}
+
+static void tell_turns(const LvSession *s)
+{
     if (s->in_turn)
         lv_msg(s->msg, LV_MSG_INFO, "memory: there is no room for both networks: each is read "
                "when its steps come, in every clip");
@@ -345,7 +349,11 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
     lv_encode_spare(s->encode, spare);
     if (s->in_turn)
         lv_denoise_each_expert(s->denoise, enter, s);
-    return ret < 0 || !is_split(s) ? ret : place_networks(s, 1, second, &other);
+    if (ret >= 0 && is_split(s))
+        ret = place_networks(s, 1, second, &other);
+    if (ret >= 0)
+        tell_turns(s);
+    return ret;
 }
 
 static int open_all(LvSession *s, const LvSessionOptions *opt)

@@ -4,6 +4,7 @@
 
 #include "pipeline/tiles.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/common.h"
@@ -44,6 +45,7 @@ int lv_tiles_new(LvTiles *t, int n, int size, int scale)
     int step = size - size / 2;
     float *sum;
 
+    assert(n >= 1 && size >= 2 && scale >= 1);
     t->size   = LV_MIN(size, n);
     t->nb     = t->size == n ? 1 : (n - size + step - 1) / step + 1;
     t->start  = calloc((size_t)t->nb, sizeof(*t->start));
@@ -72,5 +74,6 @@ size_t lv_tiles_weight_bytes(const LvTiles *t, int scale)
 
 int lv_tiles_shared(const LvTiles *t, int i, int scale)
 {
+    assert(i >= 0 && i < t->nb);
     return i ? (t->start[i - 1] + t->size - t->start[i]) * scale : 0;
 }

@@ -107,7 +107,8 @@ const void *lv_conv_weight(LvCpu *cpu, const LvConvShape *s, const LvConv *conv,
                              lv_conv_weight_bytes(conv),
                              pack_weight, &arg);
     arg.plain = (float *)(void *)((char *)scratch + packed_room(s));
-    return pack_weight(cpu, scratch, &arg) < 0 ? NULL : scratch;
+    cpu->pack_error = pack_weight(cpu, scratch, &arg);
+    return cpu->pack_error < 0 ? NULL : scratch;
 }
 
 void lv_conv_end(const LvCpu *cpu, const LvConvEnd *e, float *t, float *tmp, size_t at,
@@ -247,5 +248,5 @@ int lv_cpu_conv(LvDevice *dev, const LvConvArgs *a, LvCall *call)
     j.packed = j.priv->packed ? j.priv->packed
              : lv_conv_weight(cpu, &s, j.priv->conv[0], LV_PACK_CONV, call->scratch);
     return j.packed ? lv_cpu_jobs(cpu, band_job, &j, a->y.dim[0] * j.bands)
-                    : LV_ERR_DEVICE;
+                    : cpu->pack_error;
 }

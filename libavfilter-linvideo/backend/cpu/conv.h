@@ -14,7 +14,7 @@
 typedef struct LvConvShape {
     const LvTensor *x, *w, *y;
     int stride, pad;
-    int type; ///< LvDtype of matmuls
+    LvDtype type; ///< of matmuls
 } LvConvShape;
 
 /** Rows of y, and the rows of x that belong to them. */
@@ -50,7 +50,7 @@ const void *lv_conv_weight(LvCpu *cpu, const LvConvShape *s, const LvConv *conv,
 /** How rows of a result are ended. */
 typedef struct LvConvEnd {
     const LvTensor *r, *y;
-    int act; ///< LvAct
+    enum LvAct act;
 } LvConvEnd;
 
 /** y = act(t + r) over `rows` rows of pictures, from row `at` of them all on; t and, behind

@@ -135,7 +135,7 @@ int lv_cpu_conv_dx(LvDevice *dev, const LvConvDxArgs *a, LvCall *call)
     j.packed = j.priv->packed ? j.priv->packed
              : lv_conv_weight(cpu, &s, j.priv->conv[0], LV_PACK_CONV_DX, call->scratch);
     return j.packed ? lv_cpu_jobs(cpu, dx_job, &j, a->dx.dim[0] * j.bands)
-                    : LV_ERR_DEVICE;
+                    : cpu->pack_error;
 }
 
 /* Gradient of w */

@@ -26,7 +26,7 @@ typedef struct LvCpu {
     LvPool *pool;
     char **slab;        ///< thread_bytes of each thread, LV_ALIGN-aligned
     size_t slab_bytes;
-    int pack_error;     ///< code of the last lv_cpu_packed()
+    int pack_error;     ///< code of the last weight that was packed
 } LvCpu;
 
 static inline LvCpu *lv_cpu(LvDevice *dev)

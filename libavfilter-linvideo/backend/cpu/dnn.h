@@ -45,8 +45,8 @@ int lv_dnn_has_i8(const LvDnn *dnn);
 typedef struct LvGemmDesc {
     int m, n, k;
     int ldb;        ///< columns of the whole packed B, of which this uses a slice
-    int type;       ///< LvDtype of B, and of A, whose bytes are unsigned
-    int c_type;     ///< LvDtype of C
+    LvDtype type;   ///< of B, and of A, whose bytes are unsigned
+    LvDtype c_type; ///< of C
     int transposed; ///< A is stored as [k,m]
     int bias;       ///< 1: bias is added
     int sum;        ///< 1: C is added to (f32 only)
@@ -98,14 +98,14 @@ enum LvConvWhat {
  * input rows belong that are described; the rest is padded with zeros.
  */
 typedef struct LvConvDesc {
-    int what;                  ///< LvConvWhat
+    enum LvConvWhat what;
     int batch;                 ///< pictures
     int in_rows, cols, c;      ///< input: rows, columns, channels
     int out_rows, out_cols, o; ///< output
     int kh, kw, stride;
     int pad_top, pad_left;     ///< bottom and right follow from the sizes
-    int type;                  ///< LvDtype of what is read
-    int out_type;              ///< LvDtype of what is written; f32 for LV_CONV_DW
+    LvDtype type;              ///< of what is read
+    LvDtype out_type;          ///< of what is written; f32 for LV_CONV_DW
     int bias;                  ///< 1: bias is added; LV_CONV_Y only
     int relu;                  ///< 1: max(y, 0) comes last; LV_CONV_Y only
     int sum;                   ///< 1: y is added to; LV_CONV_Y and f32 only

@@ -127,8 +127,10 @@ const void *lv_maps_pack(const LvFeatures *f, const LvTensor *w, int transposed,
     MapsJob j    = { .f = f, .w = w, .transposed = transposed };
     size_t bytes = (size_t)f->heads * (transposed ? lv_transposed_head(f) : f->map_head);
 
-    if (dst)
-        return pack_maps(f->cpu, dst, &j) < 0 ? NULL : dst;
+    if (dst) {
+        f->cpu->pack_error = pack_maps(f->cpu, dst, &j);
+        return f->cpu->pack_error < 0 ? NULL : dst;
+    }
     return lv_cpu_packed(f->cpu, w, transposed ? LV_PACK_HEADS_TRANSPOSED : LV_PACK_HEADS,
                          f->type, bytes, pack_maps, &j);
 }
@@ -397,7 +399,7 @@ int lv_cpu_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
     j.wq = j.priv->wq ? j.priv->wq : lv_maps_pack(j.f, &a->wq, 0, scratch + j.s.wq);
     j.wk = j.priv->wk ? j.priv->wk : lv_maps_pack(j.f, &a->wk, 0, scratch + j.s.wk);
     if (!j.wq || !j.wk)
-        return LV_ERR_DEVICE;
+        return cpu->pack_error;
     if ((ret = lv_cpu_jobs(cpu, state_job, &j, j.f->numbers * j.f->chunks)) < 0 ||
         (ret = lv_cpu_jobs(cpu, reduce_job, &j, j.f->numbers)) < 0)
         return ret;

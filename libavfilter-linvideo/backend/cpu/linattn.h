@@ -19,8 +19,8 @@ enum { LV_LINATTN_TILE = 128 };
 
 typedef struct LvFeatures {
     LvCpu *cpu;
-    int type;           ///< LvDtype of matmuls
-    int map;            ///< LvMapKind
+    LvDtype type;       ///< of matmuls
+    enum LvMapKind map;
     int heads;          ///< H
     int numbers;        ///< B H
     int l, c, d, p, f;  ///< tokens of a sample, C, D, P, F'

@@ -509,7 +509,7 @@ static int find_maps(const GradJob *j, int i, Side *side)
     side->transposed = p->transposed[i] ? p->transposed[i]
                  : lv_maps_pack(j->f, side->w, 1, j->scratch + j->s.transposed[i]);
     side->parts  = (float *)(void *)(j->scratch + j->s.dw[i]);
-    return side->map && side->transposed ? 0 : LV_ERR_DEVICE;
+    return side->map && side->transposed ? 0 : j->f->cpu->pack_error;
 }
 
 int lv_cpu_linattn_dx(LvDevice *dev, const LvLinattnDxArgs *a, LvCall *call)

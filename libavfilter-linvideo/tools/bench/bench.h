@@ -67,7 +67,7 @@ typedef struct LvWork {
     /** Trace it into b->graph: 0 or an error. */
     int (*trace)(LvBench *b, const struct LvWork *w);
     int a, b, c;       ///< what trace makes of them
-    int chosen;        ///< LvWorkChoice: whether it runs when no name is given
+    enum LvWorkChoice chosen; ///< whether it runs when no name is given
     int tokens;        ///< > 0: time per token is of interest
     const char *about;
 } LvWork;

@@ -142,14 +142,14 @@ static void note_shards(Setup *s, Found *f, const LvSource *src, const char *pat
 
 static int latents_in(const LvSource *src)
 {
-    static const int kinds[] = { KIND_DIT, KIND_WAN_VAE, KIND_TAE };
+    static const enum LvPartKind kinds[] = { LV_PART_DIT, LV_PART_WAN_VAE, LV_PART_TAE };
     LvModelConfig cfg = { .dit = { .channels = 0 } };
 
     for (int i = 0; i < LV_COUNT(kinds); i++) {
         const LvPart part = lv_part_find_kind(src, kinds[i]);
-        if (part.kind == KIND_DIT)
+        if (part.kind == LV_PART_DIT)
             return lv_part_dit(&cfg.dit, &part, NULL) < 0 ? 0 : cfg.dit.channels;
-        if (part.kind != KIND_NONE)
+        if (part.kind != LV_PART_NONE)
             return lv_part_vae(&cfg.vae, &part, NULL) < 0 ? 0 : cfg.vae.channels;
     }
     return 0;
@@ -175,8 +175,8 @@ static void look_at_source(Setup *s, Found *f, const char *path)
     note_shards(s, f, src, path);
     part    = lv_part_find(src);
     f->kind = part.kind == LV_PART_NONE ? KIND_OTHER : part.kind;
-    for (int i = LV_PART_DIT; i < LV_PART_NB && f->kind == part.kind; i++)
-        f->parts |= lv_part_find_kind(src, i).kind == i ? 1u << i : 0;
+    for (int i = LV_PART_DIT; i < LV_PART_NB && f->kind == (int)part.kind; i++)
+        f->parts |= (int)lv_part_find_kind(src, i).kind == i ? 1u << i : 0;
     f->latents = latents_in(src);
     f->has_spm = lv_files_spm_of(src) ||
                  (lv_source_gguf(src) &&

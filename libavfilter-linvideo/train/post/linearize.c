@@ -685,7 +685,7 @@ int lv_linearize_export(const LvLinearize *l, const char *path)
     return ret;
 }
 
-static int count_ops(const LvLearn *l, int op)
+static int count_ops(const LvLearn *l, enum LvOpKind op)
 {
     int n = 0;
 
