@@ -81,6 +81,9 @@ static int check_parts(const LvFiles *f, const LvMsg *msg)
     if (c->dit.channels != c->vae.channels)
         return lv_fail(msg, LV_ERR_MODEL, "%s: the network makes latents of %d channels, the "
                        "decoder takes %d", f->path, c->dit.channels, c->vae.channels);
+    if (!f->low.kind && c->video.boundary > 0)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: one network, and settings of two (\"boundary\"): "
+                       "expected \"dit_low\" too, or another preset", f->path);
     if (f->low.kind && c->video.boundary <= 0)
         return lv_fail(msg, LV_ERR_MODEL, "%s: two networks, and nothing says which steps are the "
                        "second's: expected a preset of Wan2.2 A14B, or \"boundary\" in "

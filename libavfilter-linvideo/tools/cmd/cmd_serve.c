@@ -60,23 +60,32 @@ static const char *const changes[] = {
 
 /* Answers */
 
+/* The id as it came, and an object of at least one member; freed with free(). */
+static char *answer_line(const json_t *id, const json_t *reply)
+{
+    char *name = json_dumps(id, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(17));
+    char *rest = json_dumps(reply, JSON_COMPACT | JSON_REAL_PRECISION(6)), *line = rest;
+
+    if (id && rest) {
+        if (!name || asprintf(&line, "{\"id\":%s,%s", name, rest + 1) < 0)
+            line = NULL;
+        free(rest);
+    }
+    free(name);
+    return line;
+}
+
 /* Send an object to who sent the job, with the job's id, and free it. */
 static void answer(Serve *s, LvPeer *to, const json_t *job, json_t *reply)
 {
-    json_t *id = json_object_get(job, "id"), *whole = json_object();
-    char *line = NULL;
+    char *line = answer_line(json_object_get(job, "id"), reply);
 
-    if (whole && id)
-        json_object_set(whole, "id", id);
-    if (whole && reply && !json_object_update(whole, reply))
-        line = json_dumps(whole, JSON_COMPACT | JSON_REAL_PRECISION(6));
     if (line)
         lv_peer_say(to, line);
     else
         lv_tool_fail(0, "out of memory for an answer");
     s->unheard += !line || !lv_peer_is_there(to);
     free(line);
-    json_decref(whole);
     json_decref(reply);
 }
 
@@ -129,11 +138,16 @@ static void add_job(Serve *s, LvPeer *from, json_t *asked)
     pthread_mutex_unlock(&s->lock);
 }
 
-/* Of those that wait the first with that id; NULL: none. */
-static Job *take_waiting(Serve *s, const json_t *id)
+static int is_of(const Job *j, const LvPeer *from, const json_t *id)
+{
+    return j->peer == from && json_equal(json_object_get(j->asked, "id"), id);
+}
+
+/* Of those that wait the first with that id, of that program; NULL: none. */
+static Job *take_waiting(Serve *s, const LvPeer *from, const json_t *id)
 {
     for (Job **at = &s->first, *j; (j = *at); at = &j->next)
-        if (json_equal(json_object_get(j->asked, "id"), id)) {
+        if (is_of(j, from, id)) {
             *at = j->next;
             return j;
         }
@@ -146,11 +160,11 @@ static void cancel_job(Serve *s, LvPeer *from, const json_t *id)
     int runs;
 
     pthread_mutex_lock(&s->lock);
-    runs = s->running && json_equal(json_object_get(s->running->asked, "id"), id);
+    runs = s->running && is_of(s->running, from, id);
     if (runs) {
         s->cancelled = 1;
         linvideo_cancel(s->c);
-    } else if ((waiting = take_waiting(s, id))) {
+    } else if ((waiting = take_waiting(s, from, id))) {
         answer(s, waiting->peer, waiting->asked, json_pack("{ss}", "status", "cancelled"));
     } else {
         answer(s, from, NULL, json_pack("{sO ss ss}", "cancel", id, "status", "failed", "error",
@@ -194,7 +208,7 @@ static int make_text(json_t *asked, const char *name, json_t *value)
     if (json_is_integer(value))
         snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(value));
     else if (json_is_real(value))
-        snprintf(text, sizeof(text), "%.9g", json_real_value(value));
+        snprintf(text, sizeof(text), "%.17g", json_real_value(value));
     else if (json_is_boolean(value))
         snprintf(text, sizeof(text), "%d", json_is_true(value));
     else
@@ -215,9 +229,10 @@ static int set_sink(LvSink *sink, const char *name, const json_t *value)
                lv_tool_fail(-1, "overwrite: expected true or false");
     }
     if (!strcmp(name, "frame")) {
-        sink->frame = (int)json_integer_value(value);
-        return json_is_integer(value) && sink->frame >= 0 && sink->frame < INT32_MAX ? 1 :
-               lv_tool_fail(-1, "frame: expected an integer from 0");
+        json_int_t n = json_integer_value(value);
+        sink->frame  = n >= 0 && n < INT32_MAX ? (int)n : -1;
+        return json_is_integer(value) && sink->frame >= 0 ? 1 :
+               lv_tool_fail(-1, "frame: expected an integer from 0 to %d", INT32_MAX - 1);
     }
     return 0;
 }

@@ -35,6 +35,7 @@ struct LvPeer {
 
 struct LvServer {
     char *path;           ///< of the socket; NULL: standard input
+    struct stat made;     ///< the socket's file
     int listener;         ///< -1: none
     LvPeer *peer[PEERS];
     int nb;
@@ -139,6 +140,8 @@ static int bind_listener(LvServer *s, const struct sockaddr_un *at)
     if (ret < 0)
         return -errno;
     s->path = strdup(at->sun_path);
+    if (stat(at->sun_path, &s->made) < 0)
+        return -errno;
     return !s->path ? -ENOMEM : listen(s->listener, PEERS) < 0 ? -errno : 0;
 }
 
@@ -147,6 +150,8 @@ static int open_socket(LvServer *s, const char *path)
     struct sockaddr_un at = { .sun_family = AF_UNIX };
     int ret;
 
+    if (!*path)
+        return lv_tool_fail(-EINVAL, "expected - or the path of a socket, got \"\"");
     if (strlen(path) >= sizeof(at.sun_path))
         return lv_tool_fail(-EINVAL, "%s: expected a path of at most %zu bytes", path,
                             sizeof(at.sun_path) - 1);
@@ -177,6 +182,7 @@ int lv_server_open(LvServer **out, const char *where)
 void lv_server_close(LvServer **out)
 {
     LvServer *s = *out;
+    struct stat now;
 
     *out = NULL;
     if (!s)
@@ -186,7 +192,8 @@ void lv_server_close(LvServer **out)
             lv_peer_drop(s->peer[i]);
     if (s->listener >= 0)
         close(s->listener);
-    if (s->path)
+    if (s->path && !stat(s->path, &now) && now.st_ino == s->made.st_ino &&
+        now.st_dev == s->made.st_dev)
         unlink(s->path);
     free(s->path);
     free(s);

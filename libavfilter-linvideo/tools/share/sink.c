@@ -280,7 +280,8 @@ static int close_encoder(LvSink *s, int ret)
     if ((!ret && ended) || ret == -EPIPE)
         ret = lv_tool_fail(-EIO, "%s: ffmpeg ended with status %d before its work was done",
                            s->path, ended);
-    lseek(s->part.fd, 0, SEEK_END);
+    if (lseek(s->part.fd, 0, SEEK_END) <= 0 && !ret)
+        ret = lv_tool_fail(-EIO, "%s: ffmpeg wrote nothing", s->path);
     return lv_file_end(&s->part, ret, NULL, NULL, &lv_tool_msg);
 }
 
