@@ -804,6 +804,140 @@ START_TEST(test_lora_refused)
 }
 END_TEST
 
+/* --- LoRAs of pairs of networks: as two files are, each of its network --- */
+
+/* Stem of a layer in each half of a file; NULL: it has none. */
+static const struct {
+    const char *high, *low;
+} paired[] = {
+    { "transformer.blocks.1.attn1.to_q", "transformer_2.blocks.1.attn1.to_q" },
+    { "lora_unet_blocks_1_self_attn_q", "lora_unet_2_blocks_1_self_attn_q" },
+    { "base_model.model.transformer.blocks.1.self_attn.q",
+      "base_model.model.transformer_2.blocks.1.self_attn.q" },
+    { "diffusion_model.blocks.1.self_attn.q", "transformer_2.diffusion_model.blocks.1.attn1.to_q" },
+    { "transformer.blocks.1.attn1.to_q", NULL },
+    { NULL, "transformer_2.blocks.1.attn1.to_q" },
+};
+
+#define PLAIN "blocks.1.self_attn.q"
+
+static void write_halves(const char *file, const char *high, const char *low)
+{
+    static Pair p[LV_EXPERTS];
+    const char *stem[LV_EXPERTS] = { high, low };
+    char name[2 * LV_EXPERTS][128];
+    LvFileTensor t[2 * LV_EXPERTS];
+    int nb = 0;
+
+    for (int i = 0; i < LV_EXPERTS; i++) {
+        fill_pair(&p[i]);
+        for (int k = 0; i == LV_LOW && k < RANK * 256; k += 3)
+            p[i].down[k] *= -2;
+        if (!stem[i])
+            continue;
+        snprintf(name[nb], sizeof(name[nb]), "%s.lora_down.weight", stem[i]);
+        snprintf(name[nb + 1], sizeof(name[nb]), "%s.lora_up.weight", stem[i]);
+        t[nb]     = file_tensor(name[nb], p[i].down, RANK, 256);
+        t[nb + 1] = file_tensor(name[nb + 1], p[i].up, 256, RANK);
+        nb += 2;
+    }
+    ck_assert_int_eq(lv_safetensors_write(wan_path(file), t, nb, NULL, &loud), 0);
+}
+
+static void write_pair_with(const char *loras, const char *low)
+{
+    char more[256];
+
+    snprintf(more, sizeof(more), ", \"loras\": [%s], \"loras_low\": [%s]", loras, low);
+    write_pair("dit.safetensors", "low.safetensors",
+               ", \"boundary\": 0.875, \"guidance\": 1, \"guidance_low\": 1", more);
+}
+
+static int told_both, told_none;
+
+static void catch_both(void *opaque, enum LinvideoLogLevel level, const char *line)
+{
+    told_both += strstr(line, "added to both networks: its name says neither") != NULL;
+    told_none += strstr(line, "changes nothing of the network for") != NULL;
+    wan_catch_line(opaque, level, line);
+}
+
+/* A file as an option. Skipping anything is an error. */
+static void run_option(uint8_t *rgb, const char *file)
+{
+    LinvideoParams p = params(LINVIDEO_PRECISION_F32);
+
+    told_both = told_none = 0;
+    p.lora   = file;
+    p.strict = 1;
+    p.log    = catch_both;
+    run_params(&p, rgb);
+}
+
+START_TEST(test_pair_loras)
+{
+    static uint8_t want[BYTES], got[BYTES];
+    const char *high = paired[_i].high, *low = paired[_i].low, *path;
+
+    write_low();
+    write_halves("a.safetensors", PLAIN, NULL);
+    write_halves("b.safetensors", NULL, PLAIN);
+    write_halves("both.safetensors", high, low);
+    path = wan_path("both.safetensors");
+    write_pair_with(high ? "{\"file\": \"a.safetensors\"}" : "",
+                    low ? "{\"file\": \"b.safetensors\"}"
+                        : "{\"file\": \"a.safetensors\"}");
+    run_option(want, NULL);
+    write_pair_with("{\"file\": \"both.safetensors\"}", "{\"file\": \"both.safetensors\"}");
+    run_option(got, NULL);
+    ck_assert_mem_eq(want, got, BYTES);
+    ck_assert(!told_both && told_none == !high);
+    write_pair_with("", "");
+    run_option(got, path);
+    ck_assert_mem_eq(want, got, BYTES);
+    ck_assert(told_both == !low && told_none == !high);
+    run_option(got, NULL);
+    ck_assert(memcmp(want, got, BYTES));
+}
+END_TEST
+
+#define NAMES(file) "{\"file\": \"" file "\"}"
+#define FOUR "{}, {}, {}, {}, "
+#define ENTRIES_33 FOUR FOUR FOUR FOUR FOUR FOUR FOUR FOUR "{}"
+
+static const struct {
+    const char *loras, *low, *part;
+} bad_pair_loras[] = {
+    { NAMES("second.safetensors"), "", "changes nothing here: all its 2 keys are of other parts, "
+      "2 of the second network of Wan2.2 (the first is transformer_2." },
+    { NAMES("both.safetensors"), "", "2 of 4 keys are of other parts: 2 of the second network" },
+    { "", NAMES("both.safetensors"), "2 of 4 keys are of other parts: 2 of the first network" },
+    { NAMES("image.safetensors"), NAMES("image.safetensors"), "changes nothing here: all its 2 "
+      "keys are of other parts, 2 of image to video" },
+    { "1", "", "loras holds an entry" },
+    { "", "1", "loras_low holds an entry" },
+    { "", "{}", "loras_low is missing" },
+    { "", ENTRIES_33, "loras_low is not a list, or too long" },
+};
+
+START_TEST(test_bad_pair_loras)
+{
+    LinvideoParams p = params(LINVIDEO_PRECISION_F32);
+    LinvideoContext *c;
+
+    write_low();
+    write_halves("both.safetensors", paired[0].high, paired[0].low);
+    write_halves("second.safetensors", NULL, paired[0].low);
+    write_halves("image.safetensors", NULL, "transformer_2.blocks.1.attn2.add_k_proj");
+    write_pair_with(bad_pair_loras[_i].loras, bad_pair_loras[_i].low);
+    wan_errors = 0;
+    p.strict   = 1;
+    ck_assert_int_eq(linvideo_open(&c, &p), LINVIDEO_ERR_MODEL);
+    ck_assert_msg(wan_errors == 1 && strstr(wan_message, bad_pair_loras[_i].part), "%d: %s",
+                  wan_errors, wan_message);
+}
+END_TEST
+
 /* --- kinds of changes: each element by the formula of its kind --- */
 
 enum { OUT = 6, IN = 4, PLACES = 2, COLS = IN * PLACES, R = 3 };
@@ -997,7 +1131,7 @@ START_TEST(test_lora_kinds)
     static const LvWeightRow row = { .name = "blocks.%d.x.weight" };
     LvFileTensor t = { .name = "blocks.1.x.weight", .dtype = LV_F32, .rank = 3,
                        .dim = { OUT, IN, PLACES }, .numel = OUT * COLS };
-    const LvLoraFile file = { wan_path("kind"), (float)WEIGHT, 0 };
+    const LvLoraFile file = { .path = wan_path("kind"), .weight = (float)WEIGHT };
     static Layer l;
     double d[OUT * COLS], w[OUT * COLS];
     float x[OUT * COLS];
@@ -1064,7 +1198,7 @@ START_TEST(test_lora_others)
     LvFileTensor t[3] = { file_tensor(other_keys[_i].name, x, 4, 4),
                           file_tensor("blocks.1.x.lora_A.weight", x, 4, 4),
                           file_tensor("blocks.1.x.lora_B.weight", x, 4, 4) };
-    LvLoraFile file = { wan_path("others"), 1, 0 };
+    LvLoraFile file = { .path = wan_path("others"), .weight = 1 };
     char part[256];
     LvLoras *loras;
 
@@ -1096,7 +1230,7 @@ END_TEST
 static const char *said_of(const LvFileTensor *t, int nb, const LvFileTensor *base)
 {
     static const LvWeightRow row = { .name = "blocks.%d.x.weight" };
-    const LvLoraFile file = { wan_path("cannot"), 1, 0 };
+    const LvLoraFile file = { .path = wan_path("cannot"), .weight = 1 };
     LvLoras *loras;
     float x[OUT * COLS] = { 0 };
 
@@ -1154,7 +1288,7 @@ static const struct {
 START_TEST(test_lora_halves)
 {
     static float x[16];
-    const LvLoraFile file = { wan_path("halves"), 1, 0 };
+    const LvLoraFile file = { .path = wan_path("halves"), .weight = 1 };
     char name[3][64];
     LvFileTensor t[3];
     LvLoras *loras;
@@ -1177,7 +1311,7 @@ START_TEST(test_lora_many)
     enum { MANY = 20000 };
     static char name[MANY][32];
     static const LvWeightRow row = { .name = "%d.x.bias" };
-    const LvLoraFile file = { wan_path("many"), 1, 0 };
+    const LvLoraFile file = { .path = wan_path("many"), .weight = 1 };
     LvFileTensor *t = calloc(MANY, sizeof(*t));
     float x = 0.5f, y = 1;
     LvLoras *loras;
@@ -1689,6 +1823,8 @@ static Suite *layouts_suite(void)
     tcase_add_loop_test(tc, test_manifests, 0, LV_COUNT(manifests));
     tcase_add_loop_test(tc, test_lora, 0, LV_COUNT(spellings));
     tcase_add_loop_test(tc, test_lora_refused, 0, LV_COUNT(bad_loras));
+    tcase_add_loop_test(tc, test_pair_loras, 0, LV_COUNT(paired));
+    tcase_add_loop_test(tc, test_bad_pair_loras, 0, LV_COUNT(bad_pair_loras));
     tcase_add_loop_test(tc, test_lora_kinds, 0, LV_COUNT(kinds));
     tcase_add_test(tc, test_lora_cannot);
     tcase_add_loop_test(tc, test_lora_others, 0, LV_COUNT(other_keys));

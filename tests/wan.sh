@@ -346,6 +346,31 @@ succeeds "convert: their decoder" "$linvideo" convert --part vae b/wan.json b/al
 rm b/alone.safetensors
 fails "setup: halves that are exchanged" 'expected the one for high noise' "$linvideo" setup \
     --dit wan2.2_low_noise.safetensors --dit-low wan2.2_high_noise.safetensors b
+
+# a LoRA of both halves, all zeros: a layer of two tensors of 1024 bytes in each
+
+header= at=0
+for layer in transformer.blocks.0.attn1.to_q transformer_2.blocks.0.attn1.to_q; do
+    for end in A:1,256 B:256,1; do
+        header="$header, \"$layer.lora_${end%:*}.weight\": {\"dtype\": \"F32\", \"shape\": [${end#*:}],
+            \"data_offsets\": [$at, $((at + 1024))]}"
+        at=$((at + 1024))
+    done
+done
+header="{${header#, }}"
+{
+    printf "\\$(printf %03o $((${#header} % 256)))\\$(printf %03o $((${#header} / 256)))"
+    printf '\0\0\0\0\0\0%s' "$header"
+    head -c $at /dev/zero
+} > b/both.safetensors
+matches "setup: a LoRA of both halves" \
+    "$("$linvideo" setup -y --lora both.safetensors b | tr '\n' ' ')" \
+    'both.safetensors: added to both networks: its keys say which of them each is for'
+succeeds "generate: a LoRA of both halves" "$linvideo" generate $pair --strict 1 -o lora.y4m "a cat"
+equal "generate: zeros change nothing" "$(cksum < both.y4m)" "$(cksum < lora.y4m)"
+fails "generate: it is for two networks" '2 of 4 keys are of other parts' "$linvideo" \
+    generate --model a/wan.json --strict 1 --lora b/both.safetensors -y -o lora.y4m "a cat"
+rm b/both.safetensors b/wan.json
 mv b/wan2.2_high_noise.safetensors b/wan2.2_a.safetensors
 fails "setup: names that tell nothing" 'choose with --dit HIGH --dit-low LOW' "$linvideo" setup b
 succeeds "setup: halves by options" "$linvideo" setup -y --dit wan2.2_a.safetensors \

@@ -307,21 +307,21 @@ static int open_tokenizer(const Manifest *m)
                              "none: it is the file spiece.model");
 }
 
-static int read_lora(const Manifest *m, const json_t *v, char *path, LvLoraFile *lora)
+static int read_lora(const Manifest *m, const char *key, const json_t *v, char *path,
+                     LvLoraFile *lora)
 {
     const json_t *weight = json_object_get(v, "weight");
     double w = weight ? json_number_value(weight) : 1;
 
     if (!json_is_object(v) || (weight && !json_is_number(weight)) || !isfinite(w) ||
         fabs(w) > LV_LORA_WEIGHT_MAX)
-        return fail(m, "loras", "holds an entry that is not {\"file\", \"weight\"}");
-    *lora = (LvLoraFile) { path, (float)w, m->f->strict };
-    return path_of(path, m, "loras", json_object_get(v, "file"));
+        return fail(m, key, "holds an entry that is not {\"file\", \"weight\"}");
+    *lora = (LvLoraFile) { .path = path, .weight = (float)w, .strict = m->f->strict };
+    return path_of(path, m, key, json_object_get(v, "file"));
 }
 
 /* Those of `more` that are for a place: of two networks that which the name tells, or both. */
-static int pick_loras(const Manifest *m, LvLoraFile *to, const LvLoraFile *more, int nb_more,
-                      int place)
+static int pick_loras(LvLoraFile *to, const LvLoraFile *more, int nb_more, int place)
 {
     int nb = 0;
 
@@ -329,37 +329,81 @@ static int pick_loras(const Manifest *m, LvLoraFile *to, const LvLoraFile *more,
         LvHint h;
 
         lv_hint(&h, NULL, more[i].path, 1);
-        if (place != LV_AS_ALONE && !lv_hint_fits(&h, place))
-            continue;
-        to[nb++] = more[i];
-        if (place == LV_AS_LOW && lv_hint_fits(&h, LV_AS_HIGH))
-            lv_msg(m->msg, LV_MSG_INFO, "%s: added to both networks: its name says neither high "
-                   "noise nor low noise", more[i].path);
+        if (place == LV_AS_ALONE || lv_hint_fits(&h, place))
+            to[nb++] = more[i];
     }
     return nb;
 }
 
-static int open_loras(const Manifest *m, const char *key, int place, LvLoras **loras,
+/* LoRAs of a network. */
+typedef struct LoraList {
+    char (*path)[PATH_SIZE];
+    LvLoraFile *file;
+    int nb, listed;  /* those that the manifest lists are the first */
+} LoraList;
+
+static int read_loras(LoraList *l, const Manifest *m, const char *key, int place,
                       const LvLoraFile *more, int nb_more)
 {
     const json_t *list = json_object_get(m->root, key);
-    size_t nb    = json_array_size(list);
-    char (*path)[PATH_SIZE] = calloc(nb + 1, sizeof(*path));
-    LvLoraFile *all = calloc(nb + (size_t)nb_more + 1, sizeof(*all));
-    int ret = path && all ? 0 : lv_fail(m->msg, LV_ERR(ENOMEM), "%s: out of memory", m->f->path);
+    size_t nb = json_array_size(list);
+    int ret   = 0;
 
-    if (ret >= 0 && ((list && !json_is_array(list)) || nb > LORAS_MAX))
-        ret = fail(m, key, "is not a list, or too long");
+    if ((list && !json_is_array(list)) || nb > LORAS_MAX)
+        return fail(m, key, "is not a list, or too long");
+    l->path = calloc(nb + 1, sizeof(*l->path));
+    l->file = calloc(nb + (size_t)nb_more + 1, sizeof(*l->file));
+    if (!l->path || !l->file)
+        return lv_fail(m->msg, LV_ERR(ENOMEM), "%s: out of memory", m->f->path);
+    l->listed = (int)nb;
     for (size_t i = 0; i < nb && ret >= 0; i++)
-        ret = read_lora(m, json_array_get(list, i), path[i], &all[i]);
-    if (ret >= 0) {
-        int most = (int)nb + pick_loras(m, all + nb, more, nb_more, place);
-        ret = check_loras(m, all, most, place);
-        if (ret >= 0 && most)
-            ret = lv_loras_open(loras, all, most, m->msg);
+        ret = read_lora(m, key, json_array_get(list, i), l->path[i], &l->file[i]);
+    if (ret < 0)
+        return ret;
+    l->nb = l->listed + pick_loras(l->file + nb, more, nb_more, place);
+    for (int i = 0; i < l->nb; i++)
+        l->file[i].low = place == LV_AS_LOW;
+    return check_loras(m, l->file, l->nb, place);
+}
+
+/* Note the files that both networks are given. */
+static void note_shared(LoraList *high, LoraList *low)
+{
+    for (int i = 0; i < high->nb; i++)
+        for (int k = 0; k < low->nb; k++)
+            if (!strcmp(high->file[i].path, low->file[k].path))
+                high->file[i].shared = low->file[k].shared = 1;
+}
+
+/* Tell of files that nothing but a guess puts whole into both. */
+static void tell_shared(const Manifest *m, const LoraList *low)
+{
+    for (int i = low->listed; i < low->nb; i++)
+        if (low->file[i].shared && !lv_lora_is_paired(lv_loras_source(m->f->low_loras, i)))
+            lv_msg(m->msg, LV_MSG_INFO, "%s: added to both networks: its name says neither high "
+                   "noise nor low noise", low->file[i].path);
+}
+
+static int open_loras(const Manifest *m, const LvLoraFile *more, int nb_more)
+{
+    static const char *const keys[LV_EXPERTS] = { "loras", "loras_low" };
+    LvLoras **to[LV_EXPERTS]  = { &m->f->loras, &m->f->low_loras };
+    LoraList list[LV_EXPERTS] = { 0 };
+    int nb = m->f->low.kind ? LV_EXPERTS : 1, ret = 0;
+
+    for (int i = 0; i < nb && ret >= 0; i++)
+        ret = read_loras(&list[i], m, keys[i], nb == 1 ? LV_AS_ALONE : i == LV_LOW ? LV_AS_LOW
+                                               : LV_AS_HIGH, more, nb_more);
+    note_shared(&list[LV_HIGH], &list[LV_LOW]);
+    for (int i = 0; i < nb && ret >= 0; i++)
+        if (list[i].nb)
+            ret = lv_loras_open(to[i], list[i].file, list[i].nb, m->msg);
+    if (ret >= 0)
+        tell_shared(m, &list[LV_LOW]);
+    for (int i = 0; i < nb; i++) {
+        free(list[i].path);
+        free(list[i].file);
     }
-    free(path);
-    free(all);
     return ret;
 }
 
@@ -461,10 +505,7 @@ static int open_manifest(const Manifest *m, const LvLoraFile *loras, int nb_lora
     f->cfg.range = lv_range_wan(&f->cfg.dit, &f->cfg.video);
     if (!f->low.kind && json_object_get(m->root, "loras_low"))
         return fail(m, "loras_low", "is there, and dit_low is not");
-    ret = open_loras(m, "loras", f->low.kind ? LV_AS_HIGH : LV_AS_ALONE, &f->loras, loras,
-                     nb_loras);
-    return ret < 0 || !f->low.kind ? ret : open_loras(m, "loras_low", LV_AS_LOW, &f->low_loras,
-                                                      loras, nb_loras);
+    return open_loras(m, loras, nb_loras);
 }
 
 static int read_manifest(LvFiles *f, const LvLoraFile *loras, int nb_loras,

@@ -11,7 +11,8 @@
  *                          for little noise
  *   "tokenizer"            a sentencepiece model; not needed where "text" holds one
  *   "loras"                [{"file": NAME, "weight": 1}, ...]
- *   "loras_low"            the same, of "dit_low"; "loras" are of "dit" alone then
+ *   "loras_low"            the same, of "dit_low"; "loras" are of "dit" alone then. Of a file
+ *                          for both networks (see lora.h) each takes its own keys
  *   "preset"               name of a preset (see presets.h): sampler, steps, shift,
  *                          guidance
  *   "video"                {"width", "height", "frames", "fps", "fps_den"}
@@ -58,7 +59,7 @@ typedef struct LvFiles {
  * Open a bundle or a manifest. A warning tells of tensors that no part of a manifest uses.
  *
  * @param loras  more of them than the manifest names; of a model of two networks each is of
- *               that which its name tells, else of both
+ *               that which its name tells, else of both; of keys for either that which they say
  * @param strict 1: files that hold more than is used are an error, not a warning
  * @return 0; as lv_source_open(), lv_config_read(), lv_part_dit() and others
  */

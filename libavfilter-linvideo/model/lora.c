@@ -44,19 +44,25 @@ static const struct {
 };
 
 /* What may stand before the name of a layer, in any number. */
-static const char *const prefixes[] = {
-    "base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.",
-    "model.", "pipe.dit.", "dit.", "generator.", "unet.", "lora_unet__", "lora_unet_",
-    "lora_transformer_", "lycoris_",
+static const struct {
+    const char *text;
+    int second;      /* 1: before layers of a pair's network for low noise */
+} prefixes[] = {
+    { "base_model.model.", 0 }, { "model.diffusion_model.", 0 }, { "diffusion_model.", 0 },
+    { "transformer.", 0 }, { "transformer_2.", 1 }, { "model.", 0 }, { "pipe.dit.", 0 },
+    { "dit.", 0 }, { "generator.", 0 }, { "unet.", 0 }, { "lora_unet__", 0 },
+    { "lora_unet_2_", 1 }, { "lora_unet_", 0 }, { "lora_transformer_", 0 }, { "lycoris_", 0 },
 };
 
 /* Parts that this network does not have. */
-enum Where { BEGINS, WITHIN, ENDS };
+enum Where { OF_PAIR, BEGINS, WITHIN, ENDS };
 
 static const struct {
     const char *text, *what;
     int where;       /* within: in the name of a layer with _ for dots and around it */
 } others[] = {
+    { "", "the first network of Wan2.2", OF_PAIR },
+    { "", "the second network of Wan2.2", OF_PAIR },
     { "lora_te", "a text encoder", BEGINS }, { "text_encoder", "a text encoder", BEGINS },
     { "te_", "a text encoder", BEGINS },     { "te.", "a text encoder", BEGINS },
     { "te1", "a text encoder", BEGINS },     { "te2", "a text encoder", BEGINS },
@@ -64,8 +70,6 @@ static const struct {
     { "conditioner.", "a text encoder", BEGINS },
     { "clip.", "a text encoder", BEGINS },
     { "vae.", "a decoder", BEGINS },         { "first_stage_model.", "a decoder", BEGINS },
-    { "transformer_2.", "the second network of Wan2.2", BEGINS },
-    { "lora_unet_2_", "the second network of Wan2.2", BEGINS },
     { "image_encoder.", "image to video", BEGINS },
     { "_k_img_", "image to video", WITHIN }, { "_v_img_", "image to video", WITHIN },
     { "_norm_k_img_", "image to video", WITHIN }, { "_img_emb_", "image to video", WITHIN },
@@ -125,7 +129,7 @@ int lv_lora_split(LvLoraFile *l, char *text, const LvMsg *msg)
     char *at = strrchr(text, '@'), *end;
     float weight;
 
-    *l = (LvLoraFile) { text, 1, 0 };
+    *l = (LvLoraFile) { .path = text, .weight = 1 };
     if (!at)
         return 0;
     weight = strtof(at + 1, &end);
@@ -175,20 +179,32 @@ static int other_beginning(const char *name)
     return -1;
 }
 
-/* A key without what stands before the layer; in *other, a row of others[], or -1. */
-static const char *without_prefix(const char *key, int *other)
+/* A key without what stands before the layer; in *other, a row of others[], or -1; in *second
+ * whether it is of a pair's network for low noise. */
+static const char *without_prefix(const char *key, int *other, int *second)
 {
     int found = 1;
 
+    *second = 0;
     while ((*other = other_beginning(key)) < 0 && found) {
         found = 0;
         for (int i = 0; i < LV_COUNT(prefixes) && !found; i++)
-            if (begins_with(key, prefixes[i])) {
-                key  += strlen(prefixes[i]);
-                found = 1;
+            if (begins_with(key, prefixes[i].text)) {
+                key     += strlen(prefixes[i].text);
+                *second |= prefixes[i].second;
+                found    = 1;
             }
     }
     return key;
+}
+
+int lv_lora_is_paired(const LvSource *src)
+{
+    int other, second = 0;
+
+    for (int i = 0; i < lv_source_count(src) && !second; i++)
+        without_prefix(lv_source_at(src, i)->name, &other, &second);
+    return second;
 }
 
 /* Row of others[] that a key belongs to, behind its prefixes; -1 when there is none. */
@@ -214,6 +230,16 @@ typedef struct Skipped {
     const char *first[LV_COUNT(others)];
     int all;
 } Skipped;
+
+/* A file that is sorted out. */
+typedef struct Sorting {
+    const char *path;
+    int second;      /* 1: keys of a pair's network for low noise are taken, 0: all others */
+    int shared;      /* LvLoraFile's */
+    int elsewhere;   /* keys that the other network takes */
+    char *at;        /* of the next stem */
+    Skipped skipped;
+} Sorting;
 
 /* Whether a row before says the same. */
 static int is_told(int i)
@@ -264,21 +290,28 @@ static int tell_skipped(const Skipped *s, int keys, const char *path, int strict
     return 0;
 }
 
-/* One key of a file: to be skipped, or *key; stems are put at *at. */
-static int sort_key(Key *key, const LvFileTensor *t, char **at, Skipped *skipped,
-                    const char *path, const LvMsg *msg)
+static int skip(Skipped *s, int other, const LvFileTensor *t)
 {
-    int other, part;
-    const char *name = without_prefix(t->name, &other);
+    if (!s->nb[other]++)
+        s->first[other] = t->name;
+    s->all++;
+    return 0;
+}
+
+/* One key of a file: to be skipped, or *key; its stem is put at s->at. */
+static int sort_key(Key *key, const LvFileTensor *t, Sorting *s, const LvMsg *msg)
+{
+    int other, second, part;
+    const char *name = without_prefix(t->name, &other, &second), *path = s->path;
     char shown[LV_SHOW_SIZE];
     size_t n;
 
-    if (other >= 0 || (other = other_of(name)) >= 0) {
-        if (!skipped->nb[other]++)
-            skipped->first[other] = t->name;
-        skipped->all++;
-        return 0;
+    if (other < 0 && second != s->second) {
+        s->elsewhere += s->shared;
+        return s->shared ? 0 : skip(&s->skipped, second, t);
     }
+    if (other >= 0 || (other = other_of(name)) >= 0)
+        return skip(&s->skipped, other, t);
     if ((part = part_of(t->name, &n)) < 0 || t->name + n < name)
         return lv_fail(msg, LV_ERR_MODEL, "%s: %s is not a known key of a LoRA", path,
                        t->name);
@@ -291,11 +324,11 @@ static int sort_key(Key *key, const LvFileTensor *t, char **at, Skipped *skipped
     if (part != LV_LORA_ALPHA && (!lv_stored_has_type(t) || t->dtype == LV_I8))
         return lv_fail(msg, LV_ERR_MODEL, "%s: %s: expected a float type, got %s", path, t->name,
                        lv_dtype_name(t->dtype));
-    *key = (Key) { *at, t, part };
-    memcpy(*at, name, n);
-    (*at)[n] = 0;
-    dots_to_bars(*at);
-    *at += n + 1;
+    *key = (Key) { s->at, t, part };
+    memcpy(s->at, name, n);
+    s->at[n] = 0;
+    dots_to_bars(s->at);
+    s->at += n + 1;
     return 1;
 }
 
@@ -329,21 +362,30 @@ static int add_entries(LvLoras *l, int file, const Key *key, int nb, const LvMsg
     return ret;
 }
 
-static int sort_keys(LvLoras *l, int file, Key *key, int strict, const LvMsg *msg)
+/* No key of a file is this network's. */
+static int tell_none(const Sorting *s, int low, const LvMsg *msg)
+{
+    if (!s->elsewhere)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: has no keys: not a LoRA", s->path);
+    lv_msg(msg, LV_MSG_INFO, "%s: changes nothing of the network for %s noise: all %d keys are of "
+           "the other one", s->path, low ? "low" : "high", s->elsewhere);
+    return 0;
+}
+
+static int sort_keys(LvLoras *l, int file, Key *key, const LvLoraFile *f, const LvMsg *msg)
 {
     const LvSource *src = l->src[file];
-    const char *path = lv_source_path(src);
-    Skipped skipped  = { 0 };
-    char *at = l->stems[file];
+    Sorting s = { .path = lv_source_path(src), .shared = f->shared, .at = l->stems[file],
+                  .second = f->low && lv_lora_is_paired(src) };
     int nb = 0, ret = 0;
 
     for (int i = 0; i < lv_source_count(src) && ret >= 0; i++)
-        nb += (ret = sort_key(&key[nb], lv_source_at(src, i), &at, &skipped, path, msg)) > 0;
-    if (ret < 0 || (ret = tell_skipped(&skipped, lv_source_count(src), path, strict,
+        nb += (ret = sort_key(&key[nb], lv_source_at(src, i), &s, msg)) > 0;
+    if (ret < 0 || (ret = tell_skipped(&s.skipped, lv_source_count(src), s.path, f->strict,
                                        msg)) < 0)
         return ret;
     if (!nb)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: has no keys: not a LoRA", path);
+        return tell_none(&s, f->low, msg);
     qsort(key, (size_t)nb, sizeof(*key), by_stem);
     return add_entries(l, file, key, nb, msg);
 }
@@ -364,7 +406,7 @@ static int open_file(LvLoras *l, int i, const LvLoraFile *f, const LvMsg *msg)
     key  = calloc((size_t)n + 1, sizeof(*key));
     more = realloc(l->entry, (size_t)(l->nb + n + 1) * sizeof(*more));
     l->entry = more ? more : l->entry;
-    ret = more && key && l->stems[i] ? sort_keys(l, i, key, f->strict, msg)
+    ret = more && key && l->stems[i] ? sort_keys(l, i, key, f, msg)
                                      : lv_fail(msg, LV_ERR(ENOMEM), "LoRA: out of memory");
     free(key);
     return ret;

@@ -14,6 +14,10 @@
  *   DoRA  .dora_scale or .lora_magnitude_vector, beside one of these
  *   full  .diff of weights, .diff_b of biases (.w_norm and .b_norm of norms)
  * Keys of other parts (image to video, text encoders...) are skipped with a warning.
+ *
+ * A file may hold changes of both networks of Wan2.2 A14B: PREFIX transformer_2. (diffusers) or
+ * lora_unet_2_ (kohya) stands before layers of the one for low noise, any other before those of
+ * the one for high noise. A file without these has no halves: each network takes it whole.
  */
 
 #ifndef LINVIDEO_MODEL_LORA_H
@@ -29,6 +33,9 @@ typedef struct LvLoraFile {
     const char *path;
     float weight; ///< usually 1
     int strict;   ///< 1: keys of other parts are an error
+    int low;      ///< 1: it is added to the network of LV_LOW of a pair
+    int shared;   ///< 1: the other network of a pair is given the file too; keys of that are not
+                  ///< told as skipped, and may be all
 } LvLoraFile;
 
 /** Bounds of weights. */
@@ -41,6 +48,9 @@ typedef struct LvLoraFile {
  *         there is no file of the whole name
  */
 int lv_lora_split(LvLoraFile *l, char *text, const LvMsg *msg);
+
+/** Whether a file of them says by its keys which of a pair's networks each is of. */
+int lv_lora_is_paired(const LvSource *src);
 
 /**
  * Open files and sort out their keys. One warning a file tells of what is skipped.

@@ -43,7 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
           .numel = OUT },
     };
     char path[FUZZ_PATH];
-    const LvLoraFile file = { fuzz_write(path, "lora", data, size), 0.5f, size & 1 };
+    const LvLoraFile file = { .path = fuzz_write(path, "lora", data, size), .weight = 0.5f,
+                              .strict = size & 1 };
     int lines = 0;
     const LvMsg msg = { fuzz_count, &lines, LV_MSG_DEBUG };
     LvLoras *loras;

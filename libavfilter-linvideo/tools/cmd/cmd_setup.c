@@ -50,6 +50,7 @@ typedef struct Found {
     int latents;     ///< channels of the latents of its DIT or, without one, its decoder; 0: not
                      ///< known, or neither
     LvHint hint;     ///< DIT, LORA
+    int paired;      ///< LORA: its keys are of two networks
     LvDitConfig dit; ///< DIT
     char why[256];   ///< BROKEN
     char about[96];
@@ -185,6 +186,7 @@ static void look_at_source(Setup *s, Found *f, const char *path)
         describe(f, &part);
     if (part.kind == LV_PART_DIT || part.kind == LV_PART_LORA)
         f->hint = lv_hint_of(&part, path);
+    f->paired = part.kind == LV_PART_LORA && lv_lora_is_paired(src);
     if (part.kind == LV_PART_DIT && lv_part_dit(&f->dit, &part, NULL) < 0)
         f->dit = (LvDitConfig) { 0 };
     lv_source_close(&src);
@@ -604,8 +606,9 @@ static int add_lora(const Setup *s, const Networks *n, const Found *f, json_t *l
     if (!nb)
         return is_usable(s, f, LV_AS_ALONE) ? 0 : -1;
     if (nb > 1)
-        printf("%s: added to both networks: its name says neither high noise nor low noise\n",
-               f->path);
+        printf("%s: added to both networks: its %s\n", f->path, f->paired
+               ? "keys say which of them each is for"
+               : "name says neither high noise nor low noise");
     return 0;
 }
 
