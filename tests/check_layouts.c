@@ -1477,6 +1477,51 @@ START_TEST(test_joined)
 }
 END_TEST
 
+/* A kernel that is stored as four dimensions is changed as the same in five. */
+START_TEST(test_folded)
+{
+    static uint8_t want[BYTES], got[BYTES];
+    static float x[256 * 64];
+    const LvParam *param;
+    Joined j = { 0 };
+    LvFileTensor t[2];
+    const char *const end[2][2] = { { "patch_embedding.diff" },
+                                    { "patch_embedding.lora_down.weight",
+                                      "patch_embedding.lora_up.weight" } };
+    int64_t channels;
+
+    wan_kit_tensor(&model.dit, "patch_embedding.weight", &param);
+    channels = param->dim[1];
+    for (int i = 0; i < LV_COUNT(x); i++)
+        x[i] = sinf((float)i) / 4;
+    t[0] = file_tensor(end[_i][0], x, _i ? RANK : param->dim[0], (int64_t)param->numel /
+                       param->dim[0]);
+    t[1] = file_tensor(end[_i][1], x, param->dim[0], RANK);
+    t[0].rank = 5;
+    memcpy(t[0].dim + 1, param->dim + 1, 4 * sizeof(*t[0].dim));
+    ck_assert_int_eq(lv_safetensors_write(wan_path("patch.safetensors"), t, 1 + _i, NULL, &loud),
+                     0);
+    join_part(&j, 0, "dit.safetensors", "", 0);
+    for (int i = 0; i < j.nb; i++)
+        if (!strcmp(j.t[i].name, "patch_embedding.weight")) {
+            j.t[i].rank   = 4;
+            j.t[i].dim[0] = param->dim[0] * channels;
+            memmove(j.t[i].dim + 1, j.t[i].dim + 2, 3 * sizeof(*j.t[i].dim));
+        }
+    write_joined(&j, "folded.safetensors");
+    write_manifest("dit.safetensors", "text.safetensors", "vae.safetensors",
+                   ", \"loras\": [{\"file\": \"patch.safetensors\"}]");
+    run_model(want, LINVIDEO_PRECISION_F32);
+    write_manifest("folded.safetensors", "text.safetensors", "vae.safetensors",
+                   ", \"loras\": [{\"file\": \"patch.safetensors\"}]");
+    run_model(got, LINVIDEO_PRECISION_F32);
+    ck_assert_mem_eq(want, got, BYTES);
+    write_manifest("folded.safetensors", "text.safetensors", "vae.safetensors", "");
+    run_model(got, LINVIDEO_PRECISION_F32);
+    ck_assert(memcmp(want, got, BYTES));
+}
+END_TEST
+
 /* What no reader here knows is named. */
 static const struct {
     const char *add, *part;
@@ -1833,6 +1878,7 @@ static Suite *layouts_suite(void)
     tcase_add_loop_test(tc, test_lora_weights, 0, LV_COUNT(lora_weights));
     tcase_add_loop_test(tc, test_joined, 0, LV_COUNT(joined));
     tcase_add_loop_test(tc, test_foreign, 0, LV_COUNT(foreign));
+    tcase_add_loop_test(tc, test_folded, 0, 2);
     tcase_add_test(tc, test_odd);
     tcase_add_loop_test(tc, test_changes, 0, LV_COUNT(changes));
     tcase_add_loop_test(tc, test_changed_before, 0, LV_COUNT(changes));

@@ -53,7 +53,8 @@ static void set_rows(LvReader *r, size_t rows)
     s->cols        = (int)(r->grid.numel / rows);
 }
 
-/* Choose the rows that the file is read by: those of `to` where that can be. */
+/* Choose the rows that the file is read by: those of `to` where that can be, which LoRAs of a
+ * kernel mean however it is folded; of all others they mean the file's. */
 static void choose_rows(LvReader *r)
 {
     const LvStored *s = &r->from.t;
@@ -62,7 +63,7 @@ static void choose_rows(LvReader *r)
 
     if (rows == r->units && has_rows(s->t, rows))
         return;
-    if (one && has_rows(s->t, r->units) && !r->from.loras)
+    if (one && has_rows(s->t, r->units) && (!r->from.loras || r->from.row.flags & LV_W_FLAT))
         set_rows(r, r->units);
     else if (!has_rows(s->t, rows))
         set_rows(r, 1);
