@@ -306,11 +306,6 @@ void *lv_pages_new(size_t bytes)
     return pages;
 }
 
-void lv_pages_drop(void *pages, size_t bytes)
-{
-    madvise(pages, bytes, MADV_DONTNEED);
-}
-
 void lv_pages_free(void *pages, size_t bytes)
 {
     if (pages)

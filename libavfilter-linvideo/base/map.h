@@ -78,14 +78,11 @@ void lv_map_drop(const LvMap *map, const void *data, size_t size);
 
 /**
  * Zeroed pages that no file stands behind, for bytes > 0; they take memory once they are
- * written, until lv_pages_drop(), after which they are zero.
+ * written.
  *
  * @return NULL when out of memory; freed with lv_pages_free()
  */
 void *lv_pages_new(size_t bytes);
-
-/** Let go of the memory of pages made for so many bytes. */
-void lv_pages_drop(void *pages, size_t bytes);
 
 /** Free pages made for so many bytes. NULL is fine. */
 void lv_pages_free(void *pages, size_t bytes);
