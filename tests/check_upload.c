@@ -613,6 +613,50 @@ START_TEST(cancelled)
 }
 END_TEST
 
+/* --- places --- */
+
+/* Each load has a room of its own; what is bound later has nothing of it. */
+START_TEST(load_again)
+{
+    enum { ROOM = 8 << 20 };
+    LvWeightsFrom from = { .wide = LV_F32, .described = 1 };
+    LvDevice *dev = open_other(1);
+    LvWeightsPlace place = { .room_bytes = ROOM };
+    char *room[2], *data;
+    LvWeightRow rows[2];
+    LvWeights *w;
+    LvTensor t[NB], later;
+    LvSource *src;
+
+    row_of(&rows[0], F32);
+    row_of(&rows[1], BIAS);
+    rows[1].offset = 0;
+    ck_assert_int_eq(lv_source_open(&src, path_of("w.safetensors"), &catcher), 0);
+    from.src = src;
+    ck_assert_int_eq(lv_weights_new_from(&w, &from, dev, &catcher), 0);
+    ck_assert_int_eq(lv_weights_bind(w, &rows[0], 1, "", 0, NULL, t), 0);
+    for (int i = 0; i < 2; i++) {
+        place.room = room[i] = lv_device_try_alloc(dev, ROOM - i * (5 << 20));
+        place.room_bytes = (size_t)(ROOM - i * (5 << 20));
+        ck_assert_int_eq(lv_upload_new(&place.upload, dev, NULL, NULL, &catcher), 0);
+        ck_assert_int_eq(lv_weights_load(w, &place), 0);
+        ck_assert_ptr_eq(t[0].w->data, room[i]);
+        ck_assert_int_eq(lv_upload_run(place.upload, lv_upload_mark(place.upload)), 0);
+        lv_upload_free(&place.upload);
+    }
+    ck_assert_int_eq(lv_weights_bind(w, &rows[1], 1, "", 0, NULL, &later), 0);
+    data = later.data;
+    ck_assert(data < room[1] || data >= room[1] + place.room_bytes);
+    ck_assert(((float *)later.data)[776] == lv_bf16_f32(lv_f32_bf16(value(776))));
+    lv_weights_free(&w);
+    for (int i = 0; i < 2; i++)
+        other_free(dev, room[i]);
+    lv_source_close(&src);
+    lv_device_close(&dev);
+    ck_assert_int_eq(pieces, 0);
+}
+END_TEST
+
 /* --- the ring alone --- */
 
 enum { JOBS = 500, SLOT = 64 };
@@ -706,6 +750,7 @@ int main(void)
     tcase_add_loop_test(tc, cannot_be_read, 0, 5);
     tcase_add_loop_test(tc, changes, 0, 5);
     tcase_add_loop_test(tc, cancelled, 0, 4);
+    tcase_add_test(tc, load_again);
     tcase_add_loop_test(alone, ring, 0, 8);
     tcase_add_test(alone, left);
     suite_add_tcase(suite, tc);

@@ -130,7 +130,7 @@ int lv_weights_new_params(LvWeights **w, LvParams *p, const LvSafetensors *st,
     return ret;
 }
 
-void lv_weights_evict(LvWeights *w)
+static void evict(LvWeights *w)
 {
     for (Item *i = w->items; i; i = i->next)
         lv_forms_evict(&i->w);
@@ -160,7 +160,7 @@ void lv_weights_free(LvWeights **out)
     if (!w)
         return;
     lv_upload_free(&w->own);
-    lv_weights_evict(w);
+    evict(w);
     for (Block *b = w->blocks, *next; b; b = next) {
         next = b->next;
         free_block(w, b);
@@ -436,8 +436,10 @@ int lv_weights_load(LvWeights *w, const LvWeightsPlace *p)
 
     w->from.described = 0;
     w->place          = *p;
+    w->taken          = 0;
     for (Item *i = w->items; i && ret >= 0; i = i->next)
         ret = place(w, i);
+    w->place = (LvWeightsPlace) { 0 };
     return end_upload(w, ret);
 }
 

@@ -8,7 +8,7 @@
  *   load    its contents come to memory of the device, or of the host for slots, or stay in the
  *           file, where a device that packs reads them by rows (reader.h)
  *   build   programs take addresses from the handles, devices make forms (backend/form.h)
- *   evict   forms go, and are made again by the next build
+ *   free    forms go, then contents
  *
  * Floor F4 (model): knows rows, not networks.
  */
@@ -97,7 +97,8 @@ int lv_weights_bind(LvWeights *w, const LvWeightRow *rows, int nb,
 
 /**
  * Load all that was only described. Handles stay what they are, so that programs which were
- * planned with them are built now.
+ * planned with them are built now. The place is for these tensors: what is bound later goes to
+ * memory of its own, and is there at once.
  *
  * @return 0; LV_ERR_MODEL: values are not finite, or too large; -ENOMEM; as
  *         lv_source_load()
@@ -131,9 +132,6 @@ const LvFileTensor *lv_weights_take(LvWeights *w, const char *name);
 
 /** A tensor as it is stored, with its scale. @return as lv_stored_find() */
 int lv_weights_find(LvWeights *w, LvStored *s, const char *name);
-
-/** Free the forms of all weights of w; they are made again when a program is built. */
-void lv_weights_evict(LvWeights *w);
 
 /** Check that every tensor was used once: LV_ERR_MODEL names the first that was
  *  not, and how many there are. */
