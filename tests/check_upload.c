@@ -23,6 +23,7 @@
 #include "base/quant.h"
 #include "base/ring.h"
 #include "base/source.h"
+#include "loras_add.h"
 #include "model/weights.h"
 
 /* --- messages --- */
@@ -321,8 +322,11 @@ static void start(void)
 
 static void end(void)
 {
-    unlink(path_of("w.safetensors"));
-    unlink(path_of("w.gguf"));
+    static const char *const files[] = { "w.safetensors", "w.gguf", "b.gguf",
+                                         "lora.safetensors" };
+
+    for (int i = 0; i < LV_COUNT(files); i++)
+        unlink(path_of(files[i]));
     rmdir(folder);
 }
 
@@ -613,6 +617,204 @@ START_TEST(cancelled)
 }
 END_TEST
 
+/* --- LoRAs --- */
+
+static void write_values(const char *file, LvFileTensor *t, int nb)
+{
+    for (int i = 0; i < nb; i++)
+        t[i].data = stored(t[i].dtype, t[i].numel);
+    if (strstr(file, ".gguf"))
+        ck_assert_int_eq(lv_gguf_write(path_of(file), "wan", t, nb, NULL, &catcher), 0);
+    else
+        ck_assert_int_eq(lv_safetensors_write(path_of(file), t, nb, NULL, &catcher), 0);
+    for (int i = 0; i < nb; i++)
+        free((void *)(uintptr_t)t[i].data);
+}
+
+enum { FULL, FACTORS, BY_COLUMN }; /* the last: factors, and magnitudes of columns */
+
+/* A tensor of a file and a row that it is bound to, whose rows may be others. */
+static const struct {
+    LvDtype dtype;
+    int rows, cols;       /* cols 0: a vector */
+    int dim[3];
+    int lora;
+} changed[] = {
+    { LV_F32, 96, 0, { 96 }, FULL },
+    { LV_F32, 96, 0, { 96 }, FACTORS },
+    { LV_Q8_0, 96, 0, { 96 }, FULL },
+    { LV_Q8_0, 96, 0, { 96 }, FACTORS },
+    { LV_F32, 96, 0, { 1, 96 }, FACTORS },
+    { LV_Q8_0, 96, 0, { 1, 96 }, FACTORS },
+    { LV_Q8_0, 6, 64, { 6, 64 }, BY_COLUMN },
+    { LV_Q8_0, 6, 64, { 1, 6, 64 }, BY_COLUMN },
+    { LV_F32, 70, 64, { 1, 70, 64 }, BY_COLUMN },
+};
+
+static LvFileTensor write_changed(int i, LvWeightRow *row)
+{
+    LvFileTensor t = file_tensor("n.weight", changed[i].dtype, changed[i].rows, changed[i].cols,
+                                 NULL), lora[3];
+    int cols = LV_MAX(changed[i].cols, 1), kind = changed[i].lora;
+
+    *row = (LvWeightRow) { .name = "n.weight" };
+    memcpy(row->dim, changed[i].dim, sizeof(changed[i].dim));
+    write_values("b.gguf", &t, 1);
+    lora[0] = file_tensor("n.diff", LV_F32, changed[i].rows, changed[i].cols, NULL);
+    if (kind != FULL) {
+        lora[0] = file_tensor("n.lora_A.weight", LV_F32, 2, cols, NULL);
+        lora[1] = file_tensor("n.lora_B.weight", LV_F32, changed[i].rows, 2, NULL);
+        lora[2] = file_tensor("n.dora_scale", LV_F32, 1, cols, NULL);
+    }
+    write_values("lora.safetensors", lora, 1 + kind);
+    return t;
+}
+
+static void bind_changed(const LvWeightRow *row, LvLoras *loras, float *x, size_t n)
+{
+    LvWeightsFrom from = { .wide = LV_F32, .loras = loras };
+    LvSource *src;
+    LvDevice *dev;
+    LvWeights *w;
+    LvTensor t;
+
+    ck_assert_int_eq(lv_device_open(&dev, "null", NULL, &catcher), 0);
+    ck_assert_int_eq(lv_source_open(&src, path_of("b.gguf"), &catcher), 0);
+    from.src = src;
+    ck_assert_int_eq(lv_weights_new_from(&w, &from, dev, &catcher), 0);
+    ck_assert_int_eq(lv_weights_bind(w, row, 1, "", 0, NULL, &t), 0);
+    ck_assert_uint_eq(lv_tensor_bytes(&t), n * sizeof(*x));
+    memcpy(x, t.data, n * sizeof(*x));
+    lv_weights_free(&w);
+    lv_source_close(&src);
+    lv_device_close(&dev);
+}
+
+static void open_lora(LvLoras **l)
+{
+    ck_assert_int_eq(lv_loras_open(l, &(LvLoraFile) { path_of("lora.safetensors"), 0.5f, 1 }, 1,
+                                   &catcher), 0);
+}
+
+/* A LoRA changes all elements, whichever rows the tensor is read by. */
+START_TEST(lora_of_all)
+{
+    LvWeightRow row;
+    LvFileTensor t = write_changed(_i, &row);
+    size_t n = t.numel;
+    float *want = malloc(n * sizeof(*want)), *got = malloc(n * sizeof(*got));
+    LvLoras *l;
+
+    open_lora(&l);
+    bind_changed(&row, NULL, want, n);
+    ck_assert_int_eq(loras_add(l, &row, 0, want, &t, &catcher), 0);
+    bind_changed(&row, l, got, n);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_msg(got[i] == want[i], "element %zu: %g, expected %g", i, (double)got[i],
+                      (double)want[i]);
+    lv_loras_close(&l);
+    free(want);
+    free(got);
+}
+END_TEST
+
+/* --- what all rows need fails --- */
+
+enum { FEW = 8 }; /* rows of a read */
+
+typedef struct Shared {
+    LvSource *src;
+    LvLoras *loras;
+    LvDevice *dev;
+    LvWeights *w;
+    LvTensor t;
+} Shared;
+
+/* Tensor F32, with magnitudes of columns: each row needs all. */
+static void open_shared(Shared *s, LvDevice *dev)
+{
+    LvWeightsFrom from = { .wide = LV_F32, .described = 1 };
+    LvFileTensor lora[] = { file_tensor("a.lora_A.weight", LV_F32, 2, 1024, NULL),
+                            file_tensor("a.lora_B.weight", LV_F32, 600, 2, NULL),
+                            file_tensor("a.dora_scale", LV_F32, 1, 1024, NULL) };
+    LvWeightRow row;
+
+    row_of(&row, F32);
+    write_values("lora.safetensors", lora, LV_COUNT(lora));
+    open_lora(&s->loras);
+    s->dev     = dev;
+    from.loras = s->loras;
+    ck_assert_int_eq(lv_source_open(&s->src, path_of("w.safetensors"), &catcher), 0);
+    from.src = s->src;
+    ck_assert_int_eq(lv_weights_new_from(&s->w, &from, s->dev, &catcher), 0);
+    ck_assert_int_eq(lv_weights_bind(s->w, &row, 1, "", 0, NULL, &s->t), 0);
+    atomic_store(&reads, 0);
+}
+
+static void close_shared(Shared *s)
+{
+    lv_weights_free(&s->w);
+    lv_loras_close(&s->loras);
+    lv_source_close(&s->src);
+    lv_device_close(&s->dev);
+}
+
+/* It is tried once, not by every read; the message comes once, and it may be tried again. */
+START_TEST(fails_once)
+{
+    off_t at = place_of("w.safetensors", "a.weight") + 4 * (500 * 1024 + 3);
+    LvTensor half;
+    LvDevice *dev;
+    Shared s;
+    float *x = malloc(FEW * 1024 * sizeof(*x));
+
+    ck_assert_int_eq(lv_device_open(&dev, "null", NULL, &catcher), 0);
+    dev->packs = 1;
+    open_shared(&s, dev);
+    half = lv_weights_slice(s.w, s.t, 300, 300);
+    play.bad     = at;
+    play.bad_end = at + 1;
+    ck_assert_int_eq(s.t.w->read(s.t.w, 0, FEW, x, NULL), LV_ERR(EIO));
+    ck_assert_int_gt(atomic_exchange(&reads, 0), 0);
+    for (size_t i = 1; i < 9; i++)
+        ck_assert_int_eq(half.w->read(half.w, FEW * i, FEW, x, NULL), LV_ERR(EIO));
+    ck_assert_msg(!atomic_load(&reads), "tried again by every read");
+    ck_assert_int_eq(lines, 0);
+    play.bad_end = 0;
+    ck_assert_int_eq(lv_weight_check(&half, &catcher), LV_ERR(EIO));
+    ck_assert_msg(lines == 1 && strstr(line, "cannot be read"), "%d: %s", lines, line);
+    ck_assert_int_eq(lv_weight_check(&half, &catcher), 0);
+    ck_assert_int_eq(half.w->read(half.w, 0, FEW, x, &catcher), 0);
+    close_shared(&s);
+    free(x);
+}
+END_TEST
+
+/* The first part in order says it, whichever thread came first. */
+START_TEST(fails_of_all)
+{
+    off_t at = place_of("w.safetensors", "a.weight") + 4 * (500 * 1024 + 3);
+    uint32_t had;
+    Shared s;
+    int once;
+
+    poke("w.safetensors", at, 0x7FC00000, 4, &had);
+    for (int i = 0; i < 4; i++) {
+        lines = 0;
+        open_shared(&s, open_other(i % 2));
+        ck_assert_int_eq(lv_weights_load(s.w, &(LvWeightsPlace) { 0 }), LV_ERR_MODEL);
+        ck_assert_msg(lines == 1 && strstr(line, "a.weight: row 500"), "%d: %s", lines, line);
+        once = atomic_exchange(&reads, 0);
+        ck_assert_int_eq(lv_weights_load(s.w, &(LvWeightsPlace) { 0 }), LV_ERR_MODEL);
+        ck_assert_int_eq(lines, 2);
+        ck_assert_msg(atomic_load(&reads) == once, "%d reads, then %d", once,
+                      atomic_load(&reads));
+        close_shared(&s);
+    }
+    poke("w.safetensors", at, had, 4, &had);
+}
+END_TEST
+
 /* --- places --- */
 
 /* Each load has a room of its own; what is bound later has nothing of it. */
@@ -750,6 +952,9 @@ int main(void)
     tcase_add_loop_test(tc, cannot_be_read, 0, 5);
     tcase_add_loop_test(tc, changes, 0, 5);
     tcase_add_loop_test(tc, cancelled, 0, 4);
+    tcase_add_loop_test(tc, lora_of_all, 0, LV_COUNT(changed));
+    tcase_add_test(tc, fails_once);
+    tcase_add_test(tc, fails_of_all);
     tcase_add_test(tc, load_again);
     tcase_add_loop_test(alone, ring, 0, 8);
     tcase_add_test(alone, left);

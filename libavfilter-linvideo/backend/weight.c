@@ -35,5 +35,7 @@ int lv_weight_check(const LvTensor *t, const LvMsg *msg)
     for (size_t i = 0; i < rows && ret >= 0 && t->w && t->w->read; i += strip)
         ret = t->w->read(t->w, i, LV_MIN(strip, rows - i), tmp, msg);
     free(tmp);
+    if (ret < 0 && t->w && t->w->retry)
+        t->w->retry(t->w);
     return ret;
 }

@@ -39,6 +39,9 @@ typedef struct LvWeight {
      */
     int (*read)(const struct LvWeight *w, size_t first, size_t rows, void *dst,
                 const LvMsg *msg);
+    /** Let rows that could not be made be tried again; until then they may fail as they did.
+     *  NULL: each read tries. */
+    void (*retry)(const struct LvWeight *w);
     struct LvForm *forms; ///< of form.h alone
 } LvWeight;
 
@@ -64,7 +67,7 @@ const void *lv_weight_rows(const LvTensor *t, size_t first, size_t rows, void *t
                            const LvMsg *msg);
 
 /** Make all rows of a tensor once, to find what is wrong with them. 0, or the code of the first
- *  row that is wrong, after its message. */
+ *  row that is wrong, after its message; who reads them later tries again. */
 int lv_weight_check(const LvTensor *t, const LvMsg *msg);
 
 #endif /* LINVIDEO_BACKEND_WEIGHT_H */

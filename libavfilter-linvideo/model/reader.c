@@ -73,7 +73,7 @@ void lv_reader_new(LvReader *r, const LvReaderFrom *from)
 {
     const LvTensor *to = &from->to;
 
-    *r = (LvReader) { .from = *from, .grid = *from->t.t };
+    *r = (LvReader) { .from = *from, .file = from->t.t, .grid = *from->t.t };
     pthread_mutex_init(&r->lock, NULL);
     if (from->loras && !lv_loras_has(from->loras, &from->row, from->index))
         r->from.loras = NULL;
@@ -82,7 +82,8 @@ void lv_reader_new(LvReader *r, const LvReaderFrom *from)
     r->cols  = from->t.t->numel / r->units;
     choose_rows(r);
     r->from.t.t = &r->grid;
-    r->is_whole = rows_of(&r->grid) != r->units;
+    r->is_whole = rows_of(&r->grid) != r->units ||
+                  (r->from.loras && rows_of(&r->grid) != rows_of(r->file));
     r->shares   = from->t.scale || r->from.loras || r->is_whole;
 }
 
@@ -98,11 +99,28 @@ static void close_shared(LvReader *r)
     r->done   = 0;
 }
 
+static void forget_failure(LvReader *r)
+{
+    r->failed = 0;
+    free(r->line);
+    r->line = NULL;
+}
+
+void lv_reader_retry(LvReader *r)
+{
+    if (!r->shares)
+        return;
+    pthread_mutex_lock(&r->lock);
+    forget_failure(r);
+    pthread_mutex_unlock(&r->lock);
+}
+
 void lv_reader_free(LvReader *r)
 {
     if (!r->from.src)
         return;
     close_shared(r);
+    forget_failure(r);
     pthread_mutex_destroy(&r->lock);
     *r = (LvReader) { 0 };
 }
@@ -139,28 +157,63 @@ static int make(const LvReader *r, size_t first, size_t rows, float *dst, const 
     return ret < 0 || !r->changes ? ret : lv_loras_change(r->changes, first, rows, dst, msg);
 }
 
-static int make_whole(LvReader *r, const LvMsg *msg)
+static int decode_whole(LvReader *r, const LvMsg *msg)
 {
     if (!r->is_whole)
         return 0;
     if (!(r->whole = lv_alloc(r->grid.numel * sizeof(*r->whole))))
         return no_memory(msg);
-    return make(r, 0, rows_of(&r->grid), r->whole, msg);
+    return decode(r, 0, rows_of(&r->grid), r->whole, msg);
 }
 
-static int open_shared(LvReader *r, const LvMsg *msg)
+/* Rows of the file's tensor, which are not those of the grid where the whole is there. */
+static int base_rows(void *opaque, size_t first, size_t rows, float *dst, const LvMsg *msg)
+{
+    const LvReader *r = opaque;
+    size_t cols = r->file->numel / rows_of(r->file);
+
+    if (!r->whole)
+        return decode(opaque, first, rows, dst, msg);
+    memcpy(dst, r->whole + first * cols, rows * cols * sizeof(*dst));
+    return 0;
+}
+
+static int ready_changes(LvReader *r, const LvMsg *msg)
 {
     const LvReaderFrom *f = &r->from;
-    int ret = read_scales(r, msg);
+    int ret;
 
-    if (ret >= 0 && f->loras)
-        ret = lv_loras_ready(&r->changes, f->loras, &f->row, f->index, f->t.t,
-                             &(LvLoraBase) { decode, r }, msg);
+    if (!f->loras)
+        return 0;
+    ret = lv_loras_ready(&r->changes, f->loras, &f->row, f->index, r->file,
+                         &(LvLoraBase) { base_rows, r }, msg);
+    return ret < 0 || !r->whole ? ret
+         : lv_loras_change(r->changes, 0, rows_of(r->file), r->whole, msg);
+}
+
+static void keep_line(void *opaque, int level, const char *text)
+{
+    LvReader *r = opaque;
+
+    (void)level;
+    if (!r->line)
+        r->line = strdup(text);
+}
+
+/* What fails once is not tried by each part: all of them fail as the first did. */
+static int open_shared(LvReader *r)
+{
+    const LvMsg msg = { keep_line, r, LV_MSG_ERROR };
+    int ret = read_scales(r, &msg);
+
     if (ret >= 0)
-        ret = make_whole(r, msg);
+        ret = decode_whole(r, &msg);
+    if (ret >= 0)
+        ret = ready_changes(r, &msg);
     if (ret < 0)
         close_shared(r);
-    r->open = ret >= 0;
+    r->failed = LV_MIN(ret, 0);
+    r->open   = ret >= 0;
     return ret;
 }
 
@@ -172,7 +225,9 @@ static int enter(LvReader *r, const LvMsg *msg)
         return 0;
     pthread_mutex_lock(&r->lock);
     if (!r->open)
-        ret = open_shared(r, msg);
+        ret = r->failed ? r->failed : open_shared(r);
+    if (ret < 0 && r->line)
+        lv_msg(msg, LV_MSG_ERROR, "%s", r->line);
     r->users += ret >= 0;
     pthread_mutex_unlock(&r->lock);
     return ret;

@@ -30,20 +30,25 @@ typedef struct LvReaderFrom {
     LvDtype as;          ///< plain: type that elements have to be finite in
 } LvReaderFrom;
 
+/** Points into itself: it stays where it was made, and is neither moved nor copied. */
 typedef struct LvReader {
-    LvReaderFrom from;
+    LvReaderFrom from;  ///< its t.t is `grid`
+    const LvFileTensor *file; ///< t, as the file has it: LoRAs count its rows
     LvFileTensor grid;  ///< t, as it is read by rows
     LvFileTensor scale; ///< its scale, in `scales`
     size_t units;       ///< rows of the file that rows of `to` are made of one by one
     size_t cols;        ///< elements of such a row
-    int is_whole;       ///< 1: rows of the file are not those of `to`: `whole` is made
+    int is_whole;       ///< 1: rows of the grid are not those of `to`, or not those that LoRAs
+                        ///< count: `whole` is made
     int shares;         ///< 1: rows need what is below
     pthread_mutex_t lock;
     int open, users;
     size_t done;        ///< rows of `to` since it is open
     void *scales;
     LvLoraRows *changes;
-    float *whole;       ///< all elements
+    float *whole;       ///< all elements, LoRAs added
+    int failed;         ///< code of what could not be made of these; 0
+    char *line;         ///< what was said of it; NULL: nothing
 } LvReader;
 
 /** Make a reader, without reading. */
@@ -56,11 +61,15 @@ void lv_reader_free(LvReader *r);
 size_t lv_reader_unit(const LvReader *r);
 
 /**
- * Write bytes `at` to at + bytes - 1 of the tensor to dst. From any thread.
+ * Write bytes `at` to at + bytes - 1 of the tensor to dst. From any thread. Where that fails of
+ * what all rows need, so does every part, with the same message, until lv_reader_retry().
  *
  * @return 0; LV_ERR_MODEL: a value is not finite, or too large for the type; -ENOMEM; as
  *         lv_map_read()
  */
 int lv_reader_read(LvReader *r, size_t at, size_t bytes, void *dst, const LvMsg *msg);
+
+/** Forget that what all rows need could not be made: the next part tries it again. */
+void lv_reader_retry(LvReader *r);
 
 #endif /* LINVIDEO_MODEL_READER_H */

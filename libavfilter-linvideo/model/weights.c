@@ -424,6 +424,7 @@ static int place(LvWeights *w, Item *i)
         return 0;
     if (i->stays && !i->w.streamed && lies_well(w, &i->reader.grid))
         return keep(w, i);
+    lv_reader_retry(&i->reader);
     if ((ret = new_block(w, i->w.streamed, bytes, &i->w.data)) < 0)
         return ret;
     return i->w.streamed || w->dev->host ? read_here(w, &i->reader, i->w.data, bytes)
@@ -473,6 +474,15 @@ static int read_item(const LvWeight *w, size_t first, size_t rows, void *dst, co
     if (i->of)
         return read_item(&i->of->w, i->first + first, rows, dst, msg);
     return lv_reader_read(&i->reader, first * row, rows * row, dst, msg);
+}
+
+static void retry_item(const LvWeight *w)
+{
+    Item *i = (Item *)(uintptr_t)w;
+
+    while (i->of)
+        i = i->of;
+    lv_reader_retry(&i->reader);
 }
 
 static Item *new_item(LvWeights *w, const LvTensor *to)
@@ -583,6 +593,7 @@ static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
     i->waits      = w->dev->packs && !w->from.plain && !i->w.streamed &&
                     (b->row->flags & (LV_W_MATRIX | LV_W_TABLE)) == LV_W_MATRIX;
     i->w.read     = i->waits ? read_item : NULL;
+    i->w.retry    = retry_item;
     i->to.w = to->w = w->from.plain ? NULL : &i->w;
     lv_reader_new(&i->reader, &(LvReaderFrom) {
         .src = w->from.src, .loras = w->from.loras, .t = b->t, .row = *b->row,
@@ -725,7 +736,8 @@ LvTensor lv_weights_slice(LvWeights *w, LvTensor t, int first, int rows)
     i->of     = of;
     i->first  = (size_t)first;
     i->w.data = t.data;
-    i->w.read = of->w.read;
+    i->w.read  = of->w.read;
+    i->w.retry = of->w.retry;
     t.w = i->to.w = &i->w;
     return t;
 }
