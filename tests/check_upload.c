@@ -692,8 +692,9 @@ static void bind_changed(const LvWeightRow *row, LvLoras *loras, float *x, size_
 
 static void open_lora(LvLoras **l)
 {
-    ck_assert_int_eq(lv_loras_open(l, &(LvLoraFile) { path_of("lora.safetensors"), 0.5f, 1 }, 1,
-                                   &catcher), 0);
+    const LvLoraFile file = { .path = path_of("lora.safetensors"), .weight = 0.5f, .strict = 1 };
+
+    ck_assert_int_eq(lv_loras_open(l, &file, 1, &catcher), 0);
 }
 
 /* A LoRA changes all elements, whichever rows the tensor is read by. */

@@ -81,6 +81,8 @@ void lv_reader_new(LvReader *r, const LvReaderFrom *from)
                                              : lv_tensor_numel(to) / lv_weight_cols(to);
     r->cols  = from->t.t->numel / r->units;
     choose_rows(r);
+    if (from->row.flags & LV_W_FLAT && rows_of(&r->grid) == r->units)
+        r->file = &r->grid;
     r->from.t.t = &r->grid;
     r->is_whole = rows_of(&r->grid) != r->units ||
                   (r->from.loras && rows_of(&r->grid) != rows_of(r->file));

@@ -33,7 +33,7 @@ typedef struct LvReaderFrom {
 /** Points into itself: it stays where it was made, and is neither moved nor copied. */
 typedef struct LvReader {
     LvReaderFrom from;  ///< its t.t is `grid`
-    const LvFileTensor *file; ///< t, as the file has it: LoRAs count its rows
+    const LvFileTensor *file; ///< what LoRAs count rows of: t as the file has it, or the grid
     LvFileTensor grid;  ///< t, as it is read by rows
     LvFileTensor scale; ///< its scale, in `scales`
     size_t units;       ///< rows of the file that rows of `to` are made of one by one

@@ -601,7 +601,7 @@ static int bind_stored(LvWeights *w, const Bind *b, LvTensor *to)
         .as = b->row->flags & LV_W_EXACT ? LV_F32 : w->from.wide });
     count(w, i);
     if (w->from.loras)
-        ret = lv_loras_note(w->from.loras, b->row, b->index, &i->reader.grid, w->msg);
+        ret = lv_loras_note(w->from.loras, b->row, b->index, i->reader.file, w->msg);
     if (!w->from.described && ret >= 0)
         ret = place(w, i);
     to->data = i->w.data;
