@@ -62,13 +62,21 @@ static int new_described(const LvEncode *t, LvWeights **w)
     return new_weights(t, (LvWeightsFrom) { .described = 1 }, w);
 }
 
-static int describe(LvEncode *t)
+/* All weights, described; w is freed by the caller, behind whoever reads t->net. */
+static int bind_described(LvEncode *t, LvWeights **w)
 {
     const char *prefix = t->env->files->text.prefix;
-    LvWeights *w = NULL;
-    int ret = new_described(t, &w);
+    int ret = new_described(t, w);
 
-    if (ret >= 0 && (ret = lv_umt5_bind(&t->net, &t->env->cfg->text, w, prefix)) >= 0)
+    return ret < 0 ? ret : lv_umt5_bind(&t->net, &t->env->cfg->text, *w, prefix);
+}
+
+static int describe(LvEncode *t)
+{
+    LvWeights *w = NULL;
+    int ret = bind_described(t, &w);
+
+    if (ret >= 0)
         ret = lv_weights_finish(w);
     lv_weights_free(&w);
     return ret;
@@ -472,17 +480,22 @@ int lv_encode_need(LvEncode *t, int nb, LvNeed *need)
 int lv_encode_dump(LvEncode *t, FILE *to)
 {
     const LvEnv *env = t->env;
-    LvGraph *g = lv_graph_new(env->msg);
-    LvNet net  = { 0 };
+    LvGraph *g   = lv_graph_new(env->msg);
+    LvWeights *w = NULL;
+    LvNet net    = { 0 };
     LvTensor ids;
-    int ret;
+    int ret = g ? bind_described(t, &w)
+                : lv_fail(env->msg, LV_ERR(ENOMEM), "text: out of memory");
 
-    if (!g)
-        return lv_fail(env->msg, LV_ERR(ENOMEM), "text: out of memory");
-    ids = lv_external(g, "ids", LV_I32, 1, &env->cfg->dit.text_len);
-    lv_output(g, lv_umt5_trace(g, &t->net, ids, env->dtype), "features");
-    if ((ret = lv_net_plan(&net, &g, env->dev)) >= 0)
+    if (ret >= 0) {
+        ids = lv_external(g, "ids", LV_I32, 1, &env->cfg->dit.text_len);
+        lv_output(g, lv_umt5_trace(g, &t->net, ids, env->dtype), "features");
+        ret = lv_net_plan(&net, &g, env->dev);
+    }
+    if (ret >= 0)
         lv_program_dump(net.prog, to);
+    lv_graph_free(&g);
     lv_net_free(&net);
+    lv_weights_free(&w);
     return ret;
 }

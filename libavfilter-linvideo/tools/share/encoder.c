@@ -74,7 +74,8 @@ static int start(const char *path, const char *part, enum LinvideoMatrix matrix,
 {
     char tags[128], note[64], file[4096 + 8];
     char *args[] = { "ffmpeg", "-v", "error", "-xerror", "-f", "yuv4mpegpipe", "-i", "pipe:0",
-                     "-vf", tags, "-metadata", note, "-f", (char *)lv_encoder_format(path), "-y", file, NULL };
+                     "-vf", tags, "-metadata", note, "-f", (char *)lv_encoder_format(path), "-y",
+                     file, NULL };
 
     snprintf(tags, sizeof(tags), "setparams=range=tv:colorspace=%s:color_primaries=bt709:"
              "color_trc=bt709", matrix == LINVIDEO_MATRIX_BT601 ? "smpte170m" : "bt709");
