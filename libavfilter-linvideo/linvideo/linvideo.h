@@ -51,7 +51,7 @@
  * Errors: every function that can fail returns 0 or a negative code, after
  * exactly one message of level LINVIDEO_LOG_ERROR to the log callback; the end of
  * the video and a cancelled call give no message. NULL for an argument gives -EINVAL
- * (without a message if there is no context and no callback); functions without a result
+ * (without a message if there is no context and no callback); void functions
  * ignore it.
  */
 

@@ -41,7 +41,7 @@
  * min, max  range of the number, both allowed; 0, 0 for strings
  * value     default as a number, always allowed: 0 or -1 mostly stand for "not given"
  * ARGUMENT  what help shows for a value
- * default   what holds when the option is not given, as a text; "" for nothing
+ * default   the default value as text; "" if there is none
  * help      a line, without range, values and default
  * more      sentences for documents, names in `backquotes`; "" for none
  *

@@ -119,7 +119,7 @@ typedef struct Table {
 enum { MAX_TABLES = 4 };
 #define TABLE(rows) ((Table) { rows, LV_COUNT(rows) })
 
-/* Of all that is no block's. */
+/* Weights outside of blocks. */
 static int model_tables(Table table[MAX_TABLES], const LvDitConfig *c)
 {
     int nb = 0;

@@ -144,7 +144,7 @@ void lv_dit_batch_inputs(LvGraph *g, const LvDit *m, const int size[3], int batc
  * (lv_graph_checkpoint()).
  *
  * @param context [B text_len,text_dim] f32: features and zero rows of every sample
- * @param clip    [B rows,clip_dim] f32: features of pictures; rank 0 where there are none
+ * @param clip    [B rows,clip_dim] f32: CLIP's features of the images; rank 0 for none
  * @param in      of lv_dit_batch_inputs(); latent may be any tensor of its shape
  * @param watch   [layers], or NULL
  * @return velocity [B,channels,F,Y,X] f32

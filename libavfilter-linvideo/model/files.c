@@ -375,7 +375,7 @@ static void note_shared(LoraList *high, LoraList *low)
                 high->file[i].shared = low->file[k].shared = 1;
 }
 
-/* Tell of files that nothing but a guess puts whole into both. */
+/* Warn of each file that is added whole to both networks because its name tells neither. */
 static void tell_shared(const Manifest *m, const LoraList *low)
 {
     for (int i = low->listed; i < low->nb; i++)

@@ -90,7 +90,7 @@ typedef struct LvLoraBase {
  *
  * @param t    outlives *rows
  * @param base asked, in order, where a change needs all rows before it changes any
- * @param[out] rows freed with lv_loras_unready(); NULL: there are none, and on error
+ * @param[out] rows freed with lv_loras_unready(); NULL on error, or if no LoRA changes the row
  * @return 0; what base says; -ENOMEM; as lv_source_load()
  */
 int lv_loras_ready(LvLoraRows **rows, LvLoras *loras, const LvWeightRow *row, int index,

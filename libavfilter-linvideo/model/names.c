@@ -106,8 +106,8 @@ const char *lv_find_word(const char *text, const char *word, size_t *n)
 
 /* Looking */
 
-/* Which half a text tells of, as far as it does. "high" and "low" alone only count in a text
- * that is about a half. */
+/* The half that a text names, if it names one. "high" and "low" alone count only where the text
+ * is about a half. */
 static int half_of(const char *text)
 {
     static const char *const halves[LV_EXPERTS][2] = {

@@ -41,7 +41,7 @@ static int has_rows(const LvFileTensor *t, size_t rows)
            t->numel / rows % (size_t)lv_dtype_block(t->dtype) == 0;
 }
 
-/* See t as a matrix of so many rows; what a scale is for is seen so, too. */
+/* Treat t as a matrix of this many rows, for its scale as well. */
 static void set_rows(LvReader *r, size_t rows)
 {
     LvStored *s = &r->from.t;

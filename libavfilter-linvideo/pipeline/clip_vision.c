@@ -173,7 +173,7 @@ static int run_picture(LvClipVision *c, const float *pixels, int number, float *
         return ret;
     return lv_find_nonfinite(features, LV_F32, LV_F32, n) == n ? 0 :
            lv_fail(c->env->msg, LV_ERR_MODEL, "%s: CLIP: values of image %d are not finite%s",
-                   lv_source_path(c->part->src), number, lv_env_hint(c->env));
+                   lv_source_path(c->part->src), number, lv_env_hint(c->env, 1));
 }
 
 int lv_clip_vision_run(LvClipVision *c, const float *const *pixels, int nb, float *features)

@@ -5,7 +5,6 @@
 #include "pipeline/decode.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +12,6 @@
 #include "base/convert.h"
 #include "graph/dump.h"
 #include "pipeline/net.h"
-#include "pipeline/tiles.h"
 #include "pipeline/vae.h"
 
 /* A decoder traced for a frame: for the first of a clip, or for any other. */
@@ -90,36 +88,6 @@ int lv_decode_pictures(const LvDecode *d)
 
 /* Planning */
 
-/* Latents of a tile; a negative code where the decoder takes none so small. */
-static int tile_size(const LvDecode *d)
-{
-    const LvMsg *msg = d->env->msg;
-    int scale = lv_decode_scale(d), least = lv_vae_least_tile(&d->half), tile = d->shape.tile;
-
-    if (!tile)
-        return INT_MAX / 2;
-    if (tile / scale >= least)
-        return tile / scale;
-    if (!d->half.wan)
-        return lv_fail(msg, LV_ERR(EINVAL), "tile is %d, this decoder takes %d or more", tile,
-                       least * scale);
-    lv_msg(msg, LV_MSG_WARNING, "tile: %d shows seams with this decoder; %d is used", tile,
-           least * scale);
-    return least;
-}
-
-static int lay_out_tiles(LvDecode *d)
-{
-    int size = tile_size(d);
-
-    for (int i = 0; i < 2 && size > 0; i++) {
-        lv_tiles_free(&d->tiles[i]);
-        if (lv_tiles_new(&d->tiles[i], d->shape.size[1 + i], size, lv_decode_scale(d)) < 0)
-            return lv_fail(d->env->msg, LV_ERR(ENOMEM), "decode: out of memory");
-    }
-    return LV_MIN(size, 0);
-}
-
 static int plan(LvDecode *d, Program *p, int first)
 {
     const LvEnv *env  = d->env;
@@ -155,7 +123,7 @@ int lv_decode_plan(LvDecode *d, const LvDecodeShape *shape)
     d->shape = *shape;
     d->rows  = shape->size[1] * lv_decode_scale(d);
     d->cols  = shape->size[2] * lv_decode_scale(d);
-    ret = lay_out_tiles(d);
+    ret = lv_vae_tiles(&d->half, d->tiles, shape->size + 1, shape->tile, lv_decode_scale(d));
     return ret < 0 ? ret : plan_programs(d);
 }
 
@@ -231,16 +199,14 @@ static size_t lay_out_device(LvDecode *d, char *base)
     return region.at;
 }
 
-/* Both programs pack the same weights. */
 LvNeed lv_decode_need(const LvDecode *d)
 {
     const LvSizes *first = &d->program[FIRST].net.sizes, *rest = &d->program[REST].net.sizes;
     LvDecode sizes = *d;
-    LvNeed need = lv_need_join(lv_need_of(first), lv_need_of(rest));
+    LvNeed need = lv_vae_need(&d->half, first, rest);
 
-    need.weights = LV_MAX(first->weights, rest->weights) + lv_weights_bytes(d->half.weights);
-    need.state   = lay_out_device(&sizes, NULL);
-    need.host    = lay_out_host(&sizes, NULL);
+    need.state = lay_out_device(&sizes, NULL);
+    need.host  = lay_out_host(&sizes, NULL);
     return need;
 }
 
@@ -353,7 +319,7 @@ static int fail_picture(const LvDecode *d, const Program *p, int i, const char *
 
     return lv_fail(d->env->msg, LV_ERR_MODEL, "%s: decoder: frame %d%s is not finite%s",
                    d->env->files->path, number + i - first_picture(d, p), which,
-                   d->env->dtype == LV_F32 ? "" : "; precision f32 may keep it finite");
+                   lv_env_hint(d->env, 0));
 }
 
 /* Pictures behind the clip's last one do not count. */

@@ -118,7 +118,7 @@ static int check_step(const LvDenoise *d, int step, const float *x, const char *
 
     return lv_find_nonfinite(x, LV_F32, LV_F32, d->numel) == d->numel ? 0 :
            lv_fail(env->msg, LV_ERR_MODEL, "%s: step %d of %d: %s are not finite%s",
-                   env->files->path, step + 1, d->schedule.steps, what, lv_env_hint(env));
+                   env->files->path, step + 1, d->schedule.steps, what, lv_env_hint(env, 1));
 }
 
 /* Branches of the steps that are done now. */

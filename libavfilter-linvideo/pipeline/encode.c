@@ -357,7 +357,7 @@ static int check_features(const LvEncode *t, const LvIds *p, const float *x)
     return i == n ? 0 :
            lv_fail(t->env->msg, LV_ERR_MODEL, "%s: text encoder: features of piece %zu of the "
                    "%s are not finite%s", t->env->files->path, i / cols,
-                   p->what ? p->what : "prompt", lv_env_hint(t->env));
+                   p->what ? p->what : "prompt", lv_env_hint(t->env, 1));
 }
 
 static int run_layers(LvEncode *t, const Group *g)

@@ -65,9 +65,11 @@ int lv_env_hook(void *env, const LvRecord *next, int index, int count)
     return lv_env_ask(env);
 }
 
-const char *lv_env_hint(const LvEnv *env)
+const char *lv_env_hint(const LvEnv *env, int many)
 {
-    return env->dtype == LV_F32 ? "" : "; precision f32 may keep them finite";
+    if (env->dtype == LV_F32)
+        return "";
+    return many ? "; precision f32 may keep them finite" : "; precision f32 may keep it finite";
 }
 
 int lv_env_weights(const LvEnv *env, const LvPart *part, LvWeightsFrom from, LvWeights **w)

@@ -64,8 +64,8 @@ int lv_env_hook(void *env, const LvRecord *next, int index, int count);
 /** LvUploadAsk whose opaque is the environment: stops when cancelled. */
 int lv_env_ask(void *env);
 
-/** What a message about values that are not finite ends with. */
-const char *lv_env_hint(const LvEnv *env);
+/** What a message about values that are not finite ends with; many: of several, not of one. */
+const char *lv_env_hint(const LvEnv *env, int many);
 
 /** Make the weights of a part of the model's files; other parts' tensors are skipped.
  *

@@ -4,6 +4,7 @@
 
 #include "pipeline/vae.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,9 +94,43 @@ int lv_vae_frames(const LvVaeHalf *h)
     return h->wan ? LV_WAN_FRAMES : h->tae.decoder.frames;
 }
 
-int lv_vae_least_tile(const LvVaeHalf *h)
+/* Latents of a tile; a negative code where the half takes none so small. */
+static int tile_size(const LvVaeHalf *h, int tile)
 {
-    return h->wan ? LEAST_WAN : LEAST;
+    const LvMsg *msg = h->env->msg;
+    int scale = lv_vae_scale(h), least = h->wan ? LEAST_WAN : LEAST;
+
+    if (!tile)
+        return INT_MAX / 2;
+    if (tile / scale >= least)
+        return tile / scale;
+    if (!h->wan)
+        return lv_fail(msg, LV_ERR(EINVAL), "tile is %d, this decoder takes %d or more", tile,
+                       least * scale);
+    lv_msg(msg, LV_MSG_WARNING, "tile: %d shows seams with this %s; %d is used", tile,
+           h->encoder ? "encoder" : "decoder", least * scale);
+    return least;
+}
+
+int lv_vae_tiles(const LvVaeHalf *h, LvTiles tiles[2], const int *size, int tile, int scale)
+{
+    int n = tile_size(h, tile);
+
+    for (int i = 0; i < 2 && n > 0; i++) {
+        lv_tiles_free(&tiles[i]);
+        if (lv_tiles_new(&tiles[i], size[i], n, scale) < 0)
+            return lv_fail(h->env->msg, LV_ERR(ENOMEM), "%s: out of memory",
+                           h->encoder ? "encode frames" : "decode");
+    }
+    return LV_MIN(n, 0);
+}
+
+LvNeed lv_vae_need(const LvVaeHalf *h, const LvSizes *first, const LvSizes *rest)
+{
+    LvNeed need = lv_need_join(lv_need_of(first), lv_need_of(rest));
+
+    need.weights = LV_MAX(first->weights, rest->weights) + lv_weights_bytes(h->weights);
+    return need;
 }
 
 /* Programs */

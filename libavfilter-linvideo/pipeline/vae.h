@@ -13,6 +13,7 @@
 #include "model/wan_vae.h"
 #include "pipeline/env.h"
 #include "pipeline/memory.h"
+#include "pipeline/tiles.h"
 
 enum { LV_VAE_STATES = 64 };
 
@@ -56,8 +57,18 @@ void lv_vae_free(LvVaeHalf *h);
 int lv_vae_scale(const LvVaeHalf *h);
 int lv_vae_frames(const LvVaeHalf *h);
 
-/** Smallest tile, in latents, of which the result is near the whole one's. */
-int lv_vae_least_tile(const LvVaeHalf *h);
+/**
+ * Lay out tiles over size[0] rows and size[1] columns of latents, in place of those that are
+ * there. Tiles that are too small to look right are made larger, with a warning.
+ *
+ * @param tile  pixels of a side; 0: one tile
+ * @param scale pixels, or latents (1), that a latent has weights for; see lv_tiles_new()
+ * @return 0; -ENOMEM; -EINVAL (a decoder of TAEHV's kind takes none so small)
+ */
+int lv_vae_tiles(const LvVaeHalf *h, LvTiles tiles[2], const int *size, int tile, int scale);
+
+/** Needs of its two programs, which use the same weights, but for state and host. */
+LvNeed lv_vae_need(const LvVaeHalf *h, const LvSizes *first, const LvSizes *rest);
 
 /** Trace it over one latent frame; first: of a clip (a TAE has but one program). x and the
  *  result are as of lv_tae_trace_decoder(), lv_wan_vae_trace_decoder(), _encoder(). */

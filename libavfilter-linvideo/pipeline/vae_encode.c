@@ -5,13 +5,11 @@
 #include "pipeline/vae_encode.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pipeline/net.h"
-#include "pipeline/tiles.h"
 #include "pipeline/vae.h"
 
 enum { FIRST, REST, PROGRAMS };
@@ -77,31 +75,6 @@ int lv_vae_encode_scale(const LvVaeEncode *e)
 
 /* Planning */
 
-static int tile_size(const LvVaeEncode *e)
-{
-    int scale = lv_vae_scale(&e->half), least = lv_vae_least_tile(&e->half);
-    int tile  = e->shape.tile;
-
-    if (!tile)
-        return INT_MAX / 2;
-    if (tile / scale < least)
-        lv_msg(e->env->msg, LV_MSG_WARNING, "tile: %d shows seams with this encoder; %d is used",
-               tile, least * scale);
-    return LV_MAX(tile / scale, least);
-}
-
-static int lay_out_tiles(LvVaeEncode *e)
-{
-    int size = tile_size(e);
-
-    for (int i = 0; i < 2; i++) {
-        lv_tiles_free(&e->tiles[i]);
-        if (lv_tiles_new(&e->tiles[i], e->shape.size[1 + i], size, 1) < 0)
-            return lv_fail(e->env->msg, LV_ERR(ENOMEM), "encode frames: out of memory");
-    }
-    return 0;
-}
-
 static int plan(LvVaeEncode *e, Program *p, int first)
 {
     int scale         = lv_vae_scale(&e->half);
@@ -130,7 +103,7 @@ int lv_vae_encode_plan(LvVaeEncode *e, const LvVaeEncodeShape *shape)
     int ret;
 
     e->shape = *shape;
-    ret = lay_out_tiles(e);
+    ret = lv_vae_tiles(&e->half, e->tiles, shape->size + 1, shape->tile, 1);
     return ret < 0 ? ret : plan_programs(e);
 }
 
@@ -175,16 +148,14 @@ static size_t lay_out_device(LvVaeEncode *e, char *base)
     return region.at;
 }
 
-/* Both programs pack the same weights. */
 LvNeed lv_vae_encode_need(const LvVaeEncode *e)
 {
     const LvSizes *first = &e->program[FIRST].net.sizes, *rest = &e->program[REST].net.sizes;
     LvVaeEncode sizes = *e;
-    LvNeed need = lv_need_join(lv_need_of(first), lv_need_of(rest));
+    LvNeed need = lv_vae_need(&e->half, first, rest);
 
-    need.weights = LV_MAX(first->weights, rest->weights) + lv_weights_bytes(e->half.weights);
-    need.state   = lay_out_device(&sizes, NULL);
-    need.host    = lay_out_host(&sizes, NULL);
+    need.state = lay_out_device(&sizes, NULL);
+    need.host  = lay_out_host(&sizes, NULL);
     return need;
 }
 
@@ -293,8 +264,7 @@ static int normalise(LvVaeEncode *e)
             if (!isfinite(x[i]))
                 return lv_fail(e->env->msg, LV_ERR_MODEL, "%s: encoder: latent frame %d is not "
                                "finite%s", e->env->files->path, e->at,
-                               e->env->dtype == LV_F32 ? "" : "; precision f32 may keep it "
-                               "finite");
+                               lv_env_hint(e->env, 0));
         }
     }
     return 0;
