@@ -457,10 +457,10 @@ ffmpeg: lib
 	patches/build-ffmpeg.sh $(BUILD) $(FFMPEG_VERSION)
 
 deb:
-	packages/deb.sh $(BUILD)
+	patches/packages/deb.sh $(BUILD)
 
 bundle: $(COMMAND)
-	packages/bundle.sh $(BUILD)
+	patches/packages/bundle.sh $(BUILD)
 
 # installing; a drop-in that was built goes along
 

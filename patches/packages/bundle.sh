@@ -4,7 +4,7 @@
 # One folder that runs on any x86-64 Linux: ffmpeg and ffprobe with the filter, the command
 # linvideo, all libraries, the models.
 #
-#     packages/bundle.sh BUILD
+#     patches/packages/bundle.sh BUILD
 #
 # It comes to BUILD/linvideo-bundle. What is built here asks for the C library that is here,
 # or a later one. So the folder has that too, with its loader, which the commands start
@@ -12,7 +12,7 @@
 # it; theirs must be content with this C library.
 set -eu
 
-[ $# = 1 ] || { echo "usage: packages/bundle.sh BUILD" >&2; exit 1; }
+[ $# = 1 ] || { echo "usage: patches/packages/bundle.sh BUILD" >&2; exit 1; }
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$1"
 build=$(pwd)
@@ -30,8 +30,8 @@ rm -rf "$bundle"
 mkdir -p "$bundle/lib" "$bundle/bin" "$bundle/models"
 
 cp -L linvideo "$ffmpeg" "$ffprobe" "$bundle/bin"
-cp "$here"/../samples/motion*.safetensors "$bundle/models"
-cp "$here/../LICENSE" "$bundle"
+cp "$here"/../../samples/motion*.safetensors "$bundle/models"
+cp "$here/../../LICENSE" "$bundle"
 
 # all that they load, ours first; and what the C library loads by itself
 LD_LIBRARY_PATH=$build/dropin:$build

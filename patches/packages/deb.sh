@@ -3,14 +3,15 @@
 #
 # Debian packages of this tree, for the release that it runs on.
 #
-#     packages/deb.sh BUILD
+#     patches/packages/deb.sh BUILD
 #
 # They come to BUILD/deb. LINVIDEO_CONFIGURE has more options of configure. Needs dpkg-dev,
 # debhelper and what configure asks for.
 set -eu
+unset MAKEFLAGS MAKELEVEL BUILD
 
-[ $# = 1 ] || { echo "usage: packages/deb.sh BUILD" >&2; exit 1; }
-cd "$(dirname "$0")/.."
+[ $# = 1 ] || { echo "usage: patches/packages/deb.sh BUILD" >&2; exit 1; }
+cd "$(dirname "$0")/../.."
 mkdir -p "$1"
 build=$(cd "$1" && pwd)
 version=$(./configure --version)~$(date -u +%Y%m%d)
@@ -32,11 +33,11 @@ tree=$build/deb/linvideo
 rm -rf "$build/deb"
 mkdir -p "$tree"
 files | tar -c -T - | tar -x -C "$tree"
-cp -R packages/debian "$tree"
+cp -R patches/packages/debian "$tree"
 cat >"$tree/debian/changelog" <<END
 linvideo ($version) unstable; urgency=medium
 
-  * Made from the tree by packages/deb.sh.
+  * Made from the tree by patches/packages/deb.sh.
 
  -- linvideo maintainers <maintainers@linvideo.example>  $(date -uR)
 END
