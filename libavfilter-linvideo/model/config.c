@@ -189,9 +189,10 @@ static int read_attention(LvDitConfig *c, const json_t *dit, const char *file,
                         "holds a name other than softmax, linear, mixed");
         c->attention[i] = (uint8_t)kind;
     }
-    c->map = m ? index_of(maps, LV_MAP_NB, json_string_value(m)) : LV_MAP_HEDGEHOG;
-    if (c->map < 0)
+    kind = m ? index_of(maps, LV_MAP_NB, json_string_value(m)) : LV_MAP_HEDGEHOG;
+    if (kind < 0)
         return fail(file, msg, "dit", "feature_map", "is not hedgehog, relu or taylor");
+    c->map = (enum LvMapKind)kind;
     if (!c->map_dim && lv_config_layers(c, LV_ATTN_SOFTMAX) < c->layers)
         return fail(file, msg, "dit", "feature_dim", "is missing for the linear layers");
     return 0;
