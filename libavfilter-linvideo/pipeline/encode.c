@@ -68,6 +68,7 @@ static int bind_described(LvEncode *t, LvWeights **w)
     const char *prefix = t->env->files->text.prefix;
     int ret = new_described(t, w);
 
+    lv_umt5_free(&t->net);
     return ret < 0 ? ret : lv_umt5_bind(&t->net, &t->env->cfg->text, *w, prefix);
 }
 
