@@ -154,6 +154,7 @@ OBJS-pipeline = \
     devices.o \
     encode.o \
     env.o \
+    images.o \
     memory.o \
     net.o \
     network.o \
@@ -168,6 +169,7 @@ OBJS-pipeline = \
     vae_encode.o
 
 OBJS-api = \
+    image.o \
     lib.o \
     model.o \
     params.o \
@@ -226,6 +228,7 @@ OBJS-train/post = \
 
 OBJS-tools/share = \
     arguments.o \
+    blank.o \
     canvas.o \
     encoder.o \
     events.o \
@@ -409,7 +412,8 @@ $(PC): $L/liblinvideo.pc.in $(BUILD)/config.mak
 	$(Q)sed -e $(call quote,s|@libdir@|$(call pc_dir,$(PC_LIB))|) \
 	    -e $(call quote,s|@includedir@|$(call pc_dir,$(PC_INC))|) \
 	    -e $(call quote,s|@prefix@|$(call pc_dir,$(PREFIX))|) \
-	    -e 's|@version@|$(VERSION)|; s|@libs@|$(LIBS_PRIVATE)|' $< > $@
+	    -e 's|@version@|$(VERSION)|; s|@libs@|$(LIBS_PRIVATE)|' \
+	    -e 's|@requires@|$(REQUIRES_PRIVATE)|' $< > $@
 
 $(BUILD)/config.mak:
 	@echo "Nothing is configured in $(BUILD): run ./configure first, or make demo," >&2

@@ -25,6 +25,7 @@ libdnnl-dev           oneDNN: matrix products and convolutions
 libsentencepiece-dev  splits prompts into tokens
 libjansson-dev        reads model configurations
 zlib1g-dev            writes PNG files
+libpng-dev            reads those that clips begin with
 check                 runs the tests
 ffmpeg                plays, scales and encodes what the filter makes
 nasm                  assembles FFmpeg's fast scalers for the drop-in

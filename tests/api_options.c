@@ -153,7 +153,8 @@ static const struct {
 } strings[] = {
     { "model", AT(model) }, { "prompt", AT(prompt) },
     { "prompt_file", AT(prompt_file) }, { "negative_prompt", AT(negative_prompt) },
-    { "device", AT(device) }, { "lora", AT(lora) },
+    { "device", AT(device) }, { "lora", AT(lora) }, { "image", AT(image) },
+    { "last_image", AT(last_image) },
 };
 
 static double number(const LinvideoParams *p, Type type, size_t offset)
@@ -248,7 +249,7 @@ START_TEST(every_option)
             found |= !strcmp(strings[k].name, o->name) && strings[k].offset == o->offset;
         ck_assert_msg(found, "%s", o->name);
     }
-    ck_assert_int_eq(nb, 26);
+    ck_assert_int_eq(nb, 28);
     ck_assert_ptr_null(lv_option_at(-1));
 }
 END_TEST

@@ -1225,6 +1225,30 @@ START_TEST(test_lora_others)
 }
 END_TEST
 
+/* Of a network that attends to CLIP's features they are no other parts. */
+START_TEST(test_lora_images)
+{
+    static float x[16];
+    static const char *const begin = "diffusion_model.blocks.0.cross_attn.k_img.lora_";
+    static const LvWeightRow row = { .name = "blocks.%d.cross_attn.k_img.weight" };
+    LvLoraFile file = { .path = wan_path("images"), .weight = 1, .strict = 1, .images = 1 };
+    char names[2][128];
+    LvFileTensor t[2];
+    LvLoras *loras;
+
+    for (int i = 0; i < 2; i++) {
+        snprintf(names[i], sizeof(names[i]), "%s%c.weight", begin, "AB"[i]);
+        t[i] = file_tensor(names[i], x, 4, 4);
+    }
+    wan_errors = warnings = 0;
+    lv_safetensors_write(file.path, t, 2, NULL, NULL);
+    ck_assert_int_eq(lv_loras_open(&loras, &file, 1, &all), 0);
+    ck_assert_int_eq(warnings + wan_errors, 0);
+    ck_assert(lv_loras_has(loras, &row, 0));
+    lv_loras_close(&loras);
+}
+END_TEST
+
 /* --- what a LoRA can't be --- */
 
 static const char *said_of(const LvFileTensor *t, int nb, const LvFileTensor *base)
@@ -1873,6 +1897,7 @@ static Suite *layouts_suite(void)
     tcase_add_loop_test(tc, test_lora_kinds, 0, LV_COUNT(kinds));
     tcase_add_test(tc, test_lora_cannot);
     tcase_add_loop_test(tc, test_lora_others, 0, LV_COUNT(other_keys));
+    tcase_add_test(tc, test_lora_images);
     tcase_add_loop_test(tc, test_lora_halves, 0, LV_COUNT(halves));
     tcase_add_test(tc, test_lora_many);
     tcase_add_loop_test(tc, test_lora_weights, 0, LV_COUNT(lora_weights));

@@ -6,12 +6,13 @@
  * tests of the command and for runs at true size.
  *
  *     make_wan FOLDER TOKENIZER [tiny|tiny-pair|tiny-tae|deep|wide|cut-1.3b|cut-14b|vae-1.3b|
- *              net-1.3b|1.3b|14b|tiny-5b|vae-5b|5b]
+ *              net-1.3b|1.3b|14b|tiny-5b|vae-5b|5b|tiny-i2v|tiny-flf2v|tiny-i2v-pair]
  *
  * tiny-pair: two networks, wan2.2_high_noise.safetensors and wan2.2_low_noise.safetensors.
  * tiny-tae: with the published tiny decoder in place of Wan's. wide: 200 MB of weights.
  * cut: true widths in one layer, of 14b in the network alone. net-1.3b, vae-1.3b: of true size is
- * the network alone, or the autoencoder. 5b: Wan2.2's TI2V with its own autoencoder.
+ * the network alone, or the autoencoder. 5b: Wan2.2's TI2V with its own autoencoder. i2v, flf2v:
+ * image to video of Wan2.1, with clip.safetensors; i2v-pair: of Wan2.2, without.
  */
 
 #include <math.h>
@@ -21,6 +22,7 @@
 
 #include "base/half.h"
 #include "base/map.h"
+#include "model/clip.h"
 #include "model/list.h"
 #include "model/tae.h"
 #include "model/weights.h"
@@ -41,6 +43,10 @@ typedef struct Size {
     { .dim = d, .ffn_dim = f, .heads = d / 128, .layers = n, .text_dim = t,       \
       .text_len = 512, .freq_dim = 256, .channels = 48, .patch = { 1, 2, 2 },     \
       .eps = 1e-6f }
+#define DIT36(d, f, n, t, c, i)                                                   \
+    { .dim = d, .ffn_dim = f, .heads = d / 128, .layers = n, .text_dim = t,       \
+      .text_len = 512, .freq_dim = 256, .channels = 16, .cond_channels = 20,      \
+      .clip_dim = c, .clip_images = i, .patch = { 1, 2, 2 }, .eps = 1e-6f }
 #define TEXT(v, d, f, h, n)                                                       \
     { .vocab = v, .dim = d, .dim_attn = d, .dim_ffn = f, .heads = h, .layers = n, \
       .buckets = 32, .max_distance = 128, .eps = 1e-6f }
@@ -63,6 +69,9 @@ static const Size sizes[] = {
     { "tiny-5b", DIT48(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE48(8, 4), 0 },
     { "vae-5b", DIT48(256, 512, 2, 64), TEXT(8192, 64, 96, 4, 2), VAE48(256, 160), 0 },
     { "5b", DIT48(3072, 14336, 30, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE48(256, 160), 0 },
+    { "tiny-i2v", DIT36(256, 512, 2, 64, 80, 1), TEXT(8192, 64, 96, 4, 2), VAE(8), 0 },
+    { "tiny-flf2v", DIT36(256, 512, 2, 64, 80, 2), TEXT(8192, 64, 96, 4, 2), VAE(8), 0 },
+    { "tiny-i2v-pair", DIT36(256, 512, 2, 64, 0, 0), TEXT(8192, 64, 96, 4, 2), VAE(8), 1 },
     { "14b", DIT(5120, 13824, 40, 4096), TEXT(256384, 4096, 10240, 64, 24), VAE(96), 0 },
 };
 
@@ -150,6 +159,31 @@ static int list_tae(LvParams **list, const LvTaeConfig *cfg, LvDevice *dev)
     return ret;
 }
 
+/* Those of CLIP's image tower. */
+static int list_clip(LvParams **list, int dim, LvDevice *dev)
+{
+    const LvClipConfig cfg = { .dim = dim, .ffn_dim = 2 * dim, .heads = dim / 80, .layers = 3 };
+    LvClip clip  = { 0 };
+    LvWeights *w = NULL;
+    int ret      = lv_params_new(list, 0, dev, NULL);
+
+    if (ret >= 0 && (ret = lv_weights_new_params(&w, *list, NULL, dev, NULL)) >= 0)
+        ret = lv_clip_bind(&clip, &cfg, w, "");
+    lv_clip_free(&clip);
+    lv_weights_free(&w);
+    return ret;
+}
+
+static int list_part(LvParams **list, int kind, const LvModelConfig *cfg, int layout,
+                     LvDevice *dev)
+{
+    if (kind == LV_PART_CLIP)
+        return list_clip(list, cfg->dit.clip_dim, dev);
+    return kind == LV_PART_WAN_VAE && cfg->vae.kind == LV_VAE_TAE
+         ? list_tae(list, &cfg->vae, dev)
+         : lv_part_list(list, kind, cfg, layout, "", dev, NULL);
+}
+
 static int make(const char *folder, const Size *size, const LvMap *spm)
 {
     static const struct {
@@ -161,6 +195,7 @@ static int make(const char *folder, const Size *size, const LvMap *spm)
         { "dit", LV_PART_DIT, LV_LAYOUT_ORIGINAL },
         { "wan2.2_high_noise", LV_PART_DIT, LV_LAYOUT_ORIGINAL },
         { "wan2.2_low_noise", LV_PART_DIT, LV_LAYOUT_ORIGINAL },
+        { "clip", LV_PART_CLIP, LV_LAYOUT_ORIGINAL },
     };
     LvModelConfig cfg = { .dit = size->dit, .text = size->text, .vae = size->vae };
     LvParams *list = NULL;
@@ -169,13 +204,11 @@ static int make(const char *folder, const Size *size, const LvMap *spm)
     int ret = lv_device_open(&dev, "null", &(LvDeviceOptions) { 0 }, NULL);
 
     for (int i = 0; i < LV_COUNT(parts) && ret >= 0; i++) {
-        int tae = parts[i].kind == LV_PART_WAN_VAE && cfg.vae.kind == LV_VAE_TAE;
-
-        if (parts[i].kind == LV_PART_DIT && (i > 2) != size->pair)
+        if ((parts[i].kind == LV_PART_DIT && (i > 2) != size->pair) ||
+            (parts[i].kind == LV_PART_CLIP && !cfg.dit.clip_dim))
             continue;
         snprintf(path, sizeof(path), "%s/%s.safetensors", folder, parts[i].name);
-        ret = tae ? list_tae(&list, &cfg.vae, dev)
-                  : lv_part_list(&list, parts[i].kind, &cfg, parts[i].layout, "", dev, NULL);
+        ret = list_part(&list, parts[i].kind, &cfg, parts[i].layout, dev);
         if (ret >= 0)
             ret = write_part(path, list, parts[i].kind == LV_PART_TEXT ? spm : NULL,
                              i > 2 ? (uint64_t)i : 0);

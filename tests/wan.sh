@@ -480,6 +480,103 @@ equal "prompt_cache: the oldest goes, no more" \
     "$(ls $folder | grep -v '^[0-9a-f]*\.' | tr '\n' ' ')" "newer.safetensors pipe sub "
 rm -rf cache
 
+# images: to video, first to last, TI2V, both networks of Wan2.2; what is given too much or too little
+
+# image NAME WIDTH HEIGHT BYTE: a PPM file of one grey, but for its first row
+image() {
+    printf 'P6\n%d %d\n255\n' $2 $3 >$1
+    head -c $((3 * $2)) /dev/zero >>$1
+    head -c $((3 * $2 * ($3 - 1))) /dev/zero | tr '\0' "$4" >>$1
+}
+
+# moved MODEL OPTIONS...: checksum of the frames
+moved() {
+    moved_by=$1
+    shift
+    "$linvideo" generate -q --model $moved_by/wan.json --precision f32 --native 1 --clip-frames 5 \
+        --steps 2 --seed 3 -y -o moved.y4m "$@" cat && cksum <moved.y4m
+}
+
+# differ NAME ONE OTHER: both are there
+differ() {
+    if [ -n "$2" ] && [ -n "$3" ] && [ "$2" != "$3" ]; then ok "$1"; else
+        not_ok "$1" "is $2 and $3"
+    fi
+}
+
+# begins FILE: checksum of its header and first frame of 64x64
+begins() { head -c 6200 $1 | cksum; }
+
+image dark.ppm 64 64 2
+image light.ppm 64 64 w
+image wide.ppm 96 32 w
+for kind in i2v flf2v i2v-pair 5b; do
+    mkdir $kind
+    succeeds "random weights of $kind" "$make" $kind "$spm" tiny-$kind
+done
+matches "setup: an image tower" "$("$linvideo" setup i2v; cat i2v/wan.json)" \
+    '"clip": "clip.safetensors"'
+matches "setup: how I2V is sampled" "$("$linvideo" setup i2v)" '832x464, 81 .*40 steps, shift 3'
+matches "setup: first and last frame" "$("$linvideo" setup flf2v)" '50 steps, shift 16'
+matches "setup: what to run it with" "$("$linvideo" setup flf2v)" '--image FILE --last-image FILE'
+matches "setup: both networks of I2V" "$("$linvideo" setup i2v-pair)" '40 steps, shift 5, .* 3.5'
+succeeds "setup: TI2V" "$linvideo" setup 5b
+matches "inspect: what it takes" "$("$linvideo" inspect i2v/wan.json)" \
+    "images     the first frame, and CLIP's features"
+dark=$(moved i2v --size 64x64 --image dark.ppm)
+light=$(moved i2v --size 64x64 --image light.ppm)
+differ "image: frames depend on it" "$dark" "$light"
+equal "image: the same again" "$(moved i2v --size 64x64 --image dark.ppm)" "$dark"
+equal "image: in tiles too small to cut" \
+    "$(moved i2v --size 64x64 --tile 256 --image dark.ppm)" "$dark"
+equal "image: without a size frames have its shape" \
+    "$(moved i2v --image wide.ppm >/dev/null; head -n 1 moved.y4m | cut -d ' ' -f 2,3)" \
+    "W1088 H352"
+moved flf2v --size 64x64 --image dark.ppm --last-image light.ppm >one
+differ "last_image: frames depend on it" "$(cat one)" \
+    "$(moved flf2v --size 64x64 --image dark.ppm --last-image dark.ppm)"
+moved flf2v --size 64x64 --image dark.ppm --last-image wide.ppm >/dev/null &&
+    ok "last_image: of another shape" || not_ok "last_image: of another shape"
+both=$(moved i2v-pair --size 64x64 --image dark.ppm)
+differ "image: of both networks" "$both" "$(moved i2v-pair --size 64x64 --image light.ppm)"
+differ "last_image: may be given to Wan2.2" "$both" \
+    "$(moved i2v-pair --size 64x64 --image dark.ppm --last-image light.ppm)"
+equal "image: networks in turn" \
+    "$(moved i2v-pair --size 64x64 --image dark.ppm --memory-limit 34M)" "$both"
+# The first frame of TI2V is the image, decoded: no noise and no prompt changes it.
+moved 5b --size 64x64 --image dark.ppm >/dev/null
+first_frame=$(begins moved.y4m)
+moved 5b --size 64x64 --image dark.ppm >one
+moved 5b --size 64x64 --image dark.ppm --seed 4 >two
+equal "TI2V: the first frame is the image's" "$(begins moved.y4m)" "$first_frame"
+differ "TI2V: the others are not" "$(cat one)" "$(cat two)"
+moved 5b --size 64x64 --image light.ppm >/dev/null
+differ "TI2V: another image" "$(begins moved.y4m)" "$first_frame"
+succeeds "TI2V: without an image" moved 5b --size 64x64
+fails "image: text to video" 'image: a/wan.json is a model of text to video: it takes no image' \
+    moved a --image dark.ppm
+fails "image: none is given" 'is a model of image to video: expected an image, got none' moved i2v
+fails "last_image: none is given" 'goes from a first frame to a last one: expected last_image' \
+    moved flf2v --image dark.ppm
+fails "last_image: one is too many" 'takes the first frame alone' \
+    moved i2v --image dark.ppm --last-image dark.ppm
+fails "last_image: of TI2V" 'takes the first frame alone' \
+    moved 5b --image dark.ppm --last-image dark.ppm
+fails "last_image: alone" 'expected an image beside it' moved i2v --last-image dark.ppm
+fails "image: no such file" 'none.png: No such file' moved i2v --image none.png
+fails "image: is the output" 'moved.y4m' moved i2v --size 64x64 --image moved.y4m
+sed '/"clip"/d; s/"wan2.1-i2v",/"wan2.1-i2v"/' i2v/wan.json >i2v/blind.json
+fails "clip: missing" 'clip is missing: the network attends to' \
+    "$linvideo" generate --model i2v/blind.json --image dark.ppm -y -o out.y4m cat
+cp i2v/clip.safetensors 5b
+sed 's/{/{ "clip": "clip.safetensors",/' 5b/wan.json >5b/sees.json
+fails "clip: not needed" 'clip is there, and the network attends to no features' \
+    "$linvideo" generate --model 5b/sees.json -y -o out.y4m cat
+fails "convert: no bundle holds CLIP" 'bundles hold no image tower' \
+    "$linvideo" convert i2v/wan.json i2v/bundle.safetensors
+fails "linearize: image to video" 'one of image to video: training is of text to video' \
+    "$linvideo" linearize --dir no i2v/wan.json
+
 # Memory: weights are held once, packed: neither the file's pages beside them nor what
 # quantised ones were decoded to. Bytes stated before, with the 15 % that they may be off and
 # 64 MiB of program and libraries.

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "api/image.h"
 #include "api/model.h"
 #include "api/params.h"
 #include "api/prompt.h"
@@ -41,6 +42,7 @@ struct LinvideoContext {
     LvSession *session;
     LvSessionInfo info;     /* as opened */
     char *prompt;           /* while it is opened */
+    LvImage image, last_image; /* the same */
     char path[LV_PATH_SIZE];
     char name[64];
     int64_t frames, next;
@@ -152,7 +154,7 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
     return (LvSessionOptions) {
         .model = c->path, .prompt = c->prompt, .negative = p->negative_prompt,
         .width = p->width, .height = p->height, .clip_frames = p->clip_frames,
-        .native = p->native,
+        .native = p->native, .image = c->image, .last_image = c->last_image,
         .seed = (uint64_t)c->p.seed, .steps = p->steps, .guidance = p->guidance,
         .shift = p->shift, .sampler = (int)p->sampler,
         .precision = dtypes[p->precision], .device = device_name(p),
@@ -257,12 +259,20 @@ static int begin(LinvideoContext *c, const LinvideoParams *p, char **prompt)
     return ret < 0 ? ret : draw_seed(c);
 }
 
+static int read_images(LinvideoContext *c, const LinvideoParams *p)
+{
+    int ret = lv_image_read(&c->image, "image", p->image, p->image_data, &c->msg);
+
+    return ret < 0 ? ret : lv_image_read(&c->last_image, "last_image", p->last_image,
+                                         p->last_image_data, &c->msg);
+}
+
 static int open_context(LinvideoContext *c, const LinvideoParams *p)
 {
     LvSessionOptions opt;
     int ret;
 
-    if ((ret = begin(c, p, &c->prompt)) < 0 ||
+    if ((ret = begin(c, p, &c->prompt)) < 0 || (ret = read_images(c, p)) < 0 ||
         (ret = lv_model_find(c->path, p->model, &c->msg)) < 0)
         return ret;
     set_name(c);
@@ -292,10 +302,14 @@ static int create(LinvideoContext **out, const LinvideoParams *p, locale_t calle
     c->msg   = lv_params_msg(&c->relay);
     ret      = open_context(c, p);
     kept->model = kept->prompt = kept->prompt_file = kept->negative_prompt = NULL;
-    kept->device = kept->lora = NULL;
+    kept->device = kept->lora = kept->image = kept->last_image = NULL;
+    kept->image_data = kept->last_image_data = NULL;
     kept->cuda   = NULL;
     free(c->lora_text);
     free(c->prompt);
+    free(c->image.rgb);
+    free(c->last_image.rgb);
+    c->image = c->last_image = (LvImage) { NULL, 0, 0 };
     c->lora_text = c->prompt = NULL;
     if (ret < 0)
         linvideo_close(out);

@@ -138,7 +138,7 @@ enum LinvideoPrecision {
 
 enum LinvideoStage {
     LINVIDEO_STAGE_LOAD,    ///< weights are read and packed
-    LINVIDEO_STAGE_TEXT,    ///< the prompt is encoded
+    LINVIDEO_STAGE_TEXT,    ///< the prompt is encoded, and images are
     LINVIDEO_STAGE_DENOISE, ///< sampling; step and layer count
     LINVIDEO_STAGE_DECODE,  ///< latents to frames; step counts latent frames
 };
@@ -174,9 +174,16 @@ typedef struct LinvideoCuda {
                    ///< written after the earlier work on this stream
 } LinvideoCuda;
 
+/** An image of the caller's: rows of R G B, 8 bits each, sRGB. */
+typedef struct LinvideoImage {
+    const uint8_t *data; ///< of the upper left pixel
+    ptrdiff_t stride;    ///< bytes from row to row; may be negative
+    int width, height;   ///< 1 to 16384 each, at most 67108864 pixels
+} LinvideoImage;
+
 /**
- * What to make. Fill with linvideo_params_default() first. Strings, callbacks and cuda
- * are read by linvideo_open() only (strings are copied there); callbacks and
+ * What to make. Fill with linvideo_params_default() first. Strings, images, callbacks and
+ * cuda are read by linvideo_open() only (strings are copied there); callbacks and
  * their opaque pointer must live as long as the context.
  */
 typedef struct LinvideoParams {
@@ -198,7 +205,19 @@ typedef struct LinvideoParams {
                                  ///< "". Used with guidance > 1
     const char *lora;            ///< LoRA files, "FILE[@WEIGHT]|FILE[@WEIGHT]...",
                                  ///< added to those of the manifest; NULL: none
-    int width, height;           ///< pixels, 16 to 8192; 0: the model's own.
+    const char *image;           ///< file of the image that every clip begins with:
+                                 ///< PNG (where the library was built with libpng),
+                                 ///< PPM, or the first frame of YUV4MPEG2. NULL or "":
+                                 ///< none. For models of image to video, which need
+                                 ///< one, and TI2V, which may have one; others refuse it
+    const char *last_image;      ///< the same of the frame that a clip ends with, beside
+                                 ///< image: FLF2V needs one, Wan2.2 I2V may have one
+    const LinvideoImage *image_data, *last_image_data; ///< pixels in place of these files,
+                                 ///< which are read (and copied) by linvideo_open()
+                                 ///< only; NULL: none
+    int width, height;           ///< pixels, 16 to 8192; 0: the model's own; with an
+                                 ///< image the area of that, in the image's shape. An
+                                 ///< image of another shape than the size is cut to it.
                                  ///< Any size: made at the next legal size and
                                  ///< cropped (centred); outside of the model's
                                  ///< range made at its nearest size and scaled, see
@@ -304,12 +323,12 @@ LINVIDEO_API const char *linvideo_strerror(int code);
 LINVIDEO_API void linvideo_params_default(LinvideoParams *p);
 
 /**
- * Set one option from text, as on a command line: every member above except cuda and the
- * callbacks by its name, "size" (WxH) for width and height, "rate" (24, 24000/1001, 23.976)
- * for rate_num and rate_den; "duration" is in seconds (fractions allowed), in ms or us with
- * that after it, or hh:mm:ss, "memory_limit" in bytes, or with K, M, G. Strings are not
- * copied: value must live until linvideo_open() has returned. The log callback in p gets
- * the error.
+ * Set one option from text, as on a command line: every member above except image_data,
+ * last_image_data, cuda and the callbacks by its name, "size" (WxH) for width and height,
+ * "rate" (24, 24000/1001, 23.976) for rate_num and rate_den; "duration" is in seconds
+ * (fractions allowed), in ms or us with that after it, or hh:mm:ss, "memory_limit" in bytes,
+ * or with K, M, G. Strings are not copied: value must live until linvideo_open() has
+ * returned. The log callback in p gets the error.
  *
  * @return 0, or -EINVAL for an unknown name or a value out of range
  */

@@ -72,6 +72,14 @@
     X(STRING, lora, "", lora, 0, 0, 0, "FILE[@W]|...", "none",                            \
       "LoRA files, each with its weight",                                                 \
       "They are added to those of the manifest.")                                         \
+    X(STRING, image, "", image, 0, 0, 0, "FILE", "none",                                  \
+      "image that clips begin with: PNG, PPM or y4m",                                     \
+      "For models of image to video, which need one, and Wan2.2 TI2V 5B, which may have " \
+      "one. Without `size` frames have its shape, and the area of the model's size; "     \
+      "with it the image is cut to that shape. ffmpeg turns other files into PNG.")       \
+    X(STRING, last_image, "", last_image, 0, 0, 0, "FILE", "none",                        \
+      "image that clips end with, beside image",                                          \
+      "Wan2.1 FLF2V needs one, Wan2.2 I2V A14B may have one.")                            \
     X(SIZE, size, "s", width, 16, 8192, 0, "WxH", "the model's",                          \
       "size of the frames",                                                               \
       "Any size is made at the next legal one and cropped. One that the model was not "   \

@@ -21,6 +21,9 @@ enum { LV_MAX_LAYERS = 128, LV_MAX_CHANNELS = 64, LV_MAX_WORDS = 4096 };
 /** Rows of CLIP's features of a picture: 16 x 16 patches and the class. */
 enum { LV_CLIP_ROWS = 257 };
 
+/** Channels of the mask in front of image latents. */
+enum { LV_MASK_CHANNELS = 4 };
+
 /** Networks of a model that has one for steps of much noise and one for the others (Wan2.2
  *  A14B); a model of one network has that of LV_HIGH alone. */
 enum { LV_HIGH, LV_LOW, LV_EXPERTS };

@@ -75,15 +75,17 @@ static int check_parts(const LvFiles *f, const LvMsg *msg)
 {
     const LvModelConfig *c = &f->cfg;
 
-    if (c->dit.cond_channels || c->dit.clip_dim)
-        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: the network is one of image to video, "
-                       "which is not supported", f->path);
     if (c->dit.channels != c->vae.channels)
         return lv_fail(msg, LV_ERR_MODEL, "%s: the network makes latents of %d channels, the "
                        "decoder takes %d", f->path, c->dit.channels, c->vae.channels);
     if (!f->low.kind && c->video.boundary > 0)
         return lv_fail(msg, LV_ERR_MODEL, "%s: one network, and settings of two (\"boundary\"): "
                        "expected \"dit_low\" too, or another preset", f->path);
+    if (c->dit.cond_channels && c->dit.cond_channels != LV_MASK_CHANNELS + c->vae.channels)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: the network takes %d channels beside the latents, "
+                       "expected %d: a mask of %d and the image's latents", f->path,
+                       c->dit.cond_channels, LV_MASK_CHANNELS + c->vae.channels,
+                       LV_MASK_CHANNELS);
     if (f->low.kind && c->video.boundary <= 0)
         return lv_fail(msg, LV_ERR_MODEL, "%s: two networks, and nothing says which steps are the "
                        "second's: expected a preset of Wan2.2 A14B, or \"boundary\" in "
@@ -138,6 +140,9 @@ static int open_bundle(LvFiles *f, const LvLoraFile *loras, int nb_loras,
     if ((ret = lv_config_parse(&f->cfg, text, file, msg)) < 0 ||
         (ret = read_negative(f, text, msg)) < 0 || (ret = check_parts(f, msg)) < 0)
         return ret;
+    if (f->cfg.dit.clip_dim)
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: the network attends to CLIP's features, "
+                       "and bundles hold no image tower: expected a manifest", f->path);
     f->bundle = 1;
     f->dit    = part_of(src, LV_PART_DIT, "dit.");
     f->text   = part_of(src, LV_PART_TEXT, "text.");
@@ -171,7 +176,7 @@ static const struct {
     { NULL, "dit" }, { NULL, "text" }, { NULL, "vae" }, { NULL, "tokenizer" },
     { NULL, "loras" }, { NULL, "preset" }, { NULL, "video" }, { NULL, "sampler" },
     { NULL, "negative_prompt" }, { NULL, "latents" }, { NULL, "dit_low" },
-    { NULL, "loras_low" }, { "sampler", "guidance_low" }, { "sampler", "boundary" },
+    { NULL, "loras_low" }, { NULL, "clip" }, { "sampler", "guidance_low" }, { "sampler", "boundary" },
     { "video", "width" },
     { "video", "height" }, { "video", "frames" }, { "video", "fps" },
     { "video", "fps_den" }, { "sampler", "solver" }, { "sampler", "steps" },
@@ -214,6 +219,12 @@ static int path_of(char *path, const Manifest *m, const char *key, const json_t 
            fail(m, key, "is too long");
 }
 
+static int kind_of(const char *key)
+{
+    return !strncmp(key, "dit", 3) ? LV_PART_DIT : !strcmp(key, "text") ? LV_PART_TEXT
+         : !strcmp(key, "clip") ? LV_PART_CLIP : LV_PART_WAN_VAE;
+}
+
 static int open_part(const Manifest *m, const char *key, LvPart *part)
 {
     char path[PATH_SIZE];
@@ -223,8 +234,7 @@ static int open_part(const Manifest *m, const char *key, LvPart *part)
     if (ret < 0 || (ret = open_source(m->f, path, &src, m->msg)) < 0 ||
         (ret = lv_part_check(src, m->msg)) < 0)
         return ret;
-    *part = lv_part_find_kind(src, !strncmp(key, "dit", 3) ? LV_PART_DIT
-                                 : !strcmp(key, "text") ? LV_PART_TEXT : LV_PART_WAN_VAE);
+    *part = lv_part_find_kind(src, kind_of(key));
     if (!part->kind && !strcmp(key, "vae"))
         *part = lv_part_find_kind(src, LV_PART_TAE);
     return part->kind ? 0 : lv_fail(m->msg, LV_ERR_MODEL, "%s: holds no %s network that is known",
@@ -361,8 +371,10 @@ static int read_loras(LoraList *l, const Manifest *m, const char *key, int place
     if (ret < 0)
         return ret;
     l->nb = l->listed + pick_loras(l->file + nb, more, nb_more, place);
-    for (int i = 0; i < l->nb; i++)
-        l->file[i].low = place == LV_AS_LOW;
+    for (int i = 0; i < l->nb; i++) {
+        l->file[i].low    = place == LV_AS_LOW;
+        l->file[i].images = m->f->cfg.dit.clip_dim > 0;
+    }
     return check_loras(m, l->file, l->nb, place);
 }
 
@@ -414,6 +426,8 @@ static int tell_others(const LvFiles *f, const LvSource *src, const LvMsg *msg)
     const char *first = NULL;
     int nb = 0;
 
+    if (src == f->clip.src) /* its text half comes with it */
+        return 0;
     for (int i = 0; i < lv_source_count(src); i++) {
         const LvFileTensor *t = lv_source_at(src, i);
         const char *name = t->name;
@@ -430,6 +444,26 @@ static int tell_others(const LvFiles *f, const LvSource *src, const LvMsg *msg)
         lv_msg(msg, LV_MSG_WARNING, "%s: skipped: %d tensors that no part of this model uses, "
                "the first is %s", lv_source_path(src), nb, first);
     return 0;
+}
+
+/* CLIP's image tower, of a network that attends to its features. */
+static int open_clip(const Manifest *m)
+{
+    LvFiles *f = m->f;
+    int dim = f->cfg.dit.clip_dim, named = json_object_get(m->root, "clip") != NULL, ret;
+
+    if (!dim)
+        return named ? fail(m, "clip", "is there, and the network attends to no features of "
+                            "images") : 0;
+    if (!named)
+        return fail(m, "clip", "is missing: the network attends to features of CLIP's image "
+                    "tower (clip_vision_h.safetensors)");
+    if ((ret = open_part(m, "clip", &f->clip)) < 0 ||
+        (ret = lv_part_clip(&f->clip_cfg, &f->clip, m->msg)) < 0)
+        return ret;
+    return f->clip_cfg.dim == dim ? 0 :
+           lv_fail(m->msg, LV_ERR_MODEL, "%s: clip: expected features of %d, got %d", f->path,
+                   dim, f->clip_cfg.dim);
 }
 
 static int read_latents(const Manifest *m)
@@ -480,7 +514,8 @@ static int read_settings(const Manifest *m)
     if (negative && !json_is_string(negative))
         return fail(m, "negative_prompt", "is not a string");
     free(f->negative);
-    f->negative = strdup(negative ? json_string_value(negative) : LV_WAN_NEGATIVE);
+    f->negative = strdup(negative ? json_string_value(negative)
+                                  : lv_preset_negative(&f->cfg.dit));
     if (!f->negative)
         return lv_fail(m->msg, LV_ERR(ENOMEM), "%s: out of memory", f->path);
     return lv_config_video(&f->cfg.video, m->root, f->path, m->msg);
@@ -495,7 +530,7 @@ static int open_manifest(const Manifest *m, const LvLoraFile *loras, int nb_lora
         (ret = check_keys(m, "sampler")) < 0 || (ret = read_settings(m)) < 0 ||
         (ret = open_networks(m)) < 0 || (ret = read_settings(m)) < 0 ||
         (ret = open_part(m, "text", &f->text)) < 0 ||
-        (ret = open_part(m, "vae", &f->vae)) < 0 ||
+        (ret = open_part(m, "vae", &f->vae)) < 0 || (ret = open_clip(m)) < 0 ||
         (ret = open_tokenizer(m)) < 0 || (ret = read_sizes(m)) < 0 ||
         (ret = read_latents(m)) < 0)
         return ret;

@@ -9,6 +9,8 @@
  *                          of shards, GGUF); one file may hold several of them
  *   "dit_low"              of Wan2.2 A14B: "dit" is the network for much noise, this the one
  *                          for little noise
+ *   "clip"                 CLIP's image tower, where the network attends to its features; other
+ *                          tensors of its file are passed over
  *   "tokenizer"            a sentencepiece model; not needed where "text" holds one
  *   "loras"                [{"file": NAME, "weight": 1}, ...]
  *   "loras_low"            the same, of "dit_low"; "loras" are of "dit" alone then. Of a file
@@ -38,6 +40,8 @@ typedef struct LvFiles {
     LvModelConfig cfg;
     LvPart dit, text, vae;
     LvPart low;            ///< the network of LV_LOW; of kind LV_PART_NONE where dit is alone
+    LvPart clip;           ///< CLIP's image tower; of kind LV_PART_NONE where none is needed
+    LvClipConfig clip_cfg; ///< of it
     int bundle;            ///< 1: all parts are of one source
     char *spm_path;        ///< of its file; NULL: a part's file holds it
     const void *spm;       ///< the tokenizer, a sentencepiece model; NULL: missing

@@ -57,6 +57,8 @@ static const struct {
 /* Parts that this network does not have. */
 enum Where { OF_PAIR, BEGINS, WITHIN, ENDS };
 
+#define IMAGES "image to video"
+
 static const struct {
     const char *text, *what;
     int where;       /* within: in the name of a layer with _ for dots and around it */
@@ -70,14 +72,14 @@ static const struct {
     { "conditioner.", "a text encoder", BEGINS },
     { "clip.", "a text encoder", BEGINS },
     { "vae.", "a decoder", BEGINS },         { "first_stage_model.", "a decoder", BEGINS },
-    { "image_encoder.", "image to video", BEGINS },
-    { "_k_img_", "image to video", WITHIN }, { "_v_img_", "image to video", WITHIN },
-    { "_norm_k_img_", "image to video", WITHIN }, { "_img_emb_", "image to video", WITHIN },
-    { "_image_embedder_", "image to video", WITHIN },
-    { "_add_k_proj_", "image to video", WITHIN },
-    { "_add_v_proj_", "image to video", WITHIN },
-    { "_norm_added_k_", "image to video", WITHIN },
-    { "_norm_added_q_", "image to video", WITHIN },
+    { "image_encoder.", IMAGES, BEGINS },
+    { "_k_img_", IMAGES, WITHIN }, { "_v_img_", IMAGES, WITHIN },
+    { "_norm_k_img_", IMAGES, WITHIN }, { "_img_emb_", IMAGES, WITHIN },
+    { "_image_embedder_", IMAGES, WITHIN },
+    { "_add_k_proj_", IMAGES, WITHIN },
+    { "_add_v_proj_", IMAGES, WITHIN },
+    { "_norm_added_k_", IMAGES, WITHIN },
+    { "_norm_added_q_", IMAGES, WITHIN },
     { "_vace_", "VACE", WITHIN },            { "_vace_blocks_", "VACE", WITHIN },
     { "_vace_patch_embedding_", "VACE", WITHIN },
     { "_motion_encoder_", "animation", WITHIN }, { "_face_adapter_", "animation", WITHIN },
@@ -208,7 +210,7 @@ int lv_lora_is_paired(const LvSource *src)
 }
 
 /* Row of others[] that a key belongs to, behind its prefixes; -1 when there is none. */
-static int other_of(const char *name)
+static int other_of(const char *name, int images)
 {
     size_t n = strlen(name);
     char bars[STEM_SIZE + 8];
@@ -217,6 +219,8 @@ static int other_of(const char *name)
     dots_to_bars(bars);
     for (int i = 0; i < LV_COUNT(others); i++) {
         size_t k = strlen(others[i].text);
+        if (images && !strcmp(others[i].what, IMAGES))
+            continue;
         if ((others[i].where == WITHIN && strstr(bars, others[i].text)) ||
             (others[i].where == ENDS && n > k && !strcmp(name + n - k, others[i].text)))
             return i;
@@ -226,6 +230,7 @@ static int other_of(const char *name)
 
 /* What is skipped of a file. */
 typedef struct Skipped {
+    int images;           /* of LvLoraFile */
     int nb[LV_COUNT(others)];
     const char *first[LV_COUNT(others)];
     int all;
@@ -310,7 +315,7 @@ static int sort_key(Key *key, const LvFileTensor *t, Sorting *s, const LvMsg *ms
         s->elsewhere += s->shared;
         return s->shared ? 0 : skip(&s->skipped, second, t);
     }
-    if (other >= 0 || (other = other_of(name)) >= 0)
+    if (other >= 0 || (other = other_of(name, s->skipped.images)) >= 0)
         return skip(&s->skipped, other, t);
     if ((part = part_of(t->name, &n)) < 0 || t->name + n < name)
         return lv_fail(msg, LV_ERR_MODEL, "%s: %s is not a known key of a LoRA", path,
@@ -376,6 +381,7 @@ static int sort_keys(LvLoras *l, int file, Key *key, const LvLoraFile *f, const 
 {
     const LvSource *src = l->src[file];
     Sorting s = { .path = lv_source_path(src), .shared = f->shared, .at = l->stems[file],
+                  .skipped = { .images = f->images },
                   .second = f->low && lv_lora_is_paired(src) };
     int nb = 0, ret = 0;
 

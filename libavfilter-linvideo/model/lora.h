@@ -36,6 +36,7 @@ typedef struct LvLoraFile {
     int low;      ///< 1: it is added to the network of LV_LOW of a pair
     int shared;   ///< 1: the other network of a pair is given the file too; keys of that are not
                   ///< told as skipped, and may be all
+    int images;   ///< 1: keys of what attends to CLIP's features are the network's own
 } LvLoraFile;
 
 /** Bounds of weights. */

@@ -11,6 +11,9 @@
 
 #include "model/config.h"
 
+/** Clips: 832x480, 81 frames at 16 a second; 1280x720, the same; 1280x704, 121 at 24. */
+enum LvPresetClip { LV_CLIP_480P, LV_CLIP_720P, LV_CLIP_TI2V };
+
 typedef struct LvPreset {
     const char *name;
     const char *solver;    ///< see pipeline/sample.h
@@ -18,11 +21,11 @@ typedef struct LvPreset {
     float shift, guidance; ///< guidance 1: off
     const char *about;
     float guidance_low, boundary; ///< of Wan2.2 A14B; see LvVideoConfig
-    int large;             ///< 1: made for 1280x704, 121 frames at 24 a second
+    int made_for;          ///< LvPresetClip
 } LvPreset;
 
 /** What Wan's reference puts in place of an empty negative prompt. */
-extern const char LV_WAN_NEGATIVE[];
+const char *lv_preset_negative(const LvDitConfig *c);
 
 /** Row i of the table; NULL after the last. */
 const LvPreset *lv_preset_at(int i);
@@ -33,10 +36,16 @@ const LvPreset *lv_preset_find(const char *name);
 /** How a network is sampled that nothing else is known of; pair: it is one of two. */
 const LvPreset *lv_preset_of(const LvDitConfig *c, int pair);
 
+/** Whether clips of a network may begin with an image. */
+int lv_preset_takes_image(const LvDitConfig *c);
+
+/** Images that they need: 0, the first one, or the last one too. */
+int lv_preset_images(const LvDitConfig *c);
+
 /** That preset for a network of image to video, where it has one of its own; p else. */
 const LvPreset *lv_preset_for(const LvPreset *p, const LvDitConfig *c);
 
-/** Set sampler, steps, shift, guidance; and size and rate, to those of Wan2.1 or TI2V 5B. */
+/** Set sampler, steps, shift, guidance; and size and rate. */
 void lv_preset_apply(LvVideoConfig *v, const LvPreset *p);
 
 #endif /* LINVIDEO_MODEL_PRESETS_H */

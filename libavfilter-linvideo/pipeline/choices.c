@@ -43,7 +43,7 @@ static int has_negative(const LvSessionOptions *opt, const LvFiles *files)
 
     if (opt->negative)
         return *opt->negative;
-    return own && *own && strcmp(own, LV_WAN_NEGATIVE);
+    return own && *own && strcmp(own, lv_preset_negative(&files->cfg.dit));
 }
 
 /* What is given and has no effect, or is far from what a few-step model was made for. */
@@ -156,13 +156,32 @@ static int check_shape(const LvClipShape *s, const LvModelConfig *cfg, int on_de
     return 0;
 }
 
+/* The area is the model's own, the shape the image's. */
+static int follow_image(LvModelConfig *cfg, const LvImage *image, const LvMsg *msg)
+{
+    LvVideoConfig *v  = &cfg->video;
+    const int from[2] = { image->width, image->height };
+    double area       = (double)v->width * v->height;
+    int size[2], ret;
+
+    ret = cfg->dit.cond_channels ? lv_prepare_size(size, from, area, msg)
+                                 : lv_prepare_size_ti2v(size, from, area, msg);
+    if (ret < 0)
+        return ret;
+    v->width  = size[0];
+    v->height = size[1];
+    return 0;
+}
+
 /* Latents for the frames are rounded up to what the networks can make. */
 int lv_choose_shape(LvClipShape *s, LvModelConfig *cfg, const LvSessionOptions *opt,
                     LvLatentShape latent, const LvMsg *msg)
 {
     LvVideoConfig *v = &cfg->video;
-    int made[2];
+    int made[2], ret;
 
+    if (opt->image.rgb && !opt->width && (ret = follow_image(cfg, &opt->image, msg)) < 0)
+        return ret;
     v->width  = opt->width ? opt->width : v->width;
     v->height = opt->height ? opt->height : v->height;
     choose_frames(cfg, opt, msg);

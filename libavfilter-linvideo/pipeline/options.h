@@ -13,6 +13,7 @@
 
 #include "model/lora.h"
 #include "pipeline/cache.h"
+#include "pipeline/prepare.h"
 #include "pipeline/sample.h"
 
 /** State of the work; as LinvideoProgress. */
@@ -24,13 +25,14 @@ typedef struct LvProgress {
     double elapsed;  ///< seconds since the clip was begun
 } LvProgress;
 
-/** All values are in range already. Strings and this struct need to live during
+/** All values are in range already. Strings, images and this struct need to live during
  *  lv_session_open() only. */
 typedef struct LvSessionOptions {
     const char *model;   ///< path of a bundle or a manifest
     const char *prompt;  ///< not empty
     const char *negative; ///< NULL: the model's own
-    int width, height;   ///< to be delivered; 0: the model's own
+    LvImage image, last_image; ///< first and last frame; rgb NULL: not given
+    int width, height;   ///< to be delivered; 0: the model's own, in the shape of image
     int clip_frames;     ///< 0: the model's own
     int native;          ///< 1: made as asked, whatever the model was made for
     uint64_t seed;

@@ -6,9 +6,9 @@
 
 #include "pipeline/budget.h"
 
-static size_t text_bytes(const LvEnv *env, const LvPlace *p)
+static size_t before_bytes(const LvEnv *env, const LvPlace *p)
 {
-    return lv_need_weights(&p->text) + lv_need_work(&p->text, env->dev->threads);
+    return lv_need_weights(&p->before) + lv_need_work(&p->before, env->dev->threads);
 }
 
 static LvNeed need_of(const LvPlace *p)
@@ -20,7 +20,7 @@ static LvNeed need_of(const LvPlace *p)
 static size_t bytes_of(const LvEnv *env, const LvPlace *p, const LvNeed *n)
 {
     return LV_MAX(lv_need_weights(n) + lv_need_work(n, env->dev->threads),
-                  text_bytes(env, p) + n->state + n->host);
+                  before_bytes(env, p) + n->state + n->host);
 }
 
 static void look(const LvEnv *env, const LvPlace *p, LvPlaced *at)
@@ -60,7 +60,7 @@ static int choose(const LvEnv *env, const LvPlace *p, LvRoom *room, LvPlaced *at
 
 static int stream(const LvEnv *env, const LvPlace *p, LvPlaced *at)
 {
-    LvRoom room = { .have = at->have, .text = text_bytes(env, p) };
+    LvRoom room = { .have = at->have, .text = before_bytes(env, p) };
     int ret = plan_with(env, p, env->cfg->dit.layers, at);
 
     at->streams = 1;
@@ -76,7 +76,7 @@ static int fits(const LvPlaced *at)
 
 size_t lv_place_spare(const LvEnv *env, const LvPlace *p, const LvPlaced *at)
 {
-    size_t taken = text_bytes(env, p) + at->need.state + at->need.host;
+    size_t taken = before_bytes(env, p) + at->need.state + at->need.host;
 
     return !p->limit ? SIZE_MAX : p->limit > taken ? p->limit - taken : 0;
 }
@@ -138,10 +138,10 @@ int lv_place_tell(const LvEnv *env, const LvPlace *p, const LvPlaced *at)
     int blocks = env->cfg->dit.layers;
 
     lv_msg(env->msg, LV_MSG_VERBOSE, "memory: weights %.1f MiB, arena %.1f MiB (bound "
-           "%.1f), state %.1f MiB, threads %.1f MiB; text encoder, before them, %.1f MiB",
+           "%.1f), state %.1f MiB, threads %.1f MiB; text encoder or images, before them, %.1f MiB",
            in_mib(lv_need_weights(n)), in_mib(n->arena), in_mib(n->lower),
            in_mib(n->state + n->host), in_mib(n->thread * (size_t)env->dev->threads),
-           in_mib(text_bytes(env, p)));
+           in_mib(before_bytes(env, p)));
     if (!fits(at))
         return fail(env, at);
     if (at->streamed)

@@ -15,7 +15,8 @@ typedef struct LvPlace {
     LvNetwork *network;          ///< planned
     const LvNetworkShape *shape;
     LvNeed others;               ///< of all other stages that stay beside it
-    LvNeed text;                 ///< of the text encoder, which runs before them
+    LvNeed before;               ///< of what runs before them: the text encoder, or what encodes
+                                 ///< images, if that is more
     size_t limit;                ///< bytes of the device; 0: what it has free
 } LvPlace;
 

@@ -279,25 +279,42 @@ int lv_prepare_lanczos(const LvImage *to, const LvImage *from)
     return ret;
 }
 
+/* The middle of a picture. cut->rgb: of the caller */
+static void copy_middle(const LvImage *cut, const LvImage *image)
+{
+    int x = (image->width - cut->width) / 2, y = (image->height - cut->height) / 2;
+
+    for (int i = 0; i < cut->height; i++)
+        memcpy(cut->rgb + values_of(cut->width, i),
+               image->rgb + values_of(image->width, y + i) + 3 * x, 3 * (size_t)cut->width);
+}
+
 int lv_prepare_cover(const LvImage *to, const LvImage *from)
 {
     double scale = fmax((double)to->width / from->width, (double)to->height / from->height);
     LvImage all  = { NULL, (int)rint(from->width * scale), (int)rint(from->height * scale) };
-    size_t line  = 3 * (size_t)to->width;
-    int x, y, ret;
+    int ret;
 
     all.width  = LV_MAX(all.width, to->width);
     all.height = LV_MAX(all.height, to->height);
     if (!(all.rgb = malloc(values_of(all.width, all.height))))
         return LV_ERR(ENOMEM);
-    ret = lv_prepare_lanczos(&all, from);
-    x   = (all.width - to->width) / 2;
-    y   = (all.height - to->height) / 2;
-    for (int i = 0; i < to->height && ret >= 0; i++)
-        memcpy(to->rgb + (size_t)i * line,
-               all.rgb + 3 * ((size_t)(y + i) * (size_t)all.width + (size_t)x), line);
+    if ((ret = lv_prepare_lanczos(&all, from)) >= 0)
+        copy_middle(to, &all);
     free(all.rgb);
     return ret;
+}
+
+int lv_prepare_shape(LvImage *cut, const LvImage *image, const int size[2])
+{
+    double scale = fmax((double)size[0] / image->width, (double)size[1] / image->height);
+
+    *cut = (LvImage) { NULL, LV_MIN(LV_MAX((int)rint(size[0] / scale), 1), image->width),
+                       LV_MIN(LV_MAX((int)rint(size[1] / scale), 1), image->height) };
+    if (!(cut->rgb = malloc(values_of(cut->width, cut->height))))
+        return LV_ERR(ENOMEM);
+    copy_middle(cut, image);
+    return 0;
 }
 
 /* The last picture */

@@ -18,9 +18,9 @@
 #include <stdint.h>
 
 #include "base/msg.h"
+#include "model/config.h"
 
 enum { LV_CLIP_SIDE = 224,          ///< of the pictures that CLIP takes
-       LV_MASK_CHANNELS = 4,        ///< in front of the image latents
        LV_IMAGE_MAX = 1 << 15 };    ///< width and height of a picture
 
 /** A picture of 8 bits: [height,width,3], red first, sRGB. */
@@ -70,6 +70,10 @@ int lv_prepare_lanczos(const LvImage *to, const LvImage *from);
 /** The middle of a picture that covers `to` when it is scaled by Lanczos, both ways alike, as
  *  TI2V has it. @return 0; -ENOMEM without a message */
 int lv_prepare_cover(const LvImage *to, const LvImage *from);
+
+/** The middle of a picture in the shape of size (width, height), not scaled.
+ *  @param[out] cut memory is the caller's to free() @return 0; -ENOMEM without a message */
+int lv_prepare_shape(LvImage *cut, const LvImage *image, const int size[2]);
 
 /**
  * The last picture of a clip, where it has another size than the first (width, height), as the

@@ -12,6 +12,7 @@
 #include "pipeline/decode.h"
 #include "pipeline/delivery.h"
 #include "pipeline/devices.h"
+#include "pipeline/images.h"
 #include "pipeline/place.h"
 #include "pipeline/encode.h"
 
@@ -50,6 +51,7 @@ struct LvSession {
     LvClipShape shape;
 
     LvEncode *encode;
+    LvImages *images;        /* NULL: none are given */
     LvNetwork *network[LV_DEVICES][LV_EXPERTS]; /* the second device's for LV_UNCOND, where
                                                  * there are two; of LV_LOW where there are two */
     int experts;             /* networks of the model */
@@ -119,7 +121,7 @@ static int open_env(LvSession *s, const LvSessionOptions *opt)
     int ret = lv_files_open(&s->files, opt->model, opt->loras, opt->nb_loras, opt->strict,
                             s->msg);
 
-    if (ret < 0)
+    if (ret < 0 || (ret = lv_images_check(&s->files, opt, s->msg)) < 0)
         return ret;
     s->cfg     = s->files.cfg;
     s->experts = s->files.low.kind ? LV_EXPERTS : 1;
@@ -261,6 +263,18 @@ static int plan_networks(LvSession *s, int device, const LvNetworkShape *shape)
     return ret;
 }
 
+/* What runs before the networks are there, one after the other: the one that needs more. */
+static int need_before(LvSession *s, LvNeed *need)
+{
+    const LvNeed images = lv_images_need(s->images);
+    int threads = s->env.dev->threads, ret = lv_encode_need(s->encode, s->schedule.branches, need);
+
+    if (ret >= 0 && lv_need_weights(&images) + lv_need_work(&images, threads) >
+                    lv_need_weights(need) + lv_need_work(need, threads))
+        *need = images;
+    return ret;
+}
+
 /* Whether a device holds both networks whole; p is of the first. */
 static int holds_both(const LvEnv *env, const LvPlace *p, const LvNetwork *low)
 {
@@ -331,19 +345,21 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
 {
     const int *size      = s->shape.size;
     LvNetworkShape net   = { { size[0], size[1], size[2] },
-                             is_split(s) ? 1 : s->schedule.branches, 0 };
+                             is_split(s) ? 1 : s->schedule.branches,
+                             lv_images_gives_first(s->images) };
     LvDecodeShape decode = { { size[0], size[1], size[2] }, opt->tile, opt->on_device };
     LvPlace all = { .shape = &net, .limit = opt->memory_limit }, second = all;
     size_t spare = 0, other;
     int ret;
 
     if ((ret = lv_decode_plan(s->decode, &decode)) < 0 || (ret = open_prompts(s, opt)) < 0 ||
-        (ret = lv_encode_need(s->encode, s->schedule.branches, &all.text)) < 0 ||
+        (ret = need_before(s, &all.before)) < 0 ||
         (ret = plan_networks(s, 0, &net)) < 0 ||
         (is_split(s) && (ret = plan_networks(s, 1, &net)) < 0) ||
         (ret = lv_denoise_new(&s->denoise, &s->env, s->branch, &s->schedule)) < 0)
         return ret;
     all.others = lv_need_join(lv_decode_need(s->decode), lv_denoise_need(s->denoise));
+    all.others.host += lv_images_kept(s->images);
     choose_turns(s, &all, &second);
     ret = place_networks(s, 0, all, &spare);
     lv_encode_spare(s->encode, spare);
@@ -362,6 +378,7 @@ static int open_all(LvSession *s, const LvSessionOptions *opt)
 
     if ((ret = open_env(s, opt)) < 0 || (ret = make_stages(s, opt)) < 0 ||
         (ret = choose(s, opt)) < 0 || (ret = open_delivery(s, opt->on_device)) < 0 ||
+        (ret = lv_images_new(&s->images, &s->env, opt, &s->shape)) < 0 ||
         (ret = share_branches(s)) < 0)
         return ret;
     return plan(s, opt);
@@ -402,6 +419,7 @@ void lv_session_close(LvSession **out)
     lv_decode_free(&s->decode);
     lv_denoise_free(&s->denoise);
     lv_encode_free(&s->encode);
+    lv_images_free(&s->images);
     for (int i = 0; i < LV_BRANCHES; i++) {
         lv_ids_free(&s->prompt[i].ids);
         lv_free(s->prompt[i].features);
@@ -524,6 +542,11 @@ static int encode(LvSession *s)
     return 0;
 }
 
+static int encode_images(LvSession *s)
+{
+    return lv_images_run(s->images);
+}
+
 /* Keys and values of the prompts that changed, for a network. */
 static int show_expert(LvSession *s, int expert)
 {
@@ -567,13 +590,22 @@ static int timed(LvSession *s, enum LvStage stage, int (*run)(LvSession *s))
     return ret;
 }
 
+/* Build a network, and give it what it takes beside the noise. */
+static int build_network(LvSession *s, int device, int expert)
+{
+    LvNetwork *n = s->network[device][expert];
+    int ret = lv_network_build(n, s->arena[device]);
+
+    return ret < 0 ? ret : lv_images_show(s->images, n);
+}
+
 static int build_device(LvSession *s, int device)
 {
     int ret = lv_device_alloc(s->devices.dev[device], &s->arena[device],
                               s->need[device].arena, "arena");
 
     for (int k = 0; k < (s->in_turn ? 1 : s->experts) && ret >= 0; k++)
-        ret = lv_network_build(s->network[device][k], s->arena[device]);
+        ret = build_network(s, device, k);
     return ret;
 }
 
@@ -581,6 +613,7 @@ static int build(LvSession *s)
 {
     int ret = lv_denoise_build(s->denoise);
 
+    lv_denoise_give_first(s->denoise, lv_images_first(s->images));
     for (int i = 0; i < LV_DEVICES && ret >= 0; i++)
         if (s->network[i][LV_HIGH])
             ret = build_device(s, i);
@@ -600,7 +633,7 @@ static int change_network(LvSession *s, int expert)
             ret = lv_network_drop(s->network[i / LV_EXPERTS][i % LV_EXPERTS]);
     for (int i = 0; i < LV_DEVICES && ret >= 0; i++)
         if (s->network[i][expert])
-            ret = lv_network_build(s->network[i][expert], s->arena[i]);
+            ret = build_network(s, i, expert);
     for (int i = 0; i < s->schedule.branches; i++)
         s->prompt[i].kv_stale[expert] = 1;
     s->built = ret < 0 ? NONE_BUILT : expert;
@@ -641,7 +674,8 @@ int lv_session_load(LvSession *s)
     s->clock.begun = lv_seconds();
     if ((ret = check(s)) < 0 ||
         (ret = lv_env_tell(&s->env, (LvAt) { LV_STAGE_LOAD, 0, 1, 0, 0 })) < 0 ||
-        (ret = timed(s, LV_STAGE_TEXT, encode)) < 0)
+        (ret = timed(s, LV_STAGE_TEXT, encode)) < 0 ||
+        (ret = timed(s, LV_STAGE_TEXT, encode_images)) < 0)
         return ret;
     return timed(s, LV_STAGE_LOAD, build);
 }

@@ -612,6 +612,10 @@ static int open_model(Convert *c)
     if (c->files.loras || c->files.low_loras)
         return lv_fail(&c->msg, LV_ERR_UNSUPPORTED, "%s: names LoRAs, which are merged when "
                        "a model runs, not here", c->in);
+    if (c->bundle && c->cfg.dit.clip_dim)
+        return lv_fail(&c->msg, LV_ERR_UNSUPPORTED, "%s: the network attends to CLIP's features, "
+                       "and bundles hold no image tower; give --part to write a network alone",
+                       c->in);
     if (c->bundle && c->gguf)
         return lv_fail(&c->msg, LV_ERR_UNSUPPORTED, "%s: a bundle is a .safetensors file; "
                        "give --part to write a network alone", c->out);

@@ -351,12 +351,11 @@ static int exit_code(int ret)
 static int run(LinvideoContext *c, Options *o, LvBar *progress)
 {
     LinvideoInfo info;
-    const char *inputs[] = { NULL, NULL, NULL };
+    const char *inputs[LV_SINK_INPUTS];
     int ret;
 
     linvideo_info(c, &info);
-    inputs[0] = info.model_path;
-    inputs[1] = o->params.prompt_file;
+    lv_sink_inputs(inputs, &o->params, &info);
     if (o->json)
         lv_events_begin(c);
     ret = lv_sink_run(&o->sink, c, inputs);

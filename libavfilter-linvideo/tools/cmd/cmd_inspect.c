@@ -20,9 +20,11 @@
 #include "graph/program.h"
 #include "model/files.h"
 #include "model/names.h"
+#include "model/presets.h"
 #include "model/range.h"
 #include "pipeline/session.h"
 #include "tools/share/arguments.h"
+#include "tools/share/blank.h"
 #include "tools/share/message.h"
 
 /* More than any machine has: planning is to succeed here. */
@@ -43,7 +45,7 @@ typedef struct Memory {
     int64_t weights, work; ///< -1: not possible here
 } Memory;
 
-enum { NETWORKS = 5, MEMORIES = 3 };
+enum { NETWORKS = 6, MEMORIES = 3 };
 
 typedef struct Report {
     LvMsg msg;
@@ -84,7 +86,7 @@ static void count_tensors(Report *r)
     } parts[NETWORKS] = {
         { "dit", &f->dit, "" }, { "text", &f->text, "" },
         { "decoder", &f->vae, "decoder." }, { "encoder", &f->vae, "encoder." },
-        { "tokenizer", NULL, "tokenizer." },
+        { "tokenizer", NULL, "tokenizer." }, { "clip", &f->clip, "" },
     };
 
     for (int k = 0; k < NETWORKS; k++) {
@@ -94,6 +96,8 @@ static void count_tensors(Report *r)
         n->src  = parts[k].part ? parts[k].part->src : f->dit.src;
         snprintf(n->prefix, sizeof(n->prefix), "%s%s",
                  parts[k].part ? parts[k].part->prefix : "", parts[k].more);
+        if (!n->src)
+            continue;
         if (parts[k].part || f->bundle)
             count_network(n);
     }
@@ -117,6 +121,7 @@ static int plan(Report *r)
         p.prompt       = "a";
         p.precision    = m->value;
         p.memory_limit = NO_LIMIT;
+        lv_tool_blank(&p, lv_preset_images(&r->cfg.dit));
         p.device       = r->device;
         p.log          = opened ? NULL : lv_tool_log;
         p.log_level    = LINVIDEO_LOG_ERROR;
@@ -226,6 +231,10 @@ static void print_config(const Report *r)
     print_attention(d);
     printf("  latents    %d channels, %d x %d x %d to a token\n", d->channels,
            d->patch[0], d->patch[1], d->patch[2]);
+    if (d->cond_channels)
+        printf("  images     %s%s\n", d->clip_images == 2 ? "the first frame and the last"
+               : d->clip_images ? "the first frame" : "the first frame, the last may be given",
+               d->clip_dim ? ", and CLIP's features of them" : "");
     printf("  text       %d rows of %d\n", d->text_len, d->text_dim);
     printf("text         UMT5, %d layers of %d, %d heads of %d, MLP of %d, %d pieces\n",
            t->layers, t->dim, t->heads, t->dim_attn / t->heads, t->dim_ffn, t->vocab);
@@ -259,6 +268,8 @@ static void print_files(const Report *r)
         print_part(&f->low);
     print_part(&f->text);
     print_part(&f->vae);
+    if (f->clip.kind)
+        print_part(&f->clip);
 }
 
 static void print_networks(const Report *r)

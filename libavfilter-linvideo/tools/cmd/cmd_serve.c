@@ -305,12 +305,18 @@ static void close_context(Serve *s)
     s->loaded = 0;
 }
 
+/* The file of an image may have changed. */
+static int brings_image(const json_t *asked)
+{
+    return json_object_get(asked, "image") || json_object_get(asked, "last_image");
+}
+
 /* The context that is open, when it can make this video, or another one. */
 static int begin_video(Serve *s, const LinvideoParams *p, const json_t *asked)
 {
     json_t *kind = kind_of(asked);
     LinvideoContext *c = NULL;
-    int same = s->kind && kind && json_equal(s->kind, kind), ret;
+    int same = s->kind && kind && !brings_image(asked) && json_equal(s->kind, kind), ret;
 
     if (same) {
         json_decref(kind);
@@ -354,7 +360,7 @@ static json_t *run_job(Serve *s, Job *j)
 {
     LinvideoParams p = s->params;
     LvSink sink = { .overwrite = s->overwrite, .format_given = s->format_given, .frame = -1 };
-    const char *inputs[] = { NULL, NULL, NULL };
+    const char *inputs[LV_SINK_INPUTS];
     LinvideoInfo info;
     json_t *reply;
     int ret;
@@ -364,9 +370,8 @@ static json_t *run_job(Serve *s, Job *j)
     ret = begin_video(s, &p, j->asked);
     if (ret >= 0) {
         linvideo_info(s->c, &info);
-        inputs[0] = info.model_path;
-        inputs[1] = p.prompt_file;
-        ret       = lv_sink_run(&sink, s->c, inputs);
+        lv_sink_inputs(inputs, &p, &info);
+        ret = lv_sink_run(&sink, s->c, inputs);
     }
     if (ret == -EPIPE)
         lv_tool_fail(0, "%s: its reader has gone", sink.path);

@@ -28,12 +28,16 @@
 #include "model/presets.h"
 #include "model/spm.h"
 #include "tools/share/arguments.h"
+#include "tools/share/blank.h"
 #include "tools/share/message.h"
 #include "tools/share/output.h"
 
 /* Files that are looked at, and folders within each other. */
 enum { FILES_MAX = 10000, PATH_SIZE = 4096, DEPTH_MAX = 8, LORAS_MAX = 16,
        OLD_MAX = 2 << 20 };
+
+/* Parts of a model that are networks, but for the second of a pair. */
+enum { PART_DIT, PART_TEXT, PART_VAE, PART_CLIP, PARTS };
 
 /** What a file turned out to be. */
 enum Kind { KIND_NONE = LV_PART_NONE, KIND_DIT = LV_PART_DIT, KIND_TEXT = LV_PART_TEXT,
@@ -58,7 +62,7 @@ typedef struct Found {
 
 typedef struct Setup {
     const char *folder, *output, *preset, *tokenizer;
-    const char *chosen[3]; ///< --dit, --text, --vae
+    const char *chosen[PARTS]; ///< --dit, --text, --vae, --clip
     const char *chosen_low; ///< --dit-low
     const char *lora[LORAS_MAX];
     int loras;
@@ -485,14 +489,15 @@ static int count(const Setup *s, int kind, int latents)
     return nb;
 }
 
-static const char *const part_options[3] = { "dit", "text", "vae" };
+static const char *const part_options[PARTS] = { "dit", "text", "vae", "clip" };
 
 /* latents: channels that the decoder has to take; 0: any. */
 static const Found *choose(const Setup *s, int part, int latents)
 {
-    static const char *const what[] = { "network for text to video", "text encoder",
-                                        "decoder" };
-    int kind = part == 0 ? KIND_DIT : part == 1 ? KIND_TEXT
+    static const char *const what[PARTS] = { "network for text to video", "text encoder",
+                                             "decoder", "image tower of CLIP" };
+    int kind = part == PART_DIT ? KIND_DIT : part == PART_TEXT ? KIND_TEXT
+             : part == PART_CLIP ? KIND_CLIP
              : count(s, KIND_WAN_VAE, latents) ? KIND_WAN_VAE : KIND_TAE;
     const Found *found;
 
@@ -695,6 +700,7 @@ static const char *latents_of(const Found *f)
 typedef struct Parts {
     Networks net;
     const Found *text, *vae, *spm;
+    const Found *clip; ///< NULL: the network needs none
     Loras loras;
 } Parts;
 
@@ -711,8 +717,13 @@ static int choose_tokenizer(const Setup *s, Parts *p)
 static int choose_parts(const Setup *s, Parts *p)
 {
     if (choose_networks(s, &p->net) < 0 || read_loras(s, &p->net, &p->loras) < 0 ||
-        !(p->text = choose(s, 1, 0)) || !(p->vae = choose(s, 2, p->net.dit->latents)))
+        !(p->text = choose(s, PART_TEXT, 0)) ||
+        !(p->vae = choose(s, PART_VAE, p->net.dit->latents)) ||
+        (p->net.dit->dit.clip_dim && !(p->clip = choose(s, PART_CLIP, 0))))
         return -1;
+    if (s->chosen[PART_CLIP] && !p->clip)
+        return lv_tool_fail(-1, "option --clip: %s attends to no features of images",
+                            p->net.dit->path);
     return choose_tokenizer(s, p);
 }
 
@@ -726,6 +737,8 @@ static json_t *parts_json(const Setup *s, const Parts *p)
 
     if (p->net.low)
         json_object_set_new(root, "dit_low", json_string(p->net.low->path));
+    if (p->clip)
+        json_object_set_new(root, "clip", json_string(p->clip->path));
     if (p->spm)
         json_object_set_new(root, "tokenizer", json_string(p->spm->path));
     for (int i = 0; i < LV_EXPERTS; i++)
@@ -810,7 +823,7 @@ static int is_automatic(const Setup *s, const json_t *old, const char *key)
 /* Whether an option says what the key is to be. */
 static int is_chosen(const Setup *s, const char *key)
 {
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < PARTS; i++)
         if (!strcmp(key, part_options[i]))
             return s->chosen[i] != NULL;
     return (!strcmp(key, "preset") && s->preset) || (!strncmp(key, "loras", 5) && s->loras) ||
@@ -914,7 +927,8 @@ static void put_trial(void *opaque, enum LinvideoLogLevel level, const char *lin
 }
 
 /* The manifest is opened as generate does it, before it gets its name. */
-static int try_it(const char *part, const char *path, int strict, LinvideoInfo *info)
+static int try_it(const Setup *s, const char *part, const char *path, int images,
+                  LinvideoInfo *info)
 {
     Trial trial = { part, path };
     LinvideoContext *c;
@@ -928,7 +942,8 @@ static int try_it(const char *part, const char *path, int strict, LinvideoInfo *
     p.log          = put_trial;
     p.opaque       = &trial;
     p.log_level    = LINVIDEO_LOG_WARNING;
-    p.strict       = strict;
+    p.strict       = s->strict;
+    lv_tool_blank(&p, images);
     if ((ret = linvideo_open(&c, &p)) < 0)
         return ret;
     linvideo_info(c, info);
@@ -936,7 +951,7 @@ static int try_it(const char *part, const char *path, int strict, LinvideoInfo *
     return 0;
 }
 
-static void say_written(const char *path, const LinvideoInfo *info)
+static void say_written(const char *path, const LinvideoInfo *info, int images)
 {
     char weights[32], work[32];
 
@@ -948,12 +963,16 @@ static void say_written(const char *path, const LinvideoInfo *info)
            info->guidance, lv_bytes_text(weights, sizeof(weights),
                                          (double)info->memory_weights),
            lv_bytes_text(work, sizeof(work), (double)info->memory_work));
-    lv_tool_line(stdout, "  linvideo generate --model %s \"a prompt\"", path);
+    lv_tool_line(stdout, "  linvideo generate --model %s%s%s \"a prompt\"", path,
+                 images > 0 ? " --image FILE" : "",
+                 images > 1 ? " --last-image FILE" : "");
 }
 
 static int write_manifest(const Setup *s, const char *path, const json_t *root)
 {
     char *text = json_dumps(root, JSON_INDENT(2));
+    const Found *dit  = named_by(s, json_object_get(root, "dit"));
+    int images        = dit ? lv_preset_images(&dit->dit) : 0;
     LinvideoInfo info = { 0 };
     LvFile f;
     int ret = text ? lv_file_create(&f, path, &lv_tool_msg)
@@ -962,19 +981,19 @@ static int write_manifest(const Setup *s, const char *path, const json_t *root)
     if (ret >= 0) {
         lv_file_print(&f, "%s\n", text);
         if (lv_file_sync(&f) >= 0)
-            ret = try_it(f.tmp, path, s->strict, &info);
+            ret = try_it(s, f.tmp, path, images, &info);
         ret = lv_file_end(&f, ret, NULL, NULL, &lv_tool_msg);
     }
     free(text);
     if (ret >= 0)
-        say_written(path, &info);
+        say_written(path, &info, images);
     return ret;
 }
 
 /* It replaces no file of the model. */
 static int check_path(const Setup *s, const char *path, const json_t *root)
 {
-    static const char *const keys[] = { "dit", "dit_low", "text", "vae", "tokenizer" };
+    static const char *const keys[] = { "dit", "dit_low", "text", "vae", "clip", "tokenizer" };
     char file[PATH_SIZE];
     int ret = 0;
 
@@ -1026,7 +1045,7 @@ static void help(void)
          "\n"
          "  -y, --overwrite       write a new manifest, keep no settings\n"
          "  --name NAME           write FOLDER/NAME.json [wan]\n"
-         "  --dit, --text, --vae, --tokenizer NAME\n"
+         "  --dit, --text, --vae, --clip, --tokenizer NAME\n"
          "                        which file to use, when there are several\n"
          "  --dit-low NAME        of Wan2.2 A14B: --dit is the network for high noise, this\n"
          "                        the one for low noise [guessed from file names]\n"
@@ -1056,7 +1075,7 @@ static int set_option(Setup *s, LvArgs *a)
         return 0;
     if (!strcmp(a->name, "strict"))
         return set_strict(s, lv_args_value(a));
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < PARTS; i++)
         to = !strcmp(a->name, part_options[i]) ? &s->chosen[i] : to;
     to = !strcmp(a->name, "dit_low") ? &s->chosen_low : to;
     to = !strcmp(a->name, "name") ? &s->output : to;

@@ -130,6 +130,17 @@ static int file_error(const char *name, int error)
     return -error;
 }
 
+void lv_sink_inputs(const char *inputs[LV_SINK_INPUTS], const LinvideoParams *p,
+                    const LinvideoInfo *info)
+{
+    const char *const files[] = { info->model_path, p->prompt_file, p->image, p->last_image };
+
+    for (int i = 0; i < LV_SINK_INPUTS - 1; i++)
+        if (files[i] && *files[i])
+            *inputs++ = files[i];
+    *inputs = NULL;
+}
+
 static int is_input(const char *name, const char *const *inputs)
 {
     int ret = 0;

@@ -52,6 +52,13 @@ int lv_sink_choose(LvSink *s);
  *  after a message. */
 int lv_sink_format(LvSink *s, LinvideoParams *p);
 
+/** Files that a video is made from, and a NULL. */
+enum { LV_SINK_INPUTS = 5 };
+
+/** Set `inputs` to those that p names, and the model. */
+void lv_sink_inputs(const char *inputs[LV_SINK_INPUTS], const LinvideoParams *p,
+                    const LinvideoInfo *info);
+
 /**
  * Take all frames that c makes. Names that would be overwritten, or are among `inputs`
  * (ended by NULL), are refused before the work; a file is there whole or not at all.

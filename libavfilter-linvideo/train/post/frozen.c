@@ -123,6 +123,9 @@ static void choose_clip(LvVideoConfig *v, const LvFrozenClip *c)
 /* A student is trained on one network's velocities. */
 static int check_files(const LvFrozen *b)
 {
+    if (b->files.cfg.dit.cond_channels)
+        return lv_fail(b->msg, LV_ERR_UNSUPPORTED, "%s: the network is one of image to video: "
+                       "training is of text to video", b->files.path);
     return !b->files.low.kind ? 0 :
            lv_fail(b->msg, LV_ERR_UNSUPPORTED, "%s: a model of two networks, for much and little "
                    "noise: training is of one", b->files.path);

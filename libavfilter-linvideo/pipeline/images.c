@@ -1,0 +1,345 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "pipeline/images.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/presets.h"
+#include "model/wan_vae.h"
+#include "pipeline/clip_vision.h"
+#include "pipeline/prepare.h"
+#include "pipeline/vae_encode.h"
+
+struct LvImages {
+    const LvEnv *env;
+    int size[3];                  /* of the clip's latents */
+    LvPixels frame[LV_CLIP_IMAGES]; /* at the clip's size; rgb NULL: not given, or encoded */
+    float *seen[LV_CLIP_IMAGES];  /* the same, for CLIP */
+    LvVaeEncode *encode;          /* until it has run */
+    LvClipVision *clip;           /* the same; NULL: the network attends to no features */
+    int last;                     /* 1: the last frame is given */
+    float *given;                 /* TI2V: [C,1,Y,X]; else the condition [4 + C,F,Y,X] */
+    float *features;              /* CLIP's */
+};
+
+/* What a model takes */
+
+static int is_ti2v(const LvDitConfig *c)
+{
+    return !c->cond_channels;
+}
+
+int lv_images_check(const LvFiles *files, const LvSessionOptions *opt, const LvMsg *msg)
+{
+    const LvDitConfig *c = &files->cfg.dit;
+    int first = opt->image.rgb != NULL, last = opt->last_image.rgb != NULL;
+
+    if (last && !first)
+        return lv_fail(msg, LV_ERR(EINVAL), "last_image: expected an image beside it, which the "
+                       "clip begins with");
+    if (first && !lv_preset_takes_image(c))
+        return lv_fail(msg, LV_ERR(EINVAL), "image: %s is a model of text to video: it takes no "
+                       "image", files->path);
+    if (!first && lv_preset_images(c) > 0)
+        return lv_fail(msg, LV_ERR(EINVAL), "%s is a model of image to video: expected an image, "
+                       "got none", files->path);
+    if (last && (is_ti2v(c) || c->clip_images == 1))
+        return lv_fail(msg, LV_ERR(EINVAL), "last_image: %s takes the first frame alone",
+                       files->path);
+    if (!last && lv_preset_images(c) > 1)
+        return lv_fail(msg, LV_ERR(EINVAL), "%s goes from a first frame to a last one: expected "
+                       "last_image, got none", files->path);
+    return 0;
+}
+
+/* Preparing */
+
+static int no_memory(const LvImages *g)
+{
+    return lv_fail(g->env->msg, LV_ERR(ENOMEM), "image: out of memory");
+}
+
+static int new_frame(LvPixels *p, const LvClipShape *shape)
+{
+    *p = (LvPixels) { calloc((size_t)shape->rows * (size_t)shape->cols * 3, sizeof(float)),
+                      shape->cols, shape->rows };
+    return p->rgb ? 0 : LV_ERR(ENOMEM);
+}
+
+/* Floats of an image, at the frame's size and as CLIP sees it. */
+static int stretch(LvImages *g, int i, const LvImage *image)
+{
+    const int size[2] = { g->frame[i].width, g->frame[i].height };
+    LvPixels pixels   = { 0 };
+    int ret = lv_pixels_from(&pixels, image);
+
+    if (ret >= 0)
+        ret = lv_prepare_stretch(g->frame[i].rgb, size, &pixels);
+    if (ret >= 0 && g->seen[i])
+        ret = lv_prepare_clip(g->seen[i], &pixels);
+    lv_pixels_free(&pixels);
+    return ret;
+}
+
+static int new_seen(LvImages *g, int i)
+{
+    if (!g->env->cfg->dit.clip_dim)
+        return 0;
+    g->seen[i] = malloc(3 * LV_CLIP_SIDE * LV_CLIP_SIDE * sizeof(float));
+    return g->seen[i] ? 0 : LV_ERR(ENOMEM);
+}
+
+/* cut: to the shape of frames; else it is stretched to that. */
+static int prepare_condition(LvImages *g, int i, const LvImage *image, int cut,
+                             const LvClipShape *shape)
+{
+    const int size[2] = { shape->cols, shape->rows };
+    LvImage part = { NULL, 0, 0 };
+    int ret;
+
+    if ((ret = new_frame(&g->frame[i], shape)) < 0 || (ret = new_seen(g, i)) < 0 ||
+        (cut && (ret = lv_prepare_shape(&part, image, size)) < 0))
+        return ret;
+    ret = stretch(g, i, cut ? &part : image);
+    free(part.rgb);
+    return ret;
+}
+
+static int prepare_first(LvImages *g, const LvImage *image, const LvClipShape *shape)
+{
+    LvImage cover = { malloc((size_t)shape->rows * (size_t)shape->cols * 3), shape->cols,
+                      shape->rows };
+    int ret = cover.rgb ? lv_prepare_cover(&cover, image) : LV_ERR(ENOMEM);
+
+    if (ret >= 0)
+        ret = lv_pixels_from(&g->frame[LV_IMAGE_FIRST], &cover);
+    free(cover.rgb);
+    return ret;
+}
+
+/* A clip that follows its first image has its shape, but for rounding. */
+static int prepare(LvImages *g, const LvSessionOptions *opt, const LvClipShape *shape)
+{
+    const LvImage *first = &opt->image, *last = &opt->last_image;
+    int asked = opt->width > 0, other = last->width != first->width ||
+                                        last->height != first->height, ret;
+
+    if (is_ti2v(&g->env->cfg->dit))
+        return prepare_first(g, first, shape);
+    ret = prepare_condition(g, LV_IMAGE_FIRST, first, asked, shape);
+    return ret < 0 || !g->last ? ret
+         : prepare_condition(g, LV_IMAGE_LAST, last, asked || other, shape);
+}
+
+/* Opening */
+
+static int encoded_frames(const LvImages *g)
+{
+    return is_ti2v(&g->env->cfg->dit) ? 1 : g->size[0];
+}
+
+static int make_stages(LvImages *g, int tile)
+{
+    const LvEnv *env = g->env;
+    const LvVaeEncodeShape shape = { { encoded_frames(g), g->size[1], g->size[2] }, tile };
+    int ret = lv_vae_encode_new(&g->encode, env);
+
+    if (ret < 0 || (ret = lv_vae_encode_plan(g->encode, &shape)) < 0 || !env->cfg->dit.clip_dim)
+        return ret;
+    return lv_clip_vision_new(&g->clip, env, &env->files->clip, &env->files->clip_cfg);
+}
+
+static int open_all(LvImages *g, const LvSessionOptions *opt, const LvClipShape *shape)
+{
+    int ret = prepare(g, opt, shape);
+
+    if (ret == LV_ERR(ENOMEM))
+        return no_memory(g);
+    return ret < 0 ? ret : make_stages(g, opt->tile);
+}
+
+int lv_images_new(LvImages **out, const LvEnv *env, const LvSessionOptions *opt,
+                  const LvClipShape *shape)
+{
+    LvImages *g = *out = opt->image.rgb ? calloc(1, sizeof(*g)) : NULL;
+    int ret;
+
+    if (!opt->image.rgb)
+        return 0;
+    if (!g)
+        return lv_fail(env->msg, LV_ERR(ENOMEM), "image: out of memory");
+    g->env  = env;
+    g->last = opt->last_image.rgb != NULL;
+    memcpy(g->size, shape->size, sizeof(g->size));
+    if ((ret = open_all(g, opt, shape)) < 0)
+        lv_images_free(out);
+    return ret;
+}
+
+/* What is needed until the images are encoded. */
+static void free_stages(LvImages *g)
+{
+    lv_vae_encode_free(&g->encode);
+    lv_clip_vision_free(&g->clip);
+    for (int i = 0; i < LV_CLIP_IMAGES; i++) {
+        lv_pixels_free(&g->frame[i]);
+        free(g->seen[i]);
+        g->seen[i] = NULL;
+    }
+}
+
+void lv_images_free(LvImages **out)
+{
+    LvImages *g = *out;
+
+    *out = NULL;
+    if (!g)
+        return;
+    free_stages(g);
+    free(g->given);
+    free(g->features);
+    free(g);
+}
+
+/* Memory */
+
+static size_t latents(const LvImages *g)
+{
+    return (size_t)encoded_frames(g) * (size_t)g->size[1] * (size_t)g->size[2];
+}
+
+/* Values that are encoded, and that are given. */
+static size_t encoded_values(const LvImages *g)
+{
+    return (size_t)g->env->cfg->dit.channels * latents(g);
+}
+
+static size_t given_values(const LvImages *g)
+{
+    const LvDitConfig *c = &g->env->cfg->dit;
+
+    return (size_t)(is_ti2v(c) ? c->channels : c->cond_channels) * latents(g);
+}
+
+static size_t feature_values(const LvImages *g)
+{
+    const LvDitConfig *c = &g->env->cfg->dit;
+
+    return (size_t)c->clip_images * LV_CLIP_ROWS * (size_t)c->clip_dim;
+}
+
+static size_t bytes_of(const LvEnv *env, const LvNeed *n)
+{
+    return lv_need_weights(n) + lv_need_work(n, env->dev->threads);
+}
+
+/* The encoder and CLIP run one after the other. */
+LvNeed lv_images_need(const LvImages *g)
+{
+    LvNeed need = { 0 }, clip;
+
+    if (!g || !g->encode)
+        return need;
+    need = lv_vae_encode_need(g->encode);
+    need.host += encoded_values(g) * sizeof(float);
+    if (!g->clip)
+        return need;
+    clip = lv_clip_vision_need(g->clip);
+    return bytes_of(g->env, &clip) > bytes_of(g->env, &need) ? clip : need;
+}
+
+size_t lv_images_kept(const LvImages *g)
+{
+    return g ? (given_values(g) + feature_values(g)) * sizeof(float) : 0;
+}
+
+/* Running */
+
+/* The frames of latent frame i of the clip. */
+static int encode_frame(LvImages *g, int i)
+{
+    const float *frames[LV_WAN_FRAMES] = { i ? NULL : g->frame[LV_IMAGE_FIRST].rgb };
+
+    if (i && i == encoded_frames(g) - 1)
+        frames[LV_WAN_FRAMES - 1] = g->frame[LV_IMAGE_LAST].rgb;
+    return lv_vae_encode_run(g->encode, frames);
+}
+
+static int encode(LvImages *g, float *z)
+{
+    LvDevice *dev = g->env->dev;
+    void *arena   = NULL;
+    int ret = lv_device_alloc(dev, &arena, lv_vae_encode_need(g->encode).arena, "image");
+
+    if (ret >= 0 && (ret = lv_vae_encode_build(g->encode, arena)) >= 0)
+        ret = lv_vae_encode_begin(g->encode, z);
+    for (int i = 0; i < encoded_frames(g) && ret >= 0; i++)
+        ret = encode_frame(g, i);
+    lv_vae_encode_free(&g->encode);
+    if (arena)
+        dev->fn->free(dev, arena);
+    return ret;
+}
+
+/* Latents z become what the networks are given. */
+static int give(LvImages *g, const float *z)
+{
+    const LvDitConfig *c = &g->env->cfg->dit;
+
+    if (!(g->given = malloc(given_values(g) * sizeof(*g->given))))
+        return no_memory(g);
+    if (is_ti2v(c))
+        memcpy(g->given, z, given_values(g) * sizeof(*z));
+    else
+        lv_prepare_condition(g->given, z, c->channels, g->size, g->last);
+    return 0;
+}
+
+static int see(LvImages *g)
+{
+    if (!g->clip)
+        return 0;
+    if (!(g->features = malloc(feature_values(g) * sizeof(*g->features))))
+        return no_memory(g);
+    return lv_clip_vision_run(g->clip, (const float *const *)g->seen,
+                              g->env->cfg->dit.clip_images, g->features);
+}
+
+int lv_images_run(LvImages *g)
+{
+    float *z;
+    int ret;
+
+    if (!g || g->given)
+        return 0;
+    if (!(z = malloc(encoded_values(g) * sizeof(*z))))
+        return no_memory(g);
+    if ((ret = encode(g, z)) >= 0 && (ret = see(g)) >= 0)
+        ret = give(g, z);
+    free(z);
+    free_stages(g);
+    return ret;
+}
+
+int lv_images_show(const LvImages *g, LvNetwork *n)
+{
+    int ret;
+
+    if (!g || is_ti2v(&g->env->cfg->dit))
+        return 0;
+    ret = lv_network_condition(n, g->given);
+    return ret < 0 || !g->features ? ret : lv_network_clip(n, g->features);
+}
+
+const float *lv_images_first(const LvImages *g)
+{
+    return lv_images_gives_first(g) ? g->given : NULL;
+}
+
+int lv_images_gives_first(const LvImages *g)
+{
+    return g && is_ti2v(&g->env->cfg->dit);
+}
