@@ -14,6 +14,7 @@
 #include "pipeline/clip_vision.h"
 #include "pipeline/decode.h"
 #include "pipeline/denoise.h"
+#include "pipeline/images.h"
 #include "pipeline/prepare.h"
 #include "pipeline/sample.h"
 #include "pipeline/vae_encode.h"
@@ -31,7 +32,8 @@ typedef struct Pipe {
     size_t numel;
     LvNetwork *network[LV_EXPERTS];
     LvDenoise *denoise;
-    LvVaeEncode *encode;     ///< NULL: no picture is given
+    LvVaeEncode *encode;     ///< NULL: no picture is given; shows what a session's stage does
+    LvImages *images;        ///< that stage, which gives the networks what it makes
     LvDecode *decode;
     LvImage image, last;     ///< the file's; rgb NULL: none
     LvPixels input[2];       ///< frames that are encoded, the first and the last
@@ -145,6 +147,8 @@ static int read_config(Pipe *p)
     for (int i = 0; i < 3; i++)
         p->size[i] = (int)noise->dim[1 + i];
     p->numel = noise->numel;
+    p->files.clip     = part_of(p, LV_PART_CLIP, "weights.clip.");
+    p->files.clip_cfg = p->clip;
     p->image = image_of(p, "in.image");
     p->last  = image_of(p, "in.last_image");
     if (ret < 0 || (ret = find_parts(p)) < 0)
@@ -273,9 +277,34 @@ static int show_clip(Pipe *p)
 
     if (features && p->clip.dim)
         ret = run_clip(p, features);
-    for (int i = 0; i < p->experts && features && ret >= 0; i++)
+    for (int i = 0; i < p->experts && features && !p->clip.dim && ret >= 0; i++)
         ret = lv_network_clip(p->network[i], features);
     free(features);
+    return ret;
+}
+
+/* Whether the session's stage gives the networks what they take: it makes CLIP's features
+ * itself, and cuts a last picture of another size in its own way. */
+static int by_stage(const Pipe *p)
+{
+    return (!p->cfg.dit.clip_dim || p->clip.dim) &&
+           (!p->last.rgb || (p->last.width == p->image.width &&
+                             p->last.height == p->image.height));
+}
+
+static int give_images(Pipe *p)
+{
+    const LvSessionOptions opt = { .image = p->image, .last_image = p->last };
+    int scale = lv_vae_encode_scale(p->encode), ret;
+    const LvClipShape shape = { { p->size[0], p->size[1], p->size[2] }, scale * p->size[1],
+                                scale * p->size[2], 0 };
+
+    if ((ret = lv_images_new(&p->images, &p->env, &opt, &shape)) < 0 ||
+        (ret = lv_images_run(p->images)) < 0)
+        return ret;
+    for (int i = 0; i < p->experts && ret >= 0; i++)
+        ret = lv_images_show(p->images, p->network[i]);
+    lv_denoise_give_first(p->denoise, lv_images_first(p->images));
     return ret;
 }
 
@@ -287,7 +316,7 @@ static int show_condition(Pipe *p)
 
     if (ret >= 0)
         lv_prepare_condition(y, p->given, c->channels, p->size, p->last.rgb != NULL);
-    for (int i = 0; i < p->experts && ret >= 0; i++)
+    for (int i = 0; i < p->experts && !by_stage(p) && ret >= 0; i++)
         ret = lv_network_condition(p->network[i], y);
     if (ret >= 0)
         put(p, "out.y", y);
@@ -303,11 +332,11 @@ static int show_images(Pipe *p)
         return 0;
     if ((ret = prepare(p)) < 0 || (ret = encode(p)) < 0 || (ret = show_clip(p)) < 0)
         return ret;
-    if (!is_ti2v(p))
-        return show_condition(p);
-    put(p, "out.z", p->given);
-    lv_denoise_give_first(p->denoise, p->given);
-    return 0;
+    if (is_ti2v(p))
+        put(p, "out.z", p->given);
+    else if ((ret = show_condition(p)) < 0)
+        return ret;
+    return by_stage(p) ? give_images(p) : 0;
 }
 
 static int make_encode(Pipe *p)
@@ -405,6 +434,7 @@ static void close_pipe(Pipe *p)
 {
     lv_sampler_free(&p->sampler);
     lv_vae_encode_free(&p->encode);
+    lv_images_free(&p->images);
     lv_decode_free(&p->decode);
     free(p->given);
     for (int i = 0; i < 2; i++) {
