@@ -92,7 +92,7 @@ help=$(ff -h filter=linvideo)
 for name in model prompt prompt_file textfile negative_prompt size s rate r \
             duration d frames clip_frames seed steps guidance shift sampler \
             precision format pixel_format matrix native sw_format device memory_limit lora tile \
-            prompt_cache strict; do
+            prompt_cache strict image last_image; do
     matches "help: $name" "$help" "^ +$name +<"
 done
 for name in auto euler unipc renoise 'dpm[+][+]' causvid rcm f32 bf16 off on; do
@@ -420,6 +420,11 @@ p="prompt=$prompt"
 refuses "missing model" 'nosuchmodel' "$p:model=nosuchmodel"
 refuses "missing model file" '/no/such/folder/x\.safetensors' \
     "$p:model=/no/such/folder/x.safetensors"
+printf 'P6\n2 1\n255\nABCDEF' >image.ppm
+refuses "image: a model of text to video" 'image: .*text to video: it takes no image' \
+    "$p:image=image.ppm"
+refuses "image: no image" 'image prompt\.txt: not an image' "$p:image=prompt.txt"
+refuses "image: no file" 'nosuch\.png: No such file' "$p:image=nosuch.png"
 refuses "truncated model" 'cut\.safetensors' "$p:model=./cut.safetensors"
 refuses "model of 5 bytes" 'short\.safetensors' "$p:model=./short.safetensors"
 refuses "empty model" 'empty\.safetensors' "$p:model=./empty.safetensors"

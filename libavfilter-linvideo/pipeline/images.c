@@ -236,6 +236,19 @@ static size_t bytes_of(const LvEnv *env, const LvNeed *n)
     return lv_need_weights(n) + lv_need_work(n, env->dev->threads);
 }
 
+/* Values that are there beside the stages: the frames, what CLIP sees, latents. */
+static size_t prepared_values(const LvImages *g)
+{
+    size_t n = encoded_values(g);
+
+    for (int i = 0; i < LV_CLIP_IMAGES; i++) {
+        const LvPixels *p = &g->frame[i];
+        n += 3 * (size_t)p->width * (size_t)p->height;
+        n += g->seen[i] ? 3 * LV_CLIP_SIDE * LV_CLIP_SIDE : 0;
+    }
+    return n;
+}
+
 /* The encoder and CLIP run one after the other. */
 LvNeed lv_images_need(const LvImages *g)
 {
@@ -244,11 +257,12 @@ LvNeed lv_images_need(const LvImages *g)
     if (!g || !g->encode)
         return need;
     need = lv_vae_encode_need(g->encode);
-    need.host += encoded_values(g) * sizeof(float);
-    if (!g->clip)
-        return need;
-    clip = lv_clip_vision_need(g->clip);
-    return bytes_of(g->env, &clip) > bytes_of(g->env, &need) ? clip : need;
+    if (g->clip) {
+        clip = lv_clip_vision_need(g->clip);
+        need = bytes_of(g->env, &clip) > bytes_of(g->env, &need) ? clip : need;
+    }
+    need.host += prepared_values(g) * sizeof(float);
+    return need;
 }
 
 size_t lv_images_kept(const LvImages *g)
