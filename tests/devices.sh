@@ -56,6 +56,17 @@ says "which is said of both" 'blocks stay on the device'
 same "no guidance" --guidance 1 --frames 1
 says "the second one is not used" 'cuda:1 .* is not used'
 
+# an image is encoded on the first, and given to the networks of both
+mkdir "$work/images"
+succeeds "random weights of image to video" "$build/tests/make_wan" "$work/images" \
+    tests/ref/tokenizer.spm tiny-i2v
+sed 's/}/, "clip": "clip.safetensors"}/' "$work/wan.json" >"$work/images/wan.json"
+printf 'P6\n2 1\n255\nABCxyz' >"$work/image.ppm"
+text=$work work=$work/images
+same "image to video" --guidance 3 --frames 1 --image "$text/image.ppm"
+says "two branches, from files to frames" '1 frames of 32x32'
+work=$text
+
 make two cuda:0+2 --frames 1
 says "a device that is not there" 'no device 2, there are 2'
 make two cuda:1+1 --frames 1
