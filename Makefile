@@ -40,6 +40,7 @@ OBJS-base = \
     file.o \
     gguf.o \
     hash.o \
+    json.o \
     map.o \
     msg.o \
     philox.o \

@@ -18,6 +18,7 @@
 #include "base/convert.h"
 #include "base/half.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/map.h"
 #include "base/msg.h"
 #include "base/philox.h"
@@ -756,28 +757,28 @@ static const struct {
     { "{\"a\" 1}", 0, "header: " },
     { "{\"a\":{}", 0, "is not closed" },
     { "{'a':1}", 0, "header: " },
-    { "{\"a\":{}\x01}", 0, "header: '}' expected near '\\x01'" },
+    { "{\"a\":{}\x01}", 0, "header: expected a comma or }, got '\\x01'" },
     { "{\"a\":[[[[[[[[]]]]]]]]}", 0, "nested too deep" },
     { "{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}}}}}", 0,
       "nested too deep" },
     { "{\"a\":[[[[[[[]]]]]]]}", 0, "tensor a: entry is not an object" },
     /* names and keys */
-    { "{\"a\":1,\"a\":1}", 0, "duplicate object key" },
-    { "{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}", 0, "duplicate object key" },
+    { "{\"a\":1,\"a\":1}", 0, "expected each name once" },
+    { "{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}", 0, "expected each name once" },
     { ONE("\"U8\",\"dtype\":\"U8\"", "[1]", "[0,1]"), 1,
-      "duplicate object key" },
-    { "{\"__metadata__\":{},\"__metadata__\":{}}", 0, "duplicate object key" },
-    { "{\"a\":1,\"\\u0061\":1}", 0, "duplicate object key" },
+      "expected each name once" },
+    { "{\"__metadata__\":{},\"__metadata__\":{}}", 0, "expected each name once" },
+    { "{\"a\":1,\"\\u0061\":1}", 0, "expected each name once" },
     { NAMED("\\u0000"), 1, "\\u0000" },
     { NAMED("a\\u0001"), 1, "tensor a\\x01: control character" },
     { NAMED("a\\n"), 1, "tensor a\\x0A: control character" },
     { NAMED("a\x7F"), 1, "tensor a\\x7F: control character" },
     { NAMED("a\\u0085"), 1, "tensor a\\xC2\\x85: control character" },
     { NAMED("a\x1B[31m"), 1, "header: " },
-    { NAMED("\xFF"), 1, "header: unable to decode byte 0xff" },
-    { NAMED("\xC0\xAF"), 1, "header: unable to decode byte 0xc0" },
-    { NAMED("\xED\xA0\x80"), 1, "header: unable to decode byte 0xed" },
-    { NAMED("\\ud800"), 1, "header: invalid Unicode '\\uD800'" },
+    { NAMED("\xFF"), 1, "header: expected UTF-8, got byte 0xff" },
+    { NAMED("\xC0\xAF"), 1, "header: expected UTF-8, got byte 0xc0" },
+    { NAMED("\xED\xA0\x80"), 1, "header: expected UTF-8, got byte 0xed" },
+    { NAMED("\\ud800"), 1, "header: expected a Unicode character" },
     { NAMED("x" X256), 1, "name of 257 bytes, at most 256" },
     /* metadata */
     { "{\"__metadata__\":[]}", 0, "__metadata__ is not an object" },
@@ -808,7 +809,7 @@ static const struct {
     { ONE("\"U8\"", "[-1]", "[0,1]"), 1, "a negative number" },
     { ONE("\"U8\"", "[01]", "[0,1]"), 1, "header: " },
     { ONE("\"U8\"", "[+1]", "[0,1]"), 1, "header: " },
-    { ONE("\"U8\"", "[9223372036854775808]", "[0,1]"), 1, "too big integer" },
+    { ONE("\"U8\"", "[9223372036854775808]", "[0,1]"), 1, "expected an integer of 64 bits" },
     { ONE("\"U8\"", "[1,1,1,1,1,1,1,1,1]", "[0,1]"), 1, "rank 9, at most 8" },
     { ONE("\"U8\"", "[4294967296,4294967296]", "[0,0]"), 0, "elements overflows" },
     { ONE("\"U8\"", "[9223372036854775807,2,2,0]", "[0,0]"), 0, "elements overflows" },
@@ -1587,6 +1588,44 @@ static void add_tokenizer(Suite *suite)
 
 /* Published values of XXH64, and some of xxhsum's. */
 static const struct {
+    const char *text, *line;
+} no_json[] = {
+    { "", "expected an object or a list, got its end" },
+    { "not", "expected an object or a list, got 'not'" },
+    { "[3", "expected a comma or ], got its end" },
+    { "[1 2]", "expected a comma or ], got '2'" },
+    { "{", "expected a name in quotes or }, got its end" },
+    { "{'a':1}", "expected a name in quotes or }, got '''" },
+    { "{\"a\" 1}", "expected a colon, got '1'" },
+    { "{\"a\":1 2}", "expected a comma or }, got '2'" },
+    { "{\"a\":1,\"a\":1}", "expected each name once, got '\"a\"'" },
+    { "[1] 2", "expected one value and nothing behind it, got '2'" },
+    { "[nul]", "expected a value, got 'nul'" },
+    { "[,]", "expected a value, got ','" },
+    { "[a_value_that_is_longer_than_a_line]", "expected a value, got 'a'" },
+    { "[\"a", "expected a quote at the end of a string, got '\"a'" },
+    { "[\"a\n\"]", "expected a quote at the end of a string, got '\"a'" },
+    { "[\"\x01\"]", "expected a string without control characters, got byte 0x1" },
+    { "[\"\\q\"]", "expected one of \"\\/bfnrtu behind \\, got '\"\\q'" },
+    { "[\"\\ud800\"]", "expected a Unicode character, got '\"\\ud800\"'" },
+    { "[\"\\u0000\"]", "expected a string without NUL, got '\"\\u0000\"'" },
+    { "{\"\\u0000\":1}", "expected a name without NUL, got '\"\\u0000\"'" },
+    { "[\"\xC0\xAF\"]", "expected UTF-8, got byte 0xc0" },
+    { "[99999999999999999999]", "expected an integer of 64 bits, got '99999999999999999999'" },
+    { "[1e999]", "expected a number of double precision, got '1e999'" },
+};
+
+START_TEST(test_json_expected)
+{
+    char shown[LV_SHOW_SIZE];
+    json_error_t error;
+
+    ck_assert_ptr_null(json_loads(no_json[_i].text, JSON_REJECT_DUPLICATES, &error));
+    ck_assert_str_eq(lv_json_expected(shown, &error), no_json[_i].line);
+}
+END_TEST
+
+static const struct {
     const char *text;
     uint64_t seed, hash;
 } hashes[] = {
@@ -1662,6 +1701,7 @@ static void add_numbers(Suite *suite)
 {
     TCase *tc = add_case(suite, "numbers");
 
+    tcase_add_loop_test(tc, test_json_expected, 0, LV_COUNT(no_json));
     tcase_add_loop_test(tc, test_hashes, 0, LV_COUNT(hashes));
     tcase_add_test(tc, test_hash_bits);
     tcase_add_loop_test(tc, test_find_nonfinite, 0, LV_COUNT(odd));

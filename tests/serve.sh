@@ -43,19 +43,28 @@ not JSON
 {"id": 11, "prompt": "a blue square", "seed": 2, "output": "11.mp4", "frames": 3}
 {"id": 12, "prompt": "a red circle", "seed": 1, "output": "1.y4m", "overwrite": true}
 {"id": 13, "prompt": "a red circle", "seed": 1, "output": "13.png", "frame": 1}
+{"id": 17, "prompt": "a red circle", "seed": 1, "output": "17.y4m", "duration": 0.25}
 {"id": 14, "prompt": "a red circle", "seed": 1, "output": "14.y4m", "steps": 2}
 END
+    printf '{"prompt": \000"a red circle", "output": "nul.y4m"}\n'
+    echo '{"id": 18, "prompt": "a", "output": "18.y4m", "frames": 2, "duration": 1}'
+    echo '{"id": 19, "prompt": "a", "prompt_file": "b", "output": "19.y4m"}'
+    echo '{"id": 20, "prompt": "a red circle", "output": "pipe"}'
+    echo '{"id": 21, "prompt": "a red circle", "output": "pipe%d.png"}'
+    echo '{"id": 22, "prompt_file": "pipe", "output": "22.y4m"}'
     printf '{"id": 15, "prompt": "%01100000d", "output": "15.y4m"}\n' 0
     printf '{"id": "last", "prompt": "a red circle", "seed": 1, "output": "16.y4m"}'
 }
 
+mkfifo pipe pipe1.png
 jobs | serve - >said 2>log
 equal "it ends when its input does" $? 0
 equal "an answer for each" "$(answers <said | sort)" "$(sort <<'END'
 1 done
 2 done
- failed expected a JSON object a line: '[' or '{' expected near 'not'
- failed expected a JSON object a line: it is none
+ failed column 3 of a line: expected an object or a list, got 'not'
+ failed column 1 of a line: expected an object, got a list
+ failed column 12 of a line: expected JSON, got a NUL byte
 4 failed 1.y4m exists; -y overwrites it
 5 failed no option \
 6 failed the prompt is empty; say what to show
@@ -67,12 +76,19 @@ equal "an answer for each" "$(answers <said | sort)" "$(sort <<'END'
 12 done
 13 done
 14 done
+17 done
+18 failed both frames and duration are given; give one of them
+19 failed both prompt and prompt_file are given; give one of them
+20 failed pipe: expected a file, got a pipe
+21 failed pipe1.png: expected a file, got a pipe
+22 failed prompt_file: expected a regular file, got a pipe or a device: pipe
  failed a line is longer than 1048575 bytes
 "last" done
 END
 )"
 loads() { sed -n 's/^{"id":\([^,]*\),"status":"done".*"loading":0\.0,.*/\1/p' said | xargs; }
-equal "jobs that differ in prompt, seed, length and output load nothing" "$(loads)" "2 11 12 13"
+equal "jobs that differ in prompt, seed, length and output load nothing" "$(loads)" \
+    "2 11 12 13 17"
 for i in 1 2; do
     set -- circle red square blue
     [ $i = 1 ] || shift 2
@@ -80,6 +96,7 @@ for i in 1 2; do
     succeeds "the frames of generate ($i)" cmp alone$i.y4m $i.y4m
 done
 succeeds "as much after errors" cmp alone1.y4m 16.y4m
+succeeds "a job's duration replaces the frames of the command line" cmp alone1.y4m 17.y4m
 equal "an mp4 too" "$(ffprobe -v error -count_frames -show_entries stream=nb_read_frames \
     -of csv=p=0 11.mp4)" 3
 equal "nothing is left over" "$(find . -name '.part*')" ""
@@ -129,6 +146,27 @@ exec 9>&-
 equal "a reader that has gone: jobs are done, the status tells" "$(cat code)" 1
 succeeds "the first" cmp alone1.y4m unread.y4m
 succeeds "the second" cmp alone1.y4m unread2.y4m
+
+# Answers that nobody takes, in a pipe that is full
+
+mkfifo full
+exec 8<>full
+head -c 65536 /dev/zero >&8
+exec_serve - <in >full 2>log &
+server=$!
+exec 9>in
+printf 'no job\n{"prompt": "a red circle", "seed": 1, "output": "full.y4m"}\n' >&9
+for i in 1 2 3 4 5 6 7 8 9 10; do
+    grep -q 'got' log && break
+    sleep 0.2
+done
+kill -TERM $server
+{ sleep 20; kill -KILL $server; } >/dev/null 2>&1 &
+late=$!
+wait $server
+equal "SIGTERM stops it although nobody reads" $? 143
+kill $late
+exec 9>&- 8>&-
 
 # A socket
 

@@ -2,6 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
+#include "base/json.h"
 #include "base/safetensors.h"
 
 #include <inttypes.h>
@@ -184,8 +185,7 @@ static int parse_fail(const Reader *rd, json_error_t *error)
     if (json_error_code(error) == json_error_out_of_memory)
         return lv_fail(rd->msg, LV_ERR(ENOMEM), "%s: no memory for the header",
                        rd->st->path);
-    /* The text quotes the file. */
-    return bad(rd->st, rd->msg, lv_text_show(shown, error->text, strlen(error->text)));
+    return bad(rd->st, rd->msg, lv_json_expected(shown, error));
 }
 
 /* A piece as an object of one member. */
@@ -311,7 +311,7 @@ static int load_meta(Reader *rd)
     qsort(st->meta, (size_t)st->nb_meta, sizeof(*st->meta), by_pair);
     for (int i = 1; i < st->nb_meta; i++)
         if (!by_pair(&st->meta[i - 1], &st->meta[i]))
-            return bad(st, rd->msg, META_KEY ": duplicate object key");
+            return bad(st, rd->msg, META_KEY ": expected each name once");
     return 0;
 }
 
@@ -431,7 +431,7 @@ static int add_entry(Reader *rd, Piece p)
         return 0;
     }
     if (rd->meta.s)
-        return bad(st, rd->msg, "duplicate object key near '" META_KEY "'");
+        return bad(st, rd->msg, "expected each name once, got " META_KEY);
     rd->meta = p;
     return 0;
 }
@@ -458,7 +458,7 @@ static int load_names(Reader *rd, Piece rest)
         if (!by_name(&st->tensors[i - 1], &st->tensors[i])) {
             char shown[LV_SHOW_SIZE];
             const char *name = st->tensors[i].name;
-            return lv_fail(rd->msg, LV_ERR_MODEL, "%s: header: duplicate object key %s",
+            return lv_fail(rd->msg, LV_ERR_MODEL, "%s: header: expected each name once, got %s",
                            st->path, lv_text_show(shown, name, strlen(name)));
         }
     return 0;

@@ -2,6 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
+#include "base/json.h"
 #include "base/source.h"
 
 #include <jansson.h>
@@ -405,7 +406,7 @@ static int open_index(LvSource **out, const char *path, const LvMap *map,
     root = json_loadb((const char *)map->data, map->size, JSON_REJECT_DUPLICATES, &error);
     if (!root)
         return lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", path, error.line,
-                       lv_text_show(shown, error.text, strlen(error.text)));
+                       lv_json_expected(shown, &error));
     ret = create(out, path, SHARDS_MAX, msg);
     if (ret >= 0)
         ret = open_shards(*out, json_object_get(root, "weight_map"), msg);

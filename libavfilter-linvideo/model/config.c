@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "backend/ops.h"
+#include "base/json.h"
 
 static const char *const attn_kinds[LV_ATTN_NB] = { "softmax", "linear", "mixed" };
 static const char *const maps[LV_MAP_NB] = { "hedgehog", "relu", "taylor" };
@@ -282,13 +283,15 @@ static int read_all(LvModelConfig *c, const json_t *root, const char *file,
 int lv_config_parse(LvModelConfig *c, const char *text, const char *file,
                     const LvMsg *msg)
 {
+    char shown[LV_SHOW_SIZE];
     json_error_t error;
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &error);
     int ret;
 
     memset(c, 0, sizeof(*c));
     if (!root)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", file, error.line, error.text);
+        return lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", file, error.line,
+                       lv_json_expected(shown, &error));
     ret = read_all(c, root, file, msg);
     json_decref(root);
     return ret;
@@ -299,6 +302,7 @@ int lv_config_load(json_t **root, const char *path, const LvMsg *msg)
     char *text = malloc(RECIPE_MAX + 1);
     FILE *f    = text ? fopen(path, "r") : NULL;
     size_t n   = f ? fread(text, 1, RECIPE_MAX + 1, f) : 0;
+    char shown[LV_SHOW_SIZE];
     json_error_t error;
     int ret = 0;
 
@@ -311,7 +315,8 @@ int lv_config_load(json_t **root, const char *path, const LvMsg *msg)
         ret = lv_fail(msg, LV_ERR_MODEL, "%s: too large for a recipe, expected at most %d "
                       "bytes", path, RECIPE_MAX);
     else if (!(*root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error)))
-        ret = lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", path, error.line, error.text);
+        ret = lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", path, error.line,
+                      lv_json_expected(shown, &error));
     if (f)
         fclose(f);
     free(text);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "model/names.h"
 #include "model/presets.h"
@@ -558,7 +559,7 @@ static int read_manifest(LvFiles *f, const LvLoraFile *loras, int nb_loras,
     root = json_loadb((const char *)map.data, map.size, JSON_REJECT_DUPLICATES, &error);
     if (!root)
         ret = lv_fail(msg, LV_ERR_MODEL, "%s: line %d: %s", f->path, error.line,
-                      lv_text_show(shown, error.text, strlen(error.text)));
+                      lv_json_expected(shown, &error));
     else if (!json_is_object(root))
         ret = lv_fail(msg, LV_ERR_MODEL, "%s: no object", f->path);
     else if (json_object_get(root, "weight_map"))

@@ -11,14 +11,17 @@
 #include <jansson.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include <linvideo/linvideo.h>
 
 #include "base/common.h"
+#include "base/json.h"
 #include "tools/share/arguments.h"
 #include "tools/share/events.h"
 #include "tools/share/help.h"
@@ -44,8 +47,9 @@ typedef struct Serve {
     Job *running;
     int cancelled;         ///< the running one is
     int closed;            ///< no more come
-    int unheard;           ///< answers that could not be said
     LinvideoContext *c;
+
+    atomic_int unheard;    ///< answers that could not be said
 
     /* of the thread that works */
     json_t *kind;          ///< options that c was opened with; NULL: there is no c
@@ -75,7 +79,8 @@ static char *answer_line(const json_t *id, const json_t *reply)
     return line;
 }
 
-/* Send an object to who sent the job, with the job's id, and free it. */
+/* Send an object to who sent the job, with the job's id, and free it. Without the lock: who
+ * does not read holds up nobody else. */
 static void answer(Serve *s, LvPeer *to, const json_t *job, json_t *reply)
 {
     char *line = answer_line(json_object_get(job, "id"), reply);
@@ -84,7 +89,7 @@ static void answer(Serve *s, LvPeer *to, const json_t *job, json_t *reply)
         lv_peer_say(to, line);
     else
         lv_tool_fail(0, "out of memory for an answer");
-    s->unheard += !line || !lv_peer_is_there(to);
+    atomic_fetch_add(&s->unheard, !line || !lv_peer_is_there(to));
     free(line);
     json_decref(reply);
 }
@@ -102,13 +107,6 @@ static json_t *failed(void)
     return reply;
 }
 
-static void refuse(Serve *s, LvPeer *to, const json_t *job)
-{
-    pthread_mutex_lock(&s->lock);
-    answer(s, to, job, failed());
-    pthread_mutex_unlock(&s->lock);
-}
-
 /* Jobs as they come */
 
 static void free_job(Job *j)
@@ -118,13 +116,19 @@ static void free_job(Job *j)
     free(j);
 }
 
+static void end_job(Serve *s, Job *j, json_t *reply)
+{
+    answer(s, j->peer, j->asked, reply);
+    free_job(j);
+}
+
 static void add_job(Serve *s, LvPeer *from, json_t *asked)
 {
     Job *j = calloc(1, sizeof(*j)), **last = &s->first;
 
     if (!j) {
         lv_tool_fail(0, "out of memory for a job");
-        refuse(s, from, asked);
+        answer(s, from, asked, failed());
         return;
     }
     j->asked = json_incref(asked);
@@ -164,31 +168,50 @@ static void cancel_job(Serve *s, LvPeer *from, const json_t *id)
     if (runs) {
         s->cancelled = 1;
         linvideo_cancel(s->c);
-    } else if ((waiting = take_waiting(s, from, id))) {
-        answer(s, waiting->peer, waiting->asked, json_pack("{ss}", "status", "cancelled"));
     } else {
-        answer(s, from, NULL, json_pack("{sO ss ss}", "cancel", id, "status", "failed", "error",
-                                        "no job with this id waits or runs"));
+        waiting = take_waiting(s, from, id);
     }
     pthread_mutex_unlock(&s->lock);
     if (waiting)
-        free_job(waiting);
+        end_job(s, waiting, json_pack("{ss}", "status", "cancelled"));
+    else if (!runs)
+        answer(s, from, NULL, json_pack("{sO ss ss}", "cancel", id, "status", "failed", "error",
+                                        "no job with this id waits or runs"));
 }
 
-static void take_line(void *opaque, LvPeer *from, const char *line)
+/* new, or NULL after a message */
+static json_t *parse_line(const char *line, size_t size)
+{
+    char shown[LV_SHOW_SIZE];
+    json_error_t error;
+    json_t *asked;
+
+    if (!line)
+        return lv_tool_fail(0, "a line is longer than %d bytes", LV_SERVER_LINE - 1), NULL;
+    if (strlen(line) < size)
+        return lv_tool_fail(0, "column %zu of a line: expected JSON, got a NUL byte",
+                            strlen(line) + 1), NULL;
+    if (!(asked = json_loadb(line, size, JSON_REJECT_DUPLICATES, &error)))
+        return lv_tool_fail(0, "column %d of a line: %s", error.column,
+                            lv_json_expected(shown, &error)), NULL;
+    if (!json_is_object(asked)) {
+        lv_tool_fail(0, "column 1 of a line: expected an object, got a list");
+        json_decref(asked);
+        return NULL;
+    }
+    return asked;
+}
+
+static void take_line(void *opaque, LvPeer *from, const char *line, size_t size)
 {
     Serve *s = opaque;
-    json_error_t error = { .text = "" };
-    json_t *asked = line ? json_loads(line, JSON_REJECT_DUPLICATES, &error) : NULL;
+    json_t *asked;
 
-    if (line && !line[strspn(line, " \t\r")])
+    if (line && strspn(line, " \t\r") == size)
         return;
-    if (!line)
-        lv_tool_fail(0, "a line is longer than %d bytes", LV_SERVER_LINE - 1);
-    else if (!json_is_object(asked))
-        lv_tool_fail(0, "expected a JSON object a line: %s", asked ? "it is none" : error.text);
-    if (!json_is_object(asked))
-        refuse(s, from, NULL);
+    asked = parse_line(line, size);
+    if (!asked)
+        answer(s, from, NULL, failed());
     else if (json_object_get(asked, "cancel"))
         cancel_job(s, from, json_object_get(asked, "cancel"));
     else
@@ -248,11 +271,27 @@ static int set_param(LinvideoParams *p, LvSink *sink, json_t *asked, const char 
     text = json_string_value(json_object_get(asked, name));
     if (!strcmp(name, "format"))
         sink->format_given = 1;
-    if (!strcmp(name, "prompt"))
-        p->prompt_file = NULL;
-    if (!strcmp(name, "prompt_file"))
-        p->prompt = NULL;
     return linvideo_params_set(p, name, text);
+}
+
+/* What a job says takes the place of what the command line says in another way. */
+static void drop_replaced(LinvideoParams *p, const json_t *asked)
+{
+    if (json_object_get(asked, "prompt") || json_object_get(asked, "prompt_file"))
+        p->prompt = p->prompt_file = NULL;
+    if (json_object_get(asked, "frames") || json_object_get(asked, "duration"))
+        p->frames = p->duration = -1;
+}
+
+/* A pipe would keep all jobs that follow waiting for its other end. */
+static int check_prompt_file(const char *path)
+{
+    struct stat st;
+
+    if (!path || stat(path, &st) || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+        return 0;
+    return lv_tool_fail(-1, "prompt_file: expected a regular file, got a pipe or a device: %s",
+                        path);
 }
 
 static int read_job(LinvideoParams *p, LvSink *sink, json_t *asked)
@@ -262,6 +301,7 @@ static int read_job(LinvideoParams *p, LvSink *sink, json_t *asked)
     void *next;
     int ret;
 
+    drop_replaced(p, asked);
     json_object_foreach_safe(asked, next, name, value) {
         if (!strcmp(name, "id"))
             continue;
@@ -271,6 +311,8 @@ static int read_job(LinvideoParams *p, LvSink *sink, json_t *asked)
     }
     if (!sink->path || !strcmp(sink->path, "-"))
         return lv_tool_fail(-1, "output: expected the name of a file");
+    if (check_prompt_file(p->prompt_file) < 0)
+        return -1;
     if (lv_sink_choose(sink) < 0)
         return -1;
     if (sink->kind == LV_SINK_NONE)
@@ -359,7 +401,8 @@ static json_t *done(const LinvideoContext *c, const LvSink *sink)
 static json_t *run_job(Serve *s, Job *j)
 {
     LinvideoParams p = s->params;
-    LvSink sink = { .overwrite = s->overwrite, .format_given = s->format_given, .frame = -1 };
+    LvSink sink = { .overwrite = s->overwrite, .no_pipes = 1,
+                    .format_given = s->format_given, .frame = -1 };
     const char *inputs[LV_SINK_INPUTS];
     LinvideoInfo info;
     json_t *reply;
@@ -410,9 +453,8 @@ static void *work(void *opaque)
         reply = run_job(s, j);
         pthread_mutex_lock(&s->lock);
         s->running = NULL;
-        answer(s, j->peer, j->asked, reply);
         pthread_mutex_unlock(&s->lock);
-        free_job(j);
+        end_job(s, j, reply);
     }
     close_context(s);
     return NULL;
@@ -488,14 +530,18 @@ static int parse(Serve *s, int argc, char **argv)
 /* Drop the jobs that wait, stop the one that runs. */
 static void stop(Serve *s)
 {
+    Job *waiting;
+
     pthread_mutex_lock(&s->lock);
-    for (Job *j; (j = s->first); free_job(j)) {
-        s->first = j->next;
-        answer(s, j->peer, j->asked, json_pack("{ss}", "status", "cancelled"));
-    }
+    waiting  = s->first;
+    s->first = NULL;
     s->cancelled = 1;
     linvideo_cancel(s->c);
     pthread_mutex_unlock(&s->lock);
+    for (Job *next; waiting; waiting = next) {
+        next = waiting->next;
+        end_job(s, waiting, json_pack("{ss}", "status", "cancelled"));
+    }
 }
 
 /* Until the jobs that came are done, or a signal stops them. */

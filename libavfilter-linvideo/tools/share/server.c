@@ -5,6 +5,7 @@
 #include "tools/share/server.h"
 
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -13,7 +14,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -21,11 +21,15 @@
 #include "tools/share/message.h"
 #include "tools/share/signals.h"
 
-enum { PEERS = 64, PATIENCE = 10 /* seconds */ };
+/** Bytes that a pipe takes at once when it takes any. */
+#define PIECE 4096
+
+enum { PEERS = 64, PATIENCE = 10 /* seconds */, SLICE = 100 /* milliseconds */ };
 
 struct LvPeer {
     int in, out;
     atomic_int kept, gone;
+    double patience;      ///< seconds that one who takes nothing is waited for
     int ended;            ///< nothing more comes
     int skip;             ///< the rest of a line that was too long
     pthread_mutex_t lock; ///< of writing
@@ -43,7 +47,7 @@ struct LvServer {
 
 /* Peers */
 
-static LvPeer *new_peer(int in, int out)
+static LvPeer *new_peer(int in, int out, double patience)
 {
     LvPeer *p = calloc(1, sizeof(*p));
 
@@ -52,9 +56,10 @@ static LvPeer *new_peer(int in, int out)
         lv_tool_fail(0, "out of memory for a connection");
         return NULL;
     }
-    p->in   = in;
-    p->out  = out;
-    p->kept = 1;
+    p->in       = in;
+    p->out      = out;
+    p->kept     = 1;
+    p->patience = patience;
     pthread_mutex_init(&p->lock, NULL);
     return p;
 }
@@ -75,13 +80,29 @@ void lv_peer_drop(LvPeer *p)
     free(p);
 }
 
-static int send_all(int to, const char *bytes, size_t nb)
+/* Until a peer takes a piece. Once a signal has come there is no waiting.
+ * @return 0, -ETIMEDOUT or -EINTR */
+static int wait_output(const LvPeer *p)
+{
+    struct pollfd at = { .fd = p->out, .events = POLLOUT };
+    double end = lv_seconds() + p->patience;
+
+    while (poll(&at, 1, SLICE) <= 0)
+        if (lv_signals_came())
+            return -EINTR;
+        else if (lv_seconds() > end)
+            return -ETIMEDOUT;
+    return 0;
+}
+
+static int send_all(const LvPeer *p, const char *bytes, size_t nb)
 {
     while (nb) {
-        ssize_t n = write(to, bytes, nb);
+        int ret   = wait_output(p);
+        ssize_t n = ret < 0 ? 0 : write(p->out, bytes, LV_MIN(nb, PIECE));
 
-        if (n < 0 && errno != EINTR)
-            return -errno;
+        if (ret < 0 || (n < 0 && errno != EINTR))
+            return ret < 0 ? ret : -errno;
         if (n > 0) {
             bytes += n;
             nb    -= (size_t)n;
@@ -94,7 +115,7 @@ void lv_peer_say(LvPeer *p, const char *line)
 {
     pthread_mutex_lock(&p->lock);
     if (!p->gone &&
-        (send_all(p->out, line, strlen(line)) < 0 || send_all(p->out, "\n", 1) < 0)) {
+        (send_all(p, line, strlen(line)) < 0 || send_all(p, "\n", 1) < 0)) {
         p->gone = 1;
         lv_tool_fail(0, "who sent a job reads no answers any more; the job goes on");
     }
@@ -172,7 +193,7 @@ int lv_server_open(LvServer **out, const char *where)
     s->listener = -1;
     if (strcmp(where, "-"))
         ret = open_socket(s, where);
-    else if (!(s->peer[s->nb++] = new_peer(STDIN_FILENO, STDOUT_FILENO)))
+    else if (!(s->peer[s->nb++] = new_peer(STDIN_FILENO, STDOUT_FILENO, INFINITY)))
         ret = -ENOMEM;
     if (ret < 0)
         lv_server_close(out);
@@ -203,14 +224,12 @@ void lv_server_close(LvServer **out)
 
 static void accept_peer(LvServer *s)
 {
-    const struct timeval patience = { .tv_sec = PATIENCE };
     int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC);
     LvPeer *p;
 
     if (fd < 0)
         return;
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    if (!(p = new_peer(fd, fd)))
+    if (!(p = new_peer(fd, fd, PATIENCE)))
         close(fd);
     else
         s->peer[s->nb++] = p;
@@ -224,7 +243,7 @@ static void hand_on(LvPeer *p, LvServerLine *line, void *opaque)
     while ((end = memchr(from, '\n', p->held - (size_t)(from - p->text)))) {
         *end = 0;
         if (!p->skip)
-            line(opaque, p, from);
+            line(opaque, p, from, (size_t)(end - from));
         p->skip = 0;
         from    = end + 1;
     }
@@ -232,13 +251,13 @@ static void hand_on(LvPeer *p, LvServerLine *line, void *opaque)
     memmove(p->text, from, p->held);
     if (p->held == LV_SERVER_LINE - 1) {
         if (!p->skip)
-            line(opaque, p, NULL);
+            line(opaque, p, NULL, 0);
         p->skip = 1;
         p->held = 0;
     }
     if (p->ended && p->held && !p->skip) {
         p->text[p->held] = 0;
-        line(opaque, p, p->text);
+        line(opaque, p, p->text, p->held);
     }
 }
 

@@ -9,6 +9,8 @@
 #ifndef LINVIDEO_TOOLS_SHARE_SERVER_H
 #define LINVIDEO_TOOLS_SHARE_SERVER_H
 
+#include <stddef.h>
+
 /** Bytes of the longest line. */
 #define LV_SERVER_LINE (1 << 20)
 
@@ -17,9 +19,9 @@ typedef struct LvPeer LvPeer;
 
 typedef struct LvServer LvServer;
 
-/** What is told of a peer's line. It is the server's, without its end; NULL: it was too long
- *  and passed over. */
-typedef void LvServerLine(void *opaque, LvPeer *from, const char *line);
+/** What is told of a peer's line: size bytes of the server's and a 0 behind them, without
+ *  the end of the line. NULL: it was too long and passed over. */
+typedef void LvServerLine(void *opaque, LvPeer *from, const char *line, size_t size);
 
 /**
  * @param where "-", or the path of a socket, which only this user can open. One that nobody
@@ -38,8 +40,9 @@ void lv_server_close(LvServer **s);
 void lv_peer_keep(LvPeer *p);
 void lv_peer_drop(LvPeer *p);
 
-/** Send a line, from any thread. One that has gone, or takes nothing for ten seconds, is told
- *  nothing more. */
+/** Send a line, from any thread. This waits for a peer that reads slowly; call it without a
+ *  lock. A peer that has gone, a connection that takes nothing for ten seconds, and one that
+ *  takes nothing when a signal comes are told nothing more. */
 void lv_peer_say(LvPeer *p, const char *line);
 
 /** Whether all that was said has arrived. */

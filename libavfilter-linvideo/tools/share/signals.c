@@ -39,3 +39,11 @@ int lv_signals_caught(void)
 {
     return caught;
 }
+
+int lv_signals_came(void)
+{
+    sigset_t waiting;
+
+    return caught || (!sigpending(&waiting) && (sigismember(&waiting, SIGINT) > 0 ||
+                                                sigismember(&waiting, SIGTERM) > 0));
+}

@@ -17,4 +17,7 @@ void lv_signals_catch(int ignored_too);
 /** The first signal that came, or 0. */
 int lv_signals_caught(void);
 
+/** Whether one came, also one that is blocked and not caught yet. */
+int lv_signals_came(void);
+
 #endif /* LINVIDEO_TOOLS_SHARE_SIGNALS_H */

@@ -150,6 +150,15 @@ static int is_input(const char *name, const char *const *inputs)
     return ret;
 }
 
+static int check_pipe(const LvSink *s, const char *name)
+{
+    struct stat st;
+
+    if (!s->no_pipes || stat(name, &st) || !S_ISFIFO(st.st_mode))
+        return 0;
+    return lv_tool_fail(-EINVAL, "%s: expected a file, got a pipe", name);
+}
+
 /* All names that would be written, before the work begins. */
 static int check_names(const LvSink *s, int64_t frames, const char *const *inputs)
 {
@@ -161,7 +170,7 @@ static int check_names(const LvSink *s, int64_t frames, const char *const *input
 
         if (!name)
             return file_error(s->path, ENOMEM);
-        if (!(ret = is_input(name, inputs)))
+        if (!(ret = is_input(name, inputs)) && !(ret = check_pipe(s, name)))
             ret = i ? lv_tool_is_free(name, s->overwrite) : lv_tool_may_write(name, s->overwrite);
         free(name);
     }

@@ -30,6 +30,7 @@ typedef struct LvSink {
     int overwrite;
     int frame;         ///< LV_SINK_PNG: number of the frame; -1: the middle one
     int format_given;  ///< the option format was given
+    int no_pipes;      ///< a pipe is refused: nothing is to wait for its reader
 
     LvSinkKind kind;
     enum LinvideoMatrix matrix;
