@@ -250,6 +250,8 @@ OBJS-tools/share = \
 
 OBJS-tools/bench = \
     bench.o \
+    clip_run.o \
+    clip_model.o \
     networks.o \
     random_file.o \
     rates.o \

@@ -404,6 +404,28 @@ done
 expects "bench: JSON" 0 '"name": "op-norm", "seconds": [0-9]' \
     "$linvideo" bench --json --reps 2 --precision f32 --threads 1 op-norm op-gate
 
+# whole clips, of a model in memory
+expects "bench: a clip" 0 '^clip-tiny: 9 frames of 48x64, 3 steps, 1 of 4 layers linear, tiny decoder' \
+    "$linvideo" bench --small --size 48x64 --clip-frames 9 --steps 3 --linear 1 --decoder tiny \
+    clip-tiny
+for line in opening loading text denoising decoding delivery sum \
+    'text +[0-9.]*[1-9][0-9]* +[0-9.]*[1-9][0-9]* +0\.0000 ' 'denoising .* [1-9][0-9]* %$'; do
+    echo "$said" | grep -qE "^    $line" && ok "bench: a clip: $line" ||
+        not_ok "bench: a clip: $line" "$said"
+done
+expects "bench: clip: JSON" 0 '"stages": \{"opening": \{"seconds": \[' \
+    "$linvideo" bench --small --json --weights fp8 clip-tiny
+expects "bench: clip: what it takes" 0 'memory: weights 27\.[0-9]+ GiB, work [0-9.]+, [0-9.]+ in all' \
+    "$linvideo" bench --small --plan --memory-limit 900G clip-14b-480p
+expects "bench: clip: too little memory" 1 '832x480, 81 frames need .* 1024\.0 are available' \
+    "$linvideo" bench --small --memory-limit 1G clip-1.3b-480p
+expects "bench: an option of clips" 2 'option linear: expected whole clips .* got op-norm' \
+    "$linvideo" bench --linear 3 op-norm
+expects "bench: too many linear layers" 2 'option linear: expected 0 to 4, the layers of clip-tiny, got 5' \
+    "$linvideo" bench --linear 5 clip-tiny
+expects "bench: an unknown decoder" 2 'option decoder: "vae" is not wan or tiny' \
+    "$linvideo" bench --decoder vae clip-tiny
+
 # Training data
 
 expects "dataset: captions" 0 '^[A-Za-z].* [a-z]' "$linvideo" dataset --captions 20

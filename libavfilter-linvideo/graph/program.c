@@ -334,3 +334,23 @@ const LvRecord *lv_program_record(const LvProgram *p, int i)
     assert(i >= 0 && i < p->nb_rec);
     return &p->rec[i];
 }
+
+/* Cost */
+
+void lv_program_cost(const LvProgram *p, const LvRates *rates, double times, LvCost *cost)
+{
+    for (int i = 0; i < p->nb_rec; i++) {
+        double flops = lv_op_flops(p->rec[i].op, &p->rec[i].u);
+        double bytes = lv_op_bytes(p->rec[i].op, &p->rec[i].u);
+
+        cost->flops   += times * flops;
+        cost->bytes   += times * bytes;
+        cost->seconds += times * LV_MAX(flops / rates->flops, bytes / rates->bytes);
+    }
+}
+
+void lv_cost_send(LvCost *cost, double bytes, const LvRates *rates)
+{
+    cost->sent   += bytes;
+    cost->seconds = LV_MAX(cost->seconds, cost->sent / rates->sent);
+}

@@ -59,4 +59,23 @@ void lv_program_time(LvProgram *p, double *seconds);
 int lv_program_count(const LvProgram *p);
 const LvRecord *lv_program_record(const LvProgram *p, int i);
 
+/** What a machine does in a second. */
+typedef struct LvRates {
+    double flops;
+    double bytes; ///< of its memory, read or written
+    double sent;  ///< bytes that come to its memory
+} LvRates;
+
+/** What work takes of it. */
+typedef struct LvCost {
+    double flops, bytes, sent;
+    double seconds; ///< at least: no operation is faster than either rate lets it
+} LvCost;
+
+/** Add `times` runs of p to *cost; none of them sends. */
+void lv_program_cost(const LvProgram *p, const LvRates *rates, double times, LvCost *cost);
+
+/** Have bytes sent while the rest goes on. */
+void lv_cost_send(LvCost *cost, double bytes, const LvRates *rates);
+
 #endif /* LINVIDEO_GRAPH_PROGRAM_H */

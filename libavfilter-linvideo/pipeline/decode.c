@@ -132,9 +132,31 @@ static size_t nb_tiles(const LvDecode *d)
     return (size_t)d->tiles[0].nb * (size_t)d->tiles[1].nb;
 }
 
+int lv_decode_tile(const LvDecode *d)
+{
+    int side = LV_MAX(d->tiles[0].size, d->tiles[1].size);
+
+    return nb_tiles(d) > 1 ? side * lv_decode_scale(d) : 0;
+}
+
 double lv_decode_flops(const LvDecode *d)
 {
     return d->program[REST].net.sizes.flops * d->shape.size[0] * (double)nb_tiles(d);
+}
+
+void lv_decode_cost(const LvDecode *d, const LvRates *rates, LvCost *cost)
+{
+    const LvProgram *first = d->program[FIRST].net.prog, *rest = d->program[REST].net.prog;
+    double tiles = (double)nb_tiles(d);
+
+    lv_program_cost(rest, rates, tiles * (d->shape.size[0] - !!first), cost);
+    if (first)
+        lv_program_cost(first, rates, tiles, cost);
+}
+
+void lv_decode_cost_load(const LvDecode *d, const LvRates *rates, LvCost *cost)
+{
+    lv_cost_send(cost, (double)lv_decode_need(d).weights, rates);
 }
 
 void lv_decode_dump(const LvDecode *d, FILE *to)

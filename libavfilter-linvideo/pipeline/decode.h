@@ -51,11 +51,18 @@ int lv_decode_pictures(const LvDecode *d);
  *  for Wan's own the least is taken instead, with a warning) */
 int lv_decode_plan(LvDecode *d, const LvDecodeShape *shape);
 
+/** Pixels of a tile's longer side; 0: frames are decoded whole. */
+int lv_decode_tile(const LvDecode *d);
+
 /** What it needs as planned. */
 LvNeed lv_decode_need(const LvDecode *d);
 
 /** Floating point operations of a clip. */
 double lv_decode_flops(const LvDecode *d);
+
+/** Add what a clip costs, and what the weights cost to be there. */
+void lv_decode_cost(const LvDecode *d, const LvRates *rates, LvCost *cost);
+void lv_decode_cost_load(const LvDecode *d, const LvRates *rates, LvCost *cost);
 
 /** Read, check and pack the weights, allocate the state.
  *  @param arena device, at least need.arena bytes, of the caller */

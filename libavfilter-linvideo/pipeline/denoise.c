@@ -100,6 +100,28 @@ LvNeed lv_denoise_need(const LvDenoise *d)
     return (LvNeed) { .host = lay_out(&sizes, NULL) };
 }
 
+static int expert_of(const LvDenoise *d, const LvSampler *sampler, int step)
+{
+    float boundary = d->schedule.boundary;
+
+    return boundary > 0 ? lv_sampler_expert(sampler, step, boundary) : LV_HIGH;
+}
+
+int lv_denoise_cost(const LvDenoise *d, const LvRates *rates, LvCost *cost)
+{
+    LvSampler *sampler;
+    int ret = new_sampler(&sampler, d->env, &d->schedule, 1);
+
+    for (int i = 0; i < d->schedule.steps && ret >= 0; i++) {
+        int expert = expert_of(d, sampler, i);
+
+        for (int b = 0; b < d->schedule.runs[expert]; b++)
+            lv_network_cost(d->branch[b].net[expert], rates, 1, cost);
+    }
+    lv_sampler_free(&sampler);
+    return ret;
+}
+
 int lv_denoise_build(LvDenoise *d)
 {
     const LvNeed need = lv_denoise_need(d);
@@ -212,8 +234,7 @@ static int check_branches(const LvDenoise *d, int step)
 /* Whose steps come next. */
 static int choose_expert(LvDenoise *d, int step)
 {
-    const LvSchedule *s = &d->schedule;
-    int expert = s->boundary > 0 ? lv_sampler_expert(d->sampler, step, s->boundary) : LV_HIGH;
+    int expert = expert_of(d, d->sampler, step);
 
     if (step && expert == d->expert)
         return 0;

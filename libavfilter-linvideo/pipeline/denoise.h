@@ -65,6 +65,9 @@ void lv_denoise_give_first(LvDenoise *d, const float *z);
 /** What it needs beside the network. */
 LvNeed lv_denoise_need(const LvDenoise *d);
 
+/** Add what a clip costs, the network's runs. @return 0 or -ENOMEM */
+int lv_denoise_cost(const LvDenoise *d, const LvRates *rates, LvCost *cost);
+
 /** Allocate, once. @return 0 or -ENOMEM */
 int lv_denoise_build(LvDenoise *d);
 

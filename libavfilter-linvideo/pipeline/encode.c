@@ -478,6 +478,29 @@ int lv_encode_need(LvEncode *t, int nb, LvNeed *need)
     return ret;
 }
 
+/* Layers are of one size: the first stands for all. */
+int lv_encode_cost(LvEncode *t, const LvIds *ids, int nb, const LvRates *rates, LvCost *cost)
+{
+    double layers = t->env->cfg->text.layers, bytes = 0;
+    LvWeights *w  = NULL;
+    LvNet net     = { 0 };
+    LvTensor x, y;
+    int ret = new_described(t, &w);
+
+    if (ret >= 0)
+        ret = bind_layer(t, 0, w);
+    for (int i = 0; i < nb && ret >= 0; i++) {
+        if ((ret = plan_layer(t, 0, ids[i].nb, &net, &x, &y)) < 0)
+            continue;
+        lv_program_cost(net.prog, rates, layers, cost);
+        bytes = (double)(net.sizes.weights + lv_weights_bytes(w));
+    }
+    lv_cost_send(cost, layers * bytes, rates);
+    lv_net_free(&net);
+    lv_weights_free(&w);
+    return ret;
+}
+
 int lv_encode_dump(LvEncode *t, FILE *to)
 {
     const LvEnv *env = t->env;

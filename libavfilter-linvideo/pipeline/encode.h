@@ -66,6 +66,10 @@ void lv_ids_free(LvIds *ids);
  */
 int lv_encode_run(LvEncode *t, const LvIds *ids, int nb, float *const *features);
 
+/** Add what running such prompts costs, none of them from the cache. @return 0, -ENOMEM, as
+ *  lv_program_new() */
+int lv_encode_cost(LvEncode *t, const LvIds *ids, int nb, const LvRates *rates, LvCost *cost);
+
 /** Print the encoder's program for a prompt of full length. @return 0 or an error */
 int lv_encode_dump(LvEncode *t, FILE *to);
 

@@ -251,6 +251,22 @@ double lv_network_flops(const LvNetwork *n)
     return n->net.sizes.flops;
 }
 
+void lv_network_cost(const LvNetwork *n, const LvRates *rates, double runs, LvCost *cost)
+{
+    lv_program_cost(n->net.prog, rates, runs, cost);
+    lv_cost_send(cost, runs * (double)lv_network_streamed(n), rates);
+}
+
+void lv_network_cost_prompt(const LvNetwork *n, const LvRates *rates, LvCost *cost)
+{
+    lv_program_cost(n->side.prog, rates, 1, cost);
+}
+
+void lv_network_cost_load(const LvNetwork *n, const LvRates *rates, LvCost *cost)
+{
+    lv_cost_send(cost, (double)lv_network_need(n).weights, rates);
+}
+
 size_t lv_network_numel(const LvNetwork *n)
 {
     return lv_tensor_numel(&n->velocity);

@@ -54,6 +54,12 @@ size_t lv_network_streamed(const LvNetwork *n);
 /** Floating point operations of one run. */
 double lv_network_flops(const LvNetwork *n);
 
+/** Add what runs of it cost, with what is offloaded sent each time; what a prompt costs; and
+ *  what its weights cost to be there. */
+void lv_network_cost(const LvNetwork *n, const LvRates *rates, double runs, LvCost *cost);
+void lv_network_cost_prompt(const LvNetwork *n, const LvRates *rates, LvCost *cost);
+void lv_network_cost_load(const LvNetwork *n, const LvRates *rates, LvCost *cost);
+
 /** Elements of the latents, which are f32 [channels,F,Y,X]. */
 size_t lv_network_numel(const LvNetwork *n);
 

@@ -442,12 +442,41 @@ void lv_session_info(const LvSession *s, LvSessionInfo *info)
     *info = (LvSessionInfo) {
         .cfg = &s->cfg, .shape = &s->shape, .schedule = &s->schedule,
         .about = s->devices.about, .dtype = s->env.dtype, .i8 = s->env.i8,
+        .tile = lv_decode_tile(s->decode),
     };
     for (int i = 0; i < s->devices.nb; i++) {
         info->weight_bytes += lv_need_weights(&s->need[i]);
         info->work_bytes   += lv_need_work(&s->need[i], s->devices.dev[i]->threads);
+        for (int k = 0; k < s->experts && s->network[i][k]; k++)
+            info->streamed_bytes += lv_network_streamed(s->network[i][k]);
     }
     memcpy(info->seconds, s->seconds, sizeof(info->seconds));
+}
+
+size_t lv_session_free_bytes(const LvSession *s)
+{
+    return lv_device_available(s->devices.dev[0]);
+}
+
+int lv_session_cost(LvSession *s, const LvRates *rates, LvCost cost[LV_STAGE_NB])
+{
+    LvIds ids[LV_BRANCHES];
+    int nb = s->schedule.branches, ret;
+
+    memset(cost, 0, LV_STAGE_NB * sizeof(*cost));
+    for (int i = 0; i < nb; i++)
+        ids[i] = s->prompt[i].ids;
+    if ((ret = lv_encode_cost(s->encode, ids, nb, rates, &cost[LV_STAGE_TEXT])) < 0 ||
+        (ret = lv_denoise_cost(s->denoise, rates, &cost[LV_STAGE_DENOISE])) < 0)
+        return ret;
+    for (int i = 0; i < s->experts; i++) {
+        lv_network_cost_load(s->network[0][i], rates, &cost[LV_STAGE_LOAD]);
+        for (int b = 0; b < nb; b++)
+            lv_network_cost_prompt(s->network[0][i], rates, &cost[LV_STAGE_TEXT]);
+    }
+    lv_decode_cost_load(s->decode, rates, &cost[LV_STAGE_LOAD]);
+    lv_decode_cost(s->decode, rates, &cost[LV_STAGE_DECODE]);
+    return 0;
 }
 
 int lv_session_dump(LvSession *s, const char *name, FILE *to)

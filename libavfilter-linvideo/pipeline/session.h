@@ -30,6 +30,8 @@ typedef struct LvSessionInfo {
     LvDtype dtype;               ///< of activations between matmuls
     int i8;                      ///< 1: matmuls of blocks are of 8-bit numbers
     size_t weight_bytes, work_bytes; ///< planned: weights, and all else
+    size_t streamed_bytes;       ///< of the host, for weights that are offloaded
+    int tile;                    ///< pixels of a side that decoding is cut to; 0: whole frames
     double seconds[LV_STAGE_NB]; ///< spent so far
 } LvSessionInfo;
 
@@ -56,6 +58,14 @@ int lv_session_open(LvSession **s, const LvSessionOptions *opt, const LvMsg *msg
 void lv_session_close(LvSession **s);
 
 void lv_session_info(const LvSession *s, LvSessionInfo *info);
+
+/** Bytes that the first device has free now. */
+size_t lv_session_free_bytes(const LvSession *s);
+
+/** What each stage takes for the first clip of a prompt at rates of the first device: loading
+ *  all weights; the text of all branches, as if none were kept; the sampler's steps; decoding.
+ *  @param[out] cost by stage @return 0, -ENOMEM, as lv_encode_cost() */
+int lv_session_cost(LvSession *s, const LvRates *rates, LvCost cost[LV_STAGE_NB]);
 
 /** Encode the prompt, then read and pack all weights; 0 at once when that is done.
  *  @return 0, LV_ERR_CANCELLED, or an error */

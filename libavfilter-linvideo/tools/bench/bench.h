@@ -8,6 +8,8 @@
 #ifndef LINVIDEO_TOOLS_BENCH_BENCH_H
 #define LINVIDEO_TOOLS_BENCH_BENCH_H
 
+#include <linvideo/linvideo.h>
+
 #include "backend/device.h"
 #include "base/safetensors.h"
 #include "graph/graph.h"
@@ -27,6 +29,17 @@ typedef struct LvBenchInput {
 
 typedef struct LvBenchBlock LvBenchBlock;
 
+/** How clips are made. */
+typedef struct LvClipOptions {
+    LinvideoParams params; ///< size, frames of a clip, steps, guidance, tile and memory; 0: the
+                           ///< kind's own, 4 steps, no guidance
+    int linear;     ///< layers of the network; -1: 16 of 30, or as many of others
+    int tiny;       ///< 1: by the tiny decoder
+    LvDtype stored; ///< type of the network's matrices in its file: LV_BF16, LV_F8_E4M3
+    int plan;       ///< 1: they are planned, not made
+    char given[64]; ///< name of an option that was given; "": none was
+} LvClipOptions;
+
 typedef struct LvBench {
     LvDevice *dev;
     LvMsg msg;
@@ -38,6 +51,9 @@ typedef struct LvBench {
     LvProbe probe;    ///< of the CPU
     double ceiling;   ///< GFLOP/s
     double copy;      ///< GB/s read and written; 0: not measured
+    double send;      ///< GB/s to the device's memory; 0: not measured
+    char about[96];   ///< the device
+    LvClipOptions clip;
     int printed;      ///< works reported so far
 
     /* of the work at hand */
@@ -64,7 +80,7 @@ enum LvWorkChoice { LV_NEVER, LV_ON_CPU, LV_ON_GPU, LV_ALWAYS };
 /** Something to be timed. */
 typedef struct LvWork {
     const char *name;
-    /** Trace it into b->graph: 0 or an error. */
+    /** Trace it into b->graph: 0 or an error. NULL: whole clips of kind a, see clip_run.h. */
     int (*trace)(LvBench *b, const struct LvWork *w);
     int a, b, c;       ///< what trace makes of them
     enum LvWorkChoice chosen; ///< whether it runs when no name is given

@@ -103,8 +103,7 @@ static const LvDitConfig wan_14b = {
     .eps = 1e-6f, .map = LV_MAP_HEDGEHOG, .map_dim = 64, .map_eps = 1e-6f,
 };
 
-/* Spread n linear layers evenly. */
-static void make_linear(LvDitConfig *c, int n)
+void lv_make_linear(LvDitConfig *c, int n)
 {
     for (int i = 0; i < c->layers; i++)
         c->attention[i] = (i + 1) * n / c->layers > i * n / c->layers ?
@@ -138,7 +137,7 @@ int lv_trace_wan(LvBench *b, const LvWork *w)
 {
     LvDitConfig c = shape(b, &wan_1_3b);
 
-    make_linear(&c, w->b);
+    lv_make_linear(&c, w->b);
     snprintf(b->note, sizeof(b->note), "%d layers, %d linear; layers share the weights "
              "of one", c.layers, w->b);
     return trace_dit(b, &c, clip_size(b, w->a), 0);
@@ -262,17 +261,17 @@ int lv_trace_motion(LvBench *b, const LvWork *w)
 static const LvTaeDesign taew2_1 = { 4, { { 64, 0, 0 }, { 64, 3, 2 }, { 128, 3, 2 },
                                           { 256, 3, 1 } } };
 
-/* What the tiny decoder of a design asks for. */
-static int list_tae(LvBench *b, const LvTaeConfig *cfg, const LvTaeDesign *d, LvParams **list)
+int lv_list_tae(LvParams **list, const LvTaeConfig *cfg, const char *prefix, LvDevice *dev,
+                const LvMsg *msg)
 {
     LvWeightsFrom from = { .wide = LV_F32 };
     LvWeights *w = NULL;
     LvTae m = { 0 };
-    int ret = lv_params_new(list, 0, b->dev, &b->msg);
+    int ret = lv_params_new(list, 0, dev, msg);
 
     from.params = *list;
-    if (ret >= 0 && (ret = lv_weights_new_from(&w, &from, b->dev, &b->msg)) >= 0)
-        ret = lv_tae_design(&m, cfg, d, 0, w, "");
+    if (ret >= 0 && (ret = lv_weights_new_from(&w, &from, dev, msg)) >= 0)
+        ret = lv_tae_design(&m, cfg, &taew2_1, 0, w, prefix);
     lv_weights_free(&w);
     return ret;
 }
@@ -285,7 +284,7 @@ int lv_trace_tae(LvBench *b, const LvWork *w)
     LvTaeState state;
     LvTae m = { 0 };
 
-    if ((ret = list_tae(b, &cfg, &taew2_1, &list)) < 0) {
+    if ((ret = lv_list_tae(&list, &cfg, "", b->dev, &b->msg)) < 0) {
         lv_params_free(&list);
         return ret;
     }

@@ -11,6 +11,9 @@
 
 #include "tools/bench/bench.h"
 
+/** Make n layers linear, spread evenly, the others softmax. */
+void lv_make_linear(LvDitConfig *c, int n);
+
 /** Wan's 1.3B network over a tokens, b of its layers linear. */
 int lv_trace_wan(LvBench *b, const LvWork *w);
 
@@ -34,6 +37,10 @@ int lv_trace_motion(LvBench *b, const LvWork *w);
 /** The tiny decoder in its published widths (taew2_1): one latent frame of a x a, which
  *  stands for b of them. */
 int lv_trace_tae(LvBench *b, const LvWork *w);
+
+/** What that decoder asks for. As lv_part_list(), freed after an error too. */
+int lv_list_tae(LvParams **list, const LvTaeConfig *cfg, const char *prefix, LvDevice *dev,
+                const LvMsg *msg);
 
 /** Wan's decoder over all of a clip: b latent frames of a x a, or a x c, the first of which
  *  is one picture. */

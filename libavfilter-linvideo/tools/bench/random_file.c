@@ -13,9 +13,11 @@
 /* Data begin at a multiple of this. */
 enum { DATA_ALIGN = 64, ENTRY = LV_PARAM_NAME + 256 };
 
-static LvDtype type_of(const LvBench *b, const LvParam *t, int train)
+LvDtype lv_random_type(const LvParam *t, LvDtype matrices)
 {
-    return t->flags & LV_W_MATRIX && !train ? b->act : LV_F32;
+    int small = lv_dtype_size(matrices) == 1 && t->rank != 2;
+
+    return !(t->flags & LV_W_MATRIX) ? LV_F32 : small ? LV_BF16 : matrices;
 }
 
 /* One entry of the header; the first has no comma before it. */
@@ -30,24 +32,29 @@ static int put_entry(char *to, const LvParam *t, LvDtype type, size_t at, int fi
                        at + t->numel * lv_dtype_size(type));
 }
 
-static size_t data_bytes(const LvBench *b, const LvParams *list, int train)
+static size_t data_bytes(const LvParams *list, LvDtype matrices)
 {
     size_t n = 0;
 
     for (int i = 0; i < list->nb; i++)
-        n += list->list[i].numel * lv_dtype_size(type_of(b, &list->list[i], train));
+        n += list->list[i].numel * lv_dtype_size(lv_random_type(&list->list[i], matrices));
     return n;
 }
 
-/* Length and JSON, filled up with blanks. Returns where the data begin. */
-static size_t put_header(const LvBench *b, const LvParams *list, int train, char *to)
+size_t lv_random_head_room(const LvParams *list)
+{
+    return (size_t)(list->nb + 1) * ENTRY;
+}
+
+/* Length and JSON, filled up with blanks. */
+size_t lv_random_head(const LvParams *list, LvDtype matrices, char *to)
 {
     char *json  = to + sizeof(uint64_t);
     size_t data = 0, n = 0;
     uint64_t length;
 
     for (int i = 0; i < list->nb; i++) {
-        LvDtype type = type_of(b, &list->list[i], train);
+        LvDtype type = lv_random_type(&list->list[i], matrices);
 
         n    += (size_t)put_entry(json + n, &list->list[i], type, data, !i);
         data += list->list[i].numel * lv_dtype_size(type);
@@ -76,15 +83,15 @@ static size_t put_values(LvBench *b, const LvParam *t, LvDtype type, char *to)
     return t->numel * lv_dtype_size(type);
 }
 
-static int write_file(LvBench *b, const LvParams *list, int train)
+static int write_file(LvBench *b, const LvParams *list, LvDtype matrices)
 {
-    size_t head = (size_t)(list->nb + 1) * ENTRY, data = data_bytes(b, list, train), at;
+    size_t head = lv_random_head_room(list), data = data_bytes(list, matrices), at;
 
     if (!(b->bytes = lv_alloc(head + data)))
         return lv_fail(&b->msg, LV_ERR(ENOMEM), "no %zu MiB for random weights", data >> 20);
-    at = put_header(b, list, train, b->bytes);
+    at = lv_random_head(list, matrices, b->bytes);
     for (int i = 0; i < list->nb; i++)
-        at += put_values(b, &list->list[i], type_of(b, &list->list[i], train),
+        at += put_values(b, &list->list[i], lv_random_type(&list->list[i], matrices),
                          (char *)b->bytes + at);
     return lv_safetensors_parse(&b->file, b->bytes, at, "random weights", &b->msg);
 }
@@ -102,7 +109,7 @@ static int new_params(LvBench *b, const LvParams *list)
 int lv_random_file(LvBench *b, LvParams **list, int train)
 {
     LvWeightsFrom from = { .wide = train ? LV_F32 : b->act };
-    int ret = write_file(b, *list, train);
+    int ret = write_file(b, *list, train ? LV_F32 : b->act);
 
     if (ret >= 0 && train)
         ret = new_params(b, *list);

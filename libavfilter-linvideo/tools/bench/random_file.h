@@ -21,4 +21,15 @@
  */
 int lv_random_file(LvBench *b, LvParams **list, int train);
 
+/** Type of a tensor in a file whose matrices have the type `matrices`, and kernels bf16 where
+ *  that is of 8 bits; all else is f32. */
+LvDtype lv_random_type(const LvParam *t, LvDtype matrices);
+
+/** Bytes that hold the head of a file of these tensors. */
+size_t lv_random_head_room(const LvParams *list);
+
+/** Write that head, of tensors one behind the other as they are listed.
+ *  @return where their data begin */
+size_t lv_random_head(const LvParams *list, LvDtype matrices, char *to);
+
 #endif /* LINVIDEO_TOOLS_BENCH_RANDOM_FILE_H */

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "tools/bench/clip_run.h"
 #include "tools/bench/networks.h"
 
 /* Single ops, with the shapes they have in the 1.3B model; a is the tokens */
@@ -124,6 +125,9 @@ static int trace_conv(LvBench *b, const LvWork *w)
     { "linear-layer-" #n, lv_trace_layer, n, 0, 0, chosen, n,                       \
       "one linear layer of the 1.3B model, " #n " tokens" }
 
+#define CLIP(name, kind, about)                                                  \
+    { name, NULL, LV_CLIP_##kind, 0, 0, LV_NEVER, 0, "whole clips: " about }
+
 const LvWork lv_works[] = {
     { "dit-1.3b-1280", lv_trace_wan, 1280, 0, 0, LV_ON_CPU, 0,
       "Wan 1.3B, one forward, 17 frames of 256x256" },
@@ -197,6 +201,11 @@ const LvWork lv_works[] = {
       "3x3 convolution, 5 frames of 32x32, 256 channels" },
     { "op-conv-64", trace_conv, 4, 128, 64, LV_ALWAYS, 0,
       "3x3 convolution, 4 frames of 128x128, 64 channels" },
+    CLIP("clip-1.3b-480p", 1_3B_480P, "Wan 1.3B, 81 frames of 832x480, from prompt to planes"),
+    CLIP("clip-1.3b-720p", 1_3B_720P, "the same, 1280x720"),
+    CLIP("clip-14b-480p", 14B_480P, "Wan 14B, 81 frames of 832x480"),
+    CLIP("clip-14b-720p", 14B_720P, "the same, 1280x720"),
+    CLIP("clip-tiny", TINY, "tiny networks, 5 frames of 64x64: to try the command"),
     { 0 },
 };
 

@@ -1,0 +1,337 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "tools/bench/clip_model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/half.h"
+#include "base/ring.h"
+#include "model/list.h"
+#include "tools/bench/networks.h"
+#include "tools/bench/random_file.h"
+
+enum { DIT, TEXT, VAE, PARTS };
+
+/* Random values that all tensors take turns of: a prime, so that no two rows are alike. */
+enum { VALUES = 65521, VALUE_BYTES = 4, PIECE = 1 << 20, THREADS = 8 };
+
+typedef struct Part {
+    LvParams *list;
+    LvDtype matrices; /* type of these */
+    int fd;
+    size_t at, bytes; /* of the data in the file */
+} Part;
+
+struct LvClipModel {
+    const LvMsg *msg;
+    LvDevice *dev;    /* the null device, of the lists */
+    Part part[PARTS];
+    int tokenizer, manifest; /* files */
+    char path[32];
+};
+
+/* Files in memory */
+
+static int fail(const LvClipModel *m, const char *what)
+{
+    return lv_fail(m->msg, LV_ERR(errno), "random weights: %s: %s", what, strerror(errno));
+}
+
+static int new_file(const LvClipModel *m, int *fd)
+{
+    *fd = memfd_create("linvideo", MFD_CLOEXEC);
+    return *fd < 0 ? fail(m, "no file in memory") : 0;
+}
+
+static int put(const LvClipModel *m, int fd, const void *data, size_t bytes)
+{
+    ssize_t n = pwrite(fd, data, bytes, 0);
+
+    if (n >= 0 && (size_t)n < bytes)
+        errno = ENOSPC;
+    return n == (ssize_t)bytes ? 0 : fail(m, "cannot be written");
+}
+
+static size_t bytes_of(const Part *p, const LvParam *t)
+{
+    return t->numel * lv_dtype_size(lv_random_type(t, p->matrices));
+}
+
+/* Head and room of a network's file. */
+static int new_part(LvClipModel *m, Part *p)
+{
+    char *head = malloc(lv_random_head_room(p->list));
+    int ret    = head ? new_file(m, &p->fd)
+                      : lv_fail(m->msg, LV_ERR(ENOMEM), "random weights: out of memory");
+
+    if (ret >= 0) {
+        p->at = lv_random_head(p->list, p->matrices, head);
+        ret   = put(m, p->fd, head, p->at);
+    }
+    for (int i = 0; i < p->list->nb; i++)
+        p->bytes += bytes_of(p, &p->list->list[i]);
+    if (ret >= 0 && ftruncate(p->fd, (off_t)(p->at + p->bytes)) < 0)
+        ret = fail(m, "no room");
+    free(head);
+    return ret;
+}
+
+/* The tokenizer */
+
+/* A sentencepiece model in the making: a protocol buffer, all of whose parts are short. */
+typedef struct Pieces {
+    uint8_t p[2048];
+    size_t n;
+} Pieces;
+
+enum { NORMAL = 1, UNKNOWN, CONTROL };
+
+static void add_piece(Pieces *o, const char *text, int type)
+{
+    const uint8_t score[4] = { 0 };
+    uint8_t *p = o->p + o->n;
+    uint8_t n  = (uint8_t)strlen(text);
+
+    *p++ = 1 << 3 | 2; /* a piece */
+    *p++ = (uint8_t)(n + 9);
+    *p++ = 1 << 3 | 2;
+    *p++ = n;
+    memcpy(p, text, n);
+    p   += n;
+    *p++ = 2 << 3 | 5;
+    memcpy(p, score, sizeof(score));
+    p   += sizeof(score);
+    *p++ = 3 << 3;
+    *p++ = (uint8_t)type;
+    o->n = (size_t)(p - o->p);
+}
+
+static int new_tokenizer(LvClipModel *m)
+{
+    static const uint8_t ends[] = {
+        2 << 3 | 2, 2, 3 << 3, 1,                               /* unigrams */
+        3 << 3 | 2, 6, 3 << 3, 1, 4 << 3, 1, 5 << 3, 1,         /* blanks */
+    };
+    Pieces o = { .n = 0 };
+    int ret  = new_file(m, &m->tokenizer);
+
+    add_piece(&o, "<pad>", CONTROL);
+    add_piece(&o, "</s>", CONTROL);
+    add_piece(&o, "<unk>", UNKNOWN);
+    add_piece(&o, "\u2581", NORMAL);
+    for (char c = 'a'; c <= 'z'; c++)
+        add_piece(&o, (const char[]) { c, 0 }, NORMAL);
+    memcpy(o.p + o.n, ends, sizeof(ends));
+    return ret < 0 ? ret : put(m, m->tokenizer, o.p, o.n + sizeof(ends));
+}
+
+/* The model */
+
+static int new_manifest(LvClipModel *m, const LvVideoConfig *v)
+{
+    char text[512];
+    int n = snprintf(text, sizeof(text),
+                     "{\"dit\": \"/proc/self/fd/%d\", \"text\": \"/proc/self/fd/%d\", "
+                     "\"vae\": \"/proc/self/fd/%d\", \"tokenizer\": \"/proc/self/fd/%d\", "
+                     "\"video\": {\"width\": %d, \"height\": %d, \"frames\": %d}}",
+                     m->part[DIT].fd, m->part[TEXT].fd, m->part[VAE].fd, m->tokenizer, v->width,
+                     v->height, v->frames);
+    int ret = new_file(m, &m->manifest);
+
+    snprintf(m->path, sizeof(m->path), "/proc/self/fd/%d", m->manifest);
+    return ret < 0 ? ret : put(m, m->manifest, text, (size_t)n);
+}
+
+static int list(LvClipModel *m, const LvModelConfig *cfg, int i)
+{
+    static const struct { int kind, layout; } parts[PARTS] = {
+        [DIT]  = { LV_PART_DIT, LV_LAYOUT_ORIGINAL }, [TEXT] = { LV_PART_TEXT, LV_LAYOUT_HF },
+        [VAE]  = { LV_PART_WAN_VAE, LV_LAYOUT_ORIGINAL },
+    };
+    LvParams **to = &m->part[i].list;
+
+    return i == VAE && cfg->vae.kind == LV_VAE_TAE
+         ? lv_list_tae(to, &cfg->vae, "decoder.", m->dev, m->msg)
+         : lv_part_list(to, parts[i].kind, cfg, parts[i].layout, "", m->dev, m->msg);
+}
+
+static int make(LvClipModel *m, const LvModelConfig *cfg, LvDtype stored)
+{
+    int ret = lv_device_open(&m->dev, "null", NULL, m->msg);
+
+    for (int i = 0; i < PARTS && ret >= 0; i++) {
+        m->part[i].matrices = i == DIT ? stored : LV_BF16;
+        if ((ret = list(m, cfg, i)) >= 0)
+            ret = new_part(m, &m->part[i]);
+    }
+    if (ret >= 0)
+        ret = new_tokenizer(m);
+    return ret < 0 ? ret : new_manifest(m, &cfg->video);
+}
+
+int lv_clip_model_new(LvClipModel **out, const LvModelConfig *cfg, LvDtype stored,
+                      const LvMsg *msg)
+{
+    LvClipModel *m = *out = calloc(1, sizeof(*m));
+    int ret;
+
+    if (!m)
+        return lv_fail(msg, LV_ERR(ENOMEM), "random weights: out of memory");
+    m->msg       = msg;
+    m->tokenizer = m->manifest = -1;
+    for (int i = 0; i < PARTS; i++)
+        m->part[i].fd = -1;
+    if ((ret = make(m, cfg, stored)) < 0)
+        lv_clip_model_free(out);
+    return ret;
+}
+
+static void close_file(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
+void lv_clip_model_free(LvClipModel **out)
+{
+    LvClipModel *m = *out;
+
+    if (!m)
+        return;
+    for (int i = 0; i < PARTS; i++) {
+        lv_params_free(&m->part[i].list);
+        close_file(m->part[i].fd);
+    }
+    close_file(m->tokenizer);
+    close_file(m->manifest);
+    lv_device_close(&m->dev);
+    free(m);
+    *out = NULL;
+}
+
+const char *lv_clip_model_path(const LvClipModel *m)
+{
+    return m->path;
+}
+
+size_t lv_clip_model_bytes(const LvClipModel *m)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < PARTS; i++)
+        n += m->part[i].bytes;
+    return n;
+}
+
+/* Values */
+
+/* Those of a tensor, over and over. */
+typedef struct Table {
+    uint8_t p[VALUES * VALUE_BYTES];
+    size_t bytes;
+} Table;
+
+static void put_value(uint8_t *to, LvDtype type, float x)
+{
+    uint16_t half = lv_f32_bf16(x);
+
+    if (type == LV_F32)
+        memcpy(to, &x, sizeof(x));
+    else if (type == LV_BF16)
+        memcpy(to, &half, sizeof(half));
+    else
+        *to = lv_f32_e4m3(x);
+}
+
+/* Matrices keep the size of what they multiply; norms are near 1. */
+static void fill_table(Table *table, const LvParam *t, LvDtype type)
+{
+    int norm    = (strstr(t->name, "norm") || strstr(t->name, "gamma")) && !strstr(t->name, "bias");
+    float scale = 1.7f / sqrtf(t->rank > 1 ? (float)(t->numel / (size_t)t->dim[0]) : 100);
+    size_t size = lv_dtype_size(type), n = LV_MIN(t->numel, VALUES);
+    uint32_t state = 1;
+
+    for (size_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        put_value(table->p + i * size, type, (float)norm + scale * (int32_t)state * 0x1p-31f);
+    }
+    table->bytes = n * size;
+}
+
+/* LvRingJob.fill */
+static int repeat(const LvRingJob *job, void *to, const LvMsg *msg)
+{
+    const Table *t = job->what;
+    size_t k;
+
+    (void)msg;
+    for (size_t n = 0; n < job->bytes; n += k) {
+        size_t from = (job->at + n) % t->bytes;
+
+        k = LV_MIN(job->bytes - n, t->bytes - from);
+        memcpy((char *)to + n, t->p + from, k);
+    }
+    return 0;
+}
+
+static int fill_tensors(const LvClipModel *m, const Part *p, char *to, Table *table)
+{
+    int threads = LV_MIN(lv_cores(), THREADS), ret = 0;
+
+    for (int i = 0; i < p->list->nb && ret >= 0; i++) {
+        const LvParam *t = &p->list->list[i];
+        const LvDtype type = lv_random_type(t, p->matrices);
+        const LvRingJob job = { .fill = repeat, .what = table, .bytes = bytes_of(p, t),
+                                .at = (size_t)i * lv_dtype_size(type) };
+
+        fill_table(table, t, type);
+        ret = lv_ring_fill(job.bytes > PIECE ? threads : 1, to, PIECE, &job, m->msg);
+        to += job.bytes;
+    }
+    return ret;
+}
+
+/* A file that was written to is another one: its time is put back. */
+static int fill_part(const LvClipModel *m, const Part *p, Table *table)
+{
+    size_t bytes = p->at + p->bytes;
+    struct stat st;
+    char *map;
+    int ret;
+
+    if (fstat(p->fd, &st) < 0)
+        return fail(m, "fstat");
+    map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
+    if (map == MAP_FAILED)
+        return fail(m, "mmap");
+    ret = fill_tensors(m, p, map + p->at, table);
+    munmap(map, bytes);
+    if (futimens(p->fd, (const struct timespec[]) { st.st_atim, st.st_mtim }) < 0)
+        return fail(m, "futimens");
+    return ret;
+}
+
+int lv_clip_model_fill(LvClipModel *m)
+{
+    size_t wanted = lv_clip_model_bytes(m), have = lv_host_available();
+    Table *table  = malloc(sizeof(*table));
+    int ret       = 0;
+
+    if (wanted > have)
+        ret = lv_fail(m->msg, LV_ERR(ENOMEM), "random weights need %zu MiB of the host, %zu are "
+                      "available", wanted >> 20, have >> 20);
+    else if (!table)
+        ret = lv_fail(m->msg, LV_ERR(ENOMEM), "random weights: out of memory");
+    for (int i = 0; i < PARTS && ret >= 0; i++)
+        ret = fill_part(m, &m->part[i], table);
+    free(table);
+    return ret;
+}
