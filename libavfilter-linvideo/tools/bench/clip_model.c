@@ -20,8 +20,8 @@
 
 enum { DIT, TEXT, VAE, PARTS };
 
-/* Random values that all tensors take turns of: a prime, so that no two rows are alike. */
-enum { VALUES = 65521, VALUE_BYTES = 4, PIECE = 1 << 20, THREADS = 8 };
+/* Random values that a tensor repeats: a prime, so that no two rows are alike. */
+enum { VALUES = 65521, SLOT = 4 * VALUES, THREADS = 8 };
 
 typedef struct Part {
     LvParams *list;
@@ -233,11 +233,13 @@ size_t lv_clip_model_bytes(const LvClipModel *m)
 
 /* Values */
 
-/* Those of a tensor, over and over. */
-typedef struct Table {
-    uint8_t p[VALUES * VALUE_BYTES];
-    size_t bytes;
-} Table;
+/* A tensor in its file. */
+typedef struct Place {
+    const LvParam *t;
+    LvDtype type;
+    int fd;
+    size_t at, bytes;
+} Place;
 
 static void put_value(uint8_t *to, LvDtype type, float x)
 {
@@ -251,8 +253,8 @@ static void put_value(uint8_t *to, LvDtype type, float x)
         *to = lv_f32_e4m3(x);
 }
 
-/* Matrices keep the size of what they multiply; norms are near 1. */
-static void fill_table(Table *table, const LvParam *t, LvDtype type)
+/* Matrices keep the size of what they multiply; norms are near 1. @return bytes */
+static size_t make_values(uint8_t *to, const LvParam *t, LvDtype type)
 {
     int norm    = (strstr(t->name, "norm") || strstr(t->name, "gamma")) && !strstr(t->name, "bias");
     float scale = 1.7f / sqrtf(t->rank > 1 ? (float)(t->numel / (size_t)t->dim[0]) : 100);
@@ -261,77 +263,85 @@ static void fill_table(Table *table, const LvParam *t, LvDtype type)
 
     for (size_t i = 0; i < n; i++) {
         state = state * 1664525u + 1013904223u;
-        put_value(table->p + i * size, type, (float)norm + scale * (int32_t)state * 0x1p-31f);
+        put_value(to + i * size, type, (float)norm + scale * (float)(int32_t)state * 0x1p-31f);
     }
-    table->bytes = n * size;
+    return n * size;
 }
 
-/* LvRingJob.fill */
-static int repeat(const LvRingJob *job, void *to, const LvMsg *msg)
+/* LvRingJob.fill: the values of a tensor, over and over, to its file; they are made in the
+ * slot. */
+static int write_tensor(const LvRingJob *job, void *slot, const LvMsg *msg)
 {
-    const Table *t = job->what;
-    size_t k;
+    const Place *p = job->what;
+    size_t all = make_values(slot, p->t, p->type);
 
-    (void)msg;
-    for (size_t n = 0; n < job->bytes; n += k) {
-        size_t from = (job->at + n) % t->bytes;
-
-        k = LV_MIN(job->bytes - n, t->bytes - from);
-        memcpy((char *)to + n, t->p + from, k);
+    for (size_t at = 0, n; at < p->bytes; at += n) {
+        n = LV_MIN(p->bytes - at, all);
+        if (pwrite(p->fd, slot, n, (off_t)(p->at + at)) != (ssize_t)n)
+            return lv_fail(msg, LV_ERR(ENOSPC), "random weights: %s cannot be written",
+                           p->t->name);
     }
     return 0;
 }
 
-static int fill_tensors(const LvClipModel *m, const Part *p, char *to, Table *table)
+static int run_jobs(LvRing *ring)
 {
-    int threads = LV_MIN(lv_cores(), THREADS), ret = 0;
+    LvRingJob job;
+    void *slot;
+    int ret;
+
+    while ((ret = lv_ring_take(ring, 1, &job, &slot)) > 0)
+        lv_ring_give(ring);
+    return ret;
+}
+
+static int add_jobs(LvRing *ring, const Part *p, Place *place)
+{
+    size_t at = p->at;
+    int ret   = 0;
 
     for (int i = 0; i < p->list->nb && ret >= 0; i++) {
         const LvParam *t = &p->list->list[i];
-        const LvDtype type = lv_random_type(t, p->matrices);
-        const LvRingJob job = { .fill = repeat, .what = table, .bytes = bytes_of(p, t),
-                                .at = (size_t)i * lv_dtype_size(type) };
 
-        fill_table(table, t, type);
-        ret = lv_ring_fill(job.bytes > PIECE ? threads : 1, to, PIECE, &job, m->msg);
-        to += job.bytes;
+        place[i] = (Place) { t, lv_random_type(t, p->matrices), p->fd, at, bytes_of(p, t) };
+        at      += place[i].bytes;
+        ret      = lv_ring_add(ring, &(LvRingJob) { .fill = write_tensor, .what = &place[i] });
     }
     return ret;
 }
 
 /* A file that was written to is another one: its time is put back. */
-static int fill_part(const LvClipModel *m, const Part *p, Table *table)
+static int fill_part(const LvClipModel *m, const Part *p, void *slots)
 {
-    size_t bytes = p->at + p->bytes;
+    Place *place = calloc((size_t)p->list->nb, sizeof(*place));
+    LvRing *ring = NULL;
     struct stat st;
-    char *map;
-    int ret;
+    int ret = place ? lv_ring_new(&ring, LV_MIN(lv_cores(), THREADS), slots, SLOT, THREADS, m->msg)
+                    : lv_fail(m->msg, LV_ERR(ENOMEM), "random weights: out of memory");
 
-    if (fstat(p->fd, &st) < 0)
-        return fail(m, "fstat");
-    map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
-    if (map == MAP_FAILED)
-        return fail(m, "mmap");
-    ret = fill_tensors(m, p, map + p->at, table);
-    munmap(map, bytes);
-    if (futimens(p->fd, (const struct timespec[]) { st.st_atim, st.st_mtim }) < 0)
-        return fail(m, "futimens");
+    if (ret >= 0 && fstat(p->fd, &st) < 0)
+        ret = fail(m, "fstat");
+    if (ret >= 0 && (ret = add_jobs(ring, p, place)) >= 0 && (ret = run_jobs(ring)) >= 0 &&
+        futimens(p->fd, (const struct timespec[]) { st.st_atim, st.st_mtim }) < 0)
+        ret = fail(m, "futimens");
+    lv_ring_free(&ring);
+    free(place);
     return ret;
 }
 
 int lv_clip_model_fill(LvClipModel *m)
 {
     size_t wanted = lv_clip_model_bytes(m), have = lv_host_available();
-    Table *table  = malloc(sizeof(*table));
+    void *slots   = malloc(SLOT * THREADS);
     int ret       = 0;
 
     if (wanted > have)
         ret = lv_fail(m->msg, LV_ERR(ENOMEM), "random weights need %zu MiB of the host, %zu are "
                       "available", wanted >> 20, have >> 20);
-    else if (!table)
+    else if (!slots)
         ret = lv_fail(m->msg, LV_ERR(ENOMEM), "random weights: out of memory");
     for (int i = 0; i < PARTS && ret >= 0; i++)
-        ret = fill_part(m, &m->part[i], table);
-    free(table);
+        ret = fill_part(m, &m->part[i], slots);
+    free(slots);
     return ret;
 }

@@ -59,7 +59,7 @@ typedef struct Clip {
     LvSession *session;
     LvSessionInfo info;
     LvProgress seen;          /* where memory was looked at last */
-    size_t free_first, free_least; /* bytes of the device: once it was open; since then */
+    size_t free_first, free_least; /* bytes of the device: before loading; since then */
     uint8_t *planes;
     LvPicture picture;
     double seconds[RUNS][ROWS];
@@ -125,7 +125,6 @@ static int open_clip(Clip *c)
     c->seconds[0][OPEN] = lv_seconds() - start;
     if (ret < 0)
         return ret;
-    c->free_first = c->free_least = lv_session_free_bytes(c->session);
     lv_session_info(c->session, &c->info);
     return 0;
 }
@@ -173,8 +172,10 @@ static int make_clips(Clip *c)
 {
     int ret;
 
-    if ((ret = lv_clip_model_fill(c->model)) < 0 || (ret = new_picture(c)) < 0 ||
-        (ret = lv_session_load(c->session)) < 0)
+    if ((ret = lv_clip_model_fill(c->model)) < 0 || (ret = new_picture(c)) < 0)
+        return ret;
+    c->free_first = c->free_least = lv_session_free_bytes(c->session);
+    if ((ret = lv_session_load(c->session)) < 0)
         return ret;
     for (int i = 0; i < RUNS && ret >= 0; i++) {
         if (i)
@@ -268,8 +269,9 @@ static void print_clip(const Clip *c, const LvWork *w)
     const LvSessionInfo *s = &c->info;
     const LvVideoConfig *v = &s->cfg->video;
 
-    printf("%s: %d frames of %dx%d, %d steps%s, %d of %d layers linear, %s decoder, network "
+    printf("%s: %d frames of %dx%d, %d step%s%s, %d of %d layers linear, %s decoder, network "
            "stored in %s\n", w->name, v->frames, v->width, v->height, v->steps,
+           v->steps > 1 ? "s" : "",
            s->schedule->branches > 1 ? " with guidance" : "",
            lv_config_layers(&s->cfg->dit, LV_ATTN_LINEAR), s->cfg->dit.layers,
            c->opt->tiny ? "tiny" : "Wan's", lv_dtype_name(c->opt->stored));
