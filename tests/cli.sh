@@ -300,6 +300,42 @@ equal "json: the result" "$(tail -n 1 events | cut -d , -f 1-7)" \
 "$linvideo" generate --json --steps x -o j.mp4 "$prompt" >events 2>said
 equal "json: an error" "$(cut -d ';' -f 1 events)" \
     '{"event":"failed","code":2,"message":"steps: '"'x' is not understood"
+for where in /dev/full '|'; do
+    case $where in
+    /dev/full) what="No space left on device" ;;
+    *) what="Broken pipe" ;;
+    esac
+    if [ "$where" = '|' ]; then
+        { generate --json --frames 1 -y -o j.y4m cat 2>said; echo $? >code; } | true
+    else
+        generate --json --frames 1 -y -o j.y4m cat >$where 2>said; echo $? >code
+    fi
+    equal "json: $what" "$(cat code) $(grep -v ' device: \| warning: ' said)" \
+        "1 linvideo: standard output: $what; events were lost"
+    equal "json: $what: the video is whole" "$(probe j.y4m nb_read_frames)" 1
+done
+
+# A signal while nobody reads: what a pipe does not take is given up
+mkfifo full
+exec 8<>full
+for form in "--json -o unread.y4m" "-o -"; do
+    dd if=/dev/zero bs=64k count=1 of=full 2>/dev/null
+    "$linvideo" generate --steps 1 --frames 1 -y $form "a red circle" >full 2>said &
+    maker=$!
+    i=0
+    until grep -q ' device: ' said || [ $((i += 1)) = 50 ]; do sleep 0.2; done
+    sleep 0.5
+    kill -TERM $maker
+    { sleep 20; kill -KILL $maker; } >/dev/null 2>&1 &
+    late=$!
+    wait $maker
+    equal "stopped while nobody reads: $form" $? 143
+    kill $late
+    dd bs=64k count=1 <full of=/dev/null 2>/dev/null
+done
+exec 8>&-
+rm full
+
 expects "json and video to standard output" 2 'json: standard output takes the video' \
     generate --json -o - "$prompt"
 expects "the same with --output=" 2 'generate -o - --steps 2 --seed 1 cat \| ffmpeg -i - x.mov' \

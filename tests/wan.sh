@@ -58,6 +58,10 @@ only() {
 succeeds "random weights" "$make" a "$spm" tiny
 succeeds "setup" "$linvideo" setup a
 first=$(hash a/wan.json)
+mkdir "it's a" && ln -s "$work"/a/*.safetensors "it's a"
+eval "set -- $("$linvideo" setup "it's a" | tail -n 1)"
+equal "setup: the command that it suggests is one for a shell" "$1 $2 $3 $4" \
+    "linvideo generate --model it's a/wan.json"
 equal "frames come out" "$(($(wc -c < out.y4m) / (64 * 64 * 3 / 2)))" 5
 
 # convert
@@ -332,6 +336,8 @@ rm -r b && mkdir -p b
 matches "setup: both halves of Wan2.2" "$("$linvideo" setup b | tr '\n' ' ')" \
     'high noise  wan2.2_high_noise.safetensors   low noise   wan2.2_low_noise.safetensors .*40 steps, shift 12'
 matches "inspect: both" "$("$linvideo" inspect b/wan.json)" 'two: for steps from noise level 0.875 on'
+matches "inspect: either half by its name" "$("$linvideo" inspect b/wan.json | tr '\n' ' ')" \
+    'dit +b/wan2.2_high.* dit_low +b/wan2.2_low.* dit +[0-9].* dit_low +[0-9]'
 pair="--model b/wan.json --size 64x64 --native 1 --clip-frames 5 --frames 10 --steps 4 --seed 3 -y"
 succeeds "generate: both halves" "$linvideo" generate $pair -o both.y4m "a cat"
 matches "generate: a half at a time" \

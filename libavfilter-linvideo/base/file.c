@@ -6,6 +6,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <math.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +22,8 @@
 #define PART ".part-"
 
 enum { PART_SIZE = sizeof(PART) - 1, HEX = 12, HEAD = PART_SIZE + HEX + 1, TAIL = 200,
-       BUFFER = 1 << 16, LINK_SIZE = 4096, LINKS = 40, TRIES = 100, MODE = 0777 };
+       BUFFER = 1 << 16, LINK_SIZE = 4096, LINKS = 40, TRIES = 100, MODE = 0777,
+       SLICE = 100 /* milliseconds */ };
 
 /* Paths */
 
@@ -269,11 +272,28 @@ static void keep_error(LvFile *f, int failed)
         f->error = LV_ERR(errno);
 }
 
+int lv_file_wait(int fd, double seconds, int (*stop)(void))
+{
+    struct pollfd at = { .fd = fd, .events = POLLOUT };
+    double end = lv_seconds() + seconds;
+
+    while (poll(&at, 1, SLICE) <= 0)
+        if (stop && stop())
+            return LV_ERR(ECANCELED);
+        else if (lv_seconds() > end)
+            return LV_ERR(ETIMEDOUT);
+    return 0;
+}
+
 static void put_now(LvFile *f, const uint8_t *p, size_t size)
 {
     while (size && !f->error) {
-        ssize_t n = write(f->fd, p, size);
+        size_t piece = f->stop ? LV_MIN(size, LV_FILE_PIECE) : size;
+        ssize_t n;
 
+        if (f->stop && (f->error = lv_file_wait(f->fd, INFINITY, f->stop)) < 0)
+            return;
+        n = write(f->fd, p, piece);
         if (n < 0 && errno != EINTR)
             f->error = LV_ERR(errno);
         if (n > 0) {

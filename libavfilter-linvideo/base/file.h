@@ -27,6 +27,8 @@ typedef struct LvFile {
     int fd;
     int folder;   ///< descriptor of the folder; -1: a stream
     int error;    ///< 0, or -errno of the first write that failed
+    int (*stop)(void); ///< may be set: whether to wait no longer for one who reads a stream;
+                       ///< then the error is -ECANCELED
     size_t size;  ///< bytes put so far
     uint8_t *buffer;
     size_t held;  ///< bytes in the buffer
@@ -46,6 +48,15 @@ int lv_file_output(LvFile *f, const char *path, const LvMsg *msg);
 
 /** The same for a stream that is open: the file takes fd over, also when it fails. */
 int lv_file_stream(LvFile *f, int fd, const char *name, const LvMsg *msg);
+
+/** Bytes that a pipe takes at once when it takes any. */
+#define LV_FILE_PIECE 4096
+
+/** Wait until a pipe, a socket or a terminal takes LV_FILE_PIECE bytes.
+ *  @param seconds how long at most
+ *  @param stop    asked ten times a second whether to wait no longer; NULL: never
+ *  @return 0, -ETIMEDOUT or -ECANCELED */
+int lv_file_wait(int fd, double seconds, int (*stop)(void));
 
 /** Whether lv_file_output() would write directly. */
 int lv_file_is_stream(const char *path);

@@ -23,6 +23,7 @@
 #include "tools/share/help.h"
 #include "tools/share/message.h"
 #include "tools/share/progress.h"
+#include "tools/share/signals.h"
 #include "tools/share/sink.h"
 
 typedef struct Options {
@@ -30,6 +31,7 @@ typedef struct Options {
     LvSink sink;
     int output_from, output_to; ///< arguments of the output, [from, to)
     int json;
+    LvEvents *events;           ///< NULL: none are said
     int words;
 } Options;
 
@@ -191,25 +193,11 @@ static int parse(Options *o, int argc, char **argv)
 
 /* Output */
 
-static void print_quoted(const char *text)
+static void print_word(const char *text)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                "0123456789-_=./:,+@%";
-    char line[4096];
-    const char *s = lv_text_line(line, sizeof(line), text);
+    char word[8192];
 
-    if (*s && !s[strspn(s, plain)]) {
-        fprintf(stderr, " %s", s);
-        return;
-    }
-    fputs(" '", stderr);
-    for (; *s; s++) {
-        if (*s == '\'')
-            fputs("'\\''", stderr);
-        else
-            fputc(*s, stderr);
-    }
-    fputc('\'', stderr);
+    fprintf(stderr, " %s", lv_tool_word(word, sizeof(word), text));
 }
 
 /* The user's own command, with ffmpeg behind it. */
@@ -220,9 +208,9 @@ static int refuse_ending(const Options *o, int argc, char **argv)
     fputs("    linvideo generate -o -", stderr);
     for (int i = 1; i < argc; i++)
         if (i < o->output_from || i >= o->output_to)
-            print_quoted(argv[i]);
+            print_word(argv[i]);
     fprintf(stderr, " | ffmpeg%s -i -", o->sink.overwrite ? " -y" : "");
-    print_quoted(o->sink.path);
+    print_word(o->sink.path);
     fputc('\n', stderr);
     return LV_EXIT_USAGE;
 }
@@ -285,6 +273,7 @@ static void *wait_signal(void *opaque)
     if (sigwait(&w->set, &n))
         return NULL;
     w->caught = n;
+    lv_signals_note(n);
     linvideo_cancel(w->context);
     if (w->context)
         take_repeats(w);
@@ -357,11 +346,11 @@ static int run(LinvideoContext *c, Options *o, LvBar *progress)
     linvideo_info(c, &info);
     lv_sink_inputs(inputs, &o->params, &info);
     if (o->json)
-        lv_events_begin(c);
+        lv_events_begin(o->events, c);
     ret = lv_sink_run(&o->sink, c, inputs);
     lv_bar_clear(progress);
     if (!ret && o->json)
-        lv_events_done(c, &o->sink);
+        lv_events_done(o->events, c, &o->sink);
     else if (!ret && o->params.log_level >= LINVIDEO_LOG_INFO)
         print_summary(c, &o->sink);
     return ret;
@@ -390,7 +379,9 @@ static int make_video(Options *o, LvBar *progress)
 
 static void tell_programs(Options *o, LvEvents *events)
 {
-    *events = (LvEvents) { .step = -1 };
+    signal(SIGPIPE, SIG_IGN);
+    o->events = events;
+    *events   = (LvEvents) { .step = -1 };
     o->params.log      = lv_events_log;
     o->params.progress = lv_events_progress;
     o->params.opaque   = events;
@@ -416,8 +407,8 @@ static int cmd_generate(int argc, char **argv)
     if (code < 0 && !(code = choose_output(&o, argc, argv)))
         code = make_video(&o, &progress);
     if (o.json && code)
-        lv_events_failed(code);
-    return code;
+        lv_events_failed(&events, code);
+    return o.json ? lv_events_end(&events, code) : code;
 }
 
 const LvCommand lv_cmd_generate = {

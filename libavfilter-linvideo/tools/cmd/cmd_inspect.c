@@ -45,7 +45,7 @@ typedef struct Memory {
     int64_t weights, work; ///< -1: not possible here
 } Memory;
 
-enum { NETWORKS = 6, MEMORIES = 3 };
+enum { NETWORKS = 7, MEMORIES = 3 };
 
 typedef struct Report {
     LvMsg msg;
@@ -84,7 +84,7 @@ static void count_tensors(Report *r)
         const LvPart *part;
         const char *more;
     } parts[NETWORKS] = {
-        { "dit", &f->dit, "" }, { "text", &f->text, "" },
+        { "dit", &f->dit, "" }, { "dit_low", &f->low, "" }, { "text", &f->text, "" },
         { "decoder", &f->vae, "decoder." }, { "encoder", &f->vae, "encoder." },
         { "tokenizer", NULL, "tokenizer." }, { "clip", &f->clip, "" },
     };
@@ -246,12 +246,12 @@ static void print_config(const Report *r)
                r->cfg.vae.patch);
 }
 
-static void print_part(const LvPart *p)
+static void print_part(const char *name, const LvPart *p)
 {
     static const char *const layouts[LV_LAYOUT_NB] = { "the reference", "diffusers",
                                                        "llama.cpp" };
 
-    lv_tool_line(stdout, "%-12s %s, names of %s%s%s", lv_part_name(p->kind),
+    lv_tool_line(stdout, "%-12s %s, names of %s%s%s", name,
                  lv_source_path(p->src), layouts[p->layout], p->prefix[0] ? " below " : "",
                  p->prefix);
 }
@@ -263,13 +263,13 @@ static void print_files(const Report *r)
     if (f->bundle)
         return;
     putchar('\n');
-    print_part(&f->dit);
+    print_part("dit", &f->dit);
     if (f->low.kind)
-        print_part(&f->low);
-    print_part(&f->text);
-    print_part(&f->vae);
+        print_part("dit_low", &f->low);
+    print_part("text", &f->text);
+    print_part(lv_part_name(f->vae.kind), &f->vae);
     if (f->clip.kind)
-        print_part(&f->clip);
+        print_part("clip", &f->clip);
 }
 
 static void print_networks(const Report *r)
@@ -536,7 +536,7 @@ static int print(Report *r)
                                                   networks_json(r))) : print_json(r);
     if (r->single) {
         const LvPart part = lv_part_find(r->single);
-        print_part(&part);
+        print_part(lv_part_name(part.kind), &part);
         print_networks(r);
         if (r->tensors)
             print_tensors(r);

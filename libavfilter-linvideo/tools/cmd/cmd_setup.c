@@ -461,10 +461,12 @@ static const Found *pick(const Setup *s, int kind, int latents, const char *opti
     const Found *found = NULL, *other = NULL, *shared = NULL;
     int nb = count_usable(s, kind, latents, 0, &found, &other);
     int nb_shared = count_usable(s, kind, latents, 1, &shared, &other);
+    char word[2 * PATH_SIZE];
 
     if (nb == 1 && nb_shared)
-        printf("%s: %s is taken, not the one in %s (--%s %s takes that)\n", what, found->path,
-               shared->path, option, shared->path);
+        lv_tool_line(stdout, "%s: %s is taken, not the one in %s (--%s %s takes that)", what,
+                     found->path, shared->path, option,
+                     lv_tool_word(word, sizeof(word), shared->path));
     if (!nb) {
         nb    = nb_shared;
         found = shared;
@@ -953,7 +955,7 @@ static int try_it(const Setup *s, const char *part, const char *path, int images
 
 static void say_written(const char *path, const LinvideoInfo *info, int images)
 {
-    char weights[32], work[32];
+    char weights[32], work[32], word[2 * PATH_SIZE];
 
     putchar('\n');
     lv_tool_line(stdout, "wrote %s", path);
@@ -963,7 +965,8 @@ static void say_written(const char *path, const LinvideoInfo *info, int images)
            info->guidance, lv_bytes_text(weights, sizeof(weights),
                                          (double)info->memory_weights),
            lv_bytes_text(work, sizeof(work), (double)info->memory_work));
-    lv_tool_line(stdout, "  linvideo generate --model %s%s%s \"a prompt\"", path,
+    lv_tool_line(stdout, "  linvideo generate --model %s%s%s \"a prompt\"",
+                 lv_tool_word(word, sizeof(word), path),
                  images > 0 ? " --image FILE" : "",
                  images > 1 ? " --last-image FILE" : "");
 }

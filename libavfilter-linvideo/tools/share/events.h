@@ -26,6 +26,8 @@ struct json_t;
 typedef struct LvEvents {
     int stage, step;  ///< of the last progress
     double last;      ///< when it was said
+    int error;        ///< 0, or -errno of the first event that could not be written; those
+                      ///< after it are not tried
 } LvEvents;
 
 /** Callbacks of a context. Progress is said at each step, and at most ten times a second
@@ -33,9 +35,12 @@ typedef struct LvEvents {
 void lv_events_log(void *opaque, enum LinvideoLogLevel level, const char *message);
 void lv_events_progress(void *opaque, const LinvideoProgress *p);
 
-void lv_events_begin(const LinvideoContext *c);
-void lv_events_done(const LinvideoContext *c, const LvSink *s);
-void lv_events_failed(int code);
+void lv_events_begin(LvEvents *e, const LinvideoContext *c);
+void lv_events_done(LvEvents *e, const LinvideoContext *c, const LvSink *s);
+void lv_events_failed(LvEvents *e, int code);
+
+/** The exit code of a run of that code: another one, after a message, when events got lost. */
+int lv_events_end(const LvEvents *e, int code);
 
 /** What was made, as an object with the members of done. @return new; NULL: no memory */
 struct json_t *lv_events_result(const LinvideoContext *c, const LvSink *s);

@@ -48,6 +48,28 @@ void lv_tool_line(FILE *to, const char *fmt, ...)
     fprintf(to, "%s\n", lv_text_line(line, sizeof(line), text));
 }
 
+const char *lv_tool_word(char *buf, size_t size, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789-_=./:,+@%";
+    char line[4096];
+    const char *s = lv_text_line(line, sizeof(line), word);
+    size_t n = 0;
+
+    if (*s && !s[strspn(s, plain)]) {
+        snprintf(buf, size, "%s", s);
+        return buf;
+    }
+    buf[n++] = '\'';
+    for (; *s && n + 6 < size; s++) {
+        buf[n++] = *s;
+        if (*s == '\'')
+            n += (size_t)snprintf(buf + n, size - n, "\\''");
+    }
+    snprintf(buf + n, size - n, "'");
+    return buf;
+}
+
 void lv_tool_log(void *opaque, enum LinvideoLogLevel level, const char *message)
 {
     flockfile(stderr);

@@ -29,6 +29,10 @@ void lv_tool_last_error(char *line);
 /** Print a line, made fit for a terminal as lv_text_line() does, and its end. */
 void lv_tool_line(FILE *to, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/** A word of a command that the user may run: in quotes where a shell would take it apart,
+ *  without control characters, as lv_text_line(). Cut where buf is full. Returns buf. */
+const char *lv_tool_word(char *buf, size_t size, const char *word);
+
 /** A log callback: one line to stderr; opaque is an LvBar or NULL. */
 void lv_tool_log(void *opaque, enum LinvideoLogLevel level, const char *message);
 

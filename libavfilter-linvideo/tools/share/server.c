@@ -18,13 +18,11 @@
 #include <unistd.h>
 
 #include "base/common.h"
+#include "base/file.h"
 #include "tools/share/message.h"
 #include "tools/share/signals.h"
 
-/** Bytes that a pipe takes at once when it takes any. */
-#define PIECE 4096
-
-enum { PEERS = 64, PATIENCE = 10 /* seconds */, SLICE = 100 /* milliseconds */ };
+enum { PEERS = 64, PATIENCE = 10 /* seconds */ };
 
 struct LvPeer {
     int in, out;
@@ -80,26 +78,11 @@ void lv_peer_drop(LvPeer *p)
     free(p);
 }
 
-/* Until a peer takes a piece. Once a signal has come there is no waiting.
- * @return 0, -ETIMEDOUT or -EINTR */
-static int wait_output(const LvPeer *p)
-{
-    struct pollfd at = { .fd = p->out, .events = POLLOUT };
-    double end = lv_seconds() + p->patience;
-
-    while (poll(&at, 1, SLICE) <= 0)
-        if (lv_signals_came())
-            return -EINTR;
-        else if (lv_seconds() > end)
-            return -ETIMEDOUT;
-    return 0;
-}
-
 static int send_all(const LvPeer *p, const char *bytes, size_t nb)
 {
     while (nb) {
-        int ret   = wait_output(p);
-        ssize_t n = ret < 0 ? 0 : write(p->out, bytes, LV_MIN(nb, PIECE));
+        int ret   = lv_file_wait(p->out, p->patience, lv_signals_came);
+        ssize_t n = ret < 0 ? 0 : write(p->out, bytes, LV_MIN(nb, LV_FILE_PIECE));
 
         if (ret < 0 || (n < 0 && errno != EINTR))
             return ret < 0 ? ret : -errno;

@@ -5,13 +5,14 @@
 #include "tools/share/signals.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 
 #include "base/common.h"
 
 /* Seconds. */
 #define ONE_SIGNAL 0.5
 
-static volatile sig_atomic_t caught;
+static atomic_int caught;
 
 static void on_signal(int number)
 {
@@ -38,6 +39,11 @@ void lv_signals_catch(int ignored_too)
 int lv_signals_caught(void)
 {
     return caught;
+}
+
+void lv_signals_note(int number)
+{
+    caught = number;
 }
 
 int lv_signals_came(void)

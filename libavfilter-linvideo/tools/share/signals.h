@@ -20,4 +20,7 @@ int lv_signals_caught(void);
 /** Whether one came, also one that is blocked and not caught yet. */
 int lv_signals_came(void);
 
+/** Note a signal that was taken by other means. */
+void lv_signals_note(int number);
+
 #endif /* LINVIDEO_TOOLS_SHARE_SIGNALS_H */

@@ -16,6 +16,7 @@
 #include "tools/share/message.h"
 #include "tools/share/output.h"
 #include "tools/share/png.h"
+#include "tools/share/signals.h"
 #include "tools/share/y4m.h"
 
 /* Names */
@@ -124,6 +125,8 @@ int lv_sink_format(LvSink *s, LinvideoParams *p)
 
 static int file_error(const char *name, int error)
 {
+    if (error == ECANCELED)
+        return LINVIDEO_ERR_CANCELLED;
     /* A reader that has gone is the end of a pipeline, not a fault. */
     if (error != EPIPE)
         lv_tool_fail(0, "%s: %s", name, strerror(error));
@@ -185,6 +188,8 @@ static int open_file(LvSink *s, int64_t index)
 
     free(name);
     s->is_open = !ret;
+    if (!ret)
+        s->file.stop = s->file.tmp ? NULL : lv_signals_came;
     return ret;
 }
 
@@ -201,6 +206,8 @@ static int open_encoder(LvSink *s, const LinvideoContext *c)
     if (ret < 0)
         lv_file_abandon(&s->part);
     s->is_open = ret >= 0;
+    if (s->is_open)
+        s->file.stop = lv_signals_came;
     return ret;
 }
 
@@ -257,10 +264,10 @@ static int close_file(LvSink *s, int keep)
     if (!s->is_open)
         return 0;
     s->is_open = 0;
-    if (keep)
+    if (keep && lv_file_flush(&s->file) != -ECANCELED)
         return lv_tool_finish(&s->file);
     lv_file_abandon(&s->file);
-    return 0;
+    return keep ? LINVIDEO_ERR_CANCELLED : 0;
 }
 
 /* 0 to go on, 1 when nothing more is wanted, or negative after a message. */
