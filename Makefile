@@ -155,6 +155,7 @@ OBJS-pipeline = \
     devices.o \
     encode.o \
     env.o \
+    footage.o \
     images.o \
     memory.o \
     net.o \
@@ -174,7 +175,9 @@ OBJS-api = \
     lib.o \
     model.o \
     params.o \
-    prompt.o
+    prompt.o \
+    video.o \
+    yuv_file.o
 
 OBJS-train/clips = \
     caption.o \

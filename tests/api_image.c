@@ -237,11 +237,11 @@ START_TEST(images_of_a_context)
     static const uint8_t row[6];
     static const char *const both[]   = { "both image and image_data", NULL };
     static const char *const narrow[] = { "image: stride is 5, expected at least 6", NULL };
-    static const char *const none[]   = { "last_image of the caller: data is NULL", NULL };
+    static const char *const none[]   = { "last_image of the caller: expected", "2x0", NULL };
     static const char *const text[]   = { "image: ", "text to video: it takes no image", NULL };
     static const char *const alone[]  = { "last_image: expected an image beside it", NULL };
     LinvideoImage image = { row, 6, 2, 1 };
-    LinvideoImage bad_rows = { row, 5, 2, 1 }, no_rows = { NULL, 6, 2, 1 };
+    LinvideoImage bad_rows = { row, 5, 2, 1 }, no_rows = { NULL, 6, 2, 0 };
     Watch w;
     LinvideoParams p = kit_params(&w);
 

@@ -128,6 +128,7 @@ void api_add_progress(Suite *suite);
 void api_add_memory(Suite *suite);
 void api_add_device(Suite *suite);
 void api_add_image(Suite *suite);
+void api_add_video(Suite *suite);
 void api_add_range(Suite *suite);
 void api_add_use(Suite *suite);
 

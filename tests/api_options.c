@@ -117,6 +117,10 @@ static const struct {
     { "sampler", "rcm",     INT, AT(sampler), LINVIDEO_SAMPLER_RCM, 0, 0 },
     { "tile", "256",        INT, AT(tile), 256, 0, 0 },
     { "prompt_cache", "off", INT, AT(prompt_cache), LINVIDEO_CACHE_OFF, 0, 0 },
+    { "mode", "text",  INT, AT(mode), LINVIDEO_MODE_TEXT, 0, 0 },
+    { "mode", "video", INT, AT(mode), LINVIDEO_MODE_VIDEO, 0, 0 },
+    { "strength", "0.01", FLOAT, AT(strength), 0.01f, 0, 0 },
+    { "strength", "1",    FLOAT, AT(strength), 1, 0, 0 },
     { "precision", "auto", INT, AT(precision), LINVIDEO_PRECISION_AUTO, 0, 0 },
     { "precision", "f32",  INT, AT(precision), LINVIDEO_PRECISION_F32, 0, 0 },
     { "precision", "bf16", INT, AT(precision), LINVIDEO_PRECISION_BF16, 0, 0 },
@@ -154,7 +158,7 @@ static const struct {
     { "model", AT(model) }, { "prompt", AT(prompt) },
     { "prompt_file", AT(prompt_file) }, { "negative_prompt", AT(negative_prompt) },
     { "device", AT(device) }, { "lora", AT(lora) }, { "image", AT(image) },
-    { "last_image", AT(last_image) },
+    { "last_image", AT(last_image) }, { "video", AT(video) },
 };
 
 static double number(const LinvideoParams *p, Type type, size_t offset)
@@ -249,7 +253,7 @@ START_TEST(every_option)
             found |= !strcmp(strings[k].name, o->name) && strings[k].offset == o->offset;
         ck_assert_msg(found, "%s", o->name);
     }
-    ck_assert_int_eq(nb, 28);
+    ck_assert_int_eq(nb, 31);
     ck_assert_ptr_null(lv_option_at(-1));
 }
 END_TEST

@@ -41,6 +41,7 @@ int main(int argc, char **argv)
     api_add_memory(suite);
     api_add_device(suite);
     api_add_image(suite);
+    api_add_video(suite);
     api_add_range(suite);
     api_add_use(suite);
     srunner_run_all(runner, CK_NORMAL);

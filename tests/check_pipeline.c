@@ -414,6 +414,39 @@ START_TEST(known_lists)
 }
 END_TEST
 
+/* Below the first level: the end of the same list, or what is left of a share of it. */
+static const struct {
+    int kind, steps;
+    double shift, strength;
+    int left;
+    float time[9];
+} lower[] = {
+    { LV_SAMPLER_EULER, 4, 8, 0.5, 2, { 888.8889f, 727.2727f } },
+    { LV_SAMPLER_EULER, 4, 1, 0.7, 3, { 700, 466.6667f, 233.3333f } },
+    { LV_SAMPLER_UNIPC, 4, 1, 0.25, 1, { 249 } },
+    { LV_SAMPLER_DPMPP, 50, 5, 0.001, 1, { 4 } },
+    { LV_SAMPLER_CAUSVID, 9, 1, 0.6, 5, { 599.4f, 410, 250, 140, 74 } },
+    { LV_SAMPLER_RCM, 4, 5, 0.9, 3, { 888, 852, 608 } },
+    { LV_SAMPLER_RCM, 2, 5, 0.5, 1, { 494 } },
+};
+
+START_TEST(begins_lower)
+{
+    LvSampler *s = sampler(lower[_i].kind, lower[_i].steps, lower[_i].shift, 1);
+
+    lv_sampler_begin_at(s, 1);
+    ck_assert_int_eq(lv_sampler_left(lower[_i].kind, lower[_i].steps, 1), lower[_i].steps);
+    ck_assert_float_eq(lv_sampler_sigma(s, lower[_i].steps), 0);
+    ck_assert_int_eq(lv_sampler_left(lower[_i].kind, lower[_i].steps, lower[_i].strength),
+                     lower[_i].left);
+    lv_sampler_begin_at(s, lower[_i].strength);
+    for (int i = 0; i < lower[_i].left; i++)
+        ck_assert_float_eq_tol(lv_sampler_time(s, i), lower[_i].time[i], 1e-3);
+    ck_assert_float_eq(lv_sampler_sigma(s, lower[_i].left), 0);
+    lv_sampler_free(&s);
+}
+END_TEST
+
 START_TEST(renoises)
 {
     enum { N = 33 };
@@ -1039,6 +1072,7 @@ static Suite *pipeline_suite(void)
     tcase_add_loop_test(t, ends_at_x0, LV_SAMPLER_EULER, LV_SAMPLER_CAUSVID);
     tcase_add_loop_test(t, starts_anew, LV_SAMPLER_EULER, LV_SAMPLER_CAUSVID);
     tcase_add_loop_test(t, known_lists, 0, LV_COUNT(lists));
+    tcase_add_loop_test(t, begins_lower, 0, LV_COUNT(lower));
     tcase_add_test(t, renoises);
     tcase_add_test(t, renoise_seeds_differ);
     tcase_add_test(t, noise_streams);

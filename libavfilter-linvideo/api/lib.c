@@ -13,10 +13,12 @@
 #include "api/model.h"
 #include "api/params.h"
 #include "api/prompt.h"
+#include "api/video.h"
 #include "base/common.h"
 #include "base/locale.h"
 #include "linvideo/linvideo.h"
 #include "model/prompt.h"
+#include "pipeline/images.h"
 #include "pipeline/sample.h"
 #include "pipeline/session.h"
 
@@ -30,10 +32,11 @@ _Static_assert((int)LINVIDEO_SAMPLER_RENOISE == LV_SAMPLER_RENOISE &&
                (int)LINVIDEO_SAMPLER_RCM == LV_SAMPLER_RCM &&
                (int)LINVIDEO_CACHE_ON == LV_CACHE_ON &&
                (int)LINVIDEO_NV12 == LV_NV12 &&
+               (int)LINVIDEO_INPUT_LAST_IMAGE == LV_IMAGE_LAST &&
                (int)LINVIDEO_STAGE_DECODE == LV_STAGE_DECODE &&
                (int)LINVIDEO_LOG_DEBUG == LV_MSG_DEBUG, "values differ");
 
-enum { MAX_LORAS = 32 };
+enum { MAX_LORAS = 32, UNKNOWN = -1 };
 
 struct LinvideoContext {
     LinvideoParams p;       /* callbacks and numbers; strings are not kept */
@@ -42,10 +45,14 @@ struct LinvideoContext {
     LvSession *session;
     LvSessionInfo info;     /* as opened */
     char *prompt;           /* while it is opened */
-    LvImage image, last_image; /* the same */
+    LvImage image[LV_CLIP_IMAGES]; /* the same */
+    int missing[LV_CLIP_IMAGES]; /* 1: it is to be sent */
+    LvVideoFile *video;     /* NULL: none */
+    int takes_video;        /* 1: in mode video */
+    int64_t sent;           /* frames of the video */
     char path[LV_PATH_SIZE];
     char name[64];
-    int64_t frames, next;
+    int64_t frames, next;   /* frames: UNKNOWN until a video that is sent is over */
     int failed;             /* code that ended the stream */
     char *lora_text;        /* while it is opened */
     LvLoraFile lora[MAX_LORAS];
@@ -104,7 +111,7 @@ static void relay_progress(void *opaque, const LvProgress *p)
     int per_clip = c->info.cfg->video.frames;
     LinvideoProgress out = {
         .stage = (enum LinvideoStage)p->stage, .stage_name = names[p->stage],
-        .clip = p->clip, .clips = (c->frames + per_clip - 1) / per_clip,
+        .clip = p->clip, .clips = c->frames < 0 ? 0 : (c->frames + per_clip - 1) / per_clip,
         .step = p->step, .steps = p->steps, .layer = p->layer, .layers = p->layers,
         .fraction = p->fraction, .elapsed = p->elapsed,
     };
@@ -147,14 +154,26 @@ static const char *device_name(const LinvideoParams *p)
     return p->cuda && !chosen ? "cuda" : p->device;
 }
 
+#define DEFAULT_STRENGTH 0.6f
+
+/* Width and height of the frames that clips are made of; 0: of none. */
+static void video_size(const LinvideoContext *c, const LinvideoParams *p, int size[2])
+{
+    const LvY4m *y = c->video ? lv_video_file_head(c->video) : NULL;
+
+    size[0] = y ? (int)y->width : c->takes_video ? p->video_frame->width : 0;
+    size[1] = y ? (int)y->height : c->takes_video ? p->video_frame->height : 0;
+}
+
 static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams *p)
 {
     static const int dtypes[] = { LV_NONE, LV_F32, LV_BF16, LV_I8 };
-
-    return (LvSessionOptions) {
+    LvSessionOptions opt = {
         .model = c->path, .prompt = c->prompt, .negative = p->negative_prompt,
         .width = p->width, .height = p->height, .clip_frames = p->clip_frames,
-        .native = p->native, .image = c->image, .last_image = c->last_image,
+        .native = p->native, .image = c->image[LV_IMAGE_FIRST],
+        .last_image = c->image[LV_IMAGE_LAST], .video = c->takes_video,
+        .strength = p->strength ? p->strength : DEFAULT_STRENGTH,
         .seed = (uint64_t)c->p.seed, .steps = p->steps, .guidance = p->guidance,
         .shift = p->shift, .sampler = (int)p->sampler,
         .precision = dtypes[p->precision], .device = device_name(p),
@@ -165,6 +184,9 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
         .nb_loras = c->nb_loras, .strict = p->strict,
         .progress = p->progress ? relay_progress : NULL, .opaque = c,
     };
+
+    video_size(c, p, opt.video_size);
+    return opt;
 }
 
 static void set_name(LinvideoContext *c)
@@ -200,17 +222,44 @@ static void warn_of_rate(const LinvideoContext *c)
                "minterpolate or fps for its own speed", asked, own, asked / own);
 }
 
-/* Frames to deliver, once size and rate of the model are known. */
-static int count_frames(LinvideoContext *c)
+/* The rate is what was asked, else that of a video's file, else the model's. */
+static int choose_rate(LinvideoContext *c)
+{
+    const LvVideoConfig *v = &c->info.cfg->video;
+    const LvY4m *file      = c->video ? lv_video_file_head(c->video) : NULL;
+
+    if (file && c->p.rate_num)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "rate: it is that of the video; expected one of "
+                       "these options");
+    if (file && !file->rate_num)
+        lv_msg(&c->msg, LV_MSG_WARNING, "video: its header says no rate: that of the model is "
+               "used");
+    if (!c->p.rate_num) {
+        c->p.rate_num = file && file->rate_num ? file->rate_num : v->rate_num;
+        c->p.rate_den = file && file->rate_num ? file->rate_den : v->rate_den;
+    }
+    if (!c->takes_video)
+        warn_of_rate(c);
+    return 0;
+}
+
+/* Frames of a video are as many as there are, or were asked for. */
+static void bound_frames(LinvideoContext *c)
+{
+    int64_t there = c->video ? lv_video_file_frames(c->video) : c->frames;
+
+    if (c->takes_video && c->p.frames < 0 && c->p.duration < 0)
+        c->frames = c->video ? there : UNKNOWN;
+    else if (c->takes_video)
+        c->frames = LV_MIN(c->frames, there);
+}
+
+/* Frames that were asked for, once size and rate of the model are known. */
+static int count_asked(LinvideoContext *c)
 {
     const LvVideoConfig *v = &c->info.cfg->video;
     uint64_t frames;
 
-    if (!c->p.rate_num) {
-        c->p.rate_num = v->rate_num;
-        c->p.rate_den = v->rate_den;
-    }
-    warn_of_rate(c);
     c->frames = c->p.frames > 0      ? c->p.frames
               : c->p.clip_frames > 0 ? c->p.clip_frames : v->frames;
     if (c->p.duration < 0)
@@ -221,6 +270,16 @@ static int count_frames(LinvideoContext *c)
                        "than %d frames", c->p.duration / 1e6, c->p.rate_num,
                        c->p.rate_den, MAX_FRAMES);
     c->frames = (int64_t)frames;
+    return 0;
+}
+
+static int count_frames(LinvideoContext *c)
+{
+    int ret = choose_rate(c);
+
+    if (ret < 0 || (ret = count_asked(c)) < 0)
+        return ret;
+    bound_frames(c);
     return 0;
 }
 
@@ -261,10 +320,34 @@ static int begin(LinvideoContext *c, const LinvideoParams *p, char **prompt)
 
 static int read_images(LinvideoContext *c, const LinvideoParams *p)
 {
-    int ret = lv_image_read(&c->image, "image", p->image, p->image_data, &c->msg);
+    int ret = lv_image_read(&c->image[LV_IMAGE_FIRST], "image", p->image, p->image_data, &c->msg);
 
-    return ret < 0 ? ret : lv_image_read(&c->last_image, "last_image", p->last_image,
-                                         p->last_image_data, &c->msg);
+    if (ret >= 0)
+        ret = lv_image_read(&c->image[LV_IMAGE_LAST], "last_image", p->last_image,
+                            p->last_image_data, &c->msg);
+    for (int i = 0; i < LV_CLIP_IMAGES; i++)
+        c->missing[i] = c->image[i].width && !c->image[i].rgb;
+    return ret;
+}
+
+/* The file is open as long as the context. */
+static int open_video(LinvideoContext *c, const LinvideoParams *p)
+{
+    const LvReader sent = { .option = "video", .path = "that is sent", .msg = &c->msg };
+    int named = p->video && *p->video;
+
+    c->takes_video = named || p->mode == LINVIDEO_MODE_VIDEO;
+    if (p->strength > 0 && !c->takes_video)
+        lv_msg(&c->msg, LV_MSG_WARNING, "strength: it is not used without a video");
+    if (named && p->video_frame)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "both video and video_frame are given; give one "
+                       "of them");
+    if (named)
+        return lv_video_file_open(&c->video, p->video, &c->msg);
+    if (c->takes_video && !p->video_frame)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "mode video: expected a video, got none");
+    return c->takes_video ? lv_image_check(&sent, p->video_frame->width, p->video_frame->height)
+                          : 0;
 }
 
 static int open_context(LinvideoContext *c, const LinvideoParams *p)
@@ -273,7 +356,7 @@ static int open_context(LinvideoContext *c, const LinvideoParams *p)
     int ret;
 
     if ((ret = begin(c, p, &c->prompt)) < 0 || (ret = read_images(c, p)) < 0 ||
-        (ret = lv_model_find(c->path, p->model, &c->msg)) < 0)
+        (ret = lv_model_find(c->path, p->model, &c->msg)) < 0 || (ret = open_video(c, p)) < 0)
         return ret;
     set_name(c);
     if ((ret = split_loras(c, p)) < 0)
@@ -302,14 +385,15 @@ static int create(LinvideoContext **out, const LinvideoParams *p, locale_t calle
     c->msg   = lv_params_msg(&c->relay);
     ret      = open_context(c, p);
     kept->model = kept->prompt = kept->prompt_file = kept->negative_prompt = NULL;
-    kept->device = kept->lora = kept->image = kept->last_image = NULL;
-    kept->image_data = kept->last_image_data = NULL;
+    kept->device = kept->lora = kept->image = kept->last_image = kept->video = NULL;
+    kept->image_data = kept->last_image_data = kept->video_frame = NULL;
     kept->cuda   = NULL;
     free(c->lora_text);
     free(c->prompt);
-    free(c->image.rgb);
-    free(c->last_image.rgb);
-    c->image = c->last_image = (LvImage) { NULL, 0, 0 };
+    for (int i = 0; i < LV_CLIP_IMAGES; i++) {
+        free(c->image[i].rgb);
+        c->image[i].rgb = NULL;
+    }
     c->lora_text = c->prompt = NULL;
     if (ret < 0)
         linvideo_close(out);
@@ -338,6 +422,7 @@ void linvideo_close(LinvideoContext **out)
     if (!c)
         return;
     lv_session_close(&c->session);
+    lv_video_file_close(&c->video);
     free(c);
     *out = NULL;
 }
@@ -443,6 +528,9 @@ static int restart(LinvideoContext *c, const LinvideoParams *p)
         c->frames = frames;
     } else {
         c->next = c->failed = 0;
+        c->sent = 0;
+        if (c->video)
+            lv_video_file_rewind(c->video);
     }
     free(prompt);
     return ret;
@@ -500,6 +588,116 @@ static const LvMatrix matrices[] = {
     [LINVIDEO_MATRIX_BT601] = LV_MATRIX_BT601,
 };
 
+/* The frame of a video that is sent as the last one ends its clip. */
+static int end_video(LinvideoContext *c)
+{
+    c->frames = c->sent;
+    if (!c->sent)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "video: it ended before its first frame");
+    return c->sent % c->info.cfg->video.frames ? lv_session_send(c->session, NULL) : 0;
+}
+
+static int take_frame(LinvideoContext *c, const LvImage *image)
+{
+    int ret = lv_session_send(c->session, image);
+
+    if (ret < 0)
+        return ret;
+    return ++c->sent == c->frames ? end_video(c) : 0;
+}
+
+static int wants(const LinvideoContext *c)
+{
+    return lv_session_wants(c->session) && c->sent != c->frames;
+}
+
+/* Frames of a file go into the clip that is next. */
+static int read_video(LinvideoContext *c)
+{
+    const LvImage *image;
+    int ret = 0;
+
+    while (c->video && wants(c) && ret >= 0)
+        if ((ret = lv_video_file_next(c->video, &image)) >= 0)
+            ret = take_frame(c, image);
+    return ret;
+}
+
+/* All that a frame is made of is there: 1, 0 (frames are to be sent), or an error. */
+static int prepare(LinvideoContext *c)
+{
+    int ret;
+
+    for (int i = 0; i < LV_CLIP_IMAGES; i++)
+        if (c->missing[i])
+            return lv_fail(&c->msg, LV_ERR(EINVAL), "%s: expected its pixels, which were not "
+                           "sent", i == LV_IMAGE_LAST ? "last_image" : "image");
+    if ((ret = lv_session_load(c->session)) < 0 || (ret = read_video(c)) < 0)
+        return c->failed = ret;
+    return !wants(c);
+}
+
+static int send_image(LinvideoContext *c, int which, const LinvideoImage *image)
+{
+    static const char *const names[LV_CLIP_IMAGES] = { "image", "last_image" };
+    const LvImage *size = &c->image[which];
+    LvImage copy = { NULL, 0, 0 };
+    int ret;
+
+    if (!c->missing[which])
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "%s: none is to be sent", names[which]);
+    if (!image || !image->data || image->width != size->width || image->height != size->height)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "%s: expected one of %dx%d, got %dx%d",
+                       names[which], size->width, size->height, image ? image->width : 0,
+                       image ? image->height : 0);
+    if ((ret = lv_image_copy(&copy, names[which], image, &c->msg)) >= 0)
+        ret = lv_session_send_image(c->session, which, &copy);
+    free(copy.rgb);
+    c->missing[which] = ret < 0;
+    return ret;
+}
+
+/* An error within the video ends it. */
+static int send_frame(LinvideoContext *c, const LinvideoImage *image)
+{
+    LvImage copy = { NULL, 0, 0 };
+    int ret;
+
+    if (!c->takes_video || c->video)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "video: no frames are to be sent");
+    if (c->failed < 0 || c->sent == c->frames)
+        return c->failed < 0 ? c->failed : LINVIDEO_EOF;
+    if (image && !image->data)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "video: data of a frame is NULL");
+    if ((ret = lv_session_load(c->session)) < 0)
+        return c->failed = ret;
+    if (image && !wants(c))
+        return LV_ERR(EAGAIN);
+    if (image && (ret = lv_image_copy(&copy, "video", image, &c->msg)) < 0)
+        return ret;
+    ret = image ? take_frame(c, &copy) : end_video(c);
+    free(copy.rgb);
+    return c->failed = ret;
+}
+
+int linvideo_send(LinvideoContext *c, enum LinvideoInput input, const LinvideoImage *image)
+{
+    LvLocale l;
+    int ret;
+
+    if (!c)
+        return LV_ERR(EINVAL);
+    enter(c, &l);
+    if (input == LINVIDEO_INPUT_VIDEO)
+        ret = send_frame(c, image);
+    else if (input == LINVIDEO_INPUT_IMAGE || input == LINVIDEO_INPUT_LAST_IMAGE)
+        ret = send_image(c, (int)input, image);
+    else
+        ret = lv_fail(&c->msg, LV_ERR(EINVAL), "send: no input %d", (int)input);
+    lv_locale_leave(&l);
+    return ret;
+}
+
 static int next_frame(LinvideoContext *c, LinvideoFrame *f)
 {
     const LvVideoConfig *v = &c->info.cfg->video;
@@ -512,8 +710,9 @@ static int next_frame(LinvideoContext *c, LinvideoFrame *f)
         return c->failed < 0 ? c->failed : LINVIDEO_EOF;
     if ((ret = check_planes(c, f)) < 0)
         return ret;
-    if ((ret = lv_session_load(c->session)) < 0 ||
-        (ret = lv_session_frame(c->session, &shot)) < 0)
+    if ((ret = prepare(c)) <= 0)
+        return ret < 0 ? ret : LV_ERR(EAGAIN);
+    if ((ret = lv_session_frame(c->session, &shot)) < 0)
         return c->failed = ret;
     memcpy(picture.data, f->data, sizeof(picture.data));
     memcpy(picture.stride, f->stride, sizeof(picture.stride));

@@ -18,6 +18,7 @@
 #define CHOICES(name) \
     static const LvChoice name##_choices[] = { LINVIDEO_VALUES_##name(CHOICE) { NULL, NULL } }
 
+CHOICES(mode);
 CHOICES(sampler);
 CHOICES(precision);
 CHOICES(format);

@@ -136,6 +136,12 @@ enum LinvideoPrecision {
                              ///< AVX-512 VNNI
 };
 
+/** What clips begin with. */
+enum LinvideoMode {
+    LINVIDEO_MODE_TEXT,  ///< noise; and images, where they are given
+    LINVIDEO_MODE_VIDEO, ///< frames of a video, with noise
+};
+
 enum LinvideoStage {
     LINVIDEO_STAGE_LOAD,    ///< weights are read and packed
     LINVIDEO_STAGE_TEXT,    ///< the prompt is encoded, and images are
@@ -147,7 +153,7 @@ enum LinvideoStage {
 typedef struct LinvideoProgress {
     enum LinvideoStage stage;
     const char *stage_name; ///< "loading", "text", "denoising", "decoding"
-    int64_t clip, clips;    ///< current clip (from 0), number of clips
+    int64_t clip, clips;    ///< current clip (from 0), number of clips; 0: not known
     int step, steps;        ///< done and all in this stage
     int layer, layers;      ///< DiT layer within the step; 0, 0 elsewhere
     double fraction;        ///< of this clip's work that is done, 0 to 1
@@ -176,7 +182,8 @@ typedef struct LinvideoCuda {
 
 /** An image of the caller's: rows of R G B, 8 bits each, sRGB. */
 typedef struct LinvideoImage {
-    const uint8_t *data; ///< of the upper left pixel
+    const uint8_t *data; ///< of the upper left pixel; NULL: pixels of this size are sent by
+                         ///< linvideo_send()
     ptrdiff_t stride;    ///< bytes from row to row; may be negative
     int width, height;   ///< 1 to 16384 each, at most 67108864 pixels
 } LinvideoImage;
@@ -215,9 +222,18 @@ typedef struct LinvideoParams {
     const LinvideoImage *image_data, *last_image_data; ///< pixels in place of these files,
                                  ///< which are read (and copied) by linvideo_open()
                                  ///< only; NULL: none
+    enum LinvideoMode mode;      ///< with video it is VIDEO
+    const char *video;           ///< file of the video that clips are made of, YUV4MPEG2 of
+                                 ///< 8 bits, regular; rate and frames are its own. NULL or
+                                 ///< "": none, or frames are sent. For models of text to
+                                 ///< video that have an encoder; not beside images
+    const LinvideoImage *video_frame; ///< mode VIDEO without a file: the size of the frames
+                                 ///< that are sent by linvideo_send(); data is NULL
+    float strength;              ///< mode VIDEO: share of the schedule that is run, 0.01
+                                 ///< to 1: little changes, or all; 0: 0.6
     int width, height;           ///< pixels, 16 to 8192; 0: the model's own; with an
-                                 ///< image the area of that, in the image's shape. An
-                                 ///< image of another shape than the size is cut to it.
+                                 ///< image or video the area of that, in their shape. One
+                                 ///< of another shape than the size is cut to it.
                                  ///< Any size: made at the next legal size and
                                  ///< cropped (centred); outside of the model's
                                  ///< range made at its nearest size and scaled, see
@@ -226,10 +242,10 @@ typedef struct LinvideoParams {
                                  ///< outside of the model's range; 0: do not
     int rate_num, rate_den;      ///< frames a second; 0/1: the model's own
     int64_t frames;              ///< frames to deliver, 1 to 1000000000; -1: see
-                                 ///< duration
+                                 ///< duration. Of a video: at most
     int64_t duration;            ///< microseconds, > 0: frames = ceil(duration *
-                                 ///< rate); -1: one clip of the model. Not
-                                 ///< together with frames
+                                 ///< rate); -1: one clip of the model, or all of a
+                                 ///< video. Not together with frames
     int clip_frames;             ///< frames made at once, 1 to 1021; longer
                                  ///< videos are clips joined by cuts, each from
                                  ///< its own noise; 0: the model's own. Outside of
@@ -282,7 +298,7 @@ typedef struct LinvideoInfo {
     int model_width, model_height; ///< of frames before crop and scaling
     int scaled;                ///< 1: frames are scaled to width x height
     int rate_num, rate_den;
-    int64_t frames;            ///< delivered in all
+    int64_t frames;            ///< delivered in all; -1: as many as are sent
     int clip_frames;           ///< frames of a clip
     int64_t seed;              ///< the one that was drawn if -1 was given
     int steps;
@@ -324,8 +340,8 @@ LINVIDEO_API void linvideo_params_default(LinvideoParams *p);
 
 /**
  * Set one option from text, as on a command line: every member above except image_data,
- * last_image_data, cuda and the callbacks by its name, "size" (WxH) for width and height,
- * "rate" (24, 24000/1001, 23.976) for rate_num and rate_den; "duration" is in seconds
+ * last_image_data, video_frame, cuda and the callbacks by its name, "size" (WxH) for width and
+ * height, "rate" (24, 24000/1001, 23.976) for rate_num and rate_den; "duration" is in seconds
  * (fractions allowed), in ms or us with that after it, or hh:mm:ss, "memory_limit" in bytes,
  * or with K, M, G. Strings are not copied: value must live until linvideo_open() has
  * returned. The log callback in p gets the error.
@@ -366,14 +382,36 @@ LINVIDEO_API int linvideo_set_prompt(LinvideoContext *c, const char *prompt);
  */
 LINVIDEO_API int linvideo_restart(LinvideoContext *c, const LinvideoParams *p);
 
+/** What linvideo_send() gives. */
+enum LinvideoInput {
+    LINVIDEO_INPUT_IMAGE,      ///< LinvideoParams.image_data, whose data was NULL
+    LINVIDEO_INPUT_LAST_IMAGE, ///< LinvideoParams.last_image_data, the same
+    LINVIDEO_INPUT_VIDEO       ///< the next frame of a video without a file
+};
+
+/**
+ * Send pixels that were not there when c was opened: images before the first frame is made;
+ * frames of a video in their order, when linvideo_next_frame() asks for them by -EAGAIN. They
+ * are copied, or encoded at once, which takes a part of a clip's time. The first frame loads
+ * the weights.
+ *
+ * @param image an image in the size that was given; frames of a video may have any. NULL: the
+ *              video is over, its last clip may be short
+ * @return 0; -EAGAIN: frames of the clip are to be taken first; LINVIDEO_EOF: all frames that
+ *         were asked for were sent; -EINVAL; else as linvideo_next_frame()
+ */
+LINVIDEO_API int linvideo_send(LinvideoContext *c, enum LinvideoInput input,
+                               const LinvideoImage *image);
+
 /**
  * Make the next frame and write it to frame->data. The first call of a clip
  * samples the clip, the others decode. The frame is complete when this returns, in CUDA
  * memory too; the bytes are the same in either memory.
  *
- * @return 0; LINVIDEO_EOF when all were delivered; LINVIDEO_ERR_CANCELLED; -EINVAL
- *         for a plane that is NULL or a stride shorter than a row, before anything is
- *         made; another error, after which only linvideo_close() is of use
+ * @return 0; LINVIDEO_EOF when all were delivered; LINVIDEO_ERR_CANCELLED; -EAGAIN: frames
+ *         of the video are to be sent first; -EINVAL for a plane that is NULL, a stride
+ *         shorter than a row or an image that was not sent, before anything is made; another
+ *         error, after which only linvideo_close() is of use
  */
 LINVIDEO_API int linvideo_next_frame(LinvideoContext *c, LinvideoFrame *frame);
 

@@ -80,6 +80,17 @@
     X(STRING, last_image, "", last_image, 0, 0, 0, "FILE", "none",                        \
       "image that clips end with, beside image",                                          \
       "Wan2.1 FLF2V needs one, Wan2.2 I2V A14B may have one.")                            \
+    X(ENUM, mode, "", mode, LINVIDEO_MODE_TEXT, LINVIDEO_MODE_VIDEO, LINVIDEO_MODE_TEXT,  \
+      "NAME", "text",                                                                     \
+      "what clips begin with",                                                            \
+      "In mode `video` each clip of a video is encoded, noised and denoised, and each of " \
+      "its frames gives one, at its time. `video` needs no mode.")                        \
+    X(STRING, video, "", video, 0, 0, 0, "FILE", "none",                                  \
+      "video that clips are made of: y4m of 8 bits",                                      \
+      "For models of text to video that have an encoder, as the embedded one. Without "   \
+      "`size` frames have its shape, and the area of the model's size.")                  \
+    X(FLOAT, strength, "", strength, 0.01, 1, 0, "X", "0.6",                              \
+      "how much of a video changes: share of the steps that are run", "")                 \
     X(SIZE, size, "s", width, 16, 8192, 0, "WxH", "the model's",                          \
       "size of the frames",                                                               \
       "Any size is made at the next legal one and cropped. One that the model was not "   \
@@ -167,6 +178,10 @@
     V(sampler, LINVIDEO_SAMPLER_DPMPP, "dpm++", "second order")                           \
     V(sampler, LINVIDEO_SAMPLER_CAUSVID, "causvid", "renoise at CausVid's nine levels")   \
     V(sampler, LINVIDEO_SAMPLER_RCM, "rcm", "renoise at rCM's one to four levels")
+
+#define LINVIDEO_VALUES_mode(V)                                                           \
+    V(mode, LINVIDEO_MODE_TEXT, "text", "noise, and images where they are given")         \
+    V(mode, LINVIDEO_MODE_VIDEO, "video", "frames of a video, with noise")
 
 #define LINVIDEO_VALUES_precision(V)                                                      \
     V(precision, LINVIDEO_PRECISION_AUTO, "auto", "bf16 where the device has it")         \

@@ -89,7 +89,8 @@ int lv_choose_schedule(LvSchedule *s, LvModelConfig *cfg, const LvSessionOptions
     v->steps    = opt->steps ? opt->steps : v->steps;
     v->shift    = opt->shift ? opt->shift : v->shift;
     *s = (LvSchedule) { .kind = chosen ? chosen : named, .steps = v->steps,
-                        .shift = v->shift, .boundary = files->low.kind ? v->boundary : 0 };
+                        .shift = v->shift, .boundary = files->low.kind ? v->boundary : 0,
+                        .strength = opt->video ? opt->strength : 0 };
     choose_guidance(s, v, opt->guidance);
     warn_settings(v, &own, has_negative(opt, files), msg);
     return 0;
@@ -156,16 +157,15 @@ static int check_shape(const LvClipShape *s, const LvModelConfig *cfg, int on_de
     return 0;
 }
 
-/* The area is the model's own, the shape the image's. */
-static int follow_image(LvModelConfig *cfg, const LvImage *image, const LvMsg *msg)
+/* The area is the model's own, the shape that of an image or a video: width, height. */
+static int follow(LvModelConfig *cfg, const int from[2], const LvMsg *msg)
 {
-    LvVideoConfig *v  = &cfg->video;
-    const int from[2] = { image->width, image->height };
-    double area       = (double)v->width * v->height;
-    int size[2], ret;
+    int ti2v = lv_preset_takes_image(&cfg->dit) && !cfg->dit.cond_channels, size[2], ret;
+    LvVideoConfig *v = &cfg->video;
+    double area      = (double)v->width * v->height;
 
-    ret = cfg->dit.cond_channels ? lv_prepare_size(size, from, area, msg)
-                                 : lv_prepare_size_ti2v(size, from, area, msg);
+    ret = ti2v ? lv_prepare_size_ti2v(size, from, area, msg)
+               : lv_prepare_size(size, from, area, msg);
     if (ret < 0)
         return ret;
     v->width  = size[0];
@@ -177,10 +177,12 @@ static int follow_image(LvModelConfig *cfg, const LvImage *image, const LvMsg *m
 int lv_choose_shape(LvClipShape *s, LvModelConfig *cfg, const LvSessionOptions *opt,
                     LvLatentShape latent, const LvMsg *msg)
 {
-    LvVideoConfig *v = &cfg->video;
+    const int image[2] = { opt->image.width, opt->image.height };
+    const int *from    = opt->video ? opt->video_size : image;
+    LvVideoConfig *v   = &cfg->video;
     int made[2], ret;
 
-    if (opt->image.rgb && !opt->width && (ret = follow_image(cfg, &opt->image, msg)) < 0)
+    if (*from && !opt->width && (ret = follow(cfg, from, msg)) < 0)
         return ret;
     v->width  = opt->width ? opt->width : v->width;
     v->height = opt->height ? opt->height : v->height;

@@ -34,7 +34,8 @@ int lv_choose_precision(LvEnv *env, int precision);
 int lv_choose_schedule(LvSchedule *s, LvModelConfig *cfg, const LvSessionOptions *opt,
                        const LvFiles *files, const LvMsg *msg);
 
-/** The sizes: those asked for, else of the shape of the image that is given; width, height and
+/** The sizes: those asked for, else of the shape of the image or video that is
+ *  given; width, height and
  *  frames of cfg->video become those delivered. @return 0; -EINVAL: too many tokens, an image
  *  that is too narrow; LV_ERR_UNSUPPORTED: scaled in memory of a device */
 int lv_choose_shape(LvClipShape *shape, LvModelConfig *cfg, const LvSessionOptions *opt,

@@ -21,14 +21,24 @@ struct LvDenoise {
     void *opaque;
     int expert;        /* whose steps these are */
     const float *first; /* latent frame that is given; NULL: none */
+    const float *from;  /* latents that clips begin with; NULL: noise alone */
     size_t numel;
     LvMemory memory;
     float *x, *v[LV_BRANCHES]; /* host */
 };
 
+int lv_schedule_steps(const LvSchedule *s)
+{
+    return s->strength > 0 ? lv_sampler_left(s->kind, s->steps, (double)s->strength) : s->steps;
+}
+
 static int new_sampler(LvSampler **out, const LvEnv *env, const LvSchedule *s, size_t numel)
 {
-    return lv_sampler_new(out, s->kind, s->steps, (double)s->shift, numel, env->msg);
+    int ret = lv_sampler_new(out, s->kind, s->steps, (double)s->shift, numel, env->msg);
+
+    if (ret >= 0 && s->strength > 0)
+        lv_sampler_begin_at(*out, (double)s->strength);
+    return ret;
 }
 
 /* Before anything is read. */
@@ -68,6 +78,11 @@ void lv_denoise_each_expert(LvDenoise *d, LvExpertNext next, void *opaque)
 void lv_denoise_give_first(LvDenoise *d, const float *z)
 {
     d->first = z;
+}
+
+void lv_denoise_from(LvDenoise *d, const float *z)
+{
+    d->from = z;
 }
 
 void lv_denoise_free(LvDenoise **out)
@@ -140,7 +155,8 @@ static int check_step(const LvDenoise *d, int step, const float *x, const char *
 
     return lv_find_nonfinite(x, LV_F32, LV_F32, d->numel) == d->numel ? 0 :
            lv_fail(env->msg, LV_ERR_MODEL, "%s: step %d of %d: %s are not finite%s",
-                   env->files->path, step + 1, d->schedule.steps, what, lv_env_hint(env, 1));
+                   env->files->path, step + 1, lv_schedule_steps(&d->schedule), what,
+                   lv_env_hint(env, 1));
 }
 
 /* Branches of the steps that are done now. */
@@ -153,8 +169,8 @@ static int run_branch(LvDenoise *d, int step, int branch)
 {
     const LvBranch *b = &d->branch[branch];
     int layers = d->env->cfg->dit.layers;
-    const LvAt at = { LV_STAGE_DENOISE, step, d->schedule.steps, branch * layers,
-                      runs(d) * layers };
+    const LvAt at = { LV_STAGE_DENOISE, step, lv_schedule_steps(&d->schedule),
+                      branch * layers, runs(d) * layers };
 
     return lv_network_run(b->net[d->expert], b->prompt, &at, d->v[branch]);
 }
@@ -274,15 +290,25 @@ static int run_step(LvDenoise *d, int step, LvStepSeen seen, void *opaque)
     return check_step(d, step, d->x, "latents");
 }
 
+/* The latents of the first level. */
+static void begin(LvDenoise *d, const LvNoise *noise)
+{
+    float sigma = lv_sampler_sigma(d->sampler, 0);
+
+    lv_noise_fill(noise, d->x, d->numel, d->from ? sigma : lv_sampler_scale(d->sampler));
+    for (size_t i = 0; i < d->numel && d->from; i++)
+        d->x[i] += (1 - sigma) * d->from[i];
+    put_first(d);
+}
+
 int lv_denoise_run(LvDenoise *d, const LvNoise *noise, LvStepSeen seen, void *opaque,
                    const float **x)
 {
-    int ret = 0;
+    int steps = lv_schedule_steps(&d->schedule), ret = 0;
 
-    lv_noise_fill(noise, d->x, d->numel, lv_sampler_scale(d->sampler));
-    put_first(d);
+    begin(d, noise);
     lv_sampler_start(d->sampler, noise->seed, noise->renoise);
-    for (int i = 0; i < d->schedule.steps && ret >= 0; i++)
+    for (int i = 0; i < steps && ret >= 0; i++)
         ret = run_step(d, i, seen, opaque);
     *x = d->x;
     return ret;

@@ -27,7 +27,9 @@ typedef struct LvBranch {
 /** How latents are sampled. */
 typedef struct LvSchedule {
     enum LvSamplerKind kind; ///< not AUTO
-    int steps;      ///< 1 to 1000
+    int steps;      ///< 1 to 1000, from noise alone
+    float strength; ///< of noise that clips begin with, above 0, beside latents that are given;
+                    ///< see lv_sampler_begin_at(). 0: noise alone
     float shift;    ///< > 0
     float boundary; ///< of LvVideoConfig; 0: all steps are the network's of LV_HIGH
     float guidance[LV_EXPERTS]; ///< scales, used with two branches
@@ -42,6 +44,9 @@ typedef int (*LvStepSeen)(void *opaque, int step, const float *x,
 
 /** Steps of a network, LV_HIGH or LV_LOW, are to come: it is made ready. 0 or an error. */
 typedef int (*LvExpertNext)(void *opaque, int expert);
+
+/** Steps that are taken. */
+int lv_schedule_steps(const LvSchedule *s);
 
 typedef struct LvDenoise LvDenoise;
 
@@ -61,6 +66,10 @@ void lv_denoise_each_expert(LvDenoise *d, LvExpertNext next, void *opaque);
 /** Give the first latent frame z [channels,Y,X] of the clips to come, which stays as it is; of the
  *  caller, who keeps it. NULL: none. The networks are planned with first_given. */
 void lv_denoise_give_first(LvDenoise *d, const float *z);
+
+/** Begin clips to come with latents z [channels,F,Y,X], noised to the first level; of the caller,
+ *  who keeps them. NULL: with noise alone. */
+void lv_denoise_from(LvDenoise *d, const float *z);
 
 /** What it needs beside the network. */
 LvNeed lv_denoise_need(const LvDenoise *d);

@@ -21,6 +21,7 @@ struct LvImages {
     LvVaeEncode *encode;          /* until it has run */
     LvClipVision *clip;           /* the same; NULL: the network attends to no features */
     int last;                     /* 1: the last frame is given */
+    int cut[LV_CLIP_IMAGES];      /* 1: to the shape of frames; 0: it is stretched to that */
     float *given;                 /* TI2V: [C,1,Y,X]; else the condition [4 + C,F,Y,X] */
     float *features;              /* CLIP's */
 };
@@ -35,7 +36,7 @@ static int is_ti2v(const LvDitConfig *c)
 int lv_images_check(const LvFiles *files, const LvSessionOptions *opt, const LvMsg *msg)
 {
     const LvDitConfig *c = &files->cfg.dit;
-    int first = opt->image.rgb != NULL, last = opt->last_image.rgb != NULL;
+    int first = opt->image.width > 0, last = opt->last_image.width > 0;
 
     if (last && !first)
         return lv_fail(msg, LV_ERR(EINVAL), "last_image: expected an image beside it, which the "
@@ -92,46 +93,59 @@ static int new_seen(LvImages *g, int i)
     return g->seen[i] ? 0 : LV_ERR(ENOMEM);
 }
 
-/* cut: to the shape of frames; else it is stretched to that. */
-static int prepare_condition(LvImages *g, int i, const LvImage *image, int cut,
-                             const LvClipShape *shape)
+static int prepare_condition(LvImages *g, int i, const LvImage *image)
 {
-    const int size[2] = { shape->cols, shape->rows };
+    const int size[2] = { g->frame[i].width, g->frame[i].height };
     LvImage part = { NULL, 0, 0 };
-    int ret;
+    int ret = g->cut[i] ? lv_prepare_shape(&part, image, size) : 0;
 
-    if ((ret = new_frame(&g->frame[i], shape)) < 0 || (ret = new_seen(g, i)) < 0 ||
-        (cut && (ret = lv_prepare_shape(&part, image, size)) < 0))
-        return ret;
-    ret = stretch(g, i, cut ? &part : image);
+    if (ret >= 0)
+        ret = stretch(g, i, g->cut[i] ? &part : image);
     free(part.rgb);
     return ret;
 }
 
-static int prepare_first(LvImages *g, const LvImage *image, const LvClipShape *shape)
+static int prepare_first(LvImages *g, const LvImage *image)
 {
-    LvImage cover = { malloc((size_t)shape->rows * (size_t)shape->cols * 3), shape->cols,
-                      shape->rows };
+    LvPixels *to  = &g->frame[LV_IMAGE_FIRST];
+    LvImage cover = { malloc((size_t)to->width * (size_t)to->height * 3), to->width,
+                      to->height };
     int ret = cover.rgb ? lv_prepare_cover(&cover, image) : LV_ERR(ENOMEM);
 
-    if (ret >= 0)
-        ret = lv_pixels_from(&g->frame[LV_IMAGE_FIRST], &cover);
+    if (ret >= 0) {
+        lv_pixels_free(to);
+        ret = lv_pixels_from(to, &cover);
+    }
     free(cover.rgb);
     return ret;
 }
 
-/* A clip that follows its first image has its shape, but for rounding. */
-static int prepare(LvImages *g, const LvSessionOptions *opt, const LvClipShape *shape)
+static int prepare(LvImages *g, int i, const LvImage *image)
 {
-    const LvImage *first = &opt->image, *last = &opt->last_image;
-    int asked = opt->width > 0, other = last->width != first->width ||
-                                        last->height != first->height, ret;
+    return is_ti2v(&g->env->cfg->dit) ? prepare_first(g, image) : prepare_condition(g, i, image);
+}
 
-    if (is_ti2v(&g->env->cfg->dit))
-        return prepare_first(g, first, shape);
-    ret = prepare_condition(g, LV_IMAGE_FIRST, first, asked, shape);
-    return ret < 0 || !g->last ? ret
-         : prepare_condition(g, LV_IMAGE_LAST, last, asked || other, shape);
+/* A clip that follows its first image has its shape, but for rounding. */
+static int open_frames(LvImages *g, const LvSessionOptions *opt, const LvClipShape *shape)
+{
+    const LvImage *image[LV_CLIP_IMAGES] = { &opt->image, &opt->last_image };
+    int ret = 0;
+
+    for (int i = 0; i < 1 + g->last && ret >= 0; i++) {
+        g->cut[i] = opt->width > 0 || image[i]->width != image[0]->width ||
+                    image[i]->height != image[0]->height;
+        if ((ret = new_frame(&g->frame[i], shape)) >= 0 && (ret = new_seen(g, i)) >= 0 &&
+            image[i]->rgb)
+            ret = prepare(g, i, image[i]);
+    }
+    return ret;
+}
+
+int lv_images_send(LvImages *g, int which, const LvImage *image)
+{
+    int ret = prepare(g, which, image);
+
+    return ret == LV_ERR(ENOMEM) ? no_memory(g) : ret;
 }
 
 /* Opening */
@@ -154,7 +168,7 @@ static int make_stages(LvImages *g, int tile)
 
 static int open_all(LvImages *g, const LvSessionOptions *opt, const LvClipShape *shape)
 {
-    int ret = prepare(g, opt, shape);
+    int ret = open_frames(g, opt, shape);
 
     if (ret == LV_ERR(ENOMEM))
         return no_memory(g);
@@ -164,15 +178,15 @@ static int open_all(LvImages *g, const LvSessionOptions *opt, const LvClipShape 
 int lv_images_new(LvImages **out, const LvEnv *env, const LvSessionOptions *opt,
                   const LvClipShape *shape)
 {
-    LvImages *g = *out = opt->image.rgb ? calloc(1, sizeof(*g)) : NULL;
+    LvImages *g = *out = opt->image.width ? calloc(1, sizeof(*g)) : NULL;
     int ret;
 
-    if (!opt->image.rgb)
+    if (!opt->image.width)
         return 0;
     if (!g)
         return lv_fail(env->msg, LV_ERR(ENOMEM), "image: out of memory");
     g->env  = env;
-    g->last = opt->last_image.rgb != NULL;
+    g->last = opt->last_image.width > 0;
     memcpy(g->size, shape->size, sizeof(g->size));
     if ((ret = open_all(g, opt, shape)) < 0)
         lv_images_free(out);

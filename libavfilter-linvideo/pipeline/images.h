@@ -25,7 +25,8 @@ enum { LV_IMAGE_FIRST, LV_IMAGE_LAST, LV_CLIP_IMAGES };
 int lv_images_check(const LvFiles *files, const LvSessionOptions *opt, const LvMsg *msg);
 
 /**
- * Prepare the images and describe what encodes them: all tensors are checked, none is read.
+ * Prepare the images that have pixels and describe what encodes them: all tensors are checked,
+ * none is read.
  *
  * @param env   outlives the stage
  * @param opt   checked; images are not needed afterwards
@@ -38,6 +39,10 @@ int lv_images_new(LvImages **g, const LvEnv *env, const LvSessionOptions *opt,
 
 /** NULL is fine. */
 void lv_images_free(LvImages **g);
+
+/** Prepare an image, LV_IMAGE_FIRST or LV_IMAGE_LAST, whose size alone was known; it is not
+ *  needed afterwards. @return 0; -ENOMEM */
+int lv_images_send(LvImages *g, int which, const LvImage *image);
 
 /** What lv_images_run() needs at most; NULL: nothing. Nothing of it stays. */
 LvNeed lv_images_need(const LvImages *g);

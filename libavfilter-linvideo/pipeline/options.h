@@ -31,8 +31,12 @@ typedef struct LvSessionOptions {
     const char *model;   ///< path of a bundle or a manifest
     const char *prompt;  ///< not empty
     const char *negative; ///< NULL: the model's own
-    LvImage image, last_image; ///< first and last frame; rgb NULL: not given
-    int width, height;   ///< to be delivered; 0: the model's own, in the shape of image
+    LvImage image, last_image; ///< first and last frame; width 0: not given; rgb NULL: sent by
+                         ///< lv_session_send_image(), in this size
+    int video;           ///< 1: clips are made from frames that are sent
+    int video_size[2];   ///< width and height of these; frames have their shape
+    float strength;      ///< of noise, above 0, at most 1; with video
+    int width, height;   ///< to be delivered; 0: the model's own, in the shape of image or video
     int clip_frames;     ///< 0: the model's own
     int native;          ///< 1: made as asked, whatever the model was made for
     uint64_t seed;

@@ -25,8 +25,8 @@ enum { LV_CLIP_SIDE = 224,          ///< of the pictures that CLIP takes
 
 /** A picture of 8 bits: [height,width,3], red first, sRGB. */
 typedef struct LvImage {
-    uint8_t *rgb;
-    int width, height; ///< 1 to LV_IMAGE_MAX
+    uint8_t *rgb;      ///< NULL: the size alone is known
+    int width, height; ///< 1 to LV_IMAGE_MAX; 0: there is none
 } LvImage;
 
 /** The same in floats, -1 to 1. All zero: none. */

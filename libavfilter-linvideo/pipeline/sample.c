@@ -32,6 +32,8 @@ typedef struct Method {
 struct LvSampler {
     const Method *method;
     int steps;
+    int all;           ///< steps from the first level
+    double shift;
     size_t n;
     uint64_t seed, stream;
     float sigma[MAX_STEPS + 1];
@@ -220,17 +222,34 @@ const char *lv_sampler_name(int kind)
     return methods[kind].name;
 }
 
-/* Levels fall from `first` to 0 in equal steps, then are shifted. The form of the
+/* Before the shift. */
+static double first_level(const Method *m, double strength)
+{
+    return strength * (m->level ? m->level[0] : m->first);
+}
+
+int lv_sampler_left(int kind, int steps, double strength)
+{
+    const Method *m = &methods[kind];
+    int above = 0;
+
+    if (!m->level)
+        return LV_MAX(1, (int)lround(steps * strength));
+    while (above < steps && m->level[above] >= first_level(m, strength))
+        above++;
+    return 1 + steps - above;
+}
+
+/* Levels fall from the first to 0 in equal steps, then are shifted. The form of the
  * sum matters: whole times are truncated from it. */
-static void init_schedule(LvSampler *s, double shift)
+static void init_schedule(LvSampler *s, double strength)
 {
     const Method *m = s->method;
-    double step = (0 - m->first) / s->steps;
+    double first = first_level(m, strength), step = (0 - first) / s->steps;
+    double shift = m->level && !m->shifted ? 1 : s->shift;
 
-    if (m->level && !m->shifted)
-        shift = 1;
     for (int i = 0; i < s->steps; i++) {
-        double a = m->level ? m->level[i] : m->first + i * step;
+        double a = m->level && i ? m->level[s->all - s->steps + i] : first + i * step;
         double sigma = shift * a / (1 + (shift - 1) * a), t = 1000 * sigma;
 
         s->sigma[i] = (float)sigma;
@@ -270,9 +289,10 @@ int lv_sampler_new(LvSampler **out, int kind, int steps, double shift, size_t n,
     if (!(s = lv_alloc(sizeof(*s))))
         goto fail;
     s->method = &methods[kind];
-    s->steps  = steps;
+    s->steps  = s->all = steps;
+    s->shift  = shift;
     s->n      = n;
-    init_schedule(s, shift);
+    init_schedule(s, 1);
     if (!falls(s)) {
         lv_sampler_free(&s);
         return lv_fail(msg, LV_ERR(EINVAL), "sampler: shift %g is too extreme for "
@@ -299,6 +319,13 @@ void lv_sampler_free(LvSampler **s)
     for (int i = 0; i < MAX_MEMORIES; i++)
         lv_freep(&(*s)->memory[i]);
     lv_freep(s);
+}
+
+void lv_sampler_begin_at(LvSampler *s, double strength)
+{
+    assert(strength > 0 && strength <= 1);
+    s->steps = lv_sampler_left((int)(s->method - methods), s->all, strength);
+    init_schedule(s, strength);
 }
 
 void lv_sampler_start(LvSampler *s, uint64_t seed, uint64_t stream)

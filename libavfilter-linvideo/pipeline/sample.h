@@ -53,6 +53,14 @@ void lv_sampler_free(LvSampler **s);
  */
 void lv_sampler_start(LvSampler *s, uint64_t seed, uint64_t stream);
 
+/** Steps of a sampler that are left where clips begin at `strength` of its first level, before
+ *  the shift: that share of equal steps, at least one; of a list of levels those below.
+ *  @param strength above 0, at most 1 */
+int lv_sampler_left(int kind, int steps, double strength);
+
+/** Begin there; before any step. Levels fall from it to 0 in lv_sampler_left() steps. */
+void lv_sampler_begin_at(LvSampler *s, double strength);
+
 /** What noise is multiplied with to begin: 1, but for RCM. */
 float lv_sampler_scale(const LvSampler *s);
 

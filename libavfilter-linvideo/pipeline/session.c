@@ -15,6 +15,7 @@
 #include "pipeline/images.h"
 #include "pipeline/place.h"
 #include "pipeline/encode.h"
+#include "pipeline/footage.h"
 
 enum { NONE_BUILT = -1 };
 
@@ -52,6 +53,7 @@ struct LvSession {
 
     LvEncode *encode;
     LvImages *images;        /* NULL: none are given */
+    LvVideo *video;          /* NULL: clips are made from noise alone */
     LvNetwork *network[LV_DEVICES][LV_EXPERTS]; /* the second device's for LV_UNCOND, where
                                                  * there are two; of LV_LOW where there are two */
     int experts;             /* networks of the model */
@@ -80,7 +82,7 @@ struct LvSession {
 static double fraction(const LvSession *s, int stage, double done)
 {
     double denoise = lv_network_flops(s->network[0][LV_HIGH]) * s->schedule.branches *
-                     s->schedule.steps;
+                     lv_schedule_steps(&s->schedule);
     double decode  = lv_decode_flops(s->decode);
 
     if (stage < LV_STAGE_DENOISE)
@@ -121,7 +123,8 @@ static int open_env(LvSession *s, const LvSessionOptions *opt)
     int ret = lv_files_open(&s->files, opt->model, opt->loras, opt->nb_loras, opt->strict,
                             s->msg);
 
-    if (ret < 0 || (ret = lv_images_check(&s->files, opt, s->msg)) < 0)
+    if (ret < 0 || (ret = lv_video_check(&s->files, opt, s->msg)) < 0 ||
+        (ret = lv_images_check(&s->files, opt, s->msg)) < 0)
         return ret;
     s->cfg     = s->files.cfg;
     s->experts = s->files.low.kind ? LV_EXPERTS : 1;
@@ -359,6 +362,7 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
         (ret = lv_denoise_new(&s->denoise, &s->env, s->branch, &s->schedule)) < 0)
         return ret;
     all.others = lv_need_join(lv_decode_need(s->decode), lv_denoise_need(s->denoise));
+    all.others = lv_need_join(all.others, lv_video_need(s->video));
     all.others.host += lv_images_kept(s->images);
     choose_turns(s, &all, &second);
     ret = place_networks(s, 0, all, &spare);
@@ -379,6 +383,7 @@ static int open_all(LvSession *s, const LvSessionOptions *opt)
     if ((ret = open_env(s, opt)) < 0 || (ret = make_stages(s, opt)) < 0 ||
         (ret = choose(s, opt)) < 0 || (ret = open_delivery(s, opt->on_device)) < 0 ||
         (ret = lv_images_new(&s->images, &s->env, opt, &s->shape)) < 0 ||
+        (opt->video && (ret = lv_video_new(&s->video, &s->env, &s->shape, opt->tile)) < 0) ||
         (ret = share_branches(s)) < 0)
         return ret;
     return plan(s, opt);
@@ -420,6 +425,7 @@ void lv_session_close(LvSession **out)
     lv_denoise_free(&s->denoise);
     lv_encode_free(&s->encode);
     lv_images_free(&s->images);
+    lv_video_free(&s->video);
     for (int i = 0; i < LV_BRANCHES; i++) {
         lv_ids_free(&s->prompt[i].ids);
         lv_free(s->prompt[i].features);
@@ -530,6 +536,7 @@ int lv_session_restart(LvSession *s, const char *prompt, const char *negative, u
     s->seed       = seed;
     s->clock      = (Clock) { .begun = lv_seconds() };
     s->frames.nb  = s->next_frame = 0;
+    lv_video_begin(s->video);
     memset(s->seconds, 0, sizeof(s->seconds));
     atomic_store(&s->cancelled, 0);
     return 0;
@@ -646,7 +653,8 @@ static int build(LvSession *s)
     for (int i = 0; i < LV_DEVICES && ret >= 0; i++)
         if (s->network[i][LV_HIGH])
             ret = build_device(s, i);
-    if (ret < 0 || (ret = lv_decode_build(s->decode, s->arena[0])) < 0)
+    if (ret < 0 || (ret = lv_decode_build(s->decode, s->arena[0])) < 0 ||
+        (ret = lv_video_build(s->video, s->arena[0])) < 0)
         return ret;
     s->loaded = 1;
     return 0;
@@ -713,7 +721,10 @@ static int denoise(LvSession *s)
 {
     const LvNoise noise = lv_noise_of(s->seed, s->clock.clip);
     const float *x;
-    int ret = lv_denoise_run(s->denoise, &noise, NULL, NULL, &x);
+    int ret;
+
+    lv_denoise_from(s->denoise, s->video ? lv_video_latents(s->video) : NULL);
+    ret = lv_denoise_run(s->denoise, &noise, NULL, NULL, &x);
 
     return ret < 0 ? ret : lv_decode_begin(s->decode, x);
 }
@@ -750,6 +761,39 @@ static int decode(LvSession *s)
     return lv_decode_run(s->decode, &s->frames);
 }
 
+int lv_session_send_image(LvSession *s, int which, const LvImage *image)
+{
+    return lv_images_send(s->images, which, image);
+}
+
+/* The clip whose frames are delivered is over. */
+static void end_clip(LvSession *s)
+{
+    if (!s->clock.in_clip || s->clock.next < s->cfg.video.frames)
+        return;
+    s->clock.in_clip = 0;
+    s->clock.clip++;
+    lv_video_begin(s->video);
+}
+
+int lv_session_wants(const LvSession *s)
+{
+    int within = s->clock.in_clip && s->clock.next < s->cfg.video.frames;
+
+    return s->video && !within && (s->clock.in_clip || !lv_video_latents(s->video));
+}
+
+int lv_session_send(LvSession *s, const LvImage *frame)
+{
+    int ret = check(s);
+
+    assert(s->loaded && lv_session_wants(s));
+    end_clip(s);
+    if (ret < 0)
+        return ret;
+    return frame ? lv_video_send(s->video, frame) : lv_video_end(s->video);
+}
+
 int lv_session_frame(LvSession *s, LvShot *shot)
 {
     size_t frame = (size_t)s->shape.rows * (size_t)s->shape.cols * 3;
@@ -758,10 +802,7 @@ int lv_session_frame(LvSession *s, LvShot *shot)
     assert(s->loaded);
     if ((ret = check(s)) < 0)
         return ret;
-    if (s->clock.in_clip && s->clock.next == s->cfg.video.frames) {
-        s->clock.in_clip = 0;
-        s->clock.clip++;
-    }
+    end_clip(s);
     if (!s->clock.in_clip && (ret = begin_clip(s)) < 0)
         return ret;
     if (s->next_frame == s->frames.nb && (ret = timed(s, LV_STAGE_DECODE, decode)) < 0)

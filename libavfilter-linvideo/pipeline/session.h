@@ -84,7 +84,20 @@ int lv_session_set_prompt(LvSession *s, const char *prompt);
  */
 int lv_session_restart(LvSession *s, const char *prompt, const char *negative, uint64_t seed);
 
-/** Make the next frame, once it is loaded. @return 0, LV_ERR_CANCELLED, or an error */
+/** Give an image, LV_IMAGE_FIRST or LV_IMAGE_LAST, whose size alone was known when the session
+ *  was opened; before it is loaded. @return 0; -ENOMEM */
+int lv_session_send_image(LvSession *s, int which, const LvImage *image);
+
+/** Of clips that are made from a video: 1: frames of it are to come before the next frame can
+ *  be made. */
+int lv_session_wants(const LvSession *s);
+
+/** Give the next frame of the video, which is wanted, once the session is loaded; NULL: it is
+ *  over, within a clip. @return 0, LV_ERR_CANCELLED, or an error */
+int lv_session_send(LvSession *s, const LvImage *frame);
+
+/** Make the next frame, once it is loaded and wants none. @return 0, LV_ERR_CANCELLED, or an
+ *  error */
 int lv_session_frame(LvSession *s, LvShot *shot);
 
 /** Deliver the frame of a shot. @return 0 or an error of the device */

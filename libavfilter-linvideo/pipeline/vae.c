@@ -27,6 +27,15 @@ static void skip_other(LvVaeHalf *h)
     }
 }
 
+static int has_names(const LvSource *file, const char *prefix)
+{
+    int nb = lv_source_count(file), i = 0;
+
+    while (i < nb && strncmp(lv_source_at(file, i)->name, prefix, strlen(prefix)))
+        i++;
+    return i < nb;
+}
+
 static int bind_half(LvVaeHalf *h)
 {
     const LvTaeConfig *cfg = &h->env->cfg->vae;
@@ -35,8 +44,11 @@ static int bind_half(LvVaeHalf *h)
 
     if (h->wan)
         return lv_wan_vae_bind(h->wan, cfg, h->encoder, h->weights, part->prefix);
-    snprintf(prefix, sizeof(prefix), "%sdecoder.", part->prefix);
-    return lv_tae_bind(&h->tae, cfg, 0, h->weights, prefix);
+    snprintf(prefix, sizeof(prefix), "%s%s", part->prefix, h->encoder ? "encoder." : "decoder.");
+    if (h->encoder && !has_names(lv_weights_file(h->weights), prefix))
+        return lv_fail(h->env->msg, LV_ERR_MODEL, "%s: vae: expected an encoder, which takes "
+                       "frames; it has a decoder alone", h->env->files->path);
+    return lv_tae_bind(&h->tae, cfg, h->encoder, h->weights, prefix);
 }
 
 static void free_weights(LvVaeHalf *h)
@@ -55,10 +67,6 @@ int lv_vae_describe(LvVaeHalf *h, const LvEnv *env, int encoder)
 
     h->env     = env;
     h->encoder = encoder;
-    if (encoder && env->cfg->vae.kind != LV_VAE_WAN)
-        return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s: vae: a decoder of TAEHV's kind, "
-                       "expected Wan's autoencoder, whose encoder takes frames",
-                       env->files->path);
     free_weights(h);
     if (env->cfg->vae.kind == LV_VAE_WAN && !(h->wan = calloc(1, sizeof(*h->wan))))
         return lv_fail(env->msg, LV_ERR(ENOMEM), "out of memory");
@@ -84,14 +92,19 @@ void lv_vae_free(LvVaeHalf *h)
 
 /* Sizes */
 
+static const LvTaeHalf *tae_half(const LvVaeHalf *h)
+{
+    return h->encoder ? &h->tae.encoder : &h->tae.decoder;
+}
+
 int lv_vae_scale(const LvVaeHalf *h)
 {
-    return h->env->cfg->vae.patch * (h->wan ? LV_WAN_SCALE : h->tae.decoder.scale);
+    return h->env->cfg->vae.patch * (h->wan ? LV_WAN_SCALE : tae_half(h)->scale);
 }
 
 int lv_vae_frames(const LvVaeHalf *h)
 {
-    return h->wan ? LV_WAN_FRAMES : h->tae.decoder.frames;
+    return h->wan ? LV_WAN_FRAMES : tae_half(h)->frames;
 }
 
 /* Latents of a tile; a negative code where the half takes none so small. */
@@ -105,8 +118,8 @@ static int tile_size(const LvVaeHalf *h, int tile)
     if (tile / scale >= least)
         return tile / scale;
     if (!h->wan)
-        return lv_fail(msg, LV_ERR(EINVAL), "tile is %d, this decoder takes %d or more", tile,
-                       least * scale);
+        return lv_fail(msg, LV_ERR(EINVAL), "tile is %d, this %s takes %d or more", tile,
+                       h->encoder ? "encoder" : "decoder", least * scale);
     lv_msg(msg, LV_MSG_WARNING, "tile: %d shows seams with this %s; %d is used", tile,
            h->encoder ? "encoder" : "decoder", least * scale);
     return least;
@@ -140,9 +153,11 @@ LvTensor lv_vae_trace(LvGraph *g, const LvVaeHalf *h, LvTensor x, int first, LvV
     LvDtype dtype  = h->env->dtype;
     LvWanState wan = { .nb = 0 };
     LvTaeState tae = { .nb = 0 };
-    LvTensor y     = !h->wan ? lv_tae_trace_decoder(g, &h->tae, x, dtype, &tae)
-                   : h->encoder ? lv_wan_vae_trace_encoder(g, h->wan, x, first, dtype, &wan)
-                                : lv_wan_vae_trace_decoder(g, h->wan, x, first, dtype, &wan);
+    LvTensor y     = h->wan && h->encoder
+                   ? lv_wan_vae_trace_encoder(g, h->wan, x, first, dtype, &wan)
+                   : h->wan     ? lv_wan_vae_trace_decoder(g, h->wan, x, first, dtype, &wan)
+                   : h->encoder ? lv_tae_trace_encoder(g, &h->tae, x, dtype, &tae)
+                                : lv_tae_trace_decoder(g, &h->tae, x, dtype, &tae);
 
     s->nb = h->wan ? wan.nb : tae.nb;
     memcpy(s->t, h->wan ? wan.t : tae.t, (size_t)s->nb * sizeof(*s->t));

@@ -41,8 +41,8 @@ typedef struct LvVaeState {
  * there before is freed.
  *
  * @param env     outlives h
- * @param encoder 1: the encoder (of Wan's autoencoders), 0: the decoder
- * @return 0; -ENOMEM; LV_ERR_UNSUPPORTED (an encoder of TAEHV's kind); as lv_tae_bind(),
+ * @param encoder 1: the encoder, 0: the decoder
+ * @return 0; -ENOMEM; LV_ERR_MODEL (a TAE without an encoder); as lv_tae_bind(),
  *         lv_wan_vae_bind()
  */
 int lv_vae_describe(LvVaeHalf *h, const LvEnv *env, int encoder);
@@ -71,7 +71,7 @@ int lv_vae_tiles(const LvVaeHalf *h, LvTiles tiles[2], const int *size, int tile
 LvNeed lv_vae_need(const LvVaeHalf *h, const LvSizes *first, const LvSizes *rest);
 
 /** Trace it over one latent frame; first: of a clip (a TAE has but one program). x and the
- *  result are as of lv_tae_trace_decoder(), lv_wan_vae_trace_decoder(), _encoder(). */
+ *  result are as of lv_tae_trace_decoder() and lv_wan_vae_trace_decoder(), or _encoder(). */
 LvTensor lv_vae_trace(LvGraph *g, const LvVaeHalf *h, LvTensor x, int first, LvVaeState *s);
 
 /** Bytes of a state, whole units of LV_ALIGN. */

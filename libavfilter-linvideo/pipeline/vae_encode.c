@@ -24,7 +24,7 @@ typedef struct Program {
 struct LvVaeEncode {
     const LvEnv *env;
     LvVaeEncodeShape shape;
-    LvVaeHalf half;
+    LvVaeHalf half;          /* a TAE has but REST, which takes a clip's first frame repeated */
     Program program[PROGRAMS];
     LvTiles tiles[2];     /* of rows, of columns; their weights are of latents */
     size_t state_bytes;   /* of one tile */
@@ -73,6 +73,11 @@ int lv_vae_encode_scale(const LvVaeEncode *e)
     return lv_vae_scale(&e->half);
 }
 
+int lv_vae_encode_frames(const LvVaeEncode *e)
+{
+    return lv_vae_frames(&e->half);
+}
+
 /* Planning */
 
 static int plan(LvVaeEncode *e, Program *p, int first)
@@ -95,7 +100,7 @@ static int plan_programs(LvVaeEncode *e)
     int ret = plan(e, &e->program[REST], 0);
 
     e->state_bytes = lv_vae_state_bytes(&e->program[REST].state);
-    return ret < 0 ? ret : plan(e, &e->program[FIRST], 1);
+    return ret < 0 || !e->half.wan ? ret : plan(e, &e->program[FIRST], 1);
 }
 
 int lv_vae_encode_plan(LvVaeEncode *e, const LvVaeEncodeShape *shape)
@@ -114,8 +119,10 @@ static size_t nb_tiles(const LvVaeEncode *e)
 
 double lv_vae_encode_flops(const LvVaeEncode *e)
 {
-    return (double)nb_tiles(e) * (e->program[FIRST].net.sizes.flops +
-                                  e->program[REST].net.sizes.flops * (e->shape.size[0] - 1));
+    const Program *first = &e->program[e->half.wan ? FIRST : REST], *rest = &e->program[REST];
+
+    return (double)nb_tiles(e) * (first->net.sizes.flops +
+                                  rest->net.sizes.flops * (e->shape.size[0] - 1));
 }
 
 /* Memory */
@@ -165,7 +172,7 @@ static int build_programs(LvVaeEncode *e, void *arena)
 
     for (int i = 0; i < PROGRAMS && ret >= 0; i++) {
         Program *p = &e->program[i];
-        if ((ret = lv_program_build(p->net.prog, arena)) < 0)
+        if (!p->net.prog || (ret = lv_program_build(p->net.prog, arena)) < 0)
             continue;
         lv_program_bind(p->net.prog, p->rgb, e->rgb);
         lv_program_bind(p->net.prog, p->z, e->z);
@@ -198,6 +205,17 @@ int lv_vae_encode_begin(LvVaeEncode *e, float *x)
     return lv_vae_clear(e->env->dev, e->state, nb_tiles(e) * e->state_bytes);
 }
 
+/* A row of a frame, or of mid grey, as the encoder takes it: a TAE 0 to 1. */
+static void copy_row(const LvVaeEncode *e, float *to, const float *from, size_t n)
+{
+    if (from)
+        memcpy(to, from, n * sizeof(*to));
+    else
+        memset(to, 0, n * sizeof(*to));
+    for (size_t i = 0; i < n && !e->half.wan; i++)
+        to[i] = 0.5f * to[i] + 0.5f;
+}
+
 /* The part of each frame that a tile is of. */
 static void cut(LvVaeEncode *e, const Program *p, const float *const *frames, int ty, int tx)
 {
@@ -207,14 +225,12 @@ static void cut(LvVaeEncode *e, const Program *p, const float *const *frames, in
     size_t from = (size_t)(e->tiles[0].start[ty] * scale) * stride +
                   3 * (size_t)(e->tiles[1].start[tx] * scale);
 
-    for (int f = 0; f < p->rgb.dim[0]; f++)
-        for (int i = 0; i < rows; i++) {
-            float *to = e->rgb_host + ((size_t)f * (size_t)rows + (size_t)i) * line;
-            if (frames[f])
-                memcpy(to, frames[f] + from + (size_t)i * stride, line * sizeof(*to));
-            else
-                memset(to, 0, line * sizeof(*to));
-        }
+    for (int f = 0; f < p->rgb.dim[0]; f++) {
+        const float *frame = frames[e->at ? f : 0];
+        for (int i = 0; i < rows; i++)
+            copy_row(e, e->rgb_host + ((size_t)f * (size_t)rows + (size_t)i) * line,
+                     frame ? frame + from + (size_t)i * stride : NULL, line);
+    }
 }
 
 /* Add a tile's latents to those of all. */
@@ -272,7 +288,7 @@ static int normalise(LvVaeEncode *e)
 
 int lv_vae_encode_run(LvVaeEncode *e, const float *const *frames)
 {
-    Program *p = &e->program[e->at ? REST : FIRST];
+    Program *p = &e->program[e->half.wan && !e->at ? FIRST : REST];
     int ret    = 0;
 
     assert(e->at < e->shape.size[0]);

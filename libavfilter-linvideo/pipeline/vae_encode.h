@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Stage "encode frames": frames to latents by the encoder of Wan's autoencoders, the frames of
+ * Stage "encode frames": frames to latents by the encoder of an autoencoder, the frames of
  * one latent frame after another, so that memory does not depend on the clip's length. In
  * tiles, when asked: each has its own state; where tiles overlap, their latents blend.
  * Floor F5 (pipeline).
@@ -40,6 +40,9 @@ void lv_vae_encode_free(LvVaeEncode **e);
 /** Pixels along an axis that a latent stands for. */
 int lv_vae_encode_scale(const LvVaeEncode *e);
 
+/** Frames that a latent frame stands for which is not a clip's first. */
+int lv_vae_encode_frames(const LvVaeEncode *e);
+
 /** Lay out tiles and plan. @return 0; -ENOMEM. A tile that is too small becomes the least
  *  there is, with a warning */
 int lv_vae_encode_plan(LvVaeEncode *e, const LvVaeEncodeShape *shape);
@@ -61,8 +64,8 @@ int lv_vae_encode_begin(LvVaeEncode *e, float *x);
 /**
  * Encode the frames of the next latent frame into the clip's latents.
  *
- * @param frames one for the first latent frame, else four: each [Y scale,X scale,3] f32 of the
- *               host, -1 to 1, or NULL for mid grey (0)
+ * @param frames one for the first latent frame, else lv_vae_encode_frames(): each
+ *               [Y scale,X scale,3] f32 of the host, -1 to 1, or NULL for mid grey (0)
  * @return 0; LV_ERR_CANCELLED; LV_ERR_MODEL (a latent is not finite); an error of the device
  */
 int lv_vae_encode_run(LvVaeEncode *e, const float *const *frames);

@@ -136,7 +136,8 @@ static int file_error(const char *name, int error)
 void lv_sink_inputs(const char *inputs[LV_SINK_INPUTS], const LinvideoParams *p,
                     const LinvideoInfo *info)
 {
-    const char *const files[] = { info->model_path, p->prompt_file, p->image, p->last_image };
+    const char *const files[] = { info->model_path, p->prompt_file, p->image, p->last_image,
+                                  p->video };
 
     for (int i = 0; i < LV_SINK_INPUTS - 1; i++)
         if (files[i] && *files[i])

@@ -54,7 +54,7 @@ int lv_sink_choose(LvSink *s);
 int lv_sink_format(LvSink *s, LinvideoParams *p);
 
 /** Files that a video is made from, and a NULL. */
-enum { LV_SINK_INPUTS = 5 };
+enum { LV_SINK_INPUTS = 6 };
 
 /** Set `inputs` to those that p names, and the model. */
 void lv_sink_inputs(const char *inputs[LV_SINK_INPUTS], const LinvideoParams *p,

@@ -1,0 +1,308 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Video to video: files that are read and refused, frames that are sent, clip after clip.
+ */
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/video.h"
+#include "tests/api_kit.h"
+
+enum { CLIP = 17, LENGTH = CLIP + 3, SIDE = 64, BYTES = 3 * SIDE * SIDE };
+
+static const char head[] = "YUV4MPEG2 W64 H64 F30000:1001 Ip A1:1 C444\n";
+
+/* A video of the model as a file, of LENGTH frames: the first ones follow the last again. */
+static const char *write_video(void)
+{
+    const char *path = kit_path("in.y4m");
+    FILE *f = fopen(path, "wb");
+    LinvideoParams p;
+    Watch w;
+    Video v;
+
+    ck_assert_ptr_nonnull(f);
+    p        = kit_params(&w);
+    p.format = LINVIDEO_YUV444P;
+    p.matrix = LINVIDEO_MATRIX_BT601;
+    p.steps  = 8;
+    v        = kit_make(&p);
+    ck_assert_int_eq(v.nb, CLIP);
+    fputs(head, f);
+    for (int i = 0; i < LENGTH; i++) {
+        fputs("FRAME\n", f);
+        fwrite(v.data + (size_t)(i % CLIP) * v.bytes, v.bytes, 1, f);
+    }
+    ck_assert_int_eq(fclose(f), 0);
+    kit_free(&v);
+    return path;
+}
+
+static LinvideoParams params(Watch *w, const char *path)
+{
+    LinvideoParams p = kit_params(w);
+
+    p.video  = path;
+    p.format = LINVIDEO_RGB24;
+    p.steps  = 10;
+    return p;
+}
+
+/* Signal to noise of frames a and b, in dB. */
+static double psnr(const uint8_t *a, const uint8_t *b)
+{
+    double sum = 1e-9;
+
+    for (int i = 0; i < BYTES; i++)
+        sum += (a[i] - b[i]) * (a[i] - b[i]);
+    return 10 * log10(255.0 * 255 * BYTES / sum);
+}
+
+/* The least over all frames of a video and its file. */
+static double nearness(const Video *v, const char *path)
+{
+    LvMsg quiet = { .put = NULL };
+    const LvImage *image;
+    LvVideoFile *file;
+    double least = INFINITY;
+
+    ck_assert_int_eq(lv_video_file_open(&file, path, &quiet), 0);
+    for (int64_t i = 0; i < v->nb; i++) {
+        ck_assert_int_eq(lv_video_file_next(file, &image), 0);
+        least = fmin(least, psnr(kit_plane(v, i, 0), image->rgb));
+    }
+    lv_video_file_close(&file);
+    return least;
+}
+
+/* With little noise all frames come back from the autoencoder; with more they change. */
+START_TEST(strengths)
+{
+    const char *path = write_video();
+    double near[3];
+
+    for (int i = 0; i < 3; i++) {
+        Watch w;
+        LinvideoParams p = params(&w, path);
+        Video v;
+
+        p.prompt   = "a small green square on a white background";
+        p.seed     = 5;
+        p.strength = (const float[]) { 0.01f, 0.5f, 1 }[i];
+        v          = kit_make(&p);
+        ck_assert_int_eq(v.nb, LENGTH);
+        ck_assert_int_eq(v.info.frames, LENGTH);
+        ck_assert_int_eq(v.info.width * 100 + v.info.height, SIDE * 100 + SIDE);
+        ck_assert_int_eq(v.info.rate_num, 30000);
+        ck_assert_int_eq(v.info.rate_den, 1001);
+        near[i] = nearness(&v, path);
+        kit_free(&v);
+    }
+    ck_assert_msg(near[0] > 27 && near[1] < near[0] - 4 && near[2] < near[1], "%g %g %g", near[0],
+                  near[1], near[2]);
+}
+END_TEST
+
+/* Read `nb` frames of c, which must be there, behind those that v has. */
+static void read_frames(Video *v, LinvideoContext *c, int nb)
+{
+    for (int i = 0; i < nb; i++)
+        ck_assert_int_eq(kit_next(v, c), 0);
+}
+
+static LinvideoContext *open_sent(LinvideoParams *p, const LinvideoImage *size)
+{
+    p->video       = NULL;
+    p->mode        = LINVIDEO_MODE_VIDEO;
+    p->video_frame = size;
+    return kit_open(p);
+}
+
+static Video room_for(const LinvideoContext *c, int nb)
+{
+    Video v = { .format = LINVIDEO_RGB24, .room = nb };
+
+    linvideo_info(c, &v.info);
+    v.bytes = 3 * (size_t)v.info.width * (size_t)v.info.height;
+    v.data  = malloc((size_t)nb * v.bytes);
+    v.shot  = calloc((size_t)nb, sizeof(*v.shot));
+    ck_assert(v.data && v.shot);
+    return v;
+}
+
+/* Frames that are sent make what those of a file make; they are asked for in whole clips. */
+START_TEST(sent_frames)
+{
+    static const LinvideoImage size = { NULL, 0, SIDE, SIDE };
+    const char *path = write_video();
+    const LvImage *image;
+    LvVideoFile *file;
+    LinvideoContext *c;
+    LvMsg quiet = { .put = NULL };
+    LinvideoParams p;
+    LinvideoInfo info;
+    Watch w;
+    Video want, v;
+
+    p    = params(&w, path);
+    want = kit_make(&p);
+    c    = open_sent(&p, &size);
+    v    = room_for(c, LENGTH);
+    linvideo_info(c, &info);
+    ck_assert_int_eq(info.frames, -1);
+    ck_assert_int_eq(lv_video_file_open(&file, path, &quiet), 0);
+    for (int i = 0; i < LENGTH; i++) {
+        LinvideoImage frame;
+        ck_assert_int_eq(kit_next(&v, c), -EAGAIN);
+        ck_assert_int_eq(lv_video_file_next(file, &image), 0);
+        frame = (LinvideoImage) { image->rgb, 3 * SIDE, SIDE, SIDE };
+        ck_assert_int_eq(linvideo_send(c, LINVIDEO_INPUT_VIDEO, &frame), 0);
+        if (i != CLIP - 1)
+            continue;
+        ck_assert_int_eq(linvideo_send(c, LINVIDEO_INPUT_VIDEO, &frame), -EAGAIN);
+        read_frames(&v, c, CLIP);
+    }
+    ck_assert_int_eq(linvideo_send(c, LINVIDEO_INPUT_VIDEO, NULL), 0);
+    ck_assert_int_eq(linvideo_send(c, LINVIDEO_INPUT_VIDEO, NULL), LINVIDEO_EOF);
+    read_frames(&v, c, LENGTH - CLIP);
+    ck_assert_int_eq(kit_next(&v, c), LINVIDEO_EOF);
+    ck_assert(kit_equal(&v, &want));
+    lv_video_file_close(&file);
+    linvideo_close(&c);
+    kit_free(&v);
+    kit_free(&want);
+}
+END_TEST
+
+/* Fewer frames than are sent; frames of another size; none. */
+START_TEST(ends)
+{
+    static uint8_t rgb[BYTES];
+    static const LinvideoImage size = { NULL, 0, 96, 32 };
+    const LinvideoImage frame = { rgb, 3 * SIDE, SIDE, SIDE }, part = { rgb, 3 * SIDE, 32, 20 };
+    LinvideoContext *c;
+    LinvideoParams p;
+    Watch w;
+    Video v;
+
+    p        = params(&w, NULL);
+    p.frames = 2;
+    c        = open_sent(&p, &size);
+    v        = room_for(c, 2);
+    ck_assert_int_eq(v.info.width * 100 + v.info.height, 9632);
+    ck_assert_int_eq(linvideo_send(c, LINVIDEO_INPUT_VIDEO, &frame), 0);
+    ck_assert_int_eq(linvideo_send(c, LINVIDEO_INPUT_VIDEO, &part), 0);
+    ck_assert_int_eq(linvideo_send(c, LINVIDEO_INPUT_VIDEO, &frame), LINVIDEO_EOF);
+    read_frames(&v, c, 2);
+    ck_assert_int_eq(kit_next(&v, c), LINVIDEO_EOF);
+    ck_assert_str_eq(w.error, "");
+    ck_assert_int_eq(linvideo_send(c, LINVIDEO_INPUT_IMAGE, &frame), -EINVAL);
+    kit_one_error(&w, "image: none is to be sent");
+    linvideo_close(&c);
+    kit_free(&v);
+    p = params(&w, NULL);
+    c = open_sent(&p, &size);
+    ck_assert_int_eq(linvideo_send(c, LINVIDEO_INPUT_VIDEO, NULL), -EINVAL);
+    kit_one_error(&w, "video: it ended before its first frame");
+    linvideo_close(&c);
+}
+END_TEST
+
+/* The file is read again; fewer frames are made of it. */
+START_TEST(begins_again)
+{
+    const char *path = write_video();
+    LinvideoContext *c;
+    LinvideoParams p;
+    Watch w;
+    Video want, v;
+
+    p        = params(&w, path);
+    p.frames = 4;
+    want     = kit_make(&p);
+    c        = kit_open(&p);
+    v        = room_for(c, 4);
+    ck_assert_int_eq(kit_next(&v, c), 0);
+    ck_assert_int_eq(linvideo_restart(c, &p), 0);
+    v.nb = 0;
+    read_frames(&v, c, 4);
+    ck_assert_int_eq(kit_next(&v, c), LINVIDEO_EOF);
+    ck_assert(kit_equal(&v, &want));
+    linvideo_close(&c);
+    kit_free(&v);
+    kit_free(&want);
+}
+END_TEST
+
+/* What is wrong with a video is told by one line. */
+
+static const struct {
+    const char *data, *part;
+} bad[] = {
+    { "", "an empty file" },
+    { "P6\n2 1\n255\nABCDEF", "expected a YUV4MPEG2 file" },
+    { "YUV4MPEG2 W2 H2\n", "has no frames" },
+    { "YUV4MPEG2 W2 H2\nFRAME\nABC", "cut off: the frame is not whole" },
+    { "YUV4MPEG2 W2 H2\nFRAME\nABCDEFFRA", "cut off" },
+    { "YUV4MPEG2 W2 H2 C420p10\nFRAME\nABCDEF", "of 8 bits" },
+    { "YUV4MPEG2 W2 H20000\nFRAME\nABCDEF", "got 2x20000" },
+};
+
+START_TEST(refuses)
+{
+    const char *path = kit_path("bad.y4m");
+    const char *const parts[] = { "video ", path, bad[_i].part, NULL };
+    Watch w;
+    LinvideoParams p = params(&w, path);
+
+    kit_write(path, bad[_i].data, strlen(bad[_i].data));
+    kit_refused(&p, &w, -EINVAL, parts);
+}
+END_TEST
+
+START_TEST(refuses_options)
+{
+    static const uint8_t row[6];
+    static const LinvideoImage image = { row, 6, 2, 1 }, large = { NULL, 0, 1, 99999 };
+    static const char *const none[]  = { "mode video: expected a video, got none", NULL };
+    static const char *const beside[] = { "mode video: expected no image beside", NULL };
+    static const char *const rate[]  = { "rate: it is that of the video", NULL };
+    static const char *const side[]  = { "video that is sent", "got 1x99999", NULL };
+    static const char *const file[]  = { "nosuch.y4m", NULL };
+    const char *path = kit_path("one.y4m");
+    Watch w;
+    LinvideoParams p = params(&w, path);
+
+    kit_write(path, "YUV4MPEG2 W2 H2\nFRAME\nABCDEF", 28);
+    p.image_data = &image;
+    kit_refused(&p, &w, -EINVAL, beside);
+    p = params(&w, path);
+    p.rate_num = 24;
+    kit_refused(&p, &w, -EINVAL, rate);
+    p = params(&w, "nosuch.y4m");
+    kit_refused(&p, &w, -ENOENT, file);
+    p = params(&w, NULL);
+    p.mode = LINVIDEO_MODE_VIDEO;
+    kit_refused(&p, &w, -EINVAL, none);
+    p.video_frame = &large;
+    kit_refused(&p, &w, -EINVAL, side);
+}
+END_TEST
+
+void api_add_video(Suite *suite)
+{
+    TCase *t = tcase_create("video");
+
+    suite_add_tcase(suite, t);
+    tcase_add_test(t, strengths);
+    tcase_add_test(t, sent_frames);
+    tcase_add_test(t, ends);
+    tcase_add_test(t, begins_again);
+    tcase_add_loop_test(t, refuses, 0, LV_COUNT(bad));
+    tcase_add_test(t, refuses_options);
+}
