@@ -27,16 +27,41 @@
 #include <string.h>
 
 #include <linvideo/linvideo.h>
+#include <linvideo/option_table.h>
 
 #define MAX_KEPT (512u << 20)    ///< bytes of frames that an instance keeps
 #define PROGRESS_INTERVAL 10.    ///< seconds between lines, at least
 #define TIME_SLACK 0.0005        ///< seconds that FFmpeg's milliseconds may be rounded by
 #define STRIPE 32                ///< pixels
 
+/* What a value may be, by what the table of options calls its kind. */
+#define VALUE(of, constant, text, help) text ", "
+#define VALUES_ENUM(name, min, max)     LINVIDEO_VALUES_##name(VALUE)
+#define VALUES_FORMAT(name, min, max)   LINVIDEO_VALUES_##name(VALUE)
+#define VALUES_INT(name, min, max)      #min " to " #max ", "
+#define VALUES_INT64(name, min, max)    #min " to " #max ", "
+#define VALUES_FLOAT(name, min, max)    #min " to " #max ", "
+#define VALUES_BOOL(name, min, max)     "0, 1, "
+#define VALUES_PROMPT(name, min, max)
+#define VALUES_FILE(name, min, max)
+#define VALUES_STRING(name, min, max)
+#define VALUES_SIZE(name, min, max)
+#define VALUES_RATE(name, min, max)
+#define VALUES_DURATION(name, min, max)
+#define VALUES_BYTES(name, min, max)
+
+#define ROW(kind, name, alias, member, min, max, value, argument, preset, help, more)   \
+    { #name, sizeof(preset) > 1 ? help "; " VALUES_##kind(name, min, max) "empty: " preset \
+                                : help },
+
+static const struct {
+    const char *name, *help;
+} options[] = { LINVIDEO_OPTIONS(ROW) };
+
 /** A parameter, by the name of the library's option. All are texts: numbers of frei0r
  *  lie between 0 and 1. An empty one is left to the library. */
 typedef struct Param {
-    const char *name, *value, *help;
+    const char *name, *value;
 } Param;
 
 enum { PARAM_PROMPT, PARAM_SEED = 2, PARAM_PROMPT_FILE = 6, NB_PARAMS = 12 };
@@ -44,21 +69,18 @@ enum { PARAM_PROMPT, PARAM_SEED = 2, PARAM_PROMPT_FILE = 6, NB_PARAMS = 12 };
 /* FFmpeg sets them by place: new ones go to the end. A seed is given, so that a host that
  * shows a video and one that renders it make the same. */
 static const Param params[NB_PARAMS] = {
-    [PARAM_PROMPT] = { "prompt", "a red circle bouncing on a blue background",
-                       "What the video shows" },
-    { "model", "", "Name or path of the model; empty: the one that is installed" },
-    [PARAM_SEED] = { "seed", "0", "0 to 4294967295: which of the videos of a prompt; -1: "
-                     "another each time" },
-    { "steps", "", "Steps of the sampler, 1 to 1000; empty: the model's" },
-    { "guidance", "", "Guidance scale, 1 (off) to 100; empty: the model's" },
-    { "duration", "", "Seconds, after which the last frame stays; empty: one clip of the "
-      "model" },
-    [PARAM_PROMPT_FILE] = { "prompt_file", "", "File with the prompt, in place of prompt" },
-    { "negative_prompt", "", "What the video does not show (with guidance above 1)" },
-    { "lora", "", "LoRA files, FILE[@WEIGHT]|FILE[@WEIGHT]..." },
-    { "device", "", "Where to compute: cpu, cuda, cuda:1; empty: a GPU if it can" },
-    { "precision", "", "f32, bf16, int8; empty: the fastest of the device" },
-    { "memory_limit", "", "Bytes to stay within, K, M, G allowed; empty: what is free" },
+    [PARAM_PROMPT] = { "prompt", "a red circle bouncing on a blue background" },
+    { "model", "" },
+    [PARAM_SEED] = { "seed", "0" },
+    { "steps", "" },
+    { "guidance", "" },
+    { "duration", "" },
+    [PARAM_PROMPT_FILE] = { "prompt_file", "" },
+    { "negative_prompt", "" },
+    { "lora", "" },
+    { "device", "" },
+    { "precision", "" },
+    { "memory_limit", "" },
 };
 
 typedef struct Instance {
@@ -130,8 +152,10 @@ void f0r_get_plugin_info(f0r_plugin_info_t *info)
 
 void f0r_get_param_info(f0r_param_info_t *info, int index)
 {
-    *info = (f0r_param_info_t) { .name = params[index].name, .type = F0R_PARAM_STRING,
-                                 .explanation = params[index].help };
+    *info = (f0r_param_info_t) { .name = params[index].name, .type = F0R_PARAM_STRING };
+    for (size_t i = 0; i < sizeof(options) / sizeof(*options); i++)
+        if (!strcmp(options[i].name, info->name))
+            info->explanation = options[i].help;
 }
 
 /* Instances */

@@ -474,7 +474,7 @@ START_TEST(one_colour)
         int wrong = 0;
         memset(bytes, 200, sizeof(bytes));
         memset(out, 0, sizeof(out));
-        ck_assert_int_eq(lv_prepare_cover(&to, &from), 0);
+        ck_assert_int_eq(lv_prepare_cover(&to, &from, NULL), 0);
         ck_assert_int_eq(lv_pixels_from(&p, &from), 0);
         ck_assert_int_eq(lv_prepare_stretch(rgb, size, &p), 0);
         for (int i = 0; i < 3 * to.width * to.height; i++)
@@ -482,6 +482,23 @@ START_TEST(one_colour)
         ck_assert_int_eq(wrong, 0);
         lv_pixels_free(&p);
     }
+}
+END_TEST
+
+/* A strip that would have to be scaled to thousands of millions of pixels. */
+START_TEST(too_narrow)
+{
+    uint8_t strip[3] = { 0 };
+    const LvImage from = { strip, 1, LV_IMAGE_MAX }, to = { strip, 1280, 704 };
+    const LvPixels last = { NULL, 1, LV_IMAGE_MAX };
+    LvPixels cut = { 0 };
+
+    ck_assert_int_eq(lv_prepare_cover(&to, &from, &keep), LV_ERR(EINVAL));
+    ck_assert_str_eq(last_line, "an image of 1x32768 is too narrow for 1280x704: scaled to that "
+                     "it has 1280x41943040 pixels, expected at most 268435456");
+    ck_assert_int_eq(lv_prepare_last(&cut, &last, (const int[]) { 1280, 704 }, &keep),
+                     LV_ERR(EINVAL));
+    ck_assert_msg(strstr(last_line, "is too narrow for 1280x704") != NULL, "%s", last_line);
 }
 END_TEST
 
@@ -537,6 +554,7 @@ static Suite *images_suite(void)
     suite_add_tcase(suite, prepare);
     tcase_add_test(prepare, narrow_pictures);
     tcase_add_test(prepare, one_colour);
+    tcase_add_test(prepare, too_narrow);
     tcase_add_test(prepare, condition);
     return suite;
 }

@@ -772,7 +772,7 @@ START_TEST(fails_once)
     ck_assert_int_eq(lv_device_open(&dev, "null", NULL, &catcher), 0);
     dev->packs = 1;
     open_shared(&s, dev);
-    half = lv_weights_slice(s.w, s.t, 300, 300);
+    ck_assert_int_eq(lv_weights_slice(&half, s.w, s.t, 300, 300), 0);
     play.bad     = at;
     play.bad_end = at + 1;
     ck_assert_int_eq(s.t.w->read(s.t.w, 0, FEW, x, NULL), LV_ERR(EIO));

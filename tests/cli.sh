@@ -64,7 +64,7 @@ for command in generate serve inspect bench dataset train linearize distill comp
                devices; do
     expects "help of $command" 0 "^Usage: linvideo $command" "$linvideo" $command --help
 done
-expects "generate --help names every parameter" 0 '--negative_prompt' \
+expects "generate --help names every parameter" 0 '--negative-prompt' \
     "$linvideo" generate --help
 
 # The man page has every option: in the command's own section, or in that whose options it
@@ -111,12 +111,14 @@ complete_zsh() {
 equal "bash completes commands" "$(complete ge)" generate
 equal "bash completes options" "$(complete train --check)" --checkpoint
 equal "bash completes values" "$(complete generate --sampler u)" unipc
+equal "bash completes names of two words as the man page has them" \
+    "$(complete generate --clip) $(complete generate --clip_f)" "--clip-frames --clip-frames"
 if command -v zsh >/dev/null; then
     equal "zsh completes commands" "$(complete_zsh ge | cut -d ' ' -f 1,2)" "generate serve"
     equal "zsh completes values" "$(complete_zsh serve --precision "")" "auto f32 bf16 int8"
 fi
 empty "every option of generate is known to it" "$("$linvideo" generate --help |
-    grep -oE '^ +(-[a-z]+, )?--[a-z_]+' | grep -oE -e '--[a-z_]+' | sort |
+    grep -oE '^ +(-[a-z]+, )?--[a-z-]+' | grep -oE -e ' --[a-z-]+' | tr -d ' ' | sort |
     comm -23 - "$("$linvideo" complete generate | sort >known; echo known)"; rm known)"
 
 # Files

@@ -66,6 +66,18 @@ static void set(const Plugin *p, f0r_instance_t in, const char *text)
     exit(1);
 }
 
+static void print_help(const Plugin *p)
+{
+    f0r_plugin_info_t info;
+    f0r_param_info_t param;
+
+    p->plugin_info(&info);
+    for (int i = 0; i < info.num_params; i++) {
+        p->param_info(&param, i);
+        printf("%s: %s\n", param.name, param.explanation);
+    }
+}
+
 /* FNV-1a */
 static unsigned long long hash(const uint8_t *bytes, size_t nb)
 {
@@ -87,6 +99,8 @@ int main(int argc, char **argv)
     if (!bytes || !frame)
         return 2;
     load(&p, argv[1]);
+    if (argc == 5 && !strcmp(argv[4], "?"))
+        return print_help(&p), 0;
     in = p.construct(width, height);
     for (int i = 4; i < argc; i++) {
         if (strchr(argv[i], '=')) {

@@ -81,6 +81,13 @@ use() { ./host "$plugin" 64 64 "prompt=$prompt" seed=7 steps=1 "$@" 2>said; }
 
 succeeds "a host of our own builds" "${CC:-cc}" -o host "$source/frei0r_host.c" \
     $(sed -n 's/^FREI0R_CFLAGS = //p' "$build/config.mak") -ldl
+equal "help is that of the options" "$(./host "$plugin" 64 64 '?' |
+    grep -e '^prompt: ' -e '^steps: ' -e '^precision: ' -e '^lora: ')" \
+    "prompt: what the video shows
+steps: steps of the sampler; fewer are faster; 1 to 1000, empty: the model's
+lora: LoRA files, each with its weight; empty: none
+precision: number format of the large matmuls; auto, f32, bf16, int8, empty: auto"
+empty "every parameter has one" "$(./host "$plugin" 64 64 '?' | grep -e ': $' -e '(null)')"
 forth=$(use 0 0.125 0.25 0.375)
 equal "frames differ" "$(echo "$forth" | sort -u | wc -l)" 4
 equal "back in time" "$(use 0.375 0.25 0.125 0 | tac)" "$forth"

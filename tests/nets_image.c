@@ -262,7 +262,8 @@ static int run_last(const Case *c, const LvImage *first)
     int ret = 0;
 
     if (image.rgb && (ret = lv_pixels_from(&last, &image)) >= 0 &&
-        (ret = lv_prepare_last(&cut, &last, (const int[]) { first->width, first->height })) >= 0)
+        (ret = lv_prepare_last(&cut, &last, (const int[]) { first->width, first->height },
+                               c->opt->msg)) >= 0)
         ret = run_stretch(c, "last", &cut);
     lv_pixels_free(&cut);
     lv_pixels_free(&last);
@@ -306,7 +307,7 @@ static int run_cover(const Case *c, const LvImage *image)
     LvImage to = { malloc(n), c->size[0], c->size[1] };
     LvPixels p = { 0 };
     float *bytes = new_floats(n);
-    int ret = to.rgb && bytes ? lv_prepare_cover(&to, image) : LV_ERR(ENOMEM);
+    int ret = to.rgb && bytes ? lv_prepare_cover(&to, image, c->opt->msg) : LV_ERR(ENOMEM);
 
     if (ret >= 0 && (ret = lv_pixels_from(&p, &to)) >= 0) {
         for (size_t i = 0; i < n; i++)

@@ -195,7 +195,7 @@ static int stretch(Pipe *p, const LvImage *image, LvPixels *in)
     if (ret >= 0 && !(*seen = new_floats(3 * LV_CLIP_SIDE * LV_CLIP_SIDE)))
         ret = LV_ERR(ENOMEM);
     if (ret >= 0 && (ret = lv_pixels_from(&whole, image)) >= 0 &&
-        (ret = lv_prepare_last(&cut, &whole, first)) >= 0 &&
+        (ret = lv_prepare_last(&cut, &whole, first, p->env.msg)) >= 0 &&
         (ret = lv_prepare_clip(*seen, &cut)) >= 0)
         ret = lv_prepare_stretch(in->rgb, (const int[]) { in->width, in->height }, &cut);
     lv_pixels_free(&whole);
@@ -210,7 +210,7 @@ static int cover(Pipe *p, LvPixels *in)
     int ret    = LV_ERR(ENOMEM);
 
     if ((to.rgb = malloc(3 * (size_t)to.width * (size_t)to.height)) &&
-        (ret = lv_prepare_cover(&to, &p->image)) >= 0)
+        (ret = lv_prepare_cover(&to, &p->image, p->env.msg)) >= 0)
         ret = lv_pixels_from(in, &to);
     free(to.rgb);
     return ret;

@@ -114,10 +114,10 @@ expects "the same without a stop" 0 'wrote once.json' \
     linearize --dir once -o once.json a/wan.json
 cmp -s lin/model.safetensors once.safetensors && ok "the same network" ||
     not_ok "the same network"
-expects "another size" 1 'of other sizes than the model' \
+expects "another size" 1 'expected latents of \[16,[0-9]*,8,10\] as of the model, got \[16,[0-9]*,8,8\]' \
     linearize --dir lin --size 80x64 a/wan.json
 linearize --dir wide --size 96x64 --stage trajectories a/wan.json 2>/dev/null
-expects "the same size, turned" 1 'of other sizes than the model' \
+expects "the same size, turned" 1 'expected latents of \[16,[0-9]*,12,8\] as of the model, got \[16,[0-9]*,8,12\]' \
     linearize --dir wide --size 64x96 a/wan.json
 mkdir sizes
 expects "a run that stops" 3 'linearize 2/4: error' linearize --dir sizes --until 2 a/wan.json

@@ -5,6 +5,7 @@
 #include "base/json.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/common.h"
@@ -66,4 +67,14 @@ const char *lv_json_expected(char dst[LV_SHOW_SIZE], const json_error_t *error)
     snprintf(line, sizeof(line), "expected %s", expected_by(error->text));
     add_got(line, sizeof(line), error->text);
     return lv_text_show(dst, line, strlen(line));
+}
+
+const char *lv_json_value(char dst[LV_SHOW_SIZE], const json_t *v)
+{
+    char *text = v ? json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    const char *shown = text ? text : "nothing";
+
+    lv_text_show(dst, shown, strlen(shown));
+    free(text);
+    return dst;
 }

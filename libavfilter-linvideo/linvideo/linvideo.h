@@ -374,7 +374,8 @@ LINVIDEO_API int linvideo_set_prompt(LinvideoContext *c, const char *prompt);
  * Begin another video with the weights that are loaded, once a frame of c was delivered:
  * at any point of a video, at its end, or after LINVIDEO_ERR_CANCELLED. Of p are taken
  * prompt, prompt_file, negative_prompt, seed, rate, frames, duration, format and matrix;
- * all else is as c was opened. Times of LinvideoInfo begin again. The frames are those of a
+ * all else is as c was opened. Times of LinvideoInfo begin again, and a linvideo_cancel()
+ * that stopped nothing yet is dropped. The frames are those of a
  * context that was opened with these options.
  *
  * @return 0; -EINVAL, -ENOMEM or -errno of prompt_file: then the old video goes on; the
@@ -415,8 +416,8 @@ LINVIDEO_API int linvideo_send(LinvideoContext *c, enum LinvideoInput input,
  */
 LINVIDEO_API int linvideo_next_frame(LinvideoContext *c, LinvideoFrame *frame);
 
-/** Make a running (or the next) linvideo_next_frame() return
- *  LINVIDEO_ERR_CANCELLED within a layer's time. From any thread. */
+/** Make a running linvideo_next_frame(), or the next one unless linvideo_restart() comes
+ *  before it, return LINVIDEO_ERR_CANCELLED within a layer's time. From any thread. */
 LINVIDEO_API void linvideo_cancel(LinvideoContext *c);
 
 /** Free *c and set it to NULL. NULL is fine, also *c == NULL. */

@@ -76,8 +76,9 @@ static int bind_qkv(LvClipBlock *b, LvWeights *w, const char *prefix, int i, con
         return lv_weights_bind(w, part_rows, LV_COUNT(part_rows), prefix, i, symbols, b);
     ret = lv_weights_bind(w, joined_rows, LV_COUNT(joined_rows), prefix, i, symbols, b);
     for (int k = 0; k < 3 && ret >= 0; k++) {
-        b->part_w[k] = lv_weights_slice(w, b->qkv_w, k * dim, dim);
-        b->part_b[k] = lv_weights_slice(w, b->qkv_b, k * dim, dim);
+        ret = lv_weights_slice(&b->part_w[k], w, b->qkv_w, k * dim, dim);
+        if (ret >= 0)
+            ret = lv_weights_slice(&b->part_b[k], w, b->qkv_b, k * dim, dim);
     }
     return ret;
 }

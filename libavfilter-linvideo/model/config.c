@@ -396,6 +396,47 @@ void lv_config_latents(const LvModelConfig *c, const int picture[2], int frames,
     size[2] = LV_ROUND_UP((picture[0] + scale - 1) / scale, patch[2]);
 }
 
+static double row_value(const LvDitConfig *c, const LvConfigRow *r)
+{
+    const void *field = (const char *)c + r->offset - AT(dit);
+
+    return r->kind == INT ? *(const int *)field : (double)*(const float *)field;
+}
+
+/* The first value that is not the same; NULL: all numbers are. */
+static const LvConfigRow *first_other(const LvDitConfig *a, const LvDitConfig *b)
+{
+    for (int i = 0; i < LV_COUNT(rows); i++)
+        if (!strcmp(rows[i].section, "dit") && row_value(a, &rows[i]) != row_value(b, &rows[i]))
+            return &rows[i];
+    return NULL;
+}
+
+int lv_config_same(const LvDitConfig *expected, const LvDitConfig *got, const char *name,
+                   const char *file, const LvMsg *msg)
+{
+    const LvConfigRow *r = first_other(expected, got);
+
+    if (r)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: expected %s %g as in %s, got %g", file, r->key,
+                       row_value(expected, r), name, row_value(got, r));
+    for (int i = 0; i < 3; i++)
+        if (expected->patch[i] != got->patch[i])
+            return lv_fail(msg, LV_ERR_MODEL, "%s: expected patch %dx%dx%d as in %s, got "
+                           "%dx%dx%d", file, expected->patch[0], expected->patch[1],
+                           expected->patch[2], name, got->patch[0], got->patch[1],
+                           got->patch[2]);
+    if (expected->map != got->map)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: expected the feature map %s as in %s, got %s",
+                       file, lv_map_name(expected->map), name, lv_map_name(got->map));
+    for (int i = 0; i < got->layers; i++)
+        if (expected->attention[i] != got->attention[i])
+            return lv_fail(msg, LV_ERR_MODEL, "%s: layer %d: expected %s attention as in %s, "
+                           "got %s", file, i, lv_attn_kind_name(expected->attention[i]), name,
+                           lv_attn_kind_name(got->attention[i]));
+    return 0;
+}
+
 int lv_config_layers(const LvDitConfig *c, int kind)
 {
     int n = 0;

@@ -169,6 +169,11 @@ char *lv_config_text(const LvModelConfig *c);
 void lv_config_latents(const LvModelConfig *c, const int picture[2], int frames, int scale,
                        int size[3]);
 
+/** Compare two networks that are used in turn. @param name of the first, file: of the second
+ *  @return 0; LV_ERR_MODEL: "FILE: expected dim 1536 as in NAME, got 2048" */
+int lv_config_same(const LvDitConfig *expected, const LvDitConfig *got, const char *name,
+                   const char *file, const LvMsg *msg);
+
 /** Number of layers of a kind. */
 int lv_config_layers(const LvDitConfig *c, int kind);
 

@@ -287,8 +287,7 @@ static int open_networks(const Manifest *m)
         return ret;
     if (f->low.src == f->dit.src)
         return fail(m, "dit_low", "is the same file as dit");
-    return memcmp(&low, &f->cfg.dit, sizeof(low)) ? fail(m, "dit_low", "holds a network of other "
-                                                         "sizes or attention than dit") : 0;
+    return lv_config_same(&f->cfg.dit, &low, "dit", lv_source_path(f->low.src), m->msg);
 }
 
 static int open_tokenizer(const Manifest *m)
@@ -473,9 +472,11 @@ static int read_latents(const Manifest *m)
     const json_t *v  = json_object_get(m->root, "latents");
     const char *text = json_string_value(v);
     int plain = text && !strcmp(text, "plain");
+    char shown[LV_SHOW_SIZE];
 
     if (v && !plain && (!text || strcmp(text, "normalised")))
-        return fail(m, "latents", "is neither \"normalised\" nor \"plain\"");
+        return lv_fail(m->msg, LV_ERR_MODEL, "%s: latents: expected \"normalised\" or "
+                       "\"plain\", got %s", m->f->path, lv_json_value(shown, v));
     if (v && c->kind == LV_VAE_WAN)
         return fail(m, "latents", "is for TAEHV decoders only");
     for (int i = 0; i < c->channels && c->kind == LV_VAE_TAE && !plain; i++) {
@@ -500,6 +501,18 @@ static int read_sizes(const Manifest *m)
     return check_parts(f, m->msg);
 }
 
+static int fail_preset(const Manifest *m, const json_t *got)
+{
+    char names[512] = "none", shown[LV_SHOW_SIZE];
+    size_t n = strlen(names);
+
+    for (int i = 0; lv_preset_at(i) && n < sizeof(names); i++)
+        n += (size_t)snprintf(names + n, sizeof(names) - n, ", %s",
+                              lv_preset_at(i)->name);
+    return lv_fail(m->msg, LV_ERR_MODEL, "%s: preset: expected one of %s, got %s", m->f->path,
+                   names, lv_json_value(shown, got));
+}
+
 /* By the networks as far as they are known. */
 static int read_settings(const Manifest *m)
 {
@@ -510,7 +523,7 @@ static int read_settings(const Manifest *m)
                                : lv_preset_of(&f->cfg.dit, f->low.kind);
 
     if (!p)
-        return fail(m, "preset", "is not a known preset");
+        return fail_preset(m, preset);
     lv_preset_apply(&f->cfg.video, p);
     if (negative && !json_is_string(negative))
         return fail(m, "negative_prompt", "is not a string");

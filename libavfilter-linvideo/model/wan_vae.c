@@ -147,8 +147,9 @@ static void add(Binding *b, int kind, int out, const char *name, const char *hf)
     if (b->ret >= 0)
         b->ret = bind_side(b->w, l, prefix, symbols);
     for (int i = 0; i < 3 && b->ret >= 0 && kind == LV_WAN_ATTN; i++) {
-        l->part_w[i] = lv_weights_slice(b->w, l->w[0], i * out, out);
-        l->part_b[i] = lv_weights_slice(b->w, l->b[0], i * out, out);
+        b->ret = lv_weights_slice(&l->part_w[i], b->w, l->w[0], i * out, out);
+        if (b->ret >= 0)
+            b->ret = lv_weights_slice(&l->part_b[i], b->w, l->b[0], i * out, out);
     }
     b->channels = out;
     b->h->layers++;
@@ -261,9 +262,9 @@ static int bind_ends(LvWanHalf *h, const LvTaeConfig *cfg, int encoder, LvWeight
     if (ret < 0 || !encoder)
         return ret;
     /* The other half of what the encoder tells are variances, which nobody asks for. */
-    h->w = lv_weights_slice(w, h->w, 0, cfg->channels);
-    h->b = lv_weights_slice(w, h->b, 0, cfg->channels);
-    return 0;
+    if ((ret = lv_weights_slice(&h->w, w, h->w, 0, cfg->channels)) < 0)
+        return ret;
+    return lv_weights_slice(&h->b, w, h->b, 0, cfg->channels);
 }
 
 int lv_wan_vae_bind(LvWanVae *m, const LvTaeConfig *cfg, int encoder, LvWeights *w,

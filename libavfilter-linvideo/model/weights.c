@@ -721,7 +721,7 @@ size_t lv_weights_streamed(const LvWeights *w)
     return w->streamed;
 }
 
-LvTensor lv_weights_slice(LvWeights *w, LvTensor t, int first, int rows)
+int lv_weights_slice(LvTensor *part, LvWeights *w, LvTensor t, int first, int rows)
 {
     Item *of = (Item *)t.w, *i;
 
@@ -729,17 +729,18 @@ LvTensor lv_weights_slice(LvWeights *w, LvTensor t, int first, int rows)
     t.id     = LV_ID_WEIGHT - w->bound++;
     t.dim[0] = rows;
     t.data   = t.data ? (char *)t.data + (size_t)first * row_bytes(&t) : NULL;
+    *part    = t;
     if (!of)
-        return t;
+        return 0;
     if (!(i = new_item(w, &t)))
-        return LV_NO_TENSOR;
+        return LV_ERR(ENOMEM);
     i->of     = of;
     i->first  = (size_t)first;
     i->w.data = t.data;
     i->w.read  = of->w.read;
     i->w.retry = of->w.retry;
-    t.w = i->to.w = &i->w;
-    return t;
+    part->w = i->to.w = &i->w;
+    return 0;
 }
 
 int lv_weights_finish(const LvWeights *w)

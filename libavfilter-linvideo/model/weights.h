@@ -118,8 +118,9 @@ size_t lv_weights_bytes(const LvWeights *w);
 /** Bytes of those on the host, for slots. */
 size_t lv_weights_streamed(const LvWeights *w);
 
-/** Rows first to first + rows - 1 of a bound matrix, as a weight of its own. */
-LvTensor lv_weights_slice(LvWeights *w, LvTensor t, int first, int rows);
+/** Rows first to first + rows - 1 of a bound matrix t, as a weight of its own.
+ *  @param[out] part may be t @return 0; -ENOMEM after a message */
+int lv_weights_slice(LvTensor *part, LvWeights *w, LvTensor t, int first, int rows);
 
 /** Note that tensors whose names begin with prefix are not wanted. */
 void lv_weights_skip(LvWeights *w, const char *prefix);

@@ -110,7 +110,7 @@ static int prepare_first(LvImages *g, const LvImage *image)
     LvPixels *to  = &g->frame[LV_IMAGE_FIRST];
     LvImage cover = { malloc((size_t)to->width * (size_t)to->height * 3), to->width,
                       to->height };
-    int ret = cover.rgb ? lv_prepare_cover(&cover, image) : LV_ERR(ENOMEM);
+    int ret = cover.rgb ? lv_prepare_cover(&cover, image, g->env->msg) : LV_ERR(ENOMEM);
 
     if (ret >= 0) {
         lv_pixels_free(to);

@@ -289,14 +289,27 @@ static void copy_middle(const LvImage *cut, const LvImage *image)
                image->rgb + values_of(image->width, y + i) + 3 * x, 3 * (size_t)cut->width);
 }
 
-int lv_prepare_cover(const LvImage *to, const LvImage *from)
+/* That a picture which is scaled for another size has no more pixels than memory is for. */
+static int check_scaled(double width, double height, const int from[2], const int size[2],
+                        const LvMsg *msg)
+{
+    return width * height <= LV_PREPARE_MAX ? 0 :
+           lv_fail(msg, LV_ERR(EINVAL), "an image of %dx%d is too narrow for %dx%d: scaled to "
+                   "that it has %.0fx%.0f pixels, expected at most %d", from[0], from[1],
+                   size[0], size[1], width, height, LV_PREPARE_MAX);
+}
+
+int lv_prepare_cover(const LvImage *to, const LvImage *from, const LvMsg *msg)
 {
     double scale = fmax((double)to->width / from->width, (double)to->height / from->height);
     LvImage all  = { NULL, (int)rint(from->width * scale), (int)rint(from->height * scale) };
+    const int size[2] = { to->width, to->height }, own[2] = { from->width, from->height };
     int ret;
 
     all.width  = LV_MAX(all.width, to->width);
     all.height = LV_MAX(all.height, to->height);
+    if ((ret = check_scaled(all.width, all.height, own, size, msg)) < 0)
+        return ret;
     if (!(all.rgb = malloc(values_of(all.width, all.height))))
         return LV_ERR(ENOMEM);
     if ((ret = lv_prepare_lanczos(&all, from)) >= 0)
@@ -325,7 +338,7 @@ static int middle(int n, int o)
     return o >= n ? (o - n) / 2 : -(int)rint((n - o) / 2.0);
 }
 
-int lv_prepare_last(LvPixels *cut, const LvPixels *last, const int first[2])
+int lv_prepare_last(LvPixels *cut, const LvPixels *last, const int first[2], const LvMsg *msg)
 {
     double r = fmax((double)first[0] / last->width, (double)first[1] / last->height);
     int same = first[0] == last->width && first[1] == last->height;
@@ -333,8 +346,10 @@ int lv_prepare_last(LvPixels *cut, const LvPixels *last, const int first[2])
     int width  = same ? last->width : (int)rint(last->height * r);
     int x = middle(last->width, width), y = middle(last->height, height);
     int from = LV_MAX(x, 0), to = LV_MIN(x + last->width, width), ret;
+    const int own[2] = { last->width, last->height };
 
-    if ((ret = pixels_new(cut, width, height)) < 0)
+    if ((ret = check_scaled(width, height, own, first, msg)) < 0 ||
+        (ret = pixels_new(cut, width, height)) < 0)
         return ret;
     for (int i = LV_MAX(y, 0); i < LV_MIN(y + last->height, height) && from < to; i++)
         memcpy(cut->rgb + values_of(width, i) + 3 * from,

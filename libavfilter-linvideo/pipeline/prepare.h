@@ -21,7 +21,8 @@
 #include "model/config.h"
 
 enum { LV_CLIP_SIDE = 224,          ///< of the pictures that CLIP takes
-       LV_IMAGE_MAX = 1 << 15 };    ///< width and height of a picture
+       LV_IMAGE_MAX = 1 << 15,      ///< width and height of a picture
+       LV_PREPARE_MAX = 1 << 28 };  ///< pixels of a picture once it is scaled
 
 /** A picture of 8 bits: [height,width,3], red first, sRGB. */
 typedef struct LvImage {
@@ -68,8 +69,9 @@ int lv_prepare_stretch(float *rgb, const int size[2], const LvPixels *p);
 int lv_prepare_lanczos(const LvImage *to, const LvImage *from);
 
 /** The middle of a picture that covers `to` when it is scaled by Lanczos, both ways alike, as
- *  TI2V has it. @return 0; -ENOMEM without a message */
-int lv_prepare_cover(const LvImage *to, const LvImage *from);
+ *  TI2V has it. @return 0; -EINVAL after a message: too narrow, that would be more than
+ *  LV_PREPARE_MAX pixels; -ENOMEM without a message */
+int lv_prepare_cover(const LvImage *to, const LvImage *from, const LvMsg *msg);
 
 /** The middle of a picture in the shape of size (width, height), not scaled.
  *  @param[out] cut memory is the caller's to free() @return 0; -ENOMEM without a message */
@@ -81,9 +83,10 @@ int lv_prepare_shape(LvImage *cut, const LvImage *image, const int size[2]);
  * smaller. The reference mistakes width for height there, and so does this.
  *
  * @param[out] cut freed by the caller; a copy where the sizes are equal
- * @return 0; -ENOMEM without a message
+ * @return 0; -EINVAL after a message: too narrow, that would be more than LV_PREPARE_MAX
+ *         pixels; -ENOMEM without a message
  */
-int lv_prepare_last(LvPixels *cut, const LvPixels *last, const int first[2]);
+int lv_prepare_last(LvPixels *cut, const LvPixels *last, const int first[2], const LvMsg *msg);
 
 /** What CLIP's image tower takes: stretched to LV_CLIP_SIDE, normalised by CLIP's mean and
  *  standard deviation. @param rgb [LV_CLIP_SIDE,LV_CLIP_SIDE,3] @return 0; -ENOMEM */

@@ -9,6 +9,7 @@ _linvideo() {
     if [ "$COMP_CWORD" = 1 ]; then
         words=$("$command" complete)
     elif [[ $word == -* ]]; then
+        word=${word//_/-}
         words=$("$command" complete "${COMP_WORDS[1]}")
     elif [[ $before == -* ]]; then
         words=$("$command" complete "${COMP_WORDS[1]}" "$before")

@@ -53,6 +53,8 @@ void lv_help_parameters(void)
 
     for (int i = 0; (o = lv_option_at(i)); i++) {
         snprintf(head, sizeof(head), "--%s %s", o->name, o->argument);
+        for (char *c = head; *c && *c != ' '; c++)
+            *c = *c == '_' ? '-' : *c;
         lv_option_text(o, text);
         lv_help_option(head, text);
     }

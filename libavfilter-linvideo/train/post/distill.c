@@ -274,21 +274,39 @@ static char *settings(const LvDistillFiles *f)
     return text;
 }
 
+/* Clips and texts that the two are to share. */
+static int check_same(const LvFrozen *s, const LvFrozen *t)
+{
+    const LvDitConfig *a = &s->cfg.dit, *b = &t->cfg.dit;
+    const struct { const char *name; int student, teacher; } sizes[] = {
+        { "latent channels", a->channels, b->channels },
+        { "rows of text", a->text_len, b->text_len },
+        { "columns of text", a->text_dim, b->text_dim },
+        { "latent frames", s->size[0], t->size[0] },
+        { "latent rows", s->size[1], t->size[1] },
+        { "latent columns", s->size[2], t->size[2] },
+        { "frames of a patch", a->patch[0], b->patch[0] },
+        { "rows of a patch", a->patch[1], b->patch[1] },
+        { "columns of a patch", a->patch[2], b->patch[2] },
+        { "columns of a head", a->dim / a->heads, b->dim / b->heads },
+    };
+
+    for (int i = 0; i < LV_COUNT(sizes); i++)
+        if (sizes[i].student != sizes[i].teacher)
+            return lv_fail(s->msg, LV_ERR_MODEL, "%s: expected %d %s as in %s, got %d",
+                           t->files.path, sizes[i].student, sizes[i].name, s->files.path,
+                           sizes[i].teacher);
+    return 0;
+}
+
 int lv_distill_check(const LvDistillFiles *f)
 {
-    const LvFrozen *s = f->student, *t = f->teacher;
-    int same = s->cfg.dit.channels == t->cfg.dit.channels &&
-               s->cfg.dit.text_len == t->cfg.dit.text_len &&
-               s->cfg.dit.text_dim == t->cfg.dit.text_dim &&
-               !memcmp(s->size, t->size, sizeof(s->size)) &&
-               !memcmp(s->cfg.dit.patch, t->cfg.dit.patch, sizeof(s->cfg.dit.patch)) &&
-               s->cfg.dit.dim / s->cfg.dit.heads == t->cfg.dit.dim / t->cfg.dit.heads;
+    const LvFrozen *s = f->student;
 
     if (f->recipe->distill.sampler_steps > LV_DISTILL_STEPS)
         return lv_fail(s->msg, LV_ERR_MODEL, "distill.sampler_steps is %d, at most %d are "
                        "known", f->recipe->distill.sampler_steps, LV_DISTILL_STEPS);
-    return same ? 0 : lv_fail(s->msg, LV_ERR_MODEL, "%s and %s make clips of other sizes, "
-                              "or from other texts", s->files.path, t->files.path);
+    return check_same(s, f->teacher);
 }
 
 static int open_run(LvDistill *d, const LvDistillFiles *f)

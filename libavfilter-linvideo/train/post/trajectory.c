@@ -232,6 +232,18 @@ static int are_of_size(const LvTrajectories *t, const LvFrozen *b)
     return !t->clips || (t->states && f->rank == 6 && !memcmp(f->dim + 2, dim, sizeof(dim)));
 }
 
+static int fail_size(const LvTrajectories *t, const LvFrozen *b)
+{
+    const LvFileTensor *f = lv_safetensors_find(t->file, "states");
+    const int64_t dim[]   = { b->cfg.dit.channels, b->size[0], b->size[1], b->size[2] };
+    int own = f && f->rank == 6;
+    char got[LV_SHAPE_SIZE] = "none", expected[LV_SHAPE_SIZE];
+
+    return lv_fail(b->msg, LV_ERR_MODEL, "%s: expected latents of %s as of the model, got %s",
+                   lv_safetensors_path(t->file), lv_shape_text(expected, 4, dim),
+                   own ? lv_shape_text(got, 4, f->dim + 2) : got);
+}
+
 static int look_at_file(LvTrajectories *t, const LvFrozen *b, const char *path)
 {
     const LvDitConfig *c = &b->cfg.dit;
@@ -261,9 +273,11 @@ static int look_at_file(LvTrajectories *t, const LvFrozen *b, const char *path)
     t->done     = data_of(t, "done", LV_U8, (size_t)t->clips);
     t->sums     = data_of(t, "sums", LV_U64, (size_t)t->clips);
     t->velocities = data_of(t, "velocities", LV_F16, 2 * all);
-    if (!t->features || !t->sigma || !are_of_size(t, b) ||
+    if (!are_of_size(t, b))
+        return fail_size(t, b);
+    if (!t->features || !t->sigma ||
         (t->clips && (!t->prompt || !t->done || !prompts_in_range(t))))
-        return fail_file(t, b->msg, "holds trajectories of other sizes than the model's");
+        return fail_file(t, b->msg, "its tensors do not fit each other");
     return LV_MIN(check_file(t, b->msg), 0);
 }
 
