@@ -28,21 +28,25 @@ static int fail_unsupported(const LvProgram *p, const LvRecord *r)
                    p->dev->fn->name, lv_op_info(r->op)->name);
 }
 
-/* Whether record a keeps the same forms of the same weights as record b. */
+/* Whether record a keeps the same forms of the same weights as record b. Parts of a weight have
+ * its handle or one of their own, and begin elsewhere. */
 static int same_weights(const LvRecord *a, const LvRecord *b)
 {
-    if (a->op != b->op || a->u.t[0].dtype != b->u.t[0].dtype)
-        return 0;
-    for (int i = 0; i < lv_op_info(a->op)->in; i++)
-        if (a->u.t[i].w != b->u.t[i].w)
-            return 0;
-    return 1;
+    int same = a->op == b->op && a->u.t[0].dtype == b->u.t[0].dtype;
+
+    for (int i = 0; i < lv_op_info(a->op)->in && same; i++) {
+        const LvTensor *s = &a->u.t[i], *t = &b->u.t[i];
+
+        same = s->w == t->w && (!s->w || (s->data == t->data && s->dim[0] == t->dim[0]));
+    }
+    return same;
 }
 
 static size_t new_weight_bytes(const LvProgram *p, int i)
 {
     for (int k = 0; k < i && p->call[i].weight_bytes; k++)
-        if (p->call[k].weight_bytes && same_weights(&p->rec[i], &p->rec[k]))
+        if (p->call[k].weight_bytes == p->call[i].weight_bytes &&
+            same_weights(&p->rec[i], &p->rec[k]))
             return 0;
     return p->call[i].weight_bytes;
 }

@@ -199,11 +199,13 @@ static int put(LvVideo *v)
 
 int lv_video_send(LvVideo *v, const LvImage *frame)
 {
-    int ret = lv_prepare_cover(&v->seen, frame);
+    int ret = lv_prepare_cover(&v->seen, frame, v->env->msg);
 
     assert(!lv_video_latents(v) && v->sent < v->env->cfg->video.frames);
+    if (ret == LV_ERR(ENOMEM))
+        lv_msg(v->env->msg, LV_MSG_ERROR, "video: out of memory");
     if (ret < 0)
-        return lv_fail(v->env->msg, ret, "video: out of memory");
+        return ret;
     v->sent++;
     ret = put(v);
     return ret < 0 || v->sent < v->env->cfg->video.frames ? ret : lv_video_end(v);
