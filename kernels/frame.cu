@@ -13,7 +13,7 @@
  * Both are bound by memory, and by far too small to count beside the decoder.
  */
 
-#include "base/picture.h"
+#include "base/planes.h"
 #include "lv_device.cuh"
 
 typedef struct Color {
@@ -96,7 +96,7 @@ LV_INLINE uint8_t full_byte(float x)
     return to_byte(times(255, x));
 }
 
-LV_INLINE uint8_t *at(const LvPicture &out, int plane, int y, int x)
+LV_INLINE uint8_t *at(const LvPlanes &out, int plane, int y, int x)
 {
     return out.data[plane] + y * out.stride[plane] + x;
 }
@@ -116,7 +116,7 @@ LV_INLINE Color scale(float k, Color a)
 }
 
 /* Two rows and columns from (y, x) on, both even, or what there is of them. */
-LV_INLINE void put_halved(const LvPicture &out, const float *rgb, size_t pitch, int y, int x)
+LV_INLINE void put_halved(const LvPlanes &out, const float *rgb, size_t pitch, int y, int x)
 {
     int below = min(y + 1, out.height - 1), left = max(x - 1, 0);
     Color a = load(rgb, pitch, y, x), b = load(rgb, pitch, below, x), m = add(a, b), c;
@@ -139,7 +139,7 @@ LV_INLINE void put_halved(const LvPicture &out, const float *rgb, size_t pitch, 
         put_chroma(at(out, 1, y / 2, x / 2), at(out, 2, y / 2, x / 2), out.matrix, c);
 }
 
-LV_INLINE void put_pixel(const LvPicture &out, Color c, int y, int x)
+LV_INLINE void put_pixel(const LvPlanes &out, Color c, int y, int x)
 {
     uint8_t *rgb = at(out, 0, y, 3 * x);
 
@@ -160,7 +160,7 @@ LV_INLINE void put_pixel(const LvPicture &out, Color c, int y, int x)
     }
 }
 
-LV_KERNEL lv_deliver(LV_ARG LvPicture out, const float *rgb, size_t pitch)
+LV_KERNEL lv_deliver(LV_ARG LvPlanes out, const float *rgb, size_t pitch)
 {
     int x = blockIdx.x * blockDim.x + threadIdx.x, y = blockIdx.y;
 

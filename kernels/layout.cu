@@ -33,7 +33,7 @@ LV_KERNEL lv_copy(void *dst, const void *src, size_t n, int unit)
         move_unit(dst, i, src, i, unit);
 }
 
-/* n units of y; c units of a pixel of x; frame units of a picture of x. */
+/* n units of y; c units of a pixel of x; frame units of a frame of x. */
 LV_KERNEL lv_recall(LV_ARG LvRecallArgs a, size_t n, size_t c, size_t frame, int unit)
 {
     size_t i = my_index(), pixel = i / (2 * c), e = i % (2 * c);

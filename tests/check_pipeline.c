@@ -535,7 +535,7 @@ enum { PAD = 5, MAX_SIDE = 300, MARGIN = 3 };
 
 /* Planes of a picture with room and known bytes around them. */
 typedef struct Canvas {
-    LvPicture pic;
+    LvPlanes pic;
     uint8_t *memory[3];
     int rows[3], row_bytes[3], pitch[3];
 } Canvas;
@@ -558,7 +558,7 @@ static size_t canvas_bytes(const Canvas *c, int p)
 static void canvas_new(Canvas *c, int format, int w, int h, int upside_down)
 {
     memset(c, 0, sizeof(*c));
-    c->pic = (LvPicture) { .width = w, .height = h, .format = format };
+    c->pic = (LvPlanes) { .width = w, .height = h, .format = format };
     for (int p = 0; p < planes(format); p++) {
         int half = halved(format) && p > 0, cols = half ? (w + 1) / 2 : w;
         size_t bytes;
@@ -909,7 +909,7 @@ static void *to_device(const void *data, size_t bytes)
 /* Move planes to the device, let it deliver, and move them back. */
 static void deliver_there(Canvas *c, float *rgb, int rows, int cols)
 {
-    LvPicture there = c->pic;
+    LvPlanes there = c->pic;
     uint8_t *memory[3];
     LvOpArgs a;
 
@@ -1040,7 +1040,7 @@ START_TEST(device_refuses)
 
     ck_assert_int_eq(lv_device_run(dev, LV_OP_FRAME, &a), LV_ERR(EINVAL));
     ck_assert_str_eq(last_line, "frame: out must be 1x1 or more, and within rgb");
-    a.frame.out = (LvPicture) { .width = 2, .height = 2, .format = LV_FORMAT_NB };
+    a.frame.out = (LvPlanes) { .width = 2, .height = 2, .format = LV_FORMAT_NB };
     ck_assert_int_eq(lv_device_run(dev, LV_OP_FRAME, &a), LV_ERR(EINVAL));
     ck_assert_str_eq(last_line, "frame: unknown format");
 }

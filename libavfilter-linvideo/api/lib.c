@@ -701,7 +701,7 @@ int linvideo_send(LinvideoContext *c, enum LinvideoInput input, const LinvideoIm
 static int next_frame(LinvideoContext *c, LinvideoFrame *f)
 {
     const LvVideoConfig *v = &c->info.cfg->video;
-    LvPicture picture = { .width = v->width, .height = v->height,
+    LvPlanes planes = { .width = v->width, .height = v->height,
                           .format = (int)c->p.format, .matrix = matrices[c->p.matrix] };
     LvShot shot;
     int ret;
@@ -714,9 +714,9 @@ static int next_frame(LinvideoContext *c, LinvideoFrame *f)
         return ret < 0 ? ret : LV_ERR(EAGAIN);
     if ((ret = lv_session_frame(c->session, &shot)) < 0)
         return c->failed = ret;
-    memcpy(picture.data, f->data, sizeof(picture.data));
-    memcpy(picture.stride, f->stride, sizeof(picture.stride));
-    if ((ret = lv_session_deliver(c->session, &picture, &shot)) < 0)
+    memcpy(planes.data, f->data, sizeof(planes.data));
+    memcpy(planes.stride, f->stride, sizeof(planes.stride));
+    if ((ret = lv_session_deliver(c->session, &planes, &shot)) < 0)
         return c->failed = ret;
     f->index  = c->next++;
     f->clip   = shot.clip;

@@ -69,7 +69,7 @@ static int mod_ok(const LvTensor *mod, int c, int row, int batch)
             row >= 0 && row < mod->dim[0] / batch);
 }
 
-static int picture_dims(const LvTensor *t, int b, int y, int x, int c)
+static int frame_dims(const LvTensor *t, int b, int y, int x, int c)
 {
     return t->dim[0] == b && t->dim[1] == y && t->dim[2] == x && t->dim[3] == c;
 }
@@ -346,7 +346,7 @@ static const char *check_conv(const LvConvArgs *a)
     if (!vector_or_absent(&a->b, w[0]))
         return "b must be [O] f32";
     if (!is(&a->y, ACT, 4) ||
-        !picture_dims(&a->y, x[0], conv_out(x[1], w[2], a->pad, a->stride),
+        !frame_dims(&a->y, x[0], conv_out(x[1], w[2], a->pad, a->stride),
                       conv_out(x[2], w[3], a->pad, a->stride), w[0]))
         return "y must be [B,Y',X',O] f32 or bf16";
     if (lv_has(&a->r) && !act_like(&a->r, &a->y))
@@ -362,7 +362,7 @@ static int same_type(const LvTensor *a, const LvTensor *b)
 static int same_frames(const LvTensor *t, const LvTensor *x, int frames)
 {
     return is(t, ACT, 4) && same_type(t, x) &&
-           picture_dims(t, frames, x->dim[1], x->dim[2], x->dim[3]);
+           frame_dims(t, frames, x->dim[1], x->dim[2], x->dim[3]);
 }
 
 static const char *check_conv3(const LvConv3Args *a)
@@ -379,7 +379,7 @@ static const char *check_conv3(const LvConv3Args *a)
     if (!vector_or_absent(&a->b, w[1]))
         return "b must be [O] f32";
     if (!is(&a->y, ACT, 4) || left < 0 ||
-        !picture_dims(&a->y, left / a->step + 1, conv_out(x[1], w[3], a->pad, 1),
+        !frame_dims(&a->y, left / a->step + 1, conv_out(x[1], w[3], a->pad, 1),
                       conv_out(x[2], w[4], a->pad, 1), w[1]))
         return "y must be [F',Y',X',O] f32 or bf16";
     if (lv_has(&a->r) && !act_like(&a->r, &a->y))
@@ -392,10 +392,10 @@ static const char *check_recall(const LvRecallArgs *a)
     const int *x = a->x.dim;
 
     if (!is(&a->x, ACT, 4) || !is(&a->prev, ACT, 4) || !same_type(&a->prev, &a->x) ||
-        !picture_dims(&a->prev, 1, x[1], x[2], x[3]))
+        !frame_dims(&a->prev, 1, x[1], x[2], x[3]))
         return "x must be [B,Y,X,C], prev [1,Y,X,C] of its type";
     return is(&a->y, ACT, 4) && same_type(&a->y, &a->x) &&
-           picture_dims(&a->y, x[0], x[1], x[2], 2 * x[3]) &&
+           frame_dims(&a->y, x[0], x[1], x[2], 2 * x[3]) &&
            act_like(&a->next, &a->prev) && same_type(&a->next, &a->x) ?
            NULL : "y must be [B,Y,X,2C], next [1,Y,X,C] of x's type";
 }
@@ -405,7 +405,7 @@ static const char *check_upsample(const LvUpsampleArgs *a)
     const int *x = a->x.dim;
 
     return is(&a->x, ACT, 4) && is(&a->y, ACT, 4) && same_type(&a->y, &a->x) &&
-           picture_dims(&a->y, x[0], 2 * x[1], 2 * x[2], x[3]) ? NULL :
+           frame_dims(&a->y, x[0], 2 * x[1], 2 * x[2], x[3]) ? NULL :
            "x must be [B,Y,X,C], y [B,2Y,2X,C] of its type";
 }
 
@@ -415,7 +415,7 @@ static const char *check_stacking(const LvTensor *one, const LvTensor *many, int
     const int *d = many->dim;
 
     return is(one, ACT, 4) && is(many, ACT, 4) && same_type(one, many) && n >= 1 &&
-           d[0] % n == 0 && picture_dims(one, d[0] / n, d[1], d[2], n * d[3]) ?
+           d[0] % n == 0 && frame_dims(one, d[0] / n, d[1], d[2], n * d[3]) ?
            NULL : "shapes must be [B,Y,X,n C] and [n B,Y,X,C] of one type";
 }
 
@@ -435,7 +435,7 @@ static const char *check_shuffling(const LvTensor *deep, const LvTensor *wide, i
     const int *d = deep->dim;
 
     return is(deep, ACT, 4) && is(wide, ACT, 4) && n >= 1 && d[3] % (n * n) == 0 &&
-           picture_dims(wide, d[0], d[1] * n, d[2] * n, d[3] / (n * n)) ?
+           frame_dims(wide, d[0], d[1] * n, d[2] * n, d[3] / (n * n)) ?
            NULL : "shapes must be [B,Y,X,C n n] and [B,Y n,X n,C]";
 }
 
@@ -508,7 +508,7 @@ static const char *check_blend(const LvBlendArgs *a)
 
 static const char *check_frame(const LvFrameArgs *a)
 {
-    const LvPicture *out = &a->out;
+    const LvPlanes *out = &a->out;
 
     if (!is(&a->rgb, F32, 3) || a->rgb.dim[2] != 3)
         return "rgb must be [Y,X,3] f32";
@@ -736,7 +736,7 @@ static const char *check_conv_grad(const LvTensor *x, const LvTensor *w,
         return "channels of x and w differ";
     if (stride < 1 || stride > 2 || pad < 0 || pad >= LV_MIN(w->dim[2], w->dim[3]))
         return "stride must be 1 or 2, pad below the kernel's size";
-    return picture_dims(y, x->dim[0], conv_out(x->dim[1], w->dim[2], pad, stride),
+    return frame_dims(y, x->dim[0], conv_out(x->dim[1], w->dim[2], pad, stride),
                         conv_out(x->dim[2], w->dim[3], pad, stride), w->dim[0]) ? NULL :
            "dy must be [B,Y',X',O]";
 }
@@ -761,7 +761,7 @@ static const char *check_recall_dx(const LvRecallDxArgs *a)
     const int *d = a->dx.dim;
 
     return is(&a->dy, ACT, 4) && is(&a->dx, ACT, 4) &&
-           picture_dims(&a->dy, d[0], d[1], d[2], 2 * d[3]) ? NULL :
+           frame_dims(&a->dy, d[0], d[1], d[2], 2 * d[3]) ? NULL :
            "dy must be [B,Y,X,2C], dx [B,Y,X,C]";
 }
 
@@ -770,7 +770,7 @@ static const char *check_upsample_dx(const LvUpsampleDxArgs *a)
     const int *d = a->dx.dim;
 
     return is(&a->dy, ACT, 4) && is(&a->dx, ACT, 4) &&
-           picture_dims(&a->dy, d[0], 2 * d[1], 2 * d[2], d[3]) ? NULL :
+           frame_dims(&a->dy, d[0], 2 * d[1], 2 * d[2], d[3]) ? NULL :
            "dy must be [B,2Y,2X,C], dx [B,Y,X,C]";
 }
 

@@ -9,10 +9,10 @@
  *   M rows of a matrix   K inner size         N outputs        C channels
  *   L tokens             H heads              D head_dim       F frames
  *   B batch (samples, frames)   R rows of modulation           P feature map width
- *   Y rows, X columns of a picture
+ *   Y rows, X columns of a frame
  *
  * Tensors are dense and row-major, dimensions listed slowest first as in
- * PyTorch; pictures are channels last, [B,Y,X,C]. No strides, no views.
+ * PyTorch; frames are channels last, [B,Y,X,C]. No strides, no views.
  *
  * Types: an "act" tensor is f32 or bf16, each tensor of an op on its own; the
  * result is rounded once, on the way out. Weights of matmuls may be f32, bf16 or
@@ -40,7 +40,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/picture.h"
+#include "base/planes.h"
 
 #define LV_MAX_RANK 5
 
@@ -293,7 +293,7 @@ typedef struct LvUnpatchifyArgs {
 } LvUnpatchifyArgs;
 
 /**
- * y = act(conv(x, w) + b + r): 2-D cross-correlation of every picture, zero padding
+ * y = act(conv(x, w) + b + r): 2-D cross-correlation of every frame, zero padding
  */
 typedef struct LvConvArgs {
     LvTensor x; ///< in:  [B,Y,X,C] act. bf16: products in bf16, f32: in f32
@@ -326,7 +326,7 @@ typedef struct LvConv3Args {
 } LvConv3Args;
 
 /**
- * A picture beside the one before it: y[n] = [x[n], x[n-1]] along channels, where
+ * A frame beside the one before it: y[n] = [x[n], x[n-1]] along channels, where
  * x[-1] = prev; next = x[B-1], the prev of the following call.
  */
 typedef struct LvRecallArgs {
@@ -427,7 +427,7 @@ typedef struct LvBlendArgs {
  */
 typedef struct LvFrameArgs {
     LvTensor rgb;  ///< in: [Y,X,3] f32, 0 to 1; at least as large as out
-    LvPicture out; ///< planes, format, matrix
+    LvPlanes out; ///< planes, format, matrix
 } LvFrameArgs;
 
 /** y[a,k,c] = x[a,c]: each row n times, or a tensor repeated n times (A = 1) */

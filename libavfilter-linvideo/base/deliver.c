@@ -87,10 +87,10 @@ static void halve(float *restrict s, const float *restrict a,
         s[pairs] = 0.5f * (a[w] + b[w]);
 }
 
-/* A picture on its way: out, and the row of colours that its row 0 comes from. */
+/* Planes on their way: out, and the row of colours that its row 0 comes from. */
 typedef struct Job {
-    const LvPicture *out;
-    const float *rgb;  ///< first value of the picture that is cut out
+    const LvPlanes *out;
+    const float *rgb;  ///< first value of the frame that is cut out
     size_t pitch;      ///< values from row to row of it
 } Job;
 
@@ -194,7 +194,7 @@ static const struct {
     [LV_NV12]    = { 2, put_nv12 },
 };
 
-void lv_deliver(const LvPicture *out, const float *rgb, int rows, int cols)
+void lv_deliver(const LvPlanes *out, const float *rgb, int rows, int cols)
 {
     size_t top = (size_t)(rows - out->height) / 2, left = (size_t)(cols - out->width) / 2;
     Job job = { out, rgb + 3 * (top * (size_t)cols + left), 3 * (size_t)cols };

@@ -9,7 +9,7 @@
 #define LINVIDEO_BASE_DELIVER_H
 
 #include "base/common.h"
-#include "base/picture.h"
+#include "base/planes.h"
 
 /**
  * Convert a frame and cut out the middle. The op FRAME does the same on a device, to the
@@ -23,6 +23,6 @@
  * @param rows   >= out->height
  * @param cols   >= out->width
  */
-void lv_deliver(const LvPicture *out, const float *rgb, int rows, int cols);
+void lv_deliver(const LvPlanes *out, const float *rgb, int rows, int cols);
 
 #endif /* LINVIDEO_BASE_DELIVER_H */

@@ -385,15 +385,15 @@ char *lv_config_text(const LvModelConfig *c)
     return text;
 }
 
-void lv_config_latents(const LvModelConfig *c, const int picture[2], int frames, int scale,
+void lv_config_latents(const LvModelConfig *c, const int frame[2], int frames, int scale,
                        int size[3])
 {
     const LvVideoConfig *v = &c->video;
     const int *patch = c->dit.patch;
 
     size[0] = LV_ROUND_UP((v->frames + frames - 2) / frames + 1, patch[0]);
-    size[1] = LV_ROUND_UP((picture[1] + scale - 1) / scale, patch[1]);
-    size[2] = LV_ROUND_UP((picture[0] + scale - 1) / scale, patch[2]);
+    size[1] = LV_ROUND_UP((frame[1] + scale - 1) / scale, patch[1]);
+    size[2] = LV_ROUND_UP((frame[0] + scale - 1) / scale, patch[2]);
 }
 
 static double row_value(const LvDitConfig *c, const LvConfigRow *r)

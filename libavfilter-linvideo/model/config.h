@@ -95,7 +95,7 @@ typedef struct LvRange {
     int min_width, max_width, min_height, max_height;
     int min_pixels, max_pixels; ///< width times height
     int min_frames, max_frames;
-    int lenient; ///< 1: smaller pictures and longer clips are of use too, if not as good
+    int lenient; ///< 1: smaller frames and longer clips are of use too, if not as good
 } LvRange;
 
 typedef struct LvModelConfig {
@@ -163,10 +163,10 @@ int lv_config_read(LvModelConfig *c, const LvSafetensors *st, const LvMsg *msg);
  *  memory. */
 char *lv_config_text(const LvModelConfig *c);
 
-/** Latents F, Y, X for the clip of a model with pictures of picture[] (width, height),
- *  rounded up to whole patches of its network. frames, scale: pictures,
+/** Latents F, Y, X for the clip of a model whose frames are frame[] (width, height),
+ *  rounded up to whole patches of its network. frames, scale: frames,
  *  and pixels along an axis, that a latent stands for. */
-void lv_config_latents(const LvModelConfig *c, const int picture[2], int frames, int scale,
+void lv_config_latents(const LvModelConfig *c, const int frame[2], int frames, int scale,
                        int size[3]);
 
 /** Compare two networks that are used in turn. @param name of the first, file: of the second

@@ -20,7 +20,7 @@ LvRange lv_range_wan(const LvDitConfig *c, const LvVideoConfig *v);
 int lv_range_bounds_size(const LvRange *r);
 
 /**
- * The size to make pictures of `asked` at: that itself, where it is within r when rounded
+ * The size to make frames of `asked` at: that itself, where it is within r when rounded
  * up to steps, or within nothing but a lenient lower bound; else the one of whole steps
  * within r whose shape is most like it, and then whose area is.
  *

@@ -83,7 +83,7 @@ int lv_tae_bind(LvTae *m, const LvTaeConfig *cfg, int encoder, LvWeights *w,
 int lv_tae_design(LvTae *m, const LvTaeConfig *cfg, const LvTaeDesign *d, int encoder,
                   LvWeights *w, const char *prefix);
 
-/** Latents F, Y, X for the pictures of a model, rounded up to whole patches of its
+/** Latents F, Y, X for the frames of a model, rounded up to whole patches of its
  *  network; the decoder is bound. */
 void lv_tae_latent_size(const LvTae *m, const LvModelConfig *cfg, int size[3]);
 

@@ -300,8 +300,8 @@ static LvTensor as_rows(LvTensor x)
     return lv_reshape(x, 2, dim);
 }
 
-/* Rows as pictures of the size of x. */
-static LvTensor as_pictures(LvTensor y, LvTensor x)
+/* Rows as frames of the size of x. */
+static LvTensor as_frames(LvTensor y, LvTensor x)
 {
     const int dim[] = { x.dim[0], x.dim[1], x.dim[2], y.dim[1] };
 
@@ -317,12 +317,12 @@ static LvTensor norm(Trace *t, LvTensor x, LvTensor w, int act)
 
     if (act)
         y = lv_act(t->g, y, LV_ACT_SILU, t->dtype);
-    return as_pictures(y, x);
+    return as_frames(y, x);
 }
 
 static LvTensor product(Trace *t, LvTensor x, LvTensor w, LvTensor b, LvDtype dtype)
 {
-    return as_pictures(lv_linear(t->g, as_rows(x), w, b, LV_ACT_NONE, dtype), x);
+    return as_frames(lv_linear(t->g, as_rows(x), w, b, LV_ACT_NONE, dtype), x);
 }
 
 /* State of n frames like x; described: of the other program only. */
@@ -369,7 +369,7 @@ static LvTensor attention(Trace *t, const LvWanLayer *l, LvTensor x)
                 1 / sqrtf((float)l->in));
     lv_graph_batch(t->g, 1);
     y = lv_linear(t->g, y, l->w[1], l->b[1], LV_ACT_NONE, t->dtype);
-    return as_pictures(lv_gate(t->g, as_rows(x), y, LV_NO_TENSOR, 0), x);
+    return as_frames(lv_gate(t->g, as_rows(x), y, LV_NO_TENSOR, 0), x);
 }
 
 static LvTensor up(Trace *t, const LvWanLayer *l, LvTensor x)
@@ -425,7 +425,7 @@ static LvTensor shortcut(Trace *t, const LvWanLayer *l, LvTensor in, LvTensor y)
     case LV_WAN_UP2:   return lv_dup_up(t->g, in, y, 1, 2);
     case LV_WAN_UP3:   return lv_dup_up(t->g, in, y, 2, 2);
     default:
-        return as_pictures(lv_gate(t->g, as_rows(y), as_rows(in), LV_NO_TENSOR, 0), y);
+        return as_frames(lv_gate(t->g, as_rows(y), as_rows(in), LV_NO_TENSOR, 0), y);
     }
 }
 

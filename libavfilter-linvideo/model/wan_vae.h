@@ -12,7 +12,7 @@
  * Wan2.2's (LvTaeConfig.patch is 2) takes pixels in patches of 2 x 2, and its levels have short
  * cuts (AVG_DOWN and DUP_UP in ops.h).
  *
- * The first frame of a clip stands for one picture, every other one for four; so either
+ * The first latent frame of a clip is one frame, every other one is four; so either
  * half is two programs, for the first frame and for the others, which share their state.
  */
 
@@ -24,7 +24,7 @@
 #include "model/weights.h"
 
 enum { LV_WAN_LAYERS = 24, LV_WAN_STATES = 48,
-       LV_WAN_FRAMES = 4, ///< pictures of a latent frame that is not the first
+       LV_WAN_FRAMES = 4, ///< frames of a latent frame that is not the first
        LV_WAN_SCALE = 8 };///< rows and columns of patches for one of the latents
 
 enum LvWanKind {
@@ -80,13 +80,13 @@ int lv_wan_vae_bind(LvWanVae *m, const LvTaeConfig *cfg, int encoder, LvWeights 
  * @param z     external [1,Y,X,channels] f32, de-normalised
  * @param first 1: the first of a clip
  * @param dtype of activations between convolutions
- * @return pictures [1 or 4, 8 Y, 8 X, 3] f32 (Wan2.2: 16 Y, 16 X), -1 to 1 when in range
+ * @return frames [1 or 4, 8 Y, 8 X, 3] f32 (Wan2.2: 16 Y, 16 X), -1 to 1 when in range
  */
 LvTensor lv_wan_vae_trace_decoder(LvGraph *g, const LvWanVae *m, LvTensor z, int first,
                                   LvDtype dtype, LvWanState *state);
 
 /**
- * Trace the encoder over the pictures of one latent frame.
+ * Trace the encoder over the frames of one latent frame.
  *
  * @param x external [1 or 4,Y,X,3] f32, -1 to 1; 8 (Wan2.2: 16) divides Y and X
  * @return means [1,Y / 8,X / 8,channels] f32, not normalised

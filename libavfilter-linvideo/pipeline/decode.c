@@ -30,7 +30,7 @@ struct LvDecode {
     LvVaeHalf half;          /* a TAE has but REST */
     Program program[PROGRAMS];
     LvTiles tiles[2];        /* of rows, of columns */
-    int rows, cols;          /* of pictures */
+    int rows, cols;          /* of frames */
     size_t memory_bytes;     /* state of one tile */
 
     LvMemory memory;
@@ -81,7 +81,7 @@ int lv_decode_scale(const LvDecode *d)
     return lv_vae_scale(&d->half);
 }
 
-int lv_decode_pictures(const LvDecode *d)
+int lv_decode_frames(const LvDecode *d)
 {
     return lv_vae_frames(&d->half);
 }
@@ -328,37 +328,37 @@ static int blend(LvDecode *d, int ty, int tx)
     return lv_device_run(d->env->dev, LV_OP_BLEND, &a);
 }
 
-/* Of the first latent frame only the last picture counts. */
-static int first_picture(const LvDecode *d, const Program *p)
+/* Of the first latent frame only the last frame counts. */
+static int first_frame(const LvDecode *d, const Program *p)
 {
     return d->at ? 0 : p->rgb.dim[0] - 1;
 }
 
-/* Picture i of those that the next latent frame gives is not finite. */
-static int fail_picture(const LvDecode *d, const Program *p, int i, const char *which)
+/* Frame i of those that the next latent frame gives is not finite. */
+static int fail_frame(const LvDecode *d, const Program *p, int i, const char *which)
 {
     int number = d->at ? 1 + (d->at - 1) * d->program[REST].rgb.dim[0] : 0;
 
     return lv_fail(d->env->msg, LV_ERR_MODEL, "%s: decoder: frame %d%s is not finite%s",
-                   d->env->files->path, number + i - first_picture(d, p), which,
+                   d->env->files->path, number + i - first_frame(d, p), which,
                    lv_env_hint(d->env, 0));
 }
 
-/* Pictures behind the clip's last one do not count. */
-static int check_pictures(const LvDecode *d, const Program *p)
+/* Frames behind the clip's last one do not count. */
+static int check_frames(const LvDecode *d, const Program *p)
 {
     size_t n   = 3 * (size_t)d->rows * (size_t)d->cols;
     int behind = d->at ? 1 + (d->at - 1) * p->rgb.dim[0] : 0;
     int nb     = LV_MIN(p->rgb.dim[0], d->env->cfg->video.frames - behind +
-                                       first_picture(d, p));
+                                       first_frame(d, p));
 
-    for (int i = first_picture(d, p); i < nb; i++)
+    for (int i = first_frame(d, p); i < nb; i++)
         if (lv_find_nonfinite(d->rgb + (size_t)i * n, LV_F32, LV_F32, n) < n)
-            return fail_picture(d, p, i, "");
+            return fail_frame(d, p, i, "");
     return 0;
 }
 
-/* The same of pictures that stay on the device: their sum of squares tells. */
+/* The same of frames that stay on the device: their sum of squares tells. */
 static int check_energy(const LvDecode *d, const Program *p)
 {
     LvDevice *dev = d->env->dev;
@@ -366,7 +366,7 @@ static int check_energy(const LvDecode *d, const Program *p)
     int ret = lv_device_download(dev, &sum, d->energy, sizeof(sum));
 
     return ret < 0 || isfinite(sum) ? ret :
-           fail_picture(d, p, first_picture(d, p), ", or one soon after it,");
+           fail_frame(d, p, first_frame(d, p), ", or one soon after it,");
 }
 
 static int run_tile(LvDecode *d, Program *p, int ty, int tx)
@@ -395,13 +395,13 @@ static int fetch(LvDecode *d, const Program *p)
         return lv_device_sync(dev);
     if (!stays(d))
         ret = lv_device_download(dev, d->rgb, d->whole.data, lv_tensor_bytes(&d->whole));
-    return ret < 0 ? ret : check_pictures(d, p);
+    return ret < 0 ? ret : check_frames(d, p);
 }
 
 int lv_decode_run(LvDecode *d, LvFrames *out)
 {
     Program *p = &d->program[d->half.wan && !d->at ? FIRST : REST];
-    int first = first_picture(d, p);
+    int first = first_frame(d, p);
     int ret = lv_env_tell(d->env, (LvAt) { LV_STAGE_DECODE, d->at, d->shape.size[0], 0, 0 });
 
     assert(d->x && d->at < d->shape.size[0]);

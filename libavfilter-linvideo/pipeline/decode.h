@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Stage "decode": latents to pictures, one latent frame after another, so that pictures leave
+ * Stage "decode": latents to frames, one latent frame after another, so that frames leave
  * early and memory does not depend on the clip's length. In tiles, when asked: each has its
  * own state and is decoded by the same programs; where tiles overlap, they blend.
  * Floor F5 (pipeline).
@@ -20,11 +20,11 @@ typedef struct LvDecode LvDecode;
 /** What is fixed before planning. */
 typedef struct LvDecodeShape {
     int size[3];   ///< of the latents: F, Y, X
-    int tile;      ///< pixels; 0: pictures are decoded whole
-    int on_device; ///< 1: pictures stay in memory of the device
+    int tile;      ///< pixels; 0: frames are decoded whole
+    int on_device; ///< 1: frames stay in memory of the device
 } LvDecodeShape;
 
-/** Pictures of one latent frame. */
+/** Frames of one latent frame. */
 typedef struct LvFrames {
     const float *rgb; ///< [nb,rows,cols,3], 0 to 1 when in range, of the host or, with
                       ///< on_device, of the device; until the next run
@@ -42,10 +42,10 @@ int lv_decode_new(LvDecode **d, const LvEnv *env);
 
 void lv_decode_free(LvDecode **d);
 
-/** Pixels along an axis, and pictures, that a latent stands for; the first of a clip stands
- *  for one picture. */
+/** Pixels along an axis, and frames, that a latent stands for; the first of a clip stands
+ *  for one frame. */
 int lv_decode_scale(const LvDecode *d);
-int lv_decode_pictures(const LvDecode *d);
+int lv_decode_frames(const LvDecode *d);
 
 /** Lay out tiles and plan. @return 0; -ENOMEM; -EINVAL (a tile too small for the decoder;
  *  for Wan's own the least is taken instead, with a warning) */
@@ -73,7 +73,7 @@ int lv_decode_build(LvDecode *d, void *arena);
 int lv_decode_begin(LvDecode *d, const float *x);
 
 /** Decode the next latent frame of the clip. @return 0; LV_ERR_CANCELLED; LV_ERR_MODEL (a
- *  picture is not finite: its number); an error of the device */
+ *  frame is not finite: its number); an error of the device */
 int lv_decode_run(LvDecode *d, LvFrames *out);
 
 /** Print the program of a latent frame that is not a clip's first. */

@@ -21,7 +21,7 @@ void lv_delivery_free(LvDelivery *d)
     lv_resize_free(&d->resize);
 }
 
-int lv_delivery_run(const LvDelivery *d, const LvPicture *out, const float *rgb)
+int lv_delivery_run(const LvDelivery *d, const LvPlanes *out, const float *rgb)
 {
     const LvOpArgs a = { .frame = {
         .rgb = { .data = (void *)(uintptr_t)rgb, .dtype = LV_F32, .rank = 3,

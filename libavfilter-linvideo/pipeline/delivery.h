@@ -29,6 +29,6 @@ void lv_delivery_free(LvDelivery *d);
 
 /** Deliver rgb [rows,cols,3] to out, which is where rgb is. @return 0 or an error of the
  *  device */
-int lv_delivery_run(const LvDelivery *d, const LvPicture *out, const float *rgb);
+int lv_delivery_run(const LvDelivery *d, const LvPlanes *out, const float *rgb);
 
 #endif /* LINVIDEO_PIPELINE_DELIVERY_H */

@@ -110,10 +110,10 @@ static void add_columns(const LvResize *r, float *restrict out)
 }
 
 /* The rows of a frame from y on, which is even. */
-static LvPicture part_of(const LvPicture *out, int y)
+static LvPlanes part_of(const LvPlanes *out, int y)
 {
     int half = out->format == LV_YUV420P || out->format == LV_NV12;
-    LvPicture part = *out;
+    LvPlanes part = *out;
 
     part.height = LV_MIN(BAND, out->height - y);
     for (int p = 0; p < 3; p++)
@@ -122,10 +122,10 @@ static LvPicture part_of(const LvPicture *out, int y)
     return part;
 }
 
-void lv_resize_deliver(const LvResize *r, const LvPicture *out, const float *rgb)
+void lv_resize_deliver(const LvResize *r, const LvPlanes *out, const float *rgb)
 {
     for (int y = 0; y < out->height; y += BAND) {
-        LvPicture part = part_of(out, y);
+        LvPlanes part = part_of(out, y);
         for (int i = 0; i < part.height; i++) {
             add_rows(r, rgb, y + i);
             add_columns(r, r->band + 3 * (size_t)i * (size_t)r->x.nb);

@@ -8,7 +8,7 @@
 #ifndef LINVIDEO_PIPELINE_RESIZE_H
 #define LINVIDEO_PIPELINE_RESIZE_H
 
-#include "base/picture.h"
+#include "base/planes.h"
 
 /** What each sample along an axis is made of. */
 typedef struct LvAxis {
@@ -38,6 +38,6 @@ void lv_resize_free(LvResize *r);
 
 /** lv_deliver() of a scaled frame; out is of the size prepared for.
  *  @param rgb [rows,cols,3] */
-void lv_resize_deliver(const LvResize *r, const LvPicture *out, const float *rgb);
+void lv_resize_deliver(const LvResize *r, const LvPlanes *out, const float *rgb);
 
 #endif /* LINVIDEO_PIPELINE_RESIZE_H */

@@ -156,7 +156,7 @@ static int make_stages(LvSession *s, const LvSessionOptions *opt)
 
 static int choose(LvSession *s, const LvSessionOptions *opt)
 {
-    const LvLatentShape latent = { lv_decode_scale(s->decode), lv_decode_pictures(s->decode) };
+    const LvLatentShape latent = { lv_decode_scale(s->decode), lv_decode_frames(s->decode) };
     int ret = lv_choose_schedule(&s->schedule, &s->cfg, opt, &s->files, s->msg);
 
     return ret < 0 ? ret : lv_choose_shape(&s->shape, &s->cfg, opt, latent, s->msg);
@@ -813,7 +813,7 @@ int lv_session_frame(LvSession *s, LvShot *shot)
     return 0;
 }
 
-int lv_session_deliver(LvSession *s, const LvPicture *out, const LvShot *shot)
+int lv_session_deliver(LvSession *s, const LvPlanes *out, const LvShot *shot)
 {
     return lv_delivery_run(&s->delivery, out, shot->rgb);
 }

@@ -16,7 +16,7 @@
 
 #include <stdio.h>
 
-#include "base/picture.h"
+#include "base/planes.h"
 #include "pipeline/choices.h"
 
 typedef struct LvSession LvSession;
@@ -101,7 +101,7 @@ int lv_session_send(LvSession *s, const LvImage *frame);
 int lv_session_frame(LvSession *s, LvShot *shot);
 
 /** Deliver the frame of a shot. @return 0 or an error of the device */
-int lv_session_deliver(LvSession *s, const LvPicture *out, const LvShot *shot);
+int lv_session_deliver(LvSession *s, const LvPlanes *out, const LvShot *shot);
 
 /** Stop what runs within a layer's time; from any thread. */
 void lv_session_cancel(LvSession *s);

@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Convolutions: a job is a band of ROWS output rows of one picture, one convolution
+ * Convolutions: a job is a band of ROWS output rows of one frame, one convolution
  * of oneDNN over the input rows that belong to it. A bias and ReLU are part of it;
  * a residual or another activation is done by ISA kernels from the thread's slab.
  */
@@ -221,11 +221,11 @@ static int band_job(void *arg, int job, int thread)
 {
     const ConvJob *j = arg;
     const LvConvArgs *a = j->a;
-    int picture = job / j->bands, band = job % j->bands;
+    int frame = job / j->bands, band = job % j->bands;
     LvBand b    = band_of(a, band);
-    size_t at   = (size_t)picture * a->y.dim[1] + (size_t)b.y0;
+    size_t at   = (size_t)frame * a->y.dim[1] + (size_t)b.y0;
     LvConvData data = {
-        .x = lv_at(&a->x, (size_t)picture * a->x.dim[1] + (size_t)b.x0,
+        .x = lv_at(&a->x, (size_t)frame * a->x.dim[1] + (size_t)b.x0,
                    (size_t)a->x.dim[2] * a->x.dim[3], 0),
         .w = (void *)j->packed, .bias = a->b.data,
         .y = is_direct(a) ? lv_at(&a->y, at, row_size(a), 0)

@@ -10,7 +10,7 @@
 
 #include "backend/cpu/cpu.h"
 
-/** A convolution: pictures x and y (or their gradients), weight w (or its own). */
+/** A convolution: frames x and y (or their gradients), weight w (or its own). */
 typedef struct LvConvShape {
     const LvTensor *x, *w, *y;
     int stride, pad;
@@ -27,7 +27,7 @@ typedef struct LvBand {
 /** Band of `rows` rows of y from y0 on, and all rows of x that they read. */
 LvBand lv_conv_band(const LvConvShape *s, int y0, int rows);
 
-/** The convolution of a band of `batch` pictures; what: LvConvWhat. */
+/** The convolution of a band of `batch` frames; what: LvConvWhat. */
 LvConvDesc lv_conv_desc(const LvConvShape *s, const LvBand *band, int batch, int what,
                         int out_type);
 
@@ -53,7 +53,7 @@ typedef struct LvConvEnd {
     enum LvAct act;
 } LvConvEnd;
 
-/** y = act(t + r) over `rows` rows of pictures, from row `at` of them all on; t and, behind
+/** y = act(t + r) over `rows` rows of frames, from row `at` of them all on; t and, behind
  *  it, room for a row more lie in the thread's slab. */
 void lv_conv_end(const LvCpu *cpu, const LvConvEnd *e, float *t, float *tmp, size_t at,
                  int rows);

@@ -3,8 +3,8 @@
  *
  * Gradients of convolutions by those of oneDNN.
  *
- * Of x: a job is a band of ROWS rows of one picture of dx, made from the rows of dy
- * that read them. Of w: a job is a part of the rows of dy, some pictures or a band of
+ * Of x: a job is a band of ROWS rows of one frame of dx, made from the rows of dy
+ * that read them. Of w: a job is a part of the rows of dy, some frames or a band of
  * one, and gives the whole gradient in oneDNN's layout; parts are added in order. Their
  * number, at most MAX_PARTS, depends on shapes alone.
  */
@@ -105,14 +105,14 @@ static int dx_job(void *arg, int job, int thread)
 {
     const DxJob *j = arg;
     const LvConvDxArgs *a = j->a;
-    int picture = job / j->bands, band = job % j->bands, ret = 0;
+    int frame = job / j->bands, band = job % j->bands, ret = 0;
     LvBand b    = dx_band(a, band);
-    size_t at   = (size_t)picture * a->dx.dim[1] + (size_t)b.x0, n = dx_row(a);
+    size_t at   = (size_t)frame * a->dx.dim[1] + (size_t)b.x0, n = dx_row(a);
     float *slab = lv_cpu_slab(j->cpu, thread, 0);
     int direct  = dx_direct(a) && b.rows > 0;
     LvConvData data = {
         .x = direct ? lv_at(&a->dx, at, n, 0) : slab, .w = (void *)j->packed,
-        .y = lv_at(&a->dy, (size_t)picture * a->dy.dim[1] + (size_t)b.y0,
+        .y = lv_at(&a->dy, (size_t)frame * a->dy.dim[1] + (size_t)b.y0,
                    (size_t)a->dy.dim[2] * a->dy.dim[3], 0),
     };
 
@@ -153,7 +153,7 @@ typedef struct DwJob {
     size_t room;
 } DwJob;
 
-/* Parts: groups of `group` pictures, or `bands` bands of `rows` rows for each. */
+/* Parts: groups of `group` frames, or `bands` bands of `rows` rows for each. */
 typedef struct Cut {
     int group, groups, rows, bands;
 } Cut;
@@ -165,10 +165,10 @@ static LvConvShape dw_shape(const LvConvDwArgs *a)
 
 static Cut cut_of(const LvConvDwArgs *a)
 {
-    int pictures = a->dy.dim[0], rows = a->dy.dim[1];
-    Cut c = { .group = lv_cpu_split((size_t)pictures, PARTS) };
+    int frames = a->dy.dim[0], rows = a->dy.dim[1];
+    Cut c = { .group = lv_cpu_split((size_t)frames, PARTS) };
 
-    c.groups = lv_cpu_split((size_t)pictures, (size_t)c.group);
+    c.groups = lv_cpu_split((size_t)frames, (size_t)c.group);
     c.bands  = LV_CLAMP(LV_MIN(PARTS / c.groups, rows / MIN_ROWS), 1, MAX_PARTS);
     c.rows   = lv_cpu_split((size_t)rows, (size_t)c.bands);
     c.bands  = lv_cpu_split((size_t)rows, (size_t)c.rows);

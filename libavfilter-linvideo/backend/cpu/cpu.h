@@ -111,7 +111,7 @@ enum LvPackKind {
     LV_PACK_I8,     ///< [N,K] for x w^T, 8-bit numbers, with scales and sums of rows
     LV_PACK_HEADS,  ///< [H,K,N]: one packed matrix after another
     LV_PACK_HEADS_TRANSPOSED, ///< the same of [H,N,K]
-    LV_PACK_CONV,   ///< layout of oneDNN; plus LV_PACK_NB times the pictures' width
+    LV_PACK_CONV,   ///< layout of oneDNN; plus LV_PACK_NB times the frames' width
     LV_PACK_CONV_DX, ///< the same, for the gradient of x
     LV_PACK_NB
 };

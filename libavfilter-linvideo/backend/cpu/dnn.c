@@ -697,7 +697,7 @@ static dnnl_status_t dw_pd(const LvDnn *dnn, dnnl_primitive_desc_t *pd,
 #endif
 }
 
-/* The oldest convolution of such a weight over pictures of such a width: its layout is
+/* The oldest convolution of such a weight over frames of such a width: its layout is
  * the one in use. What is fast at one width may have only a plain loop at another. */
 static const LvConv *same_weight(const LvDnn *dnn, const LvConvDesc *d)
 {

@@ -94,12 +94,12 @@ enum LvConvWhat {
 };
 
 /**
- * One convolution over `out_rows` output rows of channels-last pictures, to which the
+ * One convolution over `out_rows` output rows of channels-last frames, to which the
  * input rows belong that are described; the rest is padded with zeros.
  */
 typedef struct LvConvDesc {
     enum LvConvWhat what;
-    int batch;                 ///< pictures
+    int batch;                 ///< frames
     int in_rows, cols, c;      ///< input: rows, columns, channels
     int out_rows, out_cols, o; ///< output
     int kh, kw, stride;

@@ -264,7 +264,7 @@ int lv_cpu_stack(LvDevice *dev, const LvStackArgs *a, LvCall *call)
     return each(dev, a, pixel_rows(&a->y), stack_item);
 }
 
-/* shuffle: an item is a row of the wide picture; tmp holds a deep pixel, then the
+/* shuffle: an item is a row of the wide frame; tmp holds a deep pixel, then the
  * wide row. unshuffle: an item is a row of the deep one. */
 
 int lv_cpu_plan_shuffle(LvDevice *dev, const LvShuffleArgs *a, LvCall *call)

@@ -3,7 +3,7 @@
  *
  * Convolutions over time and place. In bf16 one product of our own, which reads the frames
  * before where they are. Else, for every frame of the result, a convolution for each frame
- * of the kernel, which adds to the sum of those before it; kernels then want pictures to
+ * of the kernel, which adds to the sum of those before it; kernels then want frames to
  * begin at whole 16 bytes: where they do not, copies are taken.
  */
 
@@ -33,8 +33,8 @@ static int run_fused(LvCuda *cu, const LvConv3Args *a, void *scratch)
     return p.w ? lv_cuda_product(cu, &p) : LV_ERR_DEVICE;
 }
 
-/* Picture i of t. */
-static LvTensor picture(const LvTensor *t, int i)
+/* Frame i of t. */
+static LvTensor frame_at(const LvTensor *t, int i)
 {
     LvTensor p = *t;
 
@@ -43,14 +43,14 @@ static LvTensor picture(const LvTensor *t, int i)
     return p;
 }
 
-static size_t picture_bytes(const LvTensor *t)
+static size_t frame_bytes(const LvTensor *t)
 {
     return lv_has(t) ? lv_tensor_bytes(t) / (size_t)t->dim[0] : 0;
 }
 
 static int is_aligned(const LvTensor *t)
 {
-    return picture_bytes(t) % 16 == 0;
+    return frame_bytes(t) % 16 == 0;
 }
 
 /* A result's sum so far, and copies of what is not aligned: NULL for what is. */
@@ -65,15 +65,15 @@ static Work carve(const LvConv3Args *a, void *scratch, size_t *at)
     w.sum = lv_cuda_carve(scratch, at, sizeof(float) * lv_tensor_numel(&a->y) /
                                        (size_t)a->y.dim[0]);
     if (!is_aligned(&a->r))
-        w.r = lv_cuda_carve(scratch, at, picture_bytes(&a->r));
+        w.r = lv_cuda_carve(scratch, at, frame_bytes(&a->r));
     if (!is_aligned(&a->y))
-        w.y = lv_cuda_carve(scratch, at, picture_bytes(&a->y));
+        w.y = lv_cuda_carve(scratch, at, frame_bytes(&a->y));
     if (!is_aligned(&a->x))
-        w.x = lv_cuda_carve(scratch, at, picture_bytes(&a->x));
+        w.x = lv_cuda_carve(scratch, at, frame_bytes(&a->x));
     return w;
 }
 
-/* Another place for a picture, where there is one. */
+/* Another place for a frame, where there is one. */
 static LvTensor placed(LvTensor p, void *copy)
 {
     p.data = copy ? copy : p.data;
@@ -85,7 +85,7 @@ static LvTensor frame_of(const LvConv3Args *a, int i)
 {
     int before = a->prev.dim[0];
 
-    return i < before ? picture(&a->prev, i) : picture(&a->x, i - before);
+    return i < before ? frame_at(&a->prev, i) : frame_at(&a->x, i - before);
 }
 
 /* The convolution of frame t of the kernel for result n: from r or the sum so far, to the
@@ -95,13 +95,13 @@ static LvConvArgs part_of(const LvConv3Args *a, int n, int t, const Work *w)
     int last = t == a->w.dim[0] - 1;
     LvConvArgs c = { .x = placed(frame_of(a, n * a->step + t), w->x),
                      .w = lv_conv3_tap(a, t),
-                     .b = LV_NO_TENSOR, .r = picture(&a->y, n),
-                     .y = placed(picture(&a->y, n), w->y), .stride = 1, .pad = a->pad };
+                     .b = LV_NO_TENSOR, .r = frame_at(&a->y, n),
+                     .y = placed(frame_at(&a->y, n), w->y), .stride = 1, .pad = a->pad };
 
     c.r.dtype = LV_F32;
     c.r.data  = w->sum;
     if (!t)
-        c.r = lv_has(&a->r) ? placed(picture(&a->r, n), w->r) : LV_NO_TENSOR;
+        c.r = lv_has(&a->r) ? placed(frame_at(&a->r, n), w->r) : LV_NO_TENSOR;
     if (last) {
         c.b   = a->b;
         c.act = a->act;
@@ -174,8 +174,8 @@ static int run_part(LvCuda *cu, const LvConv3Args *a, int n, int t, const Work *
 
 static int run_frame(LvCuda *cu, const LvConv3Args *a, int n, const Work *w, LvCall *rest)
 {
-    LvTensor y = picture(&a->y, n);
-    int ret = w->r ? copy_frame(cu, placed(picture(&a->r, n), w->r), picture(&a->r, n)) : 0;
+    LvTensor y = frame_at(&a->y, n);
+    int ret = w->r ? copy_frame(cu, placed(frame_at(&a->r, n), w->r), frame_at(&a->r, n)) : 0;
 
     for (int t = 0; t < a->w.dim[0] && ret >= 0; t++)
         ret = run_part(cu, a, n, t, w, rest);
@@ -201,6 +201,6 @@ int lv_cuda_conv3(LvDevice *dev, const LvConv3Args *a, LvCall *call)
                              : run_frames(cu, a, call->scratch);
 
     for (int i = 0; i < a->next.dim[0] && ret >= 0; i++)
-        ret = copy_frame(cu, picture(&a->next, i), frame_of(a, a->x.dim[0] + i));
+        ret = copy_frame(cu, frame_at(&a->next, i), frame_of(a, a->x.dim[0] + i));
     return ret;
 }

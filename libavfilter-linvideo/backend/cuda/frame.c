@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Pictures: tiles into whole ones, and these into the caller's memory.
+ * Frames: tiles into whole ones, and these into the caller's memory.
  */
 
 #include "backend/cuda/cuda.h"
@@ -19,7 +19,7 @@ int lv_cuda_blend(LvDevice *dev, const LvBlendArgs *a, LvCall *call)
 int lv_cuda_frame(LvDevice *dev, const LvFrameArgs *a, LvCall *call)
 {
     LvCuda *cu   = lv_cuda(dev);
-    const LvPicture *out = &a->out;
+    const LvPlanes *out = &a->out;
     int half     = out->format == LV_YUV420P || out->format == LV_NV12;
     int rows     = a->rgb.dim[0], cols = a->rgb.dim[1];
     size_t top   = (size_t)(rows - out->height) / 2, left = (size_t)(cols - out->width) / 2;

@@ -61,7 +61,7 @@ typedef struct Clip {
     LvProgress seen;          /* where memory was looked at last */
     size_t free_first, free_least; /* bytes of the device: before loading; since then */
     uint8_t *planes;
-    LvPicture picture;
+    LvPlanes out;
     double seconds[RUNS][ROWS];
     LvCost cost[LV_STAGE_NB];
 } Clip;
@@ -129,7 +129,7 @@ static int open_clip(Clip *c)
     return 0;
 }
 
-static int new_picture(Clip *c)
+static int new_out(Clip *c)
 {
     const LvVideoConfig *v = &c->info.cfg->video;
     int width = v->width, height = v->height, pairs = (width + 1) / 2, rows = (height + 1) / 2;
@@ -137,7 +137,7 @@ static int new_picture(Clip *c)
 
     if (!(c->planes = malloc(luma + 2 * chroma)))
         return lv_fail(&c->b->msg, LV_ERR(ENOMEM), "out of memory");
-    c->picture = (LvPicture) {
+    c->out = (LvPlanes) {
         .data   = { c->planes, c->planes + luma, c->planes + luma + chroma },
         .stride = { width, pairs, pairs }, .width = width, .height = height,
         .format = LV_YUV420P, .matrix = LV_MATRIX_BT709,
@@ -148,7 +148,7 @@ static int new_picture(Clip *c)
 static int deliver(Clip *c, const LvShot *shot, double *seconds)
 {
     double start = lv_seconds();
-    int ret = lv_session_deliver(c->session, &c->picture, shot);
+    int ret = lv_session_deliver(c->session, &c->out, shot);
 
     *seconds += lv_seconds() - start;
     return ret;
@@ -172,7 +172,7 @@ static int make_clips(Clip *c)
 {
     int ret;
 
-    if ((ret = lv_clip_model_fill(c->model)) < 0 || (ret = new_picture(c)) < 0)
+    if ((ret = lv_clip_model_fill(c->model)) < 0 || (ret = new_out(c)) < 0)
         return ret;
     c->free_first = c->free_least = lv_session_free_bytes(c->session);
     if ((ret = lv_session_load(c->session)) < 0)

@@ -43,7 +43,7 @@ int lv_list_tae(LvParams **list, const LvTaeConfig *cfg, const char *prefix, LvD
                 const LvMsg *msg);
 
 /** Wan's decoder over all of a clip: b latent frames of a x a, or a x c, the first of which
- *  is one picture. */
+ *  is one frame. */
 int lv_trace_wan_vae(LvBench *b, const LvWork *w);
 int lv_trace_wan22_vae(LvBench *b, const LvWork *w);
 

@@ -103,7 +103,7 @@ static int trace_gate(LvBench *b, const LvWork *w)
     return 0;
 }
 
-/* a pictures of b x b, c channels: the middle of a MemBlock of the tiny decoder */
+/* a frames of b x b, c channels: the middle of a MemBlock of the tiny decoder */
 static int trace_conv(LvBench *b, const LvWork *w)
 {
     int side = b->small ? 8 : w->b;

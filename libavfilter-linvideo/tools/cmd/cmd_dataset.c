@@ -94,7 +94,7 @@ static int write_sheet(const Options *o)
 static void write_frames(const Options *o, LvFile *out, LvCanvas *c, const float *rgb)
 {
     size_t size = (size_t)3 * o->width * o->height;
-    LvPicture to = { .width = o->width, .height = o->height, .format = LV_YUV420P };
+    LvPlanes to = { .width = o->width, .height = o->height, .format = LV_YUV420P };
     int ret = lv_y4m_header(out, c, RATE, 1);
 
     for (int i = 0; i < 3; i++) {

@@ -37,7 +37,7 @@ void lv_sheet_paste(LvSheet *s, int row, const float *rgb)
 
     for (int i = 0; i < s->columns; i++) {
         int frame = s->columns > 1 ? i * (s->frames - 1) / (s->columns - 1) : 0;
-        LvPicture cell = { .width = s->width, .height = s->height, .format = LV_RGB24,
+        LvPlanes cell = { .width = s->width, .height = s->height, .format = LV_RGB24,
                            .stride = { stride } };
 
         cell.data[0] = s->canvas.frame.data[0] + row * (s->height + GAP) * stride +

@@ -12,7 +12,7 @@ enum { STUDENT, TEACHER, OTHER, SETS };
 struct LvComparison {
     LvFeatureNet *net;
     int clips, taken, frames;
-    size_t picture;          /* values of a picture */
+    size_t frame;          /* values of a frame */
     float *features[SETS];   /* [clips,LV_FEATURES] */
     double flicker[SETS];    /* sums */
     double *same, *apart;    /* [clips] mean squares */
@@ -26,7 +26,7 @@ int lv_comparison_new(LvComparison **out, int clips, int width, int height, int 
     if (ret >= 0) {
         c->clips   = clips;
         c->frames  = frames;
-        c->picture = 3 * (size_t)width * (size_t)height;
+        c->frame = 3 * (size_t)width * (size_t)height;
         for (int i = 0; i < SETS; i++)
             if (!(c->features[i] = lv_alloc((size_t)clips * LV_FEATURES * sizeof(float))))
                 ret = LV_ERR(ENOMEM);
@@ -70,12 +70,12 @@ void lv_comparison_add(LvComparison *c, const float *student, const float *teach
                        const float *other)
 {
     const float *const clip[SETS] = { student, teacher, other };
-    size_t n = c->picture * (size_t)c->frames;
+    size_t n = c->frame * (size_t)c->frames;
 
     for (int i = 0; i < SETS; i++) {
         lv_features_clip(c->net, clip[i], c->features[i] +
                          (size_t)c->taken * LV_FEATURES);
-        c->flicker[i] += lv_measure_flicker(clip[i], c->frames, c->picture).index;
+        c->flicker[i] += lv_measure_flicker(clip[i], c->frames, c->frame).index;
     }
     c->same[c->taken]  = mean_square(student, teacher, n);
     c->apart[c->taken] = mean_square(teacher, other, n);

@@ -26,7 +26,7 @@ struct LvEvaluation {
     uint64_t seed;
     int clips, taken;
     int before;        /* frames in front of a clip, as the codec takes it */
-    size_t picture;    /* values of a frame */
+    size_t frame;    /* values of a frame */
     float *data, *again; /* a clip for the codec, and what comes out */
     float *features[LV_EVAL_SOURCES + 1]; /* [clips][LV_FEATURES]; last the reference */
     LvEvalResult result[LV_EVAL_SOURCES];
@@ -93,7 +93,7 @@ static int check_size(const LvEvaluation *e)
 static int allocate(LvEvaluation *e)
 {
     const LvVideoConfig *v = &e->cfg.video;
-    size_t all = (size_t)(e->before + v->frames) * e->picture;
+    size_t all = (size_t)(e->before + v->frames) * e->frame;
     double rate = (double)v->rate_num / v->rate_den;
     int missing = 0;
 
@@ -122,7 +122,7 @@ static int open_all(LvEvaluation *e, const char *model, LvDtype dtype, LvDevice 
     if (!dtype)
         dtype = dev->bf16 ? LV_BF16 : LV_F32;
     e->before  = e->tae.encoder.frames - 1;
-    e->picture = 3 * (size_t)v->width * v->height;
+    e->frame = 3 * (size_t)v->width * v->height;
     ret = lv_codec_new(&e->codec, &e->tae, (int[]) { e->before + v->frames, v->height,
                        v->width }, dtype, 1, dev, e->msg);
     return ret < 0 ? ret : allocate(e);
@@ -173,7 +173,7 @@ static float *render(LvEvaluation *e, const LvScene *s)
 {
     const LvVideoConfig *v = &e->cfg.video;
     double rate = (double)v->rate_num / v->rate_den;
-    float *rgb  = e->data + (size_t)e->before * e->picture;
+    float *rgb  = e->data + (size_t)e->before * e->frame;
 
     lv_render(s, v->width, v->height, v->frames, rate, rgb);
     return rgb;
@@ -182,7 +182,7 @@ static float *render(LvEvaluation *e, const LvScene *s)
 static int take(LvEvaluation *e, LvEvalSource source, const float *rgb,
                 const LvScene *s, LvMeasured *found)
 {
-    LvFlicker f = lv_measure_flicker(rgb, e->cfg.video.frames, e->picture);
+    LvFlicker f = lv_measure_flicker(rgb, e->cfg.video.frames, e->frame);
 
     lv_measure_clip(e->measure, rgb, found);
     lv_features_clip(e->net, rgb, e->features[source] + (size_t)e->taken * LV_FEATURES);
@@ -192,13 +192,13 @@ static int take(LvEvaluation *e, LvEvalSource source, const float *rgb,
 
 static int take_codec(LvEvaluation *e, const float *data, const LvScene *s)
 {
-    size_t skip = (size_t)e->before * e->picture;
-    size_t n    = (size_t)e->cfg.video.frames * e->picture;
+    size_t skip = (size_t)e->before * e->frame;
+    size_t n    = (size_t)e->cfg.video.frames * e->frame;
     float *y    = e->again + skip;
     LvMeasured found;
     int ret;
 
-    lv_codec_repeat(e->data, e->before, e->picture);
+    lv_codec_repeat(e->data, e->before, e->frame);
     if ((ret = lv_codec_run(&e->codec, e->data, NULL, e->again)) < 0)
         return ret;
     e->error += lv_codec_error(data, y, n) / e->clips;

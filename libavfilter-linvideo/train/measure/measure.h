@@ -88,7 +88,7 @@ typedef struct LvFlicker {
     double index; ///< mean square of the second by that of the first; 0 when all stands
 } LvFlicker;
 
-/** Flicker of a clip of `frames` pictures of n values each. */
+/** Flicker of a clip of `frames` frames of n values each. */
 LvFlicker lv_measure_flicker(const float *clip, int frames, size_t n);
 
 #endif /* LINVIDEO_TRAIN_MEASURE_MEASURE_H */

@@ -100,13 +100,13 @@ static int make_hash(LvFrozen *b)
 /* Sizes of latents follow from the decoder. */
 static int find_size(LvFrozen *b)
 {
-    const int picture[2] = { b->cfg.video.width, b->cfg.video.height };
+    const int frame[2] = { b->cfg.video.width, b->cfg.video.height };
     LvDecode *d;
     int ret = lv_decode_new(&d, &b->env);
 
     if (ret < 0)
         return ret;
-    lv_config_latents(&b->cfg, picture, lv_decode_pictures(d), lv_decode_scale(d), b->size);
+    lv_config_latents(&b->cfg, frame, lv_decode_frames(d), lv_decode_scale(d), b->size);
     b->numel = (size_t)b->cfg.vae.channels * (size_t)b->size[0] * (size_t)b->size[1] *
                (size_t)b->size[2];
     lv_decode_free(&d);

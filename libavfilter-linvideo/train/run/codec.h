@@ -48,7 +48,7 @@ void lv_codec_free(LvCodec *c);
  */
 int lv_codec_run(const LvCodec *c, const float *x, float *z, float *y);
 
-/** Repeat the picture at rgb[before * size] in front of it, `before` times; a picture
+/** Repeat the frame at rgb[before * size] in front of it, `before` times; a frame
  *  is `size` values. */
 void lv_codec_repeat(float *rgb, int before, size_t size);
 

@@ -1,12 +1,12 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Pictures as they leave, and the numbers that make YUV of RGB.
+ * Frames as they leave, and the numbers that make YUV of RGB.
  * Floor F1 (base): types only; kernels read it too.
  */
 
-#ifndef LINVIDEO_BASE_PICTURE_H
-#define LINVIDEO_BASE_PICTURE_H
+#ifndef LINVIDEO_BASE_PLANES_H
+#define LINVIDEO_BASE_PLANES_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -24,13 +24,13 @@ typedef struct LvMatrix {
 #define LV_MATRIX_BT709 LV_MATRIX(0.2126f, 0.7152f, 0.0722f)
 #define LV_MATRIX_BT601 LV_MATRIX(0.299f, 0.587f, 0.114f)
 
-/** Where a picture goes. */
-typedef struct LvPicture {
+/** Where a frame goes. */
+typedef struct LvPlanes {
     uint8_t *data[3];     ///< memory of the host, or of a device
     ptrdiff_t stride[3];  ///< bytes from row to row; may be negative
-    int width, height;    ///< of the picture delivered, >= 1, odd ones too
+    int width, height;    ///< of the frame delivered, >= 1, odd ones too
     enum LvFormat format;
     LvMatrix matrix;      ///< of the formats that are YUV
-} LvPicture;
+} LvPlanes;
 
-#endif /* LINVIDEO_BASE_PICTURE_H */
+#endif /* LINVIDEO_BASE_PLANES_H */
