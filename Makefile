@@ -215,8 +215,8 @@ OBJS-train/pretrain = \
     train_config.o
 
 OBJS-train/post = \
+    critic.o \
     distill.o \
-    fake.o \
     frozen.o \
     gates.o \
     learn.o \

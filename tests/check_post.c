@@ -1092,7 +1092,7 @@ START_TEST(distillation)
 }
 END_TEST
 
-/* The sign of DMD2: dL/du_S is along u_F - u_T. With a fake net that is the teacher and a
+/* The sign of DMD2: dL/du_S is along u_F - u_T. With a critic that is the teacher and a
  * constant, and a teacher without guidance, the velocity goes down by it. */
 START_TEST(distillation_sign)
 {
@@ -1107,11 +1107,11 @@ START_TEST(distillation_sign)
     post_begin(&j, more);
     post_open_linearize(&j, "run", 1);
     post_set_shares(&j, 1);
-    t    = lv_params_find(j.l->fake->trainer->params, "dit.head.head.bias");
+    t    = lv_params_find(j.l->critic->trainer->params, "dit.head.head.bias");
     bias = calloc(t->numel, sizeof(*bias));
     for (size_t i = 0; i < t->numel; i++)
         bias[i] = 0.3f;
-    SUCCEEDS(lv_param_put(j.l->fake->trainer->params, LV_SLAB_VALUE, t, bias));
+    SUCCEEDS(lv_param_put(j.l->critic->trainer->params, LV_SLAB_VALUE, t, bias));
     data = post_make_batch(&j, LV_LEARN_DMD, &b);
     grad = post_learn(&j, LV_LEARN_DMD, 1, &b, error);
     for (int i = 0; i < j.l->nets.batch; i++)

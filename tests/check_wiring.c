@@ -831,7 +831,7 @@ static void open_distill(PostJob *j)
     SUCCEEDS(lv_distill_create(&f));
     SUCCEEDS(lv_distill_open(&j->d, &f, 0, LV_F32, 1));
     shift_head(j->d->trainer->params, 0.1f);
-    shift_head(j->d->fake->trainer->params, -0.15f);
+    shift_head(j->d->critic->trainer->params, -0.15f);
 }
 
 /* Items of a micro-batch: what the data of distillation are drawn from. */
@@ -911,7 +911,7 @@ static double critic_loss(PostJob *j, int step, int stop)
         Items it  = items_of(j, step, j->d->cfg->batch + i);
         float *x0 = rollout(j, &it, stop, 1);
         float *z  = noised(x0, it.noise, it.t1, it.nb, n);
-        float *u  = post_velocity(j, &j->d->fake->dit, z, it.t1, it.text);
+        float *u  = post_velocity(j, &j->d->critic->dit, z, it.t1, it.text);
         for (size_t k = 0; k < (size_t)it.nb * n; k++)
             x0[k] = it.noise[k] - x0[k];
         for (int k = 0; k < it.nb; k++)
@@ -934,7 +934,7 @@ static Matched student_numbers(PostJob *j, int step, int stop)
         Match m  = { .x = rollout(j, &it, stop - 1, 0),
                      .t = fill((size_t)it.nb, 1000 * (double)j->d->sigma[stop - 1]),
                      .t1 = memcpy(malloc((size_t)it.nb * 4), it.t1, (size_t)it.nb * 4) };
-        match(j, &m, &j->d->dit, &j->d->fake->dit, it.noise, it.text, it.other);
+        match(j, &m, &j->d->dit, &j->d->critic->dit, it.noise, it.text, it.other);
         add_matched(j, &m, j->d->cfg->batch, &out);
         match_free(&m);
         items_free(&it);
@@ -965,7 +965,7 @@ START_TEST(distillation_losses)
         ck_assert_int_eq(j.d->stop, stop_of(&j, step, 0));
         close_to(j.d->loss, want.loss, 2e-4, "loss of the student");
         close_to(j.d->error, want.error / want.power, 2e-4, "error of the critic");
-        close_to(j.d->fake_loss, critic, 2e-4, "loss of the critic");
+        close_to(j.d->critic_loss, critic, 2e-4, "loss of the critic");
         stops |= 1 << j.d->stop;
     }
     ck_assert_int_ge(__builtin_popcount((unsigned)stops), 2);
@@ -1031,14 +1031,14 @@ START_TEST(distillation_gradients)
     open_distill(&j);
     stop = stop_of(&j, 0, 0);
     p[0] = j.d->trainer->params;
-    p[1] = j.d->fake->trainer->params;
+    p[1] = j.d->critic->trainer->params;
     for (int i = 0; i < MICROS; i++) {
         it[i] = items_of(&j, 0, i * j.l->nets.batch);
         m[i]  = (Match) { .x = rollout(&j, &it[i], stop - 1, 0),
                           .t = fill((size_t)it[i].nb, 1000 * (double)j.d->sigma[stop - 1]),
                           .t1 = memcpy(malloc((size_t)it[i].nb * 4), it[i].t1,
                                        (size_t)it[i].nb * 4) };
-        match(&j, &m[i], &j.d->dit, &j.d->fake->dit, it[i].noise, it[i].text, it[i].other);
+        match(&j, &m[i], &j.d->dit, &j.d->critic->dit, it[i].noise, it[i].text, it[i].other);
     }
     for (int k = 0; k < 2; k++)
         value[k] = download(p[k], LV_SLAB_VALUE, &none);
@@ -1108,7 +1108,7 @@ START_TEST(transfer_by_dmd)
 
     post_begin(&j, more);
     post_open_linearize(&j, "run", 1);
-    shift_head(j.l->fake->trainer->params, -0.15f);
+    shift_head(j.l->critic->trainer->params, -0.15f);
     data = post_make_batch(&j, LV_LEARN_DMD, &b);
     for (int m = 0; m < 2; m++) {
         Match k;
@@ -1125,7 +1125,7 @@ START_TEST(transfer_by_dmd)
                                   2 * j.t.numel * 4),
                       .t = memcpy(malloc(8), b.port[LV_PORT_T], 8),
                       .t1 = memcpy(malloc(8), b.port[LV_PORT_T1], 8) };
-        match(&j, &k, &j.l->dit, &j.l->fake->dit, b.port[LV_PORT_NOISE],
+        match(&j, &k, &j.l->dit, &j.l->critic->dit, b.port[LV_PORT_NOISE],
               b.port[LV_PORT_TEXT], b.port[LV_PORT_OTHER]);
         add_matched(&j, &k, j.l->cfg->batch, &want);
         match_free(&k);

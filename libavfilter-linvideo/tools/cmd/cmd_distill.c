@@ -52,10 +52,10 @@ static int distill_fields(void *stage, LvLogField *f)
     const LvDistill *d = stage;
 
     f[0] = lv_log_number("error", d->error);
-    f[1] = lv_log_number("fake_loss", d->fake_loss);
+    f[1] = lv_log_number("fake_loss", d->critic_loss);
     f[2] = lv_log_number("loss", d->loss);
     f[3] = lv_log_number("stop", d->stop);
-    f[4] = lv_log_number("fake_norm", d->fake->trainer->grad_norm);
+    f[4] = lv_log_number("fake_norm", d->critic->trainer->grad_norm);
     return 5;
 }
 

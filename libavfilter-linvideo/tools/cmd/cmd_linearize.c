@@ -149,8 +149,8 @@ static int linearize_fields(void *stage, LvLogField *f)
     f[nb++] = lv_log_list("dr", c->list[1], n);
     f[nb++] = lv_log_list("rho", c->list[2], n);
     f[nb++] = lv_log_list("kind", c->list[3], n);
-    if (l->fake)
-        f[nb++] = lv_log_number("fake_loss", l->fake_loss);
+    if (l->critic)
+        f[nb++] = lv_log_number("fake_loss", l->critic_loss);
     return nb;
 }
 

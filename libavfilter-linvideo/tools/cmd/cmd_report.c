@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * `linvideo report`: charts and numbers from the logs of `linvideo linearize`: shares of
+ * `linvideo report`: charts and numbers from the logs of `linvideo linearize`: gates of
  * softmax over steps, chosen layers, errors by time.
  */
 
@@ -94,7 +94,7 @@ static const char *chart_name(const Report *p, const Log *l, const char *what, c
     return buf;
 }
 
-static int draw_shares(const Report *p, const Log *l)
+static int draw_gates(const Report *p, const Log *l)
 {
     static char text[LV_MAX_LAYERS][24];
     const char *names[LV_MAX_LAYERS];
@@ -158,7 +158,7 @@ static int draw_all(const Report *p)
     int ret = draw_layers(p);
 
     for (int i = 0; i < p->nb && ret >= 0; i++)
-        if ((ret = draw_shares(p, &p->log[i])) >= 0)
+        if ((ret = draw_gates(p, &p->log[i])) >= 0)
             ret = draw_errors(p, &p->log[i]);
     return ret;
 }

@@ -30,7 +30,7 @@ static int out_of_memory(const LvMsg *msg)
     return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
 }
 
-/* Data: group 0 of a step is the student's, the others are the fake net's */
+/* Data: group 0 of a step is the student's, the others are the critic's */
 
 static size_t lay_out(const LvDistill *d, float *p, Batch *b)
 {
@@ -184,7 +184,7 @@ static int learn_micro(LvDistill *d, const Batch *b, double *error, double *powe
     return ret;
 }
 
-static int fake_micro(LvDistill *d, const Batch *b, int stop)
+static int critic_micro(LvDistill *d, const Batch *b, int stop)
 {
     float *port[LV_PORT_NB];
     int ret = 0;
@@ -194,26 +194,26 @@ static int fake_micro(LvDistill *d, const Batch *b, int stop)
     if (ret < 0)
         return ret;
     put_score(d, b, 0, port);
-    return lv_fake_learn(d->fake, port, &d->fake_loss);
+    return lv_critic_learn(d->critic, port, &d->critic_loss);
 }
 
-static int train_fake(LvDistill *d, float *data)
+static int train_critic(LvDistill *d, float *data)
 {
     const LvDistillConfig *c = d->cfg;
     int ret = 0;
 
-    d->fake_loss = 0;
-    for (int k = 1; k <= d->recipe->fake.ratio && ret >= 0; k++) {
+    d->critic_loss = 0;
+    for (int k = 1; k <= d->recipe->critic.ratio && ret >= 0; k++) {
         int stop = stop_of(d, d->trainer->step, k);
-        ret = lv_trainer_begin(d->fake->trainer);
+        ret = lv_trainer_begin(d->critic->trainer);
         for (int i = 0; i < c->batch && ret >= 0; i += c->micro) {
             Batch b = batch_at(d, data, k * c->batch + i);
-            ret = fake_micro(d, &b, stop);
+            ret = critic_micro(d, &b, stop);
         }
         if (ret >= 0)
-            ret = lv_trainer_update(d->fake->trainer);
+            ret = lv_trainer_update(d->critic->trainer);
     }
-    d->fake_loss /= d->recipe->fake.ratio;
+    d->critic_loss /= d->recipe->critic.ratio;
     return ret;
 }
 
@@ -232,7 +232,7 @@ int lv_distill_step(LvDistill *d)
         ret = learn_micro(d, &b, &error, &power);
     }
     d->error = error / LV_MAX(power, 1e-30);
-    if (ret < 0 || (ret = train_fake(d, data)) < 0)
+    if (ret < 0 || (ret = train_critic(d, data)) < 0)
         return ret;
     return lv_trainer_update(d->trainer);
 }
@@ -264,13 +264,13 @@ static int choose_times(LvDistill *d)
 static char *settings(const LvDistillFiles *f)
 {
     char *distill = lv_recipe_section(f->recipe, "distill");
-    char *fake    = lv_recipe_section(f->recipe, "fake"), *text = malloc(ABOUT);
+    char *critic  = lv_recipe_section(f->recipe, "fake"), *text = malloc(ABOUT);
 
-    if (distill && fake && text)
+    if (distill && critic && text)
         snprintf(text, ABOUT, "student=%s teacher=%s distill=%s fake=%s",
-                 f->student->hash, f->teacher->hash, distill, fake);
+                 f->student->hash, f->teacher->hash, distill, critic);
     free(distill);
-    free(fake);
+    free(critic);
     return text;
 }
 
@@ -332,25 +332,25 @@ static int allocate(LvDistill *d)
     return d->x && d->coef && d->one ? 0 : out_of_memory(d->student->msg);
 }
 
-static int open_fake(LvDistill *d, const LvDistillFiles *f)
+static int open_critic(LvDistill *d, const LvDistillFiles *f)
 {
     char path[PATH_SIZE];
     int ret = 0;
 
-    lv_fake_path(path, sizeof(path), f->run, d->trainer->step);
+    lv_critic_path(path, sizeof(path), f->run, d->trainer->step);
     if (!d->trainer->step)
-        ret = lv_fake_create(path, d->teacher, d->student->msg);
+        ret = lv_critic_create(path, d->teacher, d->student->msg);
     if (ret >= 0)
-        ret = lv_fake_open(&d->fake, path, &f->recipe->fake, d->trainer->step,
+        ret = lv_critic_open(&d->critic, path, &f->recipe->critic, d->trainer->step,
                            d->optim.steps, d->teacher);
     if (ret >= 0)
-        d->nets.fake = &d->fake->dit;
+        d->nets.critic = &d->critic->dit;
     return ret;
 }
 
 static int open_feeder(LvDistill *d, int threads)
 {
-    int items    = d->cfg->batch * (1 + d->recipe->fake.ratio);
+    int items    = d->cfg->batch * (1 + d->recipe->critic.ratio);
     size_t bytes = (size_t)(items / d->cfg->micro) * lay_out(d, NULL, NULL) *
                    sizeof(float);
 
@@ -369,10 +369,10 @@ static int open_all(LvDistill *d, const LvDistillFiles *f, int checkpoint, LvDty
                          .params = d->trainer->params, .size = d->student->size,
                          .dtype = dtype, .batch = d->cfg->micro, .checkpoint = checkpoint,
                          .dev = d->student->dev, .msg = d->student->msg };
-    if ((ret = allocate(d)) < 0 || (ret = open_fake(d, f)) < 0 ||
+    if ((ret = allocate(d)) < 0 || (ret = open_critic(d, f)) < 0 ||
         (ret = lv_learn_move(&d->move, &d->nets, LV_MOVE_NOISE, d->x)) < 0 ||
         (ret = lv_learn_new(&d->learn, &d->nets, LV_LEARN_DMD, 1, 0, d->x)) < 0 ||
-        (ret = lv_fake_plan(d->fake, &d->nets, d->x)) < 0)
+        (ret = lv_critic_plan(d->critic, &d->nets, d->x)) < 0)
         return ret;
     return open_feeder(d, threads);
 }
@@ -403,7 +403,7 @@ void lv_distill_close(LvDistill **out)
     if (!d)
         return;
     lv_feeder_free(&d->feeder);
-    lv_fake_close(&d->fake);
+    lv_critic_close(&d->critic);
     lv_learn_free(&d->move);
     lv_learn_free(&d->learn);
     lv_dit_free(&d->dit);
@@ -419,16 +419,16 @@ void lv_distill_close(LvDistill **out)
 
 int lv_distill_save(LvDistill *d, const char *run)
 {
-    return lv_fake_save(d->fake, d->trainer, run);
+    return lv_critic_save(d->critic, d->trainer, run);
 }
 
 double lv_distill_flops(const LvDistill *d)
 {
     double move = lv_program_sizes(d->move.task.prog).flops * (d->steps + 1) / 2;
-    double fake = lv_program_sizes(d->fake->learn.task.prog).flops;
+    double critic = lv_program_sizes(d->critic->learn.task.prog).flops;
     double learn = lv_program_sizes(d->learn.task.prog).flops;
 
-    return (learn + move + d->recipe->fake.ratio * (move + fake)) *
+    return (learn + move + d->recipe->critic.ratio * (move + critic)) *
            (d->cfg->batch / d->cfg->micro);
 }
 

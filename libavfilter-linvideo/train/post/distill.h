@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Distribution matching distillation to a few steps (DMD2, arXiv 2405.14867, without its
- * GAN term): the student samples as it will, without guidance; a fake net tells the
+ * GAN term): the student samples as it will, without guidance; a critic tells the
  * velocity of what it makes, and the student follows the difference to the teacher's
  * guided one.
  * Floor train/post. Source: DMD2 (arXiv 2405.14867), without its GAN.
@@ -11,7 +11,7 @@
 #ifndef LINVIDEO_TRAIN_POST_DISTILL_H
 #define LINVIDEO_TRAIN_POST_DISTILL_H
 
-#include "train/post/fake.h"
+#include "train/post/critic.h"
 #include "train/post/trajectory.h"
 #include "train/run/feeder.h"
 
@@ -21,7 +21,7 @@ typedef struct LvDistillFiles {
     const LvRecipe *recipe;
     const LvFrozen *student, *teacher;
     const LvTrajectories *t; ///< for its prompts
-    const char *run;         ///< path; also the beginning of those of the fake net
+    const char *run;         ///< path; also the beginning of those of the critic
 } LvDistillFiles;
 
 typedef struct LvDistill {
@@ -35,7 +35,7 @@ typedef struct LvDistill {
     LvDit dit;
     LvNets nets;
     LvLearn move, learn;
-    LvFake *fake;
+    LvCritic *critic;
     LvFeeder *feeder;
     void *x;                 ///< memory of states, on the device
     float *coef, *one;       ///< ports of the host: [micro LV_COEFS,X]; [micro], four of
@@ -43,8 +43,8 @@ typedef struct LvDistill {
     float sigma[LV_DISTILL_STEPS + 1];
     size_t numel;            ///< of a state
     /* of the last step */
-    double loss, fake_loss;
-    double error;            ///< of the fake net's velocity against the teacher's, relative
+    double loss, critic_loss;
+    double error;            ///< of the critic's velocity against the teacher's, relative
     int stop;                ///< step of the sampler that the student learned at, from 1
 } LvDistill;
 
@@ -62,7 +62,7 @@ int lv_distill_open(LvDistill **d, const LvDistillFiles *files, int checkpoint,
 /** Free *d and set it to NULL. NULL is fine. */
 void lv_distill_close(LvDistill **d);
 
-/** One step of the student, and the fake net's. */
+/** One step of the student, and the critic's. */
 int lv_distill_step(LvDistill *d);
 
 /** Save both runs. */

@@ -168,7 +168,7 @@ static int rank_of(const LvGate *gate)
 }
 
 /* Layers in the order in which they become linear: least r, then least resistance. */
-static int by_share(const void *a, const void *b)
+static int by_gate(const void *a, const void *b)
 {
     const LvGate *x = *(const LvGate *const *)a, *y = *(const LvGate *const *)b;
 
@@ -188,7 +188,7 @@ static void freeze(LvGates *g)
 
     for (int i = 0; i < g->layers; i++)
         order[i] = &g->gate[i];
-    qsort(order, (size_t)g->layers, sizeof(order[0]), by_share);
+    qsort(order, (size_t)g->layers, sizeof(order[0]), by_gate);
     for (int i = 0; i < g->layers; i++)
         close_gate(order[i], g->cfg->plain ? order[i]->r < 0.5 : i < g->linear);
 }

@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Selective transfer: one share r for each layer, r of softmax and 1 - r of linear
+ * Selective transfer: one gate r for each layer: r of softmax and 1 - r of linear
  * attention, learned together with the weights until so many layers are linear.
  * Source: LinVideo (arXiv 2510.08318).
  * Floor train/post: numbers of the host, nothing of networks. All in f64.

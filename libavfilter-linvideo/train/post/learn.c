@@ -303,7 +303,7 @@ static int trace_step(LvLearn *l, LvGraph *g, const LvNets *n, int anchored, int
     return back(g, n, seed, 2, 0);
 }
 
-/* The student update of DMD2: clips of one step, noise put in, what the fake net takes for
+/* The student update of DMD2: clips of one step, noise put in, what the critic takes for
  * their velocity against the teacher's guided one. */
 static int trace_dmd(LvLearn *l, LvGraph *g, const LvNets *n)
 {
@@ -312,7 +312,7 @@ static int trace_dmd(LvLearn *l, LvGraph *g, const LvNets *n)
     u  = velocity(l, g, n, n->student, x, LV_PORT_T, LV_PORT_TEXT, NULL);
     x0 = blend(l, g, n, x, u, LV_COEF_STEP);
     z  = with_noise(l, g, n, x0);
-    f  = velocity(l, g, n, n->fake, z, LV_PORT_T1, LV_PORT_TEXT, NULL);
+    f  = velocity(l, g, n, n->critic, z, LV_PORT_T1, LV_PORT_TEXT, NULL);
     c  = guided_velocity(l, g, n, n->teacher, z, LV_PORT_T1);
     y  = blend(l, g, n, z, c, LV_COEF_FADE);
     size = mean_size(l, g, n, x0, y);
@@ -384,7 +384,7 @@ int lv_learn_new(LvLearn *l, LvNets *n, int objective, int relative, int guided,
     return make_in_room(l, n, make_learn, &w);
 }
 
-static int make_fake(LvLearn *l, const LvNets *n, const Wanted *w)
+static int make_critic(LvLearn *l, const LvNets *n, const Wanted *w)
 {
     LvGraph *g = new_graph(l, n, 1);
     LvTensor x0, noise, z, u, v, dx;
@@ -405,9 +405,9 @@ static int make_fake(LvLearn *l, const LvNets *n, const Wanted *w)
     return finish(l, g, n, w->x, NULL, 0);
 }
 
-int lv_learn_fake(LvLearn *l, LvNets *n, void *x)
+int lv_learn_critic(LvLearn *l, LvNets *n, void *x)
 {
-    return make_in_room(l, n, make_fake, &(Wanted) { .x = x });
+    return make_in_room(l, n, make_critic, &(Wanted) { .x = x });
 }
 
 static int make_maps(LvLearn *l, const LvNets *n, const Wanted *w)

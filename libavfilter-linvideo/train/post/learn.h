@@ -65,7 +65,7 @@ typedef struct LvLearn {
 
 /** Networks of a program. */
 typedef struct LvNets {
-    const LvDit *student, *teacher, *fake;
+    const LvDit *student, *teacher, *critic;
     const LvParams *params;  ///< of what learns
     const int *size;         ///< of latents: F, Y, X
     LvDtype dtype;           ///< of activations
@@ -106,10 +106,10 @@ enum LvGuided {
 int lv_learn_new(LvLearn *l, LvNets *n, int objective, int relative, int guided, void *x);
 
 /**
- * A program for the fake net n->student: flow matching on the states x, at times T with
+ * A program for the critic n->student: flow matching on the states x, at times T with
  * noise put in (FADE, NOISE); WEIGHT is that of the mean square, OTHER is -1.
  */
-int lv_learn_fake(LvLearn *l, LvNets *n, void *x);
+int lv_learn_critic(LvLearn *l, LvNets *n, void *x);
 
 /**
  * A program that compares, at each MIXED layer of the student, the linear branch with the

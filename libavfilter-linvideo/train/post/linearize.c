@@ -103,7 +103,7 @@ static int plan(LvLinearize *l)
 }
 
 /* Shares as networks see them. */
-static int put_shares(const LvLinearize *l)
+static int put_gates(const LvLinearize *l)
 {
     int ret = 0;
 
@@ -194,10 +194,10 @@ static int make_item(void *opaque, int step, int item, void *data, int thread)
     return 0;
 }
 
-/* Items of a step: the student's, then the fake net's. */
+/* Items of a step: the student's, then the critic's. */
 static int items(const LvLinearize *l)
 {
-    return l->cfg->batch * (l->cfg->objective == LV_LEARN_DMD ? 1 + l->recipe->fake.ratio
+    return l->cfg->batch * (l->cfg->objective == LV_LEARN_DMD ? 1 + l->recipe->critic.ratio
                                                               : 1);
 }
 
@@ -396,7 +396,7 @@ static int keep_state(LvLinearize *l)
     return ret < 0 ? ret : keep_slots(l);
 }
 
-static int find_shares(LvLinearize *l)
+static int find_gates(LvLinearize *l)
 {
     char name[64];
 
@@ -405,7 +405,7 @@ static int find_shares(LvLinearize *l)
         if (!(l->mix[i] = lv_params_find(l->trainer->params, name)))
             return lv_fail(l->teacher->msg, LV_ERR_MODEL, "%s is missing", name);
     }
-    return put_shares(l);
+    return put_gates(l);
 }
 
 static int open_run(LvLinearize *l, const LvLinearizeFiles *f)
@@ -425,24 +425,24 @@ static int open_run(LvLinearize *l, const LvLinearizeFiles *f)
         (ret = lv_states_init(&l->states, f->recipe, f->t, f->teacher)) < 0 ||
         (ret = keep_state(l)) < 0 || (ret = lv_trainer_ready(l->trainer)) < 0)
         return ret;
-    return find_shares(l);
+    return find_gates(l);
 }
 
-static int open_fake(LvLinearize *l, const LvLinearizeFiles *f)
+static int open_critic(LvLinearize *l, const LvLinearizeFiles *f)
 {
     char path[PATH_SIZE];
     int ret = 0;
 
     if (l->cfg->objective != LV_LEARN_DMD)
         return 0;
-    lv_fake_path(path, sizeof(path), f->run, l->trainer->step);
+    lv_critic_path(path, sizeof(path), f->run, l->trainer->step);
     if (!l->trainer->step)
-        ret = lv_fake_create(path, l->teacher, l->teacher->msg);
+        ret = lv_critic_create(path, l->teacher, l->teacher->msg);
     if (ret >= 0)
-        ret = lv_fake_open(&l->fake, path, &f->recipe->fake, l->trainer->step,
+        ret = lv_critic_open(&l->critic, path, &f->recipe->critic, l->trainer->step,
                            l->optim.steps, l->teacher);
     if (ret >= 0)
-        l->nets.fake = &l->fake->dit;
+        l->nets.critic = &l->critic->dit;
     return ret;
 }
 
@@ -475,8 +475,8 @@ static int open_all(LvLinearize *l, const LvLinearizeFiles *f, int checkpoint,
     if (!l->x)
         return out_of_memory(l->teacher->msg);
     if ((!l->trainer->step && (ret = choose_layers(l)) < 0) ||
-        (ret = put_shares(l)) < 0 || (ret = open_fake(l, f)) < 0 || (ret = plan(l)) < 0 ||
-        (l->fake && (ret = lv_fake_plan(l->fake, &l->nets, l->x)) < 0))
+        (ret = put_gates(l)) < 0 || (ret = open_critic(l, f)) < 0 || (ret = plan(l)) < 0 ||
+        (l->critic && (ret = lv_critic_plan(l->critic, &l->nets, l->x)) < 0))
         return ret;
     return open_data(l, threads);
 }
@@ -504,7 +504,7 @@ void lv_linearize_close(LvLinearize **out)
     if (!l)
         return;
     lv_feeder_free(&l->feeder);
-    lv_fake_close(&l->fake);
+    lv_critic_close(&l->critic);
     free_programs(l);
     lv_dit_free(&l->dit);
     lv_trainer_close(&l->trainer);
@@ -521,7 +521,7 @@ void lv_linearize_close(LvLinearize **out)
 
 /* Steps */
 
-/* The gradients of shares, which are only there for layers that are mixed. */
+/* The gradients of gates, which are only there for layers that are mixed. */
 static int move_gates(LvLinearize *l, int *changed)
 {
     float data[LV_MAX_LAYERS] = { 0 };
@@ -533,27 +533,27 @@ static int move_gates(LvLinearize *l, int *changed)
     if (ret < 0)
         return ret;
     *changed = lv_gates_update(&l->gates, l->trainer->step, data);
-    return put_shares(l);
+    return put_gates(l);
 }
 
-/* The fake net's steps on what the student makes now. */
-static int train_fake(LvLinearize *l, float *data)
+/* The critic's steps on what the student makes now. */
+static int train_critic(LvLinearize *l, float *data)
 {
     int ret = 0;
 
-    l->fake_loss = 0;
-    for (int k = 1; k <= l->recipe->fake.ratio && ret >= 0; k++) {
-        ret = lv_trainer_begin(l->fake->trainer);
+    l->critic_loss = 0;
+    for (int k = 1; k <= l->recipe->critic.ratio && ret >= 0; k++) {
+        ret = lv_trainer_begin(l->critic->trainer);
         for (int i = 0; i < l->cfg->batch && ret >= 0; i += l->cfg->micro) {
             LvBatch b = batch_at(l, data, k * l->cfg->batch + i);
             ret = lv_learn_run(&l->move, b.port, LV_PORT_NB);
             if (ret >= 0)
-                ret = lv_fake_learn(l->fake, b.port, &l->fake_loss);
+                ret = lv_critic_learn(l->critic, b.port, &l->critic_loss);
         }
         if (ret >= 0)
-            ret = lv_trainer_update(l->fake->trainer);
+            ret = lv_trainer_update(l->critic->trainer);
     }
-    l->fake_loss /= l->recipe->fake.ratio;
+    l->critic_loss /= l->recipe->critic.ratio;
     return ret;
 }
 
@@ -574,8 +574,8 @@ int lv_linearize_step(LvLinearize *l)
         if (ret >= 0 && l->states.slot)
             ret = take_slots(l, i);
     }
-    if (ret >= 0 && l->fake)
-        ret = train_fake(l, data);
+    if (ret >= 0 && l->critic)
+        ret = train_critic(l, data);
     if (ret < 0 || (ret = move_gates(l, &changed)) < 0 ||
         (ret = lv_trainer_update(l->trainer)) < 0)
         return ret;
@@ -584,7 +584,7 @@ int lv_linearize_step(LvLinearize *l)
 
 int lv_linearize_save(LvLinearize *l, const char *run)
 {
-    return lv_fake_save(l->fake, l->trainer, run);
+    return lv_critic_save(l->critic, l->trainer, run);
 }
 
 double lv_linearize_flops(const LvLinearize *l)
@@ -644,7 +644,7 @@ static int look_at_layers(LvLinearize *l, const LvLearn *learn, float *data, dou
         if (ret >= 0)
             ret = look(l, learn, data, items_to_look_at(l), &out[i]);
     }
-    return ret < 0 ? ret : put_shares(l);
+    return ret < 0 ? ret : put_gates(l);
 }
 
 int lv_linearize_sensitivity(LvLinearize *l, double *out)

@@ -9,7 +9,7 @@
 #ifndef LINVIDEO_TRAIN_POST_LINEARIZE_H
 #define LINVIDEO_TRAIN_POST_LINEARIZE_H
 
-#include "train/post/fake.h"
+#include "train/post/critic.h"
 #include "train/post/states.h"
 #include "train/run/feeder.h"
 #include "train/run/trainer.h"
@@ -19,7 +19,7 @@ typedef struct LvLinearizeFiles {
     const LvRecipe *recipe;
     const LvFrozen *teacher;
     const LvTrajectories *t;
-    const char *run;         ///< path; with DMD also the beginning of those of the fake net
+    const char *run;         ///< path; with DMD also the beginning of those of the critic
     const char *maps;        ///< run of warmed-up maps; NULL: none
 } LvLinearizeFiles;
 
@@ -37,14 +37,14 @@ typedef struct LvLinearize {
     LvNets nets;
     void *x;                 ///< memory of states, on the device
     LvLearn move, learn;     ///< move: absent when no states are moved before
-    LvFake *fake;            ///< of DMD
+    LvCritic *critic;        ///< of DMD
     LvFeeder *feeder;        ///< of stored states
     float *data;             ///< of a step of streams
     float *moved;            ///< a micro-batch's states
     /* of the last step */
     double loss;             ///< sum of weighted errors
     double error[LV_TIME_BINS], power[LV_TIME_BINS]; ///< sums of mean squares
-    double fake_loss;
+    double critic_loss;
 } LvLinearize;
 
 /** Check that a teacher can be linearised by a recipe; fill in the student's network. */
@@ -75,7 +75,7 @@ void lv_linearize_close(LvLinearize **l);
 /** Take one step. */
 int lv_linearize_step(LvLinearize *l);
 
-/** Save the run, and that of the fake net. */
+/** Save the run, and that of the critic. */
 int lv_linearize_save(LvLinearize *l, const char *run);
 
 /** Floating point operations of one step's matmuls. */

@@ -70,8 +70,8 @@ static const LvConfigRow rows[] = {
     NAMED("linearize", "r_range", linearize.gates.par_name, 16),
     NAMED("linearize", "r_end", linearize.gates.choice_name, 16),
 
-    OPTIM("fake", fake, 0, 2e-5),
-    ROW("fake", "ratio", INT, fake.ratio, 1, 1000, 5),
+    OPTIM("fake", critic, 0, 2e-5),
+    ROW("fake", "ratio", INT, critic.ratio, 1, 1000, 5),
 
     OPTIM("distill", distill, 2000, 1e-4),
     ROW("distill", "ema_from",      INT,  distill.optim.ema_from, 0, 1 << 30, 200),
@@ -204,7 +204,7 @@ static int check_sections(const json_t *root, const char *path, const LvMsg *msg
 
 static int read_json(LvRecipe *r, const json_t *root, const char *path, const LvMsg *msg)
 {
-    LvOptim *optim[] = { &r->maps.optim, &r->linearize.optim, &r->fake.optim,
+    LvOptim *optim[] = { &r->maps.optim, &r->linearize.optim, &r->critic.optim,
                          &r->distill.optim };
     int ret;
 

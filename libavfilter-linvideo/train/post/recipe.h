@@ -79,11 +79,11 @@ typedef struct LvLinearizeConfig {
     LvGatesConfig gates;
 } LvLinearizeConfig;
 
-/** Section "fake": the net that models what the student makes. */
-typedef struct LvFakeConfig {
+/** Section "fake": the critic, which models what the student makes. */
+typedef struct LvCriticConfig {
     LvOptim optim;   ///< its steps are counted from those of the student
     int ratio;       ///< of its steps to one of the student
-} LvFakeConfig;
+} LvCriticConfig;
 
 /** Section "distill" (E). */
 typedef struct LvDistillConfig {
@@ -100,7 +100,7 @@ typedef struct LvRecipe {
     LvTrajectoryConfig trajectories;
     LvMapsConfig maps;
     LvLinearizeConfig linearize;
-    LvFakeConfig fake;
+    LvCriticConfig critic;
     LvDistillConfig distill;
     int seed;        ///< of everything; section "train"
     char *text;      ///< the JSON, changes put in

@@ -163,8 +163,8 @@ static void put_step(const LvStates *s, LvBatch *b, int at, int from, int to, in
 static void put_score(const LvStates *s, LvBatch *b, int at, int from, int step, int item)
 {
     const LvDistillConfig *c = s->score;
-    int fake     = item >= s->cfg->batch;
-    double t     = (double)s->t->sigma[from], shift = (double)c->shift, u[4], tau;
+    int critic = item >= s->cfg->batch;
+    double t   = (double)s->t->sigma[from], shift = (double)c->shift, u[4], tau;
 
     lv_uniform4(u, s->seed, lv_stream(LV_STREAM_SCORE, step, item));
     tau = shift * u[0] / (1 + (shift - 1) * u[0]);
@@ -176,7 +176,7 @@ static void put_score(const LvStates *s, LvBatch *b, int at, int from, int step,
     put_coef(s, b, at, LV_COEF_GUIDE, (double)c->guidance);
     put_coef(s, b, at, LV_COEF_UNGUIDE, -(double)c->guidance);
     b->port[LV_PORT_T1][at]     = (float)(1000 * tau);
-    b->port[LV_PORT_WEIGHT][at] = (float)((fake ? 1 : t * tau / 2) / s->cfg->batch);
+    b->port[LV_PORT_WEIGHT][at] = (float)((critic ? 1 : t * tau / 2) / s->cfg->batch);
     lv_philox_normal(b->port[LV_PORT_NOISE] + (size_t)at * s->t->numel, s->t->numel,
                      s->seed, lv_stream(LV_STREAM_NOISE, step, item));
 }

@@ -64,7 +64,7 @@ size_t lv_states_lay_out(const LvStates *s, int micro, float *data, LvBatch *b);
 
 /**
  * Fill sample `at` of a micro-batch with the item of a step. Items of DMD from cfg->batch
- * on are for the fake net.
+ * on are for the critic.
  */
 void lv_states_make(const LvStates *s, LvBatch *b, int at, int step, int item);
 

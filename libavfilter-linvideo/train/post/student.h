@@ -18,7 +18,7 @@ typedef struct LvStudent {
     const LvDit *from;         ///< whose tensors it takes where maps has none
     float map_scale;  ///< of the identity that maps are which are not there; 0:
                       ///< head_dim^-1/4
-    float mix;        ///< share of softmax in MIXED layers, likewise
+    float mix;        ///< gate of MIXED layers, likewise
 } LvStudent;
 
 /** Write a run of step 0; `teacher` is where its configuration is from. */

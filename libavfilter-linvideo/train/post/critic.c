@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
-#include "train/post/fake.h"
+#include "train/post/critic.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,26 +13,26 @@
 
 enum { PATH_SIZE = 4096 };
 
-void lv_fake_path(char *buf, size_t size, const char *run, int step)
+void lv_critic_path(char *buf, size_t size, const char *run, int step)
 {
     snprintf(buf, size, "%s.fake-%d", run, step);
 }
 
-int lv_fake_create(const char *path, const LvFrozen *teacher, const LvMsg *msg)
+int lv_critic_create(const char *path, const LvFrozen *teacher, const LvMsg *msg)
 {
     const LvStudent s = { .cfg = &teacher->cfg.dit, .from = &teacher->dit };
 
     return lv_student_create(path, &s, teacher, msg);
 }
 
-int lv_fake_open(LvFake **out, const char *path, const LvFakeConfig *cfg, int step,
+int lv_critic_open(LvCritic **out, const char *path, const LvCriticConfig *cfg, int step,
                  int steps, const LvFrozen *teacher)
 {
-    LvFake *f = *out = calloc(1, sizeof(*f));
+    LvCritic *f = *out = calloc(1, sizeof(*f));
     int ret;
 
     if (!f || !(f->about = malloc(64))) {
-        lv_fake_close(out);
+        lv_critic_close(out);
         return lv_fail(teacher->msg, LV_ERR(ENOMEM), "training: out of memory");
     }
     snprintf(f->about, 64, "teacher=%s", teacher->hash);
@@ -43,22 +43,22 @@ int lv_fake_open(LvFake **out, const char *path, const LvFakeConfig *cfg, int st
     if ((ret = lv_student_open(&f->trainer, &f->dit, path, &teacher->cfg.dit, &f->optim,
                                teacher->dev, teacher->msg)) < 0 ||
         (ret = lv_trainer_ready(f->trainer)) < 0)
-        lv_fake_close(out);
+        lv_critic_close(out);
     return ret;
 }
 
-int lv_fake_plan(LvFake *f, const LvNets *n, void *x)
+int lv_critic_plan(LvCritic *f, const LvNets *n, void *x)
 {
     LvNets own = *n;
 
     own.student = &f->dit;
     own.params  = f->trainer->params;
-    return lv_learn_fake(&f->learn, &own, x);
+    return lv_learn_critic(&f->learn, &own, x);
 }
 
-void lv_fake_close(LvFake **out)
+void lv_critic_close(LvCritic **out)
 {
-    LvFake *f = *out;
+    LvCritic *f = *out;
 
     if (!f)
         return;
@@ -70,7 +70,7 @@ void lv_fake_close(LvFake **out)
     *out = NULL;
 }
 
-int lv_fake_learn(const LvFake *f, float *const port[LV_PORT_NB], double *loss)
+int lv_critic_learn(const LvCritic *f, float *const port[LV_PORT_NB], double *loss)
 {
     float *own[LV_PORT_NB], v[1024];
     int ret;
@@ -85,19 +85,19 @@ int lv_fake_learn(const LvFake *f, float *const port[LV_PORT_NB], double *loss)
     return 0;
 }
 
-int lv_fake_save(LvFake *f, const LvTrainer *student, const char *run)
+int lv_critic_save(LvCritic *f, const LvTrainer *student, const char *run)
 {
     char path[PATH_SIZE];
     int ret = 0;
 
     if (f) {
-        lv_fake_path(path, sizeof(path), run, student->step);
+        lv_critic_path(path, sizeof(path), run, student->step);
         ret = lv_trainer_save(f->trainer, path);
     }
     if (ret < 0 || (ret = lv_trainer_save(student, run)) < 0 || !f ||
         f->saved == student->step)
         return ret;
-    lv_fake_path(path, sizeof(path), run, f->saved);
+    lv_critic_path(path, sizeof(path), run, f->saved);
     unlink(path);
     f->saved = student->step;
     return 0;

@@ -1,58 +1,58 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * The fake net of distribution matching: a network of the teacher's kind, trained by flow
+ * The critic of distribution matching: a network of the teacher's kind, trained by flow
  * matching on what the student makes, so that it tells the student's velocity.
  * Floor train/post.
  */
 
-#ifndef LINVIDEO_TRAIN_POST_FAKE_H
-#define LINVIDEO_TRAIN_POST_FAKE_H
+#ifndef LINVIDEO_TRAIN_POST_CRITIC_H
+#define LINVIDEO_TRAIN_POST_CRITIC_H
 
 #include "train/post/frozen.h"
 #include "train/post/learn.h"
 #include "train/run/trainer.h"
 
-typedef struct LvFake {
+typedef struct LvCritic {
     LvTrainer *trainer;
     LvDit dit;
     LvLearn learn;
     LvOptim optim;
     char *about;       ///< settings of the run
     int saved;         ///< step of the student of the file that there is
-} LvFake;
+} LvCritic;
 
 /** Path of the run that goes with one at `run` after some steps of the student. */
-void lv_fake_path(char *buf, size_t size, const char *run, int step);
+void lv_critic_path(char *buf, size_t size, const char *run, int step);
 
 /** Write a new run: a copy of the teacher's network. */
-int lv_fake_create(const char *path, const LvFrozen *teacher, const LvMsg *msg);
+int lv_critic_create(const char *path, const LvFrozen *teacher, const LvMsg *msg);
 
 /**
  * Open a run.
  *
  * @param cfg    section "fake"
  * @param step   that the student has taken, of `steps`
- * @param[out] f closed with lv_fake_close(); NULL on error
+ * @param[out] f closed with lv_critic_close(); NULL on error
  */
-int lv_fake_open(LvFake **f, const char *path, const LvFakeConfig *cfg, int step,
+int lv_critic_open(LvCritic **f, const char *path, const LvCriticConfig *cfg, int step,
                  int steps, const LvFrozen *teacher);
 
 /** Make the program that it learns by; that of the student, which is larger, first.
  *
  * @param n batch, size, device...; networks are not looked at
  * @param x memory of the clips that it learns on, on the device
- * @return as lv_learn_fake() */
-int lv_fake_plan(LvFake *f, const LvNets *n, void *x);
+ * @return as lv_learn_critic() */
+int lv_critic_plan(LvCritic *f, const LvNets *n, void *x);
 
-void lv_fake_close(LvFake **f);
+void lv_critic_close(LvCritic **f);
 
 /** Add the gradients of a micro-batch: of the clips in memory, data by port as of
  *  lv_states_make(). *loss grows by the sum of losses. */
-int lv_fake_learn(const LvFake *f, float *const port[LV_PORT_NB], double *loss);
+int lv_critic_learn(const LvCritic *f, float *const port[LV_PORT_NB], double *loss);
 
-/** Save the student's run and that of its fake net beside it, so that there is a pair at
- *  any time; the fake net's file of an earlier step is removed then. f may be NULL. */
-int lv_fake_save(LvFake *f, const LvTrainer *student, const char *run);
+/** Save the student's run and that of its critic beside it, so that there is a pair at
+ *  any time; the critic's file of an earlier step is removed then. f may be NULL. */
+int lv_critic_save(LvCritic *f, const LvTrainer *student, const char *run);
 
-#endif /* LINVIDEO_TRAIN_POST_FAKE_H */
+#endif /* LINVIDEO_TRAIN_POST_CRITIC_H */
