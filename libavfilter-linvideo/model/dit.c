@@ -22,7 +22,7 @@ enum { DIM, DIM6, FFN, CHANNELS, OUT, PT, PH, PW, TEXT, FREQ, HEADS, HEAD_DIM, M
  * the order of running. */
 #define ROW(name, hf, at, flags, ...) { name, at, { __VA_ARGS__ }, flags, { hf, NULL } }
 
-/* A product: struct (MODEL or BLOCK), member, outputs, inputs. Those outside the blocks
+/* A matmul: struct (MODEL or BLOCK), member, outputs, inputs. Those outside the blocks
  * get f32. */
 #define EXACT_MODEL LV_W_EXACT
 #define EXACT_BLOCK 0

@@ -15,8 +15,6 @@
 /* Bytes that are made before they are looked at, while they are near. */
 enum { NEAR = 1 << 20 };
 
-enum { TURNED = LV_W_FRAMES | LV_W_EDGE };
-
 static int no_memory(const LvMsg *msg)
 {
     return lv_fail(msg, LV_ERR(ENOMEM), "weights: out of memory");
@@ -311,7 +309,7 @@ static int make_rows(const LvReader *r, size_t first, size_t rows, float *src, f
         take_frame(to, src, &r->from.to, first / r->units, rows);
     else if (r->from.row.flags & LV_W_EDGE)
         add_edge(to, src, &r->from.to, rows);
-    return round_to(r, dst, r->from.row.flags & TURNED ? to : src,
+    return round_to(r, dst, r->from.row.flags & LV_W_REORDERED ? to : src,
                     rows * lv_weight_cols(&r->from.to), msg);
 }
 
@@ -320,15 +318,15 @@ static int read_rows(LvReader *r, size_t first, size_t rows, char *dst, const Lv
     const LvTensor *to = &r->from.to;
     size_t row  = row_bytes(to), cols = LV_MAX(r->cols, lv_weight_cols(to));
     size_t some = LV_MIN(LV_MAX(NEAR / (cols * sizeof(float)), 1), rows), n;
-    int turned  = !!(r->from.row.flags & TURNED), ret = 0;
-    float *tmp  = malloc((size_t)(1 + turned) * some * cols * sizeof(*tmp));
+    int reordered = !!(r->from.row.flags & LV_W_REORDERED), ret = 0;
+    float *tmp    = malloc((size_t)(1 + reordered) * some * cols * sizeof(*tmp));
 
     if (!tmp)
         return no_memory(msg);
     for (size_t i = 0; i < rows && ret >= 0; i += n) {
         n   = LV_MIN(LV_MIN(some, rows - i), r->units - (first + i) % r->units);
-        ret = make_rows(r, first + i, n, tmp, tmp + (turned ? some * cols : 0), dst + i * row,
-                        msg);
+        ret = make_rows(r, first + i, n, tmp, tmp + (reordered ? some * cols : 0),
+                        dst + i * row, msg);
     }
     free(tmp);
     return ret;

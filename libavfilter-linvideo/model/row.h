@@ -23,13 +23,14 @@ enum {
     LV_W_FLAT   = 4, ///< bound as [first, product of the others]
     LV_W_INNER  = 8, ///< bound without its first dimension, which is 1
     LV_W_MAP    = 16, ///< a feature map: trained at a rate of its own
-    LV_W_GATE   = 32, ///< the share of a mixture: no optimizer's matter
+    LV_W_GATE   = 32, ///< the gate of a mixture: no optimizer's matter
     LV_W_FRAMES = 64, ///< [O,C,T,kh,kw] in the file, bound as [T,O,C,kh,kw]
     LV_W_EXACT  = 128, ///< multiplied in f32: f32 in place of LvWeightsFrom.wide
     LV_W_EDGE   = 256, ///< [O,C,3,3] in the file, bound as [O,C,4,4] behind a row and a
                       ///< column of zeros: padding right and below only becomes padding
                       ///< on all sides
     LV_W_TABLE  = 512, ///< rows are looked up: read as it is bound, never packed
+    LV_W_REORDERED = LV_W_FRAMES | LV_W_EDGE ///< bound in another order than the file's
 };
 
 /** Ways in which files name the tensors of a network. */

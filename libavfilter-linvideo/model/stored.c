@@ -63,13 +63,13 @@ static int check_format(LvStoredFile *f, const char *name, const json_t *layer)
 {
     const char *format = json_string_value(json_object_get(layer, "format"));
     char shown[LV_SHOW_SIZE], what[2 * LV_SHOW_SIZE];
-    const json_t *turned = json_object_get(layer, "convrot");
+    const json_t *rotated = json_object_get(layer, "convrot");
 
     for (int i = 0; format && i < LV_COUNT(formats); i++)
-        if (!strcmp(formats[i], format) && (!turned || json_is_false(turned)))
+        if (!strcmp(formats[i], format) && (!rotated || json_is_false(rotated)))
             return 0;
     snprintf(what, sizeof(what), "is quantised as %s, which is not supported",
-             turned && !json_is_false(turned) ? "rotated int8" :
+             rotated && !json_is_false(rotated) ? "rotated int8" :
              format ? lv_text_show(shown, format, strlen(format)) : "an unnamed format");
     return fail(f, name, what);
 }

@@ -320,7 +320,7 @@ static LvTensor norm(Trace *t, LvTensor x, LvTensor w, int act)
     return as_frames(y, x);
 }
 
-static LvTensor product(Trace *t, LvTensor x, LvTensor w, LvTensor b, LvDtype dtype)
+static LvTensor matmul(Trace *t, LvTensor x, LvTensor w, LvTensor b, LvDtype dtype)
 {
     return as_frames(lv_linear(t->g, as_rows(x), w, b, LV_ACT_NONE, dtype), x);
 }
@@ -354,7 +354,7 @@ static LvTensor residual(Trace *t, const LvWanLayer *l, LvTensor x)
 
     y = causal(t, y, l->w[0], l->b[0], LV_NO_TENSOR, t->dtype);
     if (l->in != l->out)
-        r = product(t, x, l->side_w, l->side_b, t->dtype);
+        r = matmul(t, x, l->side_w, l->side_b, t->dtype);
     return causal(t, norm(t, y, l->norm[1], 1), l->w[1], l->b[1], r, t->dtype);
 }
 
@@ -453,7 +453,7 @@ LvTensor lv_wan_vae_trace_decoder(LvGraph *g, const LvWanVae *m, LvTensor z, int
 {
     Trace t = { g, state, dtype, first };
 
-    z = product(&t, z, m->decoder.w, m->decoder.b, dtype);
+    z = matmul(&t, z, m->decoder.w, m->decoder.b, dtype);
     z = half(&t, &m->decoder, z);
     return m->cfg.patch > 1 ? lv_shuffle(g, z, m->cfg.patch, 1, LV_F32) : z;
 }
@@ -468,5 +468,5 @@ LvTensor lv_wan_vae_trace_encoder(LvGraph *g, const LvWanVae *m, LvTensor x, int
     else if (dtype != LV_F32)
         x = lv_act(g, x, LV_ACT_NONE, dtype);
     x = half(&t, &m->encoder, x);
-    return product(&t, x, m->encoder.w, m->encoder.b, LV_F32);
+    return matmul(&t, x, m->encoder.w, m->encoder.b, LV_F32);
 }

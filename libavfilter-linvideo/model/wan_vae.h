@@ -48,7 +48,7 @@ typedef struct LvWanLayer {
 typedef struct LvWanHalf {
     LvWanLayer layer[LV_WAN_LAYERS];
     int layers;             ///< 0 when not bound
-    LvTensor w, b;          ///< product at the side of the latents
+    LvTensor w, b;          ///< matmul at the side of the latents
 } LvWanHalf;
 
 typedef struct LvWanVae {

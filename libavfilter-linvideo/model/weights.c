@@ -365,8 +365,6 @@ static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
     return out;
 }
 
-enum { TURNED = LV_W_FRAMES | LV_W_EDGE };
-
 /* Placing */
 
 /* Part by part to memory of the device, unless parts are larger than those of the upload: then
@@ -511,7 +509,7 @@ static int read_param(LvWeights *w, const Bind *b, float *data, size_t n)
 
     if (!tmp)
         return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: out of memory");
-    from.row.flags &= ~(unsigned)TURNED;
+    from.row.flags &= ~(unsigned)LV_W_REORDERED;
     from.to.dim[0]  = (int)rows;
     from.to.dim[1]  = (int)(n / rows);
     lv_reader_new(&r, &from);
@@ -547,7 +545,7 @@ static int bind_param(LvWeights *w, const Bind *b, LvTensor *to)
 /* A matrix of a block that is only multiplied with: one that may be streamed. */
 static int is_of_block(const Bind *b)
 {
-    const unsigned others = LV_W_MAP | LV_W_EXACT | LV_W_FLAT | TURNED;
+    const unsigned others = LV_W_MAP | LV_W_EXACT | LV_W_FLAT | LV_W_REORDERED;
 
     return b->row->flags & LV_W_MATRIX && !(b->row->flags & others) &&
            strstr(b->row->name, "%d") != NULL;
@@ -556,7 +554,7 @@ static int is_of_block(const Bind *b)
 /* A matrix of a plain type stays as it is, unless a LoRA changes it. */
 static int stays(const LvWeights *w, const Bind *b)
 {
-    return b->row->flags & LV_W_MATRIX && !w->from.plain && !(b->row->flags & TURNED) &&
+    return b->row->flags & LV_W_MATRIX && !w->from.plain && !(b->row->flags & LV_W_REORDERED) &&
            lv_stored_is_plain(&b->t) &&
            !(w->from.streamed && is_of_block(b) && b->t.t->dtype != w->from.wide) &&
            !(w->from.loras && lv_loras_has(w->from.loras, b->row, b->index));
