@@ -18,7 +18,8 @@
 
 /**
  * @file
- * Video source that makes video from a text, by liblinvideo.
+ * Video source that makes video from a text, by liblinvideo; with inputs from images or a
+ * video too.
  *
  * The library decides what a legal value is and says what is wrong; this file
  * hands it the options, which are made from the library's own table, the planes of each
@@ -46,6 +47,8 @@
 #include "libavutil/internal.h"
 #include "libavutil/log.h"
 #include "libavutil/macros.h"
+#include "libavutil/mathematics.h"
+#include "libavutil/mem.h"
 #include "libavutil/opt.h"
 #include "libavutil/parseutils.h"
 #include "libavutil/pixdesc.h"
@@ -82,12 +85,25 @@ typedef struct CUstream_st *CUstream;
 #endif
 
 #ifdef AVFILTER_FLAG_HWDEVICE
-#define FILTER_FLAGS AVFILTER_FLAG_HWDEVICE
+#define FILTER_FLAGS (AVFILTER_FLAG_DYNAMIC_INPUTS | AVFILTER_FLAG_HWDEVICE)
 #else
-#define FILTER_FLAGS 0
+#define FILTER_FLAGS AVFILTER_FLAG_DYNAMIC_INPUTS
+#endif
+
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100)
+#define DURATION(frame) ((frame)->duration)
+#else
+#define DURATION(frame) ((frame)->pkt_duration)
+#endif
+
+#ifdef AV_FRAME_FLAG_INTERLACED
+#define IS_INTERLACED(frame) ((frame)->flags & AV_FRAME_FLAG_INTERLACED)
+#else
+#define IS_INTERLACED(frame) ((frame)->interlaced_frame)
 #endif
 
 #define PROGRESS_INTERVAL 1000000 ///< microseconds between lines, at least
+#define MAX_INPUTS 2
 
 /* Every option by its number. Most numbers are handed on as text: their default is the
  * model's own, where FFmpeg would show a number. */
@@ -97,6 +113,11 @@ typedef struct CUstream_st *CUstream;
 enum { LINVIDEO_OPTIONS(NUMBER) NB_OPTIONS };
 
 static const char *const option_names[NB_OPTIONS] = { LINVIDEO_OPTIONS(NAME) };
+
+/** When a frame of a video is shown, in the input's time base. */
+typedef struct FrameTime {
+    int64_t pts, duration;
+} FrameTime;
 
 typedef struct LinvideoSource {
     const AVClass *class;
@@ -109,12 +130,19 @@ typedef struct LinvideoSource {
     int sw_format;              ///< AVPixelFormat within AV_PIX_FMT_CUDA
     AVBufferRef *device;        ///< that frames of AV_PIX_FMT_CUDA are on
 
+    int nb_inputs;              ///< images, the first and the last one; or a video
+    int has_image[MAX_INPUTS];  ///< 1: the library has it
+    int warned;                 ///< of what an input is
+    FrameTime *times;           ///< of frames of a clip that are sent, in their order
+    int nb_times, next_time;
+
     uint64_t seed_key;          ///< see SeedDrawn; 0: the seed was given
 
     LinvideoContext *lv;        ///< NULL until the output is configured
     LinvideoInfo info;
     enum LinvideoMatrix matrix; ///< chosen
-    int64_t next;               ///< number and timestamp of the next frame
+    int64_t next;               ///< number of the next frame; and its timestamp, but of a
+                                ///< video, which says when it would end
     int64_t progress_time;      ///< when the last line of progress was logged
 } LinvideoSource;
 
@@ -199,6 +227,8 @@ static const AVOption linvideo_options[] = {
     LINVIDEO_OPTIONS(ROW)
     PIXEL_FORMAT("sw_format", "pixel format within cuda: nv12, yuv420p, yuv444p",
                  sw_format, AV_PIX_FMT_NV12)
+    { "inputs", "input pads: 0, 1 (first image; or video, in mode video), 2 (last image too)",
+        OFFSET(nb_inputs), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, MAX_INPUTS, .flags = FLAGS },
     { NULL }
 };
 
@@ -247,7 +277,7 @@ static void log_progress(void *opaque, const LinvideoProgress *p)
     AVFilterContext *ctx = opaque;
     LinvideoSource *s = ctx->priv;
     int64_t now = av_gettime_relative();
-    char eta[32] = "";
+    char eta[32] = "", clips[32] = "";
 
     if (s->progress_time && now - s->progress_time < PROGRESS_INTERVAL)
         return;
@@ -256,10 +286,10 @@ static void log_progress(void *opaque, const LinvideoProgress *p)
     if (p->fraction > 0)
         snprintf(eta, sizeof(eta), ", ETA %.0f s",
                  p->elapsed * (1 - p->fraction) / p->fraction);
-    av_log(ctx, AV_LOG_INFO,
-           "%s clip %"PRId64"/%"PRId64": step %d/%d, %.0f %%%s\n",
-           p->stage_name, p->clip + 1, p->clips, p->step, p->steps,
-           100 * p->fraction, eta);
+    if (p->clips)
+        snprintf(clips, sizeof(clips), "/%"PRId64, p->clips);
+    av_log(ctx, AV_LOG_INFO, "%s clip %"PRId64"%s: step %d/%d, %.0f %%%s\n",
+           p->stage_name, p->clip + 1, clips, p->step, p->steps, 100 * p->fraction, eta);
 }
 
 /* Seeds that were drawn. ffmpeg frees a graph and builds it anew when its input changes
@@ -357,6 +387,34 @@ static av_cold int check_prompt(AVFilterContext *ctx)
     return AVERROR(EINVAL);
 }
 
+static int is_video(const LinvideoSource *s)
+{
+    return s->nb_inputs && s->params.mode == LINVIDEO_MODE_VIDEO;
+}
+
+static av_cold int append_inputs(AVFilterContext *ctx)
+{
+    static const char *const names[MAX_INPUTS] = { "first", "last" };
+    LinvideoSource *s = ctx->priv;
+    int ret = 0;
+
+    if (is_video(s) && s->nb_inputs > 1) {
+        av_log(ctx, AV_LOG_ERROR, "mode=video: expected inputs=1, got %d\n", s->nb_inputs);
+        return AVERROR(EINVAL);
+    }
+    if (is_video(s) && s->rate) {
+        av_log(ctx, AV_LOG_ERROR, "rate: in mode video it is that of the input; put filter "
+               "fps in front of it for another one\n");
+        return AVERROR(EINVAL);
+    }
+    for (int i = 0; i < s->nb_inputs && ret >= 0; i++) {
+        AVFilterPad pad = { .name = is_video(s) ? "video" : names[i],
+                            .type = AVMEDIA_TYPE_VIDEO };
+        ret = ff_append_inpad(ctx, &pad);
+    }
+    return ret;
+}
+
 /* Runs once the options have their values. */
 static av_cold int init(AVFilterContext *ctx)
 {
@@ -372,18 +430,23 @@ static av_cold int init(AVFilterContext *ctx)
     for (int i = 0; i < NB_OPTIONS; i++)
         if (s->text[i] && (ret = linvideo_params_set(p, option_names[i], s->text[i])) < 0)
             return averror(ret);
-    return 0;
+    return append_inputs(ctx);
 }
 
 static av_cold void uninit(AVFilterContext *ctx)
 {
     LinvideoSource *s = ctx->priv;
 
+    if (s->nb_times && !s->next_time)
+        av_log(ctx, AV_LOG_WARNING, "%d frames of the input are lost: the graph ends before "
+               "their clip is whole; where an input changes its size, -reinit_filter 0 keeps "
+               "the graph\n", s->nb_times);
     hand_on_seed(s->seed_key);
     if (s->lv)
         linvideo_cancel(s->lv);
     linvideo_close(&s->lv);
     av_buffer_unref(&s->device);
+    av_freep(&s->times);
 }
 
 static int has_format(const int *list, int format)
@@ -456,15 +519,15 @@ static void warn_of_lost_tags(AVFilterContext *ctx, const LinvideoSource *s, int
                av_color_space_name(colour_space(s->matrix)));
 }
 
-static int query_formats(AVFilterContext *ctx)
+static int query_output(AVFilterContext *ctx)
 {
     LinvideoSource *s = ctx->priv;
-    const int asked[] = { s->format, AV_PIX_FMT_NONE };
-    const int *offered = s->format == AV_PIX_FMT_NONE ? pixel_formats : asked;
-    int bad = check_formats(ctx);
-
-    if (bad < 0)
-        return bad;
+    AVFilterFormatsConfig *out = &ctx->outputs[0]->incfg;
+    /* Beside inputs FFmpeg would choose what is most like their format. */
+    int given = s->format != AV_PIX_FMT_NONE || s->nb_inputs;
+    const int asked[] = { s->format != AV_PIX_FMT_NONE ? s->format : pixel_formats[0],
+                          AV_PIX_FMT_NONE };
+    const int *offered = given ? asked : pixel_formats;
 
 #if LIBAVFILTER_VERSION_INT >= AV_VERSION_INT(9, 16, 100)
     {
@@ -473,12 +536,24 @@ static int query_formats(AVFilterContext *ctx)
         int ret;
 
         /* They bind YUV only; a link of RGB always is full range. */
-        if ((ret = ff_set_common_color_spaces_from_list(ctx, spaces)) < 0 ||
-            (ret = ff_set_common_color_ranges_from_list(ctx, ranges)) < 0)
+        if ((ret = ff_formats_ref(ff_make_format_list(spaces), &out->color_spaces)) < 0 ||
+            (ret = ff_formats_ref(ff_make_format_list(ranges), &out->color_ranges)) < 0)
             return ret;
     }
 #endif
-    return ff_set_common_formats(ctx, ff_make_format_list(offered));
+    return ff_formats_ref(ff_make_format_list(offered), &out->formats);
+}
+
+/* FFmpeg converts inputs to RGB, by the matrix and the range that their frames are tagged
+ * with. */
+static int query_formats(AVFilterContext *ctx)
+{
+    static const int taken[] = { AV_PIX_FMT_RGB24, AV_PIX_FMT_RGBA, AV_PIX_FMT_NONE };
+    int ret = check_formats(ctx);
+
+    for (unsigned i = 0; i < ctx->nb_inputs && ret >= 0; i++)
+        ret = ff_formats_ref(ff_make_format_list(taken), &ctx->inputs[i]->outcfg.formats);
+    return ret < 0 ? ret : query_output(ctx);
 }
 
 static int has_cuda(void)
@@ -589,6 +664,49 @@ static av_cold int open_library(AVFilterContext *ctx, LinvideoParams *p)
     return 0;
 }
 
+/* Frames of a video keep their time. */
+static int config_times(AVFilterLink *outlink)
+{
+    AVFilterLink *inlink = outlink->src->inputs[0];
+    LinvideoSource *s = outlink->src->priv;
+
+    av_freep(&s->times);
+    s->nb_times = s->next_time = 0;
+    s->times    = av_malloc_array(s->info.clip_frames, sizeof(*s->times));
+    outlink->time_base        = inlink->time_base;
+    LINK(outlink)->frame_rate = LINK(inlink)->frame_rate;
+    return s->times ? 0 : AVERROR(ENOMEM);
+}
+
+/* What the library is told of inputs before their frames come. */
+static void describe_inputs(AVFilterContext *ctx, LinvideoParams *p,
+                            LinvideoImage image[MAX_INPUTS])
+{
+    LinvideoSource *s = ctx->priv;
+    AVRational rate = { 0, 1 };
+
+    for (int i = 0; i < s->nb_inputs; i++) {
+        const AVFilterLink *inlink = ctx->inputs[i];
+        AVRational sar = inlink->sample_aspect_ratio;
+
+        image[i] = (LinvideoImage){ NULL, 0, inlink->w, inlink->h };
+        if (sar.num && sar.num != sar.den)
+            av_log(ctx, AV_LOG_WARNING, "Input %d: pixels of %d:%d are taken as square ones; "
+                   "put scale=iw*sar:ih,setsar=1 in front of it\n", i, sar.num, sar.den);
+    }
+    if (is_video(s)) {
+        rate = LINK(ctx->inputs[0])->frame_rate;
+        p->video_frame = image;
+    } else {
+        p->image_data      = s->nb_inputs > 0 ? image : NULL;
+        p->last_image_data = s->nb_inputs > 1 ? image + 1 : NULL;
+    }
+    if (rate.num > 0 && rate.den > 0) {
+        av_reduce(&p->rate_num, &p->rate_den, rate.num, rate.den, 1 << 20);
+        p->rate_num = FFMAX(p->rate_num, 1);
+    }
+}
+
 /* A graph may be built and thrown away before one runs, so the library is
  * opened here, when size and rate are needed. It loads the weights when the
  * first frame is asked for. */
@@ -597,6 +715,7 @@ static av_cold int config_output(AVFilterLink *outlink)
     AVFilterContext *ctx = outlink->src;
     LinvideoSource *s = ctx->priv;
     LinvideoParams p = s->params;
+    LinvideoImage image[MAX_INPUTS];
     LinvideoCuda cuda;
     AVRational rate = { 0, 1 };
     int on_gpu = outlink->format == AV_PIX_FMT_CUDA, ret;
@@ -607,6 +726,7 @@ static av_cold int config_output(AVFilterLink *outlink)
     }
     p.rate_num = rate.num;
     p.rate_den = rate.den;
+    describe_inputs(ctx, &p, image);
     p.format   = LINVIDEO_YUV420P;
     while (pixel_formats[p.format] != (on_gpu ? s->sw_format : outlink->format))
         p.format++;
@@ -633,6 +753,8 @@ static av_cold int config_output(AVFilterLink *outlink)
            " seed:%"PRId64"\n", s->info.model, outlink->w, outlink->h,
            rate.num, rate.den, s->info.frames, s->info.seed);
     warn_of_lost_tags(ctx, s, on_gpu ? s->sw_format : outlink->format);
+    if (is_video(s) && (ret = config_times(outlink)) < 0)
+        return ret;
     return on_gpu ? init_frames(outlink) : 0;
 }
 
@@ -663,7 +785,20 @@ static int set_metadata(AVFrame *frame, const LinvideoSource *s,
     return 0;
 }
 
-/* Make one frame into the planes of a new AVFrame. */
+/* When the next frame is shown. */
+static void set_time(AVFrame *frame, LinvideoSource *s)
+{
+    FrameTime t = { s->next, 1 };
+
+    if (is_video(s))
+        t = s->times[s->next_time++];
+    frame->pts      = t.pts;
+    DURATION(frame) = t.duration;
+    s->next         = t.pts + t.duration;
+}
+
+/* Make one frame into the planes of a new AVFrame. AVERROR(EAGAIN): frames of the input are
+ * to be sent first. */
 static int make_frame(AVFilterLink *outlink, AVFrame **out)
 {
     LinvideoSource *s = outlink->src->priv;
@@ -688,14 +823,149 @@ static int make_frame(AVFilterLink *outlink, AVFrame **out)
     set_colour(frame, frame->format == AV_PIX_FMT_CUDA ? s->sw_format
                                                        : frame->format, s->matrix);
     frame->sample_aspect_ratio = outlink->sample_aspect_ratio;
-    frame->pts = s->next++;
-#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100)
-    frame->duration = 1;
-#else
-    frame->pkt_duration = 1;
-#endif
+    set_time(frame, s);
     *out = frame;
     return 0;
+}
+
+/* Inputs */
+
+static void warn_of_input(AVFilterContext *ctx, const AVFrame *frame)
+{
+    LinvideoSource *s = ctx->priv;
+    int trc = frame->color_trc;
+
+    if (s->warned)
+        return;
+    s->warned = 1;
+    if (IS_INTERLACED(frame))
+        av_log(ctx, AV_LOG_WARNING, "Interlaced input: both fields are taken as one frame; put "
+               "bwdif in front of it\n");
+    if (trc == AVCOL_TRC_SMPTE2084 || trc == AVCOL_TRC_ARIB_STD_B67)
+        av_log(ctx, AV_LOG_WARNING, "Input of high dynamic range (%s): it is taken as BT.709; "
+               "put zscale and tonemap in front of it\n", av_color_transfer_name(trc));
+    if (frame->format == AV_PIX_FMT_RGBA)
+        av_log(ctx, AV_LOG_WARNING, "Input with alpha: what is transparent in it becomes "
+               "black\n");
+}
+
+/* RGB of a frame over black; freed by the caller. */
+static int flatten(LinvideoImage *image, const AVFrame *frame)
+{
+    uint8_t *rgb = av_malloc_array(frame->height, 3 * (size_t)frame->width), *to = rgb;
+
+    if (!rgb)
+        return AVERROR(ENOMEM);
+    for (int y = 0; y < frame->height; y++) {
+        const uint8_t *from = frame->data[0] + y * (ptrdiff_t)frame->linesize[0];
+
+        for (int x = 0; x < frame->width; x++, from += 4)
+            for (int i = 0; i < 3; i++)
+                *to++ = (from[i] * from[3] + 127) / 255;
+    }
+    *image = (LinvideoImage){ rgb, 3 * (ptrdiff_t)frame->width, frame->width, frame->height };
+    return 0;
+}
+
+static int send_frame(AVFilterContext *ctx, enum LinvideoInput input, const AVFrame *frame)
+{
+    LinvideoSource *s = ctx->priv;
+    LinvideoImage image = { frame->data[0], frame->linesize[0], frame->width, frame->height };
+    int alpha = frame->format == AV_PIX_FMT_RGBA, ret = 0;
+
+    warn_of_input(ctx, frame);
+    if (alpha && (ret = flatten(&image, frame)) < 0)
+        return ret;
+    ret = averror(linvideo_send(s->lv, input, &image));
+    if (alpha)
+        av_free((void *)image.data);
+    return ret;
+}
+
+/* Ask an input for a frame. 1: there is one, which the caller frees; 0: it comes later;
+ * AVERROR_EOF: the input is over. */
+static int ask(AVFilterLink *inlink, AVFrame **frame)
+{
+    int64_t pts;
+    int ret = ff_inlink_consume_frame(inlink, frame), status;
+
+    if (ret)
+        return ret;
+    if (ff_inlink_acknowledge_status(inlink, &status, &pts))
+        return status;
+    ff_inlink_request_frame(inlink);
+    return 0;
+}
+
+/* An image is the first frame of an input, of which no more is wanted. @return as ask() */
+static int take_image(AVFilterContext *ctx, int i)
+{
+    LinvideoSource *s = ctx->priv;
+    AVFrame *frame;
+    int ret = ask(ctx->inputs[i], &frame);
+
+    if (ret == AVERROR_EOF) {
+        av_log(ctx, AV_LOG_ERROR, "Input %d ended before its first frame\n", i);
+        return AVERROR(EINVAL);
+    }
+    if (ret <= 0)
+        return ret;
+    ret = send_frame(ctx, i ? LINVIDEO_INPUT_LAST_IMAGE : LINVIDEO_INPUT_IMAGE, frame);
+    av_frame_free(&frame);
+    if (ret < 0)
+        return ret;
+    s->has_image[i] = 1;
+    ff_inlink_set_status(ctx->inputs[i], AVERROR_EOF);
+    return 1;
+}
+
+/* Its own, or that of the input's rate. */
+static int64_t duration_of(const AVFrame *frame, AVFilterLink *inlink)
+{
+    AVRational rate = LINK(inlink)->frame_rate;
+
+    if (DURATION(frame) > 0 || rate.num <= 0 || rate.den <= 0)
+        return FFMAX(DURATION(frame), 1);
+    return av_rescale_q(1, av_inv_q(rate), inlink->time_base);
+}
+
+/* Frames of a video go on to the library. @return 1: one was sent, or the end; as ask() */
+static int take_frame(AVFilterContext *ctx)
+{
+    LinvideoSource *s = ctx->priv;
+    AVFrame *frame;
+    int ret = ask(ctx->inputs[0], &frame);
+
+    if (ret == AVERROR_EOF) {
+        ret = averror(linvideo_send(s->lv, LINVIDEO_INPUT_VIDEO, NULL));
+        return ret < 0 ? ret : 1;
+    }
+    if (ret <= 0)
+        return ret;
+    if (s->next_time == s->nb_times)
+        s->nb_times = s->next_time = 0;
+    s->times[s->nb_times++] = (FrameTime){ frame->pts,
+                                             duration_of(frame, ctx->inputs[0]) };
+    ret = send_frame(ctx, LINVIDEO_INPUT_VIDEO, frame);
+    av_frame_free(&frame);
+    return ret < 0 ? ret : 1;
+}
+
+/* The next frame: 1; 0: an input has to give one first; or an error. */
+static int next_frame(AVFilterContext *ctx, AVFrame **frame)
+{
+    LinvideoSource *s = ctx->priv;
+    int ret = 1;
+
+    for (int i = 0; i < s->nb_inputs && !is_video(s) && ret > 0; i++)
+        if (!s->has_image[i])
+            ret = take_image(ctx, i);
+    if (ret <= 0)
+        return ret;
+    while ((ret = make_frame(ctx->outputs[0], frame)) == AVERROR(EAGAIN))
+        if ((ret = take_frame(ctx)) <= 0)
+            return ret;
+    return ret < 0 ? ret : 1;
 }
 
 /* Making a frame blocks: a source that answers "try again" stops the graph. */
@@ -706,16 +976,18 @@ static int activate(AVFilterContext *ctx)
     AVFrame *frame;
     int ret;
 
+    FF_FILTER_FORWARD_STATUS_BACK_ALL(outlink, ctx);
     if (!ff_outlink_frame_wanted(outlink))
         return FFERROR_NOT_READY;
 
-    ret = make_frame(outlink, &frame);
+    ret = next_frame(ctx, &frame);
     if (ret < 0) {
         /* An error ends the stream too, so that a later request does not block. */
+        s->nb_times = 0;
         ff_outlink_set_status(outlink, ret, s->next);
         return ret == AVERROR_EOF ? 0 : ret;
     }
-    return ff_filter_frame(outlink, frame);
+    return ret ? ff_filter_frame(outlink, frame) : 0;
 }
 
 /* The library takes the new prompt with the next clip, or keeps the old one. */
@@ -741,7 +1013,7 @@ static const AVFilterPad linvideo_outputs[] = {
 
 const FILTER_TYPE ff_vsrc_linvideo = {
     PUBLIC(name)        = "linvideo",
-    PUBLIC(description) = NULL_IF_CONFIG_SMALL("Make video from a text."),
+    PUBLIC(description) = NULL_IF_CONFIG_SMALL("Make video from a text, images or a video."),
     PUBLIC(priv_class)  = &linvideo_class,
     PUBLIC(inputs)      = NULL,
     PUBLIC(flags)       = FILTER_FLAGS,

@@ -30,7 +30,7 @@ lean() {
         --enable-demuxer=wav,yuv4mpegpipe
     echo --enable-muxer=framecrc,framemd5,hls,image2,matroska,md5,mov,mp4 \
         --enable-muxer=mpegts,null,nut,rawvideo,wav,webm,yuv4mpegpipe
-    echo --enable-decoder=aac,ffv1,h264,mpeg4,pcm_s16le,png,rawvideo \
+    echo --enable-decoder=aac,ffv1,h264,mpeg4,pcm_s16le,png,ppm,rawvideo \
         --enable-decoder=wrapped_avframe
     echo --enable-encoder=aac,ffv1,libx264,mpeg4,pcm_s16le,png,rawvideo \
         --enable-encoder=wrapped_avframe

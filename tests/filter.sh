@@ -10,6 +10,8 @@ ffmpeg=$(absolute "${FFMPEG_LINVIDEO:-${BUILD:-build}/ffmpeg-linvideo}")
 linvideo=$(absolute "${LINVIDEO:-${BUILD:-build}/linvideo}")
 models=$(absolute "${BUILD:-build}/tests/model")
 samples=$(absolute "$(dirname "$0")/../samples")
+make=$(absolute "${BUILD:-build}/tests/make_wan")
+spm=$(absolute "$(dirname "$0")/ref/tokenizer.spm")
 emu=$(absolute "${BUILD:-build}/tests/emu")
 LINVIDEO_MODEL_PATH=${LINVIDEO_MODEL_PATH:-$models}
 export LINVIDEO_MODEL_PATH
@@ -87,15 +89,15 @@ refuses() { fails "$1" "$2" -f lavfi -i "linvideo=$3"; }
 
 # listing and help
 
-matches "-filters lists it" "$(ff -filters)" ' linvideo +\|->V +Make'
+matches "-filters lists it" "$(ff -filters)" ' linvideo +N->V +Make'
 help=$(ff -h filter=linvideo)
 for name in model prompt prompt_file textfile negative_prompt size s rate r \
             duration d frames clip_frames seed steps guidance shift sampler \
             precision format pixel_format matrix native sw_format device memory_limit lora tile \
-            prompt_cache strict image last_image; do
+            prompt_cache strict image last_image mode video strength inputs; do
     matches "help: $name" "$help" "^ +$name +<"
 done
-for name in auto euler unipc renoise 'dpm[+][+]' causvid rcm f32 bf16 off on; do
+for name in auto text euler unipc renoise 'dpm[+][+]' causvid rcm f32 bf16 off on; do
     matches "help: value $name" "$help" "^ +$name +[0-9]"
 done
 equal "help: no number where the model decides" \
@@ -407,6 +409,127 @@ equal "an early stop by -frames:v" \
 equal "an early stop by -t" "$(hashes "$tiny:r=8:frames=100" -t 0.5 | count)" 4
 equal "an early stop within the graph" \
     "$(complex "$plain,trim=end_frame=3")" "$(echo "$first" | head -n 3)"
+
+# inputs: images
+
+image() {
+    printf 'P6\n64 64\n255\n' >$1
+    head -c 6000 /dev/zero >>$1
+    head -c 6288 /dev/zero | tr '\0' "$2" >>$1
+}
+image dark.ppm 2
+image light.ppm w
+for kind in i2v flf2v; do
+    mkdir $kind
+    "$make" $kind "$spm" tiny-$kind && "$linvideo" setup $kind >setup.txt 2>&1 ||
+        not_ok "random weights of $kind" "$(cat setup.txt)"
+done
+still="native=1:clip_frames=5:steps=2:seed=1:precision=f32:format=rgb24:prompt=cat"
+# pads GRAPH ARGUMENT...: hashes of the frames of a graph with inputs
+pads() {
+    pads_graph=$1
+    shift
+    ff "$@" -filter_complex "$pads_graph" -f framemd5 - | grep -v '^#'
+}
+moved=$(hashes "linvideo=model=i2v/wan.json:image=dark.ppm:$still" 2>/dev/null)
+equal "inputs: an image is that of option image" \
+    "$(pads "[0:v]linvideo=inputs=1:model=i2v/wan.json:$still" -i dark.ppm 2>/dev/null)" "$moved"
+equal "inputs: an image without an end" \
+    "$(pads "[0:v]linvideo=inputs=1:model=i2v/wan.json:$still" -loop 1 -i dark.ppm 2>/dev/null)" \
+    "$moved"
+differ "inputs: another image" \
+    "$(pads "[0:v]linvideo=inputs=1:model=i2v/wan.json:$still" -i light.ppm 2>/dev/null)" "$moved"
+equal "inputs: first and last image" \
+    "$(pads "[0:v][1:v]linvideo=inputs=2:model=flf2v/wan.json:$still" -i dark.ppm -i light.ppm \
+        2>/dev/null)" \
+    "$(hashes "linvideo=model=flf2v/wan.json:image=dark.ppm:last_image=light.ppm:$still" \
+        2>/dev/null)"
+fails "inputs: no image comes" 'Input 0 ended before its first frame' -i dark.ppm \
+    -filter_complex "[0:v]trim=start=9[a];[a]linvideo=inputs=1:model=i2v/wan.json:$still"
+fails "inputs: a model of text to video" 'image: .*text to video: it takes no image' -i dark.ppm \
+    -filter_complex "[0:v]linvideo=inputs=1:prompt=$prompt"
+fails "inputs: an image by option too" 'both image and image_data are given' -i dark.ppm \
+    -filter_complex "[0:v]linvideo=inputs=1:image=dark.ppm:model=i2v/wan.json:$still"
+
+# inputs: a video
+
+ff -f lavfi -i "smptebars=s=64x64:r=8,format=gbrp" -frames:v 20 -c:v ffv1 bars.mkv
+onto="mode=video:seed=1:precision=f32:steps=10:prompt=$prompt"
+restyle="linvideo=inputs=1:$onto"
+again=$(pads "[0:v]$restyle" -i bars.mkv)
+equal "video: as many frames as come" "$(echo "$again" | count)" 20
+equal "video: the same again" "$(pads "[0:v]$restyle" -i bars.mkv)" "$again"
+differ "video: strength" "$(pads "[0:v]$restyle:strength=0.2" -i bars.mkv)" "$again"
+equal "video: clip after clip" \
+    "$(ff -i bars.mkv -filter_complex "[0:v]$restyle,metadata=print:key=lavfi.linvideo.clip:file=-" \
+        -f null - | grep -c 'clip=1')" 3
+uneven="settb=1/1000,setpts=100+(N*N*7+N)*(TB^0)"
+equal "video: times are the input's" "$(pads "[0:v]$uneven,$restyle" -i bars.mkv | stamps)" \
+    "$(pads "[0:v]$uneven" -i bars.mkv | stamps)"
+equal "video: the rate is the input's" \
+    "$(ff -i bars.mkv -filter_complex "[0:v]$restyle" -f yuv4mpegpipe - 2>/dev/null |
+        head -n 1 | tr ' ' '\n' | grep ^F)" F8:1
+equal "video: fewer frames" "$(pads "[0:v]$restyle:frames=3" -i bars.mkv)" \
+    "$(pads "[0:v]trim=end_frame=3,$restyle" -i bars.mkv)"
+ff -i bars.mkv -pix_fmt yuv444p -f yuv4mpegpipe bars.y4m
+equal "video: of a file as by the command" \
+    "$(complex "linvideo=video=bars.y4m:seed=1:precision=f32:steps=10:matrix=bt601:prompt=$prompt" |
+        awk '{ print $6 }' | xargs)" \
+    "$("$linvideo" generate -q --video bars.y4m --seed 1 --precision f32 --steps 10 -o - "$prompt" |
+        ffmpeg -v error -i - -f framemd5 - | grep -v '^#' | awk '{ print $6 }' | xargs)"
+
+# Colours that are the same in other matrices, ranges and depths give the same frames; the bars
+# come back from the autoencoder.
+back() { ff -y -i $1 -filter_complex "[0:v]$restyle:strength=0.01:frames=5:format=rgb24" \
+             -c:v ffv1 -pix_fmt bgr0 $2; }
+near() {
+    ff -i $1 -i $2 -filter_complex "[0:v]format=gbrp[a];[1:v]format=gbrp[b];[a][b]psnr=f=-" \
+        -f null - | sed 's/.*psnr_avg:\([0-9]*\).*/\1/' | sort -n | head -n 1
+}
+back bars.mkv rgb.mkv
+while read -r kind matrix range format tag; do
+    ff -y -i bars.mkv -vf "scale=flags=accurate_rnd+full_chroma_int:out_color_matrix=$matrix:out_range=$range,format=$format" \
+        -colorspace $tag -color_range $range -c:v ffv1 other.mkv
+    back other.mkv back.mkv
+    got=$(near rgb.mkv back.mkv)
+    [ "${got:-0}" -ge 34 ] && ok "video: colours of $kind" || not_ok "video: colours of $kind" "$got dB"
+done <<'END'
+BT.709 bt709 tv yuv420p bt709
+BT.601 bt601 tv yuv420p smpte170m
+full-range bt709 pc yuv444p bt709
+10-bit bt709 tv yuv420p10le bt709
+END
+colours=$(for at in 13 23 33 43 53; do
+    for file in bars rgb; do
+        ff -i $file.mkv -vf "crop=4:20:$at:8,scale=1:1:flags=area,format=rgb24" -frames:v 1 \
+            -f rawvideo - | od -An -tu1
+    done
+done | awk 'NR % 2 { split($0, want); next }
+    { for (i = 1; i <= 3; i++) { d = $i - want[i]; if (d * d > 75 * 75) bad++ } }
+    END { print NR, bad + 0 }')
+equal "video: bars there and back" "$colours" "10 0"
+
+warnings=$(level=warning; ff -i bars.mkv -filter_complex \
+    "[0:v]setfield=tff,setsar=4/3,setparams=color_trc=smpte2084,format=rgba,$restyle:frames=2" -f null - 2>&1)
+for what in 'pixels of 4:3 are taken as square' 'Interlaced input' 'Input with alpha' \
+    'high dynamic range (smpte2084)'; do
+    equal "video: said once: $what" "$(printf '%s\n' "$warnings" | grep -cF "$what")" 1
+done
+change="[0:v]linvideo=inputs=1:$onto"
+equal "video: another size within it" \
+    "$(pads "$change" -reinit_filter 0 -i sizes.ts 2>/dev/null | count)" \
+    "$(ff -i sizes.ts -f framemd5 - 2>/dev/null | grep -v '^#' | count)"
+matches "video: frames that are lost" "$(level=warning; pads "$change" -i sizes.ts 2>&1)" \
+    'frames of the input are lost: the graph ends before'
+fails "video: none is there" 'expected a video, got none' -filter_complex "linvideo=$onto"
+fails "video: two inputs" 'mode=video: expected inputs=1, got 2' -i bars.mkv -i bars.mkv \
+    -filter_complex "[0:v][1:v]linvideo=inputs=2:$onto"
+fails "video: a rate" 'rate: in mode video it is that of the input' -i bars.mkv \
+    -filter_complex "[0:v]$restyle:rate=24"
+fails "video: no frame comes" 'it ended before its first frame' -i bars.mkv \
+    -filter_complex "[0:v]trim=start=99[a];[a]$restyle"
+fails "video: a model of images" 'is a model of image to video: expected one of text' -i bars.mkv \
+    -filter_complex "[0:v]$restyle:model=i2v/wan.json"
 
 # errors: each with its own message, none with a wrong
 

@@ -559,6 +559,21 @@ differ "TI2V: the others are not" "$(cat one)" "$(cat two)"
 moved 5b --size 64x64 --image light.ppm >/dev/null
 differ "TI2V: another image" "$(begins moved.y4m)" "$first_frame"
 succeeds "TI2V: without an image" moved 5b --size 64x64
+# Video to video with Wan's autoencoders: little noise leaves the frames, another one changes them.
+moved a --size 64x64 >one && mv moved.y4m shot.y4m
+for kind in a 5b; do
+    again=$(moved $kind --video shot.y4m --size 64x64 --strength 0.5)
+    equal "video: the same again with $kind" \
+        "$(moved $kind --video shot.y4m --size 64x64 --strength 0.5)" "$again"
+    differ "video: strength with $kind" "$again" \
+        "$(moved $kind --video shot.y4m --size 64x64 --strength 1)"
+done
+equal "video: of a clip's frames" "$(head -n 1 moved.y4m)" "$(head -n 1 shot.y4m)"
+fails "video: a model of images" 'mode video: i2v/wan.json is a model of image to video' \
+    moved i2v --video shot.y4m
+fails "video: beside an image" 'mode video: expected no image beside' \
+    moved 5b --video shot.y4m --image dark.ppm
+fails "video: is the output" 'moved.y4m' moved a --size 64x64 --video moved.y4m
 fails "image: text to video" 'image: a/wan.json is a model of text to video: it takes no image' \
     moved a --image dark.ppm
 fails "image: none is given" 'is a model of image to video: expected an image, got none' moved i2v
