@@ -155,6 +155,7 @@ OBJS-pipeline = \
     devices.o \
     encode.o \
     env.o \
+    experts.o \
     footage.o \
     images.o \
     memory.o \

@@ -13,11 +13,9 @@
 #include "pipeline/delivery.h"
 #include "pipeline/devices.h"
 #include "pipeline/images.h"
-#include "pipeline/place.h"
 #include "pipeline/encode.h"
+#include "pipeline/experts.h"
 #include "pipeline/footage.h"
-
-enum { NONE_BUILT = -1 };
 
 /* A branch's prompt on its way: text to ids to features to keys and values. */
 typedef struct Prompt {
@@ -47,25 +45,17 @@ struct LvSession {
     LvModelConfig cfg;
     LvDevices devices;
     LvEnv env;               /* of the first device */
-    LvAside aside;           /* of the second */
     LvSchedule schedule;
     LvClipShape shape;
 
     LvEncode *encode;
     LvImages *images;        /* NULL: none are given */
     LvVideo *video;          /* NULL: clips are made from noise alone */
-    LvNetwork *network[LV_DEVICES][LV_EXPERTS]; /* the second device's for LV_UNCOND, where
-                                                 * there are two; of LV_LOW where there are two */
-    int experts;             /* networks of the model */
-    int in_turn;             /* one of them is in memory at a time */
-    int built;               /* which, then; or NONE_BUILT */
-    LvBranch branch[LV_BRANCHES];
+    LvExperts experts;
     LvDenoise *denoise;
     LvDecode *decode;
     LvDelivery delivery;
 
-    LvNeed need[LV_DEVICES];
-    void *arena[LV_DEVICES]; /* of network and decoder, which run in turn */
     int loaded;
 
     Prompt prompt[LV_BRANCHES];
@@ -76,12 +66,17 @@ struct LvSession {
     double seconds[LV_STAGE_NB];
 };
 
+static LvNetwork *first_network(const LvSession *s)
+{
+    return s->experts.network[0][LV_HIGH];
+}
+
 /* Progress */
 
 /* Share of a clip's work that is done, by floating point operations. */
 static double fraction(const LvSession *s, int stage, double done)
 {
-    double denoise = lv_network_flops(s->network[0][LV_HIGH]) * s->schedule.branches *
+    double denoise = lv_network_flops(first_network(s)) * s->schedule.branches *
                      lv_schedule_steps(&s->schedule);
     double decode  = lv_decode_flops(s->decode);
 
@@ -126,8 +121,7 @@ static int open_env(LvSession *s, const LvSessionOptions *opt)
     if (ret < 0 || (ret = lv_video_check(&s->files, opt, s->msg)) < 0 ||
         (ret = lv_images_check(&s->files, opt, s->msg)) < 0)
         return ret;
-    s->cfg     = s->files.cfg;
-    s->experts = s->files.low.kind ? LV_EXPERTS : 1;
+    s->cfg = s->files.cfg;
     if ((ret = open_device(s, opt)) < 0)
         return ret;
     s->env = (LvEnv) { .msg = s->msg, .dev = s->devices.dev[0], .files = &s->files, .cfg = &s->cfg,
@@ -135,22 +129,12 @@ static int open_env(LvSession *s, const LvSessionOptions *opt)
     return lv_choose_precision(&s->env, opt->precision);
 }
 
-/* The networks of a device. */
-static int make_networks(LvSession *s, int device, const LvEnv *env)
-{
-    int ret = 0;
-
-    for (int i = 0; i < s->experts && ret >= 0; i++)
-        ret = lv_network_new(&s->network[device][i], env, i);
-    return ret;
-}
-
 static int make_stages(LvSession *s, const LvSessionOptions *opt)
 {
     int ret = lv_encode_new(&s->encode, &s->env, opt->cache);
 
     if (ret >= 0)
-        ret = make_networks(s, 0, &s->env);
+        ret = lv_experts_new(&s->experts, &s->env);
     return ret < 0 ? ret : lv_decode_new(&s->decode, &s->env);
 }
 
@@ -211,61 +195,6 @@ static int open_delivery(LvSession *s, int on_device)
     return lv_delivery_new(&s->delivery);
 }
 
-/* spare: what the text encoder may take beside its need */
-static int place(const LvEnv *env, const LvPlace *p, LvNeed *need, size_t *spare)
-{
-    LvPlaced placed;
-    int ret = lv_place(env, p, &placed);
-
-    if (ret < 0 && ret != LV_ERR(ENOMEM))
-        return ret;
-    *need  = placed.need;
-    *spare = lv_place_spare(env, p, &placed);
-    return lv_place_tell(env, p, &placed);
-}
-
-/* Whether branches of guidance have a device each. */
-static int is_split(const LvSession *s)
-{
-    return s->devices.nb > 1 && s->schedule.branches > 1;
-}
-
-static LvBranch branch_on(const LvSession *s, int device, int prompt)
-{
-    LvBranch b = { .prompt = prompt };
-
-    memcpy(b.net, s->network[device], sizeof(b.net));
-    return b;
-}
-
-/* Which networks each branch runs on. */
-static int share_branches(LvSession *s)
-{
-    int ret;
-
-    s->branch[LV_COND]   = branch_on(s, 0, 0);
-    s->branch[LV_UNCOND] = branch_on(s, 0, 1);
-    if (s->devices.nb > 1 && !is_split(s))
-        lv_msg(s->msg, LV_MSG_WARNING, "device: %s is not used: a second device takes the "
-               "unconditional branch, and guidance is off", s->devices.dev[1]->about);
-    if (!is_split(s))
-        return 0;
-    lv_aside_new(&s->aside, &s->env, s->devices.dev[1]);
-    ret = make_networks(s, 1, &s->aside.env);
-    s->branch[LV_UNCOND] = branch_on(s, 1, 0);
-    s->branch[LV_UNCOND].aside = &s->aside;
-    return ret;
-}
-
-static int plan_networks(LvSession *s, int device, const LvNetworkShape *shape)
-{
-    int ret = 0;
-
-    for (int i = 0; i < s->experts && ret >= 0; i++)
-        ret = lv_network_plan(s->network[device][i], shape, NULL);
-    return ret;
-}
-
 /* What runs before the networks are there, one after the other: the one that needs more. */
 static int need_before(LvSession *s, LvNeed *need)
 {
@@ -278,69 +207,6 @@ static int need_before(LvSession *s, LvNeed *need)
     return ret;
 }
 
-/* Whether a device holds both networks whole; p is of the first. */
-static int holds_both(const LvEnv *env, const LvPlace *p, const LvNetwork *low)
-{
-    LvPlace both = *p;
-
-    both.others = lv_need_join(p->others, lv_network_need(low));
-    return lv_place_whole(env, &both);
-}
-
-/* Of two networks that are there in turn. */
-static LvNeed larger(LvNeed a, LvNeed b)
-{
-    return (LvNeed) {
-        LV_MAX(a.weights, b.weights), LV_MAX(a.state, b.state), LV_MAX(a.host, b.host),
-        LV_MAX(a.arena, b.arena), LV_MAX(a.lower, b.lower), LV_MAX(a.thread, b.thread),
-        LV_MAX(a.slot, b.slot),
-    };
-}
-
-/* Place the networks of a device, with all else that p says. */
-static int place_networks(LvSession *s, int device, LvPlace p, size_t *spare)
-{
-    const LvEnv *env    = device ? &s->aside.env : &s->env;
-    LvNetwork *const *n = s->network[device];
-    LvNeed low;
-    size_t other;
-    int ret;
-
-    p.network = n[LV_HIGH];
-    if (s->experts > 1 && !s->in_turn)
-        p.others = lv_need_join(p.others, lv_network_need(n[LV_LOW]));
-    if ((ret = place(env, &p, &s->need[device], spare)) < 0 || !s->in_turn)
-        return ret;
-    p.network = n[LV_LOW];
-    if ((ret = place(env, &p, &low, &other)) < 0)
-        return ret;
-    s->need[device] = larger(s->need[device], low);
-    *spare          = LV_MIN(*spare, other);
-    return 0;
-}
-
-/* One network at a time, where a device has no room for both. */
-static void choose_turns(LvSession *s, const LvPlace *all, const LvPlace *second)
-{
-    LvPlace p = *all;
-
-    if (s->experts < 2)
-        return;
-    p.network  = s->network[0][LV_HIGH];
-    s->in_turn = !holds_both(&s->env, &p, s->network[0][LV_LOW]);
-    p          = *second;
-    p.network  = s->network[1][LV_HIGH];
-    if (p.network && !s->in_turn)
-        s->in_turn = !holds_both(&s->aside.env, &p, s->network[1][LV_LOW]);
-}
-
-static void tell_turns(const LvSession *s)
-{
-    if (s->in_turn)
-        lv_msg(s->msg, LV_MSG_INFO, "memory: there is no room for both networks: each is read "
-               "when its steps come, in every clip");
-}
-
 static int enter(void *opaque, int expert);
 
 /* Plan all stages and place them. */
@@ -348,31 +214,25 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
 {
     const int *size      = s->shape.size;
     LvNetworkShape net   = { { size[0], size[1], size[2] },
-                             is_split(s) ? 1 : s->schedule.branches,
+                             s->experts.split ? 1 : s->schedule.branches,
                              lv_images_gives_first(s->images) };
     LvDecodeShape decode = { { size[0], size[1], size[2] }, opt->tile, opt->on_device };
-    LvPlace all = { .shape = &net, .limit = opt->memory_limit }, second = all;
-    size_t spare = 0, other;
+    LvPlace all = { .shape = &net, .limit = opt->memory_limit };
+    size_t spare = 0;
     int ret;
 
     if ((ret = lv_decode_plan(s->decode, &decode)) < 0 || (ret = open_prompts(s, opt)) < 0 ||
         (ret = need_before(s, &all.before)) < 0 ||
-        (ret = plan_networks(s, 0, &net)) < 0 ||
-        (is_split(s) && (ret = plan_networks(s, 1, &net)) < 0) ||
-        (ret = lv_denoise_new(&s->denoise, &s->env, s->branch, &s->schedule)) < 0)
+        (ret = lv_experts_plan(&s->experts, &net)) < 0 ||
+        (ret = lv_denoise_new(&s->denoise, &s->env, s->experts.branch, &s->schedule)) < 0)
         return ret;
     all.others = lv_need_join(lv_decode_need(s->decode), lv_denoise_need(s->denoise));
     all.others = lv_need_join(all.others, lv_video_need(s->video));
     all.others.host += lv_images_kept(s->images);
-    choose_turns(s, &all, &second);
-    ret = place_networks(s, 0, all, &spare);
+    ret = lv_experts_place(&s->experts, &all, &spare);
     lv_encode_spare(s->encode, spare);
-    if (s->in_turn)
+    if (s->experts.in_turn)
         lv_denoise_each_expert(s->denoise, enter, s);
-    if (ret >= 0 && is_split(s))
-        ret = place_networks(s, 1, second, &other);
-    if (ret >= 0)
-        tell_turns(s);
     return ret;
 }
 
@@ -384,7 +244,7 @@ static int open_all(LvSession *s, const LvSessionOptions *opt)
         (ret = choose(s, opt)) < 0 || (ret = open_delivery(s, opt->on_device)) < 0 ||
         (ret = lv_images_new(&s->images, &s->env, opt, &s->shape)) < 0 ||
         (opt->video && (ret = lv_video_new(&s->video, &s->env, &s->shape, opt->tile)) < 0) ||
-        (ret = share_branches(s)) < 0)
+        (ret = lv_experts_split(&s->experts, &s->devices, s->schedule.branches)) < 0)
         return ret;
     return plan(s, opt);
 }
@@ -430,12 +290,7 @@ void lv_session_close(LvSession **out)
         lv_ids_free(&s->prompt[i].ids);
         lv_free(s->prompt[i].features);
     }
-    for (int i = 0; i < s->devices.nb; i++) {
-        LvDevice *dev = s->devices.dev[i];
-        for (int k = 0; k < LV_EXPERTS; k++)
-            lv_network_free(&s->network[i][k]);
-        lv_device_free(dev, s->arena[i]);
-    }
+    lv_experts_free(&s->experts);
     lv_devices_close(&s->devices);
     lv_files_close(&s->files);
     free(s->words);
@@ -451,11 +306,12 @@ void lv_session_info(const LvSession *s, LvSessionInfo *info)
         .tile = lv_decode_tile(s->decode),
     };
     for (int i = 0; i < s->devices.nb; i++) {
-        info->weight_bytes += lv_need_weights(&s->need[i]);
-        info->work_bytes   += lv_need_work(&s->need[i], s->devices.dev[i]->threads);
-        for (int k = 0; k < s->experts && s->network[i][k]; k++)
-            info->streamed_bytes += lv_network_streamed(s->network[i][k]);
+        const LvNeed *need = &s->experts.need[i];
+
+        info->weight_bytes += lv_need_weights(need);
+        info->work_bytes   += lv_need_work(need, s->devices.dev[i]->threads);
     }
+    info->streamed_bytes = lv_experts_streamed(&s->experts);
     memcpy(info->seconds, s->seconds, sizeof(info->seconds));
 }
 
@@ -475,10 +331,10 @@ int lv_session_cost(LvSession *s, const LvRates *rates, LvCost cost[LV_STAGE_NB]
     if ((ret = lv_encode_cost(s->encode, ids, nb, rates, &cost[LV_STAGE_TEXT])) < 0 ||
         (ret = lv_denoise_cost(s->denoise, rates, &cost[LV_STAGE_DENOISE])) < 0)
         return ret;
-    for (int i = 0; i < s->experts; i++) {
-        lv_network_cost_load(s->network[0][i], rates, &cost[LV_STAGE_LOAD]);
+    for (int i = 0; i < s->experts.nb; i++) {
+        lv_network_cost_load(s->experts.network[0][i], rates, &cost[LV_STAGE_LOAD]);
         for (int b = 0; b < nb; b++)
-            lv_network_cost_prompt(s->network[0][i], rates, &cost[LV_STAGE_TEXT]);
+            lv_network_cost_prompt(s->experts.network[0][i], rates, &cost[LV_STAGE_TEXT]);
     }
     lv_decode_cost_load(s->decode, rates, &cost[LV_STAGE_LOAD]);
     lv_decode_cost(s->decode, rates, &cost[LV_STAGE_DECODE]);
@@ -490,13 +346,13 @@ int lv_session_dump(LvSession *s, const char *name, FILE *to)
     int ret = 0;
 
     if (!strcmp(name, "dit"))
-        lv_network_dump(s->network[0][LV_HIGH], to);
+        lv_network_dump(first_network(s), to);
     else if (!strcmp(name, "decode"))
         lv_decode_dump(s->decode, to);
     else if (strcmp(name, "text"))
         ret = lv_fail(s->msg, LV_ERR(EINVAL), "graph '%s', expected text, dit or decode", name);
     else if ((ret = lv_encode_dump(s->encode, to)) >= 0)
-        lv_network_dump_text(s->network[0][LV_HIGH], to);
+        lv_network_dump_text(first_network(s), to);
     return ret;
 }
 
@@ -571,7 +427,7 @@ static int encode(LvSession *s)
     if (ret < 0 || (ret = lv_encode_run(s->encode, ids, nb, features)) < 0)
         return ret;
     for (int i = 0; i < s->schedule.branches; i++) {
-        for (int k = 0; k < s->experts; k++)
+        for (int k = 0; k < s->experts.nb; k++)
             s->prompt[i].kv_stale[k] |= s->prompt[i].stale;
         s->prompt[i].stale = 0;
     }
@@ -589,7 +445,7 @@ static int show_expert(LvSession *s, int expert)
     int ret = 0;
 
     for (int i = 0; i < s->schedule.branches && ret >= 0; i++) {
-        const LvBranch *b = &s->branch[i];
+        const LvBranch *b = &s->experts.branch[i];
         Prompt *p = &s->prompt[i];
         if (!p->kv_stale[expert])
             continue;
@@ -605,9 +461,9 @@ static int show_network(LvSession *s)
 {
     int ret = 0;
 
-    for (int k = 0; k < s->experts && !s->in_turn && ret >= 0; k++)
+    for (int k = 0; k < s->experts.nb && !s->experts.in_turn && ret >= 0; k++)
         ret = show_expert(s, k);
-    for (int i = 0; i < s->schedule.branches && !s->in_turn && ret >= 0; i++) {
+    for (int i = 0; i < s->schedule.branches && !s->experts.in_turn && ret >= 0; i++) {
         lv_free(s->prompt[i].features);
         s->prompt[i].features = NULL;
     }
@@ -626,55 +482,17 @@ static int timed(LvSession *s, enum LvStage stage, int (*run)(LvSession *s))
     return ret;
 }
 
-/* Build a network, and give it what it takes beside the noise. */
-static int build_network(LvSession *s, int device, int expert)
-{
-    LvNetwork *n = s->network[device][expert];
-    int ret = lv_network_build(n, s->arena[device]);
-
-    return ret < 0 ? ret : lv_images_show(s->images, n);
-}
-
-static int build_device(LvSession *s, int device)
-{
-    int ret = lv_device_alloc(s->devices.dev[device], &s->arena[device],
-                              s->need[device].arena, "arena");
-
-    for (int k = 0; k < (s->in_turn ? 1 : s->experts) && ret >= 0; k++)
-        ret = build_network(s, device, k);
-    return ret;
-}
-
 static int build(LvSession *s)
 {
     int ret = lv_denoise_build(s->denoise);
 
     lv_denoise_give_first(s->denoise, lv_images_first(s->images));
-    for (int i = 0; i < LV_DEVICES && ret >= 0; i++)
-        if (s->network[i][LV_HIGH])
-            ret = build_device(s, i);
-    if (ret < 0 || (ret = lv_decode_build(s->decode, s->arena[0])) < 0 ||
-        (ret = lv_video_build(s->video, s->arena[0])) < 0)
+    if (ret < 0 || (ret = lv_experts_build(&s->experts, s->images)) < 0 ||
+        (ret = lv_decode_build(s->decode, s->experts.arena[0])) < 0 ||
+        (ret = lv_video_build(s->video, s->experts.arena[0])) < 0)
         return ret;
     s->loaded = 1;
     return 0;
-}
-
-/* Put a network in the place of the other one. */
-static int change_network(LvSession *s, int expert)
-{
-    int ret = 0;
-
-    for (int i = 0; i < LV_DEVICES * LV_EXPERTS && ret >= 0; i++)
-        if (s->network[i / LV_EXPERTS][i % LV_EXPERTS])
-            ret = lv_network_drop(s->network[i / LV_EXPERTS][i % LV_EXPERTS]);
-    for (int i = 0; i < LV_DEVICES && ret >= 0; i++)
-        if (s->network[i][expert])
-            ret = build_network(s, i, expert);
-    for (int i = 0; i < s->schedule.branches; i++)
-        s->prompt[i].kv_stale[expert] = 1;
-    s->built = ret < 0 ? NONE_BUILT : expert;
-    return ret;
 }
 
 /* Of networks that come in turn: the time is not the sampler's. */
@@ -682,8 +500,10 @@ static int enter(void *opaque, int expert)
 {
     LvSession *s = opaque;
     double start = lv_seconds(), spent;
-    int ret = s->built == expert ? 0 : change_network(s, expert);
+    int ret = lv_experts_enter(&s->experts, expert);
 
+    for (int i = 0; i < s->schedule.branches && ret; i++)
+        s->prompt[i].kv_stale[expert] = 1;
     if (ret >= 0)
         ret = show_expert(s, expert);
     spent = lv_seconds() - start;
