@@ -6,6 +6,7 @@
  */
 
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -133,15 +134,30 @@ static int check_failing(const LinvideoParams *p, long n, int all)
     return 1;
 }
 
-/* Loop: only one allocation fails, or all from it on. Opening makes some 750, each
- * of its own kind; those of the first frame are for one layer after another. */
+/* A video of two frames of 16x16, grey. */
+static const char *small_video(void)
+{
+    const char *path = kit_path("small.y4m");
+    FILE *f = fopen(path, "wb");
+
+    ck_assert_ptr_nonnull(f);
+    fputs("YUV4MPEG2 W16 H16 F8:1\n", f);
+    for (int i = 0; i < 2; i++)
+        fprintf(f, "FRAME\n%0384d", i);
+    ck_assert_int_eq(fclose(f), 0);
+    return path;
+}
+
+/* Loop: only one allocation fails, or all from it on; only one, of a video. Opening makes some
+ * 750, each of its own kind; those of the first frame are for one layer after another. */
 START_TEST(failing)
 {
     Watch w;
     LinvideoParams p = small(&w);
     long n, stride = 1;
 
-    for (n = 1; check_failing(&p, n, _i); n += stride)
+    p.video = _i == 2 ? small_video() : NULL;
+    for (n = 1; check_failing(&p, n, _i == 1); n += stride)
         stride = n < 800 && !_i ? 1 : 7;
     ck_assert_int_gt(n, 800);
 }
@@ -191,6 +207,6 @@ void api_add_memory(Suite *suite)
     suite_add_tcase(suite, t);
     tcase_add_loop_test(t, steady, LINVIDEO_PRECISION_AUTO, LINVIDEO_PRECISION_F32 + 1);
     tcase_add_test(t, nothing_left);
-    tcase_add_loop_test(t, failing, 0, 2);
+    tcase_add_loop_test(t, failing, 0, 3);
     tcase_add_test(t, failing_prompt);
 }

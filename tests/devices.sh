@@ -56,6 +56,13 @@ says "which is said of both" 'blocks stay on the device'
 same "no guidance" --guidance 1 --frames 1
 says "the second one is not used" 'cuda:1 .* is not used'
 
+# frames of a video are encoded on the first
+{
+    printf 'YUV4MPEG2 W32 H32 F8:1\nFRAME\n'
+    head -c 1536 /dev/zero | tr '\0' w
+} >"$work/clip.y4m"
+same "video to video" --guidance 3 --frames 1 --video "$work/clip.y4m"
+
 # an image is encoded on the first, and given to the networks of both
 mkdir "$work/images"
 succeeds "random weights of image to video" "$build/tests/make_wan" "$work/images" \

@@ -51,6 +51,25 @@ video title         title.mp4         768,448   48
 video 1080p         1080p.mp4         1920,1080 48
 video prompt-change prompt-change.mp4 768,448   96
 video hls           hls/000.ts        768,448   48
+video restyle       restyle.mp4       768,448   24
+
+# photo MODEL VARIABLE...: a photo moves, by a model of random weights
+photo() {
+    photo_of=$1
+    shift
+    mkdir -p "$out/$photo_of"
+    "$build/tests/make_wan" "$out/$photo_of" tests/ref/tokenizer.spm tiny-$photo_of &&
+        "$build/linvideo" setup "$out/$photo_of" >"$out/setup.txt" 2>&1
+    succeeds "photo runs with $photo_of" env "$@" MODEL="$out/$photo_of/wan.json" \
+        PHOTO=samples/sheet.jpg OPTIONS=size=64x64:native=1:clip_frames=5:steps=2 \
+        samples/photo.sh "$out"
+    equal "photo.mp4: size and frames with $photo_of" \
+        "$(probe "$out/photo.mp4" width,height,nb_read_packets)" 64,64,5
+}
+if wanted photo; then
+    photo i2v
+    photo flf2v LAST=samples/sheet.jpg
+fi
 
 # xfade of some FFmpeg versions makes a frame more.
 if wanted crossfade; then

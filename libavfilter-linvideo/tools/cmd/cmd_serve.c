@@ -347,10 +347,11 @@ static void close_context(Serve *s)
     s->loaded = 0;
 }
 
-/* The file of an image may have changed. */
-static int brings_image(const json_t *asked)
+/* The file of an image or a video may have changed. */
+static int brings_file(const json_t *asked)
 {
-    return json_object_get(asked, "image") || json_object_get(asked, "last_image");
+    return json_object_get(asked, "image") || json_object_get(asked, "last_image") ||
+           json_object_get(asked, "video");
 }
 
 /* The context that is open, when it can make this video, or another one. */
@@ -358,7 +359,7 @@ static int begin_video(Serve *s, const LinvideoParams *p, const json_t *asked)
 {
     json_t *kind = kind_of(asked);
     LinvideoContext *c = NULL;
-    int same = s->kind && kind && !brings_image(asked) && json_equal(s->kind, kind), ret;
+    int same = s->kind && kind && !brings_file(asked) && json_equal(s->kind, kind), ret;
 
     if (same) {
         json_decref(kind);
