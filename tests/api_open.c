@@ -620,7 +620,8 @@ END_TEST
 
 START_TEST(more_than_the_system_has)
 {
-    static const char *const parts[] = { "8192x8192, 1021 frames need ", " are available",
+    static const char *const parts[] = { "8192x8192, 1021 frames in tiles of 128 need ",
+                                         " are available",
                                          NULL };
     Watch w;
     LinvideoParams p = kit_params(&w);

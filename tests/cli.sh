@@ -455,7 +455,7 @@ expects "bench: clip: JSON" 0 '"stages": \{"opening": \{"seconds": \[' \
     "$linvideo" bench --small --json --weights fp8 clip-tiny
 expects "bench: clip: what it takes" 0 'memory: weights 27\.[0-9]+ GiB, work [0-9.]+, [0-9.]+ in all' \
     "$linvideo" bench --small --plan --memory-limit 900G clip-14b-480p
-expects "bench: clip: too little memory" 1 '832x480, 81 frames need .* 1024\.0 are available' \
+expects "bench: clip: too little memory" 1 '832x480, 81 frames in tiles of 128 need .* 1024\.0 are available' \
     "$linvideo" bench --small --memory-limit 1G clip-1.3b-480p
 expects "bench: an option of clips" 2 'option linear: expected whole clips .* got op-norm' \
     "$linvideo" bench --linear 3 op-norm

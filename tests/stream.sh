@@ -78,7 +78,7 @@ for late in 0 1 2; do
     same "the encoder within a limit, stream $late late" "$all" \
         make wan EMU_LATE=$late --precision bf16 --prompt-cache off --memory-limit 18M
 done
-same "all: what is needed and what there is" 'all need 25\.3 MiB, 22\.0 are available' \
+same "all: what is needed and what there is" 'all need 25\.2 MiB, 22\.0 are available' \
     make wan --precision bf16 --memory-limit 22M
 same "no more blocks than must" '3 of 7 blocks stay on the device, 4 are offloaded' \
     make wan --precision bf16 --memory-limit 24M
@@ -115,4 +115,34 @@ done
 want=$work/f32.y4m
 same "f32, all blocks stay" '^' make f32 --precision bf16 --memory-limit 30M
 empty "and nothing streams" "$(echo "$said" | grep 'offloaded to')"
+
+# Frames that do not fit whole: by Wan's decoder in tiles, one after another.
+resident wan --precision bf16 --size 144x32 --tile 128
+same "tiles, chosen" 'tiles of 128 are decoded one after another' \
+    make wan --precision bf16 --size 144x32 --memory-limit 18.8M
+
+# Clips of Wan's true sizes: where their weights and frames would lie.
+
+# planned NAME PATTERN LIMIT WORK...
+planned() {
+    planned_name=$1 pattern=$2 limit=$3
+    shift 3
+    said=$(EMU_MEMORY=200000000000 "$build/linvideo" bench --device cuda --plan \
+        --memory-limit "$limit" "$@" 2>&1)
+    if echo "$said" | grep -qE -e "$pattern"; then ok "$planned_name"; else
+        not_ok "$planned_name" "no \"$pattern\": $said"
+    fi
+}
+
+planned "1.3B at 480p: all in 6 GiB" ' 5\.[0-9]+ in all planned$' 6G clip-1.3b-480p
+planned "in 4 GiB: offloaded" 'planned, [0-9.]+ of the host offloaded$' 4G clip-1.3b-480p
+planned "at 720p: in tiles too" 'planned, [0-9.]+ of the host offloaded, tiles of 768$' 6G \
+    clip-1.3b-720p
+planned "in 8 GiB: frames whole" 'planned, [0-9.]+ of the host offloaded$' 8G clip-1.3b-720p
+planned "in 12 GiB: all" 'in all planned$' 12G clip-1.3b-720p
+planned "14B at 720p: too much for 8 GiB" \
+    'frames in tiles of 128 need 8[0-9]+\.[0-9] MiB .* two blocks .* 8192\.0 are available' 8G \
+    clip-14b-720p
+succeeds "the table of limits" env LV_CLIPS=clip-tiny LV_WEIGHTS=bf16 LV_LIMITS="1M 200M" \
+    LV_SHAPE="--small --size 32x32 --clip-frames 1" tests/gpu/limits.sh "$build/linvideo"
 finish

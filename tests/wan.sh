@@ -598,6 +598,26 @@ fails "convert: no bundle holds CLIP" 'bundles hold no image tower' \
 fails "linearize: image to video" 'one of image to video: training is of text to video' \
     "$linvideo" linearize --dir no i2v/wan.json
 
+# Frames that do not fit whole are decoded in tiles, one after another.
+
+# tiled OPTION...
+tiled() {
+    "$linvideo" generate --device cpu --model a/wan.json --precision f32 --size 256x208 \
+        --frames 9 --clip-frames 9 --steps 1 --guidance 1 --seed 1 -y -o tiled.y4m "$@" cat
+}
+
+fails "tiles: what the smallest need" \
+    '256x208, 9 frames in tiles of 128 need 5[0-9.]+ MiB .*, 1\.0 are available' \
+    tiled --memory-limit 1M
+succeeds "tiles: asked for" tiled --tile 128
+asked=$(cksum <tiled.y4m)
+said=$(tiled --memory-limit 60M 2>&1)
+matches "tiles: chosen" "$said" 'no room to decode whole frames: tiles of 128 are decoded one after'
+equal "tiles: the same frames" "$(cksum <tiled.y4m)" "$asked"
+said=$(tiled --memory-limit 100M 2>&1)
+empty "tiles: not where frames fit whole" "$(echo "$said" | grep tiles)"
+differ "tiles: whole frames" "$(cksum <tiled.y4m)" "$asked"
+
 # Memory: weights are held once, packed: neither the file's pages beside them nor what
 # quantised ones were decoded to. Bytes stated before, with the 15 % that they may be off and
 # 64 MiB of program and libraries.

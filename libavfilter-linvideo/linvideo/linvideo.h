@@ -278,7 +278,10 @@ typedef struct LinvideoParams {
                                  ///< does not fit
     int tile;                    ///< pixels, 64 to 8192: decode frames in tiles of
                                  ///< this size, which takes less memory and more
-                                 ///< time; 0: whole frames
+                                 ///< time; 0: whole frames, and where these do
+                                 ///< not fit tiles that do. Wan's decoder does a
+                                 ///< tile of all of a clip's frames after another,
+                                 ///< so that the first frame comes with the last
     enum LinvideoCache prompt_cache;
     int strict;                  ///< 1: refuse files that hold more than is used (keys
                                  ///< of LoRAs for other parts, tensors of no part);

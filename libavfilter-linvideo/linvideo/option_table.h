@@ -150,7 +150,7 @@
       "Weights of some blocks then wait in the host's memory and are copied when "        \
       "needed: the same frames, slower; a line says how many. Where even that does not "  \
       "fit, it is refused.")                                                              \
-    X(INT, tile, "", tile, 64, 8192, 0, "N", "whole frames",                              \
+    X(INT, tile, "", tile, 64, 8192, 0, "N", "whole frames, where they fit",               \
       "decode in tiles of N pixels, which takes less memory and more time",               \
       "Wan's own decoder takes 128 for less.")                                            \
     X(ENUM, prompt_cache, "", prompt_cache, LINVIDEO_CACHE_AUTO, LINVIDEO_CACHE_ON,       \

@@ -41,6 +41,7 @@ struct LvDecode {
     char *memory_dev;        /* device: state, for each tile */
     float *weight_dev[2];    /* device: the tiles' weights */
     float *z_host;           /* host */
+    char *clip;              /* host: whole frames of all latent frames, see in_turn() */
     float *rgb;              /* whole frames where they are delivered from */
 
     const float *x;          /* latents of the clip */
@@ -132,6 +133,22 @@ static size_t nb_tiles(const LvDecode *d)
     return (size_t)d->tiles[0].nb * (size_t)d->tiles[1].nb;
 }
 
+/* Whether tiles come one after another, each over all of the clip. */
+static int in_turn(const LvDecode *d)
+{
+    return d->half.wan && nb_tiles(d) > 1;
+}
+
+static size_t nb_states(const LvDecode *d)
+{
+    return in_turn(d) ? 1 : nb_tiles(d);
+}
+
+int lv_decode_least_tile(const LvDecode *d)
+{
+    return lv_vae_least_tile(&d->half);
+}
+
 int lv_decode_tile(const LvDecode *d)
 {
     int side = LV_MAX(d->tiles[0].size, d->tiles[1].size);
@@ -189,7 +206,9 @@ static size_t lay_out_host(LvDecode *d, char *base)
     LvRegion region = { .base = base };
 
     d->z_host = lv_region_take(&region, lv_tensor_bytes(&d->program[REST].z));
-    if (!stays(d))
+    if (in_turn(d))
+        d->clip = lv_region_take(&region, lv_tensor_bytes(&d->whole) * (size_t)d->shape.size[0]);
+    else if (!stays(d))
         d->rgb = lv_region_take(&region, lv_tensor_bytes(&d->whole));
     return region.at;
 }
@@ -216,7 +235,7 @@ static size_t lay_out_device(LvDecode *d, char *base)
 
     d->z          = lv_region_take(&region, lv_tensor_bytes(&d->program[REST].z));
     d->energy     = lv_region_take(&region, sizeof(*d->energy));
-    d->memory_dev = lv_region_take(&region, d->memory_bytes * nb_tiles(d));
+    d->memory_dev = lv_region_take(&region, d->memory_bytes * nb_states(d));
     lay_out_frames(d, &region);
     return region.at;
 }
@@ -284,7 +303,7 @@ int lv_decode_begin(LvDecode *d, const float *x)
     assert(x);
     d->x  = x;
     d->at = 0;
-    return lv_vae_clear(d->env->dev, d->memory_dev, nb_tiles(d) * d->memory_bytes);
+    return lv_vae_clear(d->env->dev, d->memory_dev, nb_states(d) * d->memory_bytes);
 }
 
 /* z = x std + mean of a tile of one frame of the latents, channels last. */
@@ -376,7 +395,7 @@ static int run_tile(LvDecode *d, Program *p, int ty, int tx)
 
     denormalise(d, d->tiles[0].start[ty], d->tiles[1].start[tx]);
     lv_vae_bind_state(p->net.prog, &p->state, d->memory_dev +
-                      (size_t)(ty * d->tiles[1].nb + tx) * d->memory_bytes);
+                      (in_turn(d) ? 0 : (size_t)(ty * d->tiles[1].nb + tx) * d->memory_bytes));
     if ((ret = lv_device_upload(dev, d->z, d->z_host, lv_tensor_bytes(&p->z))) < 0 ||
         (ret = lv_program_run(p->net.prog, lv_env_hook, (void *)d->env)) < 0)
         return ret;
@@ -385,12 +404,77 @@ static int run_tile(LvDecode *d, Program *p, int ty, int tx)
     return blends(d) ? blend(d, ty, tx) : 0;
 }
 
-/* Frames are whole: have them where they are delivered from. */
+static Program *program_of(LvDecode *d)
+{
+    return &d->program[d->half.wan && !d->at ? FIRST : REST];
+}
+
+static int tell(const LvDecode *d, int done, int all)
+{
+    return lv_env_tell(d->env, (LvAt) { LV_STAGE_DECODE, done, all, 0, 0 });
+}
+
+/* All tiles of a latent frame. */
+static int run_tiles(LvDecode *d)
+{
+    int ret = tell(d, d->at, d->shape.size[0]);
+
+    for (int ty = 0; ty < d->tiles[0].nb; ty++)
+        for (int tx = 0; tx < d->tiles[1].nb && ret >= 0; tx++)
+            ret = run_tile(d, program_of(d), ty, tx);
+    return ret;
+}
+
+/* Frames of the clip that belong to a latent frame. */
+static char *collected(const LvDecode *d)
+{
+    return d->clip + (size_t)d->at * lv_tensor_bytes(&d->whole);
+}
+
+/* A tile of a latent frame, blended into what other tiles made of its frames. */
+static int add_tile(LvDecode *d, int k)
+{
+    LvDevice *dev = d->env->dev;
+    size_t bytes  = lv_tensor_bytes(&d->whole);
+    int ret = k ? lv_device_upload(dev, d->whole.data, collected(d), bytes) : 0;
+
+    if (ret >= 0)
+        ret = run_tile(d, program_of(d), k / d->tiles[1].nb, k % d->tiles[1].nb);
+    return ret < 0 ? ret : lv_device_download(dev, collected(d), d->whole.data, bytes);
+}
+
+/* All tiles of the clip, which is at its first latent frame before and after. */
+static int run_clip(LvDecode *d)
+{
+    int frames = d->shape.size[0], nb = (int)nb_tiles(d), ret = 0;
+
+    for (int k = 0; k < nb && ret >= 0; k++) {
+        ret = lv_vae_clear(d->env->dev, d->memory_dev, d->memory_bytes);
+        for (d->at = 0; d->at < frames && ret >= 0; d->at++)
+            if ((ret = tell(d, k * frames + d->at, nb * frames)) >= 0)
+                ret = add_tile(d, k);
+    }
+    d->at = 0;
+    return ret;
+}
+
+/* Frames that were collected: have them where they are delivered from. */
+static int fetch_collected(LvDecode *d, const Program *p)
+{
+    d->rgb = d->shape.on_device ? d->whole.data : (float *)(void *)collected(d);
+    return d->shape.on_device
+         ? lv_device_upload(d->env->dev, d->rgb, collected(d), lv_tensor_bytes(&d->whole))
+         : check_frames(d, p);
+}
+
+/* The same of frames that are whole on the device. */
 static int fetch(LvDecode *d, const Program *p)
 {
     LvDevice *dev = d->env->dev;
     int ret = 0;
 
+    if (in_turn(d))
+        return fetch_collected(d, p);
     if (d->shape.on_device)
         return lv_device_sync(dev);
     if (!stays(d))
@@ -400,14 +484,14 @@ static int fetch(LvDecode *d, const Program *p)
 
 int lv_decode_run(LvDecode *d, LvFrames *out)
 {
-    Program *p = &d->program[d->half.wan && !d->at ? FIRST : REST];
-    int first = first_frame(d, p);
-    int ret = lv_env_tell(d->env, (LvAt) { LV_STAGE_DECODE, d->at, d->shape.size[0], 0, 0 });
+    Program *p = program_of(d);
+    int first = first_frame(d, p), ret = 0;
 
     assert(d->x && d->at < d->shape.size[0]);
-    for (int ty = 0; ty < d->tiles[0].nb; ty++)
-        for (int tx = 0; tx < d->tiles[1].nb && ret >= 0; tx++)
-            ret = run_tile(d, p, ty, tx);
+    if (!in_turn(d))
+        ret = run_tiles(d);
+    else if (!d->at)
+        ret = run_clip(d);
     if (ret < 0 || (ret = fetch(d, p)) < 0)
         return ret;
     out->rgb = d->rgb + (size_t)first * (size_t)d->rows * (size_t)d->cols * 3;

@@ -4,6 +4,9 @@
  * Stage "decode": latents to frames, one latent frame after another, so that frames leave
  * early and memory does not depend on the clip's length. In tiles, when asked: each has its
  * own state and is decoded by the same programs; where tiles overlap, they blend.
+ *
+ * Wan's decoder has so much state that one tile has all of the device's at a time: it is decoded
+ * over the whole clip before the next one, and frames are collected on the host.
  * Floor F5 (pipeline).
  */
 
@@ -50,6 +53,9 @@ int lv_decode_frames(const LvDecode *d);
 /** Lay out tiles and plan. @return 0; -ENOMEM; -EINVAL (a tile too small for the decoder;
  *  for Wan's own the least is taken instead, with a warning) */
 int lv_decode_plan(LvDecode *d, const LvDecodeShape *shape);
+
+/** The smallest tile that it takes, in pixels. */
+int lv_decode_least_tile(const LvDecode *d);
 
 /** Pixels of a tile's longer side; 0: frames are decoded whole. */
 int lv_decode_tile(const LvDecode *d);

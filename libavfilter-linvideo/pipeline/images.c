@@ -247,7 +247,7 @@ static size_t feature_values(const LvImages *g)
 
 static size_t bytes_of(const LvEnv *env, const LvNeed *n)
 {
-    return lv_need_weights(n) + lv_need_work(n, env->dev->threads);
+    return lv_need_weights(n) + lv_need_work(n, env->dev);
 }
 
 /* Values that are there beside the stages: the frames, what CLIP sees, latents. */

@@ -24,9 +24,9 @@ size_t lv_need_weights(const LvNeed *n)
     return n->weights + LV_SLOTS * n->slot;
 }
 
-size_t lv_need_work(const LvNeed *n, int threads)
+size_t lv_need_work(const LvNeed *n, const LvDevice *dev)
 {
-    return n->arena + n->state + n->host + n->thread * (size_t)threads;
+    return n->arena + n->state + n->thread * (size_t)dev->threads + (dev->host ? n->host : 0);
 }
 
 void *lv_region_take(LvRegion *s, size_t bytes)

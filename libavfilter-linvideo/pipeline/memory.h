@@ -30,9 +30,10 @@ LvNeed lv_need_of(const LvSizes *sizes);
 /** Need of two stages that are there at the same time and run in turn. */
 LvNeed lv_need_join(LvNeed a, LvNeed b);
 
-/** Bytes of weights, slots included; of all else. */
+/** Bytes of a device: of weights, slots included; of all else, what is of the host among it
+ *  where that is the device. */
 size_t lv_need_weights(const LvNeed *n);
-size_t lv_need_work(const LvNeed *n, int threads);
+size_t lv_need_work(const LvNeed *n, const LvDevice *dev);
 
 typedef struct LvRegion {
     char *base; ///< NULL: only sizes are wanted

@@ -51,7 +51,7 @@ typedef struct LvSessionOptions {
     const char *isa;     ///< ISA kernels of the CPU; NULL: the best
     int threads;
     size_t memory_limit; ///< bytes of the device; 0: what it has free
-    int tile;            ///< pixels; 0: frames are decoded whole
+    int tile;            ///< pixels; 0: frames are decoded whole, where they fit
     enum LvCacheMode cache;
     const LvLoraFile *loras; ///< [nb_loras]
     int nb_loras;

@@ -4,11 +4,13 @@
 
 #include "pipeline/place.h"
 
+#include <stdio.h>
+
 #include "pipeline/budget.h"
 
 static size_t before_bytes(const LvEnv *env, const LvPlace *p)
 {
-    return lv_need_weights(&p->before) + lv_need_work(&p->before, env->dev->threads);
+    return lv_need_weights(&p->before) + lv_need_work(&p->before, env->dev);
 }
 
 static LvNeed need_of(const LvPlace *p)
@@ -19,8 +21,8 @@ static LvNeed need_of(const LvPlace *p)
 /* Bytes at the highest point: the encoder runs before weights and arena are there. */
 static size_t bytes_of(const LvEnv *env, const LvPlace *p, const LvNeed *n)
 {
-    return LV_MAX(lv_need_weights(n) + lv_need_work(n, env->dev->threads),
-                  before_bytes(env, p) + n->state + n->host);
+    return LV_MAX(lv_need_weights(n) + lv_need_work(n, env->dev),
+                  before_bytes(env, p) + n->state + (env->dev->host ? n->host : 0));
 }
 
 static void look(const LvEnv *env, const LvPlace *p, LvPlaced *at)
@@ -28,6 +30,7 @@ static void look(const LvEnv *env, const LvPlace *p, LvPlaced *at)
     at->need  = need_of(p);
     at->bytes = bytes_of(env, p, &at->need);
     at->host  = lv_network_streamed(p->network);
+    at->host_all = at->host + (env->dev->host ? 0 : at->need.host);
 }
 
 /* Plan the network with nb blocks on the host. */
@@ -71,7 +74,7 @@ static int stream(const LvEnv *env, const LvPlace *p, LvPlaced *at)
 
 static int fits(const LvPlaced *at)
 {
-    return at->bytes <= at->have && at->host <= at->host_have;
+    return at->bytes <= at->have && at->host_all <= at->host_have;
 }
 
 size_t lv_place_spare(const LvEnv *env, const LvPlace *p, const LvPlaced *at)
@@ -117,19 +120,22 @@ static double in_mib(size_t bytes)
     return (double)bytes / (1024 * 1024);
 }
 
-static int fail(const LvEnv *env, const LvPlaced *at)
+static int fail(const LvEnv *env, const LvPlace *p, const LvPlaced *at)
 {
     const LvVideoConfig *v = &env->cfg->video;
     const LvNeed *n = &at->need;
+    char tiles[32]  = "";
 
     if (at->bytes <= at->have)
-        return lv_fail(env->msg, LV_ERR(ENOMEM), "offloaded weights need %.1f MiB of the "
-                       "host, %.1f are available", in_mib(at->host), in_mib(at->host_have));
-    return lv_fail(env->msg, LV_ERR(ENOMEM), "%dx%d, %d frames need %.1f MiB (weights "
-                   "%.1f%s, work %.1f), %.1f are available", v->width, v->height, v->frames,
+        return lv_fail(env->msg, LV_ERR(ENOMEM), "offloaded weights and frames need %.1f MiB of "
+                       "the host, %.1f are available", in_mib(at->host_all), in_mib(at->host_have));
+    if (p->tile)
+        snprintf(tiles, sizeof(tiles), " in tiles of %d", p->tile);
+    return lv_fail(env->msg, LV_ERR(ENOMEM), "%dx%d, %d frames%s need %.1f MiB (weights "
+                   "%.1f%s, work %.1f), %.1f are available", v->width, v->height, v->frames, tiles,
                    in_mib(at->bytes), in_mib(lv_need_weights(n)),
                    at->streams ? " with two blocks at a time" : "",
-                   in_mib(lv_need_work(n, env->dev->threads)), in_mib(at->have));
+                   in_mib(lv_need_work(n, env->dev)), in_mib(at->have));
 }
 
 int lv_place_tell(const LvEnv *env, const LvPlace *p, const LvPlaced *at)
@@ -143,7 +149,7 @@ int lv_place_tell(const LvEnv *env, const LvPlace *p, const LvPlaced *at)
            in_mib(n->state + n->host), in_mib(n->thread * (size_t)env->dev->threads),
            in_mib(before_bytes(env, p)));
     if (!fits(at))
-        return fail(env, at);
+        return fail(env, p, at);
     if (at->streamed)
         lv_msg(env->msg, LV_MSG_INFO, "memory: %d of %d blocks stay on the device, %d are "
                "offloaded to %.1f MiB of the host: all need %.1f MiB, %.1f are available",

@@ -15,6 +15,8 @@ typedef struct LvPlace {
     LvNetwork *network;          ///< planned
     const LvNetworkShape *shape;
     LvNeed others;               ///< of all other stages that stay beside it
+    int tile;                    ///< pixels that frames are decoded in tiles of, for messages;
+                                 ///< 0: whole
     LvNeed before;               ///< of what runs before them: the text encoder, or what encodes
                                  ///< images, if that is more
     size_t limit;                ///< bytes of the device; 0: what it has free
@@ -28,7 +30,8 @@ typedef struct LvPlaced {
     size_t have;     ///< there are
     int streams;     ///< 1: the network was planned so that blocks may stream
     int streamed;    ///< blocks that do
-    size_t host;     ///< bytes of the host for them...
+    size_t host;     ///< bytes of the host for them
+    size_t host_all; ///< with what else lies there, where that is not the device...
     size_t host_have; ///< ...of so many
 } LvPlaced;
 

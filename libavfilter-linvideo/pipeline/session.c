@@ -199,12 +199,59 @@ static int open_delivery(LvSession *s, int on_device)
 static int need_before(LvSession *s, LvNeed *need)
 {
     const LvNeed images = lv_images_need(s->images);
-    int threads = s->env.dev->threads, ret = lv_encode_need(s->encode, s->schedule.branches, need);
+    const LvDevice *dev = s->env.dev;
+    int ret = lv_encode_need(s->encode, s->schedule.branches, need);
 
-    if (ret >= 0 && lv_need_weights(&images) + lv_need_work(&images, threads) >
-                    lv_need_weights(need) + lv_need_work(need, threads))
+    if (ret >= 0 && lv_need_weights(&images) + lv_need_work(&images, dev) >
+                    lv_need_weights(need) + lv_need_work(need, dev))
         *need = images;
     return ret;
+}
+
+/* Tiles for frames that do not fit whole, pixels of a side: as large as does. */
+static const int tiles[] = { 768, 512, 384, 256, 128 };
+
+/* Whether frames can be cut to it. */
+static int is_tile(const LvSession *s, int tile)
+{
+    return tile >= lv_decode_least_tile(s->decode) &&
+           tile < LV_MAX(s->shape.rows, s->shape.cols);
+}
+
+static int fits(const LvSession *s, const LvPlace *p)
+{
+    LvPlaced at;
+    int ret = lv_place(&s->env, p, &at);
+
+    return ret == LV_ERR(ENOMEM) ? 0 : ret < 0 ? ret : 1;
+}
+
+/* Plan decoding so that all fits the first device, with p->others of all but decoding; in the
+ * least tiles, if nothing does. What p's network was planned to meanwhile is undone. */
+static int choose_tile(LvSession *s, LvDecodeShape *shape, LvPlace *p)
+{
+    const LvNeed others = p->others;
+    int ret;
+
+    p->network = first_network(s);
+    p->others  = lv_need_join(lv_decode_need(s->decode), others);
+    p->tile    = lv_decode_tile(s->decode);
+    if (shape->tile || lv_place_whole(&s->env, p))
+        return 0;
+    ret = fits(s, p);
+    for (int i = 0; i < LV_COUNT(tiles) && !ret; i++) {
+        if (!is_tile(s, tiles[i]))
+            continue;
+        shape->tile = p->tile = tiles[i];
+        if ((ret = lv_decode_plan(s->decode, shape)) < 0)
+            return ret;
+        p->others = lv_need_join(lv_decode_need(s->decode), others);
+        ret       = fits(s, p);
+    }
+    if (ret > 0 && shape->tile)
+        lv_msg(s->msg, LV_MSG_INFO, "memory: there is no room to decode whole frames: tiles of %d "
+               "are decoded one after another", shape->tile);
+    return ret < 0 ? ret : lv_network_plan(p->network, p->shape, NULL);
 }
 
 static int enter(void *opaque, int expert);
@@ -226,9 +273,10 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
         (ret = lv_experts_plan(&s->experts, &net)) < 0 ||
         (ret = lv_denoise_new(&s->denoise, &s->env, s->experts.branch, &s->schedule)) < 0)
         return ret;
-    all.others = lv_need_join(lv_decode_need(s->decode), lv_denoise_need(s->denoise));
-    all.others = lv_need_join(all.others, lv_video_need(s->video));
+    all.others       = lv_need_join(lv_denoise_need(s->denoise), lv_video_need(s->video));
     all.others.host += lv_images_kept(s->images);
+    if ((ret = choose_tile(s, &decode, &all)) < 0)
+        return ret;
     ret = lv_experts_place(&s->experts, &all, &spare);
     lv_encode_spare(s->encode, spare);
     if (s->experts.in_turn)
@@ -309,7 +357,7 @@ void lv_session_info(const LvSession *s, LvSessionInfo *info)
         const LvNeed *need = &s->experts.need[i];
 
         info->weight_bytes += lv_need_weights(need);
-        info->work_bytes   += lv_need_work(need, s->devices.dev[i]->threads);
+        info->work_bytes   += lv_need_work(need, s->devices.dev[i]);
     }
     info->streamed_bytes = lv_experts_streamed(&s->experts);
     memcpy(info->seconds, s->seconds, sizeof(info->seconds));

@@ -107,11 +107,21 @@ int lv_vae_frames(const LvVaeHalf *h)
     return h->wan ? LV_WAN_FRAMES : tae_half(h)->frames;
 }
 
+static int least_of(const LvVaeHalf *h)
+{
+    return h->wan ? LEAST_WAN : LEAST;
+}
+
+int lv_vae_least_tile(const LvVaeHalf *h)
+{
+    return least_of(h) * lv_vae_scale(h);
+}
+
 /* Latents of a tile; a negative code where the half takes none so small. */
 static int tile_size(const LvVaeHalf *h, int tile)
 {
     const LvMsg *msg = h->env->msg;
-    int scale = lv_vae_scale(h), least = h->wan ? LEAST_WAN : LEAST;
+    int scale = lv_vae_scale(h), least = least_of(h);
 
     if (!tile)
         return INT_MAX / 2;

@@ -57,6 +57,9 @@ void lv_vae_free(LvVaeHalf *h);
 int lv_vae_scale(const LvVaeHalf *h);
 int lv_vae_frames(const LvVaeHalf *h);
 
+/** Pixels of a side of the smallest tile. */
+int lv_vae_least_tile(const LvVaeHalf *h);
+
 /**
  * Lay out tiles over size[0] rows and size[1] columns of latents, in place of those that are
  * there. Tiles that are too small to look right are made larger, with a warning.

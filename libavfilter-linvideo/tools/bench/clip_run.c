@@ -177,7 +177,7 @@ static int make_clips(Clip *c)
     c->free_first = c->free_least = lv_session_free_bytes(c->session);
     if ((ret = lv_session_load(c->session)) < 0)
         return ret;
-    for (int i = 0; i < RUNS && ret >= 0; i++) {
+    for (int i = 0; i < LV_MIN(RUNS, c->b->reps) && ret >= 0; i++) {
         if (i)
             ret = lv_session_restart(c->session, prompts[1], NULL, (uint64_t)i + 1);
         if (ret >= 0)
@@ -194,8 +194,8 @@ static int measure(Clip *c, const Kind *kind)
 
     choose_config(c, kind);
     if ((ret = lv_clip_model_new(&c->model, &c->cfg, c->opt->stored, &b->msg)) < 0 ||
-        (ret = open_clip(c)) < 0 ||
-        (ret = lv_session_cost(c->session, &rates, c->cost)) < 0 || c->opt->plan)
+        (ret = open_clip(c)) < 0 || c->opt->plan ||
+        (ret = lv_session_cost(c->session, &rates, c->cost)) < 0)
         return ret;
     return make_clips(c);
 }

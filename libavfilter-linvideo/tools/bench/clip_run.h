@@ -18,10 +18,10 @@ enum { LV_CLIP_1_3B_480P, LV_CLIP_1_3B_720P, LV_CLIP_14B_480P, LV_CLIP_14B_720P,
 int lv_clip_layers(int kind);
 
 /**
- * Make three clips: the first of a session; one of another prompt; one of the same prompt. Print
- * the seconds of each stage, and how much of them is left at the rates b->ceiling, b->copy and
- * b->send. With b->clip.plan: open the session and print what it takes, no more. b->dev is
- * not used: the session opens a device of its own.
+ * Make b->reps of three clips: the first of a session, one of another prompt, one of the same
+ * prompt. Print the seconds of each stage, and how much of them is left at the rates b->ceiling,
+ * b->copy and b->send. With b->clip.plan: open the session and print what it takes, no more.
+ * b->dev is not used: the session opens a device of its own.
  *
  * @return 0 or an error
  */

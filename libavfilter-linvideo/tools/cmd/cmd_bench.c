@@ -82,7 +82,8 @@ static void help(void)
          "\n"
          "Whole clips, clip-...: a process opens a model that lies in memory and makes three: the\n"
          "first, one of a new prompt, one of the same prompt. Another process finds the rates of\n"
-         "the device before. The limit of a stage is its shortest time at these rates.\n"
+         "the device before. The limit of a stage is its shortest time at these rates. --reps 1\n"
+         "makes the first clip alone, 2 the second too.\n"
          "\n"
          "  --size WxH            size of frames [by the name]\n"
          "  --clip-frames N       frames [81]\n"
@@ -359,14 +360,16 @@ static void print_clip_head(const LvBench *b)
 /* Clips alone. */
 static int run_clips(LvBench *b, const int *chosen)
 {
-    int ret = find_rates_apart(b);
+    int plan = b->clip.plan, ret = plan ? 0 : find_rates_apart(b);
 
-    if (ret >= 0)
+    if (plan && b->json)
+        printf("{\"works\": [\n");
+    else if (ret >= 0 && !plan)
         print_clip_head(b);
     for (int i = 0; lv_works[i].name && ret >= 0; i++)
         if (chosen[i])
             ret = lv_clip_run(b, &lv_works[i]);
-    if (b->json && b->about[0])
+    if (b->json && (plan || b->about[0]))
         puts("\n]}");
     return ret;
 }
