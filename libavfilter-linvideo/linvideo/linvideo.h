@@ -144,7 +144,7 @@ enum LinvideoMode {
 
 enum LinvideoStage {
     LINVIDEO_STAGE_LOAD,    ///< weights are read and packed
-    LINVIDEO_STAGE_TEXT,    ///< the prompt is encoded, and images are
+    LINVIDEO_STAGE_TEXT,    ///< the prompt is encoded, images and frames of a video are
     LINVIDEO_STAGE_DENOISE, ///< sampling; step and layer count
     LINVIDEO_STAGE_DECODE,  ///< latents to frames; step counts latent frames
 };

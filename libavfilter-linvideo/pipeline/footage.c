@@ -177,12 +177,15 @@ static void spread(const LvVideo *v, float *to)
 /* Encode the group that waits; begin the clip with the first one. */
 static int encode(LvVideo *v)
 {
+    const LvAt at = { LV_STAGE_TEXT, v->encoded, v->shape.size[0], 0, 0 };
     const float *frames[GROUP_MAX];
-    int ret = v->encoded ? 0 : lv_vae_encode_begin(v->encode, v->z);
+    int ret = lv_env_tell(v->env, at);
 
     assert(v->waiting <= GROUP_MAX);
     for (int i = 0; i < v->waiting; i++)
         frames[i] = v->group + (size_t)i * frame_values(v);
+    if (ret >= 0 && !v->encoded)
+        ret = lv_vae_encode_begin(v->encode, v->z);
     if (ret < 0 || (ret = lv_vae_encode_run(v->encode, frames)) < 0)
         return ret;
     v->waiting = 0;

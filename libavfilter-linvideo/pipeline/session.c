@@ -610,7 +610,7 @@ static int begin_clip(LvSession *s)
 {
     int ret;
 
-    if (s->clock.clip)
+    if (s->clock.clip && !s->video)
         s->clock.begun = lv_seconds();
     s->clock.next = 0;
     s->frames.nb  = s->next_frame = 0;
@@ -653,13 +653,18 @@ int lv_session_wants(const LvSession *s)
 
 int lv_session_send(LvSession *s, const LvImage *frame)
 {
+    double start = lv_seconds();
     int ret = check(s);
 
     assert(s->loaded && lv_session_wants(s));
     end_clip(s);
     if (ret < 0)
         return ret;
-    return frame ? lv_video_send(s->video, frame) : lv_video_end(s->video);
+    if (!lv_video_sent(s->video) && s->clock.clip)
+        s->clock.begun = start;
+    ret = frame ? lv_video_send(s->video, frame) : lv_video_end(s->video);
+    s->seconds[LV_STAGE_TEXT] += lv_seconds() - start;
+    return ret;
 }
 
 int lv_session_frame(LvSession *s, LvShot *shot)
