@@ -18,6 +18,9 @@
 
 enum { LV_MAX_LAYERS = 128, LV_MAX_CHANNELS = 64, LV_MAX_WORDS = 4096 };
 
+/** Latent channels of Wan2.2's own autoencoder, which only TI2V 5B has: 16 x 16 pixels a latent. */
+enum { LV_WAN22_CHANNELS = 48 };
+
 /** Rows of CLIP's features of a picture: 16 x 16 patches and the class. */
 enum { LV_CLIP_ROWS = 257 };
 

@@ -277,7 +277,7 @@ void lv_hint_whole(LvHint *h)
 
 int lv_has_halves(const LvDitConfig *c)
 {
-    return c->channels != LV_TI2V_CHANNELS && !c->clip_dim;
+    return c->channels != LV_WAN22_CHANNELS && !c->clip_dim;
 }
 
 int lv_hint_fits(const LvHint *h, int place)

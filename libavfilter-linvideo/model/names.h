@@ -35,9 +35,6 @@ enum LvAs {
     LV_AS_LOW,
 };
 
-/** Latent channels of TI2V 5B, whose names say Wan2.2 too. */
-enum { LV_TI2V_CHANNELS = 48 };
-
 typedef struct LvHint {
     const LvPreset *preset; ///< how it is sampled; NULL: nothing tells
     enum LvUse use;

@@ -63,14 +63,12 @@ const LvPreset *lv_preset_find(const char *name)
     return NULL;
 }
 
-enum { TI2V_CHANNELS = 48 };
-
 /* Of Wan2.1's networks, by the images that they attend to. */
 static const char *const of_images[] = { "wan2.1", "wan2.1-i2v", "wan2.1-flf2v" };
 
 const LvPreset *lv_preset_of(const LvDitConfig *c, int pair)
 {
-    if (c->channels == TI2V_CHANNELS)
+    if (c->channels == LV_WAN22_CHANNELS)
         return lv_preset_find("wan2.2-ti2v");
     return pair ? lv_preset_for(lv_preset_find("wan2.2-t2v"), c)
                 : lv_preset_find(of_images[c->clip_images]);
@@ -78,7 +76,7 @@ const LvPreset *lv_preset_of(const LvDitConfig *c, int pair)
 
 int lv_preset_takes_image(const LvDitConfig *c)
 {
-    return c->cond_channels || c->channels == TI2V_CHANNELS;
+    return c->cond_channels || c->channels == LV_WAN22_CHANNELS;
 }
 
 int lv_preset_images(const LvDitConfig *c)

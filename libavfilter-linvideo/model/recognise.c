@@ -12,7 +12,7 @@
 #include "model/weights.h"
 
 enum { HEAD_DIM = 128, CLIP_HEAD_DIM = 80, TEXT_LEN = 512, NAME_SIZE = 256, CHANNELS = 16,
-       CHANNELS_22 = 48, MAX_MAP = 4096 };
+       MAX_MAP = 4096 };
 
 /* Kinds */
 
@@ -379,7 +379,7 @@ static const struct {
 } channels[] = {
     { 16, 16, 0 }, /* text to video; half of A14B */
     { 36, 16, 1 }, /* image to video; half of A14B without CLIP */
-    { 48, 48, 0 }, /* TI2V 5B */
+    { LV_WAN22_CHANNELS, LV_WAN22_CHANNELS, 0 }, /* TI2V 5B */
 };
 
 enum { FUN_DIM = 1536 }; /* no other with CLIP is as small */
@@ -506,7 +506,7 @@ static const struct {
       0.4134f, -0.0715f, 0.5517f, -0.3632f, -0.1922f, -0.9497f, 0.2503f, -0.2921f },
     { 2.8184f, 1.4541f, 2.3275f, 2.6558f, 1.2196f, 1.7708f, 2.6052f, 2.0743f,
       3.2687f, 2.1526f, 2.8652f, 1.5579f, 1.6382f, 1.1253f, 2.8251f, 1.9160f } },
-    { CHANNELS_22,
+    { LV_WAN22_CHANNELS,
     { -0.2289f, -0.0052f, -0.1323f, -0.2339f, -0.2799f, 0.0174f, 0.1838f, 0.1557f,
       -0.1382f, 0.0542f, 0.2813f, 0.0891f, 0.1570f, -0.0098f, 0.0375f, -0.1825f,
       -0.2246f, -0.1207f, -0.0698f, 0.5109f, 0.2665f, -0.2108f, -0.2158f, 0.2502f,
@@ -523,7 +523,7 @@ static const struct {
 
 static void set_statistics(LvTaeConfig *c)
 {
-    int k = c->channels == CHANNELS_22;
+    int k = c->channels == LV_WAN22_CHANNELS;
 
     memcpy(c->mean, latents[k].mean, sizeof(c->mean));
     memcpy(c->std, latents[k].std, sizeof(c->std));
@@ -551,9 +551,9 @@ int lv_part_vae(LvTaeConfig *c, const LvPart *p, const LvMsg *msg)
               : read_sizes(c, p, tae_sizes, LV_COUNT(tae_sizes), msg);
     if (ret < 0 || (wan && (ret = set_patch(c, p, msg)) < 0))
         return ret;
-    if (!wan && c->channels == CHANNELS_22)
+    if (!wan && c->channels == LV_WAN22_CHANNELS)
         c->patch = 2;
-    wanted = c->patch == 2 ? CHANNELS_22 : CHANNELS;
+    wanted = c->patch == 2 ? LV_WAN22_CHANNELS : CHANNELS;
     if (c->channels != wanted)
         return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: a decoder of %d latent channels, expected "
                        "%d (%s)", lv_source_path(p->src), c->channels, wanted,

@@ -11,41 +11,26 @@
 
 #include "base/convert.h"
 #include "graph/dump.h"
-#include "pipeline/net.h"
 #include "pipeline/vae.h"
-
-/* A decoder traced for a frame: for the first of a clip, or for any other. */
-typedef struct Program {
-    LvNet net;
-    LvTensor z, rgb;         /* of a tile */
-    LvTensor energy;         /* sum of squares of rgb, where that stays on the device */
-    LvVaeState state;
-} Program;
-
-enum { FIRST, REST, PROGRAMS };
 
 struct LvDecode {
     const LvEnv *env;
     LvDecodeShape shape;
-    LvVaeHalf half;          /* a TAE has but REST */
-    Program program[PROGRAMS];
-    LvTiles tiles[2];        /* of rows, of columns */
+    LvVaeHalf half;
     int rows, cols;          /* of frames */
-    size_t memory_bytes;     /* state of one tile */
 
     LvMemory memory;
     float *z;                /* device, of a tile */
     LvTensor tile, whole;    /* device: frames of a tile, which are the whole ones where
                               * nothing is to be blended; whole frames */
-    float *energy;           /* device; see Program */
-    char *memory_dev;        /* device: state, for each tile */
+    float *energy;           /* device: sum of squares of a tile that stays there */
     float *weight_dev[2];    /* device: the tiles' weights */
     float *z_host;           /* host */
-    char *clip;              /* host: whole frames of all latent frames, see in_turn() */
+    char *clip;              /* host: whole frames of all latent frames, where tiles come in
+                              * turn */
     float *rgb;              /* whole frames where they are delivered from */
 
     const float *x;          /* latents of the clip */
-    int at;                  /* next latent frame */
 };
 
 int lv_decode_new(LvDecode **out, const LvEnv *env)
@@ -67,10 +52,6 @@ void lv_decode_free(LvDecode **out)
 
     if (!d)
         return;
-    for (int i = 0; i < PROGRAMS; i++)
-        lv_net_free(&d->program[i].net);
-    for (int i = 0; i < LV_COUNT(d->tiles); i++)
-        lv_tiles_free(&d->tiles[i]);
     lv_vae_free(&d->half);
     lv_memory_free(&d->memory, d->env->dev);
     free(d);
@@ -89,59 +70,16 @@ int lv_decode_frames(const LvDecode *d)
 
 /* Planning */
 
-static int plan(LvDecode *d, Program *p, int first)
-{
-    const LvEnv *env  = d->env;
-    const int shape[] = { 1, d->tiles[0].size, d->tiles[1].size, env->cfg->vae.channels };
-    LvGraph *g = lv_graph_new(env->msg);
-
-    if (!g)
-        return lv_fail(env->msg, LV_ERR(ENOMEM), "decode: out of memory");
-    p->z   = lv_external(g, "z", LV_F32, 4, shape);
-    p->rgb = lv_vae_trace(g, &d->half, p->z, first, &p->state);
-    lv_output(g, p->rgb, "rgb");
-    p->energy = lv_external(g, "energy", LV_F32, 1, (const int[]) { 1 });
-    if (d->shape.on_device)
-        lv_sqsum(g, p->rgb, p->energy, 0);
-    return lv_net_plan(&p->net, &g, env->dev);
-}
-
-static int plan_programs(LvDecode *d)
-{
-    Program *rest = &d->program[REST];
-    int ret = plan(d, rest, 0);
-
-    if (ret >= 0 && d->half.wan)
-        ret = plan(d, &d->program[FIRST], 1);
-    d->memory_bytes = lv_vae_state_bytes(&rest->state);
-    return ret;
-}
-
 int lv_decode_plan(LvDecode *d, const LvDecodeShape *shape)
 {
-    int ret;
+    int scale = lv_decode_scale(d), ret;
 
     d->shape = *shape;
-    d->rows  = shape->size[1] * lv_decode_scale(d);
-    d->cols  = shape->size[2] * lv_decode_scale(d);
-    ret = lv_vae_tiles(&d->half, d->tiles, shape->size + 1, shape->tile, lv_decode_scale(d));
-    return ret < 0 ? ret : plan_programs(d);
-}
-
-static size_t nb_tiles(const LvDecode *d)
-{
-    return (size_t)d->tiles[0].nb * (size_t)d->tiles[1].nb;
-}
-
-/* Whether tiles come one after another, each over all of the clip. */
-static int in_turn(const LvDecode *d)
-{
-    return d->half.wan && nb_tiles(d) > 1;
-}
-
-static size_t nb_states(const LvDecode *d)
-{
-    return in_turn(d) ? 1 : nb_tiles(d);
+    d->rows  = shape->size[1] * scale;
+    d->cols  = shape->size[2] * scale;
+    ret = lv_vae_plan(&d->half, shape->size + 1, shape->tile, scale, shape->on_device);
+    d->half.in_turn = d->half.wan && lv_vae_nb_tiles(&d->half) > 1;
+    return ret;
 }
 
 int lv_decode_least_tile(const LvDecode *d)
@@ -151,24 +89,19 @@ int lv_decode_least_tile(const LvDecode *d)
 
 int lv_decode_tile(const LvDecode *d)
 {
-    int side = LV_MAX(d->tiles[0].size, d->tiles[1].size);
+    int side = LV_MAX(d->half.tiles[0].size, d->half.tiles[1].size);
 
-    return nb_tiles(d) > 1 ? side * lv_decode_scale(d) : 0;
+    return lv_vae_nb_tiles(&d->half) > 1 ? side * lv_decode_scale(d) : 0;
 }
 
 double lv_decode_flops(const LvDecode *d)
 {
-    return d->program[REST].net.sizes.flops * d->shape.size[0] * (double)nb_tiles(d);
+    return lv_vae_flops(&d->half, d->shape.size[0]);
 }
 
 void lv_decode_cost(const LvDecode *d, const LvRates *rates, LvCost *cost)
 {
-    const LvProgram *first = d->program[FIRST].net.prog, *rest = d->program[REST].net.prog;
-    double tiles = (double)nb_tiles(d);
-
-    lv_program_cost(rest, rates, tiles * (d->shape.size[0] - !!first), cost);
-    if (first)
-        lv_program_cost(first, rates, tiles, cost);
+    lv_vae_cost(&d->half, rates, d->shape.size[0], cost);
 }
 
 void lv_decode_cost_load(const LvDecode *d, const LvRates *rates, LvCost *cost)
@@ -178,7 +111,7 @@ void lv_decode_cost_load(const LvDecode *d, const LvRates *rates, LvCost *cost)
 
 void lv_decode_dump(const LvDecode *d, FILE *to)
 {
-    lv_program_dump(d->program[REST].net.prog, to);
+    lv_program_dump(d->half.program[LV_VAE_REST].net.prog, to);
 }
 
 /* Memory */
@@ -187,7 +120,7 @@ void lv_decode_dump(const LvDecode *d, FILE *to)
  * to 1. */
 static int blends(const LvDecode *d)
 {
-    return d->half.wan || nb_tiles(d) > 1;
+    return d->half.wan || lv_vae_nb_tiles(&d->half) > 1;
 }
 
 /* Whether frames are delivered from memory of the device. */
@@ -205,8 +138,8 @@ static size_t lay_out_host(LvDecode *d, char *base)
 {
     LvRegion region = { .base = base };
 
-    d->z_host = lv_region_take(&region, lv_tensor_bytes(&d->program[REST].z));
-    if (in_turn(d))
+    d->z_host = lv_region_take(&region, lv_tensor_bytes(&d->half.program[LV_VAE_REST].in));
+    if (d->half.in_turn)
         d->clip = lv_region_take(&region, lv_tensor_bytes(&d->whole) * (size_t)d->shape.size[0]);
     else if (!stays(d))
         d->rgb = lv_region_take(&region, lv_tensor_bytes(&d->whole));
@@ -215,7 +148,7 @@ static size_t lay_out_host(LvDecode *d, char *base)
 
 static void lay_out_frames(LvDecode *d, LvRegion *region)
 {
-    const int *tile = d->program[REST].rgb.dim;
+    const int *tile = d->half.program[LV_VAE_REST].out.dim;
     int scale = lv_decode_scale(d);
 
     d->tile       = frames(tile[0], tile[1], tile[2]);
@@ -224,7 +157,7 @@ static void lay_out_frames(LvDecode *d, LvRegion *region)
     d->tile.data  = blends(d) ? lv_region_take(region, lv_tensor_bytes(&d->tile))
                               : d->whole.data;
     for (int i = 0; i < 2 && blends(d); i++)
-        d->weight_dev[i] = lv_region_take(region, lv_tiles_weight_bytes(&d->tiles[i], scale));
+        d->weight_dev[i] = lv_region_take(region, lv_tiles_weight_bytes(&d->half.tiles[i], scale));
     if (stays(d))
         d->rgb = d->whole.data;
 }
@@ -233,18 +166,17 @@ static size_t lay_out_device(LvDecode *d, char *base)
 {
     LvRegion region = { .base = base };
 
-    d->z          = lv_region_take(&region, lv_tensor_bytes(&d->program[REST].z));
+    d->z          = lv_region_take(&region, lv_tensor_bytes(&d->half.program[LV_VAE_REST].in));
     d->energy     = lv_region_take(&region, sizeof(*d->energy));
-    d->memory_dev = lv_region_take(&region, d->memory_bytes * nb_states(d));
+    d->half.state = lv_region_take(&region, lv_vae_states_bytes(&d->half));
     lay_out_frames(d, &region);
     return region.at;
 }
 
 LvNeed lv_decode_need(const LvDecode *d)
 {
-    const LvSizes *first = &d->program[FIRST].net.sizes, *rest = &d->program[REST].net.sizes;
     LvDecode sizes = *d;
-    LvNeed need = lv_vae_need(&d->half, first, rest);
+    LvNeed need    = lv_vae_need(&d->half);
 
     need.state = lay_out_device(&sizes, NULL);
     need.host  = lay_out_host(&sizes, NULL);
@@ -253,29 +185,14 @@ LvNeed lv_decode_need(const LvDecode *d)
 
 /* Building */
 
-static int build_programs(LvDecode *d, void *arena)
-{
-    int ret = 0;
-
-    for (int i = 0; i < PROGRAMS && ret >= 0; i++) {
-        Program *p = &d->program[i];
-        if (!p->net.prog || (ret = lv_program_build(p->net.prog, arena)) < 0)
-            continue;
-        lv_program_bind(p->net.prog, p->z, d->z);
-        lv_program_bind(p->net.prog, p->rgb, d->tile.data);
-        lv_program_bind(p->net.prog, p->energy, d->energy);
-    }
-    return ret;
-}
-
 static int upload_weights(LvDecode *d)
 {
     LvDevice *dev = d->env->dev;
     int ret = 0;
 
     for (int i = 0; i < 2 && ret >= 0 && blends(d); i++)
-        ret = lv_device_upload(dev, d->weight_dev[i], d->tiles[i].weight,
-                              lv_tiles_weight_bytes(&d->tiles[i], lv_decode_scale(d)));
+        ret = lv_device_upload(dev, d->weight_dev[i], d->half.tiles[i].weight,
+                              lv_tiles_weight_bytes(&d->half.tiles[i], lv_decode_scale(d)));
     return ret;
 }
 
@@ -284,16 +201,13 @@ int lv_decode_build(LvDecode *d, void *arena)
     const LvNeed need = lv_decode_need(d);
     int ret = lv_memory_new(&d->memory, d->env->dev, &need);
 
-    assert(d->program[REST].net.prog);
+    assert(d->half.program[LV_VAE_REST].net.prog);
     if (ret < 0)
         return ret;
     lay_out_device(d, d->memory.device);
     lay_out_host(d, d->memory.host);
-    if ((ret = lv_vae_load(&d->half)) < 0 || (ret = build_programs(d, arena)) < 0 ||
-        (ret = lv_weights_check(d->half.weights)) < 0 || (ret = upload_weights(d)) < 0)
-        return ret;
-    lv_weights_drop(d->half.weights);
-    return 0;
+    ret = lv_vae_build(&d->half, arena, &(LvVaePorts) { d->z, d->tile.data, d->energy });
+    return ret < 0 ? ret : upload_weights(d);
 }
 
 /* Running */
@@ -301,9 +215,8 @@ int lv_decode_build(LvDecode *d, void *arena)
 int lv_decode_begin(LvDecode *d, const float *x)
 {
     assert(x);
-    d->x  = x;
-    d->at = 0;
-    return lv_vae_clear(d->env->dev, d->memory_dev, nb_states(d) * d->memory_bytes);
+    d->x = x;
+    return lv_vae_begin(&d->half);
 }
 
 /* z = x std + mean of a tile of one frame of the latents, channels last. */
@@ -311,11 +224,11 @@ static void denormalise(LvDecode *d, int y0, int x0)
 {
     const LvTaeConfig *c = &d->env->cfg->vae;
     const int *size = d->shape.size;
-    int rows = d->tiles[0].size, cols = d->tiles[1].size, nb = c->channels;
+    int rows = d->half.tiles[0].size, cols = d->half.tiles[1].size, nb = c->channels;
     size_t plane = (size_t)size[1] * (size_t)size[2];
 
     for (int k = 0; k < nb; k++) {
-        const float *x = d->x + ((size_t)k * (size_t)size[0] + (size_t)d->at) * plane;
+        const float *x = d->x + ((size_t)k * (size_t)size[0] + (size_t)d->half.at) * plane;
         for (int i = 0; i < rows; i++)
             for (int j = 0; j < cols; j++)
                 d->z_host[(i * cols + j) * nb + k] =
@@ -332,7 +245,7 @@ static LvTensor weights(float *data, int n)
 /* Frames of a tile go to their place in the whole ones. */
 static int blend(LvDecode *d, int ty, int tx)
 {
-    const LvTiles *y = &d->tiles[0], *x = &d->tiles[1];
+    const LvTiles *y = &d->half.tiles[0], *x = &d->half.tiles[1];
     int scale = lv_decode_scale(d), rows = y->size * scale, cols = x->size * scale;
     const LvOpArgs a = { .blend = {
         .x  = d->tile,
@@ -348,15 +261,15 @@ static int blend(LvDecode *d, int ty, int tx)
 }
 
 /* Of the first latent frame only the last frame counts. */
-static int first_frame(const LvDecode *d, const Program *p)
+static int first_frame(const LvDecode *d, const LvVaeProgram *p)
 {
-    return d->at ? 0 : p->rgb.dim[0] - 1;
+    return d->half.at ? 0 : p->out.dim[0] - 1;
 }
 
 /* Frame i of those that the next latent frame gives is not finite. */
-static int fail_frame(const LvDecode *d, const Program *p, int i, const char *which)
+static int fail_frame(const LvDecode *d, const LvVaeProgram *p, int i, const char *which)
 {
-    int number = d->at ? 1 + (d->at - 1) * d->program[REST].rgb.dim[0] : 0;
+    int number = d->half.at ? 1 + (d->half.at - 1) * d->half.program[LV_VAE_REST].out.dim[0] : 0;
 
     return lv_fail(d->env->msg, LV_ERR_MODEL, "%s: decoder: frame %d%s is not finite%s",
                    d->env->files->path, number + i - first_frame(d, p), which,
@@ -364,11 +277,11 @@ static int fail_frame(const LvDecode *d, const Program *p, int i, const char *wh
 }
 
 /* Frames behind the clip's last one do not count. */
-static int check_frames(const LvDecode *d, const Program *p)
+static int check_frames(const LvDecode *d, const LvVaeProgram *p)
 {
     size_t n   = 3 * (size_t)d->rows * (size_t)d->cols;
-    int behind = d->at ? 1 + (d->at - 1) * p->rgb.dim[0] : 0;
-    int nb     = LV_MIN(p->rgb.dim[0], d->env->cfg->video.frames - behind +
+    int behind = d->half.at ? 1 + (d->half.at - 1) * p->out.dim[0] : 0;
+    int nb     = LV_MIN(p->out.dim[0], d->env->cfg->video.frames - behind +
                                        first_frame(d, p));
 
     for (int i = first_frame(d, p); i < nb; i++)
@@ -378,7 +291,7 @@ static int check_frames(const LvDecode *d, const Program *p)
 }
 
 /* The same of frames that stay on the device: their sum of squares tells. */
-static int check_energy(const LvDecode *d, const Program *p)
+static int check_energy(const LvDecode *d, const LvVaeProgram *p)
 {
     LvDevice *dev = d->env->dev;
     float sum = 0;
@@ -388,25 +301,16 @@ static int check_energy(const LvDecode *d, const Program *p)
            fail_frame(d, p, first_frame(d, p), ", or one soon after it,");
 }
 
-static int run_tile(LvDecode *d, Program *p, int ty, int tx)
+static int run_tile(void *opaque, LvVaeProgram *p, int ty, int tx)
 {
-    LvDevice *dev = d->env->dev;
+    LvDecode *d = opaque;
     int ret;
 
-    denormalise(d, d->tiles[0].start[ty], d->tiles[1].start[tx]);
-    lv_vae_bind_state(p->net.prog, &p->state, d->memory_dev +
-                      (in_turn(d) ? 0 : (size_t)(ty * d->tiles[1].nb + tx) * d->memory_bytes));
-    if ((ret = lv_device_upload(dev, d->z, d->z_host, lv_tensor_bytes(&p->z))) < 0 ||
-        (ret = lv_program_run(p->net.prog, lv_env_hook, (void *)d->env)) < 0)
-        return ret;
-    if (d->shape.on_device && (ret = check_energy(d, p)) < 0)
+    denormalise(d, d->half.tiles[0].start[ty], d->half.tiles[1].start[tx]);
+    if ((ret = lv_vae_run(&d->half, p, ty, tx, d->z, d->z_host)) < 0 ||
+        (d->shape.on_device && (ret = check_energy(d, p)) < 0))
         return ret;
     return blends(d) ? blend(d, ty, tx) : 0;
-}
-
-static Program *program_of(LvDecode *d)
-{
-    return &d->program[d->half.wan && !d->at ? FIRST : REST];
 }
 
 static int tell(const LvDecode *d, int done, int all)
@@ -417,18 +321,15 @@ static int tell(const LvDecode *d, int done, int all)
 /* All tiles of a latent frame. */
 static int run_tiles(LvDecode *d)
 {
-    int ret = tell(d, d->at, d->shape.size[0]);
+    int ret = tell(d, d->half.at, d->shape.size[0]);
 
-    for (int ty = 0; ty < d->tiles[0].nb; ty++)
-        for (int tx = 0; tx < d->tiles[1].nb && ret >= 0; tx++)
-            ret = run_tile(d, program_of(d), ty, tx);
-    return ret;
+    return ret < 0 ? ret : lv_vae_walk(&d->half, run_tile, d);
 }
 
 /* Frames of the clip that belong to a latent frame. */
 static char *collected(const LvDecode *d)
 {
-    return d->clip + (size_t)d->at * lv_tensor_bytes(&d->whole);
+    return d->clip + (size_t)d->half.at * lv_tensor_bytes(&d->whole);
 }
 
 /* A tile of a latent frame, blended into what other tiles made of its frames. */
@@ -436,30 +337,31 @@ static int add_tile(LvDecode *d, int k)
 {
     LvDevice *dev = d->env->dev;
     size_t bytes  = lv_tensor_bytes(&d->whole);
+    int nb  = d->half.tiles[1].nb;
     int ret = k ? lv_device_upload(dev, d->whole.data, collected(d), bytes) : 0;
 
     if (ret >= 0)
-        ret = run_tile(d, program_of(d), k / d->tiles[1].nb, k % d->tiles[1].nb);
+        ret = run_tile(d, lv_vae_next(&d->half), k / nb, k % nb);
     return ret < 0 ? ret : lv_device_download(dev, collected(d), d->whole.data, bytes);
 }
 
 /* All tiles of the clip, which is at its first latent frame before and after. */
 static int run_clip(LvDecode *d)
 {
-    int frames = d->shape.size[0], nb = (int)nb_tiles(d), ret = 0;
+    int frames = d->shape.size[0], nb = (int)lv_vae_nb_tiles(&d->half), ret = 0;
 
     for (int k = 0; k < nb && ret >= 0; k++) {
-        ret = lv_vae_clear(d->env->dev, d->memory_dev, d->memory_bytes);
-        for (d->at = 0; d->at < frames && ret >= 0; d->at++)
-            if ((ret = tell(d, k * frames + d->at, nb * frames)) >= 0)
+        ret = lv_vae_begin(&d->half);
+        for (; d->half.at < frames && ret >= 0; d->half.at++)
+            if ((ret = tell(d, k * frames + d->half.at, nb * frames)) >= 0)
                 ret = add_tile(d, k);
     }
-    d->at = 0;
+    d->half.at = 0;
     return ret;
 }
 
 /* Frames that were collected: have them where they are delivered from. */
-static int fetch_collected(LvDecode *d, const Program *p)
+static int fetch_collected(LvDecode *d, const LvVaeProgram *p)
 {
     d->rgb = d->shape.on_device ? d->whole.data : (float *)(void *)collected(d);
     return d->shape.on_device
@@ -468,12 +370,12 @@ static int fetch_collected(LvDecode *d, const Program *p)
 }
 
 /* The same of frames that are whole on the device. */
-static int fetch(LvDecode *d, const Program *p)
+static int fetch(LvDecode *d, const LvVaeProgram *p)
 {
     LvDevice *dev = d->env->dev;
     int ret = 0;
 
-    if (in_turn(d))
+    if (d->half.in_turn)
         return fetch_collected(d, p);
     if (d->shape.on_device)
         return lv_device_sync(dev);
@@ -484,18 +386,18 @@ static int fetch(LvDecode *d, const Program *p)
 
 int lv_decode_run(LvDecode *d, LvFrames *out)
 {
-    Program *p = program_of(d);
+    const LvVaeProgram *p = lv_vae_next(&d->half);
     int first = first_frame(d, p), ret = 0;
 
-    assert(d->x && d->at < d->shape.size[0]);
-    if (!in_turn(d))
+    assert(d->x && d->half.at < d->shape.size[0]);
+    if (!d->half.in_turn)
         ret = run_tiles(d);
-    else if (!d->at)
+    else if (!d->half.at)
         ret = run_clip(d);
     if (ret < 0 || (ret = fetch(d, p)) < 0)
         return ret;
     out->rgb = d->rgb + (size_t)first * (size_t)d->rows * (size_t)d->cols * 3;
-    out->nb  = p->rgb.dim[0] - first;
-    d->at++;
+    out->nb  = p->out.dim[0] - first;
+    d->half.at++;
     return 0;
 }

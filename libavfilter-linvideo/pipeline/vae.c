@@ -79,13 +79,12 @@ int lv_vae_describe(LvVaeHalf *h, const LvEnv *env, int encoder)
     return lv_weights_finish(h->weights);
 }
 
-int lv_vae_load(LvVaeHalf *h)
-{
-    return lv_env_load(h->env, h->weights, &h->room);
-}
-
 void lv_vae_free(LvVaeHalf *h)
 {
+    for (int i = 0; i < LV_VAE_PROGRAMS; i++)
+        lv_net_free(&h->program[i].net);
+    for (int i = 0; i < LV_COUNT(h->tiles); i++)
+        lv_tiles_free(&h->tiles[i]);
     free_weights(h);
     *h = (LvVaeHalf) { .env = h->env };
 }
@@ -135,21 +134,55 @@ static int tile_size(const LvVaeHalf *h, int tile)
     return least;
 }
 
-int lv_vae_tiles(const LvVaeHalf *h, LvTiles tiles[2], const int *size, int tile, int scale)
+static const char *name_of(const LvVaeHalf *h)
+{
+    return h->encoder ? "encode frames" : "decode";
+}
+
+static int lay_out_tiles(LvVaeHalf *h, const int *size, int tile, int scale)
 {
     int n = tile_size(h, tile);
 
     for (int i = 0; i < 2 && n > 0; i++) {
-        lv_tiles_free(&tiles[i]);
-        if (lv_tiles_new(&tiles[i], size[i], n, scale) < 0)
-            return lv_fail(h->env->msg, LV_ERR(ENOMEM), "%s: out of memory",
-                           h->encoder ? "encode frames" : "decode");
+        lv_tiles_free(&h->tiles[i]);
+        if (lv_tiles_new(&h->tiles[i], size[i], n, scale) < 0)
+            return lv_fail(h->env->msg, LV_ERR(ENOMEM), "%s: out of memory", name_of(h));
     }
     return LV_MIN(n, 0);
 }
 
-LvNeed lv_vae_need(const LvVaeHalf *h, const LvSizes *first, const LvSizes *rest)
+size_t lv_vae_nb_tiles(const LvVaeHalf *h)
 {
+    return (size_t)h->tiles[0].nb * (size_t)h->tiles[1].nb;
+}
+
+size_t lv_vae_states_bytes(const LvVaeHalf *h)
+{
+    return h->state_bytes * (h->in_turn ? 1 : lv_vae_nb_tiles(h));
+}
+
+double lv_vae_flops(const LvVaeHalf *h, int frames)
+{
+    const LvVaeProgram *first = &h->program[h->wan ? LV_VAE_FIRST : LV_VAE_REST];
+
+    return (double)lv_vae_nb_tiles(h) * (first->net.sizes.flops +
+           h->program[LV_VAE_REST].net.sizes.flops * (frames - 1));
+}
+
+void lv_vae_cost(const LvVaeHalf *h, const LvRates *rates, int frames, LvCost *cost)
+{
+    const LvProgram *first = h->program[LV_VAE_FIRST].net.prog;
+    double tiles = (double)lv_vae_nb_tiles(h);
+
+    lv_program_cost(h->program[LV_VAE_REST].net.prog, rates, tiles * (frames - !!first), cost);
+    if (first)
+        lv_program_cost(first, rates, tiles, cost);
+}
+
+LvNeed lv_vae_need(const LvVaeHalf *h)
+{
+    const LvSizes *first = &h->program[LV_VAE_FIRST].net.sizes;
+    const LvSizes *rest  = &h->program[LV_VAE_REST].net.sizes;
     LvNeed need = lv_need_join(lv_need_of(first), lv_need_of(rest));
 
     need.weights = LV_MAX(first->weights, rest->weights) + lv_weights_bytes(h->weights);
@@ -158,7 +191,8 @@ LvNeed lv_vae_need(const LvVaeHalf *h, const LvSizes *first, const LvSizes *rest
 
 /* Programs */
 
-LvTensor lv_vae_trace(LvGraph *g, const LvVaeHalf *h, LvTensor x, int first, LvVaeState *s)
+/* first: of a clip */
+static LvTensor trace(LvGraph *g, const LvVaeHalf *h, LvTensor x, int first, LvVaeState *s)
 {
     LvDtype dtype  = h->env->dtype;
     LvWanState wan = { .nb = 0 };
@@ -183,7 +217,7 @@ static size_t bytes_of(const LvTensor *t)
     return LV_ROUND_UP(n, LV_ALIGN);
 }
 
-size_t lv_vae_state_bytes(const LvVaeState *s)
+static size_t bytes_of_state(const LvVaeState *s)
 {
     size_t n = 0;
 
@@ -192,10 +226,105 @@ size_t lv_vae_state_bytes(const LvVaeState *s)
     return n;
 }
 
-void lv_vae_bind_state(LvProgram *p, const LvVaeState *s, void *memory)
+/* What goes in for a tile of a latent frame. */
+static LvTensor input(LvGraph *g, const LvVaeHalf *h, int first)
 {
-    char *at = memory;
+    int scale = lv_vae_scale(h), rows = h->tiles[0].size, cols = h->tiles[1].size;
+    const int z[]   = { 1, rows, cols, h->env->cfg->vae.channels };
+    const int rgb[] = { first ? 1 : lv_vae_frames(h), rows * scale, cols * scale, 3 };
 
+    return lv_external(g, h->encoder ? "rgb" : "z", LV_F32, 4, h->encoder ? rgb : z);
+}
+
+static int plan_program(LvVaeHalf *h, enum LvVaeWhich which, int energy)
+{
+    LvVaeProgram *p = &h->program[which];
+    int first  = which == LV_VAE_FIRST;
+    LvGraph *g = lv_graph_new(h->env->msg);
+
+    if (!g)
+        return lv_fail(h->env->msg, LV_ERR(ENOMEM), "%s: out of memory", name_of(h));
+    p->in  = input(g, h, first);
+    p->out = trace(g, h, p->in, first, &p->state);
+    lv_output(g, p->out, h->encoder ? "z" : "rgb");
+    p->energy = lv_external(g, "energy", LV_F32, 1, (const int[]) { 1 });
+    if (energy)
+        lv_sqsum(g, p->out, p->energy, 0);
+    return lv_net_plan(&p->net, &g, h->env->dev);
+}
+
+int lv_vae_plan(LvVaeHalf *h, const int *size, int tile, int scale, int energy)
+{
+    int ret = lay_out_tiles(h, size, tile, scale);
+
+    if (ret >= 0)
+        ret = plan_program(h, LV_VAE_REST, energy);
+    if (ret >= 0 && h->wan)
+        ret = plan_program(h, LV_VAE_FIRST, energy);
+    h->state_bytes = bytes_of_state(&h->program[LV_VAE_REST].state);
+    return ret;
+}
+
+static int build_programs(LvVaeHalf *h, void *arena, const LvVaePorts *ports)
+{
+    int ret = 0;
+
+    for (int i = 0; i < LV_VAE_PROGRAMS && ret >= 0; i++) {
+        LvVaeProgram *p = &h->program[i];
+        if (!p->net.prog || (ret = lv_program_build(p->net.prog, arena)) < 0)
+            continue;
+        lv_program_bind(p->net.prog, p->in, ports->in);
+        lv_program_bind(p->net.prog, p->out, ports->out);
+        if (ports->energy)
+            lv_program_bind(p->net.prog, p->energy, ports->energy);
+    }
+    return ret;
+}
+
+int lv_vae_build(LvVaeHalf *h, void *arena, const LvVaePorts *ports)
+{
+    int ret = lv_env_load(h->env, h->weights, &h->room);
+
+    if (ret < 0 || (ret = build_programs(h, arena, ports)) < 0 ||
+        (ret = lv_weights_check(h->weights)) < 0)
+        return ret;
+    lv_weights_drop(h->weights);
+    return 0;
+}
+
+/* Running */
+
+int lv_vae_begin(LvVaeHalf *h)
+{
+    enum { UNIT = LV_ALIGN / sizeof(float) };
+    size_t bytes = lv_vae_states_bytes(h);
+    const LvOpArgs a = { .fill = { .y = {
+        .data = h->state, .dtype = LV_F32, .rank = 2,
+        .dim = { (int32_t)(bytes / LV_ALIGN), UNIT, 1, 1, 1 },
+    } } };
+
+    h->at = 0;
+    return bytes ? lv_device_run(h->env->dev, LV_OP_FILL, &a) : 0;
+}
+
+LvVaeProgram *lv_vae_next(LvVaeHalf *h)
+{
+    return &h->program[h->wan && !h->at ? LV_VAE_FIRST : LV_VAE_REST];
+}
+
+int lv_vae_walk(LvVaeHalf *h, LvVaeTile *tile, void *opaque)
+{
+    LvVaeProgram *p = lv_vae_next(h);
+    int ret = 0;
+
+    for (int ty = 0; ty < h->tiles[0].nb; ty++)
+        for (int tx = 0; tx < h->tiles[1].nb && ret >= 0; tx++)
+            ret = tile(opaque, p, ty, tx);
+    return LV_MIN(ret, 0);
+}
+
+static void bind_state(LvProgram *p, const LvVaeState *s, char *at)
+{
     for (int i = 0; i < s->nb; i++) {
         if (lv_has(&s->t[i]))
             lv_program_bind(p, s->t[i], at);
@@ -203,13 +332,13 @@ void lv_vae_bind_state(LvProgram *p, const LvVaeState *s, void *memory)
     }
 }
 
-int lv_vae_clear(LvDevice *dev, void *memory, size_t bytes)
+int lv_vae_run(LvVaeHalf *h, LvVaeProgram *p, int ty, int tx, void *in, const void *host)
 {
-    enum { UNIT = LV_ALIGN / sizeof(float) };
-    const LvOpArgs a = { .fill = { .y = {
-        .data = memory, .dtype = LV_F32, .rank = 2,
-        .dim = { (int32_t)(bytes / LV_ALIGN), UNIT, 1, 1, 1 },
-    } } };
+    size_t tile = h->in_turn ? 0 : (size_t)(ty * h->tiles[1].nb + tx);
+    int ret = lv_device_upload(h->env->dev, in, host, lv_tensor_bytes(&p->in));
 
-    return bytes ? lv_device_run(dev, LV_OP_FILL, &a) : 0;
+    if (ret < 0)
+        return ret;
+    bind_state(p->net.prog, &p->state, h->state + tile * h->state_bytes);
+    return lv_program_run(p->net.prog, lv_env_hook, (void *)(uintptr_t)h->env);
 }

@@ -9,34 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pipeline/net.h"
 #include "pipeline/vae.h"
-
-enum { FIRST, REST, PROGRAMS };
-
-/* The encoder traced for the frames of a latent frame: the first of a clip, or any other. */
-typedef struct Program {
-    LvNet net;
-    LvTensor rgb, z; /* of a tile */
-    LvVaeState state;
-} Program;
 
 struct LvVaeEncode {
     const LvEnv *env;
     LvVaeEncodeShape shape;
-    LvVaeHalf half;          /* a TAE has but REST, which takes a clip's first frame repeated */
-    Program program[PROGRAMS];
-    LvTiles tiles[2];     /* of rows, of columns; their weights are of latents */
-    size_t state_bytes;   /* of one tile */
+    LvVaeHalf half;       /* a TAE takes a clip's first frame repeated; weights of tiles are of
+                           * latents */
 
     LvMemory memory;
     float *rgb, *z;       /* device, of a tile */
-    char *state;          /* device: for each tile */
     float *rgb_host, *z_host; /* host, of a tile */
     float *whole;         /* host, [Y,X,channels]: latents of all tiles */
 
     float *x;             /* latents of the clip */
-    int at;               /* next latent frame */
+    const float *const *frames; /* of the latent frame that is encoded */
 };
 
 int lv_vae_encode_new(LvVaeEncode **out, const LvEnv *env)
@@ -58,10 +45,6 @@ void lv_vae_encode_free(LvVaeEncode **out)
 
     if (!e)
         return;
-    for (int i = 0; i < PROGRAMS; i++)
-        lv_net_free(&e->program[i].net);
-    for (int i = 0; i < LV_COUNT(e->tiles); i++)
-        lv_tiles_free(&e->tiles[i]);
     lv_vae_free(&e->half);
     lv_memory_free(&e->memory, e->env->dev);
     free(e);
@@ -80,49 +63,15 @@ int lv_vae_encode_frames(const LvVaeEncode *e)
 
 /* Planning */
 
-static int plan(LvVaeEncode *e, Program *p, int first)
-{
-    int scale         = lv_vae_scale(&e->half);
-    const int shape[] = { first ? 1 : lv_vae_frames(&e->half), e->tiles[0].size * scale,
-                          e->tiles[1].size * scale, 3 };
-    LvGraph *g = lv_graph_new(e->env->msg);
-
-    if (!g)
-        return lv_fail(e->env->msg, LV_ERR(ENOMEM), "encode frames: out of memory");
-    p->rgb = lv_external(g, "rgb", LV_F32, 4, shape);
-    p->z   = lv_vae_trace(g, &e->half, p->rgb, first, &p->state);
-    lv_output(g, p->z, "z");
-    return lv_net_plan(&p->net, &g, e->env->dev);
-}
-
-static int plan_programs(LvVaeEncode *e)
-{
-    int ret = plan(e, &e->program[REST], 0);
-
-    e->state_bytes = lv_vae_state_bytes(&e->program[REST].state);
-    return ret < 0 || !e->half.wan ? ret : plan(e, &e->program[FIRST], 1);
-}
-
 int lv_vae_encode_plan(LvVaeEncode *e, const LvVaeEncodeShape *shape)
 {
-    int ret;
-
     e->shape = *shape;
-    ret = lv_vae_tiles(&e->half, e->tiles, shape->size + 1, shape->tile, 1);
-    return ret < 0 ? ret : plan_programs(e);
-}
-
-static size_t nb_tiles(const LvVaeEncode *e)
-{
-    return (size_t)e->tiles[0].nb * (size_t)e->tiles[1].nb;
+    return lv_vae_plan(&e->half, shape->size + 1, shape->tile, 1, 0);
 }
 
 double lv_vae_encode_flops(const LvVaeEncode *e)
 {
-    const Program *first = &e->program[e->half.wan ? FIRST : REST], *rest = &e->program[REST];
-
-    return (double)nb_tiles(e) * (first->net.sizes.flops +
-                                  rest->net.sizes.flops * (e->shape.size[0] - 1));
+    return lv_vae_flops(&e->half, e->shape.size[0]);
 }
 
 /* Memory */
@@ -135,49 +84,34 @@ static size_t whole_bytes(const LvVaeEncode *e)
 
 static size_t lay_out_host(LvVaeEncode *e, char *base)
 {
-    const Program *p = &e->program[REST];
+    const LvVaeProgram *p = &e->half.program[LV_VAE_REST];
     LvRegion region = { .base = base };
 
-    e->rgb_host = lv_region_take(&region, lv_tensor_bytes(&p->rgb));
-    e->z_host   = lv_region_take(&region, lv_tensor_bytes(&p->z));
+    e->rgb_host = lv_region_take(&region, lv_tensor_bytes(&p->in));
+    e->z_host   = lv_region_take(&region, lv_tensor_bytes(&p->out));
     e->whole    = lv_region_take(&region, whole_bytes(e));
     return region.at;
 }
 
 static size_t lay_out_device(LvVaeEncode *e, char *base)
 {
-    const Program *p = &e->program[REST];
+    const LvVaeProgram *p = &e->half.program[LV_VAE_REST];
     LvRegion region = { .base = base };
 
-    e->rgb   = lv_region_take(&region, lv_tensor_bytes(&p->rgb));
-    e->z     = lv_region_take(&region, lv_tensor_bytes(&p->z));
-    e->state = lv_region_take(&region, e->state_bytes * nb_tiles(e));
+    e->rgb = lv_region_take(&region, lv_tensor_bytes(&p->in));
+    e->z   = lv_region_take(&region, lv_tensor_bytes(&p->out));
+    e->half.state = lv_region_take(&region, lv_vae_states_bytes(&e->half));
     return region.at;
 }
 
 LvNeed lv_vae_encode_need(const LvVaeEncode *e)
 {
-    const LvSizes *first = &e->program[FIRST].net.sizes, *rest = &e->program[REST].net.sizes;
     LvVaeEncode sizes = *e;
-    LvNeed need = lv_vae_need(&e->half, first, rest);
+    LvNeed need       = lv_vae_need(&e->half);
 
     need.state = lay_out_device(&sizes, NULL);
     need.host  = lay_out_host(&sizes, NULL);
     return need;
-}
-
-static int build_programs(LvVaeEncode *e, void *arena)
-{
-    int ret = 0;
-
-    for (int i = 0; i < PROGRAMS && ret >= 0; i++) {
-        Program *p = &e->program[i];
-        if (!p->net.prog || (ret = lv_program_build(p->net.prog, arena)) < 0)
-            continue;
-        lv_program_bind(p->net.prog, p->rgb, e->rgb);
-        lv_program_bind(p->net.prog, p->z, e->z);
-    }
-    return ret;
 }
 
 int lv_vae_encode_build(LvVaeEncode *e, void *arena)
@@ -189,20 +123,15 @@ int lv_vae_encode_build(LvVaeEncode *e, void *arena)
         return ret;
     lay_out_host(e, e->memory.host);
     lay_out_device(e, e->memory.device);
-    if ((ret = lv_vae_load(&e->half)) < 0 || (ret = build_programs(e, arena)) < 0 ||
-        (ret = lv_weights_check(e->half.weights)) < 0)
-        return ret;
-    lv_weights_drop(e->half.weights);
-    return 0;
+    return lv_vae_build(&e->half, arena, &(LvVaePorts) { .in = e->rgb, .out = e->z });
 }
 
 /* Running */
 
 int lv_vae_encode_begin(LvVaeEncode *e, float *x)
 {
-    e->x  = x;
-    e->at = 0;
-    return lv_vae_clear(e->env->dev, e->state, nb_tiles(e) * e->state_bytes);
+    e->x = x;
+    return lv_vae_begin(&e->half);
 }
 
 /* A row of a frame, or of mid grey, as the encoder takes it: a TAE 0 to 1. */
@@ -217,16 +146,16 @@ static void copy_row(const LvVaeEncode *e, float *to, const float *from, size_t 
 }
 
 /* The part of each frame that a tile is of. */
-static void cut(LvVaeEncode *e, const Program *p, const float *const *frames, int ty, int tx)
+static void cut(LvVaeEncode *e, const LvVaeProgram *p, int ty, int tx)
 {
-    int scale = lv_vae_scale(&e->half), rows = p->rgb.dim[1];
-    size_t line = 3 * (size_t)p->rgb.dim[2];
+    int scale = lv_vae_scale(&e->half), rows = p->in.dim[1];
+    size_t line = 3 * (size_t)p->in.dim[2];
     size_t stride = 3 * (size_t)e->shape.size[2] * (size_t)scale;
-    size_t from = (size_t)(e->tiles[0].start[ty] * scale) * stride +
-                  3 * (size_t)(e->tiles[1].start[tx] * scale);
+    size_t from = (size_t)(e->half.tiles[0].start[ty] * scale) * stride +
+                  3 * (size_t)(e->half.tiles[1].start[tx] * scale);
 
-    for (int f = 0; f < p->rgb.dim[0]; f++) {
-        const float *frame = frames[e->at ? f : 0];
+    for (int f = 0; f < p->in.dim[0]; f++) {
+        const float *frame = e->frames[e->half.at ? f : 0];
         for (int i = 0; i < rows; i++)
             copy_row(e, e->rgb_host + ((size_t)f * (size_t)rows + (size_t)i) * line,
                      frame ? frame + from + (size_t)i * stride : NULL, line);
@@ -236,7 +165,7 @@ static void cut(LvVaeEncode *e, const Program *p, const float *const *frames, in
 /* Add a tile's latents to those of all. */
 static void blend(LvVaeEncode *e, int ty, int tx)
 {
-    const LvTiles *y = &e->tiles[0], *x = &e->tiles[1];
+    const LvTiles *y = &e->half.tiles[0], *x = &e->half.tiles[1];
     size_t nb = (size_t)e->env->cfg->vae.channels;
 
     for (int i = 0; i < y->size; i++)
@@ -250,17 +179,14 @@ static void blend(LvVaeEncode *e, int ty, int tx)
         }
 }
 
-static int run_tile(LvVaeEncode *e, Program *p, const float *const *frames, int ty, int tx)
+static int run_tile(void *opaque, LvVaeProgram *p, int ty, int tx)
 {
-    LvDevice *dev = e->env->dev;
-    char *state   = e->state + (size_t)(ty * e->tiles[1].nb + tx) * e->state_bytes;
+    LvVaeEncode *e = opaque;
     int ret;
 
-    cut(e, p, frames, ty, tx);
-    lv_vae_bind_state(p->net.prog, &p->state, state);
-    if ((ret = lv_device_upload(dev, e->rgb, e->rgb_host, lv_tensor_bytes(&p->rgb))) < 0 ||
-        (ret = lv_program_run(p->net.prog, lv_env_hook, (void *)e->env)) < 0 ||
-        (ret = lv_device_download(dev, e->z_host, e->z, lv_tensor_bytes(&p->z))) < 0)
+    cut(e, p, ty, tx);
+    if ((ret = lv_vae_run(&e->half, p, ty, tx, e->rgb, e->rgb_host)) < 0 ||
+        (ret = lv_device_download(e->env->dev, e->z_host, e->z, lv_tensor_bytes(&p->out))) < 0)
         return ret;
     blend(e, ty, tx);
     return 0;
@@ -274,12 +200,12 @@ static int normalise(LvVaeEncode *e)
     int nb = c->channels;
 
     for (int k = 0; k < nb; k++) {
-        float *x = e->x + ((size_t)k * (size_t)e->shape.size[0] + (size_t)e->at) * plane;
+        float *x = e->x + ((size_t)k * (size_t)e->shape.size[0] + (size_t)e->half.at) * plane;
         for (size_t i = 0; i < plane; i++) {
             x[i] = (e->whole[i * (size_t)nb + (size_t)k] - c->mean[k]) / c->std[k];
             if (!isfinite(x[i]))
                 return lv_fail(e->env->msg, LV_ERR_MODEL, "%s: encoder: latent frame %d is not "
-                               "finite%s", e->env->files->path, e->at,
+                               "finite%s", e->env->files->path, e->half.at,
                                lv_env_hint(e->env, 0));
         }
     }
@@ -288,16 +214,13 @@ static int normalise(LvVaeEncode *e)
 
 int lv_vae_encode_run(LvVaeEncode *e, const float *const *frames)
 {
-    Program *p = &e->program[e->half.wan && !e->at ? FIRST : REST];
-    int ret    = 0;
+    int ret;
 
-    assert(e->at < e->shape.size[0]);
+    assert(e->half.at < e->shape.size[0]);
     memset(e->whole, 0, whole_bytes(e));
-    for (int ty = 0; ty < e->tiles[0].nb; ty++)
-        for (int tx = 0; tx < e->tiles[1].nb && ret >= 0; tx++)
-            ret = run_tile(e, p, frames, ty, tx);
-    if (ret < 0 || (ret = normalise(e)) < 0)
+    e->frames = frames;
+    if ((ret = lv_vae_walk(&e->half, run_tile, e)) < 0 || (ret = normalise(e)) < 0)
         return ret;
-    e->at++;
+    e->half.at++;
     return 0;
 }
