@@ -53,20 +53,21 @@ static LinvideoParams params(Watch *w, const char *path)
     return p;
 }
 
-/* Signal to noise of frames a and b, in dB. */
-static double psnr(const uint8_t *a, const uint8_t *b)
+/* Signal to noise of n bytes, in dB. */
+static double psnr(const uint8_t *a, const uint8_t *b, size_t n)
 {
     double sum = 1e-9;
 
-    for (int i = 0; i < BYTES; i++)
+    for (size_t i = 0; i < n; i++)
         sum += (a[i] - b[i]) * (a[i] - b[i]);
-    return 10 * log10(255.0 * 255 * BYTES / sum);
+    return 10 * log10(255.0 * 255 * (double)n / sum);
 }
 
-/* The least over all frames of a video and its file. */
+/* The least over all frames of a video and its file, which covers them. */
 static double nearness(const Video *v, const char *path)
 {
-    LvMsg quiet = { .put = NULL };
+    LvImage cover = { malloc(v->bytes), v->info.width, v->info.height };
+    LvMsg quiet   = { .put = NULL };
     const LvImage *image;
     LvVideoFile *file;
     double least = INFINITY;
@@ -74,8 +75,10 @@ static double nearness(const Video *v, const char *path)
     ck_assert_int_eq(lv_video_file_open(&file, path, &quiet), 0);
     for (int64_t i = 0; i < v->nb; i++) {
         ck_assert_int_eq(lv_video_file_next(file, &image), 0);
-        least = fmin(least, psnr(kit_plane(v, i, 0), image->rgb));
+        ck_assert_int_eq(lv_prepare_cover(&cover, image, &quiet), 0);
+        least = fmin(least, psnr(kit_plane(v, i, 0), cover.rgb, v->bytes));
     }
+    free(cover.rgb);
     lv_video_file_close(&file);
     return least;
 }
@@ -105,6 +108,27 @@ START_TEST(strengths)
     }
     ck_assert_msg(near[0] > 27 && near[1] < near[0] - 4 && near[2] < near[1], "%g %g %g", near[0],
                   near[1], near[2]);
+}
+END_TEST
+
+/* Frames lie where those of the video do, also where they are cut. */
+START_TEST(geometry)
+{
+    static const int sizes[][2] = { { 50, 38 }, { 72, 56 }, { 33, 61 }, { 130, 70 } };
+    const char *path = write_video();
+    Watch w;
+    LinvideoParams p = params(&w, path);
+    double near;
+    Video v;
+
+    p.width    = sizes[_i][0];
+    p.height   = sizes[_i][1];
+    p.strength = 0.01f;
+    p.frames   = CLIP;
+    v          = kit_make(&p);
+    near       = nearness(&v, path);
+    ck_assert_msg(near > 29, "%g dB", near);
+    kit_free(&v);
 }
 END_TEST
 
@@ -300,6 +324,7 @@ void api_add_video(Suite *suite)
 
     suite_add_tcase(suite, t);
     tcase_add_test(t, strengths);
+    tcase_add_loop_test(t, geometry, 0, 4);
     tcase_add_test(t, sent_frames);
     tcase_add_test(t, ends);
     tcase_add_test(t, begins_again);
