@@ -453,6 +453,8 @@ for line in opening loading text denoising decoding delivery sum \
 done
 expects "bench: clip: JSON" 0 '"stages": \{"opening": \{"seconds": \[' \
     "$linvideo" bench --small --json --weights fp8 clip-tiny
+expects "bench: clip: in Q4_K" 0 'network stored in Q4_K' \
+    "$linvideo" bench --small --reps 1 --weights q4_k clip-tiny
 expects "bench: clip: what it takes" 0 'memory: weights 27\.[0-9]+ GiB, work [0-9.]+, [0-9.]+ in all' \
     "$linvideo" bench --small --plan --memory-limit 900G clip-14b-480p
 expects "bench: clip: too little memory" 1 '832x480, 81 frames in tiles of 128 need .* 1024\.0 are available' \
@@ -461,7 +463,7 @@ expects "bench: an option of clips" 2 'option linear: expected whole clips .* go
     "$linvideo" bench --linear 3 op-norm
 expects "bench: too many linear layers" 2 'option linear: expected 0 to 4, the layers of clip-tiny, got 5' \
     "$linvideo" bench --linear 5 clip-tiny
-expects "bench: an unknown decoder" 2 'option decoder: "vae" is not wan or tiny' \
+expects "bench: an unknown decoder" 2 'option decoder: "vae" is not wan, tiny' \
     "$linvideo" bench --decoder vae clip-tiny
 
 # Training data

@@ -17,7 +17,7 @@
 #define ALIGNMENT_KEY "general.alignment"
 
 enum { LOAD_BYTES = 1 << 20 }; /* of the head, at once */
-enum { COUNT_MAX = 1 << 16, NAME_MAX_BYTES = 256, RANK_MAX = 5, ALIGNMENT = 32 };
+enum { COUNT_MAX = 1 << 16, NAME_MAX_BYTES = 256, RANK_MAX = 5 };
 #define SIZE_MAX_BYTES ((uint64_t)1 << 30) /* of strings and arrays */
 
 struct LvGguf {
@@ -353,7 +353,7 @@ static int read_tensors(Reader *rd)
     char *names = g->names;
     const LvGgufValue *v = lv_gguf_value(g, ALIGNMENT_KEY);
     uint64_t alignment   = v && v->type == LV_GGUF_U32 && !v->is_array ? load(v->at, 4)
-                                                                       : ALIGNMENT;
+                                                                       : LV_GGUF_ALIGN;
     int ret = 0;
 
     if ((v && (v->type != LV_GGUF_U32 || v->is_array)) || !alignment ||
@@ -610,8 +610,15 @@ static void put_text(LvFile *f, const char *s)
     lv_file_put(f, s, strlen(s));
 }
 
-static void put_head(LvFile *f, const char *architecture, const LvGgufMeta *meta,
-                     const LvFileTensor *tensors, int n)
+static const uint8_t zero[LV_GGUF_ALIGN];
+
+static void align(LvFile *f)
+{
+    lv_file_put(f, zero, LV_ROUND_UP(f->size, LV_GGUF_ALIGN) - f->size);
+}
+
+void lv_gguf_put_head(LvFile *f, const char *architecture, const LvGgufMeta *meta,
+                      const LvFileTensor *tensors, int n)
 {
     size_t at = 0;
 
@@ -624,7 +631,7 @@ static void put_head(LvFile *f, const char *architecture, const LvGgufMeta *meta
     put_text(f, architecture);
     put_text(f, ALIGNMENT_KEY);
     put(f, LV_GGUF_U32, 4);
-    put(f, ALIGNMENT, 4);
+    put(f, LV_GGUF_ALIGN, 4);
     if (meta)
         lv_file_put(f, meta->p, meta->n);
     for (int i = 0; i < n; i++) {
@@ -638,11 +645,10 @@ static void put_head(LvFile *f, const char *architecture, const LvGgufMeta *meta
             put(f, 1, 8);
         put(f, (uint64_t)type_number(t->dtype), 4);
         put(f, at, 8);
-        at += LV_ROUND_UP(t->size, ALIGNMENT);
+        at += LV_ROUND_UP(t->size, LV_GGUF_ALIGN);
     }
+    align(f);
 }
-
-static const uint8_t zero[ALIGNMENT];
 
 static int put_data(LvFile *f, const LvFileTensor *tensors, int n, const LvFeed *feed)
 {
@@ -655,7 +661,7 @@ static int put_data(LvFile *f, const LvFileTensor *tensors, int n, const LvFeed 
         if (ret < 0)
             continue;
         lv_file_put(f, data, tensors[i].size);
-        lv_file_put(f, zero, LV_ROUND_UP(f->size, ALIGNMENT) - f->size);
+        align(f);
     }
     return ret;
 }
@@ -682,8 +688,7 @@ int lv_gguf_write_meta(const char *path, const char *architecture, const LvGgufM
                            tensors[i].rank);
     if ((ret = lv_file_create(&f, path, msg)) < 0)
         return ret;
-    put_head(&f, architecture, meta, tensors, n);
-    lv_file_put(&f, zero, LV_ROUND_UP(f.size, ALIGNMENT) - f.size);
+    lv_gguf_put_head(&f, architecture, meta, tensors, n);
     ret = put_data(&f, tensors, n, feed);
     return lv_file_end(&f, ret, feed ? feed->check : NULL, feed ? feed->opaque : NULL, msg);
 }

@@ -13,7 +13,11 @@
 #ifndef LINVIDEO_BASE_GGUF_H
 #define LINVIDEO_BASE_GGUF_H
 
+#include "base/file.h"
 #include "base/safetensors.h"
+
+/** Data of a tensor begin at a multiple of it in files that are written. */
+enum { LV_GGUF_ALIGN = 32 };
 
 /** Types of values. */
 enum LvGgufType {
@@ -106,5 +110,10 @@ int lv_gguf_write(const char *path, const char *architecture, const LvFileTensor
 int lv_gguf_write_meta(const char *path, const char *architecture, const LvGgufMeta *meta,
                        const LvFileTensor *tensors, int n, const LvFeed *feed,
                        const LvMsg *msg);
+
+/** Put the head of such a file alone, meta may be NULL; data of the tensors, which are not looked
+ *  at, are to follow in the order given. */
+void lv_gguf_put_head(LvFile *f, const char *architecture, const LvGgufMeta *meta,
+                      const LvFileTensor *tensors, int n);
 
 #endif /* LINVIDEO_BASE_GGUF_H */

@@ -2,7 +2,7 @@
 # This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
 #
 # tests/gpu/limits.sh [COMMAND [DEVICE]]: what runs within the memory of smaller cards. Each
-# clip of Wan's sizes, with the network stored in bf16 and in fp8, under each limit, one step:
+# clip of Wan's sizes, with the network stored in bf16, fp8 and Q4_K, under each limit, one step:
 # it runs or is refused, with the sentence; how much was planned, how much less the device had
 # free, what nvidia-smi saw at most where there is one (the context is in it); seconds from
 # prompt to planes, and of loading, denoising and decoding. A table for samples/wan.md goes to standard
@@ -15,7 +15,7 @@
 linvideo=${1:-build/linvideo} device=${2:-cuda} result=0
 limits=${LV_LIMITS:-6G 8G 12G 16G 24G}
 clips=${LV_CLIPS:-clip-1.3b-480p clip-1.3b-720p clip-14b-480p clip-14b-720p}
-weights=${LV_WEIGHTS:-bf16 fp8}
+weights=${LV_WEIGHTS:-bf16 fp8 q4_k}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 index=${device#cuda}

@@ -35,7 +35,7 @@ typedef struct LvClipOptions {
                            ///< kind's own, 4 steps, no guidance
     int linear;     ///< layers of the network; -1: 16 of 30, or as many of others
     int tiny;       ///< 1: by the tiny decoder
-    LvDtype stored; ///< type of the network's matrices in its file: LV_BF16, LV_F8_E4M3
+    LvDtype stored; ///< type of the network's matrices in its file: as of lv_clip_model_new()
     int plan;       ///< 1: they are planned, not made
     char given[64]; ///< name of an option that was given; "": none was
 } LvClipOptions;

@@ -12,7 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/gguf.h"
 #include "base/half.h"
+#include "base/quant.h"
 #include "base/ring.h"
 #include "model/list.h"
 #include "tools/bench/networks.h"
@@ -22,6 +24,11 @@ enum { DIT, TEXT, VAE, PARTS };
 
 /* Random values that a tensor repeats: a prime, so that no two rows are alike. */
 enum { VALUES = 65521, SLOT = 4 * VALUES, THREADS = 8 };
+
+/* The same in blocks, and where in a slot the values lie that these are made of. */
+enum { BLOCK = 256, BLOCKS = 127, SOURCE = 1 << 17 };
+
+_Static_assert((int)SOURCE + 4 * BLOCK * BLOCKS <= (int)SLOT, "a slot holds both");
 
 typedef struct Part {
     LvParams *list;
@@ -60,28 +67,77 @@ static int put(const LvClipModel *m, int fd, const void *data, size_t bytes)
     return n == (ssize_t)bytes ? 0 : fail(m, "cannot be written");
 }
 
+static int out_of_memory(const LvClipModel *m)
+{
+    return lv_fail(m->msg, LV_ERR(ENOMEM), "random weights: out of memory");
+}
+
 static size_t bytes_of(const Part *p, const LvParam *t)
 {
-    return t->numel * lv_dtype_size(lv_random_type(t, p->matrices));
+    size_t bytes = 0;
+
+    lv_dtype_bytes(&bytes, lv_random_type(t, p->matrices), t->numel);
+    return bytes;
+}
+
+static int is_gguf(const Part *p)
+{
+    return lv_dtype_block(p->matrices) > 1;
+}
+
+/* The same with what lies behind it in the file. */
+static size_t room_of(const Part *p, const LvParam *t)
+{
+    size_t bytes = bytes_of(p, t);
+
+    return is_gguf(p) ? LV_ROUND_UP(bytes, LV_GGUF_ALIGN) : bytes;
+}
+
+static int put_safetensors(const LvClipModel *m, Part *p)
+{
+    char *head = malloc(lv_random_head_room(p->list));
+    int ret;
+
+    if (!head)
+        return out_of_memory(m);
+    p->at = lv_random_head(p->list, p->matrices, head);
+    ret   = put(m, p->fd, head, p->at);
+    free(head);
+    return ret;
+}
+
+static int put_gguf(const LvClipModel *m, Part *p)
+{
+    LvFileTensor *t = calloc((size_t)p->list->nb, sizeof(*t));
+    LvFile f;
+    int ret = t ? lv_file_stream(&f, dup(p->fd), "random weights", m->msg) : out_of_memory(m);
+
+    for (int i = 0; i < p->list->nb && ret >= 0; i++) {
+        const LvParam *of = &p->list->list[i];
+
+        t[i] = (LvFileTensor) { .name = of->name, .dtype = lv_random_type(of, p->matrices),
+                                .rank = of->rank, .size = bytes_of(p, of) };
+        memcpy(t[i].dim, of->dim, (size_t)of->rank * sizeof(*of->dim));
+    }
+    if (ret >= 0) {
+        lv_gguf_put_head(&f, "wan", NULL, t, p->list->nb);
+        p->at = f.size;
+        ret   = lv_file_finish(&f, m->msg);
+    }
+    free(t);
+    return ret;
 }
 
 /* Head and room of a network's file. */
 static int new_part(LvClipModel *m, Part *p)
 {
-    char *head = malloc(lv_random_head_room(p->list));
-    int ret    = head ? new_file(m, &p->fd)
-                      : lv_fail(m->msg, LV_ERR(ENOMEM), "random weights: out of memory");
+    int ret = new_file(m, &p->fd);
 
-    if (ret >= 0) {
-        p->at = lv_random_head(p->list, p->matrices, head);
-        ret   = put(m, p->fd, head, p->at);
-    }
+    if (ret < 0 || (ret = (is_gguf(p) ? put_gguf : put_safetensors)(m, p)) < 0)
+        return ret;
     for (int i = 0; i < p->list->nb; i++)
-        p->bytes += bytes_of(p, &p->list->list[i]);
-    if (ret >= 0 && ftruncate(p->fd, (off_t)(p->at + p->bytes)) < 0)
-        ret = fail(m, "no room");
-    free(head);
-    return ret;
+        p->bytes += room_of(p, &p->list->list[i]);
+    return ftruncate(p->fd, (off_t)(p->at + p->bytes)) < 0 ? fail(m, "no room") : 0;
 }
 
 /* The tokenizer */
@@ -253,6 +309,25 @@ static void put_value(uint8_t *to, LvDtype type, float x)
         *to = lv_f32_e4m3(x);
 }
 
+static float next(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return (float)(int32_t)*state * 0x1p-31f;
+}
+
+static size_t make_blocks(uint8_t *slot, LvDtype type, size_t numel, float scale)
+{
+    float *x = (float *)(void *)(slot + SOURCE);
+    size_t n = LV_MIN(numel, BLOCK * BLOCKS), bytes = 0;
+    uint32_t state = 1;
+
+    for (size_t i = 0; i < n; i++)
+        x[i] = scale * next(&state);
+    lv_block_encode(slot, x, type, n);
+    lv_dtype_bytes(&bytes, type, n);
+    return bytes;
+}
+
 /* Matrices keep the size of what they multiply; norms are near 1. @return bytes */
 static size_t make_values(uint8_t *to, const LvParam *t, LvDtype type)
 {
@@ -261,10 +336,10 @@ static size_t make_values(uint8_t *to, const LvParam *t, LvDtype type)
     size_t size = lv_dtype_size(type), n = LV_MIN(t->numel, VALUES);
     uint32_t state = 1;
 
-    for (size_t i = 0; i < n; i++) {
-        state = state * 1664525u + 1013904223u;
-        put_value(to + i * size, type, (float)norm + scale * (float)(int32_t)state * 0x1p-31f);
-    }
+    if (!size)
+        return make_blocks(to, type, t->numel, scale);
+    for (size_t i = 0; i < n; i++)
+        put_value(to + i * size, type, (float)norm + scale * next(&state));
     return n * size;
 }
 
@@ -304,7 +379,7 @@ static int add_jobs(LvRing *ring, const Part *p, Place *place)
         const LvParam *t = &p->list->list[i];
 
         place[i] = (Place) { t, lv_random_type(t, p->matrices), p->fd, at, bytes_of(p, t) };
-        at      += place[i].bytes;
+        at      += room_of(p, t);
         ret      = lv_ring_add(ring, &(LvRingJob) { .fill = write_tensor, .what = &place[i] });
     }
     return ret;
@@ -317,7 +392,7 @@ static int fill_part(const LvClipModel *m, const Part *p, void *slots)
     LvRing *ring = NULL;
     struct stat st;
     int ret = place ? lv_ring_new(&ring, LV_MIN(lv_cores(), THREADS), slots, SLOT, THREADS, m->msg)
-                    : lv_fail(m->msg, LV_ERR(ENOMEM), "random weights: out of memory");
+                    : out_of_memory(m);
 
     if (ret >= 0 && fstat(p->fd, &st) < 0)
         ret = fail(m, "fstat");
@@ -339,7 +414,7 @@ int lv_clip_model_fill(LvClipModel *m)
         ret = lv_fail(m->msg, LV_ERR(ENOMEM), "random weights need %zu MiB of the host, %zu are "
                       "available", wanted >> 20, have >> 20);
     else if (!slots)
-        ret = lv_fail(m->msg, LV_ERR(ENOMEM), "random weights: out of memory");
+        ret = out_of_memory(m);
     for (int i = 0; i < PARTS && ret >= 0; i++)
         ret = fill_part(m, &m->part[i], slots);
     free(slots);

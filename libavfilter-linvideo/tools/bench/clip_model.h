@@ -20,7 +20,7 @@ typedef struct LvClipModel LvClipModel;
  *
  * @param cfg    dit, text, vae (LV_VAE_TAE: of the published tiny decoder's widths), and of video
  *               width, height and frames
- * @param stored LV_BF16 or LV_F8_E4M3
+ * @param stored LV_BF16, LV_F8_E4M3 or LV_Q4_K (in a GGUF file)
  * @param[out] m freed with lv_clip_model_free(); NULL on error
  * @return 0; -ENOMEM or another -errno after a message
  */

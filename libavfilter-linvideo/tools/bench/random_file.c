@@ -15,9 +15,11 @@ enum { DATA_ALIGN = 64, ENTRY = LV_PARAM_NAME + 256 };
 
 LvDtype lv_random_type(const LvParam *t, LvDtype matrices)
 {
-    int small = lv_dtype_size(matrices) == 1 && t->rank != 2;
+    size_t block = lv_dtype_block(matrices);
+    int wide     = lv_dtype_size(matrices) > 1;
+    int takes    = wide || (t->rank == 2 && (size_t)t->dim[1] % block == 0);
 
-    return !(t->flags & LV_W_MATRIX) ? LV_F32 : small ? LV_BF16 : matrices;
+    return !(t->flags & LV_W_MATRIX) ? LV_F32 : takes ? matrices : LV_BF16;
 }
 
 /* One entry of the header; the first has no comma before it. */

@@ -21,8 +21,8 @@
  */
 int lv_random_file(LvBench *b, LvParams **list, int train);
 
-/** Type of a tensor in a file whose matrices have the type `matrices`, and kernels bf16 where
- *  that is of 8 bits; all else is f32. */
+/** Type of a tensor in a file whose matrices have the type `matrices`: of 8 bits or less, only
+ *  those of two dimensions, the rows whole blocks, and others bf16. All else is f32. */
 LvDtype lv_random_type(const LvParam *t, LvDtype matrices);
 
 /** Bytes that hold the head of a file of these tensors. */

@@ -91,7 +91,7 @@ static void help(void)
          "  --guidance F          guidance scale; above 1 a step takes two runs [1]\n"
          "  --linear N            layers with linear attention [16 of 30]\n"
          "  --decoder NAME        wan or tiny [wan]\n"
-         "  --weights NAME        type that the network is stored in: bf16 or fp8 [bf16]\n"
+         "  --weights NAME        type that the network is stored in: bf16, fp8, q4_k [bf16]\n"
          "  --memory-limit BYTES  memory of the device, with K, M or G [what is free]\n"
          "  --tile N              decode in tiles of N pixels [where frames need it]\n"
          "  --plan                say what memory it takes; make nothing\n"
@@ -124,8 +124,8 @@ static int by_name(LvArgs *a, const char *const *names, int nb, int *at)
     for (int i = 0; value && i < nb; i++)
         if (!strcmp(names[i], value))
             return *at = i, 0;
-    return value ? lv_tool_fail(-1, "option %s: \"%s\" is not %s or %s", a->name, value, names[0],
-                                names[1]) : -1;
+    return value ? lv_tool_fail(-1, "option %s: \"%s\" is not %s, %s%s%s", a->name, value, names[0],
+                                names[1], nb > 2 ? ", " : "", nb > 2 ? names[2] : "") : -1;
 }
 
 /* 0 or -1; 1: it is none of clips */
@@ -133,8 +133,10 @@ static int set_clip_option(LvClipOptions *o, LvArgs *a)
 {
     static const char *const own[] = { "size", "clip_frames", "steps", "guidance",
                                        "memory_limit", "tile" };
-    static const char *const decoders[] = { "wan", "tiny" }, *const types[] = { "bf16", "fp8" };
-    int at = o->stored == LV_F8_E4M3, ret = 1;
+    static const char *const decoders[] = { "wan", "tiny" };
+    static const char *const names[] = { "bf16", "fp8", "q4_k" };
+    static const LvDtype types[] = { LV_BF16, LV_F8_E4M3, LV_Q4_K };
+    int at = 0, ret = 1;
 
     for (int i = 0; i < LV_COUNT(own); i++)
         if (!strcmp(a->name, own[i]))
@@ -143,11 +145,12 @@ static int set_clip_option(LvClipOptions *o, LvArgs *a)
         ret = lv_args_int(a, 0, LV_MAX_LAYERS, &o->linear);
     if (!strcmp(a->name, "decoder"))
         ret = by_name(a, decoders, LV_COUNT(decoders), &o->tiny);
-    if (!strcmp(a->name, "weights"))
-        ret = by_name(a, types, LV_COUNT(types), &at);
+    if (!strcmp(a->name, "weights")) {
+        ret       = by_name(a, names, LV_COUNT(names), &at);
+        o->stored = types[at];
+    }
     if (!strcmp(a->name, "plan"))
         ret = !(o->plan = 1);
-    o->stored = at ? LV_F8_E4M3 : LV_BF16;
     return ret;
 }
 
