@@ -337,6 +337,22 @@ for form in "--json -o unread.y4m" "-o -"; do
 done
 exec 8>&-
 rm full
+mkfifo alone
+"$linvideo" generate --steps 1 --frames 1 -o alone "a red circle" 2>said &
+maker=$!
+sleep 1.5
+kill -TERM $maker
+{ sleep 20; kill -KILL $maker; } >/dev/null 2>&1 &
+late=$!
+wait $maker
+equal "stopped while a pipe has no reader" $? 143
+kill $late
+cat alone >piped.y4m &
+generate -q --frames 1 -o alone "$prompt"
+wait $!
+generate -q --frames 1 -o unpiped.y4m "$prompt"
+succeeds "a pipe has the same frames" cmp piped.y4m unpiped.y4m
+rm alone
 
 expects "json and video to standard output" 2 'json: standard output takes the video' \
     generate --json -o - "$prompt"

@@ -5,11 +5,13 @@
 #include "tools/share/sink.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tools/share/encoder.h"
@@ -154,13 +156,11 @@ static int is_input(const char *name, const char *const *inputs)
     return ret;
 }
 
-static int check_pipe(const LvSink *s, const char *name)
+static int is_pipe(const char *name)
 {
     struct stat st;
 
-    if (!s->no_pipes || stat(name, &st) || !S_ISFIFO(st.st_mode))
-        return 0;
-    return lv_tool_fail(-EINVAL, "%s: expected a file, got a pipe", name);
+    return !stat(name, &st) && S_ISFIFO(st.st_mode);
 }
 
 /* All names that would be written, before the work begins. */
@@ -174,18 +174,37 @@ static int check_names(const LvSink *s, int64_t frames, const char *const *input
 
         if (!name)
             return file_error(s->path, ENOMEM);
-        if (!(ret = is_input(name, inputs)) && !(ret = check_pipe(s, name)))
+        if (s->no_pipes && is_pipe(name))
+            ret = lv_tool_fail(-EINVAL, "%s: expected a file, got a pipe", name);
+        else if (!(ret = is_input(name, inputs)))
             ret = i ? lv_tool_is_free(name, s->overwrite) : lv_tool_may_write(name, s->overwrite);
         free(name);
     }
     return ret;
 }
 
+/* Open a named pipe once it has a reader, unless a signal comes before. */
+static int open_pipe(LvSink *s, const char *name)
+{
+    const struct timespec soon = { .tv_nsec = 50000000 };
+    int fd;
+
+    while ((fd = open(name, O_WRONLY | O_NONBLOCK | O_CLOEXEC)) < 0 && errno == ENXIO) {
+        if (lv_signals_came())
+            return LINVIDEO_ERR_CANCELLED;
+        nanosleep(&soon, NULL);
+    }
+    if (fd < 0 || fcntl(fd, F_SETFL, O_WRONLY) < 0)
+        return file_error(name, errno);
+    return lv_file_stream(&s->file, fd, name, &lv_tool_msg);
+}
+
 static int open_file(LvSink *s, int64_t index)
 {
     char *name = name_of(s, index);
-    int ret = name ? lv_file_output(&s->file, name, &lv_tool_msg)
-                   : file_error(s->path, ENOMEM);
+    int ret = !name         ? file_error(s->path, ENOMEM)
+            : is_pipe(name) ? open_pipe(s, name)
+                            : lv_file_output(&s->file, name, &lv_tool_msg);
 
     free(name);
     s->is_open = !ret;
