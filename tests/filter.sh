@@ -454,7 +454,7 @@ fails "inputs: an image by option too" 'both image and image_data are given' -i 
 # inputs: a video
 
 ff -f lavfi -i "smptebars=s=64x64:r=8,format=gbrp" -frames:v 20 -c:v ffv1 bars.mkv
-onto="mode=video:seed=1:precision=f32:steps=10:prompt=$prompt"
+onto="mode=video:seed=1:precision=f32:steps=4:prompt=$prompt"
 restyle="linvideo=inputs=1:$onto"
 again=$(pads "[0:v]$restyle" -i bars.mkv)
 equal "video: as many frames as come" "$(echo "$again" | count)" 20
@@ -473,9 +473,9 @@ equal "video: fewer frames" "$(pads "[0:v]$restyle:frames=3" -i bars.mkv)" \
     "$(pads "[0:v]trim=end_frame=3,$restyle" -i bars.mkv)"
 ff -i bars.mkv -pix_fmt yuv444p -f yuv4mpegpipe bars.y4m
 equal "video: of a file as by the command" \
-    "$(complex "linvideo=video=bars.y4m:seed=1:precision=f32:steps=10:matrix=bt601:prompt=$prompt" |
+    "$(complex "linvideo=video=bars.y4m:seed=1:precision=f32:steps=4:matrix=bt601:prompt=$prompt" |
         awk '{ print $6 }' | xargs)" \
-    "$("$linvideo" generate -q --video bars.y4m --seed 1 --precision f32 --steps 10 -o - "$prompt" |
+    "$("$linvideo" generate -q --video bars.y4m --seed 1 --precision f32 --steps 4 -o - "$prompt" |
         ffmpeg -v error -i - -f framemd5 - | grep -v '^#' | awk '{ print $6 }' | xargs)"
 
 # Colours that are the same in other matrices, ranges and depths give the same frames; the bars
