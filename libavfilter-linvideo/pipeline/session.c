@@ -218,39 +218,54 @@ static int is_tile(const LvSession *s, int tile)
            tile < LV_MAX(s->shape.rows, s->shape.cols);
 }
 
-static int fits(const LvSession *s, const LvPlace *p)
+/* Decoding in tiles, or of whole frames, with all else. */
+typedef struct Trial {
+    LvPlace *place;
+    LvNeed others;   /* of all but decoding */
+    size_t bytes;    /* the least that any needs */
+    int least;       /* tile of that */
+} Trial;
+
+/* Plan a tile. @return 1: all fits; 0: it does not; an error */
+static int try_tile(LvSession *s, LvDecodeShape *shape, int tile, Trial *t)
 {
     LvPlaced at;
-    int ret = lv_place(&s->env, p, &at);
+    int ret;
 
+    shape->tile = tile;
+    if ((ret = lv_decode_plan(s->decode, shape)) < 0)
+        return ret;
+    t->place->tile   = lv_decode_tile(s->decode);
+    t->place->others = lv_need_join(lv_decode_need(s->decode), t->others);
+    ret = lv_place(&s->env, t->place, &at);
+    if (at.bytes < t->bytes) {
+        t->bytes = at.bytes;
+        t->least = tile;
+    }
     return ret == LV_ERR(ENOMEM) ? 0 : ret < 0 ? ret : 1;
 }
 
-/* Plan decoding so that all fits the first device, with p->others of all but decoding; in the
- * least tiles, if nothing does. What p's network was planned to meanwhile is undone. */
+/* Plan decoding so that all fits the first device, p->others being of all but decoding; where
+ * nothing does, with what needs least. What p's network was planned to meanwhile is undone. */
 static int choose_tile(LvSession *s, LvDecodeShape *shape, LvPlace *p)
 {
-    const LvNeed others = p->others;
+    Trial t = { .place = p, .others = p->others, .bytes = SIZE_MAX };
     int ret;
 
     p->network = first_network(s);
-    p->others  = lv_need_join(lv_decode_need(s->decode), others);
+    p->others  = lv_need_join(lv_decode_need(s->decode), t.others);
     p->tile    = lv_decode_tile(s->decode);
     if (shape->tile || lv_place_whole(&s->env, p))
         return 0;
-    ret = fits(s, p);
-    for (int i = 0; i < LV_COUNT(tiles) && !ret; i++) {
-        if (!is_tile(s, tiles[i]))
-            continue;
-        shape->tile = p->tile = tiles[i];
-        if ((ret = lv_decode_plan(s->decode, shape)) < 0)
-            return ret;
-        p->others = lv_need_join(lv_decode_need(s->decode), others);
-        ret       = fits(s, p);
-    }
+    ret = try_tile(s, shape, 0, &t);
+    for (int i = 0; i < LV_COUNT(tiles) && !ret; i++)
+        if (is_tile(s, tiles[i]))
+            ret = try_tile(s, shape, tiles[i], &t);
     if (ret > 0 && shape->tile)
         lv_msg(s->msg, LV_MSG_INFO, "memory: there is no room to decode whole frames: tiles of %d "
                "are decoded one after another", shape->tile);
+    if (!ret)
+        ret = try_tile(s, shape, t.least, &t);
     return ret < 0 ? ret : lv_network_plan(p->network, p->shape, NULL);
 }
 
