@@ -77,6 +77,7 @@ OBJS-backend/cuda-yes = \
     layout.o \
     linattn.o \
     linear.o \
+    linear_f8.o \
     product.o \
     rows.o
 OBJS-backend/cuda = $(OBJS-backend/cuda-$(CONFIG_CUDA))
@@ -301,6 +302,7 @@ KERNELS = \
     linattn \
     optim \
     product \
+    quant \
     rows
 
 KERNEL_OBJS-yes = $(KERNELS:%=$(BUILD)/kernels/%.o)

@@ -101,6 +101,11 @@ LV_KERNEL lv_epilogue(LV_ARG LvEpilogueArgs a, size_t n)
     if (i >= n)
         return;
     get8(a.sum, LV_F32, i, n, v);
+    if (a.row_scale) {
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            v[k] *= i + k < n ? a.row_scale[(i + k) / a.n] * a.col_scale[(i + k) % a.n] : 0;
+    }
     if (a.bias && a.n % 8 == 0) {
         get8(a.bias, LV_F32, i % a.n, a.n, r);
 #pragma unroll

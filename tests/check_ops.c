@@ -26,9 +26,11 @@
 #include "backend/check.h"
 #include "backend/device.h"
 #include "backend/form.h"
+#include "backend/weight.h"
 #include "base/common.h"
 #include "base/half.h"
 #include "base/philox.h"
+#include "base/quant.h"
 #include "graph/graph.h"
 #include "graph/program.h"
 #include "tests/ops_grad.h"
@@ -337,7 +339,7 @@ static LvTensor trace(LvGraph *g, const OpsCase *c, const LvOpArgs *a)
 #define U(name) const Lv##name##Args *u = (const Lv##name##Args *)a
     case LV_OP_LINEAR: {
         U(Linear);
-        lv_graph_i8(g, u->i8);
+        lv_graph_matmul(g, u->of);
         return lv_linear(g, u->x, u->w, u->b, u->act, y);
     }
     case LV_OP_NORM: {
@@ -647,8 +649,10 @@ static int runs_here(const OpsCase *c)
     for (int i = 0; i < LV_COUNT(products); i++)
         if (c->op == products[i] && a.t[0].dtype == LV_BF16)
             here = dev->bf16;
-    if (c->op == LV_OP_LINEAR && a.linear.i8)
+    if (c->op == LV_OP_LINEAR && a.linear.of == LV_MATMUL_I8)
         here = dev->i8;
+    if (c->op == LV_OP_LINEAR && a.linear.of == LV_MATMUL_F8)
+        here = dev->f8;
     if (!here)
         ck_assert_int_eq(lv_device_call(dev->fn->plan, dev, c->op, &a, &call),
                          LV_ERR_UNSUPPORTED);
@@ -734,6 +738,126 @@ START_TEST(new_weights)
         check_new_weights(i, 0);
         check_new_weights(i, 1);
     }
+}
+END_TEST
+
+/* Weights as files store them: the bits of the same numbers as f32. */
+
+enum { STORED_ROWS = 32, STORED_COLS = 512, STORED_X = 17 };
+
+static const int stored_types[] = {
+    LV_F8_E4M3, LV_Q4_0, LV_Q4_1, LV_Q5_0, LV_Q5_1, LV_Q8_0, LV_Q2_K, LV_Q3_K, LV_Q4_K, LV_Q5_K,
+    LV_Q6_K,
+};
+
+/* Any bytes but those of numbers that are not finite. */
+static void fill_stored(uint8_t *p, size_t bytes, int type, uint32_t seed)
+{
+    const LvBlock *b = lv_block((LvDtype)type);
+    size_t step = 0;
+
+    for (size_t i = 0; i < bytes; i++) {
+        seed = seed * 1664525 + 1013904223;
+        p[i] = (uint8_t)(seed >> 24);
+        if (type == LV_F8_E4M3 && (p[i] & 0x7F) == 0x7F)
+            p[i] = 0x7E;
+    }
+    for (int r = 0; r < STORED_ROWS && type == LV_F8_E4M3; r++) {
+        float scale = ldexpf(1, -r % 7 - 6);
+        p[r * STORED_COLS + r] = 0x7E; /* the largest number, by which rows are scaled again */
+        memcpy(p + STORED_ROWS * STORED_COLS + 4 * r, &scale, 4);
+    }
+    lv_dtype_bytes(&step, (LvDtype)type, lv_dtype_block((LvDtype)type));
+    for (size_t i = 0; b && i < bytes; i += step)
+        for (int k = 0; k < b->halves; k++)
+            p[i + (size_t)b->half[k] + 1] &= 0xBB; /* below 4 */
+}
+
+static void decode_stored(float *to, const uint8_t *p, int type)
+{
+    float scale;
+
+    if (type != LV_F8_E4M3) {
+        ck_assert_int_eq(lv_block_decode(to, p, (LvDtype)type, STORED_ROWS * STORED_COLS), 0);
+        return;
+    }
+    for (int i = 0; i < STORED_ROWS * STORED_COLS; i++) {
+        memcpy(&scale, p + STORED_ROWS * STORED_COLS + i / STORED_COLS * 4, 4);
+        to[i] = lv_e4m3_f32(p[i]) * scale;
+    }
+}
+
+/* x times the weights, with a handle or without one. Freed by the caller. */
+static void *times_stored(LvDevice *dev, int type, const void *w, int x_type, int of, int fixed)
+{
+    const OpsCase c = { .op = LV_OP_LINEAR };
+    LvOpArgs a = { .linear = {
+        { .id = 0, .dtype = (uint8_t)x_type, .rank = 2, .dim = { STORED_X, STORED_COLS, 1, 1, 1 } },
+        { .id = LV_ID_WEIGHT, .dtype = (uint8_t)type, .rank = 2,
+          .dim = { STORED_ROWS, STORED_COLS, 1, 1, 1 } },
+        LV_NO_TENSOR,
+        { .id = 1, .dtype = LV_F32, .rank = 2, .dim = { STORED_X, STORED_ROWS, 1, 1, 1 } },
+        .of = (enum LvMatmul)of } };
+    LvWeight handle = { 0 };
+    float x[STORED_X * STORED_COLS];
+    LvCall call;
+    void *y;
+
+    for (int i = 0; i < STORED_X * STORED_COLS; i++)
+        x[i] = (float)(i * 37 % 101) / 64 - 0.75f;
+    for (int i = 0; i < STORED_X * STORED_COLS && x_type == LV_BF16; i++)
+        ((uint16_t *)x)[i] = lv_f32_bf16(x[i]);
+    for (int t = 0; t < 4; t++)
+        if (lv_has(&a.t[t]))
+            a.t[t].data = take(dev, lv_tensor_bytes(&a.t[t]));
+    ck_assert_int_eq(lv_device_upload(dev, a.t[0].data, x, lv_tensor_bytes(&a.t[0])), 0);
+    ck_assert_int_eq(lv_device_upload(dev, a.t[1].data, w, lv_tensor_bytes(&a.t[1])), 0);
+    handle.data = a.t[1].data;
+    a.t[1].w    = fixed ? &handle : NULL;
+    build(dev, &c, &a, &call);
+    run_op(dev, &c, &a, &call);
+    y = fetch(dev, a.t[3].data, lv_tensor_bytes(&a.t[3]), "y");
+    release(dev, &c, &call);
+    lv_forms_evict(&handle);
+    for (int t = 0; t < 4; t++)
+        if (lv_has(&a.t[t]))
+            give(dev, a.t[t].data, lv_tensor_bytes(&a.t[t]), "a tensor");
+    return y;
+}
+
+static void same_stored(LvDevice *dev, int type, int x_type, int of)
+{
+    uint8_t *stored = calloc(STORED_ROWS, 4 * STORED_COLS);
+    float *plain    = calloc(STORED_ROWS, 4 * STORED_COLS);
+    const LvTensor t = { .dtype = (uint8_t)type, .rank = 2, .dim = { STORED_ROWS, STORED_COLS } };
+    void *want, *got;
+
+    snprintf(the_case, sizeof(the_case), "%s, x %s, of %d", lv_dtype_name((LvDtype)type),
+             lv_dtype_name((LvDtype)x_type), of);
+    fill_stored(stored, lv_tensor_bytes(&t), type, (uint32_t)type);
+    decode_stored(plain, stored, type);
+    want = times_stored(dev, LV_F32, plain, x_type, of, 0);
+    for (int fixed = 0; fixed < 2; fixed++) {
+        got = times_stored(dev, type, stored, x_type, of, fixed);
+        ck_assert_msg(!memcmp(got, want, 4 * STORED_X * STORED_ROWS), "%s: other bits", the_case);
+        free(got);
+    }
+    free(want);
+    free(stored);
+    free(plain);
+}
+
+/* Test number: type. */
+START_TEST(stored)
+{
+    LvDevice *dev = open_device(NULL, 1);
+
+    for (int x = LV_F32; dev->widens && x <= LV_BF16; x += LV_BF16 - LV_F32) {
+        same_stored(dev, stored_types[_i], x, LV_MATMUL_FLOAT);
+        if (dev->f8 && stored_types[_i] == LV_F8_E4M3)
+            same_stored(dev, stored_types[_i], x, LV_MATMUL_F8);
+    }
+    close_device(&dev);
 }
 END_TEST
 
@@ -1812,6 +1936,7 @@ static Suite *suite(void)
     if (!other_name())
         add_plain(s);
     tcase_add_loop_test(tcase(s, "weights"), new_weights, 0, LV_OP_NB);
+    tcase_add_loop_test(tcase(s, "weights"), stored, 0, LV_COUNT(stored_types));
     tcase_add_test(tcase(s, "programs"), many_times);
     tcase_add_loop_test(tcase(s, "pairs"), gate_with_norm, 0, LV_COUNT(pairs));
     tcase_add_loop_test(tcase(s, "pairs"), norm_with_act, 0, LV_COUNT(acted));

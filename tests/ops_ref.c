@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/common.h"
+#include "base/half.h"
 #include "tests/ops_ref_grad.h"
 
 double *ref_zeros(size_t n)
@@ -100,18 +101,25 @@ static double act(int kind, double x)
     }
 }
 
-/* Rows of whole numbers from -127 to 127 times a scale; a copy. */
-static double *whole_rows(const double *x, size_t rows, size_t n)
+/* The nearest number of a type of 8 bits. */
+static double nearest(float x, enum LvMatmul of)
 {
+    return of == LV_MATMUL_I8 ? rint((double)x) : (double)lv_e4m3_f32(lv_f32_e4m3(x));
+}
+
+/* Rows of small numbers times a scale; a copy. */
+static double *small_rows(const double *x, size_t rows, size_t n, enum LvMatmul of)
+{
+    float top  = of == LV_MATMUL_I8 ? 127 : 448;
     double *y = malloc((rows * n + 1) * sizeof(*y));
 
     for (size_t i = 0; i < rows; i++) {
         float most = 0, by;
         for (size_t k = 0; k < n; k++)
             most = fmaxf(most, fabsf((float)x[i * n + k]));
-        by = most > 0 ? 127 / most : 0;
+        by = most > 0 ? top / most : 0;
         for (size_t k = 0; k < n; k++)
-            y[i * n + k] = rint((double)((float)x[i * n + k] * by)) * (double)most / 127;
+            y[i * n + k] = nearest((float)x[i * n + k] * by, of) * (double)most / (double)top;
     }
     return y;
 }
@@ -121,13 +129,14 @@ static void ref_linear_of(const LvLinearArgs *a, double **in, double **out);
 static void ref_linear(const LvLinearArgs *a, double **in, double **out)
 {
     double *whole[3] = { in[0], in[1], in[2] };
+    int even = a->w.dim[0] % 16 == 0 && a->w.dim[1] % 16 == 0;
 
-    if (!a->i8) {
+    if (a->of == LV_MATMUL_FLOAT || (a->of == LV_MATMUL_F8 && !even)) {
         ref_linear_of(a, in, out);
         return;
     }
-    whole[0] = whole_rows(in[0], (size_t)a->x.dim[0], (size_t)a->x.dim[1]);
-    whole[1] = whole_rows(in[1], (size_t)a->w.dim[0], (size_t)a->w.dim[1]);
+    whole[0] = small_rows(in[0], (size_t)a->x.dim[0], (size_t)a->x.dim[1], a->of);
+    whole[1] = small_rows(in[1], (size_t)a->w.dim[0], (size_t)a->w.dim[1], a->of);
     ref_linear_of(a, whole, out);
     free(whole[0]);
     free(whole[1]);

@@ -127,7 +127,7 @@ typedef struct Row {
 #define RMS   LV_NORM_RMS
 
 static const Row rows[] = {
-    /* M K N act i8; types x w y */
+    /* M K N act of; types x w y */
     { LV_OP_LINEAR, 0,       "fff bbb bff fbf", "n", 0, 0, { 1, 1, 1, NONE } },
     { LV_OP_LINEAR, B | FIX, "fff fbf fhb bbb bhf bfb", "nz", 0, 0, { 33, 65, 17, NONE } },
     { LV_OP_LINEAR, B,       "fff fbf fhb bbb bhf bfb", "n", 0, 0, { 33, 65, 17, SILU } },
@@ -654,6 +654,14 @@ static const Row rows[] = {
     { LV_OP_BLEND, 0,             "f", "n", 0, 0.5f, { 3, 17, 33, 40, 50, 23, 17, 8, 9 } },
     { LV_OP_BLEND, 0,             "f", "nl", 0, 1, { 2, 31, 65, 31, 70, 0, 5, 31, 0 } },
     { LV_OP_BLEND, 0,             "f", "n", 0, 0.5f, { 4, 64, 96, 65, 97, 1, 0, 0, 96 } },
+
+    /* of F8_E4M3: sizes that are multiples of 16, ones that are not, 48 outputs */
+    { LV_OP_LINEAR, B | FIX, "fff fbf fhf bbb bhf bfb", "nzl", 0, 0, { 33, 64, 32, NONE, 2 } },
+    { LV_OP_LINEAR, B,       "fff bbb bbf", "n", 0, 0, { 17, 1536, 16, GELU, 2 } },
+    { LV_OP_LINEAR, 0,       "fff bbb bhb", "n", 0, 0, { 129, 208, 144, NONE, 2 } },
+    { LV_OP_LINEAR, B | FIX, "fff bbb", "nd", 0, 0, { 31, 80, 48, SILU, 2 } },
+    { LV_OP_LINEAR, FIX,     "fff bbb", "no", 0, 0, { 7, 8960, 16, RELU, 2 } },
+    { LV_OP_LINEAR, B | FIX, "fff bbb", "n", 0, 0, { 5, 63, 48, GELU, 2 } },
 };
 
 char ops_role(int op, int t)
@@ -771,7 +779,7 @@ static void shape_linear(LvLinearArgs *a, const int *n, int f, float s)
 {
     *a = (LvLinearArgs) {
         T2(n[0], n[1]), T2(n[2], n[1]), IF(B, T1(n[2])), T2(n[0], n[2]), .act = n[3],
-        .i8 = n[4],
+        .of = (enum LvMatmul)n[4],
     };
     (void)s;
 }

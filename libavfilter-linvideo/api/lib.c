@@ -167,7 +167,7 @@ static void video_size(const LinvideoContext *c, const LinvideoParams *p, int si
 
 static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams *p)
 {
-    static const int dtypes[] = { LV_NONE, LV_F32, LV_BF16, LV_I8 };
+    static const int dtypes[] = { LV_NONE, LV_F32, LV_BF16, LV_I8, LV_F8_E4M3 };
     LvSessionOptions opt = {
         .model = c->path, .prompt = c->prompt, .negative = p->negative_prompt,
         .width = p->width, .height = p->height, .clip_frames = p->clip_frames,
@@ -445,7 +445,7 @@ void linvideo_info(const LinvideoContext *c, LinvideoInfo *info)
         .frames = c->frames, .clip_frames = v->frames, .seed = c->p.seed,
         .steps = v->steps, .guidance = v->guidance, .shift = v->shift,
         .sampler = lv_sampler_name(s.schedule->kind),
-        .precision = s.i8 ? "int8" : s.dtype == LV_BF16 ? "bf16" : "f32",
+        .precision = s.precision,
         .device = s.about,
         .model = c->name, .model_path = c->path, .layers = s.cfg->dit.layers,
         .linear_layers = lv_config_layers(&s.cfg->dit, LV_ATTN_LINEAR),

@@ -74,18 +74,27 @@ static int frame_dims(const LvTensor *t, int b, int y, int x, int c)
     return t->dim[0] == b && t->dim[1] == y && t->dim[2] == x && t->dim[3] == c;
 }
 
+static int is_stored(const LvTensor *w)
+{
+    size_t block = lv_dtype_block((LvDtype)w->dtype);
+
+    if (!lv_tensor_is_stored(w) || !is(w, 1 << w->dtype, 2))
+        return 0;
+    return block > 1 ? (size_t)w->dim[1] % block == 0 : !(w->dim[0] % 16 || w->dim[1] % 16);
+}
+
 static const char *check_linear(const LvLinearArgs *a)
 {
-    if (!is(&a->x, ACT, 2) || !is(&a->w, WEIGHT, 2))
-        return "x must be [M,K] f32 or bf16, w [N,K] float";
+    if (!is(&a->x, ACT, 2) || !(is(&a->w, WEIGHT, 2) || is_stored(&a->w)))
+        return "x must be [M,K] f32 or bf16, w [N,K] float or stored";
     if (a->x.dim[1] != a->w.dim[1])
         return "inner sizes of x and w differ";
     if (!vector_or_absent(&a->b, a->w.dim[0]))
         return "b must be [N] f32";
     if (!is(&a->y, ACT, 2) || !matrix_dims(&a->y, a->x.dim[0], a->w.dim[0]))
         return "y must be [M,N] f32 or bf16";
-    if (a->i8 != 0 && a->i8 != 1)
-        return "i8 must be 0 or 1";
+    if (a->of >= LV_MATMUL_NB)
+        return "unknown numbers to multiply";
     return a->act >= LV_ACT_NB ? "unknown activation" : NULL;
 }
 

@@ -120,7 +120,9 @@ struct LvDevice {
     const LvMsg *msg; ///< of the owner; outlives the device
     int threads;      ///< that ops are split over, >= 1
     int bf16;         ///< 1: bf16 matmuls are fast here
-    int i8;           ///< 1: so are those of 8-bit numbers, and there are any
+    int i8;           ///< 1: so are those of 8-bit integers, and there are any
+    int f8;           ///< 1: the same of F8_E4M3
+    int widens;       ///< 1: weights of LINEAR may be as files store them
     int host;         ///< 1: its memory is the host's
     int packs;        ///< 1: of fixed weights, matmuls and convolutions only read forms: by
                       ///< rows, while a call is built

@@ -70,6 +70,14 @@ enum LvAct { LV_ACT_NONE, LV_ACT_RELU, LV_ACT_SILU, LV_ACT_GELU, LV_ACT_CLAMP3,
 /** Normalisations: LAYER subtracts the mean, RMS does not. */
 enum LvNormKind { LV_NORM_LAYER, LV_NORM_RMS };
 
+/** Numbers that a LINEAR multiplies. */
+enum LvMatmul {
+    LV_MATMUL_FLOAT, ///< as x has them: f32 or bf16
+    LV_MATMUL_I8,    ///< 8-bit integers; where LvDevice.i8
+    LV_MATMUL_F8,    ///< F8_E4M3; where LvDevice.f8
+    LV_MATMUL_NB
+};
+
 /** Feature maps of linear attention; see LvLinattnArgs. */
 enum LvMapKind { LV_MAP_HEDGEHOG, LV_MAP_RELU, LV_MAP_TAYLOR, LV_MAP_NB };
 
@@ -79,17 +87,25 @@ enum LvMapKind { LV_MAP_HEDGEHOG, LV_MAP_RELU, LV_MAP_TAYLOR, LV_MAP_NB };
  * Accuracy: f32 sums of f32 or of products of bf16-rounded values; see tests/ops_table.c. Where x
  * is bf16, w is rounded to it, and b may be.
  *
- * With i8, each row of x and each of w is rounded to whole numbers from -127 to 127 times
+ * LV_MATMUL_I8: each row of x and each of w is rounded to whole numbers from -127 to 127 times
  * a scale of its own, max |row| / 127, and sums are exact: twice the rate of bf16 for an
- * error of about 1 % of y. Only where LvDevice.i8 is set.
+ * error of about 1 % of y.
+ *
+ * LV_MATMUL_F8: each row of x and each of w is rounded to F8_E4M3 times a scale of its own,
+ * max |row| / 448, sums are f32: an error of about 4 % of y. Where K or N is no multiple of 16,
+ * or w is stored in blocks, it is LV_MATMUL_FLOAT.
+ *
+ * Where LvDevice.widens, w may also be as files store it: blocks of GGUF, which K is a multiple
+ * of, or F8_E4M3, N and K multiples of 16, with one f32 scale for each row behind all numbers.
+ * It is rounded to x's type, or to F8_E4M3.
  */
 typedef struct LvLinearArgs {
     LvTensor x; ///< in:  [M,K] act. bf16: matmuls in bf16, f32: in f32
-    LvTensor w; ///< in:  [N,K] f32, bf16 or f16
+    LvTensor w; ///< in:  [N,K] f32, bf16 or f16; see above
     LvTensor b; ///< in:  [N] f32, optional
     LvTensor y; ///< out: [M,N] act
     enum LvAct act;
-    int i8;     ///< 1: matmuls of 8-bit numbers
+    enum LvMatmul of;
 } LvLinearArgs;
 
 /**
@@ -786,8 +802,11 @@ static inline int lv_has(const LvTensor *t)
 /** Elements of t; 0 when absent. */
 size_t lv_tensor_numel(const LvTensor *t);
 
-/** Bytes of t; 0 when absent. */
+/** Bytes of t, those of scales too; 0 when absent. */
 size_t lv_tensor_bytes(const LvTensor *t);
+
+/** Whether t is of a type that only LINEAR takes, and only as its w. */
+int lv_tensor_is_stored(const LvTensor *t);
 
 /** Elements of t with the last dimension taken away: rows of it as a matrix. */
 size_t lv_tensor_rows(const LvTensor *t);

@@ -13,10 +13,18 @@ size_t lv_weight_cols(const LvTensor *t)
     return lv_tensor_numel(t) / rows;
 }
 
+size_t lv_weight_row_bytes(const LvTensor *t)
+{
+    size_t bytes = 0;
+
+    lv_dtype_bytes(&bytes, (LvDtype)t->dtype, lv_weight_cols(t));
+    return bytes;
+}
+
 const void *lv_weight_rows(const LvTensor *t, size_t first, size_t rows, void *tmp,
                            const LvMsg *msg)
 {
-    size_t row = lv_weight_cols(t) * lv_dtype_size((LvDtype)t->dtype);
+    size_t row = lv_weight_row_bytes(t);
 
     if (t->data)
         return (const char *)t->data + first * row;
@@ -27,7 +35,7 @@ enum { STRIP = 256 << 10 };
 
 int lv_weight_check(const LvTensor *t, const LvMsg *msg)
 {
-    size_t cols = lv_weight_cols(t), row = cols * lv_dtype_size((LvDtype)t->dtype);
+    size_t cols = lv_weight_cols(t), row = lv_weight_row_bytes(t);
     size_t rows = lv_tensor_numel(t) / cols, strip = LV_MAX(STRIP / row, 1);
     void *tmp   = malloc(strip * row);
     int ret     = tmp ? 0 : lv_fail(msg, LV_ERR(ENOMEM), "weights: out of memory");

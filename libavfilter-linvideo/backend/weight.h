@@ -61,6 +61,9 @@ static inline int lv_is_streamed(const LvTensor *t)
  *  behind the second of five. */
 size_t lv_weight_cols(const LvTensor *t);
 
+/** Bytes of such a row; in F8_E4M3 without its scale. */
+size_t lv_weight_row_bytes(const LvTensor *t);
+
 /** Rows of a tensor on the host: where they lie, or at tmp, of their size, where they are made.
  *  NULL after a message. */
 const void *lv_weight_rows(const LvTensor *t, size_t first, size_t rows, void *tmp,

@@ -80,9 +80,12 @@ typedef struct Lanes {
 static Lanes lanes_of(LvDtype dtype, LvDtype as)
 {
     const uint64_t two = 0x100000001ull, four = 0x1000100010001ull;
+    const uint64_t eight = 0x101010101010101ull;
     uint64_t limit = dtype == LV_F16 ? 0x7C00 : dtype == LV_BF16 ? 0x7F80
                    : as == LV_BF16 ? 0x7F7F8000 : 0x7F800000;
 
+    if (dtype == LV_F8_E4M3)
+        return (Lanes) { 1, 0x7F * eight, eight, 0x80 * eight };
     if (dtype == LV_F32)
         return (Lanes) { 4, 0x7FFFFFFF * two, (0x80000000 - limit) * two, 0x80000000 * two };
     return (Lanes) { 2, 0x7FFF * four, (0x8000 - limit) * four, 0x8000 * four };
@@ -124,7 +127,7 @@ size_t lv_find_nonfinite(const void *src, LvDtype dtype, LvDtype as, size_t n)
     const Lanes l = lanes_of(dtype, as);
     size_t end, i;
 
-    if (dtype != LV_F32 && dtype != LV_F16 && dtype != LV_BF16)
+    if (dtype != LV_F32 && dtype != LV_F16 && dtype != LV_BF16 && dtype != LV_F8_E4M3)
         return n;
     for (i = 0; i < n && !has_beyond(&l, p + i * l.size, LV_MIN(PIECE, n - i)); i += PIECE)
         ;

@@ -23,7 +23,7 @@ int lv_to_f32(float *dst, const void *src, LvDtype dtype, size_t n);
  * Index of the first of n elements that is NaN or infinite, or, with `as` LV_BF16, would
  * be once it is rounded to bf16; n when there is none.
  *
- * @param dtype F32, F16 or BF16; for all others the answer is n
+ * @param dtype F32, F16, BF16 or F8_E4M3; for all others the answer is n
  * @param src   need not be aligned
  */
 size_t lv_find_nonfinite(const void *src, LvDtype dtype, LvDtype as, size_t n);

@@ -12,14 +12,20 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline float lv_bits_f32(uint32_t u)
+#ifdef __CUDACC__
+#define LV_BOTH static __host__ __device__ inline /* of the CPU and of kernels */
+#else
+#define LV_BOTH static inline
+#endif
+
+LV_BOTH float lv_bits_f32(uint32_t u)
 {
     float f;
     memcpy(&f, &u, sizeof(f));
     return f;
 }
 
-static inline uint32_t lv_f32_bits(float f)
+LV_BOTH uint32_t lv_f32_bits(float f)
 {
     uint32_t u;
     memcpy(&u, &f, sizeof(u));
@@ -27,13 +33,13 @@ static inline uint32_t lv_f32_bits(float f)
 }
 
 /** bf16 bits to f32. */
-static inline float lv_bf16_f32(uint16_t h)
+LV_BOTH float lv_bf16_f32(uint16_t h)
 {
     return lv_bits_f32((uint32_t)h << 16);
 }
 
 /** f32 to bf16 bits; NaN stays NaN. */
-static inline uint16_t lv_f32_bf16(float f)
+LV_BOTH uint16_t lv_f32_bf16(float f)
 {
     uint32_t u = lv_f32_bits(f);
 
@@ -43,7 +49,7 @@ static inline uint16_t lv_f32_bf16(float f)
 }
 
 /** f16 bits to f32; subnormals, infinities and NaN kept. */
-static inline float lv_f16_f32(uint16_t h)
+LV_BOTH float lv_f16_f32(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023;
 
@@ -55,7 +61,7 @@ static inline float lv_f16_f32(uint16_t h)
 }
 
 /** f32 to f16 bits; overflow becomes infinity. */
-static inline uint16_t lv_f32_f16(float f)
+LV_BOTH uint16_t lv_f32_f16(float f)
 {
     uint32_t u = lv_f32_bits(f), sign = u >> 16 & 0x8000;
     uint32_t a = u & 0x7FFFFFFF, m, shift;
@@ -75,7 +81,7 @@ static inline uint16_t lv_f32_f16(float f)
 
 /** F8_E4M3 bits (the "fn" flavour: no infinities, largest 448) to f32. F8_E5M2 is the
  *  upper byte of an f16. */
-static inline float lv_e4m3_f32(uint8_t h)
+LV_BOTH float lv_e4m3_f32(uint8_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x80) << 24, e = h >> 3 & 15, m = h & 7;
 
@@ -87,7 +93,7 @@ static inline float lv_e4m3_f32(uint8_t h)
 }
 
 /** f32 to F8_E4M3 bits, nearest, ties to even; above 448 becomes 448, NaN stays NaN. */
-static inline uint8_t lv_f32_e4m3(float f)
+LV_BOTH uint8_t lv_f32_e4m3(float f)
 {
     uint32_t u = lv_f32_bits(f), sign = u >> 24 & 0x80, a = u & 0x7FFFFFFF;
     float r;

@@ -17,6 +17,7 @@ typedef struct LvBlock {
     LvDtype dtype; ///< says how many elements and bytes
     void (*decode)(float *dst, const uint8_t *src);
     void (*encode)(uint8_t *dst, const float *src); ///< NULL: is only read
+    int halves, half[2]; ///< f16 numbers in it, and where; all else is whole numbers
 } LvBlock;
 
 /** Row of the table for dtype; NULL when its elements stand alone. */
@@ -25,6 +26,10 @@ const LvBlock *lv_block(LvDtype dtype);
 /** Read n elements, whole blocks, as f32. 0, or LV_ERR_UNSUPPORTED when dtype is no
  *  block or n is not whole; says nothing. */
 int lv_block_decode(float *dst, const void *src, LvDtype dtype, size_t n);
+
+/** The first of n elements, whole blocks, whose block holds a number that is not finite; n: none
+ *  does. */
+size_t lv_block_find_nonfinite(const void *src, LvDtype dtype, size_t n);
 
 /** Write n elements, whole blocks, of finite values (Q8_0, Q4_K, Q6_K): each value comes
  *  back within about half a step of its block. As lv_block_decode(). */

@@ -40,9 +40,9 @@ void lv_graph_layer(LvGraph *g, int n)
     g->layer = n;
 }
 
-void lv_graph_i8(LvGraph *g, int on)
+void lv_graph_matmul(LvGraph *g, enum LvMatmul of)
 {
-    g->i8 = on;
+    g->matmul = of;
 }
 
 void lv_graph_batch(LvGraph *g, int n)
@@ -207,7 +207,7 @@ LvTensor lv_linear_(LvGraph *g, LvTensor x, LvTensor w, LvTensor b, int act,
     int split  = g->train && act != LV_ACT_NONE;
 
     emit(g, LV_OP_LINEAR, &(LvOpArgs) { .linear = {
-        x, w, b, y, split ? LV_ACT_NONE : act, g->i8 } });
+        x, w, b, y, split ? LV_ACT_NONE : act, g->matmul } });
     return split ? lv_act_(g, y, act, LV_NONE) : y;
 }
 

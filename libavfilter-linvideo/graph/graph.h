@@ -29,9 +29,8 @@ void lv_graph_layer(LvGraph *g, int n);
 /** The rows of what follows are those of n samples (1 at first); see ops.h. */
 void lv_graph_batch(LvGraph *g, int n);
 
-/** Products of what follows are of 8-bit numbers, or no longer are; see ops.h. Not in
- *  training. */
-void lv_graph_i8(LvGraph *g, int on);
+/** Numbers that matmuls of what follows are of. Not in training. */
+void lv_graph_matmul(LvGraph *g, enum LvMatmul of);
 
 /** Trace what follows for training: ops keep the statistics that their gradients
  *  need, and activations of matmuls and convolutions become ops of their own, whose

@@ -29,7 +29,7 @@ struct LvGraph {
     int nb_info;
     int layer;        ///< of the next record
     int batch;        ///< samples in the rows
-    int i8;           ///< matmuls are of 8-bit numbers
+    enum LvMatmul matmul; ///< numbers that matmuls are of
     int train;        ///< statistics for the gradient are kept
     int checkpoints;  ///< marks count
     const char *file; ///< place of the next record

@@ -134,6 +134,8 @@ enum LinvideoPrecision {
     LINVIDEO_PRECISION_INT8, ///< as AUTO, but int8 matmuls in the network's blocks: faster,
                              ///< half the memory, an error of about 1 % in each. CPUs with
                              ///< AVX-512 VNNI
+    LINVIDEO_PRECISION_FP8,  ///< as INT8 with matmuls of e4m3: an error of about 4 % in each.
+                             ///< GPUs of compute capability 8.9 or more
 };
 
 /** What clips begin with. */
@@ -307,7 +309,7 @@ typedef struct LinvideoInfo {
     int steps;
     float guidance, shift;
     const char *sampler;       ///< "euler", "unipc", "renoise", "dpm++"
-    const char *precision;     ///< "f32", "bf16", "int8"
+    const char *precision;     ///< "f32", "bf16", "int8", "fp8"
     const char *device;        ///< "cpu (AVX-512, 2 threads)"
     const char *model;         ///< name without folder and ending
     const char *model_path;

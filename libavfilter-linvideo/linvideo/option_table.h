@@ -127,10 +127,10 @@
     X(ENUM, sampler, "", sampler, LINVIDEO_SAMPLER_AUTO, LINVIDEO_SAMPLER_RCM,            \
       LINVIDEO_SAMPLER_AUTO, "NAME", "auto",                                              \
       "how noise becomes video", "")                                                      \
-    X(ENUM, precision, "", precision, LINVIDEO_PRECISION_AUTO, LINVIDEO_PRECISION_INT8,   \
+    X(ENUM, precision, "", precision, LINVIDEO_PRECISION_AUTO, LINVIDEO_PRECISION_FP8,    \
       LINVIDEO_PRECISION_AUTO, "NAME", "auto",                                            \
       "number format of the large matmuls",                                               \
-      "`int8` is faster, takes half the memory and is a little less exact.")              \
+      "`int8` and `fp8` are faster, take half the memory and are a little less exact.")   \
     X(FORMAT, format, "pixel_format", format, LINVIDEO_YUV420P, LINVIDEO_NV12,            \
       LINVIDEO_YUV420P, "NAME", "yuv420p",                                                \
       "pixel format",                                                                     \
@@ -188,7 +188,9 @@
     V(precision, LINVIDEO_PRECISION_F32, "f32", "32 bits")                                \
     V(precision, LINVIDEO_PRECISION_BF16, "bf16", "16 bits, summed in 32")                \
     V(precision, LINVIDEO_PRECISION_INT8, "int8",                                         \
-      "8 bits in the network's blocks; CPUs with AVX-512 VNNI")
+      "8 bits in the network's blocks; CPUs with AVX-512 VNNI")                           \
+    V(precision, LINVIDEO_PRECISION_FP8, "fp8",                                           \
+      "8 bits in the network's blocks; GPUs of compute capability 8.9 or more")
 
 #define LINVIDEO_VALUES_format(V)                                                         \
     V(format, LINVIDEO_YUV420P, "yuv420p", "limited range")                               \

@@ -504,9 +504,9 @@ LvTensor lv_dit_trace(LvGraph *g, const LvDit *m, LvDitInputs *in, LvDtype dtype
             text_kv(g, m, i, in->text, dtype, in);
         if (in->image.rank)
             image_kv(g, m, i, in->image, dtype, in);
-        lv_graph_i8(g, m->i8);
+        lv_graph_matmul(g, m->matmul);
         x = block(g, m, i, x, mod[i], in, dtype, watch ? &watch[i] : NULL);
-        lv_graph_i8(g, 0);
+        lv_graph_matmul(g, LV_MATMUL_FLOAT);
     }
     lv_graph_layer(g, 0);
     group_by_time(g, in);

@@ -52,7 +52,7 @@ typedef struct LvDit {
     LvTensor head_mod;   ///< [2,dim]
     LvDitClip clip;      ///< where cfg.clip_dim
     LvDitBlock *block;   ///< [layers]
-    int i8;              ///< 1: blocks make int8 matmuls
+    enum LvMatmul matmul; ///< of blocks
     int apart;           ///< 1: MIXED layers go on with the softmax branch alone, the
                          ///< linear one is only there to be watched
     int frame_times;     ///< 1: tokens of each latent frame have a time of their own

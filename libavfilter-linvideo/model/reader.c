@@ -5,12 +5,14 @@
 #include "model/reader.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend/weight.h"
 #include "base/convert.h"
 #include "base/half.h"
+#include "base/quant.h"
 
 /* Bytes that are made before they are looked at, while they are near. */
 enum { NEAR = 1 << 20 };
@@ -21,11 +23,6 @@ static int no_memory(const LvMsg *msg)
 }
 
 /* Making */
-
-static size_t row_bytes(const LvTensor *to)
-{
-    return lv_weight_cols(to) * lv_dtype_size((LvDtype)to->dtype);
-}
 
 static size_t rows_of(const LvFileTensor *t)
 {
@@ -73,6 +70,7 @@ void lv_reader_new(LvReader *r, const LvReaderFrom *from)
 
     *r = (LvReader) { .from = *from, .file = from->t.t, .grid = *from->t.t };
     pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->made_rows, NULL);
     if (from->loras && !lv_loras_has(from->loras, &from->row, from->index))
         r->from.loras = NULL;
     r->units = from->row.flags & LV_W_FRAMES ? (size_t)to->dim[1]
@@ -84,7 +82,7 @@ void lv_reader_new(LvReader *r, const LvReaderFrom *from)
     r->from.t.t = &r->grid;
     r->is_whole = rows_of(&r->grid) != r->units ||
                   (r->from.loras && rows_of(&r->grid) != rows_of(r->file));
-    r->shares   = from->t.scale || r->from.loras || r->is_whole;
+    r->shares   = from->t.scale || r->from.loras || r->is_whole || lv_reader_tail(r);
 }
 
 /* What rows share */
@@ -121,6 +119,8 @@ void lv_reader_free(LvReader *r)
         return;
     close_shared(r);
     forget_failure(r);
+    free(r->row_scales);
+    pthread_cond_destroy(&r->made_rows);
     pthread_mutex_destroy(&r->lock);
     *r = (LvReader) { 0 };
 }
@@ -155,6 +155,35 @@ static int make(const LvReader *r, size_t first, size_t rows, float *dst, const 
     int ret = decode((void *)(uintptr_t)r, first, rows, dst, msg);
 
     return ret < 0 || !r->changes ? ret : lv_loras_change(r->changes, first, rows, dst, msg);
+}
+
+static size_t rows_to(const LvReader *r)
+{
+    return lv_tensor_numel(&r->from.to) / lv_weight_cols(&r->from.to);
+}
+
+size_t lv_reader_tail(const LvReader *r)
+{
+    return r->from.to.dtype == LV_F8_E4M3 ? sizeof(float) * rows_to(r) : 0;
+}
+
+/* Scales of the rows of `to`: those of the file, or room for those that are found. */
+static int ready_tail(LvReader *r, const LvMsg *msg)
+{
+    const LvStored *s = &r->from.t;
+    size_t rows = rows_to(r), size = s->scale ? lv_dtype_size(s->scale->dtype) : 0;
+
+    if (!lv_reader_tail(r))
+        return 0;
+    if (!r->row_scales && !(r->row_scales = malloc(rows * sizeof(*r->row_scales))))
+        return no_memory(msg);
+    for (size_t i = 0; i < rows && r->from.plain; i++) {
+        r->row_scales[i] = 1;
+        if (s->scale)
+            lv_to_f32(&r->row_scales[i], (char *)r->scales + i / (size_t)s->rows * size,
+                      s->scale->dtype, 1);
+    }
+    return 0;
 }
 
 static int decode_whole(LvReader *r, const LvMsg *msg)
@@ -207,6 +236,8 @@ static int open_shared(LvReader *r)
     int ret = read_scales(r, &msg);
 
     if (ret >= 0)
+        ret = ready_tail(r, &msg);
+    if (ret >= 0)
         ret = decode_whole(r, &msg);
     if (ret >= 0)
         ret = ready_changes(r, &msg);
@@ -234,18 +265,36 @@ static int enter(LvReader *r, const LvMsg *msg)
 }
 
 /* The last part is followed by none. */
-static void leave(LvReader *r, size_t rows)
+static void leave(LvReader *r, size_t rows, int ret)
 {
-    const LvTensor *to = &r->from.to;
-
     if (!r->shares)
         return;
     pthread_mutex_lock(&r->lock);
     r->users--;
     r->done += rows;
-    if (!r->users && r->done >= lv_tensor_numel(to) / lv_weight_cols(to))
+    r->made += ret < 0 ? 0 : rows;
+    r->unmade += ret < 0 ? rows : 0;
+    if (!r->users && r->done >= rows_to(r))
         close_shared(r);
+    pthread_cond_broadcast(&r->made_rows);
     pthread_mutex_unlock(&r->lock);
+}
+
+/* Scales, once all rows are made: parts begin in order, so that none is waited for which does
+ * not begin. */
+static int read_tail(LvReader *r, void *dst, const LvMsg *msg)
+{
+    int all;
+
+    pthread_mutex_lock(&r->lock);
+    while (r->made + r->unmade < rows_to(r))
+        pthread_cond_wait(&r->made_rows, &r->lock);
+    all     = !r->unmade;
+    r->made = r->unmade = 0;
+    pthread_mutex_unlock(&r->lock);
+    memcpy(dst, r->row_scales, lv_reader_tail(r));
+    return all ? 0 : lv_fail(msg, LV_ERR_MODEL, "%s: %s: not all rows could be read",
+                             lv_source_path(r->from.src), r->grid.name);
 }
 
 /* Parts */
@@ -291,6 +340,24 @@ static void add_edge(float *dst, const float *src, const LvTensor *to, size_t ro
                    k * sizeof(*dst));
 }
 
+/* Rows from number `first` on, each with its scale. */
+static void quantize(const LvReader *r, size_t first, size_t rows, uint8_t *dst,
+                     const float *src)
+{
+    size_t cols = lv_weight_cols(&r->from.to);
+
+    for (size_t i = 0; i < rows; i++, src += cols, dst += cols) {
+        float most = 0, by;
+
+        for (size_t k = 0; k < cols; k++)
+            most = fmaxf(most, fabsf(src[k]));
+        by = most > 0 ? 448 / most : 0;
+        for (size_t k = 0; k < cols; k++)
+            dst[k] = lv_f32_e4m3(src[k] * by);
+        r->row_scales[first + i] = most / 448;
+    }
+}
+
 /* Rows of `to` from number `first` on, none of another frame: by way of src and, where they
  * are transposed, to. */
 static int make_rows(const LvReader *r, size_t first, size_t rows, float *src, float *to,
@@ -309,6 +376,10 @@ static int make_rows(const LvReader *r, size_t first, size_t rows, float *src, f
         take_frame(to, src, &r->from.to, first / r->units, rows);
     else if (r->from.row.flags & LV_W_EDGE)
         add_edge(to, src, &r->from.to, rows);
+    if (lv_reader_tail(r)) {
+        quantize(r, first, rows, dst, src);
+        return 0;
+    }
     return round_to(r, dst, r->from.row.flags & LV_W_REORDERED ? to : src,
                     rows * lv_weight_cols(&r->from.to), msg);
 }
@@ -316,7 +387,7 @@ static int make_rows(const LvReader *r, size_t first, size_t rows, float *src, f
 static int read_rows(LvReader *r, size_t first, size_t rows, char *dst, const LvMsg *msg)
 {
     const LvTensor *to = &r->from.to;
-    size_t row  = row_bytes(to), cols = LV_MAX(r->cols, lv_weight_cols(to));
+    size_t row  = lv_weight_row_bytes(to), cols = LV_MAX(r->cols, lv_weight_cols(to));
     size_t some = LV_MIN(LV_MAX(NEAR / (cols * sizeof(float)), 1), rows), n;
     int reordered = !!(r->from.row.flags & LV_W_REORDERED), ret = 0;
     float *tmp    = malloc((size_t)(1 + reordered) * some * cols * sizeof(*tmp));
@@ -332,38 +403,58 @@ static int read_rows(LvReader *r, size_t first, size_t rows, char *dst, const Lv
     return ret;
 }
 
+/* Bytes of a block of the file, or of an element. */
+static size_t block_bytes(const LvReader *r)
+{
+    size_t bytes = 0;
+
+    lv_dtype_bytes(&bytes, r->grid.dtype, lv_dtype_block(r->grid.dtype));
+    return bytes;
+}
+
+static size_t find_nonfinite(const LvReader *r, const void *p, size_t n)
+{
+    return lv_dtype_block(r->grid.dtype) > 1 ? lv_block_find_nonfinite(p, r->grid.dtype, n)
+         : lv_find_nonfinite(p, r->grid.dtype, r->from.as, n);
+}
+
 static int read_plain(const LvReader *r, size_t at, size_t bytes, char *dst, const LvMsg *msg)
 {
     const LvReaderFrom *f = &r->from;
-    size_t size = lv_dtype_size(r->grid.dtype), n, bad;
+    size_t size = block_bytes(r), elements = lv_dtype_block(r->grid.dtype), n, bad, nb;
     int ret = 0;
 
     for (size_t i = 0; i < bytes && ret >= 0; i += n) {
-        n   = LV_MIN(bytes - i, (size_t)NEAR);
+        n   = LV_MIN(bytes - i, (size_t)NEAR / size * size);
+        nb  = n / size * elements;
         ret = lv_source_read(f->src, &r->grid, at + i, dst + i, n, msg);
-        bad = ret < 0 ? n / size : lv_find_nonfinite(dst + i, r->grid.dtype, f->as, n / size);
-        if (bad < n / size)
-            ret = lv_stored_fail(&r->grid, (at + i) / size + bad, lv_source_path(f->src), msg);
+        bad = ret < 0 ? nb : find_nonfinite(r, dst + i, nb);
+        if (bad < nb)
+            ret = lv_stored_fail(&r->grid, (at + i) / size * elements + bad,
+                                 lv_source_path(f->src), msg);
     }
     return ret;
 }
 
 size_t lv_reader_unit(const LvReader *r)
 {
-    return r->from.plain ? lv_dtype_size(r->grid.dtype) : row_bytes(&r->from.to);
+    return r->from.plain && !lv_reader_tail(r) ? block_bytes(r) : lv_weight_row_bytes(&r->from.to);
 }
 
 int lv_reader_read(LvReader *r, size_t at, size_t bytes, void *dst, const LvMsg *msg)
 {
-    size_t row = row_bytes(&r->from.to);
+    size_t row = lv_weight_row_bytes(&r->from.to);
     int ret;
 
     assert(dst || !bytes);
-    if (r->from.plain)
+    if (r->from.plain && !r->shares)
         return read_plain(r, at, bytes, dst, msg);
+    if (lv_reader_tail(r) && at == lv_tensor_numel(&r->from.to))
+        return read_tail(r, dst, msg);
     if ((ret = enter(r, msg)) < 0)
         return ret;
-    ret = read_rows(r, at / row, bytes / row, dst, msg);
-    leave(r, bytes / row);
+    ret = r->from.plain ? read_plain(r, at, bytes, dst, msg)
+                        : read_rows(r, at / row, bytes / row, dst, msg);
+    leave(r, bytes / row, ret);
     return ret;
 }

@@ -44,6 +44,9 @@ typedef struct LvReader {
     pthread_mutex_t lock;
     int open, users;
     size_t done;        ///< rows of `to` since it is open
+    pthread_cond_t made_rows;
+    size_t made, unmade; ///< rows of `to` since their scales were read; those that failed
+    float *row_scales;  ///< of rows of `to`, where it is F8_E4M3
     void *scales;
     LvLoraRows *changes;
     float *whole;       ///< all elements, LoRAs added
@@ -59,6 +62,10 @@ void lv_reader_free(LvReader *r);
 
 /** Bytes that parts have to be multiples of. */
 size_t lv_reader_unit(const LvReader *r);
+
+/** Bytes of scales behind all rows, a part of their own that is read after all others were begun;
+ *  0: there are none. */
+size_t lv_reader_tail(const LvReader *r);
 
 /**
  * Write bytes `at` to at + bytes - 1 of the tensor to dst. From any thread. Where that fails of

@@ -230,18 +230,12 @@ static int new_block(LvWeights *w, int host, size_t bytes, void **data)
 
 /* Reading */
 
-static size_t row_bytes(const LvTensor *t)
-{
-    return lv_weight_cols(t) * lv_dtype_size((LvDtype)t->dtype);
-}
-
 static int fill_job(const LvRingJob *job, void *to, const LvMsg *msg)
 {
     return lv_reader_read((LvReader *)(uintptr_t)job->what, job->at, job->bytes, to, msg);
 }
 
-/* All of a tensor to memory of the host, by threads. */
-static int read_here(const LvWeights *w, LvReader *r, void *to, size_t bytes)
+static int read_rows_here(const LvWeights *w, LvReader *r, void *to, size_t bytes)
 {
     const LvRingJob all = { .fill = fill_job, .what = r, .bytes = bytes };
     size_t unit = lv_reader_unit(r);
@@ -250,6 +244,15 @@ static int read_here(const LvWeights *w, LvReader *r, void *to, size_t bytes)
     if (bytes <= HERE)
         return lv_reader_read(r, 0, bytes, to, w->msg);
     return lv_ring_fill(threads, to, LV_MAX(HERE / unit, 1) * unit, &all, w->msg);
+}
+
+/* All of a tensor to memory of the host, by threads. */
+static int read_here(const LvWeights *w, LvReader *r, void *to, size_t bytes)
+{
+    size_t tail = lv_reader_tail(r), rows = bytes - tail;
+    int ret = read_rows_here(w, r, to, rows);
+
+    return ret < 0 || !tail ? ret : lv_reader_read(r, rows, tail, (char *)to + rows, w->msg);
 }
 
 /* That of the caller, or one for the rows that are being bound. */
@@ -371,16 +374,21 @@ static LvTensor describe(LvWeights *w, const LvWeightRow *row, LvDtype dtype,
  * by way of the host's. */
 static int send(LvWeights *w, Item *i, void *to, size_t bytes)
 {
-    const LvRingJob all = { .fill = fill_job, .what = &i->reader, .bytes = bytes, .to = to };
-    size_t unit = lv_reader_unit(&i->reader), most;
+    size_t unit = lv_reader_unit(&i->reader), tail = lv_reader_tail(&i->reader), most;
+    const LvRingJob rows = { .fill = fill_job, .what = &i->reader, .bytes = bytes - tail,
+                             .to = to };
+    const LvRingJob behind = { .fill = fill_job, .what = &i->reader, .at = rows.bytes,
+                               .bytes = tail, .to = (char *)to + rows.bytes };
     LvUpload *u;
     void *tmp;
     int ret;
 
     if ((ret = get_upload(w, &u)) < 0 || (ret = lv_upload_slot(u, &most)) < 0)
         return ret;
-    if (unit <= most)
-        return lv_upload_add(u, &all, unit);
+    if (LV_MAX(unit, tail) <= most) {
+        ret = lv_upload_add(u, &rows, unit);
+        return ret < 0 || !tail ? ret : lv_upload_add(u, &behind, tail);
+    }
     if (!(tmp = lv_alloc(bytes)))
         return lv_fail(w->msg, LV_ERR(ENOMEM), "weights: no memory for %zu bytes", bytes);
     if ((ret = read_here(w, &i->reader, tmp, bytes)) >= 0)
@@ -417,7 +425,7 @@ static int place(LvWeights *w, Item *i)
     int ret;
 
     if (i->of)
-        i->w.data = i->of->w.data ? (char *)i->of->w.data + i->first * row_bytes(&i->to) : NULL;
+        i->w.data = i->of->w.data ? (char *)i->of->w.data + i->first * lv_weight_row_bytes(&i->to) : NULL;
     if (i->of || i->waits)
         return 0;
     if (i->stays && !i->w.streamed && lies_well(w, &i->reader.grid))
@@ -467,7 +475,7 @@ int lv_weights_find(LvWeights *w, LvStored *s, const char *name)
 static int read_item(const LvWeight *w, size_t first, size_t rows, void *dst, const LvMsg *msg)
 {
     Item *i    = (Item *)(uintptr_t)w;
-    size_t row = row_bytes(&i->to);
+    size_t row = lv_weight_row_bytes(&i->to);
 
     if (i->of)
         return read_item(&i->of->w, i->first + first, rows, dst, msg);
@@ -545,19 +553,50 @@ static int bind_param(LvWeights *w, const Bind *b, LvTensor *to)
 /* A matrix of a block that is only multiplied with: one that may be streamed. */
 static int is_of_block(const Bind *b)
 {
-    const unsigned others = LV_W_MAP | LV_W_EXACT | LV_W_FLAT | LV_W_REORDERED;
+    const unsigned others = LV_W_MAP | LV_W_EXACT | LV_W_FLAT | LV_W_TABLE | LV_W_REORDERED;
 
     return b->row->flags & LV_W_MATRIX && !(b->row->flags & others) &&
            strstr(b->row->name, "%d") != NULL;
 }
 
+static int is_changed(const LvWeights *w, const Bind *b)
+{
+    return w->from.loras && lv_loras_has(w->from.loras, b->row, b->index);
+}
+
+/* Whether LINEAR takes it as F8_E4M3. */
+static int fits_f8(const Bind *b)
+{
+    return is_of_block(b) && size_of(b->row, 0, b->symbols) % 16 == 0 &&
+           size_of(b->row, 1, b->symbols) % 16 == 0;
+}
+
+/* A matrix of small numbers that the device takes as they are: with one scale for a row, or in
+ * blocks of a row. */
+static int keeps_form(const LvWeights *w, const Bind *b)
+{
+    const LvStored *s = &b->t;
+    size_t block = lv_dtype_block(s->t->dtype);
+
+    if (!w->from.stored || !w->dev->widens || !is_of_block(b) || is_changed(w, b))
+        return 0;
+    if (s->t->dtype == LV_F8_E4M3)
+        return fits_f8(b) && (!s->scale || s->cols >= size_of(b->row, 1, b->symbols));
+    return block > 1 && !w->from.f8 && (size_t)size_of(b->row, 1, b->symbols) % block == 0;
+}
+
 /* A matrix of a plain type stays as it is, unless a LoRA changes it. */
+static int stays_plain(const LvWeights *w, const Bind *b)
+{
+    return !(b->row->flags & LV_W_REORDERED) && lv_stored_is_plain(&b->t) && !is_changed(w, b) &&
+           !(w->from.f8 && fits_f8(b)) &&
+           !(w->from.streamed && is_of_block(b) && b->t.t->dtype != w->from.wide);
+}
+
 static int stays(const LvWeights *w, const Bind *b)
 {
-    return b->row->flags & LV_W_MATRIX && !w->from.plain && !(b->row->flags & LV_W_REORDERED) &&
-           lv_stored_is_plain(&b->t) &&
-           !(w->from.streamed && is_of_block(b) && b->t.t->dtype != w->from.wide) &&
-           !(w->from.loras && lv_loras_has(w->from.loras, b->row, b->index));
+    return b->row->flags & LV_W_MATRIX && !w->from.plain &&
+           (stays_plain(w, b) || keeps_form(w, b));
 }
 
 /* The type that a tensor is bound in. */
@@ -565,6 +604,8 @@ static LvDtype type_of(const LvWeights *w, const Bind *b)
 {
     if (stays(w, b))
         return b->t.t->dtype;
+    if (w->from.f8 && !w->from.plain && fits_f8(b))
+        return LV_F8_E4M3;
     return (b->row->flags & (LV_W_MATRIX | LV_W_EXACT)) == LV_W_MATRIX && !w->from.plain
          ? w->from.wide : LV_F32;
 }
@@ -726,7 +767,7 @@ int lv_weights_slice(LvTensor *part, LvWeights *w, LvTensor t, int first, int ro
     assert(first >= 0 && rows >= 1 && first + rows <= t.dim[0]);
     t.id     = LV_ID_WEIGHT - w->bound++;
     t.dim[0] = rows;
-    t.data   = t.data ? (char *)t.data + (size_t)first * row_bytes(&t) : NULL;
+    t.data   = t.data ? (char *)t.data + (size_t)first * lv_weight_row_bytes(&t) : NULL;
     *part    = t;
     if (!of)
         return 0;

@@ -20,17 +20,28 @@ int lv_choose_precision(LvEnv *env, int precision)
 {
     const LvDevice *dev = env->dev;
 
-    env->i8 = precision == LV_I8;
-    if (env->i8 && !dev->i8)
+    env->matmul = precision == LV_I8 ? LV_MATMUL_I8 :
+                  precision == LV_F8_E4M3 ? LV_MATMUL_F8 : LV_MATMUL_FLOAT;
+    if (env->matmul == LV_MATMUL_I8 && !dev->i8)
         return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s has no int8 matmuls, which are for "
                        "CPUs with AVX-512 VNNI; use precision auto", dev->about);
-    env->dtype = env->i8 ? LV_NONE : (LvDtype)precision;
+    if (env->matmul == LV_MATMUL_F8 && !dev->f8)
+        return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s has no fp8 matmuls, which are for "
+                       "GPUs of compute capability 8.9 or more; use precision auto", dev->about);
+    env->dtype = env->matmul ? LV_NONE : (LvDtype)precision;
     if (!env->dtype)
         env->dtype = dev->bf16 ? LV_BF16 : LV_F32;
     if (env->dtype == LV_BF16 && !dev->bf16)
         return lv_fail(env->msg, LV_ERR_UNSUPPORTED, "%s has no bf16 matmuls; use "
                        "precision f32", dev->about);
     return 0;
+}
+
+const char *lv_precision_name(const LvEnv *env)
+{
+    static const char *const names[LV_MATMUL_NB] = { NULL, "int8", "fp8" };
+
+    return env->matmul ? names[env->matmul] : env->dtype == LV_BF16 ? "bf16" : "f32";
 }
 
 /* The schedule */

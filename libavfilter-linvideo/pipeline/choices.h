@@ -25,9 +25,12 @@ typedef struct LvLatentShape {
     int frames; ///< of one that is not a clip's first
 } LvLatentShape;
 
-/** Types that matmuls are of: sets env->dtype and i8. @return 0; LV_ERR_UNSUPPORTED: the
+/** Types that matmuls are of: sets env->dtype and matmul. @return 0; LV_ERR_UNSUPPORTED: the
  *  device has none of these */
 int lv_choose_precision(LvEnv *env, int precision);
+
+/** What was chosen: "f32", "bf16", "int8" or "fp8". */
+const char *lv_precision_name(const LvEnv *env);
 
 /** The schedule; steps, shift and guidance of cfg->video become those chosen.
  *  @return 0; LV_ERR_MODEL: the model names an unknown sampler */

@@ -54,6 +54,7 @@ static int open_tokenizer(LvEncode *t)
 
 static int new_weights(const LvEncode *t, LvWeightsFrom from, LvWeights **w)
 {
+    from.stored = 1;
     return lv_env_weights(t->env, &t->env->files->text, from, w);
 }
 

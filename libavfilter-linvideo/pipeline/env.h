@@ -31,7 +31,7 @@ typedef struct LvEnv {
     const LvFiles *files;
     const LvModelConfig *cfg;    ///< .video as chosen
     LvDtype dtype;               ///< of activations between matmuls: F32 or BF16
-    int i8;                      ///< 1: matmuls of the network's blocks are of 8-bit numbers
+    enum LvMatmul matmul;        ///< of the network's blocks
     void (*tell)(void *opaque, const LvAt *at); ///< of progress; NULL: nobody asks
     void *opaque;
     const atomic_int *cancelled; ///< not 0: stop; NULL: never

@@ -50,7 +50,8 @@ static void free_weights(LvNetwork *n)
 static int describe(LvNetwork *n)
 {
     const LvEnv *env   = n->env;
-    LvWeightsFrom from = { .loras = n->loras, .described = 1,
+    LvWeightsFrom from = { .loras = n->loras, .described = 1, .stored = 1,
+                           .f8 = env->matmul == LV_MATMUL_F8,
                            .streamed = n->streams ? n->streamed : NULL };
     int ret;
 
@@ -73,7 +74,7 @@ int lv_network_new(LvNetwork **out, const LvEnv *env, int expert)
     n->env    = env;
     n->part   = expert == LV_LOW ? &env->files->low : &env->files->dit;
     n->loras  = expert == LV_LOW ? env->files->low_loras : env->files->loras;
-    n->dit.i8 = env->i8;
+    n->dit.matmul = env->matmul;
     if ((ret = describe(n)) < 0)
         lv_network_free(out);
     return ret;

@@ -365,7 +365,7 @@ void lv_session_info(const LvSession *s, LvSessionInfo *info)
 {
     *info = (LvSessionInfo) {
         .cfg = &s->cfg, .shape = &s->shape, .schedule = &s->schedule,
-        .about = s->devices.about, .dtype = s->env.dtype, .i8 = s->env.i8,
+        .about = s->devices.about, .dtype = s->env.dtype, .precision = lv_precision_name(&s->env),
         .tile = lv_decode_tile(s->decode),
     };
     for (int i = 0; i < s->devices.nb; i++) {

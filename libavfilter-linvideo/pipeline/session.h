@@ -28,7 +28,7 @@ typedef struct LvSessionInfo {
     const LvSchedule *schedule;
     const char *about;           ///< the devices
     LvDtype dtype;               ///< of activations between matmuls
-    int i8;                      ///< 1: matmuls of blocks are of 8-bit numbers
+    const char *precision;       ///< of matmuls: "f32", "bf16", "int8", "fp8"
     size_t weight_bytes, work_bytes; ///< planned: weights, and all else
     size_t streamed_bytes;       ///< of the host, for weights that are offloaded
     int tile;                    ///< pixels of a side that decoding is cut to; 0: whole frames

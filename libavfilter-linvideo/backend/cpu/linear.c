@@ -289,21 +289,21 @@ int lv_cpu_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
     Matmul p = forward(a);
 
-    return a->i8 ? lv_cpu_plan_linear_i8(dev, a, call) : plan(lv_cpu(dev), &p, call);
+    return a->of == LV_MATMUL_I8 ? lv_cpu_plan_linear_i8(dev, a, call) : plan(lv_cpu(dev), &p, call);
 }
 
 int lv_cpu_build_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
     Matmul p = forward(a);
 
-    return a->i8 ? lv_cpu_build_linear_i8(dev, a, call) : build(lv_cpu(dev), &p, call);
+    return a->of == LV_MATMUL_I8 ? lv_cpu_build_linear_i8(dev, a, call) : build(lv_cpu(dev), &p, call);
 }
 
 int lv_cpu_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
     Matmul p = forward(a);
 
-    return a->i8 ? lv_cpu_linear_i8(dev, a, call) : run(lv_cpu(dev), &p, call);
+    return a->of == LV_MATMUL_I8 ? lv_cpu_linear_i8(dev, a, call) : run(lv_cpu(dev), &p, call);
 }
 
 int lv_cpu_plan_linear_dx(LvDevice *dev, const LvLinearDxArgs *a, LvCall *call)

@@ -73,9 +73,11 @@ typedef struct LvColumnsArgs {
     int kh, kw, stride, pad_y, pad_x, spread;
 } LvColumnsArgs;
 
-/** y = act(sum + bias + r), or added to y; columns n. */
+/** y = act(sum row_scale col_scale + bias + r), or added to y; columns n. */
 typedef struct LvEpilogueArgs {
     const float *sum;  ///< [rows, n]
+    const float *row_scale; ///< [rows], or NULL: no scales
+    const float *col_scale; ///< [n], where there are those of rows
     const float *bias; ///< [n], or NULL
     const void *r;     ///< [rows, n], or NULL
     void *y;           ///< [rows, n]; may be sum
@@ -113,5 +115,23 @@ typedef struct LvOrderArgs {
     int back;    ///< 1: from [O, taps C] to [O,C,taps]
     int add;     ///< with back: added to dst
 } LvOrderArgs;
+
+/** Rows as F8_E4M3: y = x / scale, scale being the largest |x| of a row / 448. */
+typedef struct LvQuantizeArgs {
+    const void *x; ///< [rows,cols], any float type; cols a multiple of 8
+    uint8_t *y;    ///< [rows,cols]
+    float *scale;  ///< [rows]
+    int x_type, cols;
+} LvQuantizeArgs;
+
+/** A stored weight, see LvLinearArgs, as f32 or bf16. */
+typedef struct LvWidenArgs {
+    const uint8_t *src;
+    const float *scale; ///< of rows; read where src is F8_E4M3
+    void *dst;
+    int src_type, dst_type; ///< LvDtype
+    int cols;               ///< multiples of 8
+    int block, block_bytes; ///< of src's type
+} LvWidenArgs;
 
 #endif /* LINVIDEO_BACKEND_CUDA_ARGS_H */

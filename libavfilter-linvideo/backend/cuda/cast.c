@@ -46,21 +46,34 @@ static int is_itself(const LvTensor *w, int form, int type)
     return form == LV_FORM_PLAIN || (s.frames * s.taps == 1 && s.c % LV_PAD == 0);
 }
 
+size_t lv_cuda_quantized_bytes(size_t rows, size_t cols)
+{
+    return rows * cols + sizeof(float) * rows;
+}
+
 size_t lv_cuda_form_bytes(const LvTensor *w, int form, int type)
 {
     size_t rows, cols;
 
     if (is_itself(w, form, type))
         return 0;
+    if (form == LV_FORM_ROWS)
+        return lv_cuda_quantized_bytes((size_t)w->dim[0], (size_t)w->dim[1]);
     matrix_of(w, form, &rows, &cols);
     return rows * cols * lv_dtype_size((LvDtype)type);
+}
+
+/* Whether its forms are made once. */
+static int is_kept(const LvTensor *w)
+{
+    return lv_is_fixed(w) && !lv_tensor_is_stored(w);
 }
 
 void lv_cuda_plan_form(const LvTensor *w, int form, int type, LvCall *call, size_t *at)
 {
     size_t bytes = lv_cuda_form_bytes(w, form, type);
 
-    if (lv_is_fixed(w))
+    if (is_kept(w))
         call->weight_bytes += bytes;
     else if (bytes)
         lv_cuda_carve(NULL, at, bytes);
@@ -72,12 +85,38 @@ int lv_cuda_cast(LvCuda *cu, void *dst, int dst_type, const void *src, int src_t
     return LV_LAUNCH(cu, cast, lv_cuda_grid8(n), &dst, &dst_type, &src, &src_type, &n);
 }
 
+int lv_cuda_quantize(LvCuda *cu, void *dst, const void *src, int src_type, size_t rows,
+                     size_t cols)
+{
+    LvQuantizeArgs a = { .x = src, .y = dst, .scale = (float *)((char *)dst + rows * cols),
+                         .x_type = src_type, .cols = (int)cols };
+
+    return LV_LAUNCH(cu, quantize_rows, ((LvGrid) { rows, 1, 1, 256, sizeof(float) * cols }), &a);
+}
+
+static int widen(LvCuda *cu, const LvTensor *w, int type, void *dst)
+{
+    size_t n = lv_tensor_numel(w), block = lv_dtype_block((LvDtype)w->dtype), bytes = 0;
+    LvWidenArgs a;
+
+    lv_dtype_bytes(&bytes, (LvDtype)w->dtype, block);
+    a = (LvWidenArgs) { .src = w->data, .scale = (const float *)((const char *)w->data + n),
+                        .dst = dst, .src_type = w->dtype, .dst_type = type, .cols = w->dim[1],
+                        .block = (int)block, .block_bytes = (int)bytes };
+    return LV_LAUNCH(cu, widen, lv_cuda_grid8(n), &a, &n);
+}
+
 static int fill_form(LvCuda *cu, const LvTensor *w, int form, int type, void *dst)
 {
     const Shape s = shape_of(w);
     size_t rows, cols, n;
     LvOrderArgs a;
 
+    if (lv_tensor_is_stored(w))
+        return widen(cu, w, type, dst);
+    if (form == LV_FORM_ROWS)
+        return lv_cuda_quantize(cu, dst, w->data, w->dtype, (size_t)w->dim[0],
+                                (size_t)w->dim[1]);
     if (form == LV_FORM_PLAIN)
         return lv_cuda_cast(cu, dst, type, w->data, w->dtype, lv_tensor_numel(w));
     matrix_of(w, form, &rows, &cols);
@@ -95,7 +134,7 @@ int lv_cuda_build_form(LvCuda *cu, const LvTensor *w, int form, int type)
     LvForm *f;
     int ret;
 
-    if (!lv_is_fixed(w) || !bytes || lv_form_find(w, &cu->dev, form, type, bytes))
+    if (!is_kept(w) || !bytes || lv_form_find(w, &cu->dev, form, type, bytes))
         return 0;
     ret = lv_form_new(&f, &cu->dev, w, form, type, bytes);
     if (ret < 0 || (ret = fill_form(cu, w, form, type, f->data)) < 0) {
@@ -115,7 +154,7 @@ const void *lv_cuda_form(LvCuda *cu, const LvTensor *w, int form, int type,
 
     if (!bytes)
         return w->data;
-    if (lv_is_fixed(w) && (f = lv_form_find(w, &cu->dev, form, type, bytes)))
+    if (is_kept(w) && (f = lv_form_find(w, &cu->dev, form, type, bytes)))
         return f->data;
     dst = lv_cuda_carve(scratch, at, bytes);
     return fill_form(cu, w, form, type, dst) < 0 ? NULL : dst;

@@ -450,6 +450,7 @@ static void describe(LvCuda *cu, int index)
     cu->drv.device_attribute(&shared, CU_ATTR_SHARED, cu->device);
     cu->arch = 10 * major + minor;
     cu->block_bytes = (size_t)shared;
+    cu->dev.f8      = cu->arch >= 89;
     snprintf(cu->dev.about, sizeof(cu->dev.about), "cuda:%d (%s, %d.%d)", index, name,
              major, minor);
 }
@@ -481,7 +482,8 @@ static LvCuda *new_cuda(const LvMsg *msg)
     LvCuda *cu = calloc(1, sizeof(*cu));
 
     if (cu)
-        cu->dev = (LvDevice) { .fn = &fns, .msg = msg, .threads = 1, .bf16 = 1 };
+        cu->dev = (LvDevice) { .fn = &fns, .msg = msg, .threads = 1, .bf16 = 1,
+                               .widens = 1 };
     else
         lv_msg(msg, LV_MSG_ERROR, "cuda: out of memory");
     return cu;

@@ -116,15 +116,18 @@ typedef struct LtHeuristic {
 
 /** Attributes and values of cuBLASLt that are used here. */
 enum {
-    LT_COMPUTE_F32 = 68, LT_TYPE_F32 = 0, LT_TYPE_BF16 = 14,
+    LT_COMPUTE_F32 = 68, LT_TYPE_F32 = 0, LT_TYPE_BF16 = 14, LT_TYPE_E4M3 = 28,
     LT_DESC_TRANS_A = 3, LT_DESC_TRANS_B = 4,
     LT_DESC_EPILOGUE = 7, LT_DESC_BIAS = 8, LT_DESC_BIAS_TYPE = 26,
+    LT_DESC_A_SCALE = 17, LT_DESC_B_SCALE = 18, ///< addresses
+    LT_DESC_A_SCALE_MODE = 31, LT_DESC_B_SCALE_MODE = 32,
+    LT_SCALE_OUTER = 3,       ///< one for each row of op(A), or column of op(B)
     LT_EPILOGUE_NONE = 1, LT_EPILOGUE_RELU = 2, LT_EPILOGUE_BIAS = 4,
     LT_EPILOGUE_GELU = 32, ///< by tanh
     LT_PREF_WORKSPACE = 1, LT_PREF_REDUCTION = 3, LT_PREF_ALIGN_A = 5,
     LT_PREF_ALIGN_B = 6, LT_PREF_ALIGN_C = 7, LT_PREF_ALIGN_D = 8,
     LT_REDUCTION_F32 = 2, ///< parts of a product are added in the compute type
-    LT_NOT_SUPPORTED = 15,
+    LT_WRONG = 7, LT_NOT_SUPPORTED = 15,
 };
 
 #define LV_LT_ENTRIES(X)                                                            \

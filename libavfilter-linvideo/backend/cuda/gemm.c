@@ -23,13 +23,13 @@ static unsigned hash(const LvGemmKey *k)
     unsigned h = (unsigned)k->m * 31u + (unsigned)k->n * 131u + (unsigned)k->k * 8191u;
 
     h += (unsigned)k->lda * 17u + (unsigned)k->ldb * 19u + (unsigned)k->ldc * 23u;
-    h += k->ta * 3u + k->tb * 5u + k->type * 7u + k->out * 11u + k->after * 13u;
+    h += k->ta * 3u + k->tb * 5u + k->type * 7u + k->out * 11u + k->after * 13u + k->scaled;
     return h % LV_CUDA_BUCKETS;
 }
 
 static int lt_type(int type)
 {
-    return type == LV_F32 ? LT_TYPE_F32 : LT_TYPE_BF16;
+    return type == LV_F32 ? LT_TYPE_F32 : type == LV_F8_E4M3 ? LT_TYPE_E4M3 : LT_TYPE_BF16;
 }
 
 static int describe_after(const LvDriver *d, const LvGemm *g)
@@ -39,6 +39,16 @@ static int describe_after(const LvDriver *d, const LvGemm *g)
 
     return d->lt.desc_set(g->desc, LT_DESC_EPILOGUE, &after, sizeof(after)) |
            d->lt.desc_set(g->desc, LT_DESC_BIAS_TYPE, &type, sizeof(type));
+}
+
+/* Those before 12.9 know no such scales. */
+static int describe_scales(const LvDriver *d, const LvGemm *g)
+{
+    int mode = LT_SCALE_OUTER;
+
+    return d->lt.desc_set(g->desc, LT_DESC_A_SCALE_MODE, &mode, sizeof(mode)) ||
+           d->lt.desc_set(g->desc, LT_DESC_B_SCALE_MODE, &mode, sizeof(mode))
+         ? LT_NOT_SUPPORTED : 0;
 }
 
 static int describe(const LvDriver *d, LvGemm *g)
@@ -55,6 +65,8 @@ static int describe(const LvDriver *d, LvGemm *g)
               d->lt.desc_set(g->desc, LT_DESC_TRANS_B, &tb, sizeof(tb));
     if (!ret && k->after)
         ret = describe_after(d, g);
+    if (!ret && k->scaled)
+        ret = describe_scales(d, g);
     return ret ? ret
          : d->lt.layout_create(&g->a, lt_type(k->type), k->tb ? kk : n, k->tb ? n : kk,
                                ldb) |
@@ -115,7 +127,8 @@ static LvGemm *new_gemm(LvCuda *cu, const LvGemmKey *key)
     ret = describe(&cu->drv, g);
     if (!ret)
         ret = choose(cu, g);
-    g->absent = key->after && ret == LT_NOT_SUPPORTED;
+    g->absent = (key->after && ret == LT_NOT_SUPPORTED) ||
+                (key->scaled && (ret == LT_NOT_SUPPORTED || ret == LT_WRONG));
     if (ret && !g->absent) {
         lv_msg(cu->dev.msg, LV_MSG_ERROR, "cuda: no matmul [%d,%d] x [%d,%d] %s (%d)",
                key->m, key->k, key->k, key->n, lv_dtype_name((LvDtype)key->type), ret);
@@ -174,17 +187,26 @@ int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
     return g ? run(cu, g, a, b, c, add) : LV_ERR_UNSUPPORTED;
 }
 
-int lv_cuda_gemm_after(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
-                       void *c, const void *bias)
+static int set_address(LvCuda *cu, const LvGemm *g, int attribute, const void *p)
+{
+    int ret = p ? cu->drv.lt.desc_set(g->desc, attribute, &p, sizeof(p)) : 0;
+
+    return ret ? lv_cuda_fail(cu, "cuda: a matmul's bias or scales failed (%d)", ret) : 0;
+}
+
+int lv_cuda_gemm_more(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b, void *c,
+                      const LvGemmMore *more)
 {
     const LvGemm *g = lv_cuda_gemm_get(cu, key);
     int ret;
 
     if (!g)
         return LV_ERR_UNSUPPORTED;
-    ret = bias ? cu->drv.lt.desc_set(g->desc, LT_DESC_BIAS, &bias, sizeof(bias)) : 0;
-    return ret ? lv_cuda_fail(cu, "cuda: a matmul's bias failed (%d)", ret)
-               : run(cu, g, a, b, c, 0);
+    if ((ret = set_address(cu, g, LT_DESC_BIAS, more->bias)) < 0 ||
+        (ret = set_address(cu, g, LT_DESC_A_SCALE, more->b_scale)) < 0 ||
+        (ret = set_address(cu, g, LT_DESC_B_SCALE, more->a_scale)) < 0)
+        return ret;
+    return run(cu, g, a, b, c, 0);
 }
 
 void lv_cuda_free_gemms(LvCuda *cu)

@@ -12,7 +12,8 @@
 
 /**
  * c = a b, or c + a b, all row-major: c [m,n], a [m,k] ([k,m] when ta), b [k,n] ([n,k]
- * when tb). a and b of one type, f32 or bf16.
+ * when tb). a and b of one type, f32, bf16, or F8_E4M3: that with tb alone, n and k multiples of
+ * 16.
  */
 typedef struct LvGemmKey {
     int m, n, k;
@@ -20,25 +21,32 @@ typedef struct LvGemmKey {
     int align;     ///< bytes that a, b and c begin at a multiple of; 0: LV_ALIGN
     uint8_t ta, tb;
     uint8_t type;  ///< LvDtype of a and b
-    uint8_t out;   ///< of c: f32, or bf16 when type is
+    uint8_t out;   ///< of c: f32, or bf16 when type is not
     uint8_t after; ///< what follows, of LT_EPILOGUE_*; 0: nothing. bf16 alone, no adding
+    uint8_t scaled; ///< 1: rows of a, and of b with tb, have scales, of F8_E4M3; no adding
 } LvGemmKey;
 
 /** For build and run: find the product's algorithm, and keep it.
  *  NULL when there is none (a message was put). */
 const LvGemm *lv_cuda_gemm_get(LvCuda *cu, const LvGemmKey *key);
 
-/** The same for a key with something after the product. @return 1, 0: cuBLASLt does not
- *  do that (no message), or a code */
+/** The same for a key with scales, or something after the product. @return 1, 0: cuBLASLt does
+ *  not do that (no message), or a code */
 int lv_cuda_gemm_has(LvCuda *cu, const LvGemmKey *key);
 
 /** Run a product. @param add 1: added to c @return 0 or a code */
 int lv_cuda_gemm(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
                  void *c, int add);
 
-/** Run a product with something after it. @param bias [n] bf16, when after has it */
-int lv_cuda_gemm_after(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b,
-                       void *c, const void *bias);
+/** What else a key may ask for. */
+typedef struct LvGemmMore {
+    const void *bias;              ///< [n] of type `out`, when `after` has it
+    const float *a_scale, *b_scale; ///< [m], [n], when `scaled`
+} LvGemmMore;
+
+/** Run a product with scales, or something after it. */
+int lv_cuda_gemm_more(LvCuda *cu, const LvGemmKey *key, const void *a, const void *b, void *c,
+                      const LvGemmMore *more);
 
 void lv_cuda_free_gemms(LvCuda *cu);
 

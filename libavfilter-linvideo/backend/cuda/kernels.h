@@ -47,6 +47,7 @@
     X(hedgehog_queries_d64_p64) X(hedgehog_queries_d64_p128)                        \
     X(hedgehog_queries_d128_p64) X(hedgehog_keys_d64_p64) X(hedgehog_keys_d64_p128) \
     X(hedgehog_keys_d128_p64)
+#define LV_KERNELS_QUANT(X)   X(quantize_rows) X(widen)
 #define LV_KERNELS_FRAME(X)   X(blend) X(deliver)
 #define LV_KERNELS_PRODUCT(X) X(product_bf16_wide) X(product_bf16_slim)
 #define LV_KERNELS_CONV_SM90(X)                                                     \
@@ -61,6 +62,7 @@
     X(ATTENTION_WIDE, attention_wide) X(ATTENTION_SM90, attention_sm90)             \
     X(LINATTN, linattn) X(HEDGEHOG, hedgehog)                                       \
     X(FRAME, frame) X(HEDGEHOG_SM90, hedgehog_sm90)                                 \
-    X(HEDGEHOG_DX, hedgehog_dx) X(PRODUCT, product) X(CONV_SM90, conv_sm90)
+    X(HEDGEHOG_DX, hedgehog_dx) X(PRODUCT, product) X(CONV_SM90, conv_sm90)        \
+    X(QUANT, quant)
 
 #endif /* LINVIDEO_BACKEND_CUDA_KERNELS_H */

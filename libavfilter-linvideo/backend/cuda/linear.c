@@ -8,6 +8,7 @@
 
 #include "backend/cuda/cast.h"
 #include "backend/cuda/gemm.h"
+#include "backend/cuda/linear_f8.h"
 #include "backend/cuda/product.h"
 
 /* Whether the product needs no second look. */
@@ -58,9 +59,11 @@ static LvGemmKey key_of(const LvLinearArgs *a)
 
 int lv_cuda_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
-    if (a->i8)
-        return lv_fail(dev->msg, LV_ERR_UNSUPPORTED, "%s: no matmuls of 8-bit numbers here",
+    if (a->of == LV_MATMUL_I8)
+        return lv_fail(dev->msg, LV_ERR_UNSUPPORTED, "%s: no matmuls of 8-bit integers here",
                        dev->about);
+    if (lv_cuda_is_f8(a))
+        return lv_cuda_plan_linear_f8(dev, a, call);
     lv_cuda_plan_form(&a->w, LV_FORM_PLAIN, a->x.dtype, call, &call->scratch_bytes);
     if (after(a) & LT_EPILOGUE_BIAS)
         lv_cuda_plan_form(&a->b, LV_FORM_PLAIN, a->y.dtype, call, &call->scratch_bytes);
@@ -72,9 +75,11 @@ int lv_cuda_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 int lv_cuda_build_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
     LvGemmKey key = key_of(a);
-    int ret = lv_cuda_build_form(lv_cuda(dev), &a->w, LV_FORM_PLAIN, a->x.dtype);
+    int ret = 0;
 
-    (void)call;
+    if (lv_cuda_is_f8(a))
+        return lv_cuda_build_linear_f8(dev, a, call);
+    ret = lv_cuda_build_form(lv_cuda(dev), &a->w, LV_FORM_PLAIN, a->x.dtype);
     if (ret >= 0 && key.after & LT_EPILOGUE_BIAS)
         ret = lv_cuda_build_form(lv_cuda(dev), &a->b, LV_FORM_PLAIN, a->y.dtype);
     if (ret < 0 || (is_fused(a) && !key.after))
@@ -97,7 +102,7 @@ static int run_after(LvCuda *cu, const LvLinearArgs *a, const LvGemmKey *key,
     if (key->after & LT_EPILOGUE_BIAS &&
         !(bias = lv_cuda_form(cu, &a->b, LV_FORM_PLAIN, a->y.dtype, scratch, at)))
         return LV_ERR_DEVICE;
-    ret = lv_cuda_gemm_after(cu, key, a->x.data, w, a->y.data, bias);
+    ret = lv_cuda_gemm_more(cu, key, a->x.data, w, a->y.data, &(LvGemmMore) { .bias = bias });
     return ret < 0 ? ret : 1;
 }
 
@@ -130,11 +135,13 @@ int lv_cuda_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
     LvCuda *cu    = lv_cuda(dev);
     LvGemmKey key = key_of(a);
     size_t at     = 0;
-    const void *w = lv_cuda_form(cu, &a->w, LV_FORM_PLAIN, a->x.dtype, call->scratch,
-                                 &at);
     void *sum     = a->y.data;
+    const void *w;
     int ret;
 
+    if (lv_cuda_is_f8(a))
+        return lv_cuda_linear_f8(dev, a, call);
+    w = lv_cuda_form(cu, &a->w, LV_FORM_PLAIN, a->x.dtype, call->scratch, &at);
     if (!w)
         return LV_ERR_DEVICE;
     if ((ret = run_after(cu, a, &key, w, call->scratch, &at)))

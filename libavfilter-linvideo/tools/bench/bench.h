@@ -45,7 +45,9 @@ typedef struct LvBench {
     LvMsg msg;
     LvDtype act;      ///< of activations, and of the weights of matmuls
     int reps, ops, json;
-    int threads, precision, i8;
+    int threads, precision;
+    enum LvMatmul matmul; ///< of blocks
+    const char *type;     ///< of matmuls
     int small;        ///< 1: shapes are cut down, to try the command
     const char *device;
     LvProbe probe;    ///< of the CPU

@@ -46,7 +46,7 @@ static int random_dit(LvBench *b, LvDit *m, const LvDitConfig *c, int train)
         block[i] = block[0];
     m->block = block;
     m->cfg   = *c;
-    m->i8    = b->i8;
+    m->matmul = b->matmul;
     return 0;
 }
 

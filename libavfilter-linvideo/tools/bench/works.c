@@ -18,7 +18,7 @@ static int trace_linear(LvBench *b, const LvWork *w)
     int k = lv_bench_cut(b, w->b), n = lv_bench_cut(b, w->c);
     LvTensor x = LV_BENCH_INPUT(b, b->act, 2, lv_bench_cut(b, w->a), k);
 
-    lv_graph_i8(b->graph, b->i8);
+    lv_graph_matmul(b->graph, b->matmul);
     lv_linear(b->graph, x, LV_BENCH_WEIGHT(b, b->act, 2, n, k), LV_BENCH_WEIGHT(b, LV_F32, 1, n),
               w->c == FFN ? LV_ACT_GELU : LV_ACT_NONE, b->act);
     return 0;

@@ -16,6 +16,7 @@
 
 #include <linvideo/linvideo.h>
 
+#include "pipeline/choices.h"
 #include "tools/bench/clip_run.h"
 #include "tools/bench/rates.h"
 #include "tools/bench/works.h"
@@ -230,6 +231,18 @@ static int parse(LvBench *b, int argc, char **argv, int *chosen)
     return check_clip_options(b, chosen) < 0 ? LV_EXIT_USAGE : -1;
 }
 
+static int choose_precision(LvBench *b)
+{
+    static const int types[] = { LV_NONE, LV_F32, LV_BF16, LV_I8, LV_F8_E4M3 };
+    LvEnv env = { .dev = b->dev, .msg = &b->msg };
+    int ret   = lv_choose_precision(&env, types[b->precision]);
+
+    b->matmul = env.matmul;
+    b->act    = env.dtype;
+    b->type   = lv_precision_name(&env);
+    return ret;
+}
+
 static int open_device(LvBench *b)
 {
     LvDeviceOptions options = { .threads = b->threads };
@@ -238,15 +251,8 @@ static int open_device(LvBench *b)
     if (ret < 0)
         return ret;
     snprintf(b->about, sizeof(b->about), "%s", b->dev->about);
-    if (!b->precision)
-        b->precision = b->dev->bf16 ? LINVIDEO_PRECISION_BF16 :
-                                      LINVIDEO_PRECISION_F32;
-    b->i8  = b->precision == LINVIDEO_PRECISION_INT8;
-    b->act = b->precision == LINVIDEO_PRECISION_BF16 || (b->i8 && b->dev->bf16) ? LV_BF16 :
-             LV_F32;
-    if (b->i8 && !b->dev->i8)
-        return lv_fail(&b->msg, LV_ERR_UNSUPPORTED, "%s has no int8 matmuls",
-                       b->about);
+    if ((ret = choose_precision(b)) < 0)
+        return ret;
     if (!b->dev->host)
         return find_ceilings(b);
     if (lv_probe(&b->probe, b->dev->threads) < 0)
@@ -254,11 +260,6 @@ static int open_device(LvBench *b)
                        b->probe.version);
     b->ceiling = b->act == LV_BF16 && b->probe.bf16 > 0 ? b->probe.bf16 : b->probe.f32;
     return 0;
-}
-
-static const char *type_of(const LvBench *b)
-{
-    return b->i8 ? "int8" : b->act == LV_BF16 ? "bf16" : "f32";
 }
 
 /* Clips */
@@ -306,14 +307,15 @@ typedef struct Found {
     double ceiling, copy, send;
     LvProbe probe;
     char about[sizeof(((LvBench *)0)->about)];
-    int precision, i8;
+    enum LvMatmul matmul;
+    const char *type;
     LvDtype act;
 } Found;
 
 static void tell_rates(LvBench *b, int to)
 {
     int ok = find_rates(b) >= 0;
-    Found f = { b->ceiling, b->copy, b->send, b->probe, "", b->precision, b->i8, b->act };
+    Found f = { b->ceiling, b->copy, b->send, b->probe, "", b->matmul, b->type, b->act };
 
     memcpy(f.about, b->about, sizeof(f.about));
     ok = ok && write(to, &f, sizeof(f)) == (ssize_t)sizeof(f);
@@ -343,8 +345,8 @@ static int find_rates_apart(LvBench *b)
     b->copy      = f.copy;
     b->send      = f.send;
     b->probe     = f.probe;
-    b->precision = f.precision;
-    b->i8        = f.i8;
+    b->matmul    = f.matmul;
+    b->type      = f.type;
     b->act       = f.act;
     memcpy(b->about, f.about, sizeof(f.about));
     return 0;
@@ -357,7 +359,7 @@ static void print_clip_head(const LvBench *b)
                      "%.6g, \"gbps\": %.6g, \"sent\": %.6g},\n \"works\": [\n"
                    : "%s, %s\nceiling: %.0f GFLOP/s in matmuls, %.1f GB/s copied, %.1f GB/s "
                      "sent to it\n",
-           b->about, type_of(b), b->ceiling, b->copy, b->send);
+           b->about, b->type, b->ceiling, b->copy, b->send);
 }
 
 /* Clips alone. */
@@ -381,17 +383,17 @@ static void print_head(const LvBench *b)
 {
     if (b->copy > 0 && b->json) {
         printf("{\"device\": \"%s\", \"precision\": \"%s\",\n \"ceiling\": {\"gflops\": "
-               "%.6g, \"gbps\": %.6g},\n \"works\": [\n", b->about, type_of(b), b->ceiling,
+               "%.6g, \"gbps\": %.6g},\n \"works\": [\n", b->about, b->type, b->ceiling,
                b->copy);
         return;
     }
     if (b->json) {
         printf("{\"device\": \"%s\", \"precision\": \"%s\", \"onednn\": \"%s\",\n"
                " \"ceiling\": {\"bf16\": %.6g, \"f32\": %.6g},\n \"works\": [\n",
-               b->about, type_of(b), b->probe.version, b->probe.bf16, b->probe.f32);
+               b->about, b->type, b->probe.version, b->probe.bf16, b->probe.f32);
         return;
     }
-    printf("%s, %s\n", b->about, type_of(b));
+    printf("%s, %s\n", b->about, b->type);
     if (b->copy > 0)
         printf("ceiling: %.1f TFLOP/s, a matmul 8192 x 8192 x 8192; copy: %.0f GB/s\n\n",
                1e-3 * b->ceiling, b->copy);

@@ -45,7 +45,7 @@ typedef struct Memory {
     int64_t weights, work; ///< -1: not possible here
 } Memory;
 
-enum { NETWORKS = 7, MEMORIES = 3 };
+enum { NETWORKS = 7, MEMORIES = 4 };
 
 typedef struct Report {
     LvMsg msg;
@@ -107,7 +107,7 @@ static void count_tensors(Report *r)
  * opens. */
 static int plan(Report *r)
 {
-    static const char *const names[MEMORIES] = { "f32", "bf16", "int8" };
+    static const char *const names[MEMORIES] = { "f32", "bf16", "int8", "fp8" };
     int ret = 0, opened = 0;
 
     for (int i = 0; i < MEMORIES; i++) {
