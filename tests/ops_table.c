@@ -751,6 +751,8 @@ OpsCase ops_case(int i)
     memcpy(c.n, r->n, sizeof(c.n));
     slack      = r->slack > 0 ? r->slack : 1;
     half       = rounds(c.op, c.flags, c.type) ? ops[c.op].half : 0;
+    if (c.op == LV_OP_LINEAR && c.n[4] == LV_MATMUL_F8)
+        half += 5e-4; /* sums of tensor cores */
     c.tol      = slack * (ops[c.op].sum + half);
     c.stat_tol = slack * (ops[c.op].stat + (c.op == LV_OP_ATTN ? 0 : half));
     return c;

@@ -92,21 +92,19 @@ LV_BOTH float lv_e4m3_f32(uint8_t h)
     return lv_bits_f32(sign | (e + 120) << 23 | m << 20);
 }
 
-/** f32 to F8_E4M3 bits, nearest, ties to even; above 448 becomes 448, NaN stays NaN. */
+/** f32 to F8_E4M3 bits, nearest, ties to even; above 448 becomes 448, NaN stays NaN. Without a
+ *  branch, for loops. */
 LV_BOTH uint8_t lv_f32_e4m3(float f)
 {
     uint32_t u = lv_f32_bits(f), sign = u >> 24 & 0x80, a = u & 0x7FFFFFFF;
-    float r;
-
-    if (a > 0x7F800000)
-        return (uint8_t)(sign | 0x7F);
-    if (a >= 0x43E00000)
-        return (uint8_t)(sign | 0x7E);
-    if (a >= 0x3C800000)
-        return (uint8_t)(sign | (a - 0x3C000000 + 0x7FFFF + (a >> 20 & 1)) >> 20);
+    uint32_t normal = (a - 0x3C000000 + 0x7FFFF + (a >> 20 & 1)) >> 20;
     /* Below the normal ones: adding 2^14 leaves multiples of 2^-9. */
-    r = lv_bits_f32(a) + 0x1p14f;
-    return (uint8_t)(sign | (lv_f32_bits(r) & 15));
+    uint32_t small = lv_f32_bits(lv_bits_f32(a) + 0x1p14f) & 15;
+    uint32_t code  = a >= 0x3C800000 ? normal : small;
+
+    code = a >= 0x43E00000 ? 0x7E : code;
+    code = a > 0x7F800000 ? 0x7F : code;
+    return (uint8_t)(sign | code);
 }
 
 #endif /* LINVIDEO_BASE_HALF_H */

@@ -350,10 +350,11 @@ static void quantize(const LvReader *r, size_t first, size_t rows, uint8_t *dst,
         float most = 0, by;
 
         for (size_t k = 0; k < cols; k++)
-            most = fmaxf(most, fabsf(src[k]));
+            most = LV_MAX(most, fabsf(src[k]));
         by = most > 0 ? 448 / most : 0;
-        for (size_t k = 0; k < cols; k++)
-            dst[k] = lv_f32_e4m3(src[k] * by);
+        for (size_t k = 0; k < cols; k += 16)
+            for (size_t j = k; j < k + 16; j++)
+                dst[j] = lv_f32_e4m3(src[j] * by);
         r->row_scales[first + i] = most / 448;
     }
 }

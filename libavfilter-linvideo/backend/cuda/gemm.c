@@ -41,18 +41,23 @@ static int describe_after(const LvDriver *d, const LvGemm *g)
            d->lt.desc_set(g->desc, LT_DESC_BIAS_TYPE, &type, sizeof(type));
 }
 
-/* Those before 12.9 know no such scales. */
-static int describe_scales(const LvDriver *d, const LvGemm *g)
+/* Versions before 12.9 know no such scales; those after it look for addresses when an algorithm
+ * is asked for, so that there have to be some. */
+static int describe_scales(const LvCuda *cu, const LvGemm *g)
 {
+    const LvDriver *d = &cu->drv;
     int mode = LT_SCALE_OUTER;
 
     return d->lt.desc_set(g->desc, LT_DESC_A_SCALE_MODE, &mode, sizeof(mode)) ||
-           d->lt.desc_set(g->desc, LT_DESC_B_SCALE_MODE, &mode, sizeof(mode))
+           d->lt.desc_set(g->desc, LT_DESC_B_SCALE_MODE, &mode, sizeof(mode)) ||
+           d->lt.desc_set(g->desc, LT_DESC_A_SCALE, &cu->workspace, sizeof(cu->workspace)) ||
+           d->lt.desc_set(g->desc, LT_DESC_B_SCALE, &cu->workspace, sizeof(cu->workspace))
          ? LT_NOT_SUPPORTED : 0;
 }
 
-static int describe(const LvDriver *d, LvGemm *g)
+static int describe(const LvCuda *cu, LvGemm *g)
 {
+    const LvDriver *d = &cu->drv;
     const LvGemmKey *k = &g->key;
     int ta = k->tb, tb = k->ta;
     int lda = k->lda ? k->lda : k->ta ? k->m : k->k;
@@ -66,7 +71,7 @@ static int describe(const LvDriver *d, LvGemm *g)
     if (!ret && k->after)
         ret = describe_after(d, g);
     if (!ret && k->scaled)
-        ret = describe_scales(d, g);
+        ret = describe_scales(cu, g);
     return ret ? ret
          : d->lt.layout_create(&g->a, lt_type(k->type), k->tb ? kk : n, k->tb ? n : kk,
                                ldb) |
@@ -124,7 +129,7 @@ static LvGemm *new_gemm(LvCuda *cu, const LvGemmKey *key)
     }
     g->key = *key;
     cu->drv.context_set(cu->ctx);
-    ret = describe(&cu->drv, g);
+    ret = describe(cu, g);
     if (!ret)
         ret = choose(cu, g);
     g->absent = (key->after && ret == LT_NOT_SUPPORTED) ||

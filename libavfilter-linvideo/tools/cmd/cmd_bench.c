@@ -74,7 +74,7 @@ static void help(void)
          "                        place in the model's source\n"
          "  --device NAME         cpu, cuda or cuda:N [cpu]\n"
          "  --threads N           threads of the CPU [one for each core]\n"
-         "  --precision NAME      f32, bf16, or int8 for matmuls of the network's blocks;\n"
+         "  --precision NAME      f32, bf16, or int8 or fp8 in the network's blocks;\n"
          "                        ratios are to bf16's [bf16 where the CPU has it]\n"
          "  --reps N              number of timed runs; at most 2 of what takes over 8 s\n"
          "                        [5]\n"
@@ -109,13 +109,13 @@ static void list(void)
 
 static int set_precision(LvBench *b, const char *name)
 {
-    static const char *const names[] = { "auto", "f32", "bf16", "int8" };
+    static const char *const names[] = { "auto", "f32", "bf16", "int8", "fp8" };
 
     for (int i = 0; name && i < LV_COUNT(names); i++)
         if (!strcmp(names[i], name))
             return b->precision = i, 0;
     return name ? lv_tool_fail(-1, "option precision: \"%s\" is not one of auto, f32, "
-                               "bf16, int8", name) : -1;
+                               "bf16, int8, fp8", name) : -1;
 }
 
 static int by_name(LvArgs *a, const char *const *names, int nb, int *at)
