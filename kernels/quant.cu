@@ -86,11 +86,11 @@ LV_KERNEL lv_quantize_rows(LV_ARG LvQuantizeArgs a)
 
 /* Weights of files */
 
-LV_INLINE void widen_e4m3(const uint8_t *src, float scale, float v[8])
+LV_INLINE void widen_scaled(int type, const uint8_t *src, float scale, float v[8])
 {
 #pragma unroll
     for (int k = 0; k < 8; k++)
-        v[k] = lv_e4m3_f32(src[k]) * scale;
+        v[k] = (type == LV_I8 ? (float)(int8_t)src[k] : lv_e4m3_f32(src[k])) * scale;
 }
 
 /* Elements e to e + 7 of a block at p. */
@@ -121,8 +121,8 @@ LV_KERNEL lv_widen(LV_ARG LvWidenArgs a, size_t n)
 
     if (i >= n)
         return;
-    if (a.src_type == LV_F8_E4M3)
-        widen_e4m3(a.src + i, a.scale[i / a.cols], v);
+    if (a.block == 1)
+        widen_scaled(a.src_type, a.src + i, a.scale[i / a.cols], v);
     else
         widen_block(a.src_type, a.src + i / a.block * a.block_bytes, (int)(i % a.block), v);
     put8(a.dst, a.dst_type, i, n, v);

@@ -534,6 +534,8 @@ START_TEST(precisions)
           40 },
         { LINVIDEO_PRECISION_INT8, "int8", { "has no int8 matmuls, which are for CPUs with "
                                              "AVX-512 VNNI; use precision auto" }, 30 },
+        { LINVIDEO_PRECISION_FP8, "fp8", { "has no fp8 matmuls, which are for GPUs of compute "
+                                           "capability 8.9 or more; use precision auto" }, 30 },
     };
     Watch w;
     LinvideoParams p = kit_params(&w);
@@ -882,7 +884,7 @@ void api_add_frames(Suite *suite)
     tcase_add_test(t, negative_prompt);
     tcase_add_test(t, options_matter);
     tcase_add_test(t, samplers);
-    tcase_add_loop_test(t, precisions, 0, 2);
+    tcase_add_loop_test(t, precisions, 0, 3);
     tcase_add_test(t, red_on_blue);
     t = add_case(suite, "several contexts");
     tcase_add_test(t, side_by_side);

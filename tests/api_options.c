@@ -125,6 +125,7 @@ static const struct {
     { "precision", "f32",  INT, AT(precision), LINVIDEO_PRECISION_F32, 0, 0 },
     { "precision", "bf16", INT, AT(precision), LINVIDEO_PRECISION_BF16, 0, 0 },
     { "precision", "int8", INT, AT(precision), LINVIDEO_PRECISION_INT8, 0, 0 },
+    { "precision", "fp8",  INT, AT(precision), LINVIDEO_PRECISION_FP8, 0, 0 },
     { "format", "yuv420p", INT, AT(format), LINVIDEO_YUV420P, 0, 0 },
     { "format", "yuv444p", INT, AT(format), LINVIDEO_YUV444P, 0, 0 },
     { "format", "gbrp",    INT, AT(format), LINVIDEO_GBRP, 0, 0 },

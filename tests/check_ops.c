@@ -746,7 +746,7 @@ END_TEST
 enum { STORED_ROWS = 32, STORED_COLS = 512, STORED_X = 17 };
 
 static const int stored_types[] = {
-    LV_F8_E4M3, LV_Q4_0, LV_Q4_1, LV_Q5_0, LV_Q5_1, LV_Q8_0, LV_Q2_K, LV_Q3_K, LV_Q4_K, LV_Q5_K,
+    LV_F8_E4M3, LV_I8, LV_Q4_0, LV_Q4_1, LV_Q5_0, LV_Q5_1, LV_Q8_0, LV_Q2_K, LV_Q3_K, LV_Q4_K, LV_Q5_K,
     LV_Q6_K,
 };
 
@@ -762,7 +762,7 @@ static void fill_stored(uint8_t *p, size_t bytes, int type, uint32_t seed)
         if (type == LV_F8_E4M3 && (p[i] & 0x7F) == 0x7F)
             p[i] = 0x7E;
     }
-    for (int r = 0; r < STORED_ROWS && type == LV_F8_E4M3; r++) {
+    for (int r = 0; r < STORED_ROWS && lv_dtype_has_scales((LvDtype)type); r++) {
         float scale = ldexpf(1, -r % 7 - 6);
         p[r * STORED_COLS + r] = 0x7E; /* the largest number, by which rows are scaled again */
         memcpy(p + STORED_ROWS * STORED_COLS + 4 * r, &scale, 4);
@@ -777,13 +777,13 @@ static void decode_stored(float *to, const uint8_t *p, int type)
 {
     float scale;
 
-    if (type != LV_F8_E4M3) {
+    if (!lv_dtype_has_scales((LvDtype)type)) {
         ck_assert_int_eq(lv_block_decode(to, p, (LvDtype)type, STORED_ROWS * STORED_COLS), 0);
         return;
     }
     for (int i = 0; i < STORED_ROWS * STORED_COLS; i++) {
         memcpy(&scale, p + STORED_ROWS * STORED_COLS + i / STORED_COLS * 4, 4);
-        to[i] = lv_e4m3_f32(p[i]) * scale;
+        to[i] = (type == LV_I8 ? (float)(int8_t)p[i] : lv_e4m3_f32(p[i])) * scale;
     }
 }
 

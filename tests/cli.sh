@@ -115,7 +115,7 @@ equal "bash completes names of two words as the man page has them" \
     "$(complete generate --clip) $(complete generate --clip_f)" "--clip-frames --clip-frames"
 if command -v zsh >/dev/null; then
     equal "zsh completes commands" "$(complete_zsh ge | cut -d ' ' -f 1,2)" "generate serve"
-    equal "zsh completes values" "$(complete_zsh serve --precision "")" "auto f32 bf16 int8"
+    equal "zsh completes values" "$(complete_zsh serve --precision "")" "auto f32 bf16 int8 fp8"
 fi
 empty "every option of generate is known to it" "$("$linvideo" generate --help |
     grep -oE '^ +(-[a-z]+, )?--[a-z-]+' | grep -oE -e ' --[a-z-]+' | tr -d ' ' | sort |
@@ -447,7 +447,7 @@ for name in dit-1.3b-5120-linear16 dit-1.3b-32760-linear16 dit-motion dit-motion
     echo "$said" | grep -q " $name " && ok "bench: $name" || not_ok "bench: $name"
 done
 expects "bench: an unknown name" 2 'named "dit-9b"' "$linvideo" bench dit-9b
-expects "bench: an unknown precision" 2 'not one of auto, f32, bf16, int8' \
+expects "bench: an unknown precision" 2 'not one of auto, f32, bf16, int8, fp8' \
     "$linvideo" bench --precision f8
 expects "bench: one work" 0 '^dit-motion +[0-9.]+ [mu]?s .* [0-9.]+ +[0-9]+ %' \
     "$linvideo" bench --reps 2 --ops dit-motion

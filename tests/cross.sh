@@ -28,7 +28,9 @@ cpu  bf16 frames|has no bf16 matmuls
 cpu  int8 frames|has no int8 matmuls, which are for CPUs
 cuda f32  frames
 cuda bf16 frames
+cpu  fp8  has no fp8 matmuls, which are for GPUs
 cuda int8 has no int8 matmuls, which are for CPUs
+cuda fp8  frames
 EOF
 }
 

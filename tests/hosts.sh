@@ -86,7 +86,7 @@ equal "help is that of the options" "$(./host "$plugin" 64 64 '?' |
     "prompt: what the video shows
 steps: steps of the sampler; fewer are faster; 1 to 1000, empty: the model's
 lora: LoRA files, each with its weight; empty: none
-precision: number format of the large matmuls; auto, f32, bf16, int8, empty: auto"
+precision: number format of the large matmuls; auto, f32, bf16, int8, fp8, empty: auto"
 empty "every parameter has one" "$(./host "$plugin" 64 64 '?' | grep -e ': $' -e '(null)')"
 forth=$(use 0 0.125 0.25 0.375)
 equal "frames differ" "$(echo "$forth" | sort -u | wc -l)" 4

@@ -36,12 +36,17 @@ size_t lv_tensor_bytes(const LvTensor *t)
     size_t bytes = 0;
 
     lv_dtype_bytes(&bytes, (LvDtype)t->dtype, lv_tensor_numel(t));
-    return bytes && t->dtype == LV_F8_E4M3 ? bytes + sizeof(float) * (size_t)t->dim[0] : bytes;
+    return bytes && lv_dtype_has_scales((LvDtype)t->dtype) ? bytes + sizeof(float) * (size_t)t->dim[0] : bytes;
+}
+
+int lv_dtype_has_scales(LvDtype dtype)
+{
+    return dtype == LV_F8_E4M3 || dtype == LV_I8;
 }
 
 int lv_tensor_is_stored(const LvTensor *t)
 {
-    return t->dtype == LV_F8_E4M3 || lv_dtype_block((LvDtype)t->dtype) > 1;
+    return lv_dtype_has_scales((LvDtype)t->dtype) || lv_dtype_block((LvDtype)t->dtype) > 1;
 }
 
 size_t lv_tensor_rows(const LvTensor *t)

@@ -40,6 +40,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/dtype.h"
 #include "base/planes.h"
 
 #define LV_MAX_RANK 5
@@ -94,10 +95,10 @@ enum LvMapKind { LV_MAP_HEDGEHOG, LV_MAP_RELU, LV_MAP_TAYLOR, LV_MAP_NB };
  * LV_MATMUL_F8: each row of x and each of w is rounded to F8_E4M3 times a scale of its own,
  * max |row| / 448: an error of about 4 % of y, of which the sums, of some 13 bits in tensor
  * cores, f32 between their steps, have 1e-4. Where K or N is no multiple of 16,
- * or w is stored in blocks, it is LV_MATMUL_FLOAT.
+ * or w is stored as other small numbers, it is LV_MATMUL_FLOAT.
  *
  * Where LvDevice.widens, w may also be as files store it: blocks of GGUF, which K is a multiple
- * of, or F8_E4M3, N and K multiples of 16, with one f32 scale for each row behind all numbers.
+ * of, or F8_E4M3 or I8, N and K multiples of 16, with one f32 scale for each row behind all numbers.
  * It is rounded to x's type, or to F8_E4M3.
  */
 typedef struct LvLinearArgs {
@@ -808,6 +809,9 @@ size_t lv_tensor_bytes(const LvTensor *t);
 
 /** Whether t is of a type that only LINEAR takes, and only as its w. */
 int lv_tensor_is_stored(const LvTensor *t);
+
+/** Whether numbers of such a weight have scales behind them. */
+int lv_dtype_has_scales(LvDtype dtype);
 
 /** Elements of t with the last dimension taken away: rows of it as a matrix. */
 size_t lv_tensor_rows(const LvTensor *t);

@@ -164,7 +164,7 @@ static size_t rows_to(const LvReader *r)
 
 size_t lv_reader_tail(const LvReader *r)
 {
-    return r->from.to.dtype == LV_F8_E4M3 ? sizeof(float) * rows_to(r) : 0;
+    return lv_dtype_has_scales((LvDtype)r->from.to.dtype) ? sizeof(float) * rows_to(r) : 0;
 }
 
 /* Scales of the rows of `to`: those of the file, or room for those that are found. */

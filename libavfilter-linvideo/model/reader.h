@@ -46,7 +46,7 @@ typedef struct LvReader {
     size_t done;        ///< rows of `to` since it is open
     pthread_cond_t made_rows;
     size_t made, unmade; ///< rows of `to` since their scales were read; those that failed
-    float *row_scales;  ///< of rows of `to`, where it is F8_E4M3
+    float *row_scales;  ///< of rows of `to`, where it has them
     void *scales;
     LvLoraRows *changes;
     float *whole;       ///< all elements, LoRAs added

@@ -564,7 +564,7 @@ static int is_changed(const LvWeights *w, const Bind *b)
     return w->from.loras && lv_loras_has(w->from.loras, b->row, b->index);
 }
 
-/* Whether LINEAR takes it as F8_E4M3. */
+/* Whether LINEAR takes it as F8_E4M3, or as I8. */
 static int fits_f8(const Bind *b)
 {
     return is_of_block(b) && size_of(b->row, 0, b->symbols) % 16 == 0 &&
@@ -580,7 +580,7 @@ static int keeps_form(const LvWeights *w, const Bind *b)
 
     if (!w->from.stored || !w->dev->widens || !is_of_block(b) || is_changed(w, b))
         return 0;
-    if (s->t->dtype == LV_F8_E4M3)
+    if (s->t->dtype == LV_F8_E4M3 || (s->t->dtype == LV_I8 && !w->from.f8))
         return fits_f8(b) && (!s->scale || s->cols >= size_of(b->row, 1, b->symbols));
     return block > 1 && !w->from.f8 && (size_t)size_of(b->row, 1, b->symbols) % block == 0;
 }

@@ -44,7 +44,7 @@ typedef struct LvWeightsFrom {
                          ///< are changed by a LoRA: f32 or bf16
     int stored;          ///< 1: matrices of blocks, which LINEAR alone reads, stay in the form of
                          ///< the file where the device takes it (LvDevice.widens) and no LoRA
-                         ///< changes them: F8_E4M3 with a scale for each row, blocks of GGUF
+                         ///< changes them: F8_E4M3 and I8 with a scale for each row, blocks of GGUF
     int f8;              ///< 1: they become F8_E4M3, which the device has to take
     int described;       ///< 1: tensors are checked and described, without data, until
                          ///< lv_weights_load()

@@ -127,7 +127,7 @@ typedef struct LvQuantizeArgs {
 /** A stored weight, see LvLinearArgs, as f32 or bf16. */
 typedef struct LvWidenArgs {
     const uint8_t *src;
-    const float *scale; ///< of rows; read where src is F8_E4M3
+    const float *scale; ///< of rows; read where src has them
     void *dst;
     int src_type, dst_type; ///< LvDtype
     int cols;               ///< multiples of 8

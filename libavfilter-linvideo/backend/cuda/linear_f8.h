@@ -15,7 +15,7 @@
 static inline int lv_cuda_is_f8(const LvLinearArgs *a)
 {
     return a->of == LV_MATMUL_F8 && a->w.dim[0] % 16 == 0 && a->w.dim[1] % 16 == 0 &&
-           lv_dtype_block((LvDtype)a->w.dtype) == 1;
+           (a->w.dtype == LV_F8_E4M3 || !lv_tensor_is_stored(&a->w));
 }
 
 /** Entries of the tables for it. */
