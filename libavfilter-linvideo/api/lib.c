@@ -18,6 +18,7 @@
 #include "base/locale.h"
 #include "linvideo/linvideo.h"
 #include "model/prompt.h"
+#include "pipeline/choices.h"
 #include "pipeline/images.h"
 #include "pipeline/sample.h"
 #include "pipeline/session.h"
@@ -167,7 +168,6 @@ static void video_size(const LinvideoContext *c, const LinvideoParams *p, int si
 
 static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams *p)
 {
-    static const int dtypes[] = { LV_NONE, LV_F32, LV_BF16, LV_I8, LV_F8_E4M3 };
     LvSessionOptions opt = {
         .model = c->path, .prompt = c->prompt, .negative = p->negative_prompt,
         .width = p->width, .height = p->height, .clip_frames = p->clip_frames,
@@ -176,7 +176,7 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
         .strength = p->strength ? p->strength : DEFAULT_STRENGTH,
         .seed = (uint64_t)c->p.seed, .steps = p->steps, .guidance = p->guidance,
         .shift = p->shift, .sampler = (int)p->sampler,
-        .precision = dtypes[p->precision], .device = device_name(p),
+        .precision = lv_precision_type(p->precision), .device = device_name(p),
         .on_device = p->cuda != NULL, .context = p->cuda ? p->cuda->context : NULL,
         .stream = p->cuda ? p->cuda->stream : NULL,
         .threads = p->threads, .memory_limit = (size_t)p->memory_limit,

@@ -204,3 +204,29 @@ void lv_deliver(const LvPlanes *out, const float *rgb, int rows, int cols)
         for (int x = 0; x < out->width; x += TILE)
             formats[out->format].put(&job, y, x, LV_MIN(TILE, out->width - x));
 }
+
+/* Planes; whether those behind the first have half of the rows and columns; bytes of an element
+ * of the first, and of the others. */
+static const struct {
+    int planes, half, first, rest;
+} layouts[LV_FORMAT_NB] = {
+    [LV_YUV420P] = { 3, 1, 1, 1 }, [LV_YUV444P] = { 3, 0, 1, 1 }, [LV_GBRP] = { 3, 0, 1, 1 },
+    [LV_RGB24]   = { 1, 0, 3, 3 }, [LV_NV12]    = { 2, 1, 1, 2 },
+};
+
+int lv_planes_count(enum LvFormat format)
+{
+    return layouts[format].planes;
+}
+
+size_t lv_plane_row(const LvPlanes *p, int i)
+{
+    int cols = i && layouts[p->format].half ? (p->width + 1) / 2 : p->width;
+
+    return (size_t)cols * (size_t)(i ? layouts[p->format].rest : layouts[p->format].first);
+}
+
+int lv_plane_rows(const LvPlanes *p, int i)
+{
+    return i && layouts[p->format].half ? (p->height + 1) / 2 : p->height;
+}

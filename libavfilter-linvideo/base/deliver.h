@@ -25,4 +25,9 @@
  */
 void lv_deliver(const LvPlanes *out, const float *rgb, int rows, int cols);
 
+/** Planes of a frame: how many; bytes of a row of plane i, without padding, and its rows. */
+int lv_planes_count(enum LvFormat format);
+size_t lv_plane_row(const LvPlanes *p, int i);
+int lv_plane_rows(const LvPlanes *p, int i);
+
 #endif /* LINVIDEO_BASE_DELIVER_H */

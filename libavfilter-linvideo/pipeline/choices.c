@@ -4,6 +4,7 @@
 
 #include "pipeline/choices.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "model/presets.h"
@@ -15,6 +16,14 @@ enum { FEW_STEPS = 16 };
 
 /* Tokens along an axis. */
 enum { MAX_TOKENS = 1024 };
+
+int lv_precision_type(int precision)
+{
+    static const int types[] = { LV_NONE, LV_F32, LV_BF16, LV_I8, LV_F8_E4M3 };
+
+    assert(precision >= 0 && precision < LV_COUNT(types));
+    return types[precision];
+}
 
 int lv_choose_precision(LvEnv *env, int precision)
 {

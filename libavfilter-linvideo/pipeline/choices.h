@@ -25,6 +25,9 @@ typedef struct LvLatentShape {
     int frames; ///< of one that is not a clip's first
 } LvLatentShape;
 
+/** What lv_choose_precision() takes, of a value of enum LinvideoPrecision. */
+int lv_precision_type(int precision);
+
 /** Types that matmuls are of: sets env->dtype and matmul. @return 0; LV_ERR_UNSUPPORTED: the
  *  device has none of these */
 int lv_choose_precision(LvEnv *env, int precision);

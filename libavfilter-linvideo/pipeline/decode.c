@@ -267,27 +267,41 @@ static int first_frame(const LvDecode *d, const LvVaeProgram *p)
 }
 
 /* Frame i of those that the next latent frame gives is not finite. */
-static int fail_frame(const LvDecode *d, const LvVaeProgram *p, int i, const char *which)
+static int fail_frame(const LvDecode *d, const LvVaeProgram *p, int i)
 {
     int number = d->half.at ? 1 + (d->half.at - 1) * d->half.program[LV_VAE_REST].out.dim[0] : 0;
 
-    return lv_fail(d->env->msg, LV_ERR_MODEL, "%s: decoder: frame %d%s is not finite%s",
-                   d->env->files->path, number + i - first_frame(d, p), which,
+    return lv_fail(d->env->msg, LV_ERR_MODEL, "%s: decoder: frame %d is not finite%s",
+                   d->env->files->path, number + i - first_frame(d, p),
                    lv_env_hint(d->env, 0));
 }
 
-/* Frames behind the clip's last one do not count. */
-static int check_frames(const LvDecode *d, const LvVaeProgram *p)
+/* Frames of so many pixels; those behind the clip's last one do not count. */
+static int check_frames(const LvDecode *d, const LvVaeProgram *p, const float *rgb, size_t pixels)
 {
-    size_t n   = 3 * (size_t)d->rows * (size_t)d->cols;
+    size_t n   = 3 * pixels;
     int behind = d->half.at ? 1 + (d->half.at - 1) * p->out.dim[0] : 0;
     int nb     = LV_MIN(p->out.dim[0], d->env->cfg->video.frames - behind +
                                        first_frame(d, p));
 
     for (int i = first_frame(d, p); i < nb; i++)
-        if (lv_find_nonfinite(d->rgb + (size_t)i * n, LV_F32, LV_F32, n) < n)
-            return fail_frame(d, p, i, "");
+        if (lv_find_nonfinite(rgb + (size_t)i * n, LV_F32, LV_F32, n) < n)
+            return fail_frame(d, p, i);
     return 0;
+}
+
+/* Of a tile on the device, which is not finite. */
+static int check_tile(const LvDecode *d, const LvVaeProgram *p)
+{
+    size_t bytes = lv_tensor_bytes(&d->tile);
+    float *tile  = lv_alloc(bytes);
+    int ret = tile ? lv_device_download(d->env->dev, tile, d->tile.data, bytes)
+                   : lv_fail(d->env->msg, LV_ERR(ENOMEM), "decode: out of memory");
+
+    if (ret >= 0)
+        ret = check_frames(d, p, tile, (size_t)d->tile.dim[1] * (size_t)d->tile.dim[2]);
+    lv_free(tile);
+    return ret;
 }
 
 /* The same of frames that stay on the device: their sum of squares tells. */
@@ -297,8 +311,7 @@ static int check_energy(const LvDecode *d, const LvVaeProgram *p)
     float sum = 0;
     int ret = lv_device_download(dev, &sum, d->energy, sizeof(sum));
 
-    return ret < 0 || isfinite(sum) ? ret :
-           fail_frame(d, p, first_frame(d, p), ", or one soon after it,");
+    return ret < 0 || isfinite(sum) ? ret : check_tile(d, p);
 }
 
 static int run_tile(void *opaque, LvVaeProgram *p, int ty, int tx)
@@ -381,7 +394,8 @@ static int fetch(LvDecode *d, const LvVaeProgram *p)
         return lv_device_sync(dev);
     if (!stays(d))
         ret = lv_device_download(dev, d->rgb, d->whole.data, lv_tensor_bytes(&d->whole));
-    return ret < 0 ? ret : check_frames(d, p);
+    return ret < 0 ? ret
+         : check_frames(d, p, d->rgb, (size_t)d->rows * (size_t)d->cols);
 }
 
 int lv_decode_run(LvDecode *d, LvFrames *out)

@@ -16,12 +16,21 @@
 
 enum { MAX_IDS = 4096, GROUP = 64, GROUP_BYTES = 256 << 20 };
 
+/* A layer whose weights stay on the device, as it was bound. */
+typedef struct Kept {
+    LvWeights *weights;
+    void *room;
+    LvUmt5Block block;
+    LvTensor norm; /* of the layer behind the last one */
+} Kept;
+
 struct LvEncode {
     const LvEnv *env;
     enum LvCacheMode cache;
     LvTokenizer *tokenizer;
     LvUmt5 net; /* described; its data are there while it runs */
-    size_t spare;
+    size_t spare, keep;
+    Kept *kept; /* [layers + 1]; NULL: nothing stays */
 };
 
 /* Opening */
@@ -104,6 +113,7 @@ void lv_encode_free(LvEncode **out)
 
     if (!t)
         return;
+    lv_encode_drop(t);
     lv_umt5_free(&t->net);
     lv_tokenizer_close(&t->tokenizer);
     free(t);
@@ -113,6 +123,21 @@ void lv_encode_free(LvEncode **out)
 void lv_encode_spare(LvEncode *t, size_t bytes)
 {
     t->spare = bytes;
+}
+
+void lv_encode_keep(LvEncode *t, size_t bytes)
+{
+    t->keep = bytes;
+}
+
+void lv_encode_drop(LvEncode *t)
+{
+    for (int i = 0; t->kept && i <= t->env->cfg->text.layers; i++) {
+        lv_weights_free(&t->kept[i].weights);
+        lv_device_free(t->env->dev, t->kept[i].room);
+    }
+    free(t->kept);
+    t->kept = NULL;
 }
 
 /* Tokens */
@@ -198,7 +223,7 @@ static int plan_layer(LvEncode *t, int layer, int nb, LvNet *net, LvTensor *x, L
     return lv_net_plan(net, &g, t->env->dev);
 }
 
-/* The way through the layers: weights of one of them, or of two. */
+/* The way through the layers: weights of one of them, or of two, or those that stay. */
 typedef struct Walk {
     const LvEnv *env;
     LvUpload *upload;
@@ -258,17 +283,60 @@ static int bind_layer(LvEncode *t, int layer, LvWeights *w)
                                              : lv_umt5_bind_block(&t->net, layer, w, prefix);
 }
 
+static LvWeights **weights_of(const LvEncode *t, Walk *w, int layer)
+{
+    return t->kept ? &t->kept[layer].weights : &w->weights[layer % 2];
+}
+
+static void *room_of(const LvEncode *t, const Walk *w, int layer)
+{
+    return t->kept ? t->kept[layer].room : w->room[1] ? w->room[layer % 2] : w->room[0];
+}
+
+/* A layer that stayed is what it was when it was bound. */
+static void recall_layer(LvEncode *t, int layer)
+{
+    if (layer == t->env->cfg->text.layers)
+        t->net.norm = t->kept[layer].norm;
+    else
+        t->net.block[layer] = t->kept[layer].block;
+}
+
+static void note_layer(LvEncode *t, int layer)
+{
+    if (layer == t->env->cfg->text.layers)
+        t->kept[layer].norm = t->net.norm;
+    else
+        t->kept[layer].block = t->net.block[layer];
+}
+
+static int read_layer(LvEncode *t, Walk *w, int layer, LvWeights **weights)
+{
+    LvWeightsFrom from = { .place = { .upload = w->upload, .room_bytes = w->room_bytes } };
+    int ret = 0;
+
+    if (t->kept)
+        ret = lv_device_alloc(t->env->dev, &t->kept[layer].room, w->room_bytes, "text");
+    from.place.room = room_of(t, w, layer);
+    if (ret >= 0 && (ret = new_weights(t, from, weights)) >= 0)
+        ret = bind_layer(t, layer, *weights);
+    if (t->kept)
+        note_layer(t, layer);
+    return ret;
+}
+
 static int begin_layer(LvEncode *t, Walk *w, int layer)
 {
-    int at = layer % 2, ret;
-    LvWeightsFrom from = { .place = { .upload = w->upload, .room_bytes = w->room_bytes,
-                                      .room = w->room[1] ? w->room[at] : w->room[0] } };
+    LvWeights **weights = weights_of(t, w, layer);
+    int ret = 0;
 
-    if (w->weights[at])
+    if (!*weights)
+        ret = read_layer(t, w, layer, weights);
+    else if (t->kept)
+        recall_layer(t, layer);
+    else
         return 0;
-    if ((ret = new_weights(t, from, &w->weights[at])) >= 0)
-        ret = bind_layer(t, layer, w->weights[at]);
-    w->mark[at] = lv_upload_mark(w->upload);
+    w->mark[layer % 2] = lv_upload_mark(w->upload);
     return ret;
 }
 
@@ -276,16 +344,17 @@ static int run_layer(LvEncode *t, Walk *w, int layer, const Group *g)
 {
     int from = layer % 2, ret = begin_layer(t, w, layer);
 
-    if (ret >= 0 && w->room[1] && layer < t->env->cfg->text.layers)
+    if (ret >= 0 && (t->kept || w->room[1]) && layer < t->env->cfg->text.layers)
         ret = begin_layer(t, w, layer + 1);
     if (ret >= 0)
         ret = lv_upload_run(w->upload, w->mark[from]);
     for (int i = 0; i < g->nb && ret >= 0; i++)
         ret = run_bound(t, w, layer, g->ids[i]->nb, g->x[from][i], g->x[!from][i]);
-    if (ret < 0 || (ret = lv_weights_check(w->weights[from])) < 0)
+    if (ret < 0 || (ret = lv_weights_check(*weights_of(t, w, layer))) < 0)
         return ret;
-    lv_weights_drop(w->weights[from]);
-    lv_weights_free(&w->weights[from]);
+    lv_weights_drop(*weights_of(t, w, layer));
+    if (!t->kept)
+        lv_weights_free(&w->weights[from]);
     return 0;
 }
 
@@ -301,6 +370,20 @@ static int layer_bytes(LvEncode *t, size_t *bytes)
     return ret;
 }
 
+/* Whether there is memory for all layers, of so many bytes each. */
+static int may_keep(const LvEncode *t, size_t layer)
+{
+    size_t all = layer * (size_t)(t->env->cfg->text.layers + 1);
+
+    if (t->kept)
+        return 0;
+    if (all > LV_MIN(t->keep, lv_device_available(t->env->dev)))
+        return 0;
+    lv_msg(t->env->msg, LV_MSG_VERBOSE, "memory: the text encoder stays on the device for the next "
+           "prompt, %.1f MiB", (double)all / (1024 * 1024));
+    return 1;
+}
+
 static int begin_walk(LvEncode *t, Walk *w)
 {
     const LvEnv *env = t->env;
@@ -311,6 +394,10 @@ static int begin_walk(LvEncode *t, Walk *w)
     if ((ret = lv_upload_new(&w->upload, dev, lv_env_ask, (void *)env, env->msg)) < 0 ||
         dev->host || (ret = layer_bytes(t, &w->room_bytes)) < 0)
         return ret;
+    if (may_keep(t, w->room_bytes))
+        t->kept = calloc((size_t)env->cfg->text.layers + 1, sizeof(*t->kept));
+    if (t->kept)
+        return 0;
     if ((ret = lv_device_alloc(dev, &w->room[0], w->room_bytes, "text")) < 0)
         return ret;
     if (w->room_bytes <= t->spare)
@@ -374,6 +461,8 @@ static int run_layers(LvEncode *t, const Group *g)
             ret = run_layer(t, &w, i, g);
     }
     end_walk(&w);
+    if (ret < 0)
+        lv_encode_drop(t);
     return ret;
 }
 

@@ -4,7 +4,8 @@
  * Stage "encode": prompts to ids to features. The encoder is large and runs before the other
  * networks are there, layer by layer: a layer's weights are read, used for all prompts that
  * were handed in, and let go. On another device than the host the next layer is read
- * meanwhile, to the other half of memory that all layers use in turn.
+ * meanwhile, to the other half of memory that all layers use in turn; where there is memory
+ * for it, all of them stay.
  * Floor F5 (pipeline).
  */
 
@@ -43,6 +44,13 @@ int lv_encode_need(LvEncode *t, int nb, LvNeed *need);
 /** Memory of another device that it may take beside its need, none to begin with: with room
  *  for one more layer, that layer is read while the one before it is used. */
 void lv_encode_spare(LvEncode *t, size_t bytes);
+
+/** Memory of another device that is left when all stages are there, none to begin with: where it
+ *  holds all layers, they stay in it between runs. */
+void lv_encode_keep(LvEncode *t, size_t bytes);
+
+/** Free what stays. */
+void lv_encode_drop(LvEncode *t);
 
 /**
  * Ids of a prompt. What is longer than the model takes is cut, with a warning, where the

@@ -69,8 +69,7 @@ int lv_experts_plan(LvExperts *e, const LvNetworkShape *shape)
 
 /* Placing */
 
-/* spare: what the text encoder may take beside its need */
-static int place(const LvEnv *env, const LvPlace *p, LvNeed *need, size_t *spare)
+static int place(const LvEnv *env, const LvPlace *p, LvNeed *need, LvLeft *left)
 {
     LvPlaced placed;
     int ret = lv_place(env, p, &placed);
@@ -78,7 +77,7 @@ static int place(const LvEnv *env, const LvPlace *p, LvNeed *need, size_t *spare
     if (ret < 0 && ret != LV_ERR(ENOMEM))
         return ret;
     *need  = placed.need;
-    *spare = lv_place_spare(env, p, &placed);
+    *left  = lv_place_left(env, p, &placed);
     return lv_place_tell(env, p, &placed);
 }
 
@@ -102,24 +101,24 @@ static LvNeed larger(LvNeed a, LvNeed b)
 }
 
 /* Place the networks of a device, with all else that p says. */
-static int place_device(LvExperts *e, int device, LvPlace p, size_t *spare)
+static int place_device(LvExperts *e, int device, LvPlace p, LvLeft *left)
 {
     const LvEnv *env    = env_of(e, device);
     LvNetwork *const *n = e->network[device];
+    LvLeft other;
     LvNeed low;
-    size_t other;
     int ret;
 
     p.network = n[LV_HIGH];
     if (e->nb > 1 && !e->in_turn)
         p.others = lv_need_join(p.others, lv_network_need(n[LV_LOW]));
-    if ((ret = place(env, &p, &e->need[device], spare)) < 0 || !e->in_turn)
+    if ((ret = place(env, &p, &e->need[device], left)) < 0 || !e->in_turn)
         return ret;
     p.network = n[LV_LOW];
     if ((ret = place(env, &p, &low, &other)) < 0)
         return ret;
     e->need[device] = larger(e->need[device], low);
-    *spare          = LV_MIN(*spare, other);
+    *left           = (LvLeft) { LV_MIN(left->spare, other.spare), LV_MIN(left->all, other.all) };
     return 0;
 }
 
@@ -145,14 +144,14 @@ static void tell_turns(const LvExperts *e)
                "when its steps come, in every clip");
 }
 
-int lv_experts_place(LvExperts *e, const LvPlace *p, size_t *spare)
+int lv_experts_place(LvExperts *e, const LvPlace *p, LvLeft *left)
 {
     const LvPlace second = { .shape = p->shape, .limit = p->limit };
-    size_t other;
+    LvLeft other;
     int ret;
 
     choose_turns(e, p, &second);
-    ret = place_device(e, 0, *p, spare);
+    ret = place_device(e, 0, *p, left);
     if (ret >= 0 && e->split)
         ret = place_device(e, 1, second, &other);
     if (ret >= 0)

@@ -44,10 +44,10 @@ int lv_experts_plan(LvExperts *e, const LvNetworkShape *shape);
  * Place them, in turn where a device has no room for both.
  *
  * @param p all else of the first device; network is not looked at
- * @param[out] spare as of lv_place_spare(), of the first device
+ * @param[out] left on the first device
  * @return 0; -ENOMEM after a message; as lv_place()
  */
-int lv_experts_place(LvExperts *e, const LvPlace *p, size_t *spare);
+int lv_experts_place(LvExperts *e, const LvPlace *p, LvLeft *left);
 
 /** Take memory, and build them: all, or the first of those that come in turn. images: may be
  *  NULL. @return 0; as lv_device_alloc(), lv_network_build(), lv_images_show() */

@@ -77,11 +77,12 @@ static int fits(const LvPlaced *at)
     return at->bytes <= at->have && at->host_all <= at->host_have;
 }
 
-size_t lv_place_spare(const LvEnv *env, const LvPlace *p, const LvPlaced *at)
+LvLeft lv_place_left(const LvEnv *env, const LvPlace *p, const LvPlaced *at)
 {
     size_t taken = before_bytes(env, p) + at->need.state + at->need.host;
 
-    return !p->limit ? SIZE_MAX : p->limit > taken ? p->limit - taken : 0;
+    return (LvLeft) { !p->limit ? SIZE_MAX : p->limit > taken ? p->limit - taken : 0,
+                      at->have > at->bytes ? at->have - at->bytes : 0 };
 }
 
 /* What there is, and what all needs. */

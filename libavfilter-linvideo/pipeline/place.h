@@ -35,6 +35,13 @@ typedef struct LvPlaced {
     size_t host_have; ///< ...of so many
 } LvPlaced;
 
+/** What is left for the text encoder. */
+typedef struct LvLeft {
+    size_t spare; ///< beside its need, while it runs; SIZE_MAX where there is no limit but what
+                  ///< the device has
+    size_t all;   ///< when all is there
+} LvLeft;
+
 /**
  * Plan the network so that all fits, streaming blocks where it must.
  *
@@ -48,8 +55,6 @@ int lv_place_whole(const LvEnv *env, const LvPlace *p);
 /** Tell of it. @return 0; -ENOMEM with "... need ..., ... are available" */
 int lv_place_tell(const LvEnv *env, const LvPlace *p, const LvPlaced *placed);
 
-/** Bytes beside what the text encoder needs while it runs; SIZE_MAX where there is no limit
- *  but what the device has. */
-size_t lv_place_spare(const LvEnv *env, const LvPlace *p, const LvPlaced *placed);
+LvLeft lv_place_left(const LvEnv *env, const LvPlace *p, const LvPlaced *placed);
 
 #endif /* LINVIDEO_PIPELINE_PLACE_H */

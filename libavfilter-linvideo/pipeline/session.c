@@ -188,10 +188,15 @@ static int open_prompts(LvSession *s, const LvSessionOptions *opt)
     return take_prompts(s, opt->prompt, opt->negative);
 }
 
-static int open_delivery(LvSession *s, int on_device)
+/* Frames that are not scaled are made to planes where they are: fewer bytes come to the host. */
+static int open_delivery(LvSession *s, int wanted_there)
 {
+    const LvDevice *dev = s->env.dev;
+    int there = wanted_there || (!dev->host && !s->shape.scaled && lv_device_has(dev, LV_OP_FRAME));
+
     s->delivery = (LvDelivery) { .env = &s->env, .rows = s->shape.rows, .cols = s->shape.cols,
-                                 .on_device = on_device, .scaled = s->shape.scaled };
+                                 .on_device = there, .fetched = there && !wanted_there,
+                                 .scaled = s->shape.scaled };
     return lv_delivery_new(&s->delivery);
 }
 
@@ -278,9 +283,10 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
     LvNetworkShape net   = { { size[0], size[1], size[2] },
                              s->experts.split ? 1 : s->schedule.branches,
                              lv_images_gives_first(s->images) };
-    LvDecodeShape decode = { { size[0], size[1], size[2] }, opt->tile, opt->on_device };
+    LvDecodeShape decode = { { size[0], size[1], size[2] }, opt->tile,
+                             s->delivery.on_device };
     LvPlace all = { .shape = &net, .limit = opt->memory_limit };
-    size_t spare = 0;
+    LvLeft left = { 0, 0 };
     int ret;
 
     if ((ret = lv_decode_plan(s->decode, &decode)) < 0 || (ret = open_prompts(s, opt)) < 0 ||
@@ -289,11 +295,13 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
         (ret = lv_denoise_new(&s->denoise, &s->env, s->experts.branch, &s->schedule)) < 0)
         return ret;
     all.others       = lv_need_join(lv_denoise_need(s->denoise), lv_video_need(s->video));
+    all.others       = lv_need_join(all.others, lv_delivery_need(&s->delivery));
     all.others.host += lv_images_kept(s->images);
     if ((ret = choose_tile(s, &decode, &all)) < 0)
         return ret;
-    ret = lv_experts_place(&s->experts, &all, &spare);
-    lv_encode_spare(s->encode, spare);
+    ret = lv_experts_place(&s->experts, &all, &left);
+    lv_encode_spare(s->encode, left.spare);
+    lv_encode_keep(s->encode, left.all);
     if (s->experts.in_turn)
         lv_denoise_each_expert(s->denoise, enter, s);
     return ret;
@@ -545,13 +553,27 @@ static int timed(LvSession *s, enum LvStage stage, int (*run)(LvSession *s))
     return ret;
 }
 
+/* What stays of the text encoder gives way where others took memory meanwhile. */
+static void make_room(LvSession *s)
+{
+    const LvDevice *dev = s->devices.dev[0];
+    const LvNeed *need  = &s->experts.need[0];
+
+    if (lv_device_available(dev) < lv_need_weights(need) + lv_need_work(need, dev->threads))
+        lv_encode_drop(s->encode);
+}
+
 static int build(LvSession *s)
 {
-    int ret = lv_denoise_build(s->denoise);
+    int ret;
+
+    make_room(s);
+    ret = lv_denoise_build(s->denoise);
 
     lv_denoise_give_first(s->denoise, lv_images_first(s->images));
     if (ret < 0 || (ret = lv_experts_build(&s->experts, s->images)) < 0 ||
         (ret = lv_decode_build(s->decode, s->experts.arena[0])) < 0 ||
+        (ret = lv_delivery_build(&s->delivery)) < 0 ||
         (ret = lv_video_build(s->video, s->experts.arena[0])) < 0)
         return ret;
     s->loaded = 1;

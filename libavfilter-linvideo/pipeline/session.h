@@ -37,8 +37,8 @@ typedef struct LvSessionInfo {
 
 /** A frame of a clip. */
 typedef struct LvShot {
-    const float *rgb;   ///< [rows,cols,3], 0 to 1 when in range; until the next one. Of the
-                        ///< host, or with on_device of the device
+    const float *rgb;   ///< [rows,cols,3], 0 to 1 when in range; until the next one. For
+                        ///< lv_session_deliver(), which knows whether it is the host's
     int64_t clip;       ///< number of its clip
     const char *prompt; ///< of its clip; until the next one
 } LvShot;

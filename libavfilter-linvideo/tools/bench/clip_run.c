@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pipeline/choices.h"
 #include "pipeline/options.h"
 #include "pipeline/session.h"
 #include "tools/bench/clip_model.h"
@@ -109,13 +110,12 @@ static const char *const prompts[] = {
 
 static int open_clip(Clip *c)
 {
-    static const int dtypes[] = { LV_NONE, LV_F32, LV_BF16, LV_I8 };
     const LvBench *b        = c->b;
     const LinvideoParams *p = &c->opt->params;
     const LvSessionOptions opt = {
         .model = lv_clip_model_path(c->model), .prompt = prompts[0], .seed = 1,
         .steps = or_else(p->steps, STEPS), .guidance = p->guidance > 0 ? p->guidance : 1,
-        .precision = dtypes[b->precision], .device = b->device, .threads = b->threads,
+        .precision = lv_precision_type(b->precision), .device = b->device, .threads = b->threads,
         .memory_limit = (size_t)p->memory_limit, .tile = p->tile, .cache = LV_CACHE_OFF,
         .progress = look, .opaque = c,
     };

@@ -233,9 +233,8 @@ static int parse(LvBench *b, int argc, char **argv, int *chosen)
 
 static int choose_precision(LvBench *b)
 {
-    static const int types[] = { LV_NONE, LV_F32, LV_BF16, LV_I8, LV_F8_E4M3 };
     LvEnv env = { .dev = b->dev, .msg = &b->msg };
-    int ret   = lv_choose_precision(&env, types[b->precision]);
+    int ret   = lv_choose_precision(&env, lv_precision_type(b->precision));
 
     b->matmul = env.matmul;
     b->act    = env.dtype;
