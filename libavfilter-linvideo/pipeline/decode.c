@@ -379,7 +379,7 @@ static int fetch_collected(LvDecode *d, const LvVaeProgram *p)
     d->rgb = d->shape.on_device ? d->whole.data : (float *)(void *)collected(d);
     return d->shape.on_device
          ? lv_device_upload(d->env->dev, d->rgb, collected(d), lv_tensor_bytes(&d->whole))
-         : check_frames(d, p);
+         : check_frames(d, p, d->rgb, (size_t)d->rows * (size_t)d->cols);
 }
 
 /* The same of frames that are whole on the device. */
