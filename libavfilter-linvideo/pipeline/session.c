@@ -559,7 +559,7 @@ static void make_room(LvSession *s)
     const LvDevice *dev = s->devices.dev[0];
     const LvNeed *need  = &s->experts.need[0];
 
-    if (lv_device_available(dev) < lv_need_weights(need) + lv_need_work(need, dev->threads))
+    if (lv_device_available(dev) < lv_need_weights(need) + lv_need_work(need, dev))
         lv_encode_drop(s->encode);
 }
 
