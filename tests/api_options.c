@@ -392,7 +392,7 @@ static const struct {
     { INT, AT(prompt_cache), 3, "prompt_cache is 3, allowed" },
     { INT, AT(strict), 2, "strict is 2, allowed is 0 to 1" },
     { INT, AT(sampler), -1, "sampler is -1, allowed" },
-    { INT, AT(precision), 4, "precision is 4, allowed" },
+    { INT, AT(precision), 5, "precision is 5, allowed" },
     { INT, AT(format), 5, "format is 5, allowed" },
     { INT, AT(threads), 1025, "threads is 1025, allowed" },
     { INT64, AT(memory_limit), -1, "memory_limit is -1, allowed" },

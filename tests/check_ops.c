@@ -746,8 +746,8 @@ END_TEST
 enum { STORED_ROWS = 32, STORED_COLS = 512, STORED_X = 17 };
 
 static const int stored_types[] = {
-    LV_F8_E4M3, LV_I8, LV_Q4_0, LV_Q4_1, LV_Q5_0, LV_Q5_1, LV_Q8_0, LV_Q2_K, LV_Q3_K, LV_Q4_K, LV_Q5_K,
-    LV_Q6_K,
+    LV_F8_E4M3, LV_I8, LV_Q4_0, LV_Q4_1, LV_Q5_0, LV_Q5_1, LV_Q8_0, LV_Q2_K, LV_Q3_K, LV_Q4_K,
+    LV_Q5_K, LV_Q6_K,
 };
 
 /* Any bytes but those of numbers that are not finite. */

@@ -36,7 +36,9 @@ size_t lv_tensor_bytes(const LvTensor *t)
     size_t bytes = 0;
 
     lv_dtype_bytes(&bytes, (LvDtype)t->dtype, lv_tensor_numel(t));
-    return bytes && lv_dtype_has_scales((LvDtype)t->dtype) ? bytes + sizeof(float) * (size_t)t->dim[0] : bytes;
+    if (bytes && lv_dtype_has_scales((LvDtype)t->dtype))
+        bytes += sizeof(float) * (size_t)t->dim[0];
+    return bytes;
 }
 
 int lv_dtype_has_scales(LvDtype dtype)

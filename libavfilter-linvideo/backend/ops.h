@@ -98,7 +98,8 @@ enum LvMapKind { LV_MAP_HEDGEHOG, LV_MAP_RELU, LV_MAP_TAYLOR, LV_MAP_NB };
  * or w is stored as other small numbers, it is LV_MATMUL_FLOAT.
  *
  * Where LvDevice.widens, w may also be as files store it: blocks of GGUF, which K is a multiple
- * of, or F8_E4M3 or I8, N and K multiples of 16, with one f32 scale for each row behind all numbers.
+ * of, or F8_E4M3 or I8, N and K multiples of 16, with one f32 scale for each row behind all
+ * numbers.
  * It is rounded to x's type, or to F8_E4M3.
  */
 typedef struct LvLinearArgs {

@@ -135,3 +135,45 @@ size_t lv_find_nonfinite(const void *src, LvDtype dtype, LvDtype as, size_t n)
         ;
     return LV_MIN(i, n);
 }
+
+/* Lanes of a vector, and the same bits. */
+enum { LANES = 4 };
+
+typedef float Floats __attribute__((vector_size(4 * LANES)));
+typedef uint32_t Codes __attribute__((vector_size(4 * LANES)));
+typedef uint8_t Bytes __attribute__((vector_size(LANES)));
+
+/* b where the mask is all ones, else a */
+static inline Codes choose(Codes a, Codes b, Codes mask)
+{
+    return (a & ~mask) | (b & mask);
+}
+
+/* As lv_f32_e4m3(), lane by lane. */
+static inline Bytes codes_of(Floats x)
+{
+    Codes u = (Codes)x, a = u & 0x7FFFFFFF, zero = { 0 };
+    Codes normal = (a - 0x3C000000 + 0x7FFFF + (a >> 20 & 1)) >> 20;
+    Codes small  = (Codes)((Floats)a + 0x1p14f) & 15;
+    Codes code   = choose(small, normal, (Codes)(a >= 0x3C800000));
+
+    code = choose(code, zero + 0x7E, (Codes)(a >= 0x43E00000));
+    code = choose(code, zero + 0x7F, (Codes)(a > 0x7F800000));
+    return __builtin_convertvector(code | (u >> 24 & 0x80), Bytes);
+}
+
+void lv_to_e4m3(uint8_t *dst, const float *src, float by, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) {
+        Floats x;
+        Bytes b;
+
+        memcpy(&x, src + i, sizeof(x));
+        b = codes_of(x * by);
+        memcpy(dst + i, &b, sizeof(b));
+    }
+    for (; i < n; i++)
+        dst[i] = lv_f32_e4m3(src[i] * by);
+}

@@ -28,4 +28,7 @@ int lv_to_f32(float *dst, const void *src, LvDtype dtype, size_t n);
  */
 size_t lv_find_nonfinite(const void *src, LvDtype dtype, LvDtype as, size_t n);
 
+/** dst[i] = lv_f32_e4m3(src[i] by), many at a time. */
+void lv_to_e4m3(uint8_t *dst, const float *src, float by, size_t n);
+
 #endif /* LINVIDEO_BASE_CONVERT_H */

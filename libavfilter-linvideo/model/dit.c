@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { DIM, DIM6, FFN, CHANNELS, OUT, PT, PH, PW, TEXT, FREQ, HEADS, HEAD_DIM, MAP, CLIP,
        CLIP_ROWS, NB_SYMBOLS };
@@ -522,25 +523,56 @@ int lv_dit_tokens(const LvDitConfig *cfg, const int size[3])
            (size[2] / cfg->patch[2]);
 }
 
-static float *fill_axis(float *out, int position, int pairs)
+/* Token (f, i, j) of all, and where its table begins. */
+typedef struct RopePlace {
+    float *table;
+    const int *n; /* tokens along the axes */
+    int pairs;
+} RopePlace;
+
+/* What the pairs from number `first` on turn by at each position of an axis: made where the other
+ * axes are at 0, and copied to all others. */
+static void fill_axis(const RopePlace *r, int axis, int first, int pairs)
 {
-    for (int p = 0; p < pairs; p++) {
-        double angle = position * pow(10000, -(double)p / pairs);
-        *out++ = (float)cos(angle);
-        *out++ = (float)sin(angle);
+    const int step = axis == 0 ? r->n[1] * r->n[2] : axis == 1 ? r->n[2] : 1;
+
+    for (int position = 0; position < r->n[axis]; position++)
+        for (int p = 0; p < pairs; p++) {
+            double angle = position * pow(10000, -(double)p / pairs);
+            float *out   = r->table + 2 * ((size_t)position * (size_t)step * (size_t)r->pairs +
+                                           (size_t)(first + p));
+            out[0] = (float)cos(angle);
+            out[1] = (float)sin(angle);
+        }
+}
+
+static void copy_axes(const RopePlace *r, const int at[3], int third)
+{
+    const int token[3] = { at[0] * r->n[1] * r->n[2], at[1] * r->n[2], at[2] };
+    const int first[3] = { 0, r->pairs - 2 * third, r->pairs - third };
+    float *out = r->table + 2 * (size_t)(token[0] + token[1] + token[2]) * (size_t)r->pairs;
+
+    for (int a = 0; a < 3; a++) {
+        const float *from = r->table + 2 * (size_t)token[a] * (size_t)r->pairs;
+        int end = a < 2 ? first[a + 1] : r->pairs;
+
+        if (out != from)
+            memcpy(out + 2 * first[a], from + 2 * first[a],
+                   sizeof(*out) * 2 * (size_t)(end - first[a]));
     }
-    return out;
 }
 
 void lv_dit_rope(float *table, const LvDitConfig *cfg, const int size[3])
 {
-    int pairs = cfg->dim / cfg->heads / 2, third = pairs / 3;
+    const int n[3] = { size[0] / cfg->patch[0], size[1] / cfg->patch[1], size[2] / cfg->patch[2] };
+    const RopePlace r = { table, n, cfg->dim / cfg->heads / 2 };
+    int third = r.pairs / 3;
 
-    for (int f = 0; f < size[0] / cfg->patch[0]; f++)
-        for (int i = 0; i < size[1] / cfg->patch[1]; i++)
-            for (int j = 0; j < size[2] / cfg->patch[2]; j++) {
-                table = fill_axis(table, f, pairs - 2 * third);
-                table = fill_axis(table, i, third);
-                table = fill_axis(table, j, third);
-            }
+    fill_axis(&r, 0, 0, r.pairs - 2 * third);
+    fill_axis(&r, 1, r.pairs - 2 * third, third);
+    fill_axis(&r, 2, r.pairs - third, third);
+    for (int f = 0; f < n[0]; f++)
+        for (int i = 0; i < n[1]; i++)
+            for (int j = 0; j < n[2]; j++)
+                copy_axes(&r, (const int[]) { f, i, j }, third);
 }

@@ -340,6 +340,20 @@ static void add_edge(float *dst, const float *src, const LvTensor *to, size_t ro
                    k * sizeof(*dst));
 }
 
+/* Of magnitudes; n is a multiple of 16. */
+static float largest(const float *x, size_t n)
+{
+    enum { LANES = 16 };
+    float most[LANES] = { 0 }, all = 0;
+
+    for (size_t i = 0; i < n; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            most[k] = LV_MAX(most[k], fabsf(x[i + k]));
+    for (size_t k = 0; k < LANES; k++)
+        all = LV_MAX(all, most[k]);
+    return all;
+}
+
 /* Rows from number `first` on, each with its scale. */
 static void quantize(const LvReader *r, size_t first, size_t rows, uint8_t *dst,
                      const float *src)
@@ -347,14 +361,9 @@ static void quantize(const LvReader *r, size_t first, size_t rows, uint8_t *dst,
     size_t cols = lv_weight_cols(&r->from.to);
 
     for (size_t i = 0; i < rows; i++, src += cols, dst += cols) {
-        float most = 0, by;
+        float most = largest(src, cols);
 
-        for (size_t k = 0; k < cols; k++)
-            most = LV_MAX(most, fabsf(src[k]));
-        by = most > 0 ? 448 / most : 0;
-        for (size_t k = 0; k < cols; k += 16)
-            for (size_t j = k; j < k + 16; j++)
-                dst[j] = lv_f32_e4m3(src[j] * by);
+        lv_to_e4m3(dst, src, most > 0 ? 448 / most : 0, cols);
         r->row_scales[first + i] = most / 448;
     }
 }

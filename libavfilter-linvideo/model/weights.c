@@ -425,7 +425,8 @@ static int place(LvWeights *w, Item *i)
     int ret;
 
     if (i->of)
-        i->w.data = i->of->w.data ? (char *)i->of->w.data + i->first * lv_weight_row_bytes(&i->to) : NULL;
+        i->w.data = !i->of->w.data ? NULL
+                  : (char *)i->of->w.data + i->first * lv_weight_row_bytes(&i->to);
     if (i->of || i->waits)
         return 0;
     if (i->stays && !i->w.streamed && lies_well(w, &i->reader.grid))

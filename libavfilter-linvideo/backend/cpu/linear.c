@@ -289,14 +289,18 @@ int lv_cpu_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
     Matmul p = forward(a);
 
-    return a->of == LV_MATMUL_I8 ? lv_cpu_plan_linear_i8(dev, a, call) : plan(lv_cpu(dev), &p, call);
+    if (a->of == LV_MATMUL_F8)
+        return lv_fail(dev->msg, LV_ERR_UNSUPPORTED, "%s: no matmuls of fp8 here", dev->about);
+    return a->of == LV_MATMUL_I8 ? lv_cpu_plan_linear_i8(dev, a, call)
+                                 : plan(lv_cpu(dev), &p, call);
 }
 
 int lv_cpu_build_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
     Matmul p = forward(a);
 
-    return a->of == LV_MATMUL_I8 ? lv_cpu_build_linear_i8(dev, a, call) : build(lv_cpu(dev), &p, call);
+    return a->of == LV_MATMUL_I8 ? lv_cpu_build_linear_i8(dev, a, call)
+                                 : build(lv_cpu(dev), &p, call);
 }
 
 int lv_cpu_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
