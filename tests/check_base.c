@@ -1677,6 +1677,8 @@ static const struct {
     { LV_F32, LV_F32, 1, 0 }, { LV_F16, LV_F32, 0x7C00, 1 }, { LV_F16, LV_F32, 0xFE00, 1 },
     { LV_F16, LV_F32, 0x7BFF, 0 }, { LV_BF16, LV_F32, 0x7F80, 1 },
     { LV_BF16, LV_BF16, 0xFFC0, 1 }, { LV_BF16, LV_BF16, 0x7F7F, 0 },
+    { LV_F8_E4M3, LV_BF16, 0x7F, 1 }, { LV_F8_E4M3, LV_F32, 0xFF, 1 },
+    { LV_F8_E4M3, LV_F32, 0x7E, 0 }, { LV_F8_E4M3, LV_F32, 0xFE, 0 },
 };
 
 START_TEST(test_find_nonfinite)

@@ -235,6 +235,33 @@ START_TEST(test_block_encode)
 }
 END_TEST
 
+/* Test number: type. */
+START_TEST(test_block_nonfinite)
+{
+    enum { BLOCKS = 5 };
+    LvDtype type = (LvDtype)(LV_Q4_0 + _i);
+    const LvBlock *b = lv_block(type);
+    size_t step = lv_dtype_block(type), bytes, n = BLOCKS * step;
+    uint8_t p[BLOCKS * 256] = { 0 };
+
+    lv_dtype_bytes(&bytes, type, step);
+    ck_assert_uint_eq(lv_block_find_nonfinite(p, type, n), n);
+    for (size_t i = 0; i < BLOCKS; i++)
+        for (size_t k = 0; k < bytes; k++) {
+            float x[256];
+            size_t wanted = n;
+
+            p[i * bytes + k] = 0x7C; /* the upper byte of an infinite half */
+            lv_to_f32(x, p + i * bytes, type, step);
+            for (size_t e = 0; e < step; e++)
+                wanted = isfinite(x[e]) ? wanted : i * step;
+            ck_assert_uint_eq(lv_block_find_nonfinite(p, type, n), wanted);
+            p[i * bytes + k] = 0;
+        }
+    ck_assert_int_ge(b->halves, 1);
+}
+END_TEST
+
 /* --- fp8 --- */
 
 static double e4m3(int v)
@@ -283,6 +310,30 @@ START_TEST(test_fp8)
     }
     ck_assert_int_eq(lv_f32_e4m3(1e30f), 0x7E);
     ck_assert_int_eq(lv_f32_e4m3(-INFINITY), 0xFE);
+}
+END_TEST
+
+/* Many at a time: the same, at any number. */
+START_TEST(test_fp8_many)
+{
+    float x[67];
+    uint8_t y[67];
+
+    for (uint32_t round = 0; round < 20000; round++) {
+        uint32_t n = round % 68;
+
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t u = roll(round * 67 + i);
+
+            memcpy(&x[i], &u, sizeof(u));
+        }
+        lv_to_e4m3(y, x, 1, n);
+        for (uint32_t i = 0; i < n; i++)
+            ck_assert_int_eq(y[i], lv_f32_e4m3(x[i]));
+        lv_to_e4m3(y, x, -0.3f, n);
+        for (uint32_t i = 0; i < n; i++)
+            ck_assert_int_eq(y[i], lv_f32_e4m3(x[i] * -0.3f));
+    }
 }
 END_TEST
 
@@ -783,6 +834,8 @@ int main(void)
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, test_blocks, 0, LV_DTYPE_NB - LV_Q4_0);
     tcase_add_loop_test(tc, test_block_encode, 0, LV_COUNT(written));
+    tcase_add_loop_test(tc, test_block_nonfinite, 0, LV_Q6_K - LV_Q4_0 + 1);
+    tcase_add_test(tc, test_fp8_many);
     tcase_add_test(tc, test_fp8);
     tcase_add_loop_test(tc, test_gguf, 0, 2);
     tcase_add_loop_test(tc, test_gguf_hostile, 0, LV_COUNT(gguf_parts));

@@ -110,6 +110,7 @@ void lv_reader_retry(LvReader *r)
         return;
     pthread_mutex_lock(&r->lock);
     forget_failure(r);
+    r->made = r->unmade = 0;
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -248,7 +249,15 @@ static int open_shared(LvReader *r)
     return ret;
 }
 
-static int enter(LvReader *r, const LvMsg *msg)
+/* For who waits for all rows; with the lock. */
+static void count_rows(LvReader *r, size_t rows, int ret)
+{
+    r->made   += ret < 0 ? 0 : rows;
+    r->unmade += ret < 0 ? rows : 0;
+    pthread_cond_broadcast(&r->made_rows);
+}
+
+static int enter(LvReader *r, size_t rows, const LvMsg *msg)
 {
     int ret = 0;
 
@@ -260,6 +269,8 @@ static int enter(LvReader *r, const LvMsg *msg)
     if (ret < 0 && r->line)
         lv_msg(msg, LV_MSG_ERROR, "%s", r->line);
     r->users += ret >= 0;
+    if (ret < 0)
+        count_rows(r, rows, ret);
     pthread_mutex_unlock(&r->lock);
     return ret;
 }
@@ -272,11 +283,9 @@ static void leave(LvReader *r, size_t rows, int ret)
     pthread_mutex_lock(&r->lock);
     r->users--;
     r->done += rows;
-    r->made += ret < 0 ? 0 : rows;
-    r->unmade += ret < 0 ? rows : 0;
     if (!r->users && r->done >= rows_to(r))
         close_shared(r);
-    pthread_cond_broadcast(&r->made_rows);
+    count_rows(r, rows, ret);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -292,7 +301,8 @@ static int read_tail(LvReader *r, void *dst, const LvMsg *msg)
     all     = !r->unmade;
     r->made = r->unmade = 0;
     pthread_mutex_unlock(&r->lock);
-    memcpy(dst, r->row_scales, lv_reader_tail(r));
+    if (all)
+        memcpy(dst, r->row_scales, lv_reader_tail(r));
     return all ? 0 : lv_fail(msg, LV_ERR_MODEL, "%s: %s: not all rows could be read",
                              lv_source_path(r->from.src), r->grid.name);
 }
@@ -461,7 +471,7 @@ int lv_reader_read(LvReader *r, size_t at, size_t bytes, void *dst, const LvMsg 
         return read_plain(r, at, bytes, dst, msg);
     if (lv_reader_tail(r) && at == lv_tensor_numel(&r->from.to))
         return read_tail(r, dst, msg);
-    if ((ret = enter(r, msg)) < 0)
+    if ((ret = enter(r, bytes / row, msg)) < 0)
         return ret;
     ret = r->from.plain ? read_plain(r, at, bytes, dst, msg)
                         : read_rows(r, at / row, bytes / row, dst, msg);
