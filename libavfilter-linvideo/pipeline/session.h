@@ -1,14 +1,10 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * A session: one model, a prompt, a stream of frames. It opens the files and the device,
- * makes the stages (encode.h, denoise.h, decode.h, delivery.h), places them in memory and keeps
- * the clock of clips.
- * Floor F5 (pipeline): knows networks and samplers; not options, names of models or
- * pixel formats.
- *
- * All sizes are known after opening. All is allocated by lv_session_load(), and no more after
- * it until the prompt changes.
+ * A session: one model, a prompt, a stream of frames. It opens files and devices, makes the
+ * stages (encode.h, denoise.h, decode.h, delivery.h), places them in memory and keeps the clock of
+ * clips. Sizes are known after opening, memory is allocated by lv_session_load().
+ * Floor F5 (pipeline): knows networks and samplers; not options, names of models, pixel formats.
  */
 
 #ifndef LINVIDEO_PIPELINE_SESSION_H
@@ -43,14 +39,11 @@ typedef struct LvShot {
     const char *prompt; ///< of its clip; until the next one
 } LvShot;
 
-/**
- * Open the model, check everything, plan. Reads no matrix of the weights.
- *
- * @param[out] s freed with lv_session_close(); NULL on error
- * @param msg    outlives the session
- * @return 0; -ENOENT and others of the file; -EINVAL (prompt, size); -ENOMEM with
- *         "needs ..., ... available"; LV_ERR_MODEL, _DEVICE, _UNSUPPORTED
- */
+/** Open the model, check everything, plan; no matrix of the weights is read.
+ *  @param[out] s freed with lv_session_close(); NULL on error
+ *  @param msg    outlives the session
+ *  @return 0; -ENOENT and others of the file; -EINVAL (prompt, size); -ENOMEM with
+ *          "needs ..., ... available"; LV_ERR_MODEL, _DEVICE, _UNSUPPORTED */
 int lv_session_open(LvSession **s, const LvSessionOptions *opt, const LvMsg *msg);
 
 /** Free *s and set it to NULL. NULL is fine. A child of fork() leaves to its parent what
@@ -74,14 +67,9 @@ int lv_session_load(LvSession *s);
 /** Take another prompt from the next clip on. 0, or -EINVAL, -ENOMEM (the old one stays). */
 int lv_session_set_prompt(LvSession *s, const char *prompt);
 
-/**
- * Begin the stream again, with another prompt and seed, once it is loaded; also after a
- * cancelled call. A prompt that stays is not encoded again.
- *
- * @param prompt   not empty
- * @param negative NULL: the model's own
- * @return 0; -EINVAL, -ENOMEM (the stream goes on as it was)
- */
+/** Begin the stream again, with another prompt (not empty) and seed, once it is loaded; also after
+ *  a cancelled call. A prompt that stays is not encoded again. negative: NULL is the model's own.
+ *  @return 0; -EINVAL, -ENOMEM (the stream goes on as it was) */
 int lv_session_restart(LvSession *s, const char *prompt, const char *negative, uint64_t seed);
 
 /** Give an image, LV_IMAGE_FIRST or LV_IMAGE_LAST, whose size alone was known when the session
