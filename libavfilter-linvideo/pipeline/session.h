@@ -46,8 +46,7 @@ typedef struct LvShot {
  *          "needs ..., ... available"; LV_ERR_MODEL, _DEVICE, _UNSUPPORTED */
 int lv_session_open(LvSession **s, const LvSessionOptions *opt, const LvMsg *msg);
 
-/** Free *s and set it to NULL. NULL is fine. A child of fork() leaves to its parent what
- *  lies in a GPU. */
+/** Free *s, set it to NULL; NULL is fine. A child of fork() leaves what a GPU has to its parent. */
 void lv_session_close(LvSession **s);
 
 void lv_session_info(const LvSession *s, LvSessionInfo *info);
@@ -84,8 +83,7 @@ int lv_session_wants(const LvSession *s);
  *  over, within a clip. @return 0, LV_ERR_CANCELLED, or an error */
 int lv_session_send(LvSession *s, const LvImage *frame);
 
-/** Make the next frame, once it is loaded and wants none. @return 0, LV_ERR_CANCELLED, or an
- *  error */
+/** Make the next frame, once it is loaded and wants none. 0, LV_ERR_CANCELLED, or an error. */
 int lv_session_frame(LvSession *s, LvShot *shot);
 
 /** Deliver the frame of a shot. @return 0 or an error of the device */
