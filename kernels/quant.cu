@@ -73,7 +73,7 @@ LV_KERNEL lv_quantize_rows(LV_ARG LvQuantizeArgs a)
             most = fmaxf(most, fabsf(v[k]));
     }
     most = block_max(most);
-    by   = most > 0 ? 448 / most : 0;
+    by   = most >= LV_F8_LEAST ? 448 / most : 0;
     for (int c = threadIdx.x * 8; c < a.cols; c += THREADS * 8) {
         float4 lo = row[c / 4], hi = row[c / 4 + 1];
         const float v[8] = { lo.x * by, lo.y * by, lo.z * by, lo.w * by,

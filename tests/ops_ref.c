@@ -111,13 +111,14 @@ static double nearest(float x, enum LvMatmul of)
 static double *small_rows(const double *x, size_t rows, size_t n, enum LvMatmul of)
 {
     float top  = of == LV_MATMUL_I8 ? 127 : 448;
+    float least = of == LV_MATMUL_I8 ? 0x1p-149f : LV_F8_LEAST;
     double *y = malloc((rows * n + 1) * sizeof(*y));
 
     for (size_t i = 0; i < rows; i++) {
         float most = 0, by;
         for (size_t k = 0; k < n; k++)
             most = fmaxf(most, fabsf((float)x[i * n + k]));
-        by = most > 0 ? top / most : 0;
+        by = most >= least ? top / most : 0;
         for (size_t k = 0; k < n; k++)
             y[i * n + k] = nearest((float)x[i * n + k] * by, of) * (double)most / (double)top;
     }

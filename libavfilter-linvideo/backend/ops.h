@@ -79,6 +79,9 @@ enum LvMatmul {
     LV_MATMUL_NB
 };
 
+/** See LvLinearArgs: 448 over less is not finite. */
+#define LV_F8_LEAST 0x1p-118f
+
 /** Feature maps of linear attention; see LvLinattnArgs. */
 enum LvMapKind { LV_MAP_HEDGEHOG, LV_MAP_RELU, LV_MAP_TAYLOR, LV_MAP_NB };
 
@@ -93,14 +96,13 @@ enum LvMapKind { LV_MAP_HEDGEHOG, LV_MAP_RELU, LV_MAP_TAYLOR, LV_MAP_NB };
  * error of about 1 % of y.
  *
  * LV_MATMUL_F8: each row of x and each of w is rounded to F8_E4M3 times a scale of its own,
- * max |row| / 448: an error of about 4 % of y, of which the sums, of some 13 bits in tensor
- * cores, f32 between their steps, have 1e-4. Where K or N is no multiple of 16,
- * or w is stored as other small numbers, it is LV_MATMUL_FLOAT.
+ * max |row| / 448, and to zeros where max |row| is below LV_F8_LEAST: an error of about 4 % of y,
+ * of which the sums, of some 13 bits in tensor cores, f32 between their steps, have 1e-4. Where K
+ * or N is no multiple of 16, or w is stored as other small numbers, it is LV_MATMUL_FLOAT.
  *
  * Where LvDevice.widens, w may also be as files store it: blocks of GGUF, which K is a multiple
  * of, or F8_E4M3 or I8, N and K multiples of 16, with one f32 scale for each row behind all
- * numbers.
- * It is rounded to x's type, or to F8_E4M3.
+ * numbers. It is rounded to x's type, or to F8_E4M3.
  */
 typedef struct LvLinearArgs {
     LvTensor x; ///< in:  [M,K] act. bf16: matmuls in bf16, f32: in f32

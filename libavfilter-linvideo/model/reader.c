@@ -373,7 +373,7 @@ static void quantize(const LvReader *r, size_t first, size_t rows, uint8_t *dst,
     for (size_t i = 0; i < rows; i++, src += cols, dst += cols) {
         float most = largest(src, cols);
 
-        lv_to_e4m3(dst, src, most > 0 ? 448 / most : 0, cols);
+        lv_to_e4m3(dst, src, most >= LV_F8_LEAST ? 448 / most : 0, cols);
         r->row_scales[first + i] = most / 448;
     }
 }
