@@ -110,6 +110,8 @@ void lv_reader_retry(LvReader *r)
         return;
     pthread_mutex_lock(&r->lock);
     forget_failure(r);
+    if (!r->users)
+        close_shared(r);
     r->made = r->unmade = 0;
     pthread_mutex_unlock(&r->lock);
 }
@@ -365,10 +367,14 @@ static float largest(const float *x, size_t n)
 }
 
 /* Rows from number `first` on, each with its scale. */
-static void quantize(const LvReader *r, size_t first, size_t rows, uint8_t *dst,
-                     const float *src)
+static int quantize(const LvReader *r, size_t first, size_t rows, uint8_t *dst, const float *src,
+                    const LvMsg *msg)
 {
     size_t cols = lv_weight_cols(&r->from.to);
+
+    if (lv_find_nonfinite(src, LV_F32, LV_F32, rows * cols) < rows * cols)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: %s holds a value that is not finite",
+                       lv_source_path(r->from.src), r->grid.name);
 
     for (size_t i = 0; i < rows; i++, src += cols, dst += cols) {
         float most = largest(src, cols);
@@ -376,6 +382,7 @@ static void quantize(const LvReader *r, size_t first, size_t rows, uint8_t *dst,
         lv_to_e4m3(dst, src, most >= LV_F8_LEAST ? 448 / most : 0, cols);
         r->row_scales[first + i] = most / 448;
     }
+    return 0;
 }
 
 /* Rows of `to` from number `first` on, none of another frame: by way of src and, where they
@@ -396,10 +403,8 @@ static int make_rows(const LvReader *r, size_t first, size_t rows, float *src, f
         take_frame(to, src, &r->from.to, first / r->units, rows);
     else if (r->from.row.flags & LV_W_EDGE)
         add_edge(to, src, &r->from.to, rows);
-    if (lv_reader_tail(r)) {
-        quantize(r, first, rows, dst, src);
-        return 0;
-    }
+    if (lv_reader_tail(r))
+        return quantize(r, first, rows, dst, src, msg);
     return round_to(r, dst, r->from.row.flags & LV_W_REORDERED ? to : src,
                     rows * lv_weight_cols(&r->from.to), msg);
 }

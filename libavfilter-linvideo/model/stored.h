@@ -12,8 +12,8 @@
  *   <layer>.weight_scale          ComfyUI, newer, with <layer>.comfy_quant, or a JSON for
  *                                 all layers in the metadata; LightX2V
  *   <layer>.int8_weight, .scale   TurboDiffusion: a scale for 128 x 128 elements
- * <layer>.scale_input and .input_scale are for matmuls of small numbers, which are not
- * done here: they change nothing. Whatever else is told by a file is an error.
+ * <layer>.scale_input and .input_scale are scales of activations, which are found here for each
+ * token: they change nothing. Whatever else is told by a file is an error.
  */
 
 #ifndef LINVIDEO_MODEL_STORED_H

@@ -400,7 +400,8 @@ static int send(LvWeights *w, Item *i, void *to, size_t bytes)
 /* Whether data that stay as they are can be used where the file's lie. */
 static int lies_well(const LvWeights *w, const LvFileTensor *t)
 {
-    return w->dev->host && (uintptr_t)t->data % lv_dtype_size(t->dtype) == 0;
+    return w->dev->host && lv_dtype_block(t->dtype) == 1 &&
+           (uintptr_t)t->data % lv_dtype_size(t->dtype) == 0;
 }
 
 /* In memory of the file, where it stays. */
@@ -765,7 +766,7 @@ int lv_weights_slice(LvTensor *part, LvWeights *w, LvTensor t, int first, int ro
 {
     Item *of = (Item *)t.w, *i;
 
-    assert(first >= 0 && rows >= 1 && first + rows <= t.dim[0]);
+    assert(first >= 0 && rows >= 1 && first + rows <= t.dim[0] && !lv_tensor_is_stored(&t));
     t.id     = LV_ID_WEIGHT - w->bound++;
     t.dim[0] = rows;
     t.data   = t.data ? (char *)t.data + (size_t)first * lv_weight_row_bytes(&t) : NULL;

@@ -52,9 +52,9 @@ typedef struct LvWeightsFrom {
     LvParams *params;    ///< tensors are listed here, see lv_weights_new_params(); NULL
     int plain;           ///< 1: every tensor is kept as f32 and not fixed, for a network that
                          ///< stands beside one in training: equal weights give equal bits
-    const uint8_t *streamed; ///< [blocks]: 1 for those whose matrices stay on the host, of
-                         ///< type wide, for slots (see graph.h); those of other blocks
-                         ///< become wide too. NULL: no block's do
+    const uint8_t *streamed; ///< [blocks]: 1 for those whose matrices stay on the host, for slots
+                         ///< (see graph.h); those of plain types become wide, in other blocks
+                         ///< too. NULL: no block's do
     LvWeightsPlace place; ///< of tensors that are not only described
 } LvWeightsFrom;
 

@@ -20,6 +20,7 @@ enum { MAX_IDS = 4096, GROUP = 64, GROUP_BYTES = 256 << 20 };
 typedef struct Kept {
     LvWeights *weights;
     void *room;
+    size_t bytes; /* of room */
     LvUmt5Block block;
     LvTensor norm; /* of the layer behind the last one */
 } Kept;
@@ -312,11 +313,13 @@ static void note_layer(LvEncode *t, int layer)
 
 static int read_layer(LvEncode *t, Walk *w, int layer, LvWeights **weights)
 {
-    LvWeightsFrom from = { .place = { .upload = w->upload, .room_bytes = w->room_bytes } };
+    LvWeightsFrom from = { .place = {
+        .upload = w->upload, .room_bytes = t->kept ? t->kept[layer].bytes : w->room_bytes } };
     int ret = 0;
 
-    if (t->kept)
-        ret = lv_device_alloc(t->env->dev, &t->kept[layer].room, w->room_bytes, "text");
+    if (t->kept &&
+        !(t->kept[layer].room = lv_device_try_alloc(t->env->dev, t->kept[layer].bytes)))
+        return LV_ERR(ENOMEM);
     from.place.room = room_of(t, w, layer);
     if (ret >= 0 && (ret = new_weights(t, from, weights)) >= 0)
         ret = bind_layer(t, layer, *weights);
@@ -358,30 +361,57 @@ static int run_layer(LvEncode *t, Walk *w, int layer, const Group *g)
     return 0;
 }
 
-/* What a layer's weights take. */
-static int layer_bytes(LvEncode *t, size_t *bytes)
+/* What a layer's weights take, and what the device makes of them. */
+static int layer_bytes(LvEncode *t, int layer, size_t *room, size_t *forms)
 {
     LvWeights *w = NULL;
+    LvNet net    = { 0 };
+    LvTensor x, y;
     int ret = new_described(t, &w);
 
-    if (ret >= 0 && (ret = bind_layer(t, 0, w)) >= 0)
-        *bytes = lv_weights_bytes(w);
+    if (ret >= 0 && (ret = bind_layer(t, layer, w)) >= 0 &&
+        (ret = plan_layer(t, layer, 1, &net, &x, &y)) >= 0) {
+        *room  = lv_weights_bytes(w);
+        *forms = net.sizes.weights;
+    }
+    lv_net_free(&net);
     lv_weights_free(&w);
     return ret;
 }
 
-/* Whether there is memory for all layers, of so many bytes each. */
-static int may_keep(const LvEncode *t, size_t layer)
+/* The most that a layer takes, as files may store each in another form, and all together.
+ * kept: [layers + 1], to note what each takes, or NULL */
+static int all_bytes(LvEncode *t, Kept *kept, size_t *most, size_t *all)
 {
-    size_t all = layer * (size_t)(t->env->cfg->text.layers + 1);
+    size_t room = 0, forms = 0;
+    int ret = 0;
 
-    if (t->kept)
-        return 0;
-    if (all > LV_MIN(t->keep, lv_device_available(t->env->dev)))
-        return 0;
-    lv_msg(t->env->msg, LV_MSG_VERBOSE, "memory: the text encoder stays on the device for the next "
-           "prompt, %.1f MiB", (double)all / (1024 * 1024));
-    return 1;
+    *most = *all = 0;
+    for (int i = 0; i <= t->env->cfg->text.layers && ret >= 0; i++) {
+        ret   = layer_bytes(t, i, &room, &forms);
+        *most = LV_MAX(*most, room);
+        *all += LV_ROUND_UP(room, LV_ALIGN) + forms;
+        if (kept)
+            kept[i].bytes = room;
+    }
+    return ret;
+}
+
+/* Have room for all layers to stay, if there is memory for it. */
+static int try_keep(LvEncode *t, size_t *most)
+{
+    Kept *kept = calloc((size_t)t->env->cfg->text.layers + 1, sizeof(*kept));
+    size_t all = 0;
+    int ret = all_bytes(t, kept, most, &all);
+
+    if (ret >= 0 && kept && all <= LV_MIN(t->keep, lv_device_available(t->env->dev))) {
+        lv_msg(t->env->msg, LV_MSG_VERBOSE, "memory: the text encoder stays on the device for the "
+               "next prompt, %.1f MiB", (double)all / (1024 * 1024));
+        t->kept = kept;
+    } else {
+        free(kept);
+    }
+    return ret;
 }
 
 static int begin_walk(LvEncode *t, Walk *w)
@@ -392,12 +422,8 @@ static int begin_walk(LvEncode *t, Walk *w)
 
     *w = (Walk) { .env = env };
     if ((ret = lv_upload_new(&w->upload, dev, lv_env_ask, (void *)env, env->msg)) < 0 ||
-        dev->host || (ret = layer_bytes(t, &w->room_bytes)) < 0)
+        dev->host || t->kept || (ret = try_keep(t, &w->room_bytes)) < 0 || t->kept)
         return ret;
-    if (may_keep(t, w->room_bytes))
-        t->kept = calloc((size_t)env->cfg->text.layers + 1, sizeof(*t->kept));
-    if (t->kept)
-        return 0;
     if ((ret = lv_device_alloc(dev, &w->room[0], w->room_bytes, "text")) < 0)
         return ret;
     if (w->room_bytes <= t->spare)
@@ -490,6 +516,14 @@ static void lay_out(const LvEncode *t, Group *g, char *base)
     g->bytes = region.at;
 }
 
+static int run_once(LvEncode *t, const Group *g)
+{
+    int ret = embed(t, g);
+
+    return ret < 0 ? ret : run_layers(t, g);
+}
+
+/* With too little memory for layers that stay, once more without them. */
 static int run_group(LvEncode *t, Group *g)
 {
     LvDevice *dev = t->env->dev;
@@ -498,10 +532,17 @@ static int run_group(LvEncode *t, Group *g)
 
     if (!g->nb)
         return 0;
-    if ((ret = lv_device_alloc(dev, &base, g->bytes, "text")) < 0)
-        return ret;
+    if (!(base = lv_device_try_alloc(dev, g->bytes))) {
+        lv_encode_drop(t);
+        if ((ret = lv_device_alloc(dev, &base, g->bytes, "text")) < 0)
+            return ret;
+    }
     lay_out(t, g, base);
-    if ((ret = embed(t, g)) >= 0 && (ret = run_layers(t, g)) >= 0)
+    if ((ret = run_once(t, g)) == LV_ERR(ENOMEM) && t->keep) {
+        t->keep = 0;
+        ret     = run_once(t, g);
+    }
+    if (ret >= 0)
         ret = take_features(t, g);
     lv_device_free(dev, base);
     for (int i = 0; i < g->nb && ret >= 0 && t->cache == LV_CACHE_ON; i++)
@@ -551,15 +592,16 @@ static int plan_full(LvEncode *t, LvWeights *w, LvNet *net)
 
 int lv_encode_need(LvEncode *t, int nb, LvNeed *need)
 {
-    size_t bytes = bytes_of(t, t->env->cfg->dit.text_len) * (size_t)nb;
+    size_t bytes = bytes_of(t, t->env->cfg->dit.text_len) * (size_t)nb, most, all;
     LvWeights *w = NULL;
     LvNet net    = { 0 };
     int ret = new_described(t, &w);
 
     assert(nb >= 1);
-    if (ret >= 0 && (ret = plan_full(t, w, &net)) >= 0) {
+    if (ret >= 0 && (ret = all_bytes(t, NULL, &most, &all)) >= 0 &&
+        (ret = plan_full(t, w, &net)) >= 0) {
         *need = lv_need_of(&net.sizes);
-        need->weights += lv_weights_bytes(w);
+        need->weights += most;
         need->state    = 2 * bytes;
         need->host     = bytes;
     }

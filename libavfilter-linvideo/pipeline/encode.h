@@ -37,7 +37,7 @@ int lv_encode_new(LvEncode **t, const LvEnv *env, enum LvCacheMode cache);
 
 void lv_encode_free(LvEncode **t);
 
-/** What running nb prompts of full length at once needs: nothing of it stays. @return 0,
+/** What running nb prompts of full length at once needs, beside layers that stay. @return 0,
  *  -ENOMEM, as lv_program_new() */
 int lv_encode_need(LvEncode *t, int nb, LvNeed *need);
 
@@ -45,8 +45,8 @@ int lv_encode_need(LvEncode *t, int nb, LvNeed *need);
  *  for one more layer, that layer is read while the one before it is used. */
 void lv_encode_spare(LvEncode *t, size_t bytes);
 
-/** Memory of another device that is left when all stages are there, none to begin with: where it
- *  holds all layers, they stay in it between runs. */
+/** Memory of another device that is left when all stages are there and the encoder runs, none to
+ *  begin with: where it holds all layers, they stay in it between runs. */
 void lv_encode_keep(LvEncode *t, size_t bytes);
 
 /** Free what stays. */

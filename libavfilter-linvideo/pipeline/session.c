@@ -276,6 +276,9 @@ static int choose_tile(LvSession *s, LvDecodeShape *shape, LvPlace *p)
 
 static int enter(void *opaque, int expert);
 
+/* Memory of a device that nobody plans: of kernels, of what the encoder makes beside its need. */
+enum { SPARE = 256 << 20 };
+
 /* Plan all stages and place them. */
 static int plan(LvSession *s, const LvSessionOptions *opt)
 {
@@ -287,6 +290,7 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
                              s->delivery.on_device };
     LvPlace all = { .shape = &net, .limit = opt->memory_limit };
     LvLeft left = { 0, 0 };
+    size_t work;
     int ret;
 
     if ((ret = lv_decode_plan(s->decode, &decode)) < 0 || (ret = open_prompts(s, opt)) < 0 ||
@@ -301,7 +305,8 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
         return ret;
     ret = lv_experts_place(&s->experts, &all, &left);
     lv_encode_spare(s->encode, left.spare);
-    lv_encode_keep(s->encode, left.all);
+    work = lv_need_work(&all.before, s->env.dev) + SPARE;
+    lv_encode_keep(s->encode, left.all > work ? left.all - work : 0);
     if (s->experts.in_turn)
         lv_denoise_each_expert(s->denoise, enter, s);
     return ret;

@@ -289,8 +289,9 @@ int lv_cpu_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
     Matmul p = forward(a);
 
-    if (a->of == LV_MATMUL_F8)
-        return lv_fail(dev->msg, LV_ERR_UNSUPPORTED, "%s: no matmuls of fp8 here", dev->about);
+    if (a->of == LV_MATMUL_F8 || lv_tensor_is_stored(&a->w))
+        return lv_fail(dev->msg, LV_ERR_UNSUPPORTED, "%s: no matmuls of fp8 or stored weights here",
+                       dev->about);
     return a->of == LV_MATMUL_I8 ? lv_cpu_plan_linear_i8(dev, a, call)
                                  : plan(lv_cpu(dev), &p, call);
 }

@@ -75,11 +75,14 @@ static int load_kernel(LvCuda *cu, int kernel)
     return load_file(cu, file, first);
 }
 
+/* Dynamic memory that a block has without asking, beside what a kernel has of its own. */
+enum { UNASKED = 47 * 1024 };
+
 static int allow_shared(LvCuda *cu, int kernel, size_t bytes)
 {
     int ret;
 
-    if (bytes <= 48 * 1024 || bytes <= cu->shared[kernel])
+    if (bytes <= UNASKED || bytes <= cu->shared[kernel])
         return 0;
     ret = cu->drv.function_set(cu->kernel[kernel], CU_FUNC_SHARED, (int)bytes);
     cu->shared[kernel] = bytes;

@@ -26,12 +26,13 @@ int lv_cuda_frame(LvDevice *dev, const LvFrameArgs *a, LvCall *call)
     size_t w     = lv_cuda_split((size_t)out->width, half ? 2 : 1);
     size_t h     = lv_cuda_split((size_t)out->height, half ? 2 : 1), pitch = 3 * (size_t)cols;
     LvGrid grid  = { lv_cuda_split(w, 128), h, 1, 128, 0 };
+    CuStream out_stream = cu->foreign ? cu->out_stream : cu->stream;
     const float *first = (const float *)a->rgb.data + top * pitch + 3 * left;
     int ret = lv_device_sync(dev);
 
     (void)call;
     if (ret >= 0)
-        ret = lv_cuda_launch_on(cu, cu->out_stream, LV_K_deliver, grid,
+        ret = lv_cuda_launch_on(cu, out_stream, LV_K_deliver, grid,
                                 (void *[]) { (void *)(uintptr_t)out, &first, &pitch });
-    return ret < 0 ? ret : lv_cuda_check(cu, cu->drv.stream_sync(cu->out_stream), "a frame");
+    return ret < 0 ? ret : lv_cuda_check(cu, cu->drv.stream_sync(out_stream), "a frame");
 }
