@@ -1137,9 +1137,34 @@ static void check_rank(const OpsCase *c, const LvOpArgs *good, int t)
         refuses(c, &a, "a rank more", t);
 }
 
+/* Whether a weight of LINEAR can be of a type as files store it. */
+static int fits_stored(const LvTensor *w, LvDtype type)
+{
+    int block = (int)lv_dtype_block(type);
+
+    return block > 1 ? w->dim[1] % block == 0 : w->dim[0] % 16 == 0 && w->dim[1] % 16 == 0;
+}
+
+/* Types as files store them: of LINEAR's weight alone. */
+static void check_stored_types(const OpsCase *c, const LvOpArgs *good, int t)
+{
+    LvOpArgs a = *good;
+
+    for (int i = 0; i < LV_COUNT(stored_types); i++) {
+        LvDtype type = (LvDtype)stored_types[i];
+
+        a.t[t].dtype = (uint8_t)type;
+        if (c->op == LV_OP_LINEAR && t == 1 && fits_stored(&a.t[t], type))
+            accepts(c, &a);
+        else
+            refuses(c, &a, lv_dtype_name(type), t);
+    }
+}
+
 static void check_types(const OpsCase *c, const LvOpArgs *good, int t)
 {
-    static const uint8_t never[] = { LV_NONE, LV_F64, LV_I8, LV_I64, LV_U32, LV_BOOL };
+    static const uint8_t never[] = { LV_NONE, LV_F64, LV_I16, LV_I64, LV_U32, LV_BOOL,
+                                     LV_F8_E5M2 };
     LvOpArgs a = *good;
     char role = ops_role(c->op, t);
 
@@ -1147,6 +1172,7 @@ static void check_types(const OpsCase *c, const LvOpArgs *good, int t)
         a.t[t].dtype = never[i];
         refuses(c, &a, lv_dtype_name((LvDtype)never[i]), t);
     }
+    check_stored_types(c, good, t);
     a.t[t].dtype = LV_F16;
     if (role != 'w')
         refuses(c, &a, "F16", t);
