@@ -962,10 +962,10 @@ static int next_frame(AVFilterContext *ctx, AVFrame **frame)
             ret = take_image(ctx, i);
     if (ret <= 0)
         return ret;
-    while ((ret = make_frame(ctx->outputs[0], frame)) == AVERROR(EAGAIN))
+    while ((ret = make_frame(ctx->outputs[0], frame)) == AVERROR(EAGAIN) && is_video(s))
         if ((ret = take_frame(ctx)) <= 0)
             return ret;
-    return ret < 0 ? ret : 1;
+    return ret == AVERROR(EAGAIN) ? AVERROR_EXTERNAL : ret < 0 ? ret : 1;
 }
 
 /* Making a frame blocks: a source that answers "try again" stops the graph. */

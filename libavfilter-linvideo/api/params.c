@@ -348,6 +348,8 @@ static int set_scalar(const LvOption *o, void *field, const char *value,
     if (!strcmp(o->name, "guidance") && v == o->value)
         lv_msg(msg, LV_MSG_WARNING, "guidance: 0 means the model's own; 1 turns "
                "guidance off");
+    if (!strcmp(o->name, "strength") && v == o->value)
+        lv_msg(msg, LV_MSG_WARNING, "strength: 0 means the usual one; the least is %g", o->min);
     store(o, field, v);
     return 0;
 }

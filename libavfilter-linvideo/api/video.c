@@ -11,7 +11,7 @@
 #include "base/common.h"
 #include "base/map.h"
 
-enum { LINE = 1024 };
+enum { LINE = 1024, BEHIND = 1 << 16 }; /* bytes of a line; more than a page */
 
 struct LvVideoFile {
     char *path;
@@ -47,14 +47,26 @@ static int read_head(LvVideoFile *f)
     return lv_y4m_open(&f->y4m, r);
 }
 
+/* Let go of pages behind, the one that a frame begins in too. */
+static void drop(LvVideoFile *f, const uint8_t *from)
+{
+    size_t back = LV_MIN((size_t)(from - (const uint8_t *)f->map.data), (size_t)BEHIND);
+
+    lv_map_drop(&f->map, from - back, (size_t)(f->next.data - from) + back);
+}
+
 static int count(LvVideoFile *f)
 {
+    const uint8_t *from;
     int ret = 0;
 
     f->first = f->next;
-    for (; f->next.size && ret >= 0; f->frames++)
+    for (; f->next.size && ret >= 0; f->frames++) {
+        from = f->next.data;
         if ((ret = load(f, LINE)) >= 0)
             ret = lv_y4m_skip(&f->y4m, &f->next);
+        drop(f, from);
+    }
     f->next = f->first;
     return ret < 0 || f->frames ? ret : lv_reader_fail(&f->next, "has no frames");
 }
@@ -117,7 +129,7 @@ int lv_video_file_next(LvVideoFile *f, const LvImage **image)
 
     if (ret < 0 || (ret = lv_y4m_read(&f->image, &f->y4m, &f->next)) < 0)
         return ret;
-    lv_map_drop(&f->map, from, (size_t)(f->next.data - from));
+    drop(f, from);
     *image = &f->image;
     return 0;
 }

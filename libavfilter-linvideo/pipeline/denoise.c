@@ -213,9 +213,9 @@ static int run_both(LvDenoise *d, int step)
     int ret;
 
     lv_aside_begin(aside);
-    if ((ret = pthread_create(&thread, NULL, run_beside, &b))) {
+    if (pthread_create(&thread, NULL, run_beside, &b)) {
         lv_aside_end(aside);
-        return lv_fail(d->env->msg, LV_ERR(ret), "denoise: no thread for the second device");
+        return lv_fail(d->env->msg, LV_ERR(ENOMEM), "denoise: no thread for the second device");
     }
     ret = put_step(d, step, LV_COND);
     if (ret >= 0)

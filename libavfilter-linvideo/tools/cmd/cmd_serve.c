@@ -348,10 +348,14 @@ static void close_context(Serve *s)
 }
 
 /* The file of an image or a video may have changed. */
-static int brings_file(const json_t *asked)
+static int brings_file(const LinvideoParams *p)
 {
-    return json_object_get(asked, "image") || json_object_get(asked, "last_image") ||
-           json_object_get(asked, "video");
+    const char *const file[] = { p->image, p->last_image, p->video };
+
+    for (int i = 0; i < LV_COUNT(file); i++)
+        if (file[i] && *file[i])
+            return 1;
+    return 0;
 }
 
 /* The context that is open, when it can make this video, or another one. */
@@ -359,7 +363,7 @@ static int begin_video(Serve *s, const LinvideoParams *p, const json_t *asked)
 {
     json_t *kind = kind_of(asked);
     LinvideoContext *c = NULL;
-    int same = s->kind && kind && !brings_file(asked) && json_equal(s->kind, kind), ret;
+    int same = s->kind && kind && !brings_file(p) && json_equal(s->kind, kind), ret;
 
     if (same) {
         json_decref(kind);

@@ -72,10 +72,11 @@ void lv_events_progress(void *opaque, const LinvideoProgress *p)
 void lv_events_begin(LvEvents *e, const LinvideoContext *c)
 {
     LinvideoInfo i;
-    char rate[32];
+    char rate[32], model[256];
 
     linvideo_info(c, &i);
-    put(e, json_pack("{ss ss ss ss si si ss sI sI si}", "event", "begin", "model", i.model,
+    put(e, json_pack("{ss ss ss ss si si ss sI sI si}", "event", "begin", "model",
+                     lv_text_line(model, sizeof(model), i.model),
                      "device", i.device, "precision", i.precision, "width", i.width,
                      "height", i.height, "rate",
                      lv_rate_text(rate, sizeof(rate), i.rate_num, i.rate_den),
@@ -86,14 +87,14 @@ void lv_events_begin(LvEvents *e, const LinvideoContext *c)
 json_t *lv_events_result(const LinvideoContext *c, const LvSink *s)
 {
     LinvideoInfo i;
-    char rate[32], path[4096];
+    char rate[32], path[4096], model[256];
 
     linvideo_info(c, &i);
     return json_pack("{ss sI si si ss sI ss s{sf sf sf sf}}", "output",
                      lv_text_line(path, sizeof(path), s->path), "frames",
                      (json_int_t)s->frames, "width", i.width, "height", i.height, "rate",
                      lv_rate_text(rate, sizeof(rate), i.rate_num, i.rate_den), "seed",
-                     (json_int_t)i.seed, "model", i.model, "seconds",
+                     (json_int_t)i.seed, "model", lv_text_line(model, sizeof(model), i.model), "seconds",
                      "loading", i.seconds[0], "text", i.seconds[1], "denoising", i.seconds[2],
                      "decoding", i.seconds[3]);
 }
