@@ -94,7 +94,8 @@ json_t *lv_events_result(const LinvideoContext *c, const LvSink *s)
                      lv_text_line(path, sizeof(path), s->path), "frames",
                      (json_int_t)s->frames, "width", i.width, "height", i.height, "rate",
                      lv_rate_text(rate, sizeof(rate), i.rate_num, i.rate_den), "seed",
-                     (json_int_t)i.seed, "model", lv_text_line(model, sizeof(model), i.model), "seconds",
+                     (json_int_t)i.seed, "model",
+                     lv_text_line(model, sizeof(model), i.model), "seconds",
                      "loading", i.seconds[0], "text", i.seconds[1], "denoising", i.seconds[2],
                      "decoding", i.seconds[3]);
 }
