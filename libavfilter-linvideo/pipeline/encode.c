@@ -5,6 +5,7 @@
 #include "pipeline/encode.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -523,6 +524,39 @@ static int run_once(LvEncode *t, const Group *g)
     return ret < 0 ? ret : run_layers(t, g);
 }
 
+/* An error of the device that is held back. */
+typedef struct Held {
+    const LvMsg *to;
+    char line[512];
+} Held;
+
+/* LvMsg.put */
+static void hold(void *opaque, int level, const char *line)
+{
+    Held *h = opaque;
+
+    if (level > LV_MSG_ERROR)
+        lv_msg(h->to, level, "%s", line);
+    else if (!h->line[0])
+        snprintf(h->line, sizeof(h->line), "%s", line);
+}
+
+/* Once, without a word where memory is missing: it is tried again then. */
+static int run_held(LvEncode *t, const Group *g)
+{
+    LvDevice *dev = t->env->dev;
+    Held held     = { .to = dev->msg };
+    const LvMsg msg = { hold, &held, dev->msg ? dev->msg->level : LV_MSG_ERROR };
+    int ret;
+
+    dev->msg = &msg;
+    ret      = run_once(t, g);
+    dev->msg = held.to;
+    if (held.line[0])
+        lv_msg(held.to, ret == LV_ERR(ENOMEM) ? LV_MSG_VERBOSE : LV_MSG_ERROR, "%s", held.line);
+    return ret;
+}
+
 /* With too little memory for layers that stay, once more without them. */
 static int run_group(LvEncode *t, Group *g)
 {
@@ -538,7 +572,8 @@ static int run_group(LvEncode *t, Group *g)
             return ret;
     }
     lay_out(t, g, base);
-    if ((ret = run_once(t, g)) == LV_ERR(ENOMEM) && t->keep) {
+    ret = t->keep ? run_held(t, g) : run_once(t, g);
+    if (ret == LV_ERR(ENOMEM) && t->keep) {
         t->keep = 0;
         ret     = run_once(t, g);
     }
