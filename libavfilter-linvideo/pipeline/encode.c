@@ -129,7 +129,7 @@ void lv_encode_spare(LvEncode *t, size_t bytes)
 
 void lv_encode_keep(LvEncode *t, size_t bytes)
 {
-    t->keep = bytes;
+    t->keep = t->env->dev->host ? 0 : bytes;
 }
 
 void lv_encode_drop(LvEncode *t)
@@ -566,11 +566,10 @@ static int run_group(LvEncode *t, Group *g)
 
     if (!g->nb)
         return 0;
-    if (!(base = lv_device_try_alloc(dev, g->bytes))) {
+    if (t->kept && !(base = lv_device_try_alloc(dev, g->bytes)))
         lv_encode_drop(t);
-        if ((ret = lv_device_alloc(dev, &base, g->bytes, "text")) < 0)
-            return ret;
-    }
+    if (!base && (ret = lv_device_alloc(dev, &base, g->bytes, "text")) < 0)
+        return ret;
     lay_out(t, g, base);
     ret = t->keep ? run_held(t, g) : run_once(t, g);
     if (ret == LV_ERR(ENOMEM) && t->keep) {
