@@ -15,6 +15,7 @@
 #include "api/prompt.h"
 #include "api/video.h"
 #include "base/common.h"
+#include "base/deliver.h"
 #include "base/locale.h"
 #include "linvideo/linvideo.h"
 #include "model/prompt.h"
@@ -551,27 +552,15 @@ int linvideo_restart(LinvideoContext *c, const LinvideoParams *p)
 
 /* Frames */
 
-/* Bytes of a row; 0: the format has no such plane. */
-static ptrdiff_t row_bytes(enum LinvideoFormat format, int plane, int width)
-{
-    int pairs = (width + 1) / 2;
-
-    switch (format) {
-    case LINVIDEO_YUV420P: return plane ? pairs : width;
-    case LINVIDEO_NV12:    return plane == 0 ? width : plane == 1 ? 2 * pairs : 0;
-    case LINVIDEO_RGB24:   return plane ? 0 : 3 * width;
-    default:               return width;
-    }
-}
-
 static int check_planes(const LinvideoContext *c, const LinvideoFrame *f)
 {
-    int width = c->info.cfg->video.width;
+    const LvVideoConfig *v = &c->info.cfg->video;
 
     if (!f)
         return lv_fail(&c->msg, LV_ERR(EINVAL), "no frame");
     for (int i = 0; i < LV_COUNT(f->data); i++) {
-        ptrdiff_t bytes = row_bytes(c->p.format, i, width), stride = f->stride[i];
+        ptrdiff_t stride = f->stride[i];
+        ptrdiff_t bytes  = lv_plane_size((enum LvFormat)c->p.format, i, v->width, v->height).row;
 
         if (bytes && !f->data[i])
             return lv_fail(&c->msg, LV_ERR(EINVAL), "frame: plane %d is NULL", i);

@@ -184,49 +184,52 @@ static void put_rgb24(const Job *job, int y, int x, int w)
 }
 
 static const struct {
-    int rows; ///< done by one call
-    void (*put)(const Job *job, int y, int x, int w);
+    int half;     ///< 1: planes behind the first have half of the rows and columns
+    int bytes[3]; ///< of an element of each plane; 0: there is no such plane
+    void (*put)(const Job *job, int y, int x, int w); ///< one row, or two where half is set
 } formats[LV_FORMAT_NB] = {
-    [LV_YUV420P] = { 2, put_yuv420 },
-    [LV_YUV444P] = { 1, put_yuv444 },
-    [LV_GBRP]    = { 1, put_gbrp },
-    [LV_RGB24]   = { 1, put_rgb24 },
-    [LV_NV12]    = { 2, put_nv12 },
+    [LV_YUV420P] = { 1, { 1, 1, 1 }, put_yuv420 },
+    [LV_YUV444P] = { 0, { 1, 1, 1 }, put_yuv444 },
+    [LV_GBRP]    = { 0, { 1, 1, 1 }, put_gbrp },
+    [LV_RGB24]   = { 0, { 3, 0, 0 }, put_rgb24 },
+    [LV_NV12]    = { 1, { 1, 2, 0 }, put_nv12 },
 };
 
 void lv_deliver(const LvPlanes *out, const float *rgb, int rows, int cols)
 {
     size_t top = (size_t)(rows - out->height) / 2, left = (size_t)(cols - out->width) / 2;
     Job job = { out, rgb + 3 * (top * (size_t)cols + left), 3 * (size_t)cols };
-    int step = formats[out->format].rows;
+    int step = 1 + formats[out->format].half;
 
     for (int y = 0; y < out->height; y += step)
         for (int x = 0; x < out->width; x += TILE)
             formats[out->format].put(&job, y, x, LV_MIN(TILE, out->width - x));
 }
 
-/* Planes; whether those behind the first have half of the rows and columns; bytes of an element
- * of the first, and of the others. */
-static const struct {
-    int planes, half, first, rest;
-} layouts[LV_FORMAT_NB] = {
-    [LV_YUV420P] = { 3, 1, 1, 1 }, [LV_YUV444P] = { 3, 0, 1, 1 }, [LV_GBRP] = { 3, 0, 1, 1 },
-    [LV_RGB24]   = { 1, 0, 3, 3 }, [LV_NV12]    = { 2, 1, 1, 2 },
-};
-
-int lv_planes_count(enum LvFormat format)
+int lv_planes_halve(enum LvFormat format)
 {
-    return layouts[format].planes;
+    return formats[format].half;
 }
 
-size_t lv_plane_row(const LvPlanes *p, int i)
+LvPlaneSize lv_plane_size(enum LvFormat format, int plane, int width, int height)
 {
-    int cols = i && layouts[p->format].half ? (p->width + 1) / 2 : p->width;
+    int half = plane && formats[format].half, bytes = formats[format].bytes[plane];
 
-    return (size_t)cols * (size_t)(i ? layouts[p->format].rest : layouts[p->format].first);
+    return !bytes ? (LvPlaneSize) { 0, 0 }
+         : (LvPlaneSize) { bytes * (half ? (width + 1) / 2 : width),
+                           half ? (height + 1) / 2 : height };
 }
 
-int lv_plane_rows(const LvPlanes *p, int i)
+size_t lv_planes_lay_out(LvPlanes *p, void *base)
 {
-    return i && layouts[p->format].half ? (p->height + 1) / 2 : p->height;
+    size_t at = 0;
+
+    for (int i = 0; i < LV_COUNT(p->data); i++) {
+        LvPlaneSize s = lv_plane_size(p->format, i, p->width, p->height);
+
+        p->data[i]   = base && s.row ? (uint8_t *)base + at : NULL;
+        p->stride[i] = s.row;
+        at += (size_t)s.row * (size_t)s.rows;
+    }
+    return at;
 }

@@ -25,9 +25,18 @@
  */
 void lv_deliver(const LvPlanes *out, const float *rgb, int rows, int cols);
 
-/** Planes of a frame: how many; bytes of a row of plane i, without padding, and its rows. */
-int lv_planes_count(enum LvFormat format);
-size_t lv_plane_row(const LvPlanes *p, int i);
-int lv_plane_rows(const LvPlanes *p, int i);
+/** Whether planes behind the first have half of its rows and columns, rounded up. */
+int lv_planes_halve(enum LvFormat format);
+
+typedef struct LvPlaneSize {
+    int row, rows; ///< bytes of a row without padding, and rows; 0 where there is no such plane
+} LvPlaneSize;
+
+/** The size of plane 0 to 2 of a frame. */
+LvPlaneSize lv_plane_size(enum LvFormat format, int plane, int width, int height);
+
+/** Set data and stride of planes, by their size and format: one behind the other, without
+ *  padding. @param base NULL: only the sizes are wanted @return bytes of all */
+size_t lv_planes_lay_out(LvPlanes *p, void *base);
 
 #endif /* LINVIDEO_BASE_DELIVER_H */

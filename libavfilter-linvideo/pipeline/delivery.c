@@ -45,36 +45,25 @@ void lv_delivery_free(LvDelivery *d)
     lv_resize_free(&d->resize);
 }
 
-/* The same frame in dense planes at base. @return their bytes */
-static size_t dense(LvPlanes *p, const LvPlanes *out, char *base)
-{
-    size_t at = 0;
-
-    *p = *out;
-    for (int i = 0; i < lv_planes_count(out->format); i++) {
-        p->data[i]   = (uint8_t *)base + at;
-        p->stride[i] = (ptrdiff_t)lv_plane_row(out, i);
-        at += lv_plane_row(out, i) * (size_t)lv_plane_rows(out, i);
-    }
-    return at;
-}
-
 static void copy_planes(const LvPlanes *to, const LvPlanes *from)
 {
-    for (int i = 0; i < lv_planes_count(to->format); i++)
-        for (int y = 0; y < lv_plane_rows(to, i); y++)
+    for (int i = 0; i < LV_COUNT(to->data); i++) {
+        LvPlaneSize s = lv_plane_size(to->format, i, to->width, to->height);
+
+        for (int y = 0; y < s.rows; y++)
             memcpy(to->data[i] + y * to->stride[i], from->data[i] + y * from->stride[i],
-                   lv_plane_row(to, i));
+                   (size_t)s.row);
+    }
 }
 
 static int fetch(const LvDelivery *d, LvOpArgs *a)
 {
     LvDevice *dev = d->env->dev;
-    LvPlanes out  = a->frame.out, host;
-    size_t bytes  = dense(&host, &out, d->memory.host);
+    LvPlanes out  = a->frame.out, host = out;
+    size_t bytes  = lv_planes_lay_out(&host, d->memory.host);
     int ret;
 
-    dense(&a->frame.out, &out, d->memory.device);
+    lv_planes_lay_out(&a->frame.out, d->memory.device);
     if ((ret = lv_device_run(dev, LV_OP_FRAME, a)) < 0 ||
         (ret = lv_device_download(dev, d->memory.host, d->memory.device, bytes)) < 0)
         return ret;

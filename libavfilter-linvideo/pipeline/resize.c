@@ -112,7 +112,7 @@ static void add_columns(const LvResize *r, float *restrict out)
 /* The rows of a frame from y on, which is even. */
 static LvPlanes part_of(const LvPlanes *out, int y)
 {
-    int half = out->format == LV_YUV420P || out->format == LV_NV12;
+    int half = lv_planes_halve(out->format);
     LvPlanes part = *out;
 
     part.height = LV_MIN(BAND, out->height - y);

@@ -5,6 +5,7 @@
  */
 
 #include "backend/cuda/cuda.h"
+#include "base/deliver.h"
 
 int lv_cuda_blend(LvDevice *dev, const LvBlendArgs *a, LvCall *call)
 {
@@ -20,7 +21,7 @@ int lv_cuda_frame(LvDevice *dev, const LvFrameArgs *a, LvCall *call)
 {
     LvCuda *cu   = lv_cuda(dev);
     const LvPlanes *out = &a->out;
-    int half     = out->format == LV_YUV420P || out->format == LV_NV12;
+    int half     = lv_planes_halve(out->format);
     int rows     = a->rgb.dim[0], cols = a->rgb.dim[1];
     size_t top   = (size_t)(rows - out->height) / 2, left = (size_t)(cols - out->width) / 2;
     size_t w     = lv_cuda_split((size_t)out->width, half ? 2 : 1);

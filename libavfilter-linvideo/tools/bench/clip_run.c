@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/deliver.h"
 #include "pipeline/choices.h"
 #include "pipeline/options.h"
 #include "pipeline/session.h"
@@ -132,16 +133,12 @@ static int open_clip(Clip *c)
 static int new_out(Clip *c)
 {
     const LvVideoConfig *v = &c->info.cfg->video;
-    int width = v->width, height = v->height, pairs = (width + 1) / 2, rows = (height + 1) / 2;
-    size_t luma = (size_t)width * (size_t)height, chroma = (size_t)pairs * (size_t)rows;
 
-    if (!(c->planes = malloc(luma + 2 * chroma)))
+    c->out = (LvPlanes) { .width = v->width, .height = v->height, .format = LV_YUV420P,
+                          .matrix = LV_MATRIX_BT709 };
+    if (!(c->planes = malloc(lv_planes_lay_out(&c->out, NULL))))
         return lv_fail(&c->b->msg, LV_ERR(ENOMEM), "out of memory");
-    c->out = (LvPlanes) {
-        .data   = { c->planes, c->planes + luma, c->planes + luma + chroma },
-        .stride = { width, pairs, pairs }, .width = width, .height = height,
-        .format = LV_YUV420P, .matrix = LV_MATRIX_BT709,
-    };
+    lv_planes_lay_out(&c->out, c->planes);
     return 0;
 }
 

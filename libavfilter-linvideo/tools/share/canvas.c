@@ -6,31 +6,23 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "base/deliver.h"
 
 int lv_canvas_alloc(LvCanvas *p, enum LinvideoFormat format, int width,
                      int height)
 {
-    int packed = format == LINVIDEO_RGB24, half = format == LINVIDEO_YUV420P;
-    uint8_t *data;
+    LvPlanes planes = { .width = width, .height = height, .format = (enum LvFormat)format };
+    size_t size     = lv_planes_lay_out(&planes, NULL);
+    void *data      = malloc(size);
 
-    *p = (LvCanvas) { .format = format, .width = width, .height = height };
-    for (int i = 0; i < (packed ? 1 : 3); i++) {
-        size_t w = half && i ? (width + 1) / 2 : packed ? 3 * width : width;
-        size_t h = half && i ? (height + 1) / 2 : height;
-
-        p->frame.stride[i] = w;
-        p->size += w * h;
-    }
-    data = malloc(p->size);
+    *p = (LvCanvas) { .format = format, .width = width, .height = height, .size = size };
     if (!data)
         return -ENOMEM;
-    p->frame.data[0] = data;
-    if (!packed) {
-        size_t chroma_h = half ? (height + 1) / 2 : height;
-
-        p->frame.data[1] = data + (size_t)width * height;
-        p->frame.data[2] = p->frame.data[1] + p->frame.stride[1] * chroma_h;
-    }
+    lv_planes_lay_out(&planes, data);
+    memcpy(p->frame.data, planes.data, sizeof(planes.data));
+    memcpy(p->frame.stride, planes.stride, sizeof(planes.stride));
     return 0;
 }
 
