@@ -26,6 +26,12 @@ typedef struct LvGemmKey {
     uint8_t scaled; ///< 1: rows of a, and of b with tb, have scales, of F8_E4M3; no adding
 } LvGemmKey;
 
+/** LT_EPILOGUE_* of an activation; 0: cuBLASLt does not know it, or LV_ACT_NONE. */
+static inline uint8_t lv_cuda_gemm_act(enum LvAct act)
+{
+    return act == LV_ACT_RELU ? LT_EPILOGUE_RELU : act == LV_ACT_GELU ? LT_EPILOGUE_GELU : 0;
+}
+
 /** For build and run: find the product's algorithm, and keep it.
  *  NULL when there is none (a message was put). */
 const LvGemm *lv_cuda_gemm_get(LvCuda *cu, const LvGemmKey *key);

@@ -28,15 +28,13 @@ static int is_fused(const LvLinearArgs *a)
  * the type that it writes, so that one may be rounded to bf16 first. */
 static int after(const LvLinearArgs *a)
 {
-    static const uint8_t known[LV_ACT_NB] = {
-        [LV_ACT_RELU] = LT_EPILOGUE_RELU, [LV_ACT_GELU] = LT_EPILOGUE_GELU,
-    };
+    int act  = lv_cuda_gemm_act(a->act);
     int bias = lv_has(&a->b) ? LT_EPILOGUE_BIAS : 0;
 
     if (is_bare(a) || a->x.dtype != LV_BF16 ||
-        (a->act != LV_ACT_NONE && !known[a->act]))
+        (a->act != LV_ACT_NONE && !act))
         return 0;
-    return known[a->act] | bias;
+    return act | bias;
 }
 
 /* Of the product with nothing after it. */

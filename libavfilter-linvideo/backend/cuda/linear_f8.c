@@ -16,9 +16,6 @@ enum Way {
 
 static LvGemmKey key_of(const LvLinearArgs *a, enum Way way)
 {
-    static const uint8_t acts[LV_ACT_NB] = {
-        [LV_ACT_RELU] = LT_EPILOGUE_RELU, [LV_ACT_GELU] = LT_EPILOGUE_GELU,
-    };
     LvGemmKey key = {
         .m = a->x.dim[0], .n = a->w.dim[0], .k = a->x.dim[1], .tb = 1, .type = LV_F8_E4M3,
         .out = way == WAY_BARE ? LV_F32 : a->y.dtype, .scaled = way != WAY_BARE,
@@ -27,15 +24,14 @@ static LvGemmKey key_of(const LvLinearArgs *a, enum Way way)
     if (way != WAY_BARE && lv_has(&a->b))
         key.after = LT_EPILOGUE_BIAS;
     if (way == WAY_ALL)
-        key.after |= acts[a->act];
+        key.after |= lv_cuda_gemm_act(a->act);
     return key;
 }
 
-/* Whether the way leaves nothing out of what is asked for, where it says so. */
-static int is_whole(const LvLinearArgs *a, enum Way way)
+/* Whether cuBLASLt knows the activation that the way leaves to it. */
+static int knows_act(const LvLinearArgs *a, enum Way way)
 {
-    return way != WAY_ALL || a->act == LV_ACT_NONE || a->act == LV_ACT_RELU ||
-           a->act == LV_ACT_GELU;
+    return way != WAY_ALL || a->act == LV_ACT_NONE || lv_cuda_gemm_act(a->act);
 }
 
 /* The first way that there is; or a code. */
@@ -43,7 +39,7 @@ static int way_of(LvCuda *cu, const LvLinearArgs *a)
 {
     for (int way = WAY_ALL; way < WAY_BARE; way++) {
         LvGemmKey key = key_of(a, (enum Way)way);
-        int ret = is_whole(a, (enum Way)way) ? lv_cuda_gemm_has(cu, &key) : 0;
+        int ret = knows_act(a, (enum Way)way) ? lv_cuda_gemm_has(cu, &key) : 0;
 
         if (ret)
             return ret < 0 ? ret : way;
