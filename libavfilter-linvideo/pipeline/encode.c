@@ -21,7 +21,6 @@ enum { MAX_IDS = 4096, GROUP = 64, GROUP_BYTES = 256 << 20 };
 typedef struct Kept {
     LvWeights *weights;
     void *room;
-    size_t bytes; /* of room */
     LvUmt5Block block;
     LvTensor norm; /* of the layer behind the last one */
 } Kept;
@@ -31,6 +30,8 @@ struct LvEncode {
     enum LvCacheMode cache;
     LvTokenizer *tokenizer;
     LvUmt5 net; /* described; its data are there while it runs */
+    size_t *room;     /* [layers + 1]: of weights; NULL: they were not measured yet */
+    size_t most, all; /* the most of these; all, with what the device makes of them */
     size_t spare, keep;
     Kept *kept; /* [layers + 1]; NULL: nothing stays */
 };
@@ -116,6 +117,7 @@ void lv_encode_free(LvEncode **out)
     if (!t)
         return;
     lv_encode_drop(t);
+    free(t->room);
     lv_umt5_free(&t->net);
     lv_tokenizer_close(&t->tokenizer);
     free(t);
@@ -233,7 +235,6 @@ typedef struct Walk {
     size_t mark[2];        /* of the upload, when they are there */
     void *room[2];         /* device: theirs; [1] NULL: no layer is read ahead, [0] NULL:
                             * they are allocated */
-    size_t room_bytes;
     void *arena;           /* device, of all programs in turn */
     size_t arena_bytes;
 } Walk;
@@ -315,11 +316,11 @@ static void note_layer(LvEncode *t, int layer)
 static int read_layer(LvEncode *t, Walk *w, int layer, LvWeights **weights)
 {
     LvWeightsFrom from = { .place = {
-        .upload = w->upload, .room_bytes = t->kept ? t->kept[layer].bytes : w->room_bytes } };
+        .upload = w->upload, .room_bytes = t->env->dev->host ? 0 : t->room[layer] } };
     int ret = 0;
 
     if (t->kept &&
-        !(t->kept[layer].room = lv_device_try_alloc(t->env->dev, t->kept[layer].bytes)))
+        !(t->kept[layer].room = lv_device_try_alloc(t->env->dev, t->room[layer])))
         return LV_ERR(ENOMEM);
     from.place.room = room_of(t, w, layer);
     if (ret >= 0 && (ret = new_weights(t, from, weights)) >= 0)
@@ -362,57 +363,42 @@ static int run_layer(LvEncode *t, Walk *w, int layer, const Group *g)
     return 0;
 }
 
-/* What a layer's weights take, and what the device makes of them. */
-static int layer_bytes(LvEncode *t, int layer, size_t *room, size_t *forms)
+/* Of each layer, and of all: files may store each in another form. Once. */
+static int measure(LvEncode *t)
 {
+    int layers   = t->env->cfg->text.layers, ret;
     LvWeights *w = NULL;
-    LvNet net    = { 0 };
     LvTensor x, y;
-    int ret = new_described(t, &w);
 
-    if (ret >= 0 && (ret = bind_layer(t, layer, w)) >= 0 &&
-        (ret = plan_layer(t, layer, 1, &net, &x, &y)) >= 0) {
-        *room  = lv_weights_bytes(w);
-        *forms = net.sizes.weights;
+    if (t->room)
+        return 0;
+    if (!(t->room = calloc((size_t)layers + 1, sizeof(*t->room))))
+        return lv_fail(t->env->msg, LV_ERR(ENOMEM), "text: out of memory");
+    ret = new_described(t, &w);
+    for (int i = 0; i <= layers && ret >= 0; i++) {
+        size_t before = lv_weights_bytes(w);
+        LvNet net     = { 0 };
+
+        if ((ret = bind_layer(t, i, w)) >= 0 && (ret = plan_layer(t, i, 1, &net, &x, &y)) >= 0) {
+            t->room[i] = lv_weights_bytes(w) - before;
+            t->most    = LV_MAX(t->most, t->room[i]);
+            t->all    += LV_ROUND_UP(t->room[i], LV_ALIGN) + net.sizes.weights;
+        }
+        lv_net_free(&net);
     }
-    lv_net_free(&net);
     lv_weights_free(&w);
     return ret;
 }
 
-/* The most that a layer takes, as files may store each in another form, and all together.
- * kept: [layers + 1], to note what each takes, or NULL */
-static int all_bytes(LvEncode *t, Kept *kept, size_t *most, size_t *all)
+/* Let all layers stay, if there is memory for it. */
+static void try_keep(LvEncode *t)
 {
-    size_t room = 0, forms = 0;
-    int ret = 0;
-
-    *most = *all = 0;
-    for (int i = 0; i <= t->env->cfg->text.layers && ret >= 0; i++) {
-        ret   = layer_bytes(t, i, &room, &forms);
-        *most = LV_MAX(*most, room);
-        *all += LV_ROUND_UP(room, LV_ALIGN) + forms;
-        if (kept)
-            kept[i].bytes = room;
-    }
-    return ret;
-}
-
-/* Have room for all layers to stay, if there is memory for it. */
-static int try_keep(LvEncode *t, size_t *most)
-{
-    Kept *kept = calloc((size_t)t->env->cfg->text.layers + 1, sizeof(*kept));
-    size_t all = 0;
-    int ret = all_bytes(t, kept, most, &all);
-
-    if (ret >= 0 && kept && all <= LV_MIN(t->keep, lv_device_available(t->env->dev))) {
+    if (t->kept || t->all > LV_MIN(t->keep, lv_device_available(t->env->dev)))
+        return;
+    t->kept = calloc((size_t)t->env->cfg->text.layers + 1, sizeof(*t->kept));
+    if (t->kept)
         lv_msg(t->env->msg, LV_MSG_VERBOSE, "memory: the text encoder stays on the device for the "
-               "next prompt, %.1f MiB", (double)all / (1024 * 1024));
-        t->kept = kept;
-    } else {
-        free(kept);
-    }
-    return ret;
+               "next prompt, %.1f MiB", (double)t->all / (1024 * 1024));
 }
 
 static int begin_walk(LvEncode *t, Walk *w)
@@ -423,12 +409,15 @@ static int begin_walk(LvEncode *t, Walk *w)
 
     *w = (Walk) { .env = env };
     if ((ret = lv_upload_new(&w->upload, dev, lv_env_ask, (void *)env, env->msg)) < 0 ||
-        dev->host || t->kept || (ret = try_keep(t, &w->room_bytes)) < 0 || t->kept)
+        dev->host || (ret = measure(t)) < 0)
         return ret;
-    if ((ret = lv_device_alloc(dev, &w->room[0], w->room_bytes, "text")) < 0)
+    try_keep(t);
+    if (t->kept)
+        return 0;
+    if ((ret = lv_device_alloc(dev, &w->room[0], t->most, "text")) < 0)
         return ret;
-    if (w->room_bytes <= t->spare)
-        w->room[1] = lv_device_try_alloc(dev, w->room_bytes);
+    if (t->most <= t->spare)
+        w->room[1] = lv_device_try_alloc(dev, t->most);
     return 0;
 }
 
@@ -626,16 +615,15 @@ static int plan_full(LvEncode *t, LvWeights *w, LvNet *net)
 
 int lv_encode_need(LvEncode *t, int nb, LvNeed *need)
 {
-    size_t bytes = bytes_of(t, t->env->cfg->dit.text_len) * (size_t)nb, most, all;
+    size_t bytes = bytes_of(t, t->env->cfg->dit.text_len) * (size_t)nb;
     LvWeights *w = NULL;
     LvNet net    = { 0 };
     int ret = new_described(t, &w);
 
     assert(nb >= 1);
-    if (ret >= 0 && (ret = all_bytes(t, NULL, &most, &all)) >= 0 &&
-        (ret = plan_full(t, w, &net)) >= 0) {
+    if (ret >= 0 && (ret = measure(t)) >= 0 && (ret = plan_full(t, w, &net)) >= 0) {
         *need = lv_need_of(&net.sizes);
-        need->weights += most;
+        need->weights += t->most;
         need->state    = 2 * bytes;
         need->host     = bytes;
     }
