@@ -96,13 +96,13 @@ enum LvMapKind { LV_MAP_HEDGEHOG, LV_MAP_RELU, LV_MAP_TAYLOR, LV_MAP_NB };
  * error of about 1 % of y.
  *
  * LV_MATMUL_F8: each row of x and each of w is rounded to F8_E4M3 times a scale of its own,
- * max |row| / 448, and to zeros where max |row| is below LV_F8_LEAST: an error of about 4 % of y,
- * of which the sums, of some 13 bits in tensor cores, f32 between their steps, have 1e-4. Where K
- * or N is no multiple of 16, or w is stored as other small numbers, it is LV_MATMUL_FLOAT.
+ * max |row| / 448. A row whose maximum is below LV_F8_LEAST becomes zeros. The error of y is about
+ * 4 %; tensor cores keep some 13 bits of their sums, which adds 1e-4 to it. LV_MATMUL_FLOAT is used
+ * instead where K or N is not a multiple of 16, and where w is stored as I8 or in blocks.
  *
- * Where LvDevice.widens, w may also be as files store it: blocks of GGUF, which K is a multiple
- * of, or F8_E4M3 or I8, N and K multiples of 16, with one f32 scale for each row behind all
- * numbers. It is rounded to x's type, or to F8_E4M3.
+ * A device with LvDevice.widens also takes w as files store it: in blocks of GGUF, if K is a
+ * multiple of the block, or as F8_E4M3 or I8, if N and K are multiples of 16, followed by N scales
+ * (f32), one for each row. It is rounded to x's type, or to F8_E4M3.
  */
 typedef struct LvLinearArgs {
     LvTensor x; ///< in:  [M,K] act. bf16: matmuls in bf16, f32: in f32

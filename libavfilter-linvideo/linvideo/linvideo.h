@@ -49,10 +49,10 @@
  * are called in the locale of the function's caller.
  *
  * Errors: every function that can fail returns 0 or a negative code, after
- * exactly one message of level LINVIDEO_LOG_ERROR to the log callback; the end of
- * the video and a cancelled call give no message. NULL for an argument gives -EINVAL
- * (without a message if there is no context and no callback); void functions
- * ignore it.
+ * exactly one message of level LINVIDEO_LOG_ERROR to the log callback. The end of
+ * the video, a cancelled call, -EAGAIN, and calls after an error that ended the
+ * context give no message. NULL for an argument gives -EINVAL, silently if there is
+ * neither a context nor a callback; void functions ignore NULL.
  */
 
 #ifndef LINVIDEO_LINVIDEO_H

@@ -63,8 +63,8 @@ void lv_reader_free(LvReader *r);
 /** Bytes that parts have to be multiples of. */
 size_t lv_reader_unit(const LvReader *r);
 
-/** Bytes of scales behind all rows, a part of their own that is read after all others were begun;
- *  0: there are none. */
+/** Bytes of the scales, which follow the rows. They are a part of their own, to be read after all
+ *  rows; 0 where the tensor has no scales. */
 size_t lv_reader_tail(const LvReader *r);
 
 /**

@@ -276,7 +276,7 @@ static int fail_frame(const LvDecode *d, const LvVaeProgram *p, int i)
                    lv_env_hint(d->env, 0));
 }
 
-/* Frames of so many pixels; those behind the clip's last one do not count. */
+/* Check frames of `pixels` pixels each. Frames after the end of the clip are not checked. */
 static int check_frames(const LvDecode *d, const LvVaeProgram *p, const float *rgb, size_t pixels)
 {
     size_t n   = 3 * pixels;

@@ -140,8 +140,8 @@ static void choose_turns(LvExperts *e, const LvPlace *all, const LvPlace *second
 static void tell_turns(const LvExperts *e)
 {
     if (e->in_turn)
-        lv_msg(e->env->msg, LV_MSG_INFO, "memory: there is no room for both networks: each is read "
-               "when its steps come, in every clip");
+        lv_msg(e->env->msg, LV_MSG_INFO, "memory: there is no room for both networks: each is "
+               "loaded before its steps, in every clip");
 }
 
 int lv_experts_place(LvExperts *e, const LvPlace *p, LvLeft *left)

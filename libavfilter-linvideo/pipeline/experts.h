@@ -1,9 +1,9 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * The networks of a model: one, or two experts of which each has its steps, on one device, or on
- * two of which each has a branch of guidance. They are in memory together, or in turn where there
- * is no room for both.
+ * The networks of a model: one, or two experts, each for a range of steps. They run on one device,
+ * or on two, each with a branch of guidance. Both experts are in memory, or one at a time where
+ * both do not fit.
  * Floor F5 (pipeline): knows where networks run, not what they are run for.
  */
 
@@ -33,8 +33,9 @@ typedef struct LvExperts {
 /** Describe the networks on env's device; as lv_network_new(). */
 int lv_experts_new(LvExperts *e, const LvEnv *env);
 
-/** Give each of so many branches its networks: with guidance the second of two devices takes the
- *  unconditional one. A second device that has none is told of. @return as lv_network_new() */
+/** Assign networks to branches. With guidance the second of two devices runs the unconditional
+ *  branch; without, a warning says that the second device is not used. @return as
+ *  lv_network_new() */
 int lv_experts_split(LvExperts *e, const LvDevices *devices, int branches);
 
 /** Plan them all; as lv_network_plan(). */

@@ -35,11 +35,10 @@ typedef struct LvPlaced {
     size_t host_have; ///< ...of so many
 } LvPlaced;
 
-/** What is left for the text encoder. */
+/** Bytes of the device that the text encoder may use. */
 typedef struct LvLeft {
-    size_t spare; ///< beside its need, while it runs; SIZE_MAX where there is no limit but what
-                  ///< the device has
-    size_t all;   ///< when all is there
+    size_t spare; ///< while it runs, in addition to its need; SIZE_MAX without a memory limit
+    size_t all;   ///< once all stages are loaded
 } LvLeft;
 
 /**
