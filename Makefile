@@ -168,6 +168,7 @@ OBJS-pipeline = \
     resize.o \
     sample.o \
     session.o \
+    step_cache.o \
     tiles.o \
     vae.o \
     vae_encode.o

@@ -14,7 +14,7 @@
 #include "base/common.h"
 #include "linvideo/linvideo.h"
 
-enum { KIT_STEPS = 400, KIT_TEXT = 2048, KIT_PARTS = 4 };
+enum { KIT_STEPS = 600, KIT_TEXT = 2048, KIT_PARTS = 4 };
 
 /** Prompt of the tests. */
 #define KIT_PROMPT "a large red circle moving left on a blue gradient background"
@@ -130,6 +130,7 @@ void api_add_device(Suite *suite);
 void api_add_image(Suite *suite);
 void api_add_video(Suite *suite);
 void api_add_range(Suite *suite);
+void api_add_steer(Suite *suite);
 void api_add_use(Suite *suite);
 
 #endif /* LINVIDEO_TESTS_API_KIT_H */

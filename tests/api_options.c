@@ -121,6 +121,13 @@ static const struct {
     { "mode", "video", INT, AT(mode), LINVIDEO_MODE_VIDEO, 0, 0 },
     { "strength", "0.01", FLOAT, AT(strength), 0.01f, 0, 0 },
     { "strength", "1",    FLOAT, AT(strength), 1, 0, 0 },
+    { "guidance_start", "0", FLOAT, AT(guidance_start), 0, 0, 0 },
+    { "guidance_start", "1", FLOAT, AT(guidance_start), 1, 0, 0 },
+    { "guidance_end", "0.01", FLOAT, AT(guidance_end), 0.01f, 0, 0 },
+    { "guidance_end", "1",    FLOAT, AT(guidance_end), 1, 0, 0 },
+    { "cache", "0.001", FLOAT, AT(cache), 0.001f, 0, 0 },
+    { "cache", "1",     FLOAT, AT(cache), 1, 0, 0 },
+    { "cache", "0",     FLOAT, AT(cache), 0, 0, 0 },
     { "precision", "auto", INT, AT(precision), LINVIDEO_PRECISION_AUTO, 0, 0 },
     { "precision", "f32",  INT, AT(precision), LINVIDEO_PRECISION_F32, 0, 0 },
     { "precision", "bf16", INT, AT(precision), LINVIDEO_PRECISION_BF16, 0, 0 },
@@ -254,7 +261,7 @@ START_TEST(every_option)
             found |= !strcmp(strings[k].name, o->name) && strings[k].offset == o->offset;
         ck_assert_msg(found, "%s", o->name);
     }
-    ck_assert_int_eq(nb, 31);
+    ck_assert_int_eq(nb, 34);
     ck_assert_ptr_null(lv_option_at(-1));
 }
 END_TEST
@@ -316,6 +323,12 @@ static const struct {
     { "guidance", "101", "is 101, allowed is 1 to 100" },
     { "guidance", "nan", "is not understood" },
     { "guidance", "3 ", "is not understood" },
+    { "guidance_start", "1.01", "is 1.01, allowed is 0 to 1" },
+    { "guidance_start", "-0.1", "is -0.1, allowed is 0 to 1" },
+    { "guidance_end", "0.001", "is 0.001, allowed is 0.01 to 1" },
+    { "guidance_end", "2", "is 2, allowed is 0.01 to 1" },
+    { "cache", "auto", "is not understood; expected X, 0.001 to 1" },
+    { "cache", "-0.05", "is -0.05, allowed is 0.001 to 1" },
     { "shift", "0.001", "is 0.001, allowed is 0.01 to 100" },
     { "shift", "100.5", "is 100.5, allowed is 0.01 to 100" },
     { "sampler", "heun", "'heun' is not understood; expected NAME, auto, euler" },
@@ -385,6 +398,8 @@ static const struct {
     { INT, AT(steps), -1, "steps is -1, allowed" },
     { FLOAT, AT(guidance), 0.5, "guidance is 0.5, allowed" },
     { FLOAT, AT(guidance), NAN, "guidance is nan, allowed" },
+    { FLOAT, AT(guidance_end), NAN, "guidance_end is nan, allowed" },
+    { FLOAT, AT(cache), 1.5, "cache is 1.5, allowed" },
     { FLOAT, AT(shift), INFINITY, "shift is inf, allowed" },
     { FLOAT, AT(shift), -1, "shift is -1, allowed" },
     { INT, AT(sampler), 7, "sampler is 7, allowed is 0 to 6" },

@@ -19,6 +19,7 @@
 #include "pipeline/noise.h"
 #include "pipeline/resize.h"
 #include "pipeline/sample.h"
+#include "pipeline/step_cache.h"
 
 #ifndef REF_DIR
 #define REF_DIR "tests/ref"
@@ -526,6 +527,111 @@ START_TEST(guidance)
     memcpy(v, c, sizeof(v));
     lv_guide(v, u, 5, 1);
     ck_assert_mem_eq(v, c, sizeof(v));
+}
+END_TEST
+
+/* Step caching: decisions and velocities by hand, with two values and a limit of 0.05. k and
+ * E behind each step:
+ *
+ *     step 3: k = 0.375 / 0.25 = 1.5, mean |v| = 5
+ *     step 4: E = 1.5 0.0625 / 5 = 0.01875       step 5: E = 0.0375       step 6: E = 0.05625
+ *     step 6: k = 0.5625 / 0.0625 = 9, mean |v| = 4.5625
+ *     step 7: E = 9 0.03125 / 4.5625 = 0.0616; k = 1, mean |v| = 4.59375
+ *     step 8: E = 0.05 / 4.59375 = 0.0109 */
+
+static const struct {
+    int step, branches, changed; ///< changed: it is another network's
+    float x[2];
+    int skips;
+    float v[2]; ///< of the network, or of the cache
+} cached[] = {
+    { 0,  2, 0, { 0, 0 },           0, { 4, -4 } },
+    { 1,  2, 0, { 1, 1 },           0, { 4.5f, -4.5f } },
+    { 2,  2, 0, { 1, 1.5f },        0, { 4.25f, -5 } },
+    { 3,  2, 0, { 1.5f, 1.5f },     0, { 4.5f, -5.5f } },
+    { 4,  2, 0, { 1.625f, 1.5f },   1, { 4.625f, -5.5f } },
+    { 5,  2, 0, { 1.625f, 1.375f }, 1, { 4.625f, -5.625f } },
+    { 6,  2, 0, { 1.5f, 1.375f },   0, { 3.5f, -5.625f } },
+    { 7,  2, 0, { 1.5f, 1.4375f },  0, { 3.5f, -5.6875f } },
+    { 8,  1, 0, { 1.6f, 1.4375f },  1, { 3.6f, -5.6875f } },
+    { 9,  2, 1, { 1.6f, 1.4375f },  0, { 3, -5 } },          /* first of its network */
+    { 10, 2, 0, { 1.65f, 1.4375f }, 0, { 3.0625f, -5 } },    /* second */
+    { 11, 2, 0, { 1.65f, 1.4475f }, 1, { 3.0625f, -4.99f } },
+    { 12, 1, 0, { 2.65f, 1.4475f }, 0, { 3.5f, -5 } },       /* far away */
+    { 13, 2, 0, { 2.65f, 1.4475f }, 0, { 3.5f, -5 } },       /* the other branch has none */
+    { 14, 2, 0, { 2.65f, 1.4475f }, 0, { 3.5f, -4 } },       /* k was 0 / 0 */
+    { 15, 2, 0, { 2.65f, 1.4476f }, 0, { 3.5f, -5 } },       /* k was 1 / 0 */
+    { 16, 2, 0, { 2.65f, 1.4975f }, 0, { 3.5f, -5 } },       /* k was 1 / 0.0001 */
+    { 17, 2, 0, { 2.65f, 1.5f },    1, { 3.5f, -4.9975f } },
+    { 19, 2, 0, { 2.65f, 1.5f },    0, { 3.5f, -5 } },       /* the last */
+};
+
+/* The other branch is the conditional one and this. */
+#define APART 10
+
+static void check_cached(const LvStepCache *c, int row)
+{
+    for (int b = 0; b < cached[row].branches; b++) {
+        float v[2] = { 0, 0 };
+
+        lv_step_cache_velocity(c, cached[row].x, b, v);
+        for (int k = 0; k < 2; k++)
+            ck_assert_msg(fabsf(v[k] - cached[row].v[k] - (float)(b * APART)) < 1e-6f,
+                          "step %d, branch %d: %g", cached[row].step, b, v[k]);
+    }
+}
+
+static void keep_run(LvStepCache *c, int row)
+{
+    float v[2][2], *const of[2] = { v[0], v[1] };
+
+    for (int k = 0; k < 4; k++)
+        v[k / 2][k % 2] = cached[row].v[k % 2] + (float)(k / 2 * APART);
+    lv_step_cache_keep(c, cached[row].x, of, cached[row].branches);
+}
+
+/* The second clip is as the first. */
+START_TEST(caches_steps)
+{
+    float memory[4][2];
+    LvStepCache c = { .limit = 0.05, .steps = 20, .n = 2, .x = memory[0], .run_x = memory[1],
+                      .run_v = { memory[2], memory[3] } };
+
+    for (int i = 0; i < 2 * LV_COUNT(cached); i++) {
+        int row = i % LV_COUNT(cached);
+
+        if (!row)
+            lv_step_cache_begin(&c);
+        if (cached[row].changed)
+            lv_step_cache_change(&c);
+        ck_assert_msg(lv_step_cache_skips(&c, cached[row].step, cached[row].x,
+                                          cached[row].branches) == cached[row].skips,
+                      "step %d: E is %g", cached[row].step, c.error);
+        if (cached[row].skips)
+            check_cached(&c, row);
+        else
+            keep_run(&c, row);
+    }
+    ck_assert_int_eq(c.skipped, 5);
+    ck_assert_int_eq(c.saved, 9);
+}
+END_TEST
+
+/* Off, and where there is nothing to divide by, every step is run. */
+START_TEST(caches_nothing)
+{
+    float memory[4][2] = { { 0 } };
+    const float still[2] = { 0, 0 };
+    LvStepCache c = { .limit = _i ? 0.05 : 0, .steps = 20, .n = 2, .x = memory[0],
+                      .run_x = memory[1], .run_v = { memory[2], memory[3] } };
+    float zero[2] = { 0, 0 }, *const v[2] = { zero, zero };
+
+    lv_step_cache_begin(&c);
+    for (int i = 0; i < c.steps; i++) {
+        ck_assert_int_eq(lv_step_cache_skips(&c, i, still, 2), 0);
+        lv_step_cache_keep(&c, still, v, 2);
+    }
+    ck_assert_int_eq(c.skipped + c.saved, 0);
 }
 END_TEST
 
@@ -1078,6 +1184,8 @@ static Suite *pipeline_suite(void)
     tcase_add_test(t, noise_streams);
     tcase_add_test(t, noise_fills);
     tcase_add_test(t, guidance);
+    tcase_add_test(t, caches_steps);
+    tcase_add_loop_test(t, caches_nothing, 0, 2);
 
     t = tcase(suite, "deliver");
     tcase_add_loop_test(t, all_sizes, 0, LV_FORMAT_NB);

@@ -92,7 +92,7 @@ refuses() { fails "$1" "$2" -f lavfi -i "linvideo=$3"; }
 matches "-filters lists it" "$(ff -filters)" ' linvideo +N->V +Make'
 help=$(ff -h filter=linvideo)
 for name in model prompt prompt_file textfile negative_prompt size s rate r \
-            duration d frames clip_frames seed steps guidance shift sampler \
+            duration d frames clip_frames seed steps guidance guidance_start guidance_end shift sampler cache \
             precision format pixel_format matrix native sw_format device memory_limit lora tile \
             prompt_cache strict image last_image mode video strength inputs; do
     matches "help: $name" "$help" "^ +$name +<"
@@ -584,6 +584,11 @@ steps=1
 steps=1000
 guidance=1
 guidance=100
+guidance_start=0
+guidance_end=0.01
+guidance_end=1
+cache=0.001
+cache=1
 shift=0.01
 shift=100
 memory_limit=1
@@ -612,6 +617,8 @@ refuses "unknown pixel format" 'pink' "$p:format=pink"
 refuses "pixel format we do not make" 'nv21' "$p:format=nv21"
 refuses "too many steps" 'steps' "$p:steps=5000"
 refuses "guidance below 1" 'guidance' "$p:guidance=0.5"
+refuses "guidance for no step" 'no step of 2' "$p:guidance=3:steps=2:guidance_start=0.5:guidance_end=0.5"
+refuses "cache too large" 'cache' "$p:cache=2"
 refuses "shift too small" 'shift' "$p:shift=0.001"
 refuses "seed too large" 'seed' "$p:seed=4294967296"
 refuses "too little memory" 'memory|MiB|bytes' "$p:memory_limit=1000"

@@ -90,7 +90,7 @@ static int out_of_range(const LvOption *o, double v, const LvMsg *msg)
 static int in_range(const LvOption *o, double v)
 {
     /* the end of a range, as a float holds it, is in the range */
-    double min = o->kind == LV_OPT_FLOAT ? (float)o->min : o->min;
+    double min = o->kind == LV_OPT_FLOAT ? LV_MIN(o->min, (double)(float)o->min) : o->min;
 
     return v == o->value || (v >= min && v <= o->max);
 }

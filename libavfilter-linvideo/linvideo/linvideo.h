@@ -295,6 +295,14 @@ typedef struct LinvideoParams {
     void (*progress)(void *opaque, const LinvideoProgress *progress);
                                  ///< called at every layer; NULL: none
     void *opaque;                ///< handed to both callbacks
+    float guidance_start, guidance_end; ///< shares of the steps, 0 to 1 and 0.01 to 1:
+                                 ///< guidance is used from the one to the other, and
+                                 ///< steps outside run the network once; end 0: 1
+    float cache;                 ///< step caching: 0.001 to 1, how far the velocity may
+                                 ///< change, as a share of its size, before the network
+                                 ///< is run again; 0: it is run at every step. Not used
+                                 ///< with few-step models, with samplers that add noise
+                                 ///< at every step, and below 8 steps: a warning says so
 } LinvideoParams;
 
 /** Properties of a context. Strings live as long as the context. */

@@ -122,11 +122,22 @@
     X(FLOAT, guidance, "", guidance, 1, 100, 0, "X", "the model's",                       \
       "guidance scale: how close to the prompt; 1 is off and twice as fast",              \
       "Few-step models are made for 1; a larger one gives a warning.")                    \
+    X(FLOAT, guidance_start, "", guidance_start, 0, 1, 0, "X", "0",                       \
+      "share of the steps before the first one with guidance",                            \
+      "Steps without guidance run the network once, not twice.")                          \
+    X(FLOAT, guidance_end, "", guidance_end, 0.01, 1, 0, "X", "1",                        \
+      "share of the steps behind which guidance is not used",                             \
+      "With 0.5 of 50 steps the last 25 run the network once.")                           \
     X(FLOAT, shift, "", shift, 0.01, 100, 0, "X", "the model's",                          \
       "flow shift of the time schedule", "")                                              \
     X(ENUM, sampler, "", sampler, LINVIDEO_SAMPLER_AUTO, LINVIDEO_SAMPLER_RCM,            \
       LINVIDEO_SAMPLER_AUTO, "NAME", "auto",                                              \
       "how noise becomes video", "")                                                      \
+    X(FLOAT, cache, "", cache, 0.001, 1, 0, "X", "off",                                   \
+      "step caching: how far the velocity may change before the network is run again",    \
+      "0.05 saves about half of the runs of 50 steps. A line says how many were saved. "  \
+      "It is not used with few-step models, nor with samplers that add noise at every "   \
+      "step: a warning says so.")                                                         \
     X(ENUM, precision, "", precision, LINVIDEO_PRECISION_AUTO, LINVIDEO_PRECISION_FP8,    \
       LINVIDEO_PRECISION_AUTO, "NAME", "auto",                                            \
       "number format of the large matmuls",                                               \

@@ -5,6 +5,7 @@
 #include "pipeline/choices.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "model/presets.h"
@@ -66,11 +67,17 @@ static int has_negative(const LvSessionOptions *opt, const LvFiles *files)
     return own && *own && strcmp(own, lv_preset_negative(&files->cfg.dit));
 }
 
+/* The model's own settings are those of a few-step one. */
+static int is_few_step(const LvVideoConfig *own)
+{
+    return own->guidance <= 1 && own->steps <= FEW_STEPS;
+}
+
 /* What is given and has no effect, or is far from what a few-step model was made for. */
 static void warn_settings(const LvVideoConfig *v, const LvVideoConfig *own, int negative,
                           const LvMsg *msg)
 {
-    int few_steps = own->guidance <= 1 && own->steps <= FEW_STEPS;
+    int few_steps = is_few_step(own);
 
     if (v->guidance <= 1 && v->guidance_low <= 1 && negative)
         lv_msg(msg, LV_MSG_WARNING, "negative_prompt: it is not used with guidance 1, "
@@ -84,7 +91,7 @@ static void warn_settings(const LvVideoConfig *v, const LvVideoConfig *own, int 
 }
 
 /* One scale that is given is that of both networks. */
-static void choose_guidance(LvSchedule *s, LvVideoConfig *v, float given)
+static void choose_scales(LvSchedule *s, LvVideoConfig *v, float given)
 {
     v->guidance_low = given ? given : v->guidance_low ? v->guidance_low : v->guidance;
     v->guidance     = given ? given : v->guidance;
@@ -95,6 +102,44 @@ static void choose_guidance(LvSchedule *s, LvVideoConfig *v, float given)
     s->branches = s->runs[LV_HIGH];
     if (s->boundary > 0)
         s->branches = LV_MAX(s->branches, s->runs[LV_LOW]);
+}
+
+/* Steps with guidance, as shares of those that are taken. */
+static int choose_guided(LvSchedule *s, const LvSessionOptions *opt, const LvMsg *msg)
+{
+    double start = (double)opt->guidance_start, end = (double)opt->guidance_end;
+    int steps = lv_schedule_steps(s);
+
+    if (!(start > 0) && !(end > 0))
+        return 0;
+    if (s->branches < 2)
+        lv_msg(msg, LV_MSG_WARNING, "guidance_start, guidance_end: they are not used with "
+               "guidance 1, which is off");
+    end = end > 0 ? end : 1;
+    s->guided[0] = (int)lround(start * steps);
+    s->guided[1] = (int)lround(end * steps);
+    return s->guided[0] < s->guided[1] ? 0 :
+           lv_fail(msg, LV_ERR(EINVAL), "guidance_start %g, guidance_end %g: no step of %d lies "
+                   "between them", start, end, steps);
+}
+
+/* Steps that bring fresh noise, or that are few, have velocities of their own. */
+static void choose_cache(LvSchedule *s, float limit, const LvVideoConfig *own, const LvMsg *msg)
+{
+    int steps = lv_schedule_steps(s);
+
+    if (!(limit > 0))
+        return;
+    if (lv_sampler_renoises(s->kind))
+        lv_msg(msg, LV_MSG_WARNING, "cache: it is not used with sampler %s, whose steps add fresh "
+               "noise", lv_sampler_name(s->kind));
+    else if (is_few_step(own))
+        lv_msg(msg, LV_MSG_WARNING, "cache: it is not used, the model is a few-step one");
+    else if (steps < LV_STEP_CACHE_LEAST)
+        lv_msg(msg, LV_MSG_WARNING, "cache: it is not used, expected at least %d steps, got %d",
+               LV_STEP_CACHE_LEAST, steps);
+    else
+        s->cache = limit;
 }
 
 int lv_choose_schedule(LvSchedule *s, LvModelConfig *cfg, const LvSessionOptions *opt,
@@ -111,9 +156,10 @@ int lv_choose_schedule(LvSchedule *s, LvModelConfig *cfg, const LvSessionOptions
     *s = (LvSchedule) { .kind = chosen ? chosen : named, .steps = v->steps,
                         .shift = v->shift, .boundary = files->low.kind ? v->boundary : 0,
                         .strength = opt->video ? opt->strength : 0 };
-    choose_guidance(s, v, opt->guidance);
+    choose_scales(s, v, opt->guidance);
     warn_settings(v, &own, has_negative(opt, files), msg);
-    return 0;
+    choose_cache(s, opt->step_cache, &own, msg);
+    return choose_guided(s, opt, msg);
 }
 
 /* Sizes */

@@ -36,7 +36,7 @@ int lv_choose_precision(LvEnv *env, int precision);
 const char *lv_precision_name(const LvEnv *env);
 
 /** The schedule; steps, shift and guidance of cfg->video become those chosen.
- *  @return 0; LV_ERR_MODEL: the model names an unknown sampler */
+ *  @return 0; LV_ERR_MODEL: the model names an unknown sampler; -EINVAL: guidance is for no step */
 int lv_choose_schedule(LvSchedule *s, LvModelConfig *cfg, const LvSessionOptions *opt,
                        const LvFiles *files, const LvMsg *msg);
 

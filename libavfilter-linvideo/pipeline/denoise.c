@@ -20,6 +20,8 @@ struct LvDenoise {
     LvExpertNext next; /* NULL: nobody makes them ready */
     void *opaque;
     int expert;        /* whose steps these are */
+    int runs;          /* branches of this step */
+    LvStepCache cache;
     const float *first; /* latent frame that is given; NULL: none */
     const float *from;  /* latents that clips begin with; NULL: noise alone */
     size_t numel;
@@ -30,6 +32,13 @@ struct LvDenoise {
 int lv_schedule_steps(const LvSchedule *s)
 {
     return s->strength > 0 ? lv_sampler_left(s->kind, s->steps, (double)s->strength) : s->steps;
+}
+
+int lv_schedule_runs(const LvSchedule *s, int expert, int step)
+{
+    int guided = !s->guided[1] || (step >= s->guided[0] && step < s->guided[1]);
+
+    return guided ? s->runs[expert] : 1;
 }
 
 static int new_sampler(LvSampler **out, const LvEnv *env, const LvSchedule *s, size_t numel)
@@ -64,6 +73,9 @@ int lv_denoise_new(LvDenoise **out, const LvEnv *env, const LvBranch *branch,
         return lv_fail(env->msg, LV_ERR(ENOMEM), "denoise: out of memory");
     *d = (LvDenoise) { .env = env, .schedule = *s,
                        .numel = lv_network_numel(branch->net[LV_HIGH]) };
+    d->cache.limit = (double)s->cache;
+    d->cache.steps = lv_schedule_steps(s);
+    d->cache.n     = d->numel;
     for (int i = 0; i < s->branches; i++)
         d->branch[i] = branch[i];
     return 0;
@@ -97,14 +109,25 @@ void lv_denoise_free(LvDenoise **out)
     *out = NULL;
 }
 
+static void lay_out_cache(LvDenoise *d, LvRegion *region, size_t bytes)
+{
+    d->cache.x     = lv_region_take(region, bytes);
+    d->cache.run_x = lv_region_take(region, bytes);
+    for (int i = 0; i < d->schedule.branches; i++)
+        d->cache.run_v[i] = lv_region_take(region, bytes);
+}
+
 /* @return bytes */
 static size_t lay_out(LvDenoise *d, char *base)
 {
     LvRegion region = { .base = base };
+    size_t bytes = d->numel * sizeof(float);
 
-    d->x = lv_region_take(&region, d->numel * sizeof(float));
+    d->x = lv_region_take(&region, bytes);
     for (int i = 0; i < d->schedule.branches; i++)
-        d->v[i] = lv_region_take(&region, d->numel * sizeof(float));
+        d->v[i] = lv_region_take(&region, bytes);
+    if (d->schedule.cache > 0)
+        lay_out_cache(d, &region, bytes);
     return region.at;
 }
 
@@ -130,7 +153,7 @@ int lv_denoise_cost(const LvDenoise *d, const LvRates *rates, LvCost *cost)
     for (int i = 0; i < d->schedule.steps && ret >= 0; i++) {
         int expert = expert_of(d, sampler, i);
 
-        for (int b = 0; b < d->schedule.runs[expert]; b++)
+        for (int b = 0; b < lv_schedule_runs(&d->schedule, expert, i); b++)
             lv_network_cost(d->branch[b].net[expert], rates, 1, cost);
     }
     lv_sampler_free(&sampler);
@@ -159,18 +182,12 @@ static int check_step(const LvDenoise *d, int step, const float *x, const char *
                    lv_env_hint(env, 1));
 }
 
-/* Branches of the steps that are done now. */
-static int runs(const LvDenoise *d)
-{
-    return d->schedule.runs[d->expert];
-}
-
 static int run_branch(LvDenoise *d, int step, int branch)
 {
     const LvBranch *b = &d->branch[branch];
     int layers = d->env->cfg->dit.layers;
     const LvAt at = { LV_STAGE_DENOISE, step, lv_schedule_steps(&d->schedule),
-                      branch * layers, runs(d) * layers };
+                      branch * layers, d->runs * layers };
 
     return lv_network_run(b->net[d->expert], b->prompt, &at, d->v[branch]);
 }
@@ -229,7 +246,7 @@ static int run_in_turn(LvDenoise *d, int step)
 {
     int ret = 0;
 
-    for (int b = 0; b < runs(d) && ret >= 0; b++)
+    for (int b = 0; b < d->runs && ret >= 0; b++)
         if ((ret = put_step(d, step, b)) >= 0)
             ret = run_branch(d, step, b);
     return ret;
@@ -242,7 +259,7 @@ static int check_branches(const LvDenoise *d, int step)
     };
     int ret = 0;
 
-    for (int b = 0; b < runs(d) && ret >= 0; b++)
+    for (int b = 0; b < d->runs && ret >= 0; b++)
         ret = check_step(d, step, d->v[b], what[b]);
     return ret;
 }
@@ -255,6 +272,7 @@ static int choose_expert(LvDenoise *d, int step)
     if (step && expert == d->expert)
         return 0;
     d->expert = expert;
+    lv_step_cache_change(&d->cache);
     return d->next ? d->next(d->opaque, expert) : 0;
 }
 
@@ -268,22 +286,46 @@ static void put_first(LvDenoise *d)
         memcpy(d->x + c * (d->numel / channels), d->first + c * frame, frame * sizeof(*d->x));
 }
 
+/* Velocities of all branches. */
+static int run_network(LvDenoise *d, int step)
+{
+    int ret = d->runs > 1 && d->branch[LV_UNCOND].aside ? run_both(d, step)
+                                                        : run_in_turn(d, step);
+
+    if (ret < 0 || (ret = check_branches(d, step)) < 0)
+        return ret;
+    lv_step_cache_keep(&d->cache, d->x, d->v, d->runs);
+    return 0;
+}
+
+static int find_velocities(LvDenoise *d, int step)
+{
+    if (!lv_step_cache_skips(&d->cache, step, d->x, d->runs))
+        return run_network(d, step);
+    for (int b = 0; b < d->runs; b++)
+        lv_step_cache_velocity(&d->cache, d->x, b, d->v[b]);
+    return 0;
+}
+
+static int show_step(const LvDenoise *d, int step, LvStepSeen seen, void *opaque)
+{
+    const float *v[LV_BRANCHES] = { NULL };
+
+    for (int b = 0; b < d->runs; b++)
+        v[b] = d->v[b];
+    return seen ? seen(opaque, step, d->x, v) : 0;
+}
+
 static int run_step(LvDenoise *d, int step, LvStepSeen seen, void *opaque)
 {
     const LvSchedule *s = &d->schedule;
     int ret = choose_expert(d, step);
 
-    if (ret < 0)
+    d->runs = lv_schedule_runs(s, d->expert, step);
+    if (ret < 0 || (ret = find_velocities(d, step)) < 0 ||
+        (ret = show_step(d, step, seen, opaque)) < 0)
         return ret;
-    ret = runs(d) > 1 && d->branch[LV_UNCOND].aside ? run_both(d, step) : run_in_turn(d, step);
-
-    if (ret >= 0)
-        ret = check_branches(d, step);
-    if (ret >= 0 && seen)
-        ret = seen(opaque, step, d->x, (const float *const *)d->v);
-    if (ret < 0)
-        return ret;
-    if (runs(d) > 1)
+    if (d->runs > 1)
         lv_guide(d->v[LV_COND], d->v[LV_UNCOND], d->numel, s->guidance[d->expert]);
     lv_sampler_step(d->sampler, step, d->x, d->v[LV_COND]);
     put_first(d);
@@ -301,15 +343,35 @@ static void begin(LvDenoise *d, const LvNoise *noise)
     put_first(d);
 }
 
+static int runs_of_clip(const LvDenoise *d)
+{
+    int runs = 0;
+
+    for (int i = 0; i < lv_schedule_steps(&d->schedule); i++)
+        runs += lv_schedule_runs(&d->schedule, expert_of(d, d->sampler, i), i);
+    return runs;
+}
+
+static void tell_saved(const LvDenoise *d)
+{
+    if (d->schedule.cache > 0)
+        lv_msg(d->env->msg, LV_MSG_INFO, "cache: %d of %d steps were taken without the network: "
+               "%d of %d runs of it were saved", d->cache.skipped, d->cache.steps,
+               d->cache.saved, runs_of_clip(d));
+}
+
 int lv_denoise_run(LvDenoise *d, const LvNoise *noise, LvStepSeen seen, void *opaque,
                    const float **x)
 {
     int steps = lv_schedule_steps(&d->schedule), ret = 0;
 
     begin(d, noise);
+    lv_step_cache_begin(&d->cache);
     lv_sampler_start(d->sampler, noise->seed, noise->renoise);
     for (int i = 0; i < steps && ret >= 0; i++)
         ret = run_step(d, i, seen, opaque);
+    if (ret >= 0)
+        tell_saved(d);
     *x = d->x;
     return ret;
 }

@@ -12,6 +12,7 @@
 #include "pipeline/network.h"
 #include "pipeline/noise.h"
 #include "pipeline/sample.h"
+#include "pipeline/step_cache.h"
 
 /** Prompts of guidance: the conditional and the unconditional branch. */
 enum { LV_COND, LV_UNCOND, LV_BRANCHES };
@@ -34,11 +35,14 @@ typedef struct LvSchedule {
     float boundary; ///< of LvVideoConfig; 0: all steps are the network's of LV_HIGH
     float guidance[LV_EXPERTS]; ///< scales, used with two branches
     int runs[LV_EXPERTS]; ///< branches of a step: 1, or 2 with guidance
+    int guided[2];  ///< first step with guidance, and the first one behind these, of
+                    ///< lv_schedule_steps(); the others have one branch. 0, 0: all have it
     int branches;   ///< the most of them
+    float cache;    ///< limit of LvStepCache; 0: every step is run
 } LvSchedule;
 
 /** What a step began with: the latents of the host, and what the network made of them for
- *  each branch; v[LV_UNCOND] is NULL where there is one. A negative result stops. */
+ *  each branch; v[LV_UNCOND] is NULL at a step of one. A negative result stops. */
 typedef int (*LvStepSeen)(void *opaque, int step, const float *x,
                           const float *const v[LV_BRANCHES]);
 
@@ -47,6 +51,9 @@ typedef int (*LvExpertNext)(void *opaque, int expert);
 
 /** Steps that are taken. */
 int lv_schedule_steps(const LvSchedule *s);
+
+/** Branches of a step that is a network's. */
+int lv_schedule_runs(const LvSchedule *s, int expert, int step);
 
 typedef struct LvDenoise LvDenoise;
 

@@ -43,6 +43,9 @@ typedef struct LvSessionOptions {
     int steps;           ///< 0: the model's
     float guidance, shift; ///< 0: the model's
     enum LvSamplerKind sampler; ///< AUTO: the model's
+    float guidance_start, guidance_end; ///< shares of the steps that guidance is used from, and
+                         ///< to; end 0: 1
+    float step_cache;    ///< limit of LvStepCache; 0: off
     int precision;       ///< LV_F32, LV_BF16; LV_I8: that in the network's blocks; LV_NONE:
                          ///< what is fast here
     const char *device;

@@ -336,6 +336,11 @@ void lv_sampler_start(LvSampler *s, uint64_t seed, uint64_t stream)
         memset(s->memory[i], 0, s->n * sizeof(float));
 }
 
+int lv_sampler_renoises(int kind)
+{
+    return methods[kind].step == renoise_step;
+}
+
 float lv_sampler_scale(const LvSampler *s)
 {
     return s->method->level && !s->method->shifted ? s->sigma[0] : 1;

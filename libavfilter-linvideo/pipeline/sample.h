@@ -61,6 +61,9 @@ int lv_sampler_left(int kind, int steps, double strength);
 /** Begin there; before any step. Levels fall from it to 0 in lv_sampler_left() steps. */
 void lv_sampler_begin_at(LvSampler *s, double strength);
 
+/** 1: its steps add fresh noise. */
+int lv_sampler_renoises(int kind);
+
 /** What noise is multiplied with to begin: 1, but for RCM. */
 float lv_sampler_scale(const LvSampler *s);
 

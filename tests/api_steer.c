@@ -1,0 +1,250 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * What steers sampling, and what makes it cheaper: guidance for a part of the steps, step
+ * caching.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/api_kit.h"
+
+enum { MAX_STEPS = 24 };
+
+/* Layers that each step ran, of all branches; of those it did not, 0. */
+static void count_layers(const Watch *w, int layers[MAX_STEPS])
+{
+    memset(layers, 0, MAX_STEPS * sizeof(*layers));
+    ck_assert_int_le(w->steps, KIT_STEPS);
+    for (int i = 0; i < w->steps; i++)
+        if (w->step[i].stage == LINVIDEO_STAGE_DENOISE && w->step[i].layer)
+            layers[w->step[i].step]++;
+}
+
+static int count(const char *text, const char *part)
+{
+    int n = 0;
+
+    for (; (text = strstr(text, part)); text++)
+        n++;
+    return n;
+}
+
+/* Guidance */
+
+static LinvideoParams guided(Watch *w, int steps, float start, float end)
+{
+    LinvideoParams p = kit_params(w);
+
+    p.steps          = steps;
+    p.guidance       = 3;
+    p.guidance_start = start;
+    p.guidance_end   = end;
+    return p;
+}
+
+static const struct {
+    int steps;
+    float start, end;
+    const char *runs; ///< of the network, at each step
+} ranges[] = {
+    { 4, 0, 0, "2222" },
+    { 4, 0, 1, "2222" },
+    { 4, 0, 0.5f, "2211" },
+    { 4, 0.5f, 0, "1122" },
+    { 5, 0.2f, 0.6f, "12211" },
+    { 3, 0, 0.01f, NULL },
+    { 4, 0.5f, 0.5f, NULL },
+    { 4, 1, 0, NULL },
+    { 2, 0.75f, 0.3f, NULL },
+};
+
+START_TEST(guidance_in_a_range)
+{
+    const char *const parts[] = { "no step of", "guidance_start", NULL };
+    Watch w;
+    LinvideoParams p = guided(&w, ranges[_i].steps, ranges[_i].start, ranges[_i].end);
+    int layers[MAX_STEPS];
+    Video v;
+
+    if (!ranges[_i].runs) {
+        kit_refused(&p, &w, -EINVAL, parts);
+        return;
+    }
+    v = kit_make(&p);
+    count_layers(&w, layers);
+    for (int i = 0; i < p.steps; i++)
+        ck_assert_msg(layers[i] == v.info.layers * (ranges[_i].runs[i] - '0'),
+                      "step %d: %d layers", i, layers[i]);
+    ck_assert_int_eq(w.lines[LINVIDEO_LOG_WARNING], 0);
+    kit_free(&v);
+}
+END_TEST
+
+/* Steps outside are those of guidance off, steps inside those of guidance on. */
+START_TEST(guidance_by_halves)
+{
+    Video v[4];
+    Watch w;
+
+    for (int i = 0; i < 4; i++) {
+        LinvideoParams p = guided(&w, 4, i == 2 ? 0.5f : 0, i == 1 ? 0.5f : 0);
+
+        if (i == 3)
+            p.guidance = 1;
+        v[i] = kit_make(&p);
+        for (int k = 0; k < i; k++)
+            ck_assert(!kit_equal(&v[k], &v[i]));
+    }
+    for (int i = 0; i < 4; i++)
+        kit_free(&v[i]);
+}
+END_TEST
+
+/* Step caching */
+
+static LinvideoParams cached(Watch *w, float limit)
+{
+    LinvideoParams p = kit_params(w);
+
+    p.steps    = 20;
+    p.guidance = 3;
+    p.cache    = limit;
+    return p;
+}
+
+/* Steps that ran nothing are those that the log counts: neither the first four nor the last. */
+START_TEST(cache_saves)
+{
+    static const int samplers[] = { LINVIDEO_SAMPLER_EULER, LINVIDEO_SAMPLER_UNIPC,
+                                    LINVIDEO_SAMPLER_DPMPP };
+    int layers[MAX_STEPS], skipped = 0;
+    char line[128];
+    Watch w;
+    LinvideoParams p = cached(&w, 0.2f);
+    Video v;
+
+    p.sampler = (enum LinvideoSampler)samplers[_i];
+    v = kit_make(&p);
+    count_layers(&w, layers);
+    for (int i = 0; i < p.steps; i++) {
+        ck_assert(layers[i] == 0 || layers[i] == 2 * v.info.layers);
+        ck_assert(layers[i] || (i >= 4 && i < p.steps - 1));
+        skipped += !layers[i];
+    }
+    ck_assert_int_ge(skipped, 4);
+    snprintf(line, sizeof(line), "cache: %d of 20 steps were taken without the network: %d of 40 "
+             "runs of it were saved\n", skipped, 2 * skipped);
+    ck_assert_msg(count(w.all, line) == 1, "no %s in: %s", line, w.all);
+    kit_free(&v);
+}
+END_TEST
+
+/* One branch, outside of the range of guidance: there is less to save. */
+START_TEST(cache_with_a_range)
+{
+    int layers[MAX_STEPS], runs = 0;
+    char line[64];
+    Watch w;
+    LinvideoParams p = cached(&w, 0.2f);
+    Video v;
+
+    p.guidance_end = 0.5f;
+    v = kit_make(&p);
+    count_layers(&w, layers);
+    for (int i = 0; i < p.steps; i++) {
+        ck_assert(layers[i] == 0 || layers[i] == (i < 10 ? 2 : 1) * v.info.layers);
+        runs += layers[i] / v.info.layers;
+    }
+    snprintf(line, sizeof(line), "%d of 30 runs of it were saved\n", 30 - runs);
+    ck_assert_msg(strstr(w.all, line), "no %s in: %s", line, w.all);
+    kit_free(&v);
+}
+END_TEST
+
+/* Frames are the same for any number of threads, in a context that goes on and in a new one;
+ * they are not those without it, but for a limit that nothing stays below. */
+START_TEST(cache_is_the_same)
+{
+    Watch w;
+    LinvideoParams p = cached(&w, 0.2f);
+    LinvideoContext *c;
+    Video a, b;
+
+    p.clip_frames = 5;
+    p.frames      = 10;
+    p.threads     = 1;
+    a = kit_make(&p);
+    ck_assert_int_eq(count(w.all, "cache: "), 2);
+    p.threads = 3;
+    c = kit_open(&p);
+    for (int i = 0; i < 2; i++) {
+        b = kit_video(c, (int)p.format);
+        while (!kit_next(&b, c))
+            ;
+        ck_assert(kit_equal(&a, &b));
+        kit_free(&b);
+        ck_assert_int_eq(linvideo_restart(c, &p), 0);
+    }
+    linvideo_close(&c);
+    p.cache = 0;
+    b = kit_make(&p);
+    ck_assert(!kit_equal(&a, &b));
+    kit_free(&a);
+    p.cache = 0.001f;
+    a = kit_make(&p);
+    ck_assert(kit_equal(&a, &b));
+    kit_free(&a);
+    kit_free(&b);
+}
+END_TEST
+
+/* What has no effect */
+
+static const struct {
+    int steps;
+    enum LinvideoSampler sampler;
+    float guidance, end, cache;
+    const char *said;
+} unused[] = {
+    { 9, LINVIDEO_SAMPLER_RENOISE, 3, 0, 0.05f, "cache: it is not used with sampler renoise" },
+    { 9, LINVIDEO_SAMPLER_CAUSVID, 3, 0, 0.05f, "cache: it is not used with sampler causvid" },
+    { 4, LINVIDEO_SAMPLER_RCM, 3, 0, 0.05f, "cache: it is not used with sampler rcm" },
+    { 7, LINVIDEO_SAMPLER_EULER, 3, 0, 0.05f, "expected at least 8 steps, got 7" },
+    { 8, LINVIDEO_SAMPLER_EULER, 3, 0, 0.05f, NULL },
+    { 2, LINVIDEO_SAMPLER_EULER, 1, 0.5f, 0, "guidance_end: they are not used with guidance 1" },
+};
+
+START_TEST(without_effect)
+{
+    Watch w;
+    LinvideoParams p = guided(&w, unused[_i].steps, 0, unused[_i].end);
+    LinvideoContext *c;
+
+    p.log_level = LINVIDEO_LOG_WARNING;
+    p.sampler   = unused[_i].sampler;
+    p.guidance  = unused[_i].guidance;
+    p.cache     = unused[_i].cache;
+    c = kit_open(&p);
+    ck_assert_msg(w.lines[LINVIDEO_LOG_WARNING] == (unused[_i].said != NULL), "%s", w.all);
+    ck_assert_msg(!unused[_i].said || strstr(w.all, unused[_i].said), "%s", w.all);
+    linvideo_close(&c);
+}
+END_TEST
+
+void api_add_steer(Suite *suite)
+{
+    TCase *t = tcase_create("steer");
+
+    tcase_set_timeout(t, 60);
+    tcase_add_loop_test(t, guidance_in_a_range, 0, LV_COUNT(ranges));
+    tcase_add_test(t, guidance_by_halves);
+    tcase_add_loop_test(t, cache_saves, 0, 3);
+    tcase_add_test(t, cache_with_a_range);
+    tcase_add_test(t, cache_is_the_same);
+    tcase_add_loop_test(t, without_effect, 0, LV_COUNT(unused));
+    suite_add_tcase(suite, t);
+}
