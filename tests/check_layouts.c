@@ -371,6 +371,39 @@ START_TEST(test_pair)
 }
 END_TEST
 
+/* 1 for steps that the networks were run at. */
+static void see_runs(void *opaque, const LinvideoProgress *p)
+{
+    if (p->stage == LINVIDEO_STAGE_DENOISE && p->layer)
+        ((char *)opaque)[p->step] = '1';
+}
+
+/* The second network, from step 25 of 80 on, takes nothing of what the first one left. */
+START_TEST(test_pair_cache)
+{
+    static uint8_t rgb[2][BYTES];
+    LinvideoParams p = params(LINVIDEO_PRECISION_F32);
+    char runs[81];
+
+    write_low();
+    write_pair("dit.safetensors", "low.safetensors", ", \"boundary\": 0.875, \"guidance\": 4", "");
+    memset(runs, '0', 80);
+    runs[80]   = 0;
+    p.steps    = 80;
+    p.shift    = 3;
+    p.sampler  = LINVIDEO_SAMPLER_EULER;
+    p.cache    = 1;
+    p.progress = see_runs;
+    p.opaque   = runs;
+    run_params(&p, rgb[0]);
+    ck_assert_msg(runs[25] == '1' && runs[26] == '1', "%s", runs);
+    ck_assert_msg(memchr(runs, '0', 25) && strchr(runs + 27, '0'), "%s", runs);
+    p.memory_limit = memory_of_both() - 1;
+    run_params(&p, rgb[1]);
+    ck_assert_mem_eq(rgb[0], rgb[1], BYTES);
+}
+END_TEST
+
 static const struct {
     const char *dit, *low, *sampler, *more, *part;
     int code;
@@ -1883,6 +1916,7 @@ static Suite *layouts_suite(void)
     tcase_add_test(tc, test_wan22_tae);
     tcase_add_test(tc, test_wan22_files);
     tcase_add_loop_test(tc, test_pair, 0, 3);
+    tcase_add_test(tc, test_pair_cache);
     tcase_add_loop_test(tc, test_bad_pairs, 0, LV_COUNT(bad_pairs));
     tcase_add_loop_test(tc, test_no_networks, 0, LV_COUNT(no_networks));
     tcase_add_loop_test(tc, test_forms, 0, 2 * WAN_FORMS);
