@@ -135,7 +135,7 @@
       "how noise becomes video", "")                                                      \
     X(FLOAT, cache, "", cache, 0.001, 1, 0, "X", "off",                                   \
       "step caching: how far the velocity may change before the network is run again",    \
-      "0.05 saves a third of the runs at 20 steps, half at 50. A line says how many were "  \
+      "0.05 saves a third of the runs at 20 steps, half at 50. A line says how many were " \
       "saved. "                                                                           \
       "It is not used with few-step models, nor with samplers that add noise at every "   \
       "step: a warning says so.")                                                         \
