@@ -456,6 +456,58 @@ LV_KERNEL lv_qknorm(LV_ARG LvQknormArgs a)
         ((float *)a.rstd.data)[row] = rstd;
 }
 
+/* Normalised attention guidance */
+
+LV_INLINE void guide8(const float p[8], const float n[8], float scale, float g[8])
+{
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+        g[k] = p[k] + (scale - 1) * (p[k] - n[k]);
+}
+
+LV_INLINE float sum_abs8(const float v[8])
+{
+    return ((fabsf(v[0]) + fabsf(v[1])) + (fabsf(v[2]) + fabsf(v[3]))) +
+           ((fabsf(v[4]) + fabsf(v[5])) + (fabsf(v[6]) + fabsf(v[7])));
+}
+
+/* What is left of g: all of it, or as much as the size of p allows. */
+LV_INLINE float nag_share(const LvNagArgs &a, size_t row, int n)
+{
+    float p[8], v[8], of_p = 0, of_g = 0;
+
+    for (int c = my_lane() * 8; c < n; c += WARP * 8) {
+        row_load8(a.p, row, c, n, p);
+        row_load8(a.n, row, c, n, v);
+        of_p += sum_abs8(p);
+        guide8(p, v, a.scale, v);
+        of_g += sum_abs8(v);
+    }
+    of_p = a.tau * warp_sum(of_p);
+    of_g = warp_sum(of_g);
+    return of_g > of_p ? of_p / (of_g + 1e-7f) : 1;
+}
+
+LV_KERNEL lv_nag(LV_ARG LvNagArgs a)
+{
+    int n = a.p.dim[1];
+    size_t row = my_row();
+    float share, p[8], v[8];
+
+    if (row >= a.p.dim[0])
+        return;
+    share = nag_share(a, row, n);
+    for (int c = my_lane() * 8; c < n; c += WARP * 8) {
+        row_load8(a.p, row, c, n, p);
+        row_load8(a.n, row, c, n, v);
+        guide8(p, v, a.scale, v);
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            v[k] = p[k] + a.alpha * (share * v[k] - p[k]);
+        row_put8(a.y.data, a.y.dtype, row, c, n, v);
+    }
+}
+
 /* Gradients of rows */
 
 /* Of eight columns of a row: h, and g = dy A. */

@@ -125,6 +125,12 @@ static const struct {
     { "guidance_start", "1", FLOAT, AT(guidance_start), 1, 0, 0 },
     { "guidance_end", "0.01", FLOAT, AT(guidance_end), 0.01f, 0, 0 },
     { "guidance_end", "1",    FLOAT, AT(guidance_end), 1, 0, 0 },
+    { "nag", "1",   FLOAT, AT(nag), 1, 0, 0 },
+    { "nag", "100", FLOAT, AT(nag), 100, 0, 0 },
+    { "nag_tau", "0.1", FLOAT, AT(nag_tau), 0.1f, 0, 0 },
+    { "nag_tau", "100", FLOAT, AT(nag_tau), 100, 0, 0 },
+    { "nag_alpha", "0.01", FLOAT, AT(nag_alpha), 0.01f, 0, 0 },
+    { "nag_alpha", "1",    FLOAT, AT(nag_alpha), 1, 0, 0 },
     { "cache", "0.001", FLOAT, AT(cache), 0.001f, 0, 0 },
     { "cache", "1",     FLOAT, AT(cache), 1, 0, 0 },
     { "cache", "0",     FLOAT, AT(cache), 0, 0, 0 },
@@ -261,7 +267,7 @@ START_TEST(every_option)
             found |= !strcmp(strings[k].name, o->name) && strings[k].offset == o->offset;
         ck_assert_msg(found, "%s", o->name);
     }
-    ck_assert_int_eq(nb, 34);
+    ck_assert_int_eq(nb, 37);
     ck_assert_ptr_null(lv_option_at(-1));
 }
 END_TEST
@@ -327,6 +333,9 @@ static const struct {
     { "guidance_start", "-0.1", "is -0.1, allowed is 0 to 1" },
     { "guidance_end", "0.001", "is 0.001, allowed is 0.01 to 1" },
     { "guidance_end", "2", "is 2, allowed is 0.01 to 1" },
+    { "nag", "0.5", "is 0.5, allowed is 1 to 100" },
+    { "nag_tau", "-1", "is -1, allowed is 0.1 to 100" },
+    { "nag_alpha", "1.5", "is 1.5, allowed is 0.01 to 1" },
     { "cache", "auto", "is not understood; expected X, 0.001 to 1" },
     { "cache", "-0.05", "is -0.05, allowed is 0.001 to 1" },
     { "shift", "0.001", "is 0.001, allowed is 0.01 to 100" },
@@ -399,6 +408,8 @@ static const struct {
     { FLOAT, AT(guidance), 0.5, "guidance is 0.5, allowed" },
     { FLOAT, AT(guidance), NAN, "guidance is nan, allowed" },
     { FLOAT, AT(guidance_end), NAN, "guidance_end is nan, allowed" },
+    { FLOAT, AT(nag), NAN, "nag is nan, allowed" },
+    { FLOAT, AT(nag_alpha), 1.5, "nag_alpha is 1.5, allowed" },
     { FLOAT, AT(cache), 1.5, "cache is 1.5, allowed" },
     { FLOAT, AT(shift), INFINITY, "shift is inf, allowed" },
     { FLOAT, AT(shift), -1, "shift is -1, allowed" },

@@ -104,6 +104,104 @@ START_TEST(guidance_by_halves)
 }
 END_TEST
 
+/* Normalised attention guidance */
+
+static LinvideoParams away(Watch *w, float nag, const char *negative)
+{
+    LinvideoParams p = kit_params(w);
+
+    p.nag             = nag;
+    p.negative_prompt = negative;
+    p.precision       = LINVIDEO_PRECISION_F32;
+    return p;
+}
+
+/* A scale of 1, or the prompt itself as the negative one, changes nothing; another one does, each
+ * in its own way, and only that of nag. */
+START_TEST(nag_guides)
+{
+    static const struct {
+        float nag;
+        const char *negative;
+        int as; ///< which of those before it is the same as; -1: none
+    } runs[] = {
+        { 0, "a small red square", -1 },
+        { 1, "a small red square", 0 },
+        { 11, KIT_PROMPT, 0 },
+        { 11, "a small red square", -1 },
+        { 11, "a yellow star", -1 },
+        { 5, "a yellow star", -1 },
+    };
+    Video v[LV_COUNT(runs)];
+    Watch w;
+
+    for (int i = 0; i < LV_COUNT(runs); i++) {
+        LinvideoParams p = away(&w, runs[i].nag, runs[i].negative);
+
+        v[i] = kit_make(&p);
+        ck_assert_int_eq(w.lines[LINVIDEO_LOG_WARNING], !i);
+        for (int k = 0; k < i; k++)
+            ck_assert_msg(kit_equal(&v[k], &v[i]) ==
+                          (k == runs[i].as || (runs[i].as >= 0 && runs[k].as == runs[i].as)),
+                          "%d and %d", k, i);
+    }
+    for (int i = 0; i < LV_COUNT(runs); i++)
+        kit_free(&v[i]);
+}
+END_TEST
+
+/* A context that goes on with other prompts is as a new one; tau and alpha count. */
+START_TEST(nag_restarts)
+{
+    Watch w;
+    LinvideoParams p = away(&w, 11, "a yellow star");
+    LinvideoContext *c = kit_open(&p);
+    Video a = kit_video(c, (int)p.format), b;
+
+    while (!kit_next(&a, c))
+        ;
+    kit_free(&a);
+    p.negative_prompt = "a small red square";
+    p.prompt          = "a large blue ring";
+    ck_assert_int_eq(linvideo_restart(c, &p), 0);
+    a = kit_video(c, (int)p.format);
+    while (!kit_next(&a, c))
+        ;
+    linvideo_close(&c);
+    b = kit_make(&p);
+    ck_assert(kit_equal(&a, &b));
+    kit_free(&b);
+    p.nag_tau = 1.1f;
+    b = kit_make(&p);
+    ck_assert(!kit_equal(&a, &b));
+    kit_free(&b);
+    p.nag_tau   = 0;
+    p.nag_alpha = 0.5f;
+    b = kit_make(&p);
+    ck_assert(!kit_equal(&a, &b));
+    kit_free(&a);
+    kit_free(&b);
+}
+END_TEST
+
+START_TEST(nag_without_effect)
+{
+    static const char *const said[] = {
+        "nag: it is not used with guidance above 1", "nag_tau, nag_alpha: they are not used",
+    };
+    Watch w;
+    LinvideoParams p = away(&w, _i ? 0 : 11, NULL);
+    LinvideoContext *c;
+
+    p.log_level = LINVIDEO_LOG_WARNING;
+    p.guidance  = _i ? 1 : 3;
+    p.nag_tau   = _i ? 2 : 0;
+    c = kit_open(&p);
+    ck_assert_msg(w.lines[LINVIDEO_LOG_WARNING] == 1 && strstr(w.all, said[_i]), "%s", w.all);
+    linvideo_close(&c);
+}
+END_TEST
+
 /* Step caching */
 
 static LinvideoParams cached(Watch *w, float limit)
@@ -242,6 +340,9 @@ void api_add_steer(Suite *suite)
     tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, guidance_in_a_range, 0, LV_COUNT(ranges));
     tcase_add_test(t, guidance_by_halves);
+    tcase_add_test(t, nag_guides);
+    tcase_add_test(t, nag_restarts);
+    tcase_add_loop_test(t, nag_without_effect, 0, 2);
     tcase_add_loop_test(t, cache_saves, 0, 3);
     tcase_add_test(t, cache_with_a_range);
     tcase_add_test(t, cache_is_the_same);

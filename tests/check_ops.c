@@ -362,6 +362,10 @@ static LvTensor trace(LvGraph *g, const OpsCase *c, const LvOpArgs *a)
         return lv_linattn(g, u->q, u->k, u->v, u->wq, u->wk, u->heads, u->map, u->eps);
     }
     case LV_OP_MIX:       return lv_mix(g, a->mix.a, a->mix.b, a->mix.r);
+    case LV_OP_NAG: {
+        U(Nag);
+        return lv_nag(g, u->p, u->n, u->scale, u->tau, u->alpha);
+    }
     case LV_OP_ADD:       return lv_add(g, a->add.a, a->add.b);
     case LV_OP_ACT:       return lv_act(g, a->act.x, a->act.act, y);
     case LV_OP_GLU:       return lv_glu(g, a->glu.x, a->glu.g);
@@ -870,6 +874,7 @@ START_TEST(names)
         [LV_OP_GATE_NORM] = "gate_norm", [LV_OP_BLEND] = "blend", [LV_OP_FRAME] = "frame",
         [LV_OP_QKNORM] = "qknorm", [LV_OP_ATTN] = "attn",
         [LV_OP_LINATTN] = "linattn", [LV_OP_MIX] = "mix", [LV_OP_ADD] = "add",
+        [LV_OP_NAG] = "nag",
         [LV_OP_ACT] = "act", [LV_OP_GLU] = "glu", [LV_OP_EMBED] = "embed",
         [LV_OP_SINUSOID] = "sinusoid", [LV_OP_PATCHIFY] = "patchify",
         [LV_OP_UNPATCHIFY] = "unpatchify", [LV_OP_CONV] = "conv",
@@ -925,6 +930,7 @@ START_TEST(members)
     AT(Attn, lse, 6);
     AT(Linattn, den, 7);
     AT(Mix, y, 3);
+    AT(Nag, y, 2);
     AT(Add, y, 2);
     AT(Act, y, 1);
     AT(Glu, y, 2);
@@ -1324,6 +1330,11 @@ static const struct {
     { LV_OP_LINATTN, OPS_STATS, INT(Linattn, map, LV_MAP_RELU), { 3, 2, 4, 5, 0 } },
     { LV_OP_LINATTN, 0, FLT(Linattn, eps, -1e-6), { 3, 2, 4, 5, 0 } },
     { LV_OP_LINATTN, 0, FLT(Linattn, eps, NAN), { 3, 2, 4, 5, 0 } },
+    { LV_OP_NAG, 0, FLT(Nag, scale, 0.5), { 2, 3, 250, 25 } },
+    { LV_OP_NAG, 0, FLT(Nag, scale, NAN), { 2, 3, 250, 25 } },
+    { LV_OP_NAG, 0, FLT(Nag, tau, 0), { 2, 3, 250, 25 } },
+    { LV_OP_NAG, 0, FLT(Nag, alpha, 1.5), { 2, 3, 250, 25 } },
+    { LV_OP_NAG, 0, FLT(Nag, alpha, -0.5), { 2, 3, 250, 25 } },
     { LV_OP_ACT, 0, INT(Act, act, -1), { 2, 3 } },
     { LV_OP_ACT, 0, INT(Act, act, LV_ACT_NB), { 2, 3 } },
     { LV_OP_PATCHIFY, 0, INT(Patchify, pt, 0), { 2, 4, 6, 6, 1, 2, 3 } },

@@ -92,7 +92,7 @@ refuses() { fails "$1" "$2" -f lavfi -i "linvideo=$3"; }
 matches "-filters lists it" "$(ff -filters)" ' linvideo +N->V +Make'
 help=$(ff -h filter=linvideo)
 for name in model prompt prompt_file textfile negative_prompt size s rate r \
-            duration d frames clip_frames seed steps guidance guidance_start guidance_end shift sampler cache \
+            duration d frames clip_frames seed steps guidance guidance_start guidance_end nag nag_tau nag_alpha shift sampler cache \
             precision format pixel_format matrix native sw_format device memory_limit lora tile \
             prompt_cache strict image last_image mode video strength inputs; do
     matches "help: $name" "$help" "^ +$name +<"
@@ -589,6 +589,10 @@ guidance_end=0.01
 guidance_end=1
 cache=0.001
 cache=1
+nag=1
+nag=100
+nag_tau=0.1
+nag_alpha=0.01
 shift=0.01
 shift=100
 memory_limit=1

@@ -406,6 +406,27 @@ static void ref_mix(const LvMixArgs *a, double **in, double **out)
         out[0][i] = r * in[0][i] + (1 - r) * in[1][i];
 }
 
+static void ref_nag(const LvNagArgs *a, double **in, double **out)
+{
+    size_t m = (size_t)a->p.dim[0], c = (size_t)a->p.dim[1];
+    double scale = (double)a->scale, tau = (double)a->tau, alpha = (double)a->alpha;
+
+    for (size_t i = 0; i < m; i++) {
+        const double *p = in[0] + i * c, *n = in[1] + i * c;
+        double *y = out[0] + i * c, of_p = 0, of_g = 0;
+        for (size_t j = 0; j < c; j++) {
+            y[j]  = scale * p[j] - (scale - 1) * n[j];
+            of_p += fabs(p[j]);
+            of_g += fabs(y[j]);
+        }
+        for (size_t j = 0; j < c; j++) {
+            if (of_g / of_p > tau)
+                y[j] *= tau * of_p / (of_g + 1e-7);
+            y[j] = alpha * y[j] + (1 - alpha) * p[j];
+        }
+    }
+}
+
 static void ref_add(const LvAddArgs *a, double **in, double **out)
 {
     for (size_t i = 0; i < ops_numel(&a->a); i++)

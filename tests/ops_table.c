@@ -39,6 +39,7 @@ static const struct {
     [LV_OP_ATTN]       = { "Aaake--", "000ff1f", "...oo.o", 3e-6, 3e-3, 2e-6 },
     [LV_OP_LINATTN]    = { "Aaaww---", "000112ff", "......oo", 4e-6, 5e-3, 4e-6 },
     [LV_OP_MIX]        = { "Aas-", "01f2", "....", 3e-7, 0, 0 },
+    [LV_OP_NAG]        = { "Aa-", "012", "...", 3e-6, 0, 0 },
     [LV_OP_ADD]        = { "Aa-", "012", "...", 1e-7, 0, 0 },
     [LV_OP_ACT]        = { "A-", "01", "..", 1e-6, 0, 0 },
     [LV_OP_GLU]        = { "Aa-", "012", "...", 1e-6, 0, 0 },
@@ -662,6 +663,13 @@ static const Row rows[] = {
     { LV_OP_LINEAR, B | FIX, "fff bbb", "nd", 0, 0, { 31, 80, 48, SILU, 2 } },
     { LV_OP_LINEAR, FIX,     "fff bbb", "no", 0, 0, { 7, 8960, 16, RELU, 2 } },
     { LV_OP_LINEAR, B | FIX, "fff bbb", "n", 0, 0, { 5, 63, 48, GELU, 2 } },
+
+    /* rows cols 100-times-tau 100-times-alpha; s: scale. Within the size of p, and beyond it */
+    { LV_OP_NAG, 0,   "fff bbb fbf bff", "nzcd", 0, 11, { 33, 193, 250, 25 } },
+    { LV_OP_NAG, 0,   "fff bbb", "nl", 0, 1.5f, { 65, 1536, 250, 50 } },
+    { LV_OP_NAG, ON0, "fff bbb", "n", 0, 5, { 17, 128, 100, 100 } },
+    { LV_OP_NAG, ON1, "fff bbb fbb", "n", 0, 5, { 8, 5120, 1000, 25 } },
+    { LV_OP_NAG, 0,   "fff", "n", 0, 1, { 1, 1, 100, 0 } },
 };
 
 char ops_role(int op, int t)
@@ -864,6 +872,14 @@ static void shape_mix(LvMixArgs *a, const int *n, int f, float s)
 
     *a = (LvMixArgs) { t, t, T1(1), t };
     (void)f, (void)s;
+}
+
+static void shape_nag(LvNagArgs *a, const int *n, int f, float s)
+{
+    LvTensor t = T2(n[0], n[1]);
+
+    *a = (LvNagArgs) { t, t, t, s > 0 ? s : 11, (float)n[2] / 100, (float)n[3] / 100 };
+    (void)f;
 }
 
 static void shape_add(LvAddArgs *a, const int *n, int f, float s)

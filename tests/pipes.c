@@ -354,8 +354,9 @@ static int make_encode(Pipe *p)
 
 static int make_networks(Pipe *p)
 {
-    const LvNetworkShape shape = { { p->size[0], p->size[1], p->size[2] }, LV_BRANCHES,
-                                   is_ti2v(p) && p->image.rgb };
+    const LvNetworkShape shape = { .size = { p->size[0], p->size[1], p->size[2] },
+                                   .prompts = LV_BRANCHES,
+                                   .first_given = is_ti2v(p) && p->image.rgb };
     LvBranch branch[LV_BRANCHES] = { { .prompt = LV_COND }, { .prompt = LV_UNCOND } };
     int ret = 0;
 

@@ -177,6 +177,7 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
         .strength = p->strength ? p->strength : DEFAULT_STRENGTH,
         .seed = (uint64_t)c->p.seed, .steps = p->steps, .guidance = p->guidance,
         .shift = p->shift, .sampler = (int)p->sampler, .step_cache = p->cache,
+        .nag = p->nag, .nag_tau = p->nag_tau, .nag_alpha = p->nag_alpha,
         .guidance_start = p->guidance_start, .guidance_end = p->guidance_end,
         .precision = lv_precision_type(p->precision), .device = device_name(p),
         .on_device = p->cuda != NULL, .context = p->cuda ? p->cuda->context : NULL,
@@ -302,8 +303,8 @@ static int warn_of_prompts(LinvideoContext *c, const char *prompt, const char *n
 {
     int ret = warn(c, "prompt", prompt);
 
-    return ret < 0 || c->info.schedule->branches == 1 ? ret
-                                                      : warn(c, "negative_prompt", negative);
+    return ret < 0 || lv_schedule_prompts(c->info.schedule) == 1 ? ret :
+           warn(c, "negative_prompt", negative);
 }
 
 /* Check p, read the prompt, draw a seed into c->p. */

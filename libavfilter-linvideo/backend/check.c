@@ -276,6 +276,15 @@ static const char *check_mix(const LvMixArgs *a)
     return is(&a->r, F32, 1) && a->r.dim[0] == 1 ? NULL : "r must be [1] f32";
 }
 
+static const char *check_nag(const LvNagArgs *a)
+{
+    if (!is(&a->p, ACT, 2) || !act_like(&a->n, &a->p) || !act_like(&a->y, &a->p))
+        return "p, n and y must be [M,C] f32 or bf16";
+    if (!(a->scale >= 1) || !(a->tau > 0))
+        return "scale must be 1 or more, tau above 0";
+    return a->alpha >= 0 && a->alpha <= 1 ? NULL : "alpha must be 0 to 1";
+}
+
 static const char *check_add(const LvAddArgs *a)
 {
     if (!act(&a->a) || !act(&a->b) || !act_like(&a->y, &a->a))

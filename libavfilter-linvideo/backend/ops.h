@@ -250,6 +250,23 @@ typedef struct LvMixArgs {
     LvTensor y; ///< out: same shape, act; may alias a or b when of its type
 } LvMixArgs;
 
+/**
+ * Normalised attention guidance (arXiv 2505.21179), for each row: away from n, as far as the size
+ * of p allows.
+ *
+ *   g = scale p - (scale - 1) n
+ *   g = g min(1, tau |p| / (|g| + 1e-7)), where |g| > tau |p|;  |x| = sum of |x_c|
+ *   y = alpha g + (1 - alpha) p
+ */
+typedef struct LvNagArgs {
+    LvTensor p; ///< in:  [M,C] act: attention to the prompt
+    LvTensor n; ///< in:  [M,C] act: to the negative prompt
+    LvTensor y; ///< out: [M,C] act; may alias p or n when of its type
+    float scale; ///< >= 1
+    float tau;   ///< > 0
+    float alpha; ///< 0 to 1
+} LvNagArgs;
+
 /** y[i] = a[i] + b[i mod size(b)]: b is repeated along the slow dimensions */
 typedef struct LvAddArgs {
     LvTensor a; ///< in:  any shape, act
@@ -734,6 +751,7 @@ typedef struct LvUpsampleDxArgs {
     X(ATTN,       attn,       Attn,       5, 2) \
     X(LINATTN,    linattn,    Linattn,    5, 3) \
     X(MIX,        mix,        Mix,        3, 1) \
+    X(NAG,        nag,        Nag,        2, 1) \
     X(ADD,        add,        Add,        2, 1) \
     X(ACT,        act,        Act,        1, 1) \
     X(GLU,        glu,        Glu,        2, 1) \

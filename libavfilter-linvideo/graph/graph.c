@@ -278,6 +278,14 @@ LvTensor lv_mix_(LvGraph *g, LvTensor a, LvTensor b, LvTensor r)
     return y;
 }
 
+LvTensor lv_nag_(LvGraph *g, LvTensor p, LvTensor n, float scale, float tau, float alpha)
+{
+    LvTensor y = out_like(g, p, LV_NONE);
+
+    emit(g, LV_OP_NAG, &(LvOpArgs) { .nag = { p, n, y, scale, tau, alpha } });
+    return y;
+}
+
 LvTensor lv_add_(LvGraph *g, LvTensor a, LvTensor b)
 {
     LvTensor y = out_like(g, a, LV_NONE);

@@ -85,6 +85,7 @@ static inline LvTensor lv_reshape(LvTensor t, int rank, const int *dim)
 #define lv_attn(g, ...)       lv_attn_(LV_HERE(g), __VA_ARGS__)
 #define lv_linattn(g, ...)    lv_linattn_(LV_HERE(g), __VA_ARGS__)
 #define lv_mix(g, ...)        lv_mix_(LV_HERE(g), __VA_ARGS__)
+#define lv_nag(g, ...)        lv_nag_(LV_HERE(g), __VA_ARGS__)
 #define lv_add(g, ...)        lv_add_(LV_HERE(g), __VA_ARGS__)
 #define lv_act(g, ...)        lv_act_(LV_HERE(g), __VA_ARGS__)
 #define lv_glu(g, ...)        lv_glu_(LV_HERE(g), __VA_ARGS__)
@@ -123,6 +124,8 @@ LvTensor lv_attn_(LvGraph *g, LvTensor q, LvTensor k, LvTensor v,
 LvTensor lv_linattn_(LvGraph *g, LvTensor q, LvTensor k, LvTensor v, LvTensor wq,
                      LvTensor wk, int heads, int map, float eps);
 LvTensor lv_mix_(LvGraph *g, LvTensor a, LvTensor b, LvTensor r);
+/** Of type p's; scales as of LvNagArgs. */
+LvTensor lv_nag_(LvGraph *g, LvTensor p, LvTensor n, float scale, float tau, float alpha);
 LvTensor lv_add_(LvGraph *g, LvTensor a, LvTensor b);
 LvTensor lv_act_(LvGraph *g, LvTensor x, int act, LvDtype dtype);
 LvTensor lv_glu_(LvGraph *g, LvTensor x, LvTensor gate);

@@ -303,6 +303,13 @@ typedef struct LinvideoParams {
                                  ///< is run again; 0: it is run at every step. Not used
                                  ///< with few-step models, with samplers that add noise
                                  ///< at every step, and below 8 steps: a warning says so
+    float nag;                   ///< normalised attention guidance, 1 to 100: how far
+                                 ///< away from the negative prompt, with guidance 1;
+                                 ///< 0: off. With guidance above 1 a warning says that
+                                 ///< it is not used
+    float nag_tau;               ///< its bound, 0.1 to 100: largest growth of attention;
+                                 ///< 0: 2.5
+    float nag_alpha;             ///< its share, 0.01 to 1; 0: 0.25
 } LinvideoParams;
 
 /** Properties of a context. Strings live as long as the context. */

@@ -128,6 +128,14 @@
     X(FLOAT, guidance_end, "", guidance_end, 0.01, 1, 0, "X", "1",                        \
       "share of the steps behind which guidance is not used",                             \
       "With 0.5 of 50 steps the last 25 run the network once.")                           \
+    X(FLOAT, nag, "", nag, 1, 100, 0, "X", "off",                                         \
+      "normalised attention guidance: how far away from the negative prompt",             \
+      "Negative prompts for guidance 1, and so for few-step models; 11 is usual. Each "   \
+      "block attends to the negative prompt too, which takes a few percent.")             \
+    X(FLOAT, nag_tau, "", nag_tau, 0.1, 100, 0, "X", "2.5",                               \
+      "bound of nag: how many times larger attention may become", "")                     \
+    X(FLOAT, nag_alpha, "", nag_alpha, 0.01, 1, 0, "X", "0.25",                           \
+      "share of nag in what attention gives", "")                                         \
     X(FLOAT, shift, "", shift, 0.01, 100, 0, "X", "the model's",                          \
       "flow shift of the time schedule", "")                                              \
     X(ENUM, sampler, "", sampler, LINVIDEO_SAMPLER_AUTO, LINVIDEO_SAMPLER_RCM,            \

@@ -297,13 +297,26 @@ static LvTensor self_attn(LvGraph *g, const LvDit *m, int layer, LvTensor y,
     return affine(g, kind == LV_ATTN_LINEAR ? l : o, b->self.o, dtype);
 }
 
+/* To the text, and away from the negative prompt. */
+static LvTensor text_attn(LvGraph *g, const LvDit *m, int layer, LvTensor q,
+                          const LvDitInputs *in)
+{
+    const LvNag *nag = &m->nag;
+    LvTensor o = softmax(g, m, q, in->k[layer], in->v[layer]);
+
+    if (!(nag->scale > 0))
+        return o;
+    return lv_nag(g, o, softmax(g, m, q, in->k_neg[layer], in->v_neg[layer]), nag->scale,
+                  nag->tau, nag->alpha);
+}
+
 /* To the text, and apart from that to the pictures. */
 static LvTensor cross_attn(LvGraph *g, const LvDit *m, int layer, LvTensor y,
                            const LvDitInputs *in, LvDtype dtype)
 {
     const LvDitAttn *a = &m->block[layer].cross;
     LvTensor q = qk(g, m, y, a->q, a->norm_q, LV_NO_TENSOR, dtype);
-    LvTensor o = softmax(g, m, q, in->k[layer], in->v[layer]);
+    LvTensor o = text_attn(g, m, layer, q, in);
 
     if (m->cfg.clip_dim)
         o = lv_add(g, o, softmax(g, m, q, in->k_img[layer], in->v_img[layer]));
@@ -448,6 +461,10 @@ void lv_dit_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
     for (int i = 0; i < c->layers; i++) {
         in->k[i] = lv_external(g, "text k", dtype, 2, text);
         in->v[i] = lv_external(g, "text v", dtype, 2, text);
+    }
+    for (int i = 0; i < c->layers && m->nag.scale > 0; i++) {
+        in->k_neg[i] = lv_external(g, "negative k", dtype, 2, text);
+        in->v_neg[i] = lv_external(g, "negative v", dtype, 2, text);
     }
     for (int i = 0; i < c->layers && c->clip_dim; i++) {
         in->k_img[i] = lv_external(g, "image k", dtype, 2, image);

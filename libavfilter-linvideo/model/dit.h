@@ -46,6 +46,12 @@ typedef struct LvDitBlock {
     LvAffine ffn0, ffn2;
 } LvDitBlock;
 
+/** Normalised attention guidance in cross-attention to the text; see LvNagArgs. */
+typedef struct LvNag {
+    float scale; ///< 0: none
+    float tau, alpha;
+} LvNag;
+
 typedef struct LvDit {
     LvDitConfig cfg;
     LvAffine patch, text0, text2, time0, time2, proj, head;
@@ -56,6 +62,7 @@ typedef struct LvDit {
     int apart;           ///< 1: MIXED layers go on with the softmax branch alone, the
                          ///< linear one is only there to be watched
     int frame_times;     ///< 1: tokens of each latent frame have a time of their own
+    LvNag nag;           ///< away from the negative prompt; not in training
 } LvDit;
 
 /** Bind all tensors "<prefix>...". Zero m first. @return as lv_weights_bind() */
@@ -82,6 +89,8 @@ typedef struct LvDitInputs {
     LvTensor rope;   ///< [L,head_dim/2,2] f32, filled by lv_dit_rope()
     LvTensor k[LV_MAX_LAYERS], v[LV_MAX_LAYERS]; ///< [text_len,dim] dtype, made by
                      ///< the text side
+    LvTensor k_neg[LV_MAX_LAYERS], v_neg[LV_MAX_LAYERS]; ///< the same of the negative
+                     ///< prompt; where LvDit.nag
     LvTensor k_img[LV_MAX_LAYERS], v_img[LV_MAX_LAYERS]; ///< [rows,dim] dtype, made by
                      ///< the image side; where cfg.clip_dim
     LvTensor text;   ///< embedded text, from which every layer makes its k and v; rank 0:

@@ -74,12 +74,12 @@ static int is_few_step(const LvVideoConfig *own)
 }
 
 /* What is given and has no effect, or is far from what a few-step model was made for. */
-static void warn_settings(const LvVideoConfig *v, const LvVideoConfig *own, int negative,
+static void warn_settings(const LvVideoConfig *v, const LvVideoConfig *own, int unused,
                           const LvMsg *msg)
 {
     int few_steps = is_few_step(own);
 
-    if (v->guidance <= 1 && v->guidance_low <= 1 && negative)
+    if (v->guidance <= 1 && v->guidance_low <= 1 && unused)
         lv_msg(msg, LV_MSG_WARNING, "negative_prompt: it is not used with guidance 1, "
                "which is off");
     if (few_steps && v->guidance > 1)
@@ -123,6 +123,23 @@ static int choose_guided(LvSchedule *s, const LvSessionOptions *opt, const LvMsg
                    "between them", start, end, steps);
 }
 
+/* As the authors have them for Wan. */
+#define NAG_TAU 2.5f
+#define NAG_ALPHA 0.25f
+
+/* In place of guidance. */
+static void choose_nag(LvSchedule *s, const LvSessionOptions *opt, const LvMsg *msg)
+{
+    if (opt->nag > 0 && s->branches > 1)
+        lv_msg(msg, LV_MSG_WARNING, "nag: it is not used with guidance above 1, which uses the "
+               "negative prompt itself");
+    else if (opt->nag > 0)
+        s->nag = (LvNag) { opt->nag, opt->nag_tau > 0 ? opt->nag_tau : NAG_TAU,
+                           opt->nag_alpha > 0 ? opt->nag_alpha : NAG_ALPHA };
+    else if (opt->nag_tau > 0 || opt->nag_alpha > 0)
+        lv_msg(msg, LV_MSG_WARNING, "nag_tau, nag_alpha: they are not used without nag");
+}
+
 /* Steps that bring fresh noise, or that are few, have velocities of their own. */
 static void choose_cache(LvSchedule *s, float limit, const LvVideoConfig *own, const LvMsg *msg)
 {
@@ -157,7 +174,8 @@ int lv_choose_schedule(LvSchedule *s, LvModelConfig *cfg, const LvSessionOptions
                         .shift = v->shift, .boundary = files->low.kind ? v->boundary : 0,
                         .strength = opt->video ? opt->strength : 0 };
     choose_scales(s, v, opt->guidance);
-    warn_settings(v, &own, has_negative(opt, files), msg);
+    choose_nag(s, opt, msg);
+    warn_settings(v, &own, has_negative(opt, files) && !(s->nag.scale > 0), msg);
     choose_cache(s, opt->step_cache, &own, msg);
     return choose_guided(s, opt, msg);
 }

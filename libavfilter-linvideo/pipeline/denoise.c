@@ -34,6 +34,11 @@ int lv_schedule_steps(const LvSchedule *s)
     return s->strength > 0 ? lv_sampler_left(s->kind, s->steps, (double)s->strength) : s->steps;
 }
 
+int lv_schedule_prompts(const LvSchedule *s)
+{
+    return s->nag.scale > 0 ? LV_NEGATIVE + 1 : s->branches;
+}
+
 int lv_schedule_runs(const LvSchedule *s, int expert, int step)
 {
     int guided = !s->guided[1] || (step >= s->guided[0] && step < s->guided[1]);

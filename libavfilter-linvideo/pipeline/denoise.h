@@ -39,6 +39,7 @@ typedef struct LvSchedule {
                     ///< lv_schedule_steps(); the others have one branch. 0, 0: all have it
     int branches;   ///< the most of them
     float cache;    ///< limit of LvStepCache; 0: every step is run
+    LvNag nag;      ///< in the conditional branch, without an unconditional one
 } LvSchedule;
 
 /** What a step began with: the latents of the host, and what the network made of them for
@@ -51,6 +52,9 @@ typedef int (*LvExpertNext)(void *opaque, int expert);
 
 /** Steps that are taken. */
 int lv_schedule_steps(const LvSchedule *s);
+
+/** Prompts of a clip: one for each branch, and with nag the negative one. */
+int lv_schedule_prompts(const LvSchedule *s);
 
 /** Branches of a step that is a network's. */
 int lv_schedule_runs(const LvSchedule *s, int expert, int step);

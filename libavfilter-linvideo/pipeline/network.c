@@ -152,7 +152,7 @@ int lv_network_plan(LvNetwork *n, const LvNetworkShape *shape, const uint8_t *st
 {
     int bound = !streamed && !n->streams, ret;
 
-    assert(shape->prompts >= 1);
+    assert(shape->prompts > (shape->nag.scale > 0 ? LV_NEGATIVE : 0));
     if (shape->first_given && shape->size[0] > MAX_TIMES)
         return lv_fail(n->env->msg, LV_ERR_UNSUPPORTED, "a clip with a first frame that is given: "
                        "expected at most %d latent frames, got %d", MAX_TIMES, shape->size[0]);
@@ -160,6 +160,7 @@ int lv_network_plan(LvNetwork *n, const LvNetworkShape *shape, const uint8_t *st
     n->shape   = *shape;
     n->streams = streamed != NULL;
     n->dit.frame_times = shape->first_given;
+    n->dit.nag         = shape->nag;
     if (streamed)
         memcpy(n->streamed, streamed, (size_t)n->env->cfg->dit.layers);
     ret = bound ? 0 : describe(n);
@@ -352,14 +353,16 @@ int lv_network_build(LvNetwork *n, void *arena)
 
 /* Running */
 
-static void bind_kv(const LvNetwork *n, LvProgram *prog, const LvDitInputs *to, int prompt)
+/* Keys and values of a prompt, to tensors of each layer. */
+static void bind_kv(const LvNetwork *n, LvProgram *prog, const LvTensor *k, const LvTensor *v,
+                    int prompt)
 {
     size_t bytes = layer_bytes(n);
     char *kv     = n->kv + (size_t)prompt * kv_bytes(n);
 
     for (int i = 0; i < n->env->cfg->dit.layers; i++) {
-        lv_program_bind(prog, to->k[i], kv + 2 * (size_t)i * bytes);
-        lv_program_bind(prog, to->v[i], kv + (2 * (size_t)i + 1) * bytes);
+        lv_program_bind(prog, k[i], kv + 2 * (size_t)i * bytes);
+        lv_program_bind(prog, v[i], kv + (2 * (size_t)i + 1) * bytes);
     }
 }
 
@@ -403,7 +406,7 @@ int lv_network_prompt(LvNetwork *n, int at, const float *features)
     if (ret < 0)
         return ret;
     lv_program_bind(n->side.prog, n->context_in, n->context);
-    bind_kv(n, n->side.prog, &n->side_out, at);
+    bind_kv(n, n->side.prog, n->side_out.k, n->side_out.v, at);
     return lv_program_run(n->side.prog, lv_env_hook, (void *)n->env);
 }
 
@@ -445,7 +448,9 @@ int lv_network_run(LvNetwork *n, int prompt, const LvAt *at, float *v)
     int ret;
 
     assert(prompt >= 0 && prompt < n->shape.prompts);
-    bind_kv(n, n->net.prog, &n->in, prompt);
+    bind_kv(n, n->net.prog, n->in.k, n->in.v, prompt);
+    if (n->shape.nag.scale > 0)
+        bind_kv(n, n->net.prog, n->in.k_neg, n->in.v_neg, LV_NEGATIVE);
     bind_image_kv(n, n->net.prog, &n->in);
     ret = lv_program_run(n->net.prog, hook, &p);
     return ret < 0 ? ret

@@ -17,11 +17,15 @@
 
 typedef struct LvNetwork LvNetwork;
 
+/** Number of the negative prompt. */
+enum { LV_NEGATIVE = 1 };
+
 /** What is fixed before planning. */
 typedef struct LvNetworkShape {
     int size[3]; ///< of the latents: F, Y, X
-    int prompts; ///< that it works on in turn: 2 with guidance
+    int prompts; ///< that it works on in turn: 2 with guidance, or with nag
     int first_given; ///< 1: the first latent frame is given, and has time 0 (TI2V)
+    LvNag nag;   ///< away from prompt LV_NEGATIVE
 } LvNetworkShape;
 
 /**

@@ -46,6 +46,7 @@ typedef struct LvSessionOptions {
     float guidance_start, guidance_end; ///< shares of the steps that guidance is used from, and
                          ///< to; end 0: 1
     float step_cache;    ///< limit of LvStepCache; 0: off
+    float nag, nag_tau, nag_alpha; ///< of LvNag; tau, alpha 0: the usual ones
     int precision;       ///< LV_F32, LV_BF16; LV_I8: that in the network's blocks; LV_NONE:
                          ///< what is fast here
     const char *device;

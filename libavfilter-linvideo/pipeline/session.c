@@ -71,6 +71,11 @@ static LvNetwork *first_network(const LvSession *s)
     return s->experts.network[0][LV_HIGH];
 }
 
+static int nb_prompts(const LvSession *s)
+{
+    return lv_schedule_prompts(&s->schedule);
+}
+
 /* Progress */
 
 /* Share of a clip's work that is done, by floating point operations. */
@@ -178,7 +183,7 @@ static int take_prompts(LvSession *s, const char *prompt, const char *negative)
 
     if (!negative)
         words[LV_UNCOND] = s->files.negative ? s->files.negative : "";
-    return tokenize(s, s->schedule.branches, words);
+    return tokenize(s, nb_prompts(s), words);
 }
 
 static int open_prompts(LvSession *s, const LvSessionOptions *opt)
@@ -205,7 +210,7 @@ static int need_before(LvSession *s, LvNeed *need)
 {
     const LvNeed images = lv_images_need(s->images);
     const LvDevice *dev = s->env.dev;
-    int ret = lv_encode_need(s->encode, s->schedule.branches, need);
+    int ret = lv_encode_need(s->encode, nb_prompts(s), need);
 
     if (ret >= 0 && lv_need_weights(&images) + lv_need_work(&images, dev) >
                     lv_need_weights(need) + lv_need_work(need, dev))
@@ -284,8 +289,8 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
 {
     const int *size      = s->shape.size;
     LvNetworkShape net   = { { size[0], size[1], size[2] },
-                             s->experts.split ? 1 : s->schedule.branches,
-                             lv_images_gives_first(s->images) };
+                             s->experts.split ? 1 : nb_prompts(s),
+                             lv_images_gives_first(s->images), s->schedule.nag };
     LvDecodeShape decode = { { size[0], size[1], size[2] }, opt->tile,
                              s->delivery.on_device };
     LvPlace all = { .shape = &net, .limit = opt->memory_limit };
@@ -399,7 +404,7 @@ size_t lv_session_free_bytes(const LvSession *s)
 int lv_session_cost(LvSession *s, const LvRates *rates, LvCost cost[LV_STAGE_NB])
 {
     LvIds ids[LV_BRANCHES];
-    int nb = s->schedule.branches, ret;
+    int nb = nb_prompts(s), ret;
 
     memset(cost, 0, LV_STAGE_NB * sizeof(*cost));
     for (int i = 0; i < nb; i++)
@@ -491,7 +496,7 @@ static int encode(LvSession *s)
     float *features[LV_BRANCHES];
     int nb = 0, ret = 0;
 
-    for (int i = 0; i < s->schedule.branches && ret >= 0; i++) {
+    for (int i = 0; i < nb_prompts(s) && ret >= 0; i++) {
         Prompt *p = &s->prompt[i];
         if (!p->stale)
             continue;
@@ -502,7 +507,7 @@ static int encode(LvSession *s)
     }
     if (ret < 0 || (ret = lv_encode_run(s->encode, ids, nb, features)) < 0)
         return ret;
-    for (int i = 0; i < s->schedule.branches; i++) {
+    for (int i = 0; i < nb_prompts(s); i++) {
         for (int k = 0; k < s->experts.nb; k++)
             s->prompt[i].kv_stale[k] |= s->prompt[i].stale;
         s->prompt[i].stale = 0;
@@ -520,7 +525,7 @@ static int show_expert(LvSession *s, int expert)
 {
     int ret = 0;
 
-    for (int i = 0; i < s->schedule.branches && ret >= 0; i++) {
+    for (int i = 0; i < nb_prompts(s) && ret >= 0; i++) {
         const LvBranch *b = &s->experts.branch[i];
         Prompt *p = &s->prompt[i];
         if (!p->kv_stale[expert])
@@ -539,7 +544,7 @@ static int show_network(LvSession *s)
 
     for (int k = 0; k < s->experts.nb && !s->experts.in_turn && ret >= 0; k++)
         ret = show_expert(s, k);
-    for (int i = 0; i < s->schedule.branches && !s->experts.in_turn && ret >= 0; i++) {
+    for (int i = 0; i < nb_prompts(s) && !s->experts.in_turn && ret >= 0; i++) {
         lv_free(s->prompt[i].features);
         s->prompt[i].features = NULL;
     }
@@ -592,7 +597,7 @@ static int enter(void *opaque, int expert)
     double start = lv_seconds(), spent;
     int ret = lv_experts_enter(&s->experts, expert);
 
-    for (int i = 0; i < s->schedule.branches && ret; i++)
+    for (int i = 0; i < nb_prompts(s) && ret; i++)
         s->prompt[i].kv_stale[expert] = 1;
     if (ret >= 0)
         ret = show_expert(s, expert);

@@ -86,7 +86,7 @@ static const LvOpTable plan = {
     .linattn = lv_cpu_plan_linattn, .conv = lv_cpu_plan_conv, .conv3 = lv_cpu_plan_conv3,
     .norm = lv_cpu_plan_norm, .gate = lv_cpu_plan_gate,
     .gate_norm = lv_cpu_plan_gate_norm, .qknorm = lv_cpu_plan_qknorm,
-    .mix = lv_cpu_plan_mix, .add = lv_cpu_plan_add,
+    .mix = lv_cpu_plan_mix, .nag = lv_cpu_plan_nag, .add = lv_cpu_plan_add,
     .act = lv_cpu_plan_act, .glu = lv_cpu_plan_glu, .embed = lv_cpu_plan_embed,
     .patchify = lv_cpu_plan_patchify, .unpatchify = lv_cpu_plan_unpatchify,
     .shuffle = lv_cpu_plan_shuffle, .unshuffle = lv_cpu_plan_unshuffle,

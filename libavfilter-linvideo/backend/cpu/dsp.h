@@ -40,6 +40,7 @@ typedef struct LvDsp {
 
     float (*sum)(const float *x, size_t n);                 ///< sum of x
     float (*sum_sq)(const float *x, float mean, size_t n);  ///< sum of (x - mean)^2
+    float (*sum_abs)(const float *x, size_t n);             ///< sum of |x|
     float (*dot)(const float *x, const float *y, size_t n); ///< sum of x y
     float (*max)(const float *x, size_t n);                 ///< -INFINITY for n = 0
     float (*min)(const float *x, size_t n);                 ///< INFINITY for n = 0
@@ -52,6 +53,11 @@ typedef struct LvDsp {
     /** y = a x + b z */
     void (*axpby)(float *y, float a, const float *x, float b, const float *z,
                   size_t n);
+    /** y = x + a (x - z). Returns the sum of |y|. */
+    float (*extrapolate)(float *y, float a, const float *x, const float *z, size_t n);
+    /** y = x + a (b z - x); may be in place of z */
+    void (*interpolate)(float *y, float a, const float *x, float b, const float *z,
+                        size_t n);
     /** y = a x + b; b may be NULL (zeros) */
     void (*affine)(float *y, float a, const float *x, const float *b, size_t n);
     /** y = exp(a x + b - c), exactly 0 where the exponent is below -87.3; b may be

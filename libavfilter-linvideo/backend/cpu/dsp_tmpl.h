@@ -66,6 +66,40 @@ static float sum_sq(const float *x, float mean, size_t n)
     return HSUM(s);
 }
 
+static V absolute(V x)
+{
+    return MAX(x, SUB(SET1(0), x));
+}
+
+static float sum_abs(const float *x, size_t n)
+{
+    V s = SET1(0);
+
+    EACH(s = ADD(s, absolute(LOAD(x + i))), s = ADD(s, absolute(LOADN(x + i, k, 0))));
+    return HSUM(s);
+}
+
+static float extrapolate(float *y, float a, const float *x, const float *z, size_t n)
+{
+    V s = SET1(0), m = SET1(a), v;
+
+    EACH(v = FMA(m, SUB(LOAD(x + i), LOAD(z + i)), LOAD(x + i));
+         STORE(y + i, v); s = ADD(s, absolute(v)),
+         v = FMA(m, SUB(LOADN(x + i, k, 0), LOADN(z + i, k, 0)), LOADN(x + i, k, 0));
+         STOREN(y + i, v, k); s = ADD(s, absolute(v)));
+    return HSUM(s);
+}
+
+static void interpolate(float *y, float a, const float *x, float b, const float *z, size_t n)
+{
+    V m = SET1(a), share = SET1(b), v;
+
+    EACH(v = LOAD(x + i);
+         STORE(y + i, FMA(m, SUB(MUL(share, LOAD(z + i)), v), v)),
+         v = LOADN(x + i, k, 0);
+         STOREN(y + i, FMA(m, SUB(MUL(share, LOADN(z + i, k, 0)), v), v), k));
+}
+
 static float dot(const float *x, const float *y, size_t n)
 {
     V s = SET1(0);
@@ -573,6 +607,7 @@ LOSS(abs_error)
     {                                                                             \
         .name = about, .from_bf16 = from_bf16, .to_bf16 = to_bf16, .sum = sum,    \
         .to_operand = to_operand, .to_u8 = to_u8, .from_i32 = from_i32,           \
+        .sum_abs = sum_abs, .extrapolate = extrapolate, .interpolate = interpolate, \
         .sum_sq = sum_sq, .dot = dot, .max = max, .min = min, .norm = norm,       \
         .madd = madd, .axpby = axpby, .affine = affine, .exp_sum = exp_sum,       \
         .rope = rope, .glu = glu, .weave = weave, .turn = turn,                   \

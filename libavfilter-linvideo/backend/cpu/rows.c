@@ -416,3 +416,32 @@ int lv_cpu_fill(LvDevice *dev, const LvFillArgs *a, LvCall *call)
     (void)call;
     return lv_cpu_each_piece(dev, a, lv_tensor_numel(&a->y), fill_piece);
 }
+
+/* nag */
+
+int lv_cpu_plan_nag(LvDevice *dev, const LvNagArgs *a, LvCall *call)
+{
+    (void)dev;
+    return lv_cpu_plan_tmp(call, 3 * (size_t)a->p.dim[1]);
+}
+
+static void nag_row(const LvRowsJob *j, size_t i, float *tmp)
+{
+    const LvNagArgs *a = j->args;
+    const LvDsp *dsp   = j->cpu->dsp;
+    const float *p = lv_cpu_row(j->cpu, &a->p, i, j->cols, tmp + j->cols);
+    const float *n = lv_cpu_row(j->cpu, &a->n, i, j->cols, tmp + 2 * j->cols);
+    float *g    = tmp, *y = lv_cpu_out(&a->y, i, j->cols, tmp);
+    float size  = dsp->extrapolate(g, a->scale - 1, p, n, j->cols);
+    float most  = a->tau * dsp->sum_abs(p, j->cols);
+    float share = size > most ? most / (size + 1e-7f) : 1;
+
+    dsp->interpolate(y, a->alpha, p, share, g, j->cols);
+    lv_cpu_put(j->cpu, &a->y, i, j->cols, y);
+}
+
+int lv_cpu_nag(LvDevice *dev, const LvNagArgs *a, LvCall *call)
+{
+    (void)call;
+    return lv_cpu_each_row(dev, a, (size_t)a->p.dim[0], (size_t)a->p.dim[1], nag_row);
+}

@@ -20,7 +20,7 @@
     X(qknorm_2048) X(qknorm_5120) X(norm_act_128) X(norm_act_256)        \
     X(norm_act_512) X(norm_dx) X(gate_dx) X(qknorm_dx)                \
     X(norm_cols) X(gate_cols) X(qknorm_cols) X(reduce_cols)                         \
-    X(norm_fold) X(norm_params) X(cols_sum) X(reduce_few)
+    X(norm_fold) X(norm_params) X(cols_sum) X(reduce_few) X(nag)
 #define LV_KERNELS_LAYOUT(X)                                                        \
     X(patchify) X(unpatchify) X(recall) X(upsample) X(unstack) X(stack) X(shuffle)  \
     X(unshuffle) X(recall_dx) X(upsample_dx) X(embed) X(embed_dx) X(sinusoid)       \

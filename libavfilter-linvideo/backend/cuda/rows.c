@@ -99,6 +99,12 @@ int lv_cuda_gate(LvDevice *dev, const LvGateArgs *a, LvCall *call)
     return LV_LAUNCH(lv_cuda(dev), gate, row_grid(&a->r), (void *)a);
 }
 
+int lv_cuda_nag(LvDevice *dev, const LvNagArgs *a, LvCall *call)
+{
+    (void)call;
+    return LV_LAUNCH(lv_cuda(dev), nag, row_grid(&a->p), (void *)a);
+}
+
 int lv_cuda_gate_norm(LvDevice *dev, const LvGateNormArgs *a, LvCall *call)
 {
     const Held *h = held_of(a->r.dim[1], a->r.dim[1]);

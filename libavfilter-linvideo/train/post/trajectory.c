@@ -327,7 +327,8 @@ const float *lv_trajectories_text(const LvTrajectories *t, int prompt)
 static int plan(Work *w, LvDtype dtype)
 {
     const int *size = w->b->size;
-    const LvNetworkShape shape = { { size[0], size[1], size[2] }, LV_BRANCHES, 0 };
+    const LvNetworkShape shape = { .size = { size[0], size[1], size[2] },
+                                   .prompts = LV_BRANCHES };
     LvPlace place = { .shape = &shape };
     LvBranch branch[LV_BRANCHES];
     LvPlaced placed;
