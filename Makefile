@@ -165,6 +165,7 @@ OBJS-pipeline = \
     noise.o \
     place.o \
     prepare.o \
+    preview.o \
     resize.o \
     sample.o \
     session.o \
@@ -245,6 +246,7 @@ OBJS-tools/share = \
     plot.o \
     png.o \
     post.o \
+    preview.o \
     probe.o \
     progress.o \
     run.o \

@@ -148,8 +148,14 @@ static const char *small_video(void)
     return path;
 }
 
-/* Loop: only one allocation fails, or all from it on; only one, of a video. Opening makes some
- * 750, each of its own kind; those of the first frame are for one layer after another. */
+static void see_nothing(void *opaque, const LinvideoPreview *p)
+{
+    (void)opaque, (void)p;
+}
+
+/* Loop: only one allocation fails, or all from it on; only one, of a video, and of all that
+ * steers. Opening makes some 750, each of its own kind; those of the first frame are for one
+ * layer after another. */
 START_TEST(failing)
 {
     Watch w;
@@ -157,8 +163,15 @@ START_TEST(failing)
     long n, stride = 1;
 
     p.video = _i == 2 ? small_video() : NULL;
+    if (_i == 3) {
+        p.preview  = see_nothing;
+        p.guidance = 1;
+        p.nag      = 11;
+        p.steps    = 8;
+        p.cache    = 0.5f;
+    }
     for (n = 1; check_failing(&p, n, _i == 1); n += stride)
-        stride = n < 800 && !_i ? 1 : 7;
+        stride = n < 800 && !_i ? 1 : _i == 3 ? 19 : 7;
     ck_assert_int_gt(n, 800);
 }
 END_TEST
@@ -207,6 +220,6 @@ void api_add_memory(Suite *suite)
     suite_add_tcase(suite, t);
     tcase_add_loop_test(t, steady, LINVIDEO_PRECISION_AUTO, LINVIDEO_PRECISION_F32 + 1);
     tcase_add_test(t, nothing_left);
-    tcase_add_loop_test(t, failing, 0, 3);
+    tcase_add_loop_test(t, failing, 0, 4);
     tcase_add_test(t, failing_prompt);
 }

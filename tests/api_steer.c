@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -300,6 +301,81 @@ START_TEST(cache_is_the_same)
 }
 END_TEST
 
+/* Previews */
+
+enum { MAX_PREVIEW = 5 * 8 * 8 * 3 };
+
+typedef struct Seen {
+    Watch w;        ///< first: the kit's callbacks take it
+    int calls, last_step, clip;
+    int width, height, frames, steps;
+    uint8_t data[MAX_PREVIEW]; ///< of the last step of the first clip
+} Seen;
+
+static void see_preview(void *opaque, const LinvideoPreview *p)
+{
+    Seen *s = opaque;
+
+    s->calls++;
+    s->last_step = p->step;
+    s->clip      = (int)p->clip;
+    s->width     = p->width;
+    s->height    = p->height;
+    s->frames    = p->frames;
+    s->steps     = p->steps;
+    if (!p->clip && p->frames * p->height * p->width * 3 <= MAX_PREVIEW)
+        memcpy(s->data, p->data, (size_t)(p->frames * p->height * p->width * 3));
+}
+
+/* Mean of 8 x 8 pixels of the frames that a latent frame stands for, channel k. */
+static double decoded(const Video *v, int f, int row, int col, int k)
+{
+    int first = f ? 4 * f - 3 : 0, nb = f ? 4 : 1;
+    double sum = 0;
+
+    for (int i = first; i < first + nb; i++)
+        for (int y = 8 * row; y < 8 * row + 8; y++)
+            for (int x = 8 * col; x < 8 * col + 8; x++)
+                sum += kit_plane(v, i, 0)[(y * 64 + x) * 3 + k];
+    return sum / (64 * nb);
+}
+
+/* The last step's preview is near what is decoded then; exchange: red for blue, which is not. */
+static double distance(const Seen *s, const Video *v, int exchange)
+{
+    double sum = 0;
+    int n = s->frames * s->height * s->width * 3;
+
+    for (int i = 0; i < n; i++) {
+        int place = i / 3, k = exchange ? 2 - i % 3 : i % 3;
+        sum += fabs(s->data[i] - decoded(v, place / 64, place / 8 % 8, place % 8, k));
+    }
+    return sum / n;
+}
+
+START_TEST(previews)
+{
+    Seen s = { .calls = 0 };
+    LinvideoParams p = kit_params(&s.w);
+    Video plain, seen;
+
+    p.steps    = 8;
+    p.guidance = 3;
+    p.frames   = 34;
+    p.format   = LINVIDEO_RGB24;
+    plain      = kit_make(&p);
+    p.preview  = see_preview;
+    seen       = kit_make(&p);
+    ck_assert(kit_equal(&plain, &seen));
+    ck_assert(s.calls == 16 && s.last_step == 8 && s.steps == 8 && s.clip == 1);
+    ck_assert(s.width == 8 && s.height == 8 && s.frames == 5);
+    ck_assert_msg(distance(&s, &seen, 0) < 25, "%g", distance(&s, &seen, 0));
+    ck_assert_msg(distance(&s, &seen, 1) > 50, "%g", distance(&s, &seen, 1));
+    kit_free(&plain);
+    kit_free(&seen);
+}
+END_TEST
+
 /* What has no effect */
 
 static const struct {
@@ -346,6 +422,7 @@ void api_add_steer(Suite *suite)
     tcase_add_loop_test(t, cache_saves, 0, 3);
     tcase_add_test(t, cache_with_a_range);
     tcase_add_test(t, cache_is_the_same);
+    tcase_add_test(t, previews);
     tcase_add_loop_test(t, without_effect, 0, LV_COUNT(unused));
     suite_add_tcase(suite, t);
 }

@@ -17,6 +17,7 @@
 #include "base/safetensors.h"
 #include "base/deliver.h"
 #include "pipeline/noise.h"
+#include "pipeline/preview.h"
 #include "pipeline/resize.h"
 #include "pipeline/sample.h"
 #include "pipeline/step_cache.h"
@@ -527,6 +528,25 @@ START_TEST(guidance)
     memcpy(v, c, sizeof(v));
     lv_guide(v, u, 5, 1);
     ck_assert_mem_eq(v, c, sizeof(v));
+}
+END_TEST
+
+/* Previews: pixels by hand, [channels,n] to [n,3]; the published maps, of one channel each. */
+START_TEST(previews)
+{
+    static const LvPreviewMap map = {
+        .channels = 2, .bias = { 0.5f, 0, 1 },
+        .factor   = { { 0.25f, 1, 0 }, { 0, -0.5f, 2 } },
+    };
+    static const float z[2][3] = { { 0, 1, -1 }, { 0, 1, -0.25f } };
+    static const uint8_t want[3][3] = { { 128, 0, 255 }, { 191, 128, 255 }, { 64, 0, 128 } };
+    uint8_t rgb[3][3];
+
+    lv_preview_make(&map, &z[0][0], 3, &rgb[0][0]);
+    ck_assert_mem_eq(rgb, want, sizeof(want));
+    ck_assert(lv_preview_wan(16)->factor[2][0] == 0.3568f);
+    ck_assert(lv_preview_wan(48)->factor[47][2] == 0.0055f);
+    ck_assert_ptr_null(lv_preview_wan(17));
 }
 END_TEST
 
@@ -1184,6 +1204,7 @@ static Suite *pipeline_suite(void)
     tcase_add_test(t, noise_streams);
     tcase_add_test(t, noise_fills);
     tcase_add_test(t, guidance);
+    tcase_add_test(t, previews);
     tcase_add_test(t, caches_steps);
     tcase_add_loop_test(t, caches_nothing, 0, 2);
 

@@ -293,6 +293,24 @@ expects "an odd size of mp4" 2 'b.mp4: expected an even width and height, got 65
 
 # For programs
 
+# previews
+
+expects "preview: a picture at each step" 0 '17 frames' generate -y \
+    -o pv.y4m --preview pv.png "$prompt"
+equal "preview: a PNG of 3 x 2 frames of 8 x 8, by 4" \
+    "$(od -An -tx1 -N24 pv.png | xargs)" \
+    "89 50 4e 47 0d 0a 1a 0a 00 00 00 0d 49 48 44 52 00 00 00 60 00 00 00 40"
+expects "preview: the same video" 0 '17 frames' generate -y -o pw.y4m "$prompt"
+succeeds "preview: it changes no frame" cmp pv.y4m pw.y4m
+expects "preview: a file that is there" 1 'pv.png exists; -y overwrites it' generate \
+    -o px.y4m --preview pv.png "$prompt"
+expects "preview: another ending" 2 'preview: expected the name of a .png file, got pv.jpg' \
+    generate -o px.y4m --preview pv.jpg "$prompt"
+expects "preview: the output itself" 2 'preview: pv.png is the output too' generate -y \
+    -o pv.png --preview pv.png "$prompt"
+expects "preview: no folder" 1 'nowhere/pv.png' generate -o px.y4m \
+    --preview nowhere/pv.png "$prompt"
+
 "$linvideo" generate --json --steps 2 --seed 1 -o j.mp4 "$prompt" >events 2>said
 equal "json: a line each" "$(sed 's/^{"event":"\([a-z]*\)",".*}$/\1/' events | uniq | xargs)" \
     "begin progress done"

@@ -123,6 +123,19 @@ static void relay_progress(void *opaque, const LvProgress *p)
     uselocale(ours);
 }
 
+static void relay_preview(void *opaque, const LvPreview *p)
+{
+    LinvideoContext *c = opaque;
+    const LinvideoPreview out = {
+        .clip = p->clip, .step = p->step, .steps = p->steps, .width = p->size[2],
+        .height = p->size[1], .frames = p->size[0], .data = p->rgb,
+    };
+    locale_t ours = uselocale(c->relay.locale);
+
+    c->p.preview(c->p.opaque, &out);
+    uselocale(ours);
+}
+
 /* "FILE[@WEIGHT]|..."; the text is cut up in place. */
 static int split_loras(LinvideoContext *c, const LinvideoParams *p)
 {
@@ -185,7 +198,8 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
         .threads = p->threads, .memory_limit = (size_t)p->memory_limit,
         .tile = p->tile, .cache = (enum LvCacheMode)p->prompt_cache, .loras = c->lora,
         .nb_loras = c->nb_loras, .strict = p->strict,
-        .progress = p->progress ? relay_progress : NULL, .opaque = c,
+        .progress = p->progress ? relay_progress : NULL,
+        .preview = p->preview ? relay_preview : NULL, .opaque = c,
     };
 
     video_size(c, p, opt.video_size);

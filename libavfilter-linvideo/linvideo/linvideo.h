@@ -162,6 +162,21 @@ typedef struct LinvideoProgress {
     double elapsed;         ///< seconds since the clip began
 } LinvideoProgress;
 
+/**
+ * Small frames of a clip that is sampled, as handed to the preview callback: what the step says
+ * that the clip will be, a pixel for each latent and a frame for each latent frame, before
+ * frames are cropped or scaled. Their colours are near those of the decoder, their edges are not
+ * there: a linear map makes them, for the latents of Wan2.1 and Wan2.2 a published one, for others
+ * one that is fitted to the decoder when the weights are loaded.
+ */
+typedef struct LinvideoPreview {
+    int64_t clip;          ///< from 0
+    int step, steps;       ///< steps done, from 1, and all of a clip
+    int width, height, frames;
+    const uint8_t *data;   ///< frames one after another, rows of R G B without gaps; until
+                           ///< the callback returns
+} LinvideoPreview;
+
 /** Whether the text features of a prompt are kept on disk for the next run, in
  *  $XDG_CACHE_HOME/linvideo (or ~/.cache/linvideo). */
 enum LinvideoCache {
@@ -294,7 +309,7 @@ typedef struct LinvideoParams {
                                  ///< called from worker threads, one at a time
     void (*progress)(void *opaque, const LinvideoProgress *progress);
                                  ///< called at every layer; NULL: none
-    void *opaque;                ///< handed to both callbacks
+    void *opaque;                ///< handed to all callbacks
     float guidance_start, guidance_end; ///< shares of the steps, 0 to 1 and 0.01 to 1:
                                  ///< guidance is used from the one to the other, and
                                  ///< steps outside run the network once; end 0: 1
@@ -310,6 +325,8 @@ typedef struct LinvideoParams {
     float nag_tau;               ///< its bound, 0.1 to 100: largest growth of attention;
                                  ///< 0: 2.5
     float nag_alpha;             ///< its share, 0.01 to 1; 0: 0.25
+    void (*preview)(void *opaque, const LinvideoPreview *preview);
+                                 ///< called at every step; NULL: none
 } LinvideoParams;
 
 /** Properties of a context. Strings live as long as the context. */

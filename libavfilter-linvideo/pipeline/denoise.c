@@ -19,6 +19,8 @@ struct LvDenoise {
     LvSampler *sampler;
     LvExpertNext next; /* NULL: nobody makes them ready */
     void *opaque;
+    LvStepGuess guess; /* NULL: nobody asks */
+    void *guess_opaque;
     int expert;        /* whose steps these are */
     int runs;          /* branches of this step */
     LvStepCache cache;
@@ -26,7 +28,7 @@ struct LvDenoise {
     const float *from;  /* latents that clips begin with; NULL: noise alone */
     size_t numel;
     LvMemory memory;
-    float *x, *v[LV_BRANCHES]; /* host */
+    float *x, *v[LV_BRANCHES], *x0; /* host */
 };
 
 int lv_schedule_steps(const LvSchedule *s)
@@ -92,6 +94,12 @@ void lv_denoise_each_expert(LvDenoise *d, LvExpertNext next, void *opaque)
     d->opaque = opaque;
 }
 
+void lv_denoise_each_guess(LvDenoise *d, LvStepGuess guess, void *opaque)
+{
+    d->guess        = guess;
+    d->guess_opaque = opaque;
+}
+
 void lv_denoise_give_first(LvDenoise *d, const float *z)
 {
     d->first = z;
@@ -131,6 +139,8 @@ static size_t lay_out(LvDenoise *d, char *base)
     d->x = lv_region_take(&region, bytes);
     for (int i = 0; i < d->schedule.branches; i++)
         d->v[i] = lv_region_take(&region, bytes);
+    if (d->guess)
+        d->x0 = lv_region_take(&region, bytes);
     if (d->schedule.cache > 0)
         lay_out_cache(d, &region, bytes);
     return region.at;
@@ -321,6 +331,15 @@ static int show_step(const LvDenoise *d, int step, LvStepSeen seen, void *opaque
     return seen ? seen(opaque, step, d->x, v) : 0;
 }
 
+static int tell_guess(LvDenoise *d, int step)
+{
+    float sigma = lv_sampler_sigma(d->sampler, step);
+
+    for (size_t i = 0; i < d->numel && d->guess; i++)
+        d->x0[i] = d->x[i] - sigma * d->v[LV_COND][i];
+    return d->guess ? d->guess(d->guess_opaque, step, d->x0) : 0;
+}
+
 static int run_step(LvDenoise *d, int step, LvStepSeen seen, void *opaque)
 {
     const LvSchedule *s = &d->schedule;
@@ -332,6 +351,8 @@ static int run_step(LvDenoise *d, int step, LvStepSeen seen, void *opaque)
         return ret;
     if (d->runs > 1)
         lv_guide(d->v[LV_COND], d->v[LV_UNCOND], d->numel, s->guidance[d->expert]);
+    if ((ret = tell_guess(d, step)) < 0)
+        return ret;
     lv_sampler_step(d->sampler, step, d->x, d->v[LV_COND]);
     put_first(d);
     return check_step(d, step, d->x, "latents");

@@ -47,6 +47,10 @@ typedef struct LvSchedule {
 typedef int (*LvStepSeen)(void *opaque, int step, const float *x,
                           const float *const v[LV_BRANCHES]);
 
+/** What a step says that the clip will be: latents x0 = x - sigma v, with guidance. A negative
+ *  result stops. */
+typedef int (*LvStepGuess)(void *opaque, int step, const float *x0);
+
 /** Steps of a network, LV_HIGH or LV_LOW, are to come: it is made ready. 0 or an error. */
 typedef int (*LvExpertNext)(void *opaque, int expert);
 
@@ -73,6 +77,9 @@ void lv_denoise_free(LvDenoise **d);
 
 /** Have a function called before the first step of each network, in every clip. */
 void lv_denoise_each_expert(LvDenoise *d, LvExpertNext next, void *opaque);
+
+/** Have a function called at each step of every clip; before lv_denoise_need(). */
+void lv_denoise_each_guess(LvDenoise *d, LvStepGuess guess, void *opaque);
 
 /** Give the first latent frame z [channels,Y,X] of the clips to come, which stays as it is; of the
  *  caller, who keeps it. NULL: none. The networks are planned with first_given. */

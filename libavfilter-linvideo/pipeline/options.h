@@ -25,6 +25,14 @@ typedef struct LvProgress {
     double elapsed;  ///< seconds since the clip was begun
 } LvProgress;
 
+/** Small frames of a clip that is sampled; as LinvideoPreview. */
+typedef struct LvPreview {
+    int64_t clip;
+    int step, steps; ///< step: done
+    int size[3];     ///< of the latents: F, Y, X
+    const uint8_t *rgb; ///< [F,Y,X,3]
+} LvPreview;
+
 /** All values are in range already. Strings, images and this struct need to live during
  *  lv_session_open() only. */
 typedef struct LvSessionOptions {
@@ -61,6 +69,7 @@ typedef struct LvSessionOptions {
     int nb_loras;
     int strict;              ///< as of lv_files_open()
     void (*progress)(void *opaque, const LvProgress *p); ///< may be NULL
+    void (*preview)(void *opaque, const LvPreview *p); ///< of every step; may be NULL
     void *opaque;
 } LvSessionOptions;
 

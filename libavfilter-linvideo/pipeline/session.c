@@ -16,6 +16,7 @@
 #include "pipeline/encode.h"
 #include "pipeline/experts.h"
 #include "pipeline/footage.h"
+#include "pipeline/preview.h"
 
 /* A branch's prompt on its way: text to ids to features to keys and values. */
 typedef struct Prompt {
@@ -38,6 +39,7 @@ struct LvSession {
     pid_t process;           /* that opened it: memory of a GPU is not a child's */
     uint64_t seed;
     void (*progress)(void *opaque, const LvProgress *p);
+    void (*preview)(void *opaque, const LvPreview *p);
     void *opaque;
     atomic_int cancelled;
 
@@ -55,6 +57,8 @@ struct LvSession {
     LvDenoise *denoise;
     LvDecode *decode;
     LvDelivery delivery;
+    LvPreviewMap map;        /* of previews */
+    uint8_t *small;          /* host: their frames; NULL: none */
 
     int loaded;
 
@@ -101,6 +105,19 @@ static void tell(void *opaque, const LvAt *at)
 
     if (s->progress)
         s->progress(s->opaque, &p);
+}
+
+/* LvStepGuess */
+static int show_preview(void *opaque, int step, const float *x0)
+{
+    LvSession *s = opaque;
+    const int *size = s->shape.size;
+    LvPreview p = { s->clock.clip, step + 1, lv_schedule_steps(&s->schedule),
+                    { size[0], size[1], size[2] }, s->small };
+
+    lv_preview_make(&s->map, x0, (size_t)size[0] * (size_t)size[1] * (size_t)size[2], s->small);
+    s->preview(s->opaque, &p);
+    return 0;
 }
 
 /* Opening */
@@ -303,6 +320,8 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
         (ret = lv_experts_plan(&s->experts, &net)) < 0 ||
         (ret = lv_denoise_new(&s->denoise, &s->env, s->experts.branch, &s->schedule)) < 0)
         return ret;
+    if (s->preview)
+        lv_denoise_each_guess(s->denoise, show_preview, s);
     all.others       = lv_need_join(lv_denoise_need(s->denoise), lv_video_need(s->video));
     all.others       = lv_need_join(all.others, lv_delivery_need(&s->delivery));
     all.others.host += lv_images_kept(s->images);
@@ -341,6 +360,7 @@ int lv_session_open(LvSession **out, const LvSessionOptions *opt, const LvMsg *m
     s->process  = getpid();
     s->seed     = opt->seed;
     s->progress = opt->progress;
+    s->preview  = opt->preview;
     s->opaque   = opt->opaque;
     if ((ret = open_all(s, opt)) < 0)
         lv_session_close(out);
@@ -376,6 +396,7 @@ void lv_session_close(LvSession **out)
     lv_files_close(&s->files);
     free(s->words);
     free(s->next_words);
+    lv_free(s->small);
     free(s);
 }
 
@@ -573,11 +594,25 @@ static void make_room(LvSession *s)
         lv_encode_drop(s->encode);
 }
 
+/* Before anything else takes the device's memory. */
+static int build_preview(LvSession *s)
+{
+    const int *size = s->shape.size;
+
+    if (!s->preview)
+        return 0;
+    s->small = lv_alloc((size_t)size[0] * (size_t)size[1] * (size_t)size[2] * 3);
+    return s->small ? lv_preview_map(&s->map, &s->env) :
+           lv_fail(s->msg, LV_ERR(ENOMEM), "preview: out of memory");
+}
+
 static int build(LvSession *s)
 {
     int ret;
 
     make_room(s);
+    if ((ret = build_preview(s)) < 0)
+        return ret;
     ret = lv_denoise_build(s->denoise);
 
     lv_denoise_give_first(s->denoise, lv_images_first(s->images));

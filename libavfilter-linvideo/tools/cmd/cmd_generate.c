@@ -22,6 +22,7 @@
 #include "tools/share/events.h"
 #include "tools/share/help.h"
 #include "tools/share/message.h"
+#include "tools/share/preview.h"
 #include "tools/share/progress.h"
 #include "tools/share/signals.h"
 #include "tools/share/sink.h"
@@ -31,7 +32,9 @@ typedef struct Options {
     LvSink sink;
     int output_from, output_to; ///< arguments of the output, [from, to)
     int json;
-    LvEvents *events;           ///< NULL: none are said
+    LvBar bar;                  ///< of progress, without json
+    LvEvents events;            ///< with it
+    LvPreviewFile preview;
     int words;
 } Options;
 
@@ -55,6 +58,12 @@ static int set_output(Options *o, LvArgs *a)
 static int set_frame(Options *o, LvArgs *a)
 {
     return lv_args_int(a, 0, INT32_MAX, &o->sink.frame);
+}
+
+static int set_preview(Options *o, LvArgs *a)
+{
+    o->preview.path = lv_args_value(a);
+    return o->preview.path ? 0 : -1;
 }
 
 static int set_overwrite(Options *o, LvArgs *a)
@@ -98,6 +107,9 @@ static const Own own_options[] = {
       "frame; NAME%d.png or NAME%04d.png: every frame, numbered from 0 [out.y4m]" },
     { { NULL, "frame" }, set_frame, "N",
       "number of the frame for a single PNG, from 0 [the middle one]" },
+    { { NULL, "preview" }, set_preview, "NAME.png",
+      "a picture of the clip while it is sampled, written again at each step: small frames, by "
+      "a linear map from latents" },
     { { NULL, "json" }, set_json, NULL,
       "for programs: progress and result as JSON on standard output, an object a line" },
     { { "y", "overwrite" }, set_overwrite, NULL, "overwrite files that exist" },
@@ -337,7 +349,7 @@ static int exit_code(int ret)
     return !ret ? LV_EXIT_OK : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
 }
 
-static int run(LinvideoContext *c, Options *o, LvBar *progress)
+static int run(LinvideoContext *c, Options *o)
 {
     LinvideoInfo info;
     const char *inputs[LV_SINK_INPUTS];
@@ -346,69 +358,101 @@ static int run(LinvideoContext *c, Options *o, LvBar *progress)
     linvideo_info(c, &info);
     lv_sink_inputs(inputs, &o->params, &info);
     if (o->json)
-        lv_events_begin(o->events, c);
+        lv_events_begin(&o->events, c);
     ret = lv_sink_run(&o->sink, c, inputs);
-    lv_bar_clear(progress);
+    lv_bar_clear(&o->bar);
     if (!ret && o->json)
-        lv_events_done(o->events, c, &o->sink);
+        lv_events_done(&o->events, c, &o->sink);
     else if (!ret && o->params.log_level >= LINVIDEO_LOG_INFO)
         print_summary(c, &o->sink);
     return ret;
 }
 
 /* Open, run, close: an exit code. */
-static int make_video(Options *o, LvBar *progress)
+static int make_video(Options *o)
 {
     LinvideoContext *c = NULL;
     Watch watch;
-    int ret;
+    int ret = lv_preview_check(&o->preview, o->sink.overwrite, o->sink.path);
 
+    if (ret < 0)
+        return exit_code(ret);
     block_signals(&watch);
     start_watch(&watch);
     ret = linvideo_open(&c, &o->params);
     watch.context = c;
     if (ret < 0)
         return exit_code(ret);
-    ret = run(c, o, progress);
+    ret = run(c, o);
     stop_watch(&watch);
     linvideo_close(&c);
     if (ret == LINVIDEO_ERR_CANCELLED)
         return lv_tool_fail(128 + watch.caught, "stopped");
-    return exit_code(ret);
+    return !ret && o->preview.error ? LV_EXIT_FAILED : exit_code(ret);
 }
 
-static void tell_programs(Options *o, LvEvents *events)
+/* Callbacks */
+
+static void see_log(void *opaque, enum LinvideoLogLevel level, const char *message)
+{
+    lv_tool_log(&((Options *)opaque)->bar, level, message);
+}
+
+static void see_progress(void *opaque, const LinvideoProgress *p)
+{
+    lv_bar_show(&((Options *)opaque)->bar, p);
+}
+
+static void say_log(void *opaque, enum LinvideoLogLevel level, const char *message)
+{
+    lv_events_log(&((Options *)opaque)->events, level, message);
+}
+
+static void say_progress(void *opaque, const LinvideoProgress *p)
+{
+    lv_events_progress(&((Options *)opaque)->events, p);
+}
+
+static void see_preview(void *opaque, const LinvideoPreview *p)
+{
+    lv_preview_write(&((Options *)opaque)->preview, p);
+}
+
+static void init(Options *o)
+{
+    lv_bar_init(&o->bar);
+    linvideo_params_default(&o->params);
+    o->params.log      = see_log;
+    o->params.progress = see_progress;
+    o->params.opaque   = o;
+}
+
+static void tell_programs(Options *o)
 {
     signal(SIGPIPE, SIG_IGN);
-    o->events = events;
-    *events   = (LvEvents) { .step = -1 };
-    o->params.log      = lv_events_log;
-    o->params.progress = lv_events_progress;
-    o->params.opaque   = events;
+    o->events.step     = -1;
+    o->params.log      = say_log;
+    o->params.progress = say_progress;
 }
 
 static int cmd_generate(int argc, char **argv)
 {
     Options o = { .sink = { .path = "out.y4m", .frame = -1 } };
-    LvEvents events;
-    LvBar progress;
     int code;
 
-    lv_bar_init(&progress);
-    linvideo_params_default(&o.params);
-    o.params.log      = lv_tool_log;
-    o.params.progress = lv_bar_show;
-    o.params.opaque   = &progress;
+    init(&o);
     code = parse(&o, argc, argv);
     if (code == LV_EXIT_OK)
         return code;
     if (o.json)
-        tell_programs(&o, &events);
+        tell_programs(&o);
+    if (o.preview.path)
+        o.params.preview = see_preview;
     if (code < 0 && !(code = choose_output(&o, argc, argv)))
-        code = make_video(&o, &progress);
+        code = make_video(&o);
     if (o.json && code)
-        lv_events_failed(&events, code);
-    return o.json ? lv_events_end(&events, code) : code;
+        lv_events_failed(&o.events, code);
+    return o.json ? lv_events_end(&o.events, code) : code;
 }
 
 const LvCommand lv_cmd_generate = {
