@@ -246,7 +246,7 @@ OBJS-tools/share = \
     plot.o \
     png.o \
     post.o \
-    preview.o \
+    preview_png.o \
     probe.o \
     progress.o \
     run.o \

@@ -22,7 +22,7 @@
 #include "tools/share/events.h"
 #include "tools/share/help.h"
 #include "tools/share/message.h"
-#include "tools/share/preview.h"
+#include "tools/share/preview_png.h"
 #include "tools/share/progress.h"
 #include "tools/share/signals.h"
 #include "tools/share/sink.h"
@@ -108,7 +108,7 @@ static const Own own_options[] = {
     { { NULL, "frame" }, set_frame, "N",
       "number of the frame for a single PNG, from 0 [the middle one]" },
     { { NULL, "preview" }, set_preview, "NAME.png",
-      "a picture of the clip while it is sampled, written again at each step: small frames, by "
+      "an image of the clip while it is sampled, written again at each step: small frames, by "
       "a linear map from latents" },
     { { NULL, "json" }, set_json, NULL,
       "for programs: progress and result as JSON on standard output, an object a line" },

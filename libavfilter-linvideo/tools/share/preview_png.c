@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
-#include "tools/share/preview.h"
+#include "tools/share/preview_png.h"
 
 #include <errno.h>
 #include <string.h>

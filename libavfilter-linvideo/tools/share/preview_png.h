@@ -1,12 +1,12 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * A picture of the clip that is sampled, to look at while it is.
+ * An image of the clip that is sampled, to look at while it is.
  * Floor tools/share.
  */
 
-#ifndef LINVIDEO_TOOLS_SHARE_PREVIEW_H
-#define LINVIDEO_TOOLS_SHARE_PREVIEW_H
+#ifndef LINVIDEO_TOOLS_SHARE_PREVIEW_PNG_H
+#define LINVIDEO_TOOLS_SHARE_PREVIEW_PNG_H
 
 #include <linvideo/linvideo.h>
 
@@ -27,4 +27,4 @@ int lv_preview_check(const LvPreviewFile *f, int overwrite, const char *output);
  *  once: who looks at it always finds a whole one. */
 void lv_preview_write(LvPreviewFile *f, const LinvideoPreview *p);
 
-#endif /* LINVIDEO_TOOLS_SHARE_PREVIEW_H */
+#endif /* LINVIDEO_TOOLS_SHARE_PREVIEW_PNG_H */
