@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/image.h"
 #include "config.h"
@@ -129,7 +130,7 @@ static const struct {
     { BYTES("YUV4MPEG2 W2 H2\nFRAME\nABC"), "cut off" },
     { BYTES("YUV4MPEG2 H2\nFRAME\nABC"), "got 0x2" },
     { BYTES("YUV4MPEG2 W-2 H2\nFRAME\nABC"), "got -2x2" },
-    { BYTES("YUV4MPEG2 W2 H2 C420p10\nFRAME\nABC"), "of 8 bits" },
+    { BYTES("YUV4MPEG2 W2 H2 C420p10\nFRAME\nABC"), "of 8 bits, got C420p10" },
     { BYTES("\xff\xd8\xff\xe0...."), "a JPEG file: expected PNG, PPM or y4m (ffmpeg -i" },
     { BYTES("RIFF....WEBP"), "a WebP or AVI file" },
     { BYTES("a text"), "not an image" },
@@ -159,6 +160,33 @@ START_TEST(files_that_are_none)
     ck_assert_int_eq(lv_image_read(&image, "image", kit_folder(), NULL, &msg), -EINVAL);
     ck_assert_int_eq(lv_image_read(&image, "image", "", NULL, &msg), 0);
     ck_assert_ptr_null(image.rgb);
+}
+END_TEST
+
+/* Of a video of any size the first frame is read; files of other kinds have a limit. The rest
+ * of the file has no blocks. */
+START_TEST(large_files)
+{
+    static const struct {
+        const char *data;
+        size_t size;
+        int code;
+    } files[] = {
+        { BYTES("YUV4MPEG2 W2 H2 Cmono\nFRAME\n\x10\x10\xeb\xeb"), 0 },
+        { BYTES("P6\n1 1\n255\nABC"), -EFBIG },
+    };
+    const char *path = kit_path("image");
+    LvImage image;
+
+    kit_write(path, files[_i].data, files[_i].size);
+    ck_assert_int_eq(truncate(path, (1 << 30) + 4096L), 0);
+    ck_assert_int_eq(lv_image_read(&image, "image", path, NULL, &msg), files[_i].code);
+    if (!files[_i].code)
+        ck_assert_mem_eq(image.rgb, "\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff", 12);
+    else
+        ck_assert_msg(strstr(said, "too large, expected at most 1073741824 bytes"), "%s", said);
+    free(image.rgb);
+    unlink(path);
 }
 END_TEST
 
@@ -270,6 +298,7 @@ void api_add_image(Suite *suite)
     tcase_add_loop_test(t, chroma_is_interpolated, 0, 3);
     tcase_add_loop_test(t, refuses, 0, LV_COUNT(bad));
     tcase_add_test(t, files_that_are_none);
+    tcase_add_loop_test(t, large_files, 0, 2);
 #if HAVE_LIBPNG
     tcase_add_loop_test(t, png_files, 0, 3);
     tcase_add_test(t, png_that_is_cut);

@@ -263,6 +263,70 @@ START_TEST(begins_again)
 }
 END_TEST
 
+/* What a header says of rate and pixels. */
+
+static const struct {
+    const char *words;
+    int num, den;     ///< 8/1 is the model's
+    const char *said; ///< of the one warning; NULL: there is none
+} heads[] = {
+    { "F24000:1001", 24000, 1001, NULL },
+    { "F30000000:1001000", 30000, 1001, NULL },
+    { "F50:2 A1:1", 25, 1, NULL },
+    { "F25:1 A0:0", 25, 1, NULL },
+    { "F25:1 A7:7", 25, 1, NULL },
+    { "F25:1 A4:3", 25, 1, "in.y4m: pixels of 4:3 are taken as square ones" },
+    { "F25:1 A128:117", 25, 1, "pixels of 128:117" },
+    { "F2097153:2", 8, 1, "says a rate that is not 1/1048576 to 1048576: that of the model" },
+    { "F-25:1", 8, 1, "says a rate that is not" },
+    { "F0:0", 8, 1, "says no rate: that of the model" },
+    { "XNONE", 8, 1, "says no rate" },
+};
+
+START_TEST(headers)
+{
+    const char *path = kit_path("in.y4m");
+    FILE *f = fopen(path, "wb");
+    Watch w;
+    LinvideoParams p = params(&w, path);
+    LinvideoContext *c;
+    LinvideoInfo info;
+
+    ck_assert_ptr_nonnull(f);
+    fprintf(f, "YUV4MPEG2 W64 H64 %s Cmono\nFRAME\n%4096s", heads[_i].words, "");
+    ck_assert_int_eq(fclose(f), 0);
+    p.log_level = LINVIDEO_LOG_WARNING;
+    c = kit_open(&p);
+    linvideo_info(c, &info);
+    ck_assert_msg(info.rate_num == heads[_i].num && info.rate_den == heads[_i].den, "%s: %d/%d",
+                  heads[_i].words, info.rate_num, info.rate_den);
+    ck_assert_msg(w.lines[LINVIDEO_LOG_WARNING] == (heads[_i].said != NULL) &&
+                  (!heads[_i].said || strstr(w.all, heads[_i].said)), "%s", w.all);
+    linvideo_close(&c);
+}
+END_TEST
+
+/* Frames that are sent, of no rate that is known. */
+START_TEST(duration_without_rate)
+{
+    static const LinvideoImage frame = { NULL, 0, 64, 64 };
+    Watch w;
+    LinvideoParams p = params(&w, NULL);
+    LinvideoContext *c;
+
+    p.mode        = LINVIDEO_MODE_VIDEO;
+    p.video_frame = &frame;
+    p.log_level   = LINVIDEO_LOG_WARNING;
+    p.duration    = _i ? 2000000 : -1;
+    p.rate_num    = _i == 2 ? 25 : 0;
+    c = kit_open(&p);
+    ck_assert_msg((_i == 1) == (strstr(w.all, "duration: the video has no rate: it is counted in "
+                                       "frames of the model's, 8/1 a second\n") != NULL), "%s",
+                  w.all);
+    linvideo_close(&c);
+}
+END_TEST
+
 /* What is wrong with a video is told by one line. */
 
 static const struct {
@@ -273,7 +337,7 @@ static const struct {
     { "YUV4MPEG2 W2 H2\n", "has no frames" },
     { "YUV4MPEG2 W2 H2\nFRAME\nABC", "cut off: the frame is not whole" },
     { "YUV4MPEG2 W2 H2\nFRAME\nABCDEFFRA", "cut off" },
-    { "YUV4MPEG2 W2 H2 C420p10\nFRAME\nABCDEF", "of 8 bits" },
+    { "YUV4MPEG2 W2 H2 C420p10\nFRAME\nABCDEF", "of 8 bits, got C420p10" },
     { "YUV4MPEG2 W2 H20000\nFRAME\nABCDEF", "got 2x20000" },
 };
 
@@ -295,7 +359,7 @@ START_TEST(refuses_options)
     static const LinvideoImage image = { row, 6, 2, 1 }, large = { NULL, 0, 1, 99999 };
     static const char *const none[]  = { "mode video: expected a video, got none", NULL };
     static const char *const beside[] = { "mode video: expected no image beside", NULL };
-    static const char *const rate[]  = { "rate: it is that of the video", NULL };
+    static const char *const rate[]  = { "rate: the frames of a video have its own rate; leave rate out", NULL };
     static const char *const side[]  = { "video that is sent", "got 1x99999", NULL };
     static const char *const file[]  = { "nosuch.y4m", NULL };
     const char *path = kit_path("one.y4m");
@@ -328,6 +392,8 @@ void api_add_video(Suite *suite)
     tcase_add_test(t, sent_frames);
     tcase_add_test(t, ends);
     tcase_add_test(t, begins_again);
+    tcase_add_loop_test(t, headers, 0, LV_COUNT(heads));
+    tcase_add_loop_test(t, duration_without_rate, 0, 3);
     tcase_add_loop_test(t, refuses, 0, LV_COUNT(bad));
     tcase_add_test(t, refuses_options);
 }

@@ -17,7 +17,8 @@
 #include <png.h>
 #endif
 
-enum { FILE_MAX = 1 << 30 };
+/* Bytes of a file; of a frame of a video with its lines, at most. */
+enum { FILE_MAX = 1 << 30, FRAME_MAX = (3 << 26) + 4096 };
 
 /* Bytes of a header, text, that are space. */
 static int is_space(uint8_t c)
@@ -163,15 +164,34 @@ static int read_form(LvImage *image, LvReader *r)
                                      : "an empty file");
 }
 
+/* Read as much of a file as an image can need: of a video of any size its first frame, all of
+ * others, which have a limit. */
+static int load(const LvMap *map, LvReader *r)
+{
+    static const char y4m[] = "YUV4MPEG2 ";
+    size_t begin = LV_MIN(map->size, sizeof(y4m) - 1);
+    int ret = lv_map_load(map, map->data, begin, r->msg);
+
+    if (ret < 0)
+        return ret;
+    if (begin == sizeof(y4m) - 1 && !memcmp(map->data, y4m, begin))
+        r->size = LV_MIN(map->size, FRAME_MAX);
+    else if (map->size > FILE_MAX)
+        return lv_fail(r->msg, LV_ERR(EFBIG), "%s %s: too large, expected at most %d bytes, got "
+                       "%zu", r->option, r->path, FILE_MAX, map->size);
+    return lv_map_load(map, map->data, r->size, r->msg);
+}
+
 static int read_file(LvImage *image, const char *option, const char *path, const LvMsg *msg)
 {
     LvMap map;
-    int ret = lv_map_open_upto(&map, path, FILE_MAX, msg);
+    int ret = lv_map_open_late(&map, path, msg);
     LvReader r = { option, path, map.data, map.size, msg };
 
     if (ret < 0)
         return ret;
-    ret = read_form(image, &r);
+    if (!map.size || (ret = load(&map, &r)) >= 0)
+        ret = read_form(image, &r);
     lv_map_close(&map);
     return ret;
 }

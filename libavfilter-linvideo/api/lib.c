@@ -246,11 +246,14 @@ static int choose_rate(LinvideoContext *c)
     const LvY4m *file      = c->video ? lv_video_file_head(c->video) : NULL;
 
     if (file && c->p.rate_num)
-        return lv_fail(&c->msg, LV_ERR(EINVAL), "rate: it is that of the video; expected one of "
-                       "these options");
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "rate: the frames of a video have its own rate; "
+                       "leave rate out");
     if (file && !file->rate_num)
-        lv_msg(&c->msg, LV_MSG_WARNING, "video: its header says no rate: that of the model is "
-               "used");
+        lv_msg(&c->msg, LV_MSG_WARNING, "video: its header says %s: that of the model is used",
+               file->odd_rate ? "a rate that is not 1/1048576 to 1048576" : "no rate");
+    if (c->takes_video && !file && !c->p.rate_num && c->p.duration > 0)
+        lv_msg(&c->msg, LV_MSG_WARNING, "duration: the video has no rate: it is counted in frames "
+               "of the model's, %d/%d a second", v->rate_num, v->rate_den);
     if (!c->p.rate_num) {
         c->p.rate_num = file && file->rate_num ? file->rate_num : v->rate_num;
         c->p.rate_den = file && file->rate_num ? file->rate_den : v->rate_den;

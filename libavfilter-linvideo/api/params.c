@@ -238,11 +238,6 @@ static int parse_size(int *wh, const char *text)
     return sscanf(text, "%7dx%7d%c", &wh[0], &wh[1], &rest) == 2 ? 0 : -1;
 }
 
-static int gcd(int a, int b)
-{
-    return b ? gcd(b, a % b) : a;
-}
-
 /* Decimal rates: 23.976, 29.97 and their like are 1000/1001 of whole ones. */
 static void rate_of(int *r, double v)
 {
@@ -254,7 +249,7 @@ static void rate_of(int *r, double v)
         r[1] = 1001;
         return;
     }
-    common = gcd((int)lrint(v * 1000), 1000);
+    common = (int)lv_gcd(lrint(v * 1000), 1000);
     r[0]   = (int)lrint(v * 1000) / common;
     r[1]   = 1000 / common;
 }

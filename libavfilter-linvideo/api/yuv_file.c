@@ -79,20 +79,56 @@ static int take_line(LvReader *r, char line[LINE_MAX_SIZE])
     return 1;
 }
 
+/* Two numbers above 0, in lowest terms. 0; 1: they are not known; -1: no such numbers */
+static int take_ratio(int ratio[2], const char *text)
+{
+    long long a, b, common;
+
+    if (sscanf(text, "%18lld:%18lld", &a, &b) != 2 || a < 0 || b < 0)
+        return -1;
+    if (!a || !b)
+        return 1;
+    common   = lv_gcd(a, b);
+    ratio[0] = (int)LV_MIN(a / common, INT32_MAX);
+    ratio[1] = (int)LV_MIN(b / common, INT32_MAX);
+    return 0;
+}
+
 static void take_rate(LvY4m *y, const char *text)
 {
-    int num, den;
+    int rate[2], kind = take_ratio(rate, text);
 
-    if (sscanf(text, "%d:%d", &num, &den) == 2 && num > 0 && den > 0 && num <= RATE_MAX &&
-        den <= RATE_MAX) {
-        y->rate_num = num;
-        y->rate_den = den;
-    }
+    y->odd_rate = kind < 0 || (!kind && (rate[0] > RATE_MAX || rate[1] > RATE_MAX));
+    if (kind || y->odd_rate)
+        return;
+    y->rate_num = rate[0];
+    y->rate_den = rate[1];
+}
+
+static void take_aspect(LvY4m *y, const char *text)
+{
+    int aspect[2];
+
+    if (!take_ratio(aspect, text) && aspect[0] != aspect[1])
+        memcpy(y->aspect, aspect, sizeof(aspect));
+}
+
+/* What is in the file and has no effect. */
+static void warn_of_y4m(const LvY4m *y, int mixed, const LvReader *r)
+{
+    if (mixed)
+        lv_msg(r->msg, LV_MSG_WARNING, "%s %s: interlaced: both fields are taken as one frame",
+               r->option, r->path);
+    if (*y->aspect)
+        lv_msg(r->msg, LV_MSG_WARNING, "%s %s: pixels of %d:%d are taken as square ones; ffmpeg "
+               "with -vf scale=iw*sar:ih,setsar=1 makes them so", r->option, r->path,
+               y->aspect[0], y->aspect[1]);
 }
 
 int lv_y4m_open(LvY4m *y, LvReader *r)
 {
     char line[LINE_MAX_SIZE], *at, *word;
+    const char *colour = "";
     int mixed = 0;
 
     *y = (LvY4m) { .chroma = &chromas[0] };
@@ -103,15 +139,15 @@ int lv_y4m_open(LvY4m *y, LvReader *r)
         case 'W': y->width  = strtol(word + 1, NULL, 10); break;
         case 'H': y->height = strtol(word + 1, NULL, 10); break;
         case 'F': take_rate(y, word + 1); break;
-        case 'C': y->chroma = find_chroma(word + 1); break;
+        case 'A': take_aspect(y, word + 1); break;
+        case 'C': y->chroma = find_chroma(colour = word + 1); break;
         case 'I': mixed = word[1] && strchr("tbm", word[1]); break;
         case 'X': y->full  |= !strcmp(word, "XCOLORRANGE=FULL"); break;
         }
-    if (mixed)
-        lv_msg(r->msg, LV_MSG_WARNING, "%s %s: interlaced: both fields are taken as one frame",
-               r->option, r->path);
+    warn_of_y4m(y, mixed, r);
     if (!y->chroma)
-        return lv_reader_fail(r, "expected 4:2:0, 4:2:2 or 4:4:4 of 8 bits");
+        return lv_fail(r->msg, LV_ERR(EINVAL), "%s %s: expected 4:2:0, 4:2:2 or 4:4:4 of 8 bits, "
+                       "got C%s", r->option, r->path, colour);
     return lv_image_check(r, y->width, y->height);
 }
 

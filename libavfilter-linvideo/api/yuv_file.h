@@ -37,7 +37,10 @@ typedef struct LvChroma LvChroma;
 /** What a file says at its beginning. */
 typedef struct LvY4m {
     int64_t width, height;
-    int rate_num, rate_den; ///< frames a second; 0: it says none that can be
+    int rate_num, rate_den; ///< frames a second, in lowest terms; 0: it says none that can be
+    int odd_rate;           ///< 1: it says one that cannot be
+    int aspect[2];          ///< width and height of a pixel, where it is not square; 0: it is,
+                            ///< or it is not known
     const LvChroma *chroma;
     int full;               ///< 1: values are 0 to 255; else luma is 16 to 235
 } LvY4m;

@@ -55,6 +55,12 @@ static inline int lv_mul(size_t *out, size_t a, size_t b)
     return __builtin_mul_overflow(a, b, out) ? -1 : 0;
 }
 
+/** Greatest common divisor of numbers from 0 on, one of them above it. */
+static inline int64_t lv_gcd(int64_t a, int64_t b)
+{
+    return b ? lv_gcd(b, a % b) : a;
+}
+
 /** Cores that this process may use, at least 1. */
 int lv_cores(void);
 
