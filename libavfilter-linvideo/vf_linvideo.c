@@ -132,9 +132,11 @@ typedef struct LinvideoSource {
 
     int nb_inputs;              ///< images, the first and the last one; or a video
     int has_image[MAX_INPUTS];  ///< 1: the library has it
-    int warned;                 ///< of what an input is
+    int warned[MAX_INPUTS];     ///< of what an input is
+    int untimed;                ///< 1: it was said that frames have no timestamps
     FrameTime *times;           ///< of frames of a clip that are sent, in their order
     int nb_times, next_time;
+    int64_t sent_until;         ///< when the last frame that was sent ends
 
     uint64_t seed_key;          ///< see SeedDrawn; 0: the seed was given
 
@@ -671,8 +673,9 @@ static int config_times(AVFilterLink *outlink)
     LinvideoSource *s = outlink->src->priv;
 
     av_freep(&s->times);
-    s->nb_times = s->next_time = 0;
-    s->times    = av_malloc_array(s->info.clip_frames, sizeof(*s->times));
+    s->nb_times   = s->next_time = 0;
+    s->sent_until = 0;
+    s->times      = av_malloc_array(s->info.clip_frames, sizeof(*s->times));
     outlink->time_base        = inlink->time_base;
     LINK(outlink)->frame_rate = LINK(inlink)->frame_rate;
     return s->times ? 0 : AVERROR(ENOMEM);
@@ -718,6 +721,7 @@ static av_cold int config_output(AVFilterLink *outlink)
     LinvideoImage image[MAX_INPUTS];
     LinvideoCuda cuda;
     AVRational rate = { 0, 1 };
+    char frames[32] = "all";
     int on_gpu = outlink->format == AV_PIX_FMT_CUDA, ret;
 
     if (s->rate && (ret = av_parse_video_rate(&rate, s->rate)) < 0) {
@@ -749,9 +753,10 @@ static av_cold int config_output(AVFilterLink *outlink)
     outlink->time_base           = av_inv_q(rate);
     LINK(outlink)->frame_rate    = rate;
 
-    av_log(ctx, AV_LOG_INFO, "model:%s size:%dx%d rate:%d/%d frames:%"PRId64
-           " seed:%"PRId64"\n", s->info.model, outlink->w, outlink->h,
-           rate.num, rate.den, s->info.frames, s->info.seed);
+    if (s->info.frames >= 0)
+        snprintf(frames, sizeof(frames), "%"PRId64, s->info.frames);
+    av_log(ctx, AV_LOG_INFO, "model:%s size:%dx%d rate:%d/%d frames:%s seed:%"PRId64"\n",
+           s->info.model, outlink->w, outlink->h, rate.num, rate.den, frames, s->info.seed);
     warn_of_lost_tags(ctx, s, on_gpu ? s->sw_format : outlink->format);
     if (is_video(s) && (ret = config_times(outlink)) < 0)
         return ret;
@@ -830,23 +835,23 @@ static int make_frame(AVFilterLink *outlink, AVFrame **out)
 
 /* Inputs */
 
-static void warn_of_input(AVFilterContext *ctx, const AVFrame *frame)
+static void warn_of_input(AVFilterContext *ctx, int i, const AVFrame *frame)
 {
     LinvideoSource *s = ctx->priv;
     int trc = frame->color_trc;
 
-    if (s->warned)
+    if (s->warned[i])
         return;
-    s->warned = 1;
+    s->warned[i] = 1;
     if (IS_INTERLACED(frame))
-        av_log(ctx, AV_LOG_WARNING, "Interlaced input: both fields are taken as one frame; put "
-               "bwdif in front of it\n");
+        av_log(ctx, AV_LOG_WARNING, "Input %d: interlaced: both fields are taken as one frame; "
+               "put bwdif in front of it\n", i);
     if (trc == AVCOL_TRC_SMPTE2084 || trc == AVCOL_TRC_ARIB_STD_B67)
-        av_log(ctx, AV_LOG_WARNING, "Input of high dynamic range (%s): it is taken as BT.709; "
-               "put zscale and tonemap in front of it\n", av_color_transfer_name(trc));
+        av_log(ctx, AV_LOG_WARNING, "Input %d: high dynamic range (%s): it is taken as BT.709; "
+               "put zscale and tonemap in front of it\n", i, av_color_transfer_name(trc));
     if (frame->format == AV_PIX_FMT_RGBA)
-        av_log(ctx, AV_LOG_WARNING, "Input with alpha: what is transparent in it becomes "
-               "black\n");
+        av_log(ctx, AV_LOG_WARNING, "Input %d: with alpha: what is transparent in it becomes "
+               "black\n", i);
 }
 
 /* RGB of a frame over black; freed by the caller. */
@@ -873,7 +878,7 @@ static int send_frame(AVFilterContext *ctx, enum LinvideoInput input, const AVFr
     LinvideoImage image = { frame->data[0], frame->linesize[0], frame->width, frame->height };
     int alpha = frame->format == AV_PIX_FMT_RGBA, ret = 0;
 
-    warn_of_input(ctx, frame);
+    warn_of_input(ctx, input == LINVIDEO_INPUT_LAST_IMAGE, frame);
     if (alpha && (ret = flatten(&image, frame)) < 0)
         return ret;
     ret = averror(linvideo_send(s->lv, input, &image));
@@ -929,6 +934,23 @@ static int64_t duration_of(const AVFrame *frame, AVFilterLink *inlink)
     return av_rescale_q(1, av_inv_q(rate), inlink->time_base);
 }
 
+/* When a frame is shown: where it has no timestamp, behind the one before it. */
+static FrameTime time_of(AVFilterContext *ctx, const AVFrame *frame)
+{
+    LinvideoSource *s = ctx->priv;
+    FrameTime t = { frame->pts, duration_of(frame, ctx->inputs[0]) };
+
+    if (t.pts == AV_NOPTS_VALUE) {
+        if (!s->untimed)
+            av_log(ctx, AV_LOG_WARNING, "Input 0: frames without timestamps: each follows the "
+                   "one before it\n");
+        s->untimed = 1;
+        t.pts      = s->sent_until;
+    }
+    s->sent_until = t.pts + t.duration;
+    return t;
+}
+
 /* Frames of a video go on to the library. @return 1: one was sent, or the end; as ask() */
 static int take_frame(AVFilterContext *ctx)
 {
@@ -944,8 +966,7 @@ static int take_frame(AVFilterContext *ctx)
         return ret;
     if (s->next_time == s->nb_times)
         s->nb_times = s->next_time = 0;
-    s->times[s->nb_times++] = (FrameTime){ frame->pts,
-                                             duration_of(frame, ctx->inputs[0]) };
+    s->times[s->nb_times++] = time_of(ctx, frame);
     ret = send_frame(ctx, LINVIDEO_INPUT_VIDEO, frame);
     av_frame_free(&frame);
     return ret < 0 ? ret : 1;

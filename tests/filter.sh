@@ -444,6 +444,10 @@ equal "inputs: first and last image" \
         2>/dev/null)" \
     "$(hashes "linvideo=model=flf2v/wan.json:image=dark.ppm:last_image=light.ppm:$still" \
         2>/dev/null)"
+each=$(level=warning; ff -i dark.ppm -i light.ppm -filter_complex "[0:v]setfield=tff[a];
+    [1:v]format=rgba[b];[a][b]linvideo=inputs=2:model=flf2v/wan.json:frames=1:$still" -f null - 2>&1)
+matches "inputs: warnings for each: the first" "$each" 'Input 0: interlaced'
+matches "inputs: warnings for each: the last" "$each" 'Input 1: with alpha'
 fails "inputs: no image comes" 'Input 0 ended before its first frame' -i dark.ppm \
     -filter_complex "[0:v]trim=start=9[a];[a]linvideo=inputs=1:model=i2v/wan.json:$still"
 fails "inputs: a model of text to video" 'image: .*text to video: it takes no image' -i dark.ppm \
@@ -511,10 +515,22 @@ equal "video: bars there and back" "$colours" "10 0"
 
 warnings=$(level=warning; ff -i bars.mkv -filter_complex \
     "[0:v]setfield=tff,setsar=4/3,setparams=color_trc=smpte2084,format=rgba,$restyle:frames=2" -f null - 2>&1)
-for what in 'pixels of 4:3 are taken as square' 'Interlaced input' 'Input with alpha' \
+for what in 'pixels of 4:3 are taken as square' 'Input 0: interlaced' 'Input 0: with alpha' \
     'high dynamic range (smpte2084)'; do
     equal "video: said once: $what" "$(printf '%s\n' "$warnings" | grep -cF "$what")" 1
 done
+untimed=$(level=info; ff -i bars.mkv -filter_complex \
+    "[0:v]trim=end_frame=6,setpts=NAN,$restyle,showinfo" -f null - 2>&1)
+equal "video: no timestamps: said once" \
+    "$(printf '%s\n' "$untimed" | grep -cF 'Input 0: frames without timestamps')" 1
+equal "video: each frame follows the one before it" "$(printf '%s\n' "$untimed" |
+    sed -n 's/.* pts_time:\([^ ]*\) .*/\1/p' | awk 'NR == 1 { at = $1 } NR == 2 { step = $1 }
+        { d = $1 - (NR - 1) * step; bad += !(d < 1e-3 && d > -1e-3) } END { print NR, at, bad + !(step > 0) }')" \
+    "6 0 0"
+matches "video: as many frames as come: said" "$untimed" 'rate:[^ ]* frames:all seed:'
+matches "video: a duration without a rate: said" "$(level=warning; ff -i bars.mkv \
+    -filter_complex "[0:v]split[a][b];[b]fps=4[c];[a][c]concat,$restyle:duration=0.5" -f null - 2>&1)" \
+    'duration: the video has no rate: it is counted in frames of the model'
 change="[0:v]linvideo=inputs=1:$onto"
 equal "video: another size within it" \
     "$(pads "$change" -reinit_filter 0 -i sizes.ts 2>/dev/null | count)" \
