@@ -359,7 +359,7 @@ START_TEST(refuses_options)
     static const LinvideoImage image = { row, 6, 2, 1 }, large = { NULL, 0, 1, 99999 };
     static const char *const none[]  = { "mode video: expected a video, got none", NULL };
     static const char *const beside[] = { "mode video: expected no image beside", NULL };
-    static const char *const rate[]  = { "rate: the frames of a video have its own rate; leave rate out", NULL };
+    static const char *const rate[]  = { "have its own rate; leave rate out", NULL };
     static const char *const side[]  = { "video that is sent", "got 1x99999", NULL };
     static const char *const file[]  = { "nosuch.y4m", NULL };
     const char *path = kit_path("one.y4m");
