@@ -70,7 +70,7 @@ plant() {
     touch "$path"
 }
 
-for program in $(sed -n 's/^train[^|]*| \([a-z]*\) .*/\1/p' tests/mutants.txt | sort -u); do
+for program in $(sed -n 's/^[a-z][^|]*| \([a-z]*\) .*/\1/p' tests/mutants.txt | sort -u); do
     succeeds "check_$program compiles" compile "$program"
     succeeds "check_$program, without a fault" run "$program" ''
 done
