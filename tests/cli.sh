@@ -214,7 +214,7 @@ warned "words the model does not know" \
 warned "guidance 0" "linvideo: warning: guidance: 0 means the model's own; 1 turns guidance off" \
     --guidance 0 "a red circle"
 warned "a negative prompt for nothing" \
-    "linvideo: warning: negative_prompt: it is not used with guidance 1, which is off" \
+    "linvideo: warning: negative_prompt: it is not used with guidance 1, which is off; nag uses it" \
     --negative_prompt "blue" "a red circle"
 warned "guidance of a few-step model" "$(printf '%s' 'linvideo: warning: guidance: 7; the model ' \
     'is a few-step one, made for guidance 1: colours burn out, and it takes twice the time')" \

@@ -355,7 +355,7 @@ warned=$(level=warning; ff -f lavfi -i "linvideo=a red dragon over a castle:fram
 negative_prompt=blue:model=$samples/motion.safetensors" -f null - 2>&1 | sed 's/^[^]]*\] //')
 equal "what has no effect is said, in the library's words" "$warned" \
 "guidance: 0 means the model's own; 1 turns guidance off
-negative_prompt: it is not used with guidance 1, which is off
+negative_prompt: it is not used with guidance 1, which is off; nag uses it
 prompt: the model does not know: dragon, castle"
 
 # the prompt: file, metadata, command

@@ -226,7 +226,7 @@ typedef struct LinvideoParams {
     const char *prompt;          ///< UTF-8; this or prompt_file is required
     const char *prompt_file;     ///< file with the prompt, UTF-8, at most 64 KiB
     const char *negative_prompt; ///< UTF-8; NULL: the model's, which for most is
-                                 ///< "". Used with guidance > 1
+                                 ///< "". Used with guidance > 1, or nag
     const char *lora;            ///< LoRA files, "FILE[@WEIGHT]|FILE[@WEIGHT]...",
                                  ///< added to those of the manifest; NULL: none
     const char *image;           ///< file of the image that every clip begins with:

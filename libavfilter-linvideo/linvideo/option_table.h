@@ -65,7 +65,7 @@
       "UTF-8, at most 64 KiB, without any quoting. For the command `-` is standard "      \
       "input.")                                                                           \
     X(STRING, negative_prompt, "", negative_prompt, 0, 0, 0, "TEXT", "the model's",       \
-      "what the video does not show; counts with guidance above 1", "")                   \
+      "what the video does not show; counts with guidance above 1, or with nag", "")      \
     X(STRING, model, "", model, 0, 0, 0, "NAME|FILE", "motion",                           \
       "bundle or manifest, by name or path",                                              \
       "`motion` is the embedded model.")                                                  \

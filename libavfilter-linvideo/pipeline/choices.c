@@ -81,7 +81,7 @@ static void warn_settings(const LvVideoConfig *v, const LvVideoConfig *own, int 
 
     if (v->guidance <= 1 && v->guidance_low <= 1 && unused)
         lv_msg(msg, LV_MSG_WARNING, "negative_prompt: it is not used with guidance 1, "
-               "which is off");
+               "which is off; nag uses it");
     if (few_steps && v->guidance > 1)
         lv_msg(msg, LV_MSG_WARNING, "guidance: %g; the model is a few-step one, made for "
                "guidance 1: colours burn out, and it takes twice the time", v->guidance);
