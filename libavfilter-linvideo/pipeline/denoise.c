@@ -318,7 +318,7 @@ static int find_velocities(LvDenoise *d, int step)
     if (!lv_step_cache_skips(&d->cache, step, d->x, d->runs))
         return run_network(d, step);
     for (int b = 0; b < d->runs; b++)
-        lv_step_cache_velocity(&d->cache, d->x, b, d->v[b]);
+        lv_step_cache_velocity(&d->cache, b, d->v[b]);
     return 0;
 }
 

@@ -64,10 +64,9 @@ int lv_step_cache_skips(LvStepCache *c, int step, const float *x, int branches)
     return skips;
 }
 
-void lv_step_cache_velocity(const LvStepCache *c, const float *x, int branch, float *v)
+void lv_step_cache_velocity(const LvStepCache *c, int branch, float *v)
 {
-    for (size_t i = 0; i < c->n; i++)
-        v[i] = (float)((double)x[i] + ((double)c->run_v[branch][i] - c->run_x[i]));
+    memcpy(v, c->run_v[branch], c->n * sizeof(*v));
 }
 
 void lv_step_cache_keep(LvStepCache *c, const float *x, float *const *v, int branches)
