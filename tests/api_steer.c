@@ -365,8 +365,11 @@ START_TEST(previews)
     p.format   = LINVIDEO_RGB24;
     plain      = kit_make(&p);
     p.preview  = see_preview;
+    s.w.steps  = 0;
     seen       = kit_make(&p);
     ck_assert(kit_equal(&plain, &seen));
+    for (int i = 0; i < s.w.steps && s.w.step[i].stage != LINVIDEO_STAGE_DENOISE; i++)
+        ck_assert(s.w.step[i].stage < LINVIDEO_STAGE_DENOISE);
     ck_assert(s.calls == 16 && s.last_step == 8 && s.steps == 8 && s.clip == 1);
     ck_assert(s.width == 8 && s.height == 8 && s.frames == 5);
     ck_assert_msg(distance(&s, &seen, 0) < 25, "%g", distance(&s, &seen, 0));

@@ -206,17 +206,20 @@ static void close_probe(Probe *p, const LvEnv *env)
     lv_free(p->colours);
 }
 
+/* Its decoding is no progress of the clip's. */
 static int fit(LvPreviewMap *m, const LvEnv *env)
 {
     int rounds = TIMES * (env->cfg->dit.channels + 1) / (BLOCKS * BLOCKS), ret;
     Probe p = { .decode = NULL };
+    LvEnv quiet = *env;
 
-    ret = open_probe(&p, env);
+    quiet.tell = NULL;
+    ret = open_probe(&p, &quiet);
     for (int i = 0; i < rounds && ret >= 0; i++)
         ret = add_round(&p, i);
     if (ret >= 0)
         solve(&p.fit, m);
-    close_probe(&p, env);
+    close_probe(&p, &quiet);
     return ret;
 }
 
