@@ -46,6 +46,7 @@ OBJS-base = \
     philox.o \
     quant.o \
     ring.o \
+    thread.o \
     safetensors.o \
     sealed.o \
     source.o \

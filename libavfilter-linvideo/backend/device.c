@@ -46,7 +46,7 @@ int lv_device_open(LvDevice **dev, const char *name, const LvDeviceOptions *opt,
 
 /* Staging */
 
-enum { STAGING = 32 << 20, STAGING_LEAST = 64 << 10, HUGE_PAGE = 2 << 20 };
+enum { STAGING = 64 << 20, STAGING_LEAST = 64 << 10, HUGE_PAGE = 2 << 20 };
 
 /* In huge pages, which are quickly there and quickly pinned. */
 static void *new_staging(size_t bytes)

@@ -46,7 +46,7 @@ typedef struct LvCopy {
     size_t bytes;
 } LvCopy;
 
-enum { LV_SLOTS = 2, LV_SENDS = 16 };
+enum { LV_SLOTS = 2, LV_SENDS = 64 };
 
 /** Memory of the host that stays in place, so that copies from and to it are faster. */
 typedef struct LvPinFns {
@@ -61,10 +61,13 @@ typedef struct LvCopyFns {
     int (*fetch)(LvDevice *dev, int slot, void *dst, const LvCopy *copy, int nb);
     /** What is started from now on waits until the last fetch for that slot is through. */
     int (*fetched)(LvDevice *dev, int slot);
-    /** Start a copy, which is number n, 0 to LV_SENDS - 1. */
-    int (*send)(LvDevice *dev, int n, void *dst, const void *src, size_t bytes);
+    /** Start a copy, which is number n, 0 to LV_SENDS - 1, after a meet(). This and sent() are called by one
+     *  thread at a time, which may be another one than the device's; their messages go to
+     *  msg. */
+    int (*send)(LvDevice *dev, int n, void *dst, const void *src, size_t bytes,
+                const LvMsg *msg);
     /** Wait until the last copy of that number is through. */
-    int (*sent)(LvDevice *dev, int n);
+    int (*sent)(LvDevice *dev, int n, const LvMsg *msg);
     /** What is started from now on, work and sends, waits for all work and sends that were
      *  started before. */
     int (*meet)(LvDevice *dev);
@@ -111,6 +114,8 @@ typedef struct LvDeviceFns {
     const LvTimerFns *timer;     ///< optional
     const LvCaptureFns *capture; ///< optional
     const LvOpTable *plan;  ///< set the sizes of call; optional entries (zero)
+    const LvOpTable *ready; ///< find out, before build, what needs no weights: optional, and
+                            ///< so are its entries
     const LvOpTable *build; ///< make call->priv, pack weights; optional entries
     const LvOpTable *run;   ///< compute; an absent entry: op unsupported
 } LvDeviceFns;

@@ -6,12 +6,12 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/common.h"
 #include "base/locale.h"
+#include "base/thread.h"
 
 enum { LINE_SIZE = 2048 };
 
@@ -92,17 +92,10 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* Signals are for the program's own threads. */
 static void start(LvRing *r, int threads)
 {
-    sigset_t all, old;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    while (r->threads < threads &&
-           !pthread_create(&r->thread[r->threads], NULL, work, r))
+    while (r->threads < threads && !lv_thread_start(&r->thread[r->threads], work, r))
         r->threads++;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 int lv_ring_new(LvRing **out, int threads, void *memory, size_t slot, int slots,

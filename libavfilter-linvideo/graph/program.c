@@ -175,10 +175,22 @@ static void take_weights(LvProgram *p)
     lv_slots_take_weights(p);
 }
 
+int lv_program_ready(LvProgram *p)
+{
+    const LvOpTable *ready = p->dev->fn->ready;
+    int ret = 0;
+
+    for (int i = 0; i < p->nb_rec && ready && ret >= 0; i++)
+        ret = lv_device_call(ready, p->dev, p->rec[i].op, &p->rec[i].u, &p->call[i]);
+    return LV_MIN(ret, 0);
+}
+
 int lv_program_build(LvProgram *p, void *arena)
 {
-    int ret = lv_device_reserve(p->dev, p->sizes.thread);
+    int ret = lv_program_ready(p);
 
+    if (ret >= 0)
+        ret = lv_device_reserve(p->dev, p->sizes.thread);
     assert((uintptr_t)arena % LV_ALIGN == 0);
     take_weights(p);
     for (int i = 0; i < p->nb_info && ret >= 0; i++)

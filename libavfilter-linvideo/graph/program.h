@@ -26,6 +26,14 @@ void lv_program_free(LvProgram **p);
 LvSizes lv_program_sizes(const LvProgram *p);
 
 /**
+ * Choose the matmuls, which needs no weights: lv_program_build() has less to do while weights
+ * are on their way. May be left out.
+ *
+ * @return 0 or the first op's code
+ */
+int lv_program_ready(LvProgram *p);
+
+/**
  * Make ready to run: temporaries lie in arena (sizes.arena bytes of the device,
  * LV_ALIGN-aligned, not freed here; programs that do not run at the same time may
  * share one), matmuls are prepared, weights taken from where their handles say they lie, and

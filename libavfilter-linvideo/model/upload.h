@@ -2,8 +2,8 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Weights on their way to another device's memory: threads read and check them into a ring
- * of pinned memory, from where they are copied while the next are read. The calls to the
- * device come from the caller's thread, in the order in which parts were added.
+ * of pinned memory, from where one more thread has them copied, in the order in which parts
+ * were added, while the next are read and the caller does something else.
  * Floor F4 (model): knows jobs and memory, not tensors.
  */
 
@@ -15,7 +15,7 @@
 
 typedef struct LvUpload LvUpload;
 
-/** Asked now and then while parts are waited for. @return 0, or the code to end with */
+/** Asked now and then, by the caller's thread, while parts are waited for. @return 0, or the code to end with */
 typedef int (*LvUploadAsk)(void *opaque);
 
 /**
@@ -36,10 +36,11 @@ void lv_upload_free(LvUpload **u);
 int lv_upload_slot(LvUpload *u, size_t *bytes);
 
 /**
- * Add a part: bytes that job->fill makes, to go to job->to of the device. It is cut into
- * jobs of whole units, of `unit` bytes, which lv_upload_slot() holds.
+ * Add a part: bytes that job->fill makes, to go to job->to of the device, once what uses that
+ * memory now is done. It is cut into jobs of whole units, of `unit` bytes, which
+ * lv_upload_slot() holds.
  *
- * @return 0 or -ENOMEM
+ * @return 0, -ENOMEM or LV_ERR_DEVICE
  */
 int lv_upload_add(LvUpload *u, const LvRingJob *part, size_t unit);
 
@@ -54,9 +55,5 @@ size_t lv_upload_mark(const LvUpload *u);
  *         ask(); LV_ERR_DEVICE
  */
 int lv_upload_run(LvUpload *u, size_t mark);
-
-/** Start copies of what was read by now, and of no more than the ring holds: so that the
- *  bus is not idle while the caller does something else. As lv_upload_run(). */
-int lv_upload_pump(LvUpload *u);
 
 #endif /* LINVIDEO_MODEL_UPLOAD_H */

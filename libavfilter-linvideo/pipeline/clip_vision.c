@@ -145,7 +145,7 @@ static int build(LvClipVision *c)
     int ret;
 
     if ((ret = lv_memory_new(&c->memory, c->env->dev, &need)) < 0 ||
-        (ret = lv_env_load(c->env, c->weights, &c->room)) < 0 ||
+        (ret = lv_env_load(c->env, c->weights, &c->room, &c->program.prog, 1)) < 0 ||
         (ret = lv_device_alloc(c->env->dev, &c->arena, c->program.sizes.arena, "CLIP")) < 0)
         return ret;
     lay_out_device(c, c->memory.device);

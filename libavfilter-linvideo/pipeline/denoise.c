@@ -4,12 +4,12 @@
 
 #include "pipeline/denoise.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/convert.h"
 #include "base/locale.h"
+#include "base/thread.h"
 #include "pipeline/sample.h"
 
 struct LvDenoise {
@@ -245,7 +245,7 @@ static int run_both(LvDenoise *d, int step)
     int ret;
 
     lv_aside_begin(aside);
-    if (pthread_create(&thread, NULL, run_beside, &b)) {
+    if (lv_thread_start(&thread, run_beside, &b)) {
         lv_aside_end(aside);
         return lv_fail(d->env->msg, LV_ERR(ENOMEM), "denoise: no thread for the second device");
     }

@@ -227,25 +227,25 @@ static int plan_layer(LvEncode *t, int layer, int nb, LvNet *net, LvTensor *x, L
     return lv_net_plan(net, &g, t->env->dev);
 }
 
+/* Layers that are read ahead where all stay. */
+enum { AHEAD = 7 };
+
 /* The way through the layers: weights of one of them, or of two, or those that stay. */
 typedef struct Walk {
     const LvEnv *env;
     LvUpload *upload;
+    int begun;             /* layers */
     LvWeights *weights[2]; /* of even and odd layers; NULL: not begun */
-    size_t mark[2];        /* of the upload, when they are there */
+    size_t mark[AHEAD + 1]; /* of the upload, when a layer is there */
     void *room[2];         /* device: theirs; [1] NULL: no layer is read ahead, [0] NULL:
                             * they are allocated */
     void *arena;           /* device, of all programs in turn */
     size_t arena_bytes;
 } Walk;
 
-/* Copies go on meanwhile. */
-static int hook(void *opaque, const LvRecord *next, int index, int count)
+static size_t *mark_of(Walk *w, int layer)
 {
-    const Walk *w = opaque;
-    int ret = lv_env_hook((void *)w->env, next, index, count);
-
-    return ret < 0 ? ret : lv_upload_pump(w->upload);
+    return &w->mark[layer % (AHEAD + 1)];
 }
 
 static int reserve_arena(Walk *w, size_t bytes)
@@ -261,7 +261,7 @@ static int reserve_arena(Walk *w, size_t bytes)
     return ret;
 }
 
-/* x [nb,dim] through a layer that is bound, to y. */
+/* x [nb,dim] through a layer that is bound, to y. Its weights may still be on their way. */
 static int run_bound(LvEncode *t, Walk *w, int layer, int nb, void *x_dev, void *y_dev)
 {
     LvNet net = { 0 };
@@ -271,8 +271,10 @@ static int run_bound(LvEncode *t, Walk *w, int layer, int nb, void *x_dev, void 
     if (ret >= 0 && (ret = reserve_arena(w, net.sizes.arena)) >= 0) {
         lv_program_bind(net.prog, x, x_dev);
         lv_program_bind(net.prog, y, y_dev);
-        if ((ret = lv_program_build(net.prog, w->arena)) >= 0)
-            ret = lv_program_run(net.prog, hook, w);
+        if ((ret = lv_program_ready(net.prog)) >= 0 &&
+            (ret = lv_upload_run(w->upload, *mark_of(w, layer))) >= 0 &&
+            (ret = lv_program_build(net.prog, w->arena)) >= 0)
+            ret = lv_program_run(net.prog, lv_env_hook, (void *)(uintptr_t)t->env);
     }
     lv_net_free(&net);
     return ret;
@@ -335,24 +337,28 @@ static int begin_layer(LvEncode *t, Walk *w, int layer)
     LvWeights **weights = weights_of(t, w, layer);
     int ret = 0;
 
-    if (!*weights)
-        ret = read_layer(t, w, layer, weights);
-    else if (t->kept)
+    if (*weights)
         recall_layer(t, layer);
     else
-        return 0;
-    w->mark[layer % 2] = lv_upload_mark(w->upload);
+        ret = read_layer(t, w, layer, weights);
+    *mark_of(w, layer) = lv_upload_mark(w->upload);
+    return ret;
+}
+
+/* Begin a layer, and those that are read ahead of its end. */
+static int begin_layers(LvEncode *t, Walk *w, int layer)
+{
+    int last = layer + (t->kept ? AHEAD : w->room[1] ? 1 : 0), ret = 0;
+
+    for (; w->begun <= LV_MIN(last, t->env->cfg->text.layers) && ret >= 0; w->begun++)
+        ret = begin_layer(t, w, w->begun);
     return ret;
 }
 
 static int run_layer(LvEncode *t, Walk *w, int layer, const Group *g)
 {
-    int from = layer % 2, ret = begin_layer(t, w, layer);
+    int from = layer % 2, ret = begin_layers(t, w, layer);
 
-    if (ret >= 0 && (t->kept || w->room[1]) && layer < t->env->cfg->text.layers)
-        ret = begin_layer(t, w, layer + 1);
-    if (ret >= 0)
-        ret = lv_upload_run(w->upload, w->mark[from]);
     for (int i = 0; i < g->nb && ret >= 0; i++)
         ret = run_bound(t, w, layer, g->ids[i]->nb, g->x[from][i], g->x[!from][i]);
     if (ret < 0 || (ret = lv_weights_check(*weights_of(t, w, layer))) < 0)

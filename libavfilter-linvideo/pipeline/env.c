@@ -85,7 +85,16 @@ int lv_env_weights(const LvEnv *env, const LvPart *part, LvWeightsFrom from, LvW
     return ret;
 }
 
-int lv_env_load(const LvEnv *env, LvWeights *w, void **room)
+static int ready_programs(LvProgram *const *p, int nb)
+{
+    int ret = 0;
+
+    for (int i = 0; i < nb && ret >= 0; i++)
+        ret = p[i] ? lv_program_ready(p[i]) : 0;
+    return ret;
+}
+
+int lv_env_load(const LvEnv *env, LvWeights *w, void **room, LvProgram *const *progs, int nb)
 {
     LvWeightsPlace place = { .room_bytes = env->dev->host ? 0 : lv_weights_bytes(w) };
     int ret = place.room_bytes
@@ -95,7 +104,7 @@ int lv_env_load(const LvEnv *env, LvWeights *w, void **room)
         (ret = lv_upload_new(&place.upload, env->dev, lv_env_ask, (void *)env, env->msg)) < 0)
         return ret;
     place.room = *room;
-    if ((ret = lv_weights_load(w, &place)) >= 0)
+    if ((ret = lv_weights_load(w, &place)) >= 0 && (ret = ready_programs(progs, nb)) >= 0)
         ret = lv_upload_run(place.upload, lv_upload_mark(place.upload));
     lv_upload_free(&place.upload);
     return ret;

@@ -78,8 +78,9 @@ int lv_env_weights(const LvEnv *env, const LvPart *part, LvWeightsFrom from, LvW
  * piece of its memory.
  *
  * @param[out] room that piece, freed by the caller behind the weights; unchanged: there is none
- * @return as lv_weights_load(); LV_ERR_CANCELLED
+ * @param progs programs that are built next, made ready meanwhile; [nb], some may be NULL
+ * @return as lv_weights_load(), lv_program_ready(); LV_ERR_CANCELLED
  */
-int lv_env_load(const LvEnv *env, LvWeights *w, void **room);
+int lv_env_load(const LvEnv *env, LvWeights *w, void **room, LvProgram *const *progs, int nb);
 
 #endif /* LINVIDEO_PIPELINE_ENV_H */

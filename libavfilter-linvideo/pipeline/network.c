@@ -321,9 +321,10 @@ static int attach_slots(LvNetwork *n)
 
 static int build_programs(LvNetwork *n, void *arena)
 {
-    int ret;
+    LvProgram *const progs[] = { n->side.prog, n->image.prog, n->net.prog };
+    int ret = lv_env_load(n->env, n->weights, &n->room, progs, LV_COUNT(progs));
 
-    if ((ret = lv_env_load(n->env, n->weights, &n->room)) < 0 || (ret = attach_slots(n)) < 0 ||
+    if (ret < 0 || (ret = attach_slots(n)) < 0 ||
         (ret = lv_program_build(n->side.prog, arena)) < 0 ||
         (n->image.prog && (ret = lv_program_build(n->image.prog, arena)) < 0) ||
         (ret = lv_program_build(n->net.prog, arena)) < 0 ||

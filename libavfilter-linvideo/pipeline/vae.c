@@ -283,8 +283,12 @@ static int build_programs(LvVaeHalf *h, void *arena, const LvVaePorts *ports)
 
 int lv_vae_build(LvVaeHalf *h, void *arena, const LvVaePorts *ports)
 {
-    int ret = lv_env_load(h->env, h->weights, &h->room);
+    LvProgram *progs[LV_VAE_PROGRAMS];
+    int ret;
 
+    for (int i = 0; i < LV_VAE_PROGRAMS; i++)
+        progs[i] = h->program[i].net.prog;
+    ret = lv_env_load(h->env, h->weights, &h->room, progs, LV_VAE_PROGRAMS);
     if (ret < 0 || (ret = build_programs(h, arena, ports)) < 0 ||
         (ret = lv_weights_check(h->weights)) < 0)
         return ret;

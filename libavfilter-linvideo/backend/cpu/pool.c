@@ -7,12 +7,12 @@
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/locale.h"
+#include "base/thread.h"
 
 /* Looks at the batch number before a thread goes to sleep: some 50 microseconds,
  * longer than the gap between two operations. */
@@ -109,17 +109,12 @@ static void *work(void *arg)
     return NULL;
 }
 
-/* Signals are for the program's own threads. */
 static int start(LvPool *p, int i)
 {
-    sigset_t all, old;
     int failed;
 
     p->worker[i] = (Worker) { .pool = p, .number = i + 1 };
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    failed = pthread_create(&p->worker[i].id, NULL, work, &p->worker[i]);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    failed = lv_thread_start(&p->worker[i].id, work, &p->worker[i]);
     p->workers += !failed;
     return failed ? -1 : 0;
 }

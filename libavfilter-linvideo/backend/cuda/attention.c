@@ -118,7 +118,7 @@ int lv_cuda_plan_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
     return 0;
 }
 
-int lv_cuda_build_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
+int lv_cuda_ready_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
 {
     (void)call;
     return is_wide(&a->q, a->heads) ? lv_cuda_wide_build(lv_cuda(dev), a) : 0;

@@ -19,15 +19,25 @@ int lv_cuda_fail(const LvCuda *cu, const char *fmt, ...)
     return LV_ERR_DEVICE;
 }
 
-int lv_cuda_check(const LvCuda *cu, int result, const char *what)
+static const char *text_of(const LvCuda *cu, int result)
 {
     const char *text = NULL;
 
-    if (result == CU_SUCCESS)
-        return 0;
     cu->drv.error_string(result, &text);
-    return lv_cuda_fail(cu, "cuda: %s failed: %s (%d)", what,
-                        text ? text : "unknown error", result);
+    return text ? text : "unknown error";
+}
+
+#define FAILED "cuda: %s failed: %s (%d)"
+
+int lv_cuda_check(const LvCuda *cu, int result, const char *what)
+{
+    return result == CU_SUCCESS ? 0 : lv_cuda_fail(cu, FAILED, what, text_of(cu, result), result);
+}
+
+int lv_cuda_check_for(const LvCuda *cu, int result, const char *what, const LvMsg *msg)
+{
+    return result == CU_SUCCESS ? 0
+         : lv_fail(msg, LV_ERR_DEVICE, FAILED, what, text_of(cu, result), result);
 }
 
 /* Kernels: a module for each file of kernels/, loaded when one of it first runs. */

@@ -68,6 +68,9 @@ int lv_cuda_fail(const LvCuda *cu, const char *fmt, ...)
 /** 0, or LV_ERR_DEVICE with a message when result of the driver is an error. */
 int lv_cuda_check(const LvCuda *cu, int result, const char *what);
 
+/** The same, with the message to msg, from any thread. */
+int lv_cuda_check_for(const LvCuda *cu, int result, const char *what, const LvMsg *msg);
+
 /** Blocks of a launch, threads of a block, bytes of dynamic shared memory. */
 typedef struct LvGrid {
     size_t x, y, z;
@@ -134,17 +137,22 @@ LV_OPS(LV_CUDA_OP)
     X(gate_dx, GateDx) X(qknorm_dx, QknormDx) X(reduce, Reduce) X(loss, Loss)       \
     X(sqsum, Sqsum) X(mix_dx, MixDx)
 
+/** X(name, Type): ops with a ready entry. */
+#define LV_CUDA_READIES(X) X(linear, Linear) X(attn, Attn)
+
 /** X(name, Type): ops with a build entry. */
 #define LV_CUDA_BUILDS(X)                                                           \
     X(linear, Linear) X(linear_dx, LinearDx) X(linear_dw, LinearDw) X(conv, Conv)   \
-    X(conv3, Conv3) X(conv_dx, ConvDx) X(conv_dw, ConvDw) X(attn, Attn)             \
-    X(attn_dx, AttnDx)
+    X(conv3, Conv3) X(conv_dx, ConvDx) X(conv_dw, ConvDw) X(attn_dx, AttnDx)
 
 #define LV_CUDA_PLAN(name, Type)  LV_CUDA_DECLARE(plan_##name, Type)
+#define LV_CUDA_READY(name, Type) LV_CUDA_DECLARE(ready_##name, Type)
 #define LV_CUDA_BUILD(name, Type) LV_CUDA_DECLARE(build_##name, Type)
 LV_CUDA_PLANS(LV_CUDA_PLAN)
+LV_CUDA_READIES(LV_CUDA_READY)
 LV_CUDA_BUILDS(LV_CUDA_BUILD)
 #undef LV_CUDA_PLAN
+#undef LV_CUDA_READY
 #undef LV_CUDA_BUILD
 
 #endif /* LINVIDEO_BACKEND_CUDA_CUDA_H */

@@ -93,6 +93,8 @@ static int make_event(LvCuda *cu, CuEvent *e, unsigned flags)
     return lv_cuda_check(cu, cu->drv.event_create(e, flags), "an event");
 }
 
+static const char a_copy[] = "a copy of weights";
+
 static int start_copies(LvCuda *cu)
 {
     int ret = cu->copies ? 0 : lv_cuda_check(cu, cu->drv.stream_create(&cu->copies,
@@ -121,7 +123,7 @@ static int cuda_fetch(LvDevice *dev, int slot, void *dst, const LvCopy *copy, in
                                 copy[i].bytes, cu->copies);
     if (!failed)
         failed = cu->drv.event_record(cu->came[slot], cu->copies);
-    return lv_cuda_check(cu, failed, "a copy of weights");
+    return lv_cuda_check(cu, failed, a_copy);
 }
 
 static int cuda_fetched(LvDevice *dev, int slot)
@@ -129,8 +131,7 @@ static int cuda_fetched(LvDevice *dev, int slot)
     LvCuda *cu = lv_cuda(dev);
 
     use(dev);
-    return lv_cuda_check(cu, cu->drv.stream_wait(cu->stream, cu->came[slot], 0),
-                         "a copy of weights");
+    return lv_cuda_check(cu, cu->drv.stream_wait(cu->stream, cu->came[slot], 0), a_copy);
 }
 
 static void cuda_settle(LvDevice *dev)
@@ -140,27 +141,28 @@ static void cuda_settle(LvDevice *dev)
         lv_cuda(dev)->drv.stream_sync(lv_cuda(dev)->copies);
 }
 
-static int cuda_send(LvDevice *dev, int n, void *dst, const void *src, size_t bytes)
+static int cuda_send(LvDevice *dev, int n, void *dst, const void *src, size_t bytes,
+                     const LvMsg *msg)
 {
     LvCuda *cu = lv_cuda(dev);
-    int ret = 0, failed;
+    int failed = 0;
 
     use(dev);
-    if (!cu->gone[n] && ((ret = start_copies(cu)) < 0 ||
-                         (ret = make_event(cu, &cu->gone[n], CU_EVENT_NO_TIME)) < 0))
-        return ret;
-    failed = cu->drv.upload((CuAddress)(uintptr_t)dst, src, bytes, cu->copies);
+    if (!cu->gone[n])
+        failed = cu->drv.event_create(&cu->gone[n], CU_EVENT_NO_TIME);
+    if (!failed)
+        failed = cu->drv.upload((CuAddress)(uintptr_t)dst, src, bytes, cu->copies);
     if (!failed)
         failed = cu->drv.event_record(cu->gone[n], cu->copies);
-    return lv_cuda_check(cu, failed, "a copy of weights");
+    return lv_cuda_check_for(cu, failed, a_copy, msg);
 }
 
-static int cuda_sent(LvDevice *dev, int n)
+static int cuda_sent(LvDevice *dev, int n, const LvMsg *msg)
 {
     LvCuda *cu = lv_cuda(dev);
 
     use(dev);
-    return lv_cuda_check(cu, cu->drv.event_sync(cu->gone[n]), "a copy of weights");
+    return lv_cuda_check_for(cu, cu->drv.event_sync(cu->gone[n]), a_copy, msg);
 }
 
 /* `then` waits for what was started on `first`. */
@@ -181,7 +183,7 @@ static int cuda_meet(LvDevice *dev)
         return ret;
     if (!(failed = follow(cu, cu->stream, cu->copies)))
         failed = follow(cu, cu->copies, cu->stream);
-    return lv_cuda_check(cu, failed, "a copy of weights");
+    return lv_cuda_check(cu, failed, a_copy);
 }
 
 static void free_copies(LvCuda *cu)
@@ -341,6 +343,12 @@ static const LvOpTable plan = {
 #undef PLAN_ROW
 };
 
+static const LvOpTable ready = {
+#define READY_ROW(name, Type) .name = lv_cuda_ready_##name,
+    LV_CUDA_READIES(READY_ROW)
+#undef READY_ROW
+};
+
 static const LvOpTable build = {
 #define BUILD_ROW(name, Type) .name = lv_cuda_build_##name,
     LV_CUDA_BUILDS(BUILD_ROW)
@@ -371,7 +379,7 @@ static const LvDeviceFns fns = {
     .upload = cuda_upload, .download = cuda_download, .sync = cuda_sync,
     .available = cuda_available, .reserve = cuda_reserve, .release = cuda_release,
     .pins = &pins, .copies = &copies, .timer = &timer, .capture = &capture,
-    .plan = &plan, .build = &build, .run = &run,
+    .plan = &plan, .ready = &ready, .build = &build, .run = &run,
 };
 
 /* Start the driver. @return devices there are, or a code */

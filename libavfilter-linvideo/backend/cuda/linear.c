@@ -72,16 +72,25 @@ int lv_cuda_plan_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 
 int lv_cuda_build_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
-    LvGemmKey key = key_of(a);
-    int ret = 0;
+    int ret;
 
     if (lv_cuda_is_f8(a))
         return lv_cuda_build_linear_f8(dev, a, call);
     ret = lv_cuda_build_form(lv_cuda(dev), &a->w, LV_FORM_PLAIN, a->x.dtype);
-    if (ret >= 0 && key.after & LT_EPILOGUE_BIAS)
-        ret = lv_cuda_build_form(lv_cuda(dev), &a->b, LV_FORM_PLAIN, a->y.dtype);
-    if (ret < 0 || (is_fused(a) && !key.after))
-        return ret;
+    return ret < 0 || !(after(a) & LT_EPILOGUE_BIAS) ? ret
+         : lv_cuda_build_form(lv_cuda(dev), &a->b, LV_FORM_PLAIN, a->y.dtype);
+}
+
+int lv_cuda_ready_linear(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
+{
+    LvGemmKey key = key_of(a);
+    int ret = 0;
+
+    (void)call;
+    if (lv_cuda_is_f8(a))
+        return lv_cuda_ready_linear_f8(dev, a);
+    if (is_fused(a) && !key.after)
+        return 0;
     if (key.after && ((ret = lv_cuda_gemm_has(lv_cuda(dev), &key)) || is_fused(a)))
         return LV_MIN(ret, 0);
     key = bare_key_of(a);

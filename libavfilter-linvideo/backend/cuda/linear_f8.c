@@ -82,16 +82,25 @@ int lv_cuda_build_linear_f8(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 {
     LvCuda *cu = lv_cuda(dev);
     int way = way_of(cu, a), ret;
-    LvGemmKey key;
 
     (void)call;
     if (way < 0)
         return way;
-    key = key_of(a, (enum Way)way);
     ret = lv_cuda_build_form(cu, &a->w, LV_FORM_ROWS, LV_F8_E4M3);
-    if (ret >= 0 && way != WAY_BARE && lv_has(&a->b))
-        ret = lv_cuda_build_form(cu, &a->b, LV_FORM_PLAIN, a->y.dtype);
-    return ret < 0 ? ret : lv_cuda_gemm_get(cu, &key) ? 0 : LV_ERR_UNSUPPORTED;
+    return ret < 0 || way == WAY_BARE || !lv_has(&a->b) ? ret
+         : lv_cuda_build_form(cu, &a->b, LV_FORM_PLAIN, a->y.dtype);
+}
+
+int lv_cuda_ready_linear_f8(LvDevice *dev, const LvLinearArgs *a)
+{
+    LvCuda *cu = lv_cuda(dev);
+    int way = way_of(cu, a);
+    LvGemmKey key;
+
+    if (way < 0)
+        return way;
+    key = key_of(a, (enum Way)way);
+    return lv_cuda_gemm_get(cu, &key) ? 0 : LV_ERR_UNSUPPORTED;
 }
 
 /* Scales of rows behind a matrix. */

@@ -21,6 +21,7 @@ static inline int lv_cuda_is_f8(const LvLinearArgs *a)
 /** Entries of the tables for it. */
 int lv_cuda_plan_linear_f8(LvDevice *dev, const LvLinearArgs *a, LvCall *call);
 int lv_cuda_build_linear_f8(LvDevice *dev, const LvLinearArgs *a, LvCall *call);
+int lv_cuda_ready_linear_f8(LvDevice *dev, const LvLinearArgs *a);
 int lv_cuda_linear_f8(LvDevice *dev, const LvLinearArgs *a, LvCall *call);
 
 #endif /* LINVIDEO_BACKEND_CUDA_LINEAR_F8_H */

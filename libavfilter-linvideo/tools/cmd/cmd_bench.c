@@ -272,10 +272,13 @@ static int find_send(LvBench *b)
     int ret = from ? lv_device_alloc(b->dev, &to, bytes, "copies") : LV_ERR(ENOMEM);
     double start = 0;
 
+    if (fn && ret >= 0)
+        ret = fn->meet(b->dev);
+
     for (int i = -1; i < LV_SENDS && ret >= 0; i++) {
         if (!i)
             start = lv_seconds();
-        ret = fn ? fn->send(b->dev, LV_MAX(i, 0), to, from, bytes)
+        ret = fn ? fn->send(b->dev, LV_MAX(i, 0), to, from, bytes, &b->msg)
                  : lv_device_upload(b->dev, to, from, bytes);
         if (fn && i < 0)
             fn->settle(b->dev);

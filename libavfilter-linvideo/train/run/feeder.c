@@ -4,11 +4,11 @@
 
 #include "train/run/feeder.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "backend/cpu/pool.h"
 #include "base/common.h"
+#include "base/thread.h"
 
 struct LvFeeder {
     LvFeederMake make;
@@ -97,6 +97,6 @@ int lv_feeder_get(LvFeeder *f, int step, void **data)
     if (ret < 0)
         return ret;
     f->step    = step + 1;
-    f->started = !pthread_create(&f->thread, NULL, make_step, f);
+    f->started = !lv_thread_start(&f->thread, make_step, f);
     return 0;
 }
