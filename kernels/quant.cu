@@ -4,9 +4,10 @@
  * Matrices as small numbers with scales: rows rounded to F8_E4M3, and weights as files store
  * them back to f32 or bf16. Layouts of blocks: base/blocks.h.
  *
- * quantize_rows: a block for a row, which waits in shared memory as f32 for its maximum. Bytes:
- * each element read once, written as one byte. widen: a thread for eight elements, which share
- * their scale in every type. Bytes: each read and written once. Bound by memory, both.
+ * quantize_rows: a block for a row, or a warp where rows are short, which keeps it in registers
+ * until its maximum is known; of long rows what does not fit is read again. Bytes: each element read
+ * once, written as one byte. widen: a thread for eight elements, which share their scale in every
+ * type. Bytes: each read and written once. Bound by memory, both.
  */
 
 #include "lv_device.cuh"
@@ -14,11 +15,20 @@
 #include "base/blocks.h"
 #include "base/half.h"
 
-enum { THREADS = 256 };
+/* HELD: words of 16 bytes that a thread keeps. */
+enum { THREADS = 256, HELD = 8 };
 
 /* Rows */
 
-LV_INLINE float block_max(float x)
+/* Of the threads that have a row: a warp, or the block. */
+template <int threads> LV_INLINE float row_max(float x);
+
+template <> __device__ __forceinline__ float row_max<WARP>(float x)
+{
+    return warp_max(x);
+}
+
+template <> __device__ __forceinline__ float row_max<THREADS>(float x)
 {
     __shared__ float part[THREADS / WARP];
 
@@ -44,44 +54,99 @@ LV_INLINE uint32_t to_e4m3(const float v[4])
 #endif
 }
 
-LV_INLINE void get_any8(const void *p, int dtype, size_t i, float v[8])
+LV_INLINE float from_f16(uint16_t u)
 {
-    if (dtype != LV_F16) {
-        get8(p, dtype, i, (size_t)-1, v);
-        return;
-    }
+    __half h;
+
+    memcpy(&h, &u, sizeof(h));
+    return __half2float(h);
+}
+
+/* The numbers of a word: eight, or four of f32. */
+LV_INLINE void numbers_of(uint4 word, int type, float v[8])
+{
+    const uint32_t w[4] = { word.x, word.y, word.z, word.w };
+
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+        if (type == LV_F32) {
+            v[k] = __uint_as_float(w[k]);
+        } else if (type == LV_BF16) {
+            v[2 * k]     = __uint_as_float(w[k] << 16);
+            v[2 * k + 1] = __uint_as_float(w[k] & 0xFFFF0000u);
+        } else {
+            v[2 * k]     = from_f16((uint16_t)w[k]);
+            v[2 * k + 1] = from_f16((uint16_t)(w[k] >> 16));
+        }
+}
+
+LV_INLINE float word_max(uint4 word, int type)
+{
+    float v[8], most = 0;
+
+    numbers_of(word, type, v);
 #pragma unroll
     for (int k = 0; k < 8; k++)
-        v[k] = get(p, dtype, i + k);
+        if (k < 4 || type != LV_F32)
+            most = fmaxf(most, fabsf(v[k]));
+    return most;
+}
+
+LV_INLINE void word_round(uint8_t *y, uint4 word, int type, float by)
+{
+    float v[8];
+
+    numbers_of(word, type, v);
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+        if (k < 4 || type != LV_F32)
+            v[k] *= by;
+    if (type == LV_F32)
+        *(uint32_t *)y = to_e4m3(v);
+    else
+        *(uint2 *)y = make_uint2(to_e4m3(v), to_e4m3(v + 4));
 }
 
 /* Where its maximum is not finite, a row's scale is not either, and the products show it. */
-LV_KERNEL lv_quantize_rows(LV_ARG LvQuantizeArgs a)
+template <int threads> static __device__ void quantize_row(const LvQuantizeArgs &a, int row)
 {
-    LV_DYNAMIC uint4 shared[];
-    float4 *row = (float4 *)shared;
-    size_t first = (size_t)blockIdx.x * a.cols;
+    const int each = a.x_type == LV_F32 ? 4 : 8, words = a.cols / each, at = threadIdx.x % threads;
+    const uint4 *x = (const uint4 *)a.x + (size_t)row * words;
+    uint8_t *y     = a.y + (size_t)row * a.cols;
+    uint4 held[HELD];
     float most = 0, by;
 
-    for (int c = threadIdx.x * 8; c < a.cols; c += THREADS * 8) {
-        float v[8];
-        get_any8(a.x, a.x_type, first + c, v);
-        row[c / 4]     = make_float4(v[0], v[1], v[2], v[3]);
-        row[c / 4 + 1] = make_float4(v[4], v[5], v[6], v[7]);
 #pragma unroll
-        for (int k = 0; k < 8; k++)
-            most = fmaxf(most, fabsf(v[k]));
-    }
-    most = block_max(most);
+    for (int k = 0; k < HELD; k++)
+        held[k] = at + k * threads < words ? x[at + k * threads] : make_uint4(0, 0, 0, 0);
+#pragma unroll
+    for (int k = 0; k < HELD; k++)
+        most = fmaxf(most, word_max(held[k], a.x_type));
+    for (int w = at + HELD * threads; w < words; w += threads)
+        most = fmaxf(most, word_max(x[w], a.x_type));
+    most = row_max<threads>(most);
     by   = most >= LV_F8_LEAST ? 448 / most : 0;
-    for (int c = threadIdx.x * 8; c < a.cols; c += THREADS * 8) {
-        float4 lo = row[c / 4], hi = row[c / 4 + 1];
-        const float v[8] = { lo.x * by, lo.y * by, lo.z * by, lo.w * by,
-                             hi.x * by, hi.y * by, hi.z * by, hi.w * by };
-        *(uint2 *)(a.y + first + c) = make_uint2(to_e4m3(v), to_e4m3(v + 4));
-    }
-    if (threadIdx.x == 0)
-        a.scale[blockIdx.x] = most / 448;
+#pragma unroll
+    for (int k = 0; k < HELD; k++)
+        if (at + k * threads < words)
+            word_round(y + (at + k * threads) * each, held[k], a.x_type, by);
+    for (int w = at + HELD * threads; w < words; w += threads)
+        word_round(y + w * each, x[w], a.x_type, by);
+    if (at == 0)
+        a.scale[row] = most / 448;
+}
+
+LV_KERNEL lv_quantize_rows(LV_ARG LvQuantizeArgs a)
+{
+    quantize_row<THREADS>(a, blockIdx.x);
+}
+
+LV_KERNEL lv_quantize_short(LV_ARG LvQuantizeArgs a)
+{
+    int row = blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP;
+
+    if (row < a.rows)
+        quantize_row<WARP>(a, row);
 }
 
 /* Weights of files */

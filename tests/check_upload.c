@@ -94,7 +94,8 @@ void *__wrap_aligned_alloc(size_t align, size_t size)
 
 static LvDeviceFns other;
 static struct { void *dst; const void *src; size_t bytes; } late[LV_SENDS];
-static int sends, meets, pins, pieces;
+static atomic_int sends, meets; /* from two threads */
+static int pins, pieces;
 
 static void come(int n)
 {
@@ -182,7 +183,8 @@ static LvDevice *open_other(int beside)
     }
     dev->fn   = &other;
     dev->host = 0;
-    sends = meets = pins = pieces = 0;
+    sends = meets = 0;
+    pins  = pieces = 0;
     memset(late, 0, sizeof(late));
     return dev;
 }

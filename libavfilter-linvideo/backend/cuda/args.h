@@ -121,7 +121,7 @@ typedef struct LvQuantizeArgs {
     const void *x; ///< [rows,cols], any float type; cols a multiple of 8
     uint8_t *y;    ///< [rows,cols]
     float *scale;  ///< [rows]
-    int x_type, cols;
+    int x_type, rows, cols;
 } LvQuantizeArgs;
 
 /** A stored weight, see LvLinearArgs, as f32 or bf16. */

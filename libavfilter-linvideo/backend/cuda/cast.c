@@ -85,13 +85,18 @@ int lv_cuda_cast(LvCuda *cu, void *dst, int dst_type, const void *src, int src_t
     return LV_LAUNCH(cu, cast, lv_cuda_grid8(n), &dst, &dst_type, &src, &src_type, &n);
 }
 
+/* Bytes of a row that the registers of a warp hold. */
+enum { SHORT_ROW = 8 * 16 * 32 };
+
 int lv_cuda_quantize(LvCuda *cu, void *dst, const void *src, int src_type, size_t rows,
                      size_t cols)
 {
     LvQuantizeArgs a = { .x = src, .y = dst, .scale = (float *)((char *)dst + rows * cols),
-                         .x_type = src_type, .cols = (int)cols };
+                         .x_type = src_type, .rows = (int)rows, .cols = (int)cols };
+    const LvGrid block = { rows, 1, 1, 256, 0 }, warp = { lv_cuda_split(rows, 8), 1, 1, 256, 0 };
 
-    return LV_LAUNCH(cu, quantize_rows, ((LvGrid) { rows, 1, 1, 256, sizeof(float) * cols }), &a);
+    return lv_dtype_size((LvDtype)src_type) * cols <= SHORT_ROW
+         ? LV_LAUNCH(cu, quantize_short, warp, &a) : LV_LAUNCH(cu, quantize_rows, block, &a);
 }
 
 static int widen(LvCuda *cu, const LvTensor *w, int type, void *dst)

@@ -47,7 +47,7 @@
     X(hedgehog_queries_d64_p64) X(hedgehog_queries_d64_p128)                        \
     X(hedgehog_queries_d128_p64) X(hedgehog_keys_d64_p64) X(hedgehog_keys_d64_p128) \
     X(hedgehog_keys_d128_p64)
-#define LV_KERNELS_QUANT(X)   X(quantize_rows) X(widen)
+#define LV_KERNELS_QUANT(X)   X(quantize_rows) X(quantize_short) X(widen)
 #define LV_KERNELS_FRAME(X)   X(blend) X(deliver)
 #define LV_KERNELS_PRODUCT(X) X(product_bf16_wide) X(product_bf16_slim)
 #define LV_KERNELS_CONV_SM90(X)                                                     \

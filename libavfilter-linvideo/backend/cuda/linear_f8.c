@@ -47,9 +47,6 @@ static int way_of(LvCuda *cu, const LvLinearArgs *a)
     return WAY_BARE;
 }
 
-/* Of shared memory that the kernel takes beside a row. */
-enum { OWN = 1024 };
-
 static size_t x_bytes(const LvLinearArgs *a)
 {
     return lv_cuda_quantized_bytes((size_t)a->x.dim[0], (size_t)a->x.dim[1]);
@@ -63,10 +60,6 @@ int lv_cuda_plan_linear_f8(LvDevice *dev, const LvLinearArgs *a, LvCall *call)
 
     if (!dev->f8)
         return lv_fail(dev->msg, LV_ERR_UNSUPPORTED, "%s: no matmuls of fp8 here", dev->about);
-    if (sizeof(float) * (size_t)a->x.dim[1] + OWN > cu->block_bytes)
-        return lv_fail(dev->msg, LV_ERR_UNSUPPORTED, "%s: fp8 matmuls: expected rows of at most "
-                       "%zu, got %d", dev->about, (cu->block_bytes - OWN) / sizeof(float),
-                       a->x.dim[1]);
     if ((way = way_of(cu, a)) < 0)
         return way;
     lv_cuda_plan_form(&a->w, LV_FORM_ROWS, LV_F8_E4M3, call, at);
