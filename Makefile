@@ -65,6 +65,7 @@ OBJS-backend += $(OBJS-backend-$(CONFIG_CUDA))
 
 OBJS-backend/cuda-yes = \
     attention.o \
+    attention_f8.o \
     attention_wide.o \
     cast.o \
     conv.o \
@@ -293,6 +294,7 @@ OBJS-tools = \
 KERNELS = \
     attention \
     attention_any \
+    attention_f8 \
     attention_sm90 \
     attention_wide \
     cast \

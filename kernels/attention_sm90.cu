@@ -26,13 +26,7 @@
  * as much by exp: 16 a clock of a multiprocessor, and as many scores as it multiplies.
  */
 
-#include "attention.cuh"
-#include "lv_hopper.cuh"
-
-enum { THREADS = 3 * WARPGROUP, TEAMS = 2, ROWS = 64 * TEAMS };
-
-/* Registers of a thread that copies, and of one that computes. */
-enum { FEW = 24, MANY = 240 };
+#include "attention_items.cuh"
 
 typedef struct Maps {
     const LvTileMap *q, *k, *v;
@@ -40,78 +34,7 @@ typedef struct Maps {
 
 #if LV_HOPPER
 
-/* Shared memory: queries, tiles of keys, tiles of values, then barriers. */
-template <int D, int NT, int STAGES> struct Room {
-    enum { QUERIES = ROWS * D * 2, TILE = NT * D * 2 };
-    unsigned char *q, *k, *v;
-    uint64_t *q_full, *q_empty, *k_full, *k_empty, *v_full, *v_empty;
-};
-
-template <int D, int NT, int STAGES>
-LV_INLINE Room<D, NT, STAGES> room_of(unsigned char *memory)
-{
-    typedef Room<D, NT, STAGES> R;
-    unsigned char *k = memory + R::QUERIES, *v = k + STAGES * R::TILE;
-    uint64_t *b = (uint64_t *)(v + STAGES * R::TILE);
-    R r = { memory, k, v, b, b + 1, b + 2, b + 2 + STAGES, b + 2 + 2 * STAGES,
-            b + 2 + 3 * STAGES };
-
-    return r;
-}
-
-/* Full barriers wait for the thread that copies, empty ones for each warp. */
-template <int D, int NT, int STAGES>
-LV_INLINE void make_barriers(const Room<D, NT, STAGES> &r)
-{
-    barrier_make(r.q_full, 1);
-    barrier_make(r.q_empty, 4 * TEAMS);
-#pragma unroll
-    for (int s = 0; s < STAGES; s++) {
-        barrier_make(r.k_full + s, 1);
-        barrier_make(r.k_empty + s, 4 * TEAMS);
-        barrier_make(r.v_full + s, 1);
-        barrier_make(r.v_empty + s, 4 * TEAMS);
-    }
-    barriers_made();
-}
-
-/* A block's items, and one of them. */
-typedef struct Work {
-    int lq, lk, tiles, blocks, items;
-} Work;
-
-typedef struct Item {
-    int first;          ///< query in the sample
-    int head, sample;
-} Item;
-
-template <int NT> LV_INLINE Work work_of(const LvAttnArgs &a)
-{
-    int lq = a.q.dim[0] / a.batch, lk = a.k.dim[0] / a.batch;
-    int blocks = (lq + ROWS - 1) / ROWS;
-    Work w = { lq, lk, (lk + NT - 1) / NT, blocks, blocks * a.batch * a.heads };
-
-    return w;
-}
-
-LV_INLINE Item item_of(const Work &w, int heads, int number)
-{
-    int group = number / w.blocks;
-    Item i = { number % w.blocks * ROWS, group % heads, group / heads };
-
-    return i;
-}
-
-/* Where use number n of a ring is, and the parity of its turn. */
-template <int STAGES> LV_INLINE int stage_of(unsigned n)
-{
-    return n % STAGES;
-}
-
-template <int STAGES> LV_INLINE int turn_of(unsigned n)
-{
-    return n / STAGES & 1;
-}
+template <int D, int NT, int STAGES> using Room = Rings<ROWS * D * 2, NT * D * 2, STAGES>;
 
 /* Use n of a ring of tiles: rows from `row` on of an item's head. */
 template <int D, int NT, int STAGES>
@@ -145,13 +68,6 @@ LV_INLINE void copy_items(const Room<D, NT, STAGES> &r, const Maps &m, const Wor
     }
 }
 
-/* The warp has done with what a barrier guards. */
-LV_INLINE void done_with(uint64_t *empty)
-{
-    if (threadIdx.x % WARP == 0)
-        barrier_arrive(empty);
-}
-
 /* Start s[64,NT] = q k^T, q being the team's rows of all queries. */
 template <int D, int NT>
 LV_INLINE void start_scores(float s[NT / 8][4], uint64_t q, uint64_t k)
@@ -175,58 +91,6 @@ LV_INLINE void start_outputs(float o[D / 8][4], const uint32_t p[NT / 16][4], ui
     products_commit();
 }
 
-/* Scores of keys from j on that are not there, or with a bias: those come out scaled, in
- * units of ln 2. @return what scores have still to be multiplied by */
-template <int NT>
-LV_INLINE float mask_keys(float s[NT / 8][4], float scale, const float *bias, int j,
-                          int lk)
-{
-    int t = j + threadIdx.x % 4 * 2;
-
-    if (!bias && j + NT <= lk)
-        return scale;
-#pragma unroll
-    for (int n = 0; n < NT / 8; n++)
-#pragma unroll
-        for (int e = 0; e < 2; e++) {
-            int key = t + n * 8 + e;
-            float b = key >= lk ? -INFINITY : bias ? bias[key] * LOG2E : 0;
-            s[n][e]     = s[n][e] * scale + b;
-            s[n][e + 2] = s[n][e + 2] * scale + b;
-        }
-    return 1;
-}
-
-/* The running softmax of rows r (h = 0) and r + 8 (h = 1), in units of ln 2: s becomes
- * exp2(factor s - max), sums are brought to the new maximum; corr is what does that. */
-template <int NT>
-LV_INLINE void softmax_tile(float s[NT / 8][4], float factor, float max[2], float sum[2],
-                            float corr[2])
-{
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        float top[2] = { -INFINITY, -INFINITY }, part[2] = { 0, 0 }, now, base;
-#pragma unroll
-        for (int n = 0; n < NT / 8; n++)
-#pragma unroll
-            for (int e = 0; e < 2; e++)
-                top[e] = fmaxf(top[e], s[n][2 * h + e]);
-        now     = fmaxf(max[h], quad_max(fmaxf(top[0], top[1])) * factor);
-        base    = now == -INFINITY ? 0 : now;
-        corr[h] = fast_exp2(max[h] - base);
-        max[h]  = now;
-#pragma unroll
-        for (int n = 0; n < NT / 8; n++)
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                float *x = &s[n][2 * h + e];
-                *x = fast_exp2(fmaf(*x, factor, -base));
-                part[e] += *x;
-            }
-        sum[h] = sum[h] * corr[h] + (part[0] + part[1]);
-    }
-}
-
 template <int D> LV_INLINE void scale_outputs(float o[D / 8][4], const float f[2])
 {
 #pragma unroll
@@ -235,11 +99,6 @@ template <int D> LV_INLINE void scale_outputs(float o[D / 8][4], const float f[2
         for (int e = 0; e < 4; e++)
             o[n][e] *= f[e / 2];
 }
-
-/* What a team keeps of its 64 rows, a thread two of them. */
-template <int D> struct Rows {
-    float o[D / 8][4], max[2], sum[2];
-};
 
 /* One item's keys and values, uses n on of the rings. */
 template <int D, int NT, int STAGES>
@@ -262,7 +121,7 @@ LV_INLINE void attend(Rows<D> &x, const Room<D, NT, STAGES> &r, const Work &w, i
     if (j == 0)
         done_with(r.q_empty);
     factor = mask_keys<NT>(s, scale, bias, j, w.lk);
-    softmax_tile<NT>(s, factor, x.max, x.sum, corr);
+    softmax_tile<NT, 0>(s, factor, x.max, x.sum, corr);
     pack_operands<NT>(p, s);
     for (j -= NT; j >= 0; j -= NT) {
         const uint64_t v  = vs + at * R::TILE / 16;
@@ -282,7 +141,7 @@ LV_INLINE void attend(Rows<D> &x, const Room<D, NT, STAGES> &r, const Work &w, i
         if (j == 0)
             done_with(r.q_empty);
         factor = mask_keys<NT>(s, scale, bias, j, w.lk);
-        softmax_tile<NT>(s, factor, x.max, x.sum, corr);
+        softmax_tile<NT, 0>(s, factor, x.max, x.sum, corr);
         stay_behind(x.sum[0] + x.sum[1]);
         products_wait<0>();
         hold<D / 8>(x.o);
@@ -297,24 +156,6 @@ LV_INLINE void attend(Rows<D> &x, const Room<D, NT, STAGES> &r, const Work &w, i
     products_wait<0>();
     hold<D / 8>(x.o);
     done_with(r.v_empty + at);
-}
-
-/* The same for a team whose rows are behind the last query: it gives all back. */
-template <int D, int NT, int STAGES>
-LV_INLINE void sit_out(const Room<D, NT, STAGES> &r, const Work &w, int team, unsigned n)
-{
-    done_with(r.q_empty);
-    for (int j = 0; j < w.tiles; j++, n++) {
-        int at = stage_of<STAGES>(n), turn = turn_of<STAGES>(n);
-        barrier_wait(r.k_full + at, turn);
-        done_with(r.k_empty + at);
-        if (j > 0) {
-            turn_wait<TEAMS * WARPGROUP>(1 + team);
-            turn_give<TEAMS * WARPGROUP>(2 - team);
-        }
-        barrier_wait(r.v_full + at, turn);
-        done_with(r.v_empty + at);
-    }
 }
 
 /* Divide by the sums and store. */
@@ -353,7 +194,7 @@ LV_INLINE void compute_items(const Room<D, NT, STAGES> &r, const LvAttnArgs &a,
         Item i = item_of(w, a.heads, at);
         if (i.first + 64 * team >= w.lq) {
             barrier_wait(r.q_full, turn & 1);
-            sit_out<D, NT, STAGES>(r, w, team, n);
+            sit_out(r, w, team, n);
             continue;
         }
         const float *bias = has(a.key_bias) ?
@@ -376,11 +217,11 @@ template <int D, int NT, int STAGES>
 static __device__ void forward(const LvAttnArgs &a, const Maps &m)
 {
     LV_DYNAMIC __align__(1024) unsigned char shared[];
-    const Room<D, NT, STAGES> r = room_of<D, NT, STAGES>(shared);
+    const Room<D, NT, STAGES> r = rings_of<Room<D, NT, STAGES> >(shared);
     const Work w = work_of<NT>(a);
 
     if (threadIdx.x == 0)
-        make_barriers<D, NT, STAGES>(r);
+        make_barriers(r);
     __syncthreads();
     if (threadIdx.x < WARPGROUP) {
         registers_down<FEW>();
@@ -402,7 +243,6 @@ static __device__ void forward(const LvAttnArgs &, const Maps &)
 
 #endif
 
-#define ATTENTION extern "C" __global__ void __launch_bounds__(THREADS, 1)
 #define ATTENTION_ARGS                                                              \
     LV_ARG LvAttnArgs a, LV_ARG LvTileMap q, LV_ARG LvTileMap k, LV_ARG LvTileMap v
 

@@ -22,6 +22,7 @@
 #include "backend/cuda/args.h"
 #include "backend/ops.h"
 #include "base/common.h"
+#include "base/half.h"
 
 #define LV_KERNEL extern "C" __global__ void
 #define LV_ARG    const __grid_constant__
@@ -57,6 +58,21 @@ LV_INLINE uint32_t pack2(float lo, float hi)
 
     memcpy(&u, &v, sizeof(u));
     return u;
+}
+
+/* Four numbers within 448 as F8_E4M3, the first one in the low byte. */
+LV_INLINE uint32_t to_e4m3(const float v[4])
+{
+#if defined(LV_EMULATED) || !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 890
+    return lv_f32_e4m3(v[0]) | lv_f32_e4m3(v[1]) << 8 | lv_f32_e4m3(v[2]) << 16 |
+           (uint32_t)lv_f32_e4m3(v[3]) << 24;
+#else
+    uint16_t lo, hi;
+
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(lo) : "f"(v[1]), "f"(v[0]));
+    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(hi) : "f"(v[3]), "f"(v[2]));
+    return lo | (uint32_t)hi << 16;
+#endif
 }
 
 /* Element i of memory of any float type. */

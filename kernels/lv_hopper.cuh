@@ -291,6 +291,27 @@ void product_held<128>(float c[16][4], const uint32_t a[4], uint64_t b)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1));
 }
 
+/* Of e4m3: 32 of a row, which is 128 bytes as one of 64 bf16 is, in a step. */
+#define PRODUCT8(registers, add)                                                    \
+    "{\n.reg .pred p;\nsetp.ne.b32 p, " add ", 0;\n"                                \
+    "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" registers "}, "
+
+/* c[64,128] (+)= a[64,32] b[128,32]^T, both in shared memory. */
+LV_INLINE void product8_shared(float c[16][4], uint64_t a, uint64_t b, int add)
+{
+    asm volatile(PRODUCT8(R0_63, "%66") "%64, %65, p, 1, 1;\n}"
+                 : C32(0), C32(8) : "l"(a), "l"(b), "r"(add));
+}
+
+/* The same, a in registers: of rows r and r + 8, elements 4 t to 4 t + 3, then those of
+ * elements 16 behind, t being the thread's number among four. */
+LV_INLINE void product8_held(float c[16][4], const uint32_t a[4], uint64_t b, int add)
+{
+    asm volatile(PRODUCT8(R0_63, "%69") "{%64, %65, %66, %67}, %68, p, 1, 1;\n}"
+                 : C32(0), C32(8)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+}
+
 /* c[64,N] += a[16,64]^T b[16,N], both in shared memory, rows and columns of the result along
  * rows of theirs. */
 template <int N>
@@ -329,6 +350,7 @@ void product_turned<128>(float c[16][4], uint64_t a, uint64_t b)
 #undef C8
 #undef C32
 #undef PRODUCT
+#undef PRODUCT8
 
 #endif /* LV_EMULATED */
 

@@ -13,7 +13,6 @@
 #include "lv_device.cuh"
 
 #include "base/blocks.h"
-#include "base/half.h"
 
 /* HELD: words of 16 bytes that a thread keeps. */
 enum { THREADS = 256, HELD = 8 };
@@ -37,21 +36,6 @@ template <> __device__ __forceinline__ float row_max<THREADS>(float x)
         part[threadIdx.x / WARP] = x;
     __syncthreads();
     return warp_max(part[threadIdx.x % (THREADS / WARP)]);
-}
-
-/* Four numbers within 448 as F8_E4M3, the first one in the low byte. */
-LV_INLINE uint32_t to_e4m3(const float v[4])
-{
-#if defined(LV_EMULATED) || !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < 890
-    return lv_f32_e4m3(v[0]) | lv_f32_e4m3(v[1]) << 8 | lv_f32_e4m3(v[2]) << 16 |
-           (uint32_t)lv_f32_e4m3(v[3]) << 24;
-#else
-    uint16_t lo, hi;
-
-    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(lo) : "f"(v[1]), "f"(v[0]));
-    asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(hi) : "f"(v[3]), "f"(v[2]));
-    return lo | (uint32_t)hi << 16;
-#endif
 }
 
 LV_INLINE float from_f16(uint16_t u)

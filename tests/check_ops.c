@@ -354,6 +354,7 @@ static LvTensor trace(LvGraph *g, const OpsCase *c, const LvOpArgs *a)
     }
     case LV_OP_ATTN: {
         U(Attn);
+        lv_graph_matmul(g, u->of);
         return lv_attn(g, u->q, u->k, u->v, u->key_bias, u->rel_bias, u->heads,
                        u->max_distance, u->scale);
     }

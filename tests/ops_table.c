@@ -670,6 +670,15 @@ static const Row rows[] = {
     { LV_OP_NAG, ON0, "fff bbb", "n", 0, 5, { 17, 128, 100, 100 } },
     { LV_OP_NAG, ON1, "fff bbb fbb", "n", 0, 5, { 8, 5120, 1000, 25 } },
     { LV_OP_NAG, 0,   "fff", "n", 0, 1, { 1, 1, 100, 0 } },
+
+    /* long rows of e4m3 */
+    { LV_OP_LINEAR, 0,       "fff bbb", "n", 0, 0, { 3, 16640, 16, NONE, 2 } },
+
+    /* attention of e4m3: tiles that are not full, samples, scores that are far apart */
+    { LV_OP_ATTN, 0,         "bb bf", "nd", 0, 0, { 131, 300, 3, 128, 0, 0, 2, 2 } },
+    { LV_OP_ATTN, 0,         "bb", "nd", 0, 0, { 64, 1281, 1, 128, 0, 0, 1, 2 } },
+    { LV_OP_ATTN, 0,         "bb", "nz", 0, 0, { 1, 1, 2, 128, 0, 0, 1, 2 } },
+    { LV_OP_ATTN, STATS,     "bb", "n", 0, 0, { 33, 65, 2, 128, 0, 0, 1, 2 } },
 };
 
 char ops_role(int op, int t)
@@ -761,6 +770,8 @@ OpsCase ops_case(int i)
     half       = rounds(c.op, c.flags, c.type) ? ops[c.op].half : 0;
     if (c.op == LV_OP_LINEAR && c.n[4] == LV_MATMUL_F8)
         half += 5e-4; /* sums of tensor cores */
+    if (c.op == LV_OP_ATTN && c.n[7] == LV_MATMUL_F8 && !(c.flags & STATS))
+        half = 0.1; /* rounded or not */
     c.tol      = slack * (ops[c.op].sum + half);
     c.stat_tol = slack * (ops[c.op].stat + (c.op == LV_OP_ATTN ? 0 : half));
     return c;
@@ -849,7 +860,7 @@ static void shape_attn(LvAttnArgs *a, const int *n, int f, float s)
 
     *a = (LvAttnArgs) {
         q, k, k, IF(KEYB, T1(b * n[1])), IF(RELB, T2(n[4], n[2])), q,
-        IF(STATS, T2(b * n[2], n[0])), .heads = n[2], .max_distance = n[5],
+        IF(STATS, T2(b * n[2], n[0])), .heads = n[2], .max_distance = n[5], .of = n[7],
         .scale = s > 0 ? s : (float)(1 / sqrt(n[3])), .batch = b,
     };
 }

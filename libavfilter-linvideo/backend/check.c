@@ -220,6 +220,8 @@ static const char *check_attn(const LvAttnArgs *a)
                                 a->max_distance);
     if (why)
         return why;
+    if (a->of != LV_MATMUL_FLOAT && a->of != LV_MATMUL_F8)
+        return "of must be LV_MATMUL_FLOAT or LV_MATMUL_F8";
     return matrix_or_absent(&a->lse, a->batch * a->heads, a->q.dim[0] / a->batch) ? NULL
            : "lse must be [B H,Lq] f32";
 }

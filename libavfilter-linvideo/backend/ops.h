@@ -71,7 +71,7 @@ enum LvAct { LV_ACT_NONE, LV_ACT_RELU, LV_ACT_SILU, LV_ACT_GELU, LV_ACT_CLAMP3,
 /** Normalisations: LAYER subtracts the mean, RMS does not. */
 enum LvNormKind { LV_NORM_LAYER, LV_NORM_RMS };
 
-/** Numbers that a LINEAR multiplies. */
+/** Numbers that a LINEAR or an ATTN multiplies. */
 enum LvMatmul {
     LV_MATMUL_FLOAT, ///< as x has them: f32 or bf16
     LV_MATMUL_I8,    ///< 8-bit integers; where LvDevice.i8
@@ -195,6 +195,12 @@ typedef struct LvQknormArgs {
  * for each sample and head (channels h D to h D + D - 1). Never holds Lq x Lk values.
  * A query whose keys are all masked gets zeros.
  *
+ * LV_MATMUL_F8: q, k and v of bf16 are rounded to F8_E4M3 times a scale of each sample's head,
+ * max |head| / 448, and so are 256 exp(s - max s): an error of some 5 % of o. LV_MATMUL_FLOAT is
+ * used instead where there are a bias, lse, a scale of 0 or less, heads of other than 128 channels
+ * or, unless LvDeviceOptions.newest asks, fewer than 1024 keys; and on devices that have no such
+ * kernel. Not LV_MATMUL_I8.
+ *
  * bucket(d) is the bidirectional one of T5 for `buckets` rows: half of them for
  * d > 0; a quarter exact, the rest logarithmic up to max_distance.
  */
@@ -210,6 +216,7 @@ typedef struct LvAttnArgs {
     int max_distance;  ///< of rel_bias
     float scale;       ///< usually 1 / sqrt(D)
     int batch;         ///< B >= 1
+    enum LvMatmul of;
 } LvAttnArgs;
 
 /**

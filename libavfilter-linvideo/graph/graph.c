@@ -253,7 +253,8 @@ LvTensor lv_attn_(LvGraph *g, LvTensor q, LvTensor k, LvTensor v,
     LvTensor lse = STAT(2, g->batch * heads, part(q.dim[0], g->batch));
 
     emit(g, LV_OP_ATTN, &(LvOpArgs) { .attn = {
-        q, k, v, key_bias, rel_bias, o, lse, heads, max_distance, scale, g->batch } });
+        q, k, v, key_bias, rel_bias, o, lse, heads, max_distance, scale, g->batch,
+        g->matmul == LV_MATMUL_F8 ? LV_MATMUL_F8 : LV_MATMUL_FLOAT } });
     return o;
 }
 

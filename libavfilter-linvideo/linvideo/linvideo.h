@@ -135,7 +135,8 @@ enum LinvideoPrecision {
                              ///< half the memory, an error of about 1 % in each. CPUs with
                              ///< AVX-512 VNNI
     LINVIDEO_PRECISION_FP8,  ///< as INT8 with matmuls of e4m3: an error of about 4 % in each.
-                             ///< GPUs of compute capability 8.9 or more
+                             ///< GPUs of compute capability 8.9 or more; on 9.0 softmax
+                             ///< attention with heads of 128 too
 };
 
 /** What clips begin with. */

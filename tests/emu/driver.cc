@@ -545,11 +545,12 @@ int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *data,
                            int swizzle, int, int fill)
 {
     Turn turn(turns);
-    EmuTileMap m = { EMU_TILE_MAP, data, (int)rank, { 1, 1, 1, 1 }, {}, { 1, 1, 1, 1 } };
+    const int size = type ? 2 : 1; /* bf16, bytes */
+    EmuTileMap m = { EMU_TILE_MAP, data, (int)rank, size, { 1, 1, 1, 1 }, {}, { 1, 1, 1, 1 } };
 
     ENTER("cuTensorMapEncodeTiled");
-    if ((uintptr_t)map % 64 || (uintptr_t)data % 16 || type != 9 || rank < 3 ||
-        rank > 4 || interleave || swizzle != 3 || fill || box[0] != 64)
+    if ((uintptr_t)map % 64 || (uintptr_t)data % 16 || (type && type != 9) || rank < 3 ||
+        rank > 4 || interleave || swizzle != 3 || fill || box[0] * (uint32_t)size != 128)
         return EMU_INVALID;
     for (unsigned i = 0; i < rank; i++) {
         if (!dim[i] || dim[i] >> 32 || !box[i] || box[i] > 256 || step[i] != 1)

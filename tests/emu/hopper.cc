@@ -9,6 +9,7 @@
 #include <map>
 #include <vector>
 
+#include "libavfilter-linvideo/base/half.h"
 #include "tests/emu/checks.h"
 #include "tests/emu/launch.h"
 #include "tests/emu/standin.h"
@@ -16,7 +17,7 @@
 
 enum {
     WARPS = EMU_MAX_THREADS / EMU_WARP, GROUP = 4 * EMU_WARP, GROUPS = EMU_MAX_THREADS / GROUP,
-    CHUNK = 16, PANEL_ROW = 128, ATOM = 1024, MAX_COLUMNS = 256, MAX_BARRIERS = 64, NAMED = 16,
+    CHUNK = 16, STEP = 32 /* most elements of a row in a product */, PANEL_ROW = 128, ATOM = 1024, MAX_COLUMNS = 256, MAX_BARRIERS = 64, NAMED = 16,
 };
 
 /* What a warp knows: of each other one how many products it has done and how often it has
@@ -341,7 +342,7 @@ static size_t swizzled(size_t at)
 /* Element of a map; NULL: outside. */
 static char *element(const EmuTileMap *m, const Place &p)
 {
-    int64_t at = 2 * p.at[0];
+    int64_t at = m->size * p.at[0];
 
     for (int d = 0; d < m->rank; d++)
         if (p.at[d] < 0 || p.at[d] >= m->dim[d])
@@ -365,11 +366,11 @@ static void copy_chunk(size_t at, const EmuTileMap *m, const Place &p)
 
 static void check_box(const EmuTileMap *m, size_t first, int x)
 {
-    if (m->magic != EMU_TILE_MAP || first % ATOM || x % 8)
+    if (m->magic != EMU_TILE_MAP || first % ATOM || x * m->size % CHUNK)
         emu_fail("a box can't be copied, at byte", (long long)first);
 }
 
-/* Rows of 64 elements of a box, and where chunk c of one is in a map, from `first` on. */
+/* Rows of 128 bytes of a box, and where chunk c of one is in a map, from `first` on. */
 static int box_rows(const EmuTileMap *m)
 {
     return m->box[1] * m->box[2] * m->box[3];
@@ -377,7 +378,7 @@ static int box_rows(const EmuTileMap *m)
 
 static Place box_place(const EmuTileMap *m, const Place &first, int row, int c)
 {
-    return { { first.at[0] + c * 8, first.at[1] + row % m->box[1],
+    return { { first.at[0] + c * (CHUNK / m->size), first.at[1] + row % m->box[1],
                first.at[2] + row / m->box[1] % m->box[2],
                first.at[3] + row / (m->box[1] * m->box[2]) } };
 }
@@ -471,18 +472,19 @@ static Descriptor descriptor_of(uint64_t at)
     return d;
 }
 
-/* Place of element (i, k) of an operand, i being a row or column of the result. */
-static size_t place(const Descriptor &d, int i, int k, int across)
+/* Place of element (i, k), of `size` bytes, of an operand, i being a row or column of the
+ * result. */
+static size_t place(const Descriptor &d, int i, int k, int across, int size)
 {
-    int line = across ? k : i, along = across ? i : k;
+    int line = across ? k : i, along = (across ? i : k) * size;
 
     return swizzled(d.start + (size_t)(line / 8) * d.stride + (size_t)(line % 8) * PANEL_ROW +
-                    (size_t)(along / 64) * d.leading + (size_t)(along % 64) * 2);
+                    (size_t)(along / PANEL_ROW) * d.leading + (size_t)(along % PANEL_ROW));
 }
 
 /* Product `number` of warpgroup g reads a place: all its warps have to know that it was
  * written. */
-static double read_place(int g, uint32_t number, size_t at)
+static double read_place(int g, uint32_t number, size_t at, int size)
 {
     Chunk *c = chunk_at(at);
     uint16_t u;
@@ -493,6 +495,8 @@ static double read_place(int g, uint32_t number, size_t at)
         if (!knows(&known[g * 4 + w], c))
             emu_fail("shared memory is read while it is written, at byte", (long long)at);
     c->read[g] = number;
+    if (size == 1)
+        return lv_e4m3_f32((uint8_t)shared[at]);
     memcpy(&u, shared + at, sizeof(u));
     return __uint_as_float((uint32_t)u << 16);
 }
@@ -500,17 +504,26 @@ static double read_place(int g, uint32_t number, size_t at)
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
 #endif
-static void multiply(double (*sum)[MAX_COLUMNS], const double (*a)[16],
-                     const double (*b)[MAX_COLUMNS], int n)
+static void multiply(double (*sum)[MAX_COLUMNS], const double (*a)[STEP],
+                     const double (*b)[MAX_COLUMNS], int n, int step)
 {
     memset(sum, 0, 64 * sizeof(*sum));
     for (int row = 0; row < 64; row++)
-        for (int k = 0; k < 16; k++)
+        for (int k = 0; k < step; k++)
             for (int col = 0; col < n; col++)
                 sum[row][col] += a[row][k] * b[k][col];
 }
 
-static void gather(const Group *g, double (*a)[16])
+static void gather8(const Group *g, double (*a)[STEP])
+{
+    for (int t = 0; t < GROUP; t++)
+        for (int i = 0; i < 4; i++)
+            for (int e = 0; e < 4; e++)
+                a[t / 32 * 16 + t % 32 / 4 + i % 2 * 8][t % 4 * 4 + i / 2 * 16 + e] =
+                    lv_e4m3_f32((uint8_t)(g->held[t].a[i] >> 8 * e));
+}
+
+static void gather(const Group *g, double (*a)[STEP])
 {
     for (int t = 0; t < GROUP; t++)
         for (int i = 0; i < 4; i++)
@@ -525,21 +538,22 @@ static void gather(const Group *g, double (*a)[16])
 /* The product of a warpgroup, made by the thread that comes last. */
 static void make_product(Group *g, int index)
 {
-    static double a[64][16], b[16][MAX_COLUMNS];
+    static double a[64][STEP], b[STEP][MAX_COLUMNS];
     Descriptor from = descriptor_of(g->of.b);
+    const int step = g->of.bytes ? 32 : 16, size = 32 / step;
 
     g->number++;
-    for (int k = 0; k < 16; k++)
+    for (int k = 0; k < step; k++)
         for (int i = 0; i < g->n; i++)
-            b[k][i] = read_place(index, g->number, place(from, i, k, g->of.across));
+            b[k][i] = read_place(index, g->number, place(from, i, k, g->of.across, size), size);
     if (g->of.held)
-        gather(g, a);
+        (g->of.bytes ? gather8 : gather)(g, a);
     else
         for (int i = 0; i < 64; i++)
-            for (int k = 0; k < 16; k++)
-                a[i][k] = read_place(index, g->number,
-                                     place(descriptor_of(g->of.a), i, k, g->of.turned));
-    multiply(g->sum, a, b, g->n);
+            for (int k = 0; k < step; k++)
+                a[i][k] = read_place(index, g->number, place(descriptor_of(g->of.a), i, k,
+                                                             g->of.turned, size), size);
+    multiply(g->sum, a, b, g->n, step);
 }
 
 /* The running thread's accumulators c under way, with what they will hold. */
@@ -586,7 +600,7 @@ static int product_made(const void *of)
 static int same_product(const Group *g, int n, const EmuOperands *of, int add)
 {
     return g->n == n && !g->of.held == !of->held && g->of.a == of->a && g->of.b == of->b &&
-           g->of.turned == of->turned && g->of.across == of->across && g->add == add;
+           g->of.turned == of->turned && g->of.across == of->across && g->of.bytes == of->bytes && g->add == add;
 }
 
 void emu_product(float *c, int n, EmuOperands of, int add)

@@ -66,6 +66,7 @@ typedef struct EmuOperands {
     const uint32_t *held; ///< first operand, or NULL: in shared memory, at a
     uint64_t a, b;
     int turned, across;   ///< first, second operand
+    int bytes;            ///< 1: elements are e4m3, 32 of them; 0: bf16, 16
 } EmuOperands;
 
 /** A product of a warpgroup for n columns. */
@@ -77,22 +78,32 @@ void emu_products_wait(int groups);
 static inline void products_begin(void) {}
 template <int n> static inline void products_wait(void) { emu_products_wait(n); }
 
+static inline void product8_shared(float (*c)[4], uint64_t a, uint64_t b, int add)
+{
+    emu_product(*c, 128, { NULL, a, b, 0, 0, 1 }, add);
+}
+
+static inline void product8_held(float (*c)[4], const uint32_t *a, uint64_t b, int add)
+{
+    emu_product(*c, 128, { a, 0, b, 0, 0, 1 }, add);
+}
+
 template <int N>
 static inline void product_shared(float (*c)[4], uint64_t a, uint64_t b, int add)
 {
-    emu_product(*c, N, { NULL, a, b, 0, 0 }, add);
+    emu_product(*c, N, { NULL, a, b, 0, 0, 0 }, add);
 }
 
 template <int N>
 static inline void product_held(float (*c)[4], const uint32_t *a, uint64_t b)
 {
-    emu_product(*c, N, { a, 0, b, 0, 1 }, 1);
+    emu_product(*c, N, { a, 0, b, 0, 1, 0 }, 1);
 }
 
 template <int N>
 static inline void product_turned(float (*c)[4], uint64_t a, uint64_t b)
 {
-    emu_product(*c, N, { NULL, a, b, 1, 1 }, 1);
+    emu_product(*c, N, { NULL, a, b, 1, 1, 0 }, 1);
 }
 
 /* For the emulator itself */

@@ -11,11 +11,12 @@
 
 #define EMU_TILE_MAP 0x5469E3A9C0FFEEULL
 
-/** Three or four dimensions of bf16, boxes of 64 elements of the first; strides in bytes. */
+/** Three or four dimensions of bf16 or bytes, boxes of 128 bytes of the first; strides in
+ *  bytes. */
 typedef struct EmuTileMap {
     uint64_t magic;
     void *data;
-    int rank;
+    int rank, size; ///< size: bytes of an element
     int64_t dim[4], stride[3];
     int box[4];
 } EmuTileMap;

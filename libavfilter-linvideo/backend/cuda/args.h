@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#include "backend/ops.h"
+
 /** A tensor as the device copies boxes of it, written by the driver (its CUtensorMap).
  *  Kernels get it by value. */
 typedef struct LvTileMap {
@@ -123,6 +125,16 @@ typedef struct LvQuantizeArgs {
     float *scale;  ///< [rows]
     int x_type, rows, cols;
 } LvQuantizeArgs;
+
+/** Queries, keys and values of softmax attention as F8_E4M3: see attention_f8.cu. */
+typedef struct LvAttnF8Args {
+    LvTensor q, k, v;       ///< [B L,C] bf16
+    float *most;            ///< [B,3,heads,pieces]: the largest magnitudes
+    float *scales;          ///< [B,3,heads]
+    uint8_t *q8, *k8, *v8;  ///< as q, as k, [B,heads,tiles,128,128]
+    int batch, heads;
+    int piece, pieces;      ///< rows that a block looks at; of those, the most there are
+} LvAttnF8Args;
 
 /** A stored weight, see LvLinearArgs, as f32 or bf16. */
 typedef struct LvWidenArgs {

@@ -6,6 +6,7 @@
  * of compute capability 9.0 where the device and this build have it.
  */
 
+#include "backend/cuda/attention_f8.h"
 #include "backend/cuda/attention_wide.h"
 #include "backend/cuda/cast.h"
 #include "backend/cuda/cuda.h"
@@ -111,6 +112,10 @@ static int launch_sm90(LvCuda *cu, const LvAttnArgs *a, int d)
 
 int lv_cuda_plan_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
 {
+    if (lv_cuda_is_attn_f8(lv_cuda(dev), a)) {
+        call->scratch_bytes = lv_cuda_attn_f8_bytes(a);
+        return 0;
+    }
     lv_cuda_carve(NULL, &call->scratch_bytes,
                   bucket_bytes(&a->rel_bias, a->max_distance));
     if (is_wide(&a->q, a->heads))
@@ -139,6 +144,8 @@ int lv_cuda_attn(LvDevice *dev, const LvAttnArgs *a, LvCall *call)
     int d = a->q.dim[1] / a->heads, lq = a->q.dim[0] / a->batch, ret;
     int groups = a->batch * a->heads;
 
+    if (lv_cuda_is_attn_f8(cu, a))
+        return lv_cuda_attn_f8(cu, a, call->scratch);
     if (is_sm90(cu, a, d))
         return launch_sm90(cu, a, d);
     if (is_fast(&a->q, &a->rel_bias, d))

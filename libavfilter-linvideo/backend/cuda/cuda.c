@@ -126,16 +126,16 @@ void *lv_cuda_carve(void *base, size_t *at, size_t bytes)
     return p;
 }
 
-int lv_cuda_map(LvCuda *cu, LvTileMap *map, int rank, const void *data, const uint64_t *dim,
-                const uint32_t *box)
+int lv_cuda_map(LvCuda *cu, LvTileMap *map, int type, int rank, const void *data,
+                const uint64_t *dim, const uint32_t *box)
 {
     static const uint32_t step[4] = { 1, 1, 1, 1 };
-    uint64_t stride[3] = { 2 * dim[0] };
+    uint64_t stride[3] = { (type == CU_TILE_BF16 ? 2 : 1) * dim[0] };
     int ret;
 
     for (int i = 1; i < rank - 1; i++)
         stride[i] = stride[i - 1] * dim[i];
-    ret = cu->drv.tile_map(map, CU_TILE_BF16, (unsigned)rank, (void *)data, dim, stride, box,
+    ret = cu->drv.tile_map(map, type, (unsigned)rank, (void *)data, dim, stride, box,
                            step, 0, CU_TILE_SWIZZLE_128, CU_TILE_FETCH_256, 0);
     return lv_cuda_check(cu, ret, "a map of a tensor");
 }
@@ -146,5 +146,5 @@ int lv_cuda_tile_map(LvCuda *cu, LvTileMap *map, const LvTensor *t, int batch, i
                               (uint64_t)batch };
     const uint32_t box[3] = { 64, (uint32_t)rows, 1 };
 
-    return lv_cuda_map(cu, map, 3, t->data, dim, box);
+    return lv_cuda_map(cu, map, CU_TILE_BF16, 3, t->data, dim, box);
 }

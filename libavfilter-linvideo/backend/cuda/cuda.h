@@ -116,10 +116,10 @@ void *lv_cuda_carve(void *base, size_t *at, size_t bytes);
  *  code */
 int lv_cuda_tile_map(LvCuda *cu, LvTileMap *map, const LvTensor *t, int batch, int rows);
 
-/** Map of a dense bf16 tensor of 3 or 4 dimensions, the last one first, for boxes whose
- *  first side is 64. 0 or a code */
-int lv_cuda_map(LvCuda *cu, LvTileMap *map, int rank, const void *data, const uint64_t *dim,
-                const uint32_t *box);
+/** Map of a dense tensor of 3 or 4 dimensions, the last one first, of CU_TILE_BF16 or
+ *  CU_TILE_BYTES, for boxes whose first side is 128 bytes. 0 or a code */
+int lv_cuda_map(LvCuda *cu, LvTileMap *map, int type, int rank, const void *data,
+                const uint64_t *dim, const uint32_t *box);
 
 /** Entries of the tables, by file. */
 #define LV_CUDA_DECLARE(name, Type)                                                 \

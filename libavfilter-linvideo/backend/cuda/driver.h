@@ -40,7 +40,8 @@ enum {
     CU_STREAM_FREE       = 1,  ///< not ordered with the default stream
     CU_EVENT_NO_TIME     = 2,
     CU_CAPTURE_RELAXED   = 2,
-    CU_TILE_BF16         = 9,  ///< of a map: type, swizzle, what goes to the cache at once
+    CU_TILE_BYTES        = 0,  ///< of a map: type, swizzle, what goes to the cache at once
+    CU_TILE_BF16         = 9,
     CU_TILE_SWIZZLE_128  = 3,
     CU_TILE_FETCH_256    = 3,
 };

@@ -33,6 +33,8 @@
     X(attn_drel)
 #define LV_KERNELS_ATTENTION_WIDE(X) X(attn_weights) X(attn_weights_dx) X(attn_rows)
 #define LV_KERNELS_ATTENTION_SM90(X) X(attn_sm90_d64) X(attn_sm90_d128)
+#define LV_KERNELS_ATTENTION_F8(X)                                                  \
+    X(attn_f8_most) X(attn_f8_rows) X(attn_f8_turn) X(attn_f8_d128)
 #define LV_KERNELS_LINATTN(X)                                                       \
     X(linattn_map) X(linattn_map_dx) X(linattn_divide) X(linattn_grad)              \
     X(linattn_sum) X(batched_f32) X(batched_bf16)
@@ -60,6 +62,7 @@
     X(CAST, cast) X(ELEMENTS, elements) X(OPTIM, optim) X(ROWS, rows)               \
     X(LAYOUT, layout) X(ATTENTION, attention) X(ATTENTION_ANY, attention_any)       \
     X(ATTENTION_WIDE, attention_wide) X(ATTENTION_SM90, attention_sm90)             \
+    X(ATTENTION_F8, attention_f8)                                                   \
     X(LINATTN, linattn) X(HEDGEHOG, hedgehog)                                       \
     X(FRAME, frame) X(HEDGEHOG_SM90, hedgehog_sm90)                                 \
     X(HEDGEHOG_DX, hedgehog_dx) X(PRODUCT, product) X(CONV_SM90, conv_sm90)        \

@@ -85,7 +85,7 @@ static int map_pictures(LvCuda *cu, LvTileMap *map, const LvProductArgs *a, cons
     const uint32_t box[4] = { 64, (uint32_t)(SM90_WIDE + a->kw - 1),
                               (uint32_t)(tall * SM90_SIDE + a->kh - 1), 1 };
 
-    return lv_cuda_map(cu, map, 4, data, dim, box);
+    return lv_cuda_map(cu, map, CU_TILE_BF16, 4, data, dim, box);
 }
 
 static int map_weights(LvCuda *cu, LvTileMap *map, const LvProductArgs *a, int n)
@@ -94,7 +94,7 @@ static int map_weights(LvCuda *cu, LvTileMap *map, const LvProductArgs *a, int n
                               (uint64_t)a->o };
     const uint32_t box[3] = { 64, 1, (uint32_t)n };
 
-    return lv_cuda_map(cu, map, 3, a->w, dim, box);
+    return lv_cuda_map(cu, map, CU_TILE_BF16, 3, a->w, dim, box);
 }
 
 static int launch_sm90(LvCuda *cu, const LvProductArgs *a)
