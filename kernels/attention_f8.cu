@@ -9,9 +9,9 @@
  *   o = sv p8 v8 / (256 sum exp(s - max))
  *
  * Three kernels before it make those: lv_attn_f8_most finds the magnitudes, lv_attn_f8_rows rounds
- * q and k, lv_attn_f8_turn rounds v and turns it, as products of e4m3 take rows along the sum alone:
- * tiles [channels][128 keys]. In each 16 of these, keys stand as a thread's four scores of them do
- * in the first operand: see key_at().
+ * q and k, lv_attn_f8_turn rounds v and turns it to tiles [channels][128 keys], as products of e4m3
+ * take rows along the sum alone. In each 16 of these, keys stand as a thread's four scores of them
+ * do in the first operand: see key_at().
  *
  * Tensor cores keep some 13 bits of sums of e4m3, so that those over thousands of keys would lose:
  * each tile's outputs are summed apart, and added in f32.

@@ -5,9 +5,9 @@
  * them back to f32 or bf16. Layouts of blocks: base/blocks.h.
  *
  * quantize_rows: a block for a row, or a warp where rows are short, which keeps it in registers
- * until its maximum is known; of long rows what does not fit is read again. Bytes: each element read
- * once, written as one byte. widen: a thread for eight elements, which share their scale in every
- * type. Bytes: each read and written once. Bound by memory, both.
+ * until its maximum is known; of long rows what does not fit is read again. Bytes: each element
+ * read once, written as one byte. widen: a thread for eight elements, which share their scale in
+ * every type. Bytes: each read and written once. Bound by memory, both.
  */
 
 #include "lv_device.cuh"

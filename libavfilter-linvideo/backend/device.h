@@ -61,9 +61,9 @@ typedef struct LvCopyFns {
     int (*fetch)(LvDevice *dev, int slot, void *dst, const LvCopy *copy, int nb);
     /** What is started from now on waits until the last fetch for that slot is through. */
     int (*fetched)(LvDevice *dev, int slot);
-    /** Start a copy, which is number n, 0 to LV_SENDS - 1, after a meet(). This and sent() are called by one
-     *  thread at a time, which may be another one than the device's; their messages go to
-     *  msg. */
+    /** Start a copy, which is number n, 0 to LV_SENDS - 1, after a meet(). This and sent() are
+     *  called by one thread at a time, which may be another one than the device's; their messages
+     *  go to msg. */
     int (*send)(LvDevice *dev, int n, void *dst, const void *src, size_t bytes,
                 const LvMsg *msg);
     /** Wait until the last copy of that number is through. */

@@ -15,7 +15,8 @@
 
 typedef struct LvUpload LvUpload;
 
-/** Asked now and then, by the caller's thread, while parts are waited for. @return 0, or the code to end with */
+/** Asked now and then, by the caller's thread, while parts are waited for. @return 0, or the
+ *  code to end with */
 typedef int (*LvUploadAsk)(void *opaque);
 
 /**

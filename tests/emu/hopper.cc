@@ -17,7 +17,8 @@
 
 enum {
     WARPS = EMU_MAX_THREADS / EMU_WARP, GROUP = 4 * EMU_WARP, GROUPS = EMU_MAX_THREADS / GROUP,
-    CHUNK = 16, STEP = 32 /* most elements of a row in a product */, PANEL_ROW = 128, ATOM = 1024, MAX_COLUMNS = 256, MAX_BARRIERS = 64, NAMED = 16,
+    CHUNK = 16, PANEL_ROW = 128, ATOM = 1024, MAX_COLUMNS = 256, MAX_BARRIERS = 64, NAMED = 16,
+    STEP = 32, /* most elements of a row in a product */
 };
 
 /* What a warp knows: of each other one how many products it has done and how often it has
@@ -600,7 +601,8 @@ static int product_made(const void *of)
 static int same_product(const Group *g, int n, const EmuOperands *of, int add)
 {
     return g->n == n && !g->of.held == !of->held && g->of.a == of->a && g->of.b == of->b &&
-           g->of.turned == of->turned && g->of.across == of->across && g->of.bytes == of->bytes && g->add == add;
+           g->of.turned == of->turned && g->of.across == of->across &&
+           g->of.bytes == of->bytes && g->add == add;
 }
 
 void emu_product(float *c, int n, EmuOperands of, int add)

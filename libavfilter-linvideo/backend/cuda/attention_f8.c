@@ -31,7 +31,8 @@ int lv_cuda_is_attn_f8(const LvCuda *cu, const LvAttnArgs *a)
 static LvAttnF8Args args_of(const LvAttnArgs *a, void *scratch, size_t *at)
 {
     size_t lq = (size_t)rows_of(&a->q, a->batch), lk = (size_t)rows_of(&a->k, a->batch);
-    size_t heads = (size_t)a->batch * (size_t)a->heads, pieces = lv_cuda_split(LV_MAX(lq, lk), PIECE);
+    size_t heads  = (size_t)a->batch * (size_t)a->heads;
+    size_t pieces = lv_cuda_split(LV_MAX(lq, lk), PIECE);
     LvAttnF8Args f = { .q = a->q, .k = a->k, .v = a->v, .batch = a->batch, .heads = a->heads,
                        .piece = PIECE, .pieces = (int)pieces };
 
