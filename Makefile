@@ -174,7 +174,8 @@ OBJS-pipeline = \
     step_cache.o \
     tiles.o \
     vae.o \
-    vae_encode.o
+    vae_encode.o \
+    windows.o
 
 OBJS-api = \
     image.o \

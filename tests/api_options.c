@@ -125,6 +125,10 @@ static const struct {
     { "guidance_start", "1", FLOAT, AT(guidance_start), 1, 0, 0 },
     { "guidance_end", "0.01", FLOAT, AT(guidance_end), 0.01f, 0, 0 },
     { "guidance_end", "1",    FLOAT, AT(guidance_end), 1, 0, 0 },
+    { "join", "cut",    INT, AT(join), LINVIDEO_JOIN_CUT, 0, 0 },
+    { "join", "window", INT, AT(join), LINVIDEO_JOIN_WINDOW, 0, 0 },
+    { "loop", "0", INT, AT(loop), 0, 0, 0 },
+    { "loop", "1", INT, AT(loop), 1, 0, 0 },
     { "nag", "1",   FLOAT, AT(nag), 1, 0, 0 },
     { "nag", "100", FLOAT, AT(nag), 100, 0, 0 },
     { "nag_tau", "0.1", FLOAT, AT(nag_tau), 0.1f, 0, 0 },
@@ -267,7 +271,7 @@ START_TEST(every_option)
             found |= !strcmp(strings[k].name, o->name) && strings[k].offset == o->offset;
         ck_assert_msg(found, "%s", o->name);
     }
-    ck_assert_int_eq(nb, 37);
+    ck_assert_int_eq(nb, 39);
     ck_assert_ptr_null(lv_option_at(-1));
 }
 END_TEST
@@ -333,6 +337,8 @@ static const struct {
     { "guidance_start", "-0.1", "is -0.1, allowed is 0 to 1" },
     { "guidance_end", "0.001", "is 0.001, allowed is 0.01 to 1" },
     { "guidance_end", "2", "is 2, allowed is 0.01 to 1" },
+    { "join", "fade", "'fade' is not understood; expected NAME, cut, window" },
+    { "loop", "2", "is 2, allowed is 0 to 1" },
     { "nag", "0.5", "is 0.5, allowed is 1 to 100" },
     { "nag_tau", "-1", "is -1, allowed is 0.1 to 100" },
     { "nag_alpha", "1.5", "is 1.5, allowed is 0.01 to 1" },

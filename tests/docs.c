@@ -26,7 +26,7 @@ typedef struct Option {
 #define VALUE(of, constant, text, meaning) { #of, text, meaning },
 
 static const Value values[] = {
-    LINVIDEO_VALUES_mode(VALUE)
+    LINVIDEO_VALUES_mode(VALUE) LINVIDEO_VALUES_join(VALUE)
     LINVIDEO_VALUES_sampler(VALUE) LINVIDEO_VALUES_precision(VALUE)
     LINVIDEO_VALUES_format(VALUE) LINVIDEO_VALUES_matrix(VALUE)
     LINVIDEO_VALUES_prompt_cache(VALUE) LINVIDEO_VALUES_log_level(VALUE)

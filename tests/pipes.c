@@ -296,8 +296,8 @@ static int give_images(Pipe *p)
 {
     const LvSessionOptions opt = { .image = p->image, .last_image = p->last };
     int scale = lv_vae_encode_scale(p->encode), ret;
-    const LvClipShape shape = { { p->size[0], p->size[1], p->size[2] }, scale * p->size[1],
-                                scale * p->size[2], 0 };
+    const LvClipShape shape = { .size = { p->size[0], p->size[1], p->size[2] },
+                                .rows = scale * p->size[1], .cols = scale * p->size[2] };
 
     if ((ret = lv_images_new(&p->images, &p->env, &opt, &shape)) < 0 ||
         (ret = lv_images_run(p->images)) < 0)
@@ -371,7 +371,7 @@ static int make_networks(Pipe *p)
 
 static int make_decode(Pipe *p)
 {
-    const LvDecodeShape shape = { { p->size[0], p->size[1], p->size[2] }, 0, 0 };
+    const LvDecodeShape shape = { .size = { p->size[0], p->size[1], p->size[2] } };
     int ret = lv_decode_new(&p->decode, &p->env);
 
     return ret < 0 ? ret : lv_decode_plan(p->decode, &shape);

@@ -51,6 +51,8 @@ video title         title.mp4         768,448   48
 video 1080p         1080p.mp4         1920,1080 48
 video prompt-change prompt-change.mp4 768,448   96
 video hls           hls/000.ts        768,448   48
+video background    background.mp4    768,448   475
+video loop          loop.mp4          768,448   48
 video restyle       restyle.mp4       768,448   24
 
 # photo MODEL VARIABLE...: a photo moves, by a model of random weights

@@ -185,7 +185,9 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
     LvSessionOptions opt = {
         .model = c->path, .prompt = c->prompt, .negative = p->negative_prompt,
         .width = p->width, .height = p->height, .clip_frames = p->clip_frames,
-        .native = p->native, .image = c->image[LV_IMAGE_FIRST],
+        .windows = p->join == LINVIDEO_JOIN_WINDOW, .loop = p->loop,
+        .frames = p->frames, .duration = p->duration, .rate_num = p->rate_num,
+        .rate_den = p->rate_den, .native = p->native, .image = c->image[LV_IMAGE_FIRST],
         .last_image = c->image[LV_IMAGE_LAST], .video = c->takes_video,
         .strength = p->strength ? p->strength : DEFAULT_STRENGTH,
         .seed = (uint64_t)c->p.seed, .steps = p->steps, .guidance = p->guidance,
@@ -216,15 +218,6 @@ static void set_name(LinvideoContext *c)
 }
 
 enum { MAX_FRAMES = 1000000000 };
-
-/* Of a duration in microseconds, rounded up. Both products fit: params.c bounds the
- * duration by 10^13 and the parts of the rate by 2^20. */
-static uint64_t frames_of(int64_t duration, int num, int den)
-{
-    uint64_t unit = 1000000 * (uint64_t)den;
-
-    return ((uint64_t)duration * (uint64_t)num + unit - 1) / unit;
-}
 
 /* Motion has the speed of the model's rate. */
 static void warn_of_rate(const LinvideoContext *c)
@@ -274,17 +267,26 @@ static void bound_frames(LinvideoContext *c)
         c->frames = LV_MIN(c->frames, there);
 }
 
+/* Whether the video is one clip, in windows or as a loop. */
+static int is_whole(const LinvideoContext *c)
+{
+    const LvClipShape *s = c->info.shape;
+
+    return s->history || s->length > s->size[0];
+}
+
 /* Frames that were asked for, once size and rate of the model are known. */
 static int count_asked(LinvideoContext *c)
 {
     const LvVideoConfig *v = &c->info.cfg->video;
     uint64_t frames;
 
-    c->frames = c->p.frames > 0      ? c->p.frames
+    c->frames = is_whole(c)          ? v->frames
+              : c->p.frames > 0      ? c->p.frames
               : c->p.clip_frames > 0 ? c->p.clip_frames : v->frames;
-    if (c->p.duration < 0)
+    if (c->p.duration < 0 || is_whole(c))
         return 0;
-    frames = frames_of(c->p.duration, c->p.rate_num, c->p.rate_den);
+    frames = lv_frames_of(c->p.duration, c->p.rate_num, c->p.rate_den);
     if (frames > MAX_FRAMES)
         return lv_fail(&c->msg, LV_ERR(EINVAL), "duration: %.0f s at %d/%d are more "
                        "than %d frames", c->p.duration / 1e6, c->p.rate_num,
@@ -542,6 +544,9 @@ static int restart(LinvideoContext *c, const LinvideoParams *p)
     if (c->failed < 0 && c->failed != LINVIDEO_ERR_CANCELLED)
         return lv_fail(&c->msg, c->failed, "restart: an error has ended this context (%s)",
                        linvideo_strerror(c->failed));
+    if (is_whole(c) && (p->frames != c->p.frames || p->duration != c->p.duration))
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "restart: this video is made as a whole; expected "
+                       "its frames and duration, or a context of its own");
     take_params(&c->p, p);
     if ((ret = restart_with(c, p, &prompt)) < 0) {
         c->p      = before;

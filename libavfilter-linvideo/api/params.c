@@ -19,6 +19,7 @@
     static const LvChoice name##_choices[] = { LINVIDEO_VALUES_##name(CHOICE) { NULL, NULL } }
 
 CHOICES(mode);
+CHOICES(join);
 CHOICES(sampler);
 CHOICES(precision);
 CHOICES(format);

@@ -145,6 +145,13 @@ enum LinvideoMode {
     LINVIDEO_MODE_VIDEO, ///< frames of a video, with noise
 };
 
+/** How a video becomes longer than a clip. */
+enum LinvideoJoin {
+    LINVIDEO_JOIN_CUT,    ///< clips follow one another
+    LINVIDEO_JOIN_WINDOW, ///< it is sampled as a whole, which the network sees in windows of
+                          ///< a clip's length that overlap and move from step to step
+};
+
 enum LinvideoStage {
     LINVIDEO_STAGE_LOAD,    ///< weights are read and packed
     LINVIDEO_STAGE_TEXT,    ///< the prompt is encoded, images and frames of a video are
@@ -328,6 +335,13 @@ typedef struct LinvideoParams {
     float nag_alpha;             ///< its share, 0.01 to 1; 0: 0.25
     void (*preview)(void *opaque, const LinvideoPreview *preview);
                                  ///< called at every step; NULL: none
+    enum LinvideoJoin join;      ///< WINDOW: for models of text to video; frames or duration
+                                 ///< say the length, at most some 16,000 frames. The whole
+                                 ///< is one clip then: latents and velocities of all of it
+                                 ///< are in the host's memory, the network's does not grow
+    int loop;                    ///< 1: the last frame leads into the first. The video is
+                                 ///< made as with WINDOW; its number of frames is the next
+                                 ///< multiple of the frames of a latent, 4 for most models
 } LinvideoParams;
 
 /** Properties of a context. Strings live as long as the context. */

@@ -105,12 +105,19 @@
       "or slower, which a line says.")                                                    \
     X(DURATION, duration, "d", duration, 1, 10000000000000, -1, "TIME", "one clip",       \
       "length in seconds, or as hh:mm:ss",                                                \
-      "The number of frames is exact. Videos longer than a clip are clips joined by "     \
-      "cuts.")                                                                            \
+      "The number of frames is exact. Of videos longer than a clip see `join`.")          \
     X(INT64, frames, "", frames, 1, 1000000000, -1, "N", "one clip",                      \
       "number of frames, instead of duration", "")                                        \
+    X(ENUM, join, "", join, LINVIDEO_JOIN_CUT, LINVIDEO_JOIN_WINDOW, LINVIDEO_JOIN_CUT,   \
+      "NAME", "cut",                                                                      \
+      "how a video becomes longer than a clip",                                           \
+      "With `window` its length has to be known, and takes memory of the host. It suits " \
+      "scenes that go on as they are: what is far apart knows little of each other.")     \
+    X(BOOL, loop, "", loop, 0, 1, 0, "0|1", "0",                                          \
+      "make a video whose last frame leads into its first",                               \
+      "The whole is a loop, of the frames of whole latents: 16 or 80 in place of 17 or 81.") \
     X(INT, clip_frames, "", clip_frames, 1, 1021, 0, "N", "the model's",                  \
-      "frames made at once; longer videos are clips joined by cuts",                      \
+      "frames made at once; of longer videos see join",                                   \
       "Where the model was not made for so many, clips have the nearest number that it "  \
       "was made for; see `native`.")                                                      \
     X(INT64, seed, "", seed, 0, 4294967295, -1, "N", "-1",                                \
@@ -202,6 +209,10 @@
 #define LINVIDEO_VALUES_mode(V)                                                           \
     V(mode, LINVIDEO_MODE_TEXT, "text", "noise, and images where they are given")         \
     V(mode, LINVIDEO_MODE_VIDEO, "video", "frames of a video, with noise")
+
+#define LINVIDEO_VALUES_join(V)                                                           \
+    V(join, LINVIDEO_JOIN_CUT, "cut", "one clip after another, each of its own")          \
+    V(join, LINVIDEO_JOIN_WINDOW, "window", "as a whole, in windows that overlap")
 
 #define LINVIDEO_VALUES_precision(V)                                                      \
     V(precision, LINVIDEO_PRECISION_AUTO, "auto", "bf16 where the device has it")         \

@@ -257,6 +257,80 @@ static int follow(LvModelConfig *cfg, const int from[2], const LvMsg *msg)
     return 0;
 }
 
+uint64_t lv_frames_of(int64_t duration, int num, int den)
+{
+    uint64_t unit = 1000000 * (uint64_t)den;
+
+    return ((uint64_t)duration * (uint64_t)num + unit - 1) / unit;
+}
+
+/* Frames of a video that is one clip, however long: at least one. */
+static int64_t frames_asked(const LvVideoConfig *v, const LvSessionOptions *opt)
+{
+    int num = opt->rate_num ? opt->rate_num : v->rate_num;
+    int den = opt->rate_num ? opt->rate_den : v->rate_den;
+
+    if (opt->frames > 0)
+        return opt->frames;
+    return opt->duration > 0 ? (int64_t)lv_frames_of(opt->duration, num, den) : v->frames;
+}
+
+/* Latents that a clip in windows may have, some 16 minutes at 16 frames a second; those of a loop that
+ * are decoded before it: the embedded decoder needs 3 to give the same bits in every turn. */
+enum { MAX_LENGTH = 4096, HISTORY = 4 };
+
+static int check_windows(const LvModelConfig *cfg, const LvSessionOptions *opt, const LvMsg *msg)
+{
+    const char *what = opt->loop ? "loop" : "join window";
+
+    if (opt->video)
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: a video is made clip after clip; expected "
+                       "mode text", what);
+    if (opt->image.width || lv_preset_images(&cfg->dit))
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: it is for models of text to video, without an "
+                       "image", what);
+    return 0;
+}
+
+/* A loop has whole latents. */
+static void choose_loop(LvClipShape *s, LvVideoConfig *v, int64_t asked, int per, const LvMsg *msg)
+{
+    s->length  = (int)LV_MAX((asked + per / 2) / per, 1);
+    s->history = HISTORY;
+    v->frames  = s->length * per;
+    if (v->frames != asked)
+        lv_msg(msg, LV_MSG_INFO, "loop: %lld frames are asked, %d are made: a loop has a multiple "
+               "of %d", (long long)asked, v->frames, per);
+}
+
+/* The whole video as one clip. */
+static int choose_length(LvClipShape *s, LvModelConfig *cfg, const LvSessionOptions *opt,
+                         int per, const LvMsg *msg)
+{
+    LvVideoConfig *v = &cfg->video;
+    int64_t asked    = frames_asked(v, opt);
+    int window = v->frames, ret;
+
+    s->length = s->size[0];
+    if (!opt->loop && !(opt->windows && asked > v->frames))
+        return 0;
+    if ((ret = check_windows(cfg, opt, msg)) < 0)
+        return ret;
+    if (asked > (int64_t)(MAX_LENGTH - 1) * per)
+        return lv_fail(msg, LV_ERR(EINVAL), "%s: %lld frames, expected at most %d",
+                       opt->loop ? "loop" : "join window", (long long)asked,
+                       (MAX_LENGTH - 1) * per);
+    if (opt->loop) {
+        choose_loop(s, v, asked, per, msg);
+    } else {
+        s->length = LV_MAX((int)(1 + (asked - 1 + per - 1) / per), s->size[0]);
+        v->frames = (int)asked;
+    }
+    lv_msg(msg, LV_MSG_INFO, "join: %d frames are made as a whole, in windows of %d", v->frames,
+           window);
+    return 0;
+}
+
 /* Latents for the frames are rounded up to what the networks can make. */
 int lv_choose_shape(LvClipShape *s, LvModelConfig *cfg, const LvSessionOptions *opt,
                     LvLatentShape latent, const LvMsg *msg)
@@ -275,5 +349,7 @@ int lv_choose_shape(LvClipShape *s, LvModelConfig *cfg, const LvSessionOptions *
     lv_config_latents(cfg, made, latent.frames, latent.scale, s->size);
     s->rows   = s->size[1] * latent.scale;
     s->cols   = s->size[2] * latent.scale;
-    return check_shape(s, cfg, opt->on_device, msg);
+    if ((ret = check_shape(s, cfg, opt->on_device, msg)) < 0)
+        return ret;
+    return choose_length(s, cfg, opt, latent.frames, msg);
 }

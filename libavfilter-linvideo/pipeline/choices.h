@@ -14,7 +14,9 @@
 
 /** Sizes of a clip. */
 typedef struct LvClipShape {
-    int size[3];    ///< of the latents: F, Y, X
+    int size[3];    ///< of the latents that a network sees: F, Y, X
+    int length;     ///< latents of a clip: size[0], or more that it sees in windows
+    int history;    ///< of LvDecodeShape
     int rows, cols; ///< of frames made
     int scaled;     ///< 1: delivered through a scaler; 0: cut
 } LvClipShape;
@@ -27,6 +29,10 @@ typedef struct LvLatentShape {
 
 /** What lv_choose_precision() takes, of a value of enum LinvideoPrecision. */
 int lv_precision_type(int precision);
+
+/** Frames of a duration in microseconds, rounded up, at num / den a second; the products fit within
+ *  what options allow. */
+uint64_t lv_frames_of(int64_t duration, int num, int den);
 
 /** Types that matmuls are of: sets env->dtype and matmul. @return 0; LV_ERR_UNSUPPORTED: the
  *  device has none of these */
@@ -43,7 +49,8 @@ int lv_choose_schedule(LvSchedule *s, LvModelConfig *cfg, const LvSessionOptions
 /** The sizes: those asked for, else of the shape of the image or video that is
  *  given; width, height and
  *  frames of cfg->video become those delivered. @return 0; -EINVAL: too many tokens, an image
- *  that is too narrow; LV_ERR_UNSUPPORTED: scaled in memory of a device */
+ *  that is too narrow, a video of unknown length in windows; LV_ERR_UNSUPPORTED: scaled in memory of
+ *  a device, windows of what has no such */
 int lv_choose_shape(LvClipShape *shape, LvModelConfig *cfg, const LvSessionOptions *opt,
                     LvLatentShape latent, const LvMsg *msg);
 

@@ -94,14 +94,20 @@ int lv_decode_tile(const LvDecode *d)
     return lv_vae_nb_tiles(&d->half) > 1 ? side * lv_decode_scale(d) : 0;
 }
 
+/* Latents that are decoded. */
+static int all_latents(const LvDecode *d)
+{
+    return d->shape.history + d->shape.size[0];
+}
+
 double lv_decode_flops(const LvDecode *d)
 {
-    return lv_vae_flops(&d->half, d->shape.size[0]);
+    return lv_vae_flops(&d->half, all_latents(d));
 }
 
 void lv_decode_cost(const LvDecode *d, const LvRates *rates, LvCost *cost)
 {
-    lv_vae_cost(&d->half, rates, d->shape.size[0], cost);
+    lv_vae_cost(&d->half, rates, all_latents(d), cost);
 }
 
 void lv_decode_cost_load(const LvDecode *d, const LvRates *rates, LvCost *cost)
@@ -140,7 +146,7 @@ static size_t lay_out_host(LvDecode *d, char *base)
 
     d->z_host = lv_region_take(&region, lv_tensor_bytes(&d->half.program[LV_VAE_REST].in));
     if (d->half.in_turn)
-        d->clip = lv_region_take(&region, lv_tensor_bytes(&d->whole) * (size_t)d->shape.size[0]);
+        d->clip = lv_region_take(&region, lv_tensor_bytes(&d->whole) * (size_t)all_latents(d));
     else if (!stays(d))
         d->rgb = lv_region_take(&region, lv_tensor_bytes(&d->whole));
     return region.at;
@@ -219,6 +225,14 @@ int lv_decode_begin(LvDecode *d, const float *x)
     return lv_vae_begin(&d->half);
 }
 
+/* Number of the latent that is next. */
+static int latent_at(const LvDecode *d)
+{
+    int nb = d->shape.size[0], behind = d->shape.history % nb;
+
+    return (d->half.at + nb - behind) % nb;
+}
+
 /* z = x std + mean of a tile of one frame of the latents, channels last. */
 static void denormalise(LvDecode *d, int y0, int x0)
 {
@@ -228,7 +242,7 @@ static void denormalise(LvDecode *d, int y0, int x0)
     size_t plane = (size_t)size[1] * (size_t)size[2];
 
     for (int k = 0; k < nb; k++) {
-        const float *x = d->x + ((size_t)k * (size_t)size[0] + (size_t)d->half.at) * plane;
+        const float *x = d->x + ((size_t)k * (size_t)size[0] + (size_t)latent_at(d)) * plane;
         for (int i = 0; i < rows; i++)
             for (int j = 0; j < cols; j++)
                 d->z_host[(i * cols + j) * nb + k] =
@@ -266,10 +280,18 @@ static int first_frame(const LvDecode *d, const LvVaeProgram *p)
     return d->half.at ? 0 : p->out.dim[0] - 1;
 }
 
+/* Frames before those of the next latent; below 0: it is of the history. */
+static int frames_before(const LvDecode *d)
+{
+    int nb = d->half.program[LV_VAE_REST].out.dim[0], at = d->half.at - d->shape.history;
+
+    return d->shape.history ? at * nb : at ? 1 + (at - 1) * nb : 0;
+}
+
 /* Frame i of those that the next latent frame gives is not finite. */
 static int fail_frame(const LvDecode *d, const LvVaeProgram *p, int i)
 {
-    int number = d->half.at ? 1 + (d->half.at - 1) * d->half.program[LV_VAE_REST].out.dim[0] : 0;
+    int number = LV_MAX(frames_before(d), 0);
 
     return lv_fail(d->env->msg, LV_ERR_MODEL, "%s: decoder: frame %d is not finite%s",
                    d->env->files->path, number + i - first_frame(d, p),
@@ -280,9 +302,8 @@ static int fail_frame(const LvDecode *d, const LvVaeProgram *p, int i)
 static int check_frames(const LvDecode *d, const LvVaeProgram *p, const float *rgb, size_t pixels)
 {
     size_t n   = 3 * pixels;
-    int behind = d->half.at ? 1 + (d->half.at - 1) * p->out.dim[0] : 0;
-    int nb     = LV_MIN(p->out.dim[0], d->env->cfg->video.frames - behind +
-                                       first_frame(d, p));
+    int left   = d->env->cfg->video.frames - frames_before(d);
+    int nb     = LV_MIN(p->out.dim[0], left + first_frame(d, p));
 
     for (int i = first_frame(d, p); i < nb; i++)
         if (lv_find_nonfinite(rgb + (size_t)i * n, LV_F32, LV_F32, n) < n)
@@ -334,7 +355,7 @@ static int tell(const LvDecode *d, int done, int all)
 /* All tiles of a latent frame. */
 static int run_tiles(LvDecode *d)
 {
-    int ret = tell(d, d->half.at, d->shape.size[0]);
+    int ret = tell(d, d->half.at, all_latents(d));
 
     return ret < 0 ? ret : lv_vae_walk(&d->half, run_tile, d);
 }
@@ -361,7 +382,7 @@ static int add_tile(LvDecode *d, int k)
 /* All tiles of the clip, which is at its first latent frame before and after. */
 static int run_clip(LvDecode *d)
 {
-    int frames = d->shape.size[0], nb = (int)lv_vae_nb_tiles(&d->half), ret = 0;
+    int frames = all_latents(d), nb = (int)lv_vae_nb_tiles(&d->half), ret = 0;
 
     for (int k = 0; k < nb && ret >= 0; k++) {
         ret = lv_vae_begin(&d->half);
@@ -398,12 +419,12 @@ static int fetch(LvDecode *d, const LvVaeProgram *p)
          : check_frames(d, p, d->rgb, (size_t)d->rows * (size_t)d->cols);
 }
 
-int lv_decode_run(LvDecode *d, LvFrames *out)
+static int run_latent(LvDecode *d, LvFrames *out)
 {
     const LvVaeProgram *p = lv_vae_next(&d->half);
     int first = first_frame(d, p), ret = 0;
 
-    assert(d->x && d->half.at < d->shape.size[0]);
+    assert(d->x && d->half.at < all_latents(d));
     if (!d->half.in_turn)
         ret = run_tiles(d);
     else if (!d->half.at)
@@ -414,4 +435,13 @@ int lv_decode_run(LvDecode *d, LvFrames *out)
     out->nb  = p->out.dim[0] - first;
     d->half.at++;
     return 0;
+}
+
+int lv_decode_run(LvDecode *d, LvFrames *out)
+{
+    int ret = 0;
+
+    while (d->half.at < d->shape.history && ret >= 0)
+        ret = run_latent(d, out);
+    return ret < 0 ? ret : run_latent(d, out);
 }

@@ -23,6 +23,8 @@ typedef struct LvDecode LvDecode;
 /** What is fixed before planning. */
 typedef struct LvDecodeShape {
     int size[3];   ///< of the latents: F, Y, X
+    int history;   ///< above 0: latents are a loop, whose first one follows the last; so many of
+                   ///< its last ones are decoded before, unseen. Each latent gives all its frames
     int tile;      ///< pixels; 0: frames are decoded whole
     int on_device; ///< 1: frames stay in memory of the device
 } LvDecodeShape;

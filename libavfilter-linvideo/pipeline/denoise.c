@@ -4,6 +4,7 @@
 
 #include "pipeline/denoise.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,9 +27,13 @@ struct LvDenoise {
     LvStepCache cache;
     const float *first; /* latent frame that is given; NULL: none */
     const float *from;  /* latents that clips begin with; NULL: noise alone */
-    size_t numel;
+    LvWindows windows;
+    int window;        /* of this step, that the network sees */
+    size_t numel, seen; /* elements of the whole; of what a network sees */
     LvMemory memory;
     float *x, *v[LV_BRANCHES], *x0; /* host */
+    float *in, *out[LV_BRANCHES]; /* of a window; x and v where it is the whole */
+    int *source;       /* [length]: see lv_windows_noise() */
 };
 
 int lv_schedule_steps(const LvSchedule *s)
@@ -46,6 +51,16 @@ int lv_schedule_runs(const LvSchedule *s, int expert, int step)
     int guided = !s->guided[1] || (step >= s->guided[0] && step < s->guided[1]);
 
     return guided ? s->runs[expert] : 1;
+}
+
+/* Of a network, whole clips of which are made until lv_denoise_lengthen(). */
+static LvWindows windows_of(const LvEnv *env, const LvNetwork *net)
+{
+    LvWindows w = { .channels = env->cfg->dit.channels, .plane = lv_network_frame(net) };
+
+    w.size   = (int)(lv_network_numel(net) / ((size_t)w.channels * w.plane));
+    w.length = w.size;
+    return w;
 }
 
 static int new_sampler(LvSampler **out, const LvEnv *env, const LvSchedule *s, size_t numel)
@@ -79,13 +94,31 @@ int lv_denoise_new(LvDenoise **out, const LvEnv *env, const LvBranch *branch,
     if (!(d = *out = calloc(1, sizeof(*d))))
         return lv_fail(env->msg, LV_ERR(ENOMEM), "denoise: out of memory");
     *d = (LvDenoise) { .env = env, .schedule = *s,
-                       .numel = lv_network_numel(branch->net[LV_HIGH]) };
+                       .numel = lv_network_numel(branch->net[LV_HIGH]),
+                       .seen = lv_network_numel(branch->net[LV_HIGH]),
+                       .windows = windows_of(env, branch->net[LV_HIGH]) };
     d->cache.limit = (double)s->cache;
     d->cache.steps = lv_schedule_steps(s);
     d->cache.n     = d->numel;
     for (int i = 0; i < s->branches; i++)
         d->branch[i] = branch[i];
     return 0;
+}
+
+void lv_denoise_lengthen(LvDenoise *d, int length, int circular)
+{
+    LvWindows *w = &d->windows;
+
+    assert(length >= 1 && (circular || length >= w->size));
+    w->length   = length;
+    w->circular = circular;
+    d->numel    = (size_t)w->channels * (size_t)length * w->plane;
+    d->cache.n  = d->numel;
+}
+
+int lv_denoise_windows(const LvDenoise *d)
+{
+    return lv_windows_count(&d->windows, 0);
 }
 
 void lv_denoise_each_expert(LvDenoise *d, LvExpertNext next, void *opaque)
@@ -130,6 +163,17 @@ static void lay_out_cache(LvDenoise *d, LvRegion *region, size_t bytes)
         d->cache.run_v[i] = lv_region_take(region, bytes);
 }
 
+static void lay_out_window(LvDenoise *d, LvRegion *region)
+{
+    int whole = lv_windows_whole(&d->windows);
+
+    d->in = whole ? d->x : lv_region_take(region, d->seen * sizeof(float));
+    for (int i = 0; i < d->schedule.branches; i++)
+        d->out[i] = whole ? d->v[i] : lv_region_take(region, d->seen * sizeof(float));
+    if (!whole)
+        d->source = lv_region_take(region, (size_t)d->windows.length * sizeof(*d->source));
+}
+
 /* @return bytes */
 static size_t lay_out(LvDenoise *d, char *base)
 {
@@ -143,6 +187,7 @@ static size_t lay_out(LvDenoise *d, char *base)
         d->x0 = lv_region_take(&region, bytes);
     if (d->schedule.cache > 0)
         lay_out_cache(d, &region, bytes);
+    lay_out_window(d, &region);
     return region.at;
 }
 
@@ -169,7 +214,8 @@ int lv_denoise_cost(const LvDenoise *d, const LvRates *rates, LvCost *cost)
         int expert = expert_of(d, sampler, i);
 
         for (int b = 0; b < lv_schedule_runs(&d->schedule, expert, i); b++)
-            lv_network_cost(d->branch[b].net[expert], rates, 1, cost);
+            lv_network_cost(d->branch[b].net[expert], rates,
+                            lv_windows_count(&d->windows, i), cost);
     }
     lv_sampler_free(&sampler);
     return ret;
@@ -200,11 +246,11 @@ static int check_step(const LvDenoise *d, int step, const float *x, const char *
 static int run_branch(LvDenoise *d, int step, int branch)
 {
     const LvBranch *b = &d->branch[branch];
-    int layers = d->env->cfg->dit.layers;
+    int layers = d->env->cfg->dit.layers, windows = lv_windows_count(&d->windows, step);
     const LvAt at = { LV_STAGE_DENOISE, step, lv_schedule_steps(&d->schedule),
-                      branch * layers, d->runs * layers };
+                      (d->window * d->runs + branch) * layers, windows * d->runs * layers };
 
-    return lv_network_run(b->net[d->expert], b->prompt, &at, d->v[branch]);
+    return lv_network_run(b->net[d->expert], b->prompt, &at, d->out[branch]);
 }
 
 /* Networks that are not those of branches before are brought to a step. */
@@ -215,7 +261,7 @@ static int put_step(LvDenoise *d, int step, int branch)
     for (int i = 0; i < branch; i++)
         if (d->branch[i].net[d->expert] == net)
             return 0;
-    return lv_network_at(net, d->x, lv_sampler_time(d->sampler, step));
+    return lv_network_at(net, d->in, lv_sampler_time(d->sampler, step));
 }
 
 /* The branch that has a device of its own, beside the first one. */
@@ -301,11 +347,37 @@ static void put_first(LvDenoise *d)
         memcpy(d->x + c * (d->numel / channels), d->first + c * frame, frame * sizeof(*d->x));
 }
 
+/* Of all branches, for what the network sees. */
+static int run_seen(LvDenoise *d, int step)
+{
+    return d->runs > 1 && d->branch[LV_UNCOND].aside ? run_both(d, step) : run_in_turn(d, step);
+}
+
+/* The same of the whole: the mean of windows, where they overlap. */
+static int run_windows(LvDenoise *d, int step)
+{
+    const LvWindows *w = &d->windows;
+    int ret = 0;
+
+    for (int b = 0; b < d->runs; b++)
+        memset(d->v[b], 0, d->numel * sizeof(*d->v[b]));
+    for (d->window = 0; d->window < lv_windows_count(w, step) && ret >= 0; d->window++) {
+        int start = lv_windows_start(w, step, d->window);
+
+        lv_windows_take(w, start, d->x, d->in);
+        ret = run_seen(d, step);
+        for (int b = 0; b < d->runs; b++)
+            lv_windows_add(w, start, d->out[b], d->v[b]);
+    }
+    for (int b = 0; b < d->runs; b++)
+        lv_windows_divide(w, step, d->v[b]);
+    return ret;
+}
+
 /* Velocities of all branches. */
 static int run_network(LvDenoise *d, int step)
 {
-    int ret = d->runs > 1 && d->branch[LV_UNCOND].aside ? run_both(d, step)
-                                                        : run_in_turn(d, step);
+    int ret = lv_windows_whole(&d->windows) ? run_seen(d, step) : run_windows(d, step);
 
     if (ret < 0 || (ret = check_branches(d, step)) < 0)
         return ret;
@@ -358,12 +430,27 @@ static int run_step(LvDenoise *d, int step, LvStepSeen seen, void *opaque)
     return check_step(d, step, d->x, "latents");
 }
 
+/* Noise of all latents, of as many as the network sees. */
+static void share_noise(LvDenoise *d, const LvNoise *noise)
+{
+    const LvWindows *w = &d->windows;
+
+    lv_windows_noise(w, noise->seed, noise->order, d->source);
+    for (int c = 0; c < w->channels; c++)
+        for (int t = 0; t < w->length; t++)
+            memcpy(d->x + ((size_t)c * (size_t)w->length + (size_t)t) * w->plane,
+                   d->in + ((size_t)c * (size_t)w->size + (size_t)d->source[t]) * w->plane,
+                   w->plane * sizeof(*d->x));
+}
+
 /* The latents of the first level. */
 static void begin(LvDenoise *d, const LvNoise *noise)
 {
     float sigma = lv_sampler_sigma(d->sampler, 0);
 
-    lv_noise_fill(noise, d->x, d->numel, d->from ? sigma : lv_sampler_scale(d->sampler));
+    lv_noise_fill(noise, d->in, d->seen, d->from ? sigma : lv_sampler_scale(d->sampler));
+    if (!lv_windows_whole(&d->windows))
+        share_noise(d, noise);
     for (size_t i = 0; i < d->numel && d->from; i++)
         d->x[i] += (1 - sigma) * d->from[i];
     put_first(d);

@@ -13,6 +13,7 @@
 #include "pipeline/noise.h"
 #include "pipeline/sample.h"
 #include "pipeline/step_cache.h"
+#include "pipeline/windows.h"
 
 /** Prompts of guidance: the conditional and the unconditional branch. */
 enum { LV_COND, LV_UNCOND, LV_BRANCHES };
@@ -75,6 +76,13 @@ int lv_denoise_new(LvDenoise **d, const LvEnv *env, const LvBranch *branch,
 
 void lv_denoise_free(LvDenoise **d);
 
+/** Make clips of so many latents, which the networks see in windows of their own size; with circular
+ *  the first follows the last. Before lv_denoise_need(); the networks are planned already. */
+void lv_denoise_lengthen(LvDenoise *d, int length, int circular);
+
+/** Windows of its first step. */
+int lv_denoise_windows(const LvDenoise *d);
+
 /** Have a function called before the first step of each network, in every clip. */
 void lv_denoise_each_expert(LvDenoise *d, LvExpertNext next, void *opaque);
 
@@ -102,7 +110,7 @@ int lv_denoise_build(LvDenoise *d);
  * Sample a clip, once networks and stage are built and the networks have their prompts.
  *
  * @param seen called at each step; may be NULL
- * @param[out] x latents [channels,F,Y,X] of the host, until the next run
+ * @param[out] x latents [channels,F,Y,X] of the host, until the next run; F of the whole
  * @return 0; LV_ERR_CANCELLED; LV_ERR_MODEL (not finite: names the step); what seen returned
  */
 int lv_denoise_run(LvDenoise *d, const LvNoise *noise, LvStepSeen seen, void *opaque,

@@ -9,7 +9,7 @@
 #include "base/philox.h"
 
 /* What a stream is for. */
-enum { START, RENOISE };
+enum { START, RENOISE, ORDER };
 
 static uint64_t stream(int64_t clip, int use)
 {
@@ -18,7 +18,8 @@ static uint64_t stream(int64_t clip, int use)
 
 LvNoise lv_noise_of(uint64_t seed, int64_t clip)
 {
-    return (LvNoise) { seed, stream(clip, START), stream(clip, RENOISE), NULL };
+    return (LvNoise) { .seed = seed, .start = stream(clip, START),
+                       .renoise = stream(clip, RENOISE), .order = stream(clip, ORDER) };
 }
 
 void lv_noise_fill(const LvNoise *noise, float *x, size_t n, float scale)

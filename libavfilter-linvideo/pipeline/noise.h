@@ -15,6 +15,7 @@
  *  the step, what the few-step samplers add. */
 typedef struct LvNoise {
     uint64_t seed, start, renoise;
+    uint64_t order;     ///< in what order latents behind the first window share it
     const float *given; ///< what the clip begins with, in place of the stream `start`; NULL
 } LvNoise;
 

@@ -46,6 +46,11 @@ typedef struct LvSessionOptions {
     float strength;      ///< of noise, above 0, at most 1; with video
     int width, height;   ///< to be delivered; 0: the model's own, in the shape of image or video
     int clip_frames;     ///< 0: the model's own
+    int windows;         ///< 1: the whole video is one clip, which the network sees in windows of
+                         ///< clip_frames
+    int loop;            ///< 1: the same, and its first frame follows the last
+    int64_t frames, duration; ///< of the whole, duration in microseconds; -1: not given
+    int rate_num, rate_den; ///< 0: the model's
     int native;          ///< 1: made as asked, whatever the model was made for
     uint64_t seed;
     int steps;           ///< 0: the model's

@@ -86,7 +86,7 @@ static int nb_prompts(const LvSession *s)
 static double fraction(const LvSession *s, int stage, double done)
 {
     double denoise = lv_network_flops(first_network(s)) * s->schedule.branches *
-                     lv_schedule_steps(&s->schedule);
+                     lv_schedule_steps(&s->schedule) * lv_denoise_windows(s->denoise);
     double decode  = lv_decode_flops(s->decode);
 
     if (stage < LV_STAGE_DENOISE)
@@ -308,7 +308,7 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
     LvNetworkShape net   = { { size[0], size[1], size[2] },
                              s->experts.split ? 1 : nb_prompts(s),
                              lv_images_gives_first(s->images), s->schedule.nag };
-    LvDecodeShape decode = { { size[0], size[1], size[2] }, opt->tile,
+    LvDecodeShape decode = { { s->shape.length, size[1], size[2] }, s->shape.history, opt->tile,
                              s->delivery.on_device };
     LvPlace all = { .shape = &net, .limit = opt->memory_limit };
     LvLeft left = { 0, 0 };
@@ -322,6 +322,7 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
         return ret;
     if (s->preview)
         lv_denoise_each_guess(s->denoise, show_preview, s);
+    lv_denoise_lengthen(s->denoise, s->shape.length, s->shape.history > 0);
     all.others       = lv_need_join(lv_denoise_need(s->denoise), lv_video_need(s->video));
     all.others       = lv_need_join(all.others, lv_delivery_need(&s->delivery));
     all.others.host += lv_images_kept(s->images);

@@ -440,8 +440,8 @@ static int finish_clip(const Work *w, int clip)
 
 static int sample(Work *w, int clip)
 {
-    const LvNoise noise = { w->seed, lv_stream(LV_STREAM_TRAJECTORY, 0, clip),
-                            lv_stream(LV_STREAM_RENOISE, clip, 0), NULL };
+    const LvNoise noise = { .seed = w->seed, .start = lv_stream(LV_STREAM_TRAJECTORY, 0, clip),
+                            .renoise = lv_stream(LV_STREAM_RENOISE, clip, 0) };
     const float *x;
     int ret = lv_network_prompt(w->network, LV_COND,
                                 lv_trajectories_text(&w->t, w->t.prompt[clip]));

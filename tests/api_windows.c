@@ -1,0 +1,273 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ *
+ * Videos that are longer than a clip and made as a whole, and loops: places and weights of
+ * windows, and what comes out.
+ */
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pipeline/windows.h"
+#include "tests/api_kit.h"
+
+/* Places */
+
+static const struct {
+    int length, size, circular, step;
+    const char *starts; ///< worked out by hand: a third of size - 1 is shared
+} places[] = {
+    { 5, 5, 0, 0, "0" },
+    { 4, 5, 0, 3, "0" },
+    { 6, 5, 0, 0, "0 1" },
+    { 13, 5, 0, 0, "0 3 6 8" },
+    { 13, 5, 0, 1, "0 2 5 8" },
+    { 13, 5, 0, 2, "0 3 6 8" },
+    { 13, 5, 0, 3, "0 1 4 7 8" },
+    { 41, 21, 0, 0, "0 13 20" },
+    { 41, 21, 0, 1, "0 7 20" },
+    { 41, 21, 0, 3, "0 4 17 20" },
+    { 4, 5, 1, 0, "0 3" },
+    { 4, 5, 1, 1, "1 0" },
+    { 20, 21, 1, 0, "0 13" },
+    { 20, 21, 1, 1, "6 19" },
+    { 1, 5, 1, 2, "0" },
+};
+
+START_TEST(begin)
+{
+    const LvWindows w = { .length = places[_i].length, .size = places[_i].size,
+                          .circular = places[_i].circular, .channels = 1, .plane = 1 };
+    char text[64] = "";
+
+    for (int k = 0; k < lv_windows_count(&w, places[_i].step); k++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%d", k ? " " : "",
+                 lv_windows_start(&w, places[_i].step, k));
+    ck_assert_str_eq(text, places[_i].starts);
+}
+END_TEST
+
+enum { CHANNELS = 2, PLANE = 3, LONGEST = 70 };
+
+/* Every latent is seen, and windows of it averaged are it again. */
+static void check_cover(const LvWindows *w, int step)
+{
+    static float x[CHANNELS * LONGEST * PLANE], in[CHANNELS * LONGEST * PLANE],
+                 sum[CHANNELS * LONGEST * PLANE];
+    size_t n = (size_t)(CHANNELS * w->length * PLANE);
+
+    for (size_t i = 0; i < n; i++)
+        x[i] = sinf((float)i);
+    memset(sum, 0, sizeof(sum));
+    ck_assert_int_le(lv_windows_count(w, step), lv_windows_most(w));
+    for (int k = 0; k < lv_windows_count(w, step); k++) {
+        int start = lv_windows_start(w, step, k);
+
+        ck_assert(start >= 0 && start < w->length);
+        ck_assert(w->circular || start + w->size <= LV_MAX(w->length, w->size));
+        lv_windows_take(w, start, x, in);
+        lv_windows_add(w, start, in, sum);
+    }
+    lv_windows_divide(w, step, sum);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_msg(fabsf(sum[i] - x[i]) < 1e-6f, "%zu of %zu: %g, not %g", i, n,
+                      (double)sum[i], (double)x[i]);
+}
+
+START_TEST(cover)
+{
+    for (int size = 1; size <= 22; size++)
+        for (int length = 1; length <= LONGEST; length += length < 12 ? 1 : 7)
+            for (int step = 0; step < 9; step++)
+                for (int circular = length < size; circular < 2; circular++)
+                    check_cover(&(LvWindows) { length, size, circular, CHANNELS, PLANE }, step);
+}
+END_TEST
+
+/* The first latent of a window counts where it is the first of all, and nowhere else. */
+START_TEST(weights)
+{
+    const LvWindows line = { 40, 6, 0, 1, 1 }, circle = { 40, 6, 1, 1, 1 };
+    const float want[] = { 0, 1, 2, 3, 2, 1 };
+
+    for (int i = 0; i < 6; i++) {
+        ck_assert_float_eq(lv_windows_weight(&line, 7, i), want[i]);
+        ck_assert_float_eq(lv_windows_weight(&circle, 0, i), want[i]);
+    }
+    ck_assert_float_eq(lv_windows_weight(&line, 0, 0), 1);
+}
+END_TEST
+
+/* Behind the first window noise is that of as many latents before, in another order. */
+START_TEST(noise)
+{
+    const LvWindows w = { 33, 9, 0, 1, 1 };
+    int source[33], again[33], by = lv_windows_step(&w), moved = 0;
+
+    lv_windows_noise(&w, 5, 1, source);
+    lv_windows_noise(&w, 5, 1, again);
+    ck_assert_mem_eq(source, again, sizeof(source));
+    lv_windows_noise(&w, 6, 1, again);
+    ck_assert(memcmp(source, again, sizeof(source)));
+    for (int p = 0; p < 33; p++)
+        ck_assert(source[p] >= 0 && source[p] < 9 && (p >= 9 || source[p] == p));
+    for (int p = 9; p < 33; p += by)
+        for (int i = p; i < LV_MIN(p + by, 33); i++) {
+            int n = 0;
+
+            for (int k = p; k < LV_MIN(p + by, 33); k++)
+                n += source[k - 9] == source[i];
+            ck_assert_int_gt(n, 0);
+            moved += source[i] != source[i - 9];
+        }
+    ck_assert_int_gt(moved, 0);
+}
+END_TEST
+
+/* Videos */
+
+static LinvideoParams windows(Watch *w, int frames)
+{
+    LinvideoParams p = kit_params(w);
+
+    p.join   = LINVIDEO_JOIN_WINDOW;
+    p.frames = frames;
+    p.format = LINVIDEO_RGB24;
+    return p;
+}
+
+/* Mean change from a frame to another. */
+static double change(const Video *v, int64_t i, int64_t j)
+{
+    const uint8_t *a = kit_plane(v, i, 0), *b = kit_plane(v, j, 0);
+    double sum = 0;
+
+    for (size_t k = 0; k < v->bytes; k++)
+        sum += abs(a[k] - b[k]);
+    return sum / (double)v->bytes;
+}
+
+static double largest_change(const Video *v)
+{
+    double most = 0;
+
+    for (int64_t i = 1; i < v->nb; i++)
+        most = fmax(most, change(v, i - 1, i));
+    return most;
+}
+
+START_TEST(one_window_is_a_clip)
+{
+    Watch w[2];
+    LinvideoParams p = windows(&w[0], 17), q = kit_params(&w[1]);
+    Video a, b;
+
+    q.format = LINVIDEO_RGB24;
+    a = kit_make(&p);
+    b = kit_make(&q);
+    ck_assert(kit_equal(&a, &b));
+    kit_free(&a);
+    kit_free(&b);
+}
+END_TEST
+
+START_TEST(a_whole)
+{
+    Watch w[3];
+    LinvideoParams p = windows(&w[0], 45), q = windows(&w[1], 45), cut = windows(&w[2], 45);
+    Video a, b, c;
+
+    q.threads = 1;
+    p.threads = 3;
+    cut.join  = LINVIDEO_JOIN_CUT;
+    a = kit_make(&p);
+    b = kit_make(&q);
+    c = kit_make(&cut);
+    ck_assert_int_eq(a.nb, 45);
+    ck_assert(kit_equal(&a, &b));
+    ck_assert_int_eq(a.shot[44].clip, 0);
+    ck_assert_int_eq(c.shot[44].clip, 2);
+    ck_assert_msg(strstr(w[0].all, "45 frames are made as a whole, in windows of 17"), "%s",
+                  w[0].all);
+    ck_assert(change(&a, 16, 17) < change(&c, 16, 17) / 2);
+    kit_free(&a);
+    kit_free(&b);
+    kit_free(&c);
+}
+END_TEST
+
+START_TEST(a_loop)
+{
+    Watch w;
+    LinvideoParams p = kit_params(&w);
+    Video v;
+
+    p.prompt = "a purple triangle spinning on a green background";
+    p.loop   = 1;
+    p.steps  = 4;
+    p.format = LINVIDEO_RGB24;
+    p.frames = _i ? 41 : -1;
+    v = kit_make(&p);
+    ck_assert_int_eq(v.nb, _i ? 40 : 16);
+    ck_assert_msg(strstr(w.all, _i ? "41 frames are asked, 40 are made" : "16 are made"), "%s",
+                  w.all);
+    ck_assert_msg(change(&v, v.nb - 1, 0) < 1.2 * largest_change(&v), "the seam is %g, %g",
+                  change(&v, v.nb - 1, 0), largest_change(&v));
+    kit_free(&v);
+}
+END_TEST
+
+START_TEST(refused)
+{
+    const char *const parts[] = { "join window", "1000000 frames", "expected at most 16380", NULL };
+    Watch w;
+    LinvideoParams p = windows(&w, 1000000);
+
+    kit_refused(&p, &w, -EINVAL, parts);
+}
+END_TEST
+
+/* The length of a whole is that which it was opened with. */
+START_TEST(again)
+{
+    Watch w;
+    LinvideoParams p = windows(&w, 30);
+    LinvideoContext *c = kit_open(&p);
+    Video v = kit_video(c, LINVIDEO_RGB24);
+
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(kit_next(&v, c), 0);
+    p.frames = 31;
+    ck_assert_int_eq(linvideo_restart(c, &p), -EINVAL);
+    kit_one_error(&w, "made as a whole");
+    p.frames = 30;
+    p.seed   = 2;
+    ck_assert_int_eq(linvideo_restart(c, &p), 0);
+    v.nb = 0;
+    for (int i = 0; i < 30; i++)
+        ck_assert_int_eq(kit_next(&v, c), 0);
+    ck_assert_int_eq(kit_next(&v, c), LINVIDEO_EOF);
+    kit_free(&v);
+    linvideo_close(&c);
+}
+END_TEST
+
+void api_add_windows(Suite *suite)
+{
+    TCase *t = tcase_create("windows");
+
+    tcase_set_timeout(t, 60);
+    tcase_add_loop_test(t, begin, 0, LV_COUNT(places));
+    tcase_add_test(t, cover);
+    tcase_add_test(t, weights);
+    tcase_add_test(t, noise);
+    tcase_add_test(t, one_window_is_a_clip);
+    tcase_add_test(t, a_whole);
+    tcase_add_loop_test(t, a_loop, 0, 2);
+    tcase_add_test(t, refused);
+    tcase_add_test(t, again);
+    suite_add_tcase(suite, t);
+}
