@@ -92,12 +92,12 @@ refuses() { fails "$1" "$2" -f lavfi -i "linvideo=$3"; }
 matches "-filters lists it" "$(ff -filters)" ' linvideo +N->V +Make'
 help=$(ff -h filter=linvideo)
 for name in model prompt prompt_file textfile negative_prompt size s rate r \
-            duration d frames clip_frames seed steps guidance guidance_start guidance_end nag nag_tau nag_alpha shift sampler cache \
+            duration d frames join loop clip_frames seed steps guidance guidance_start guidance_end nag nag_tau nag_alpha shift sampler cache \
             precision format pixel_format matrix native sw_format device memory_limit lora tile \
             prompt_cache strict image last_image mode video strength inputs; do
     matches "help: $name" "$help" "^ +$name +<"
 done
-for name in auto text euler unipc renoise 'dpm[+][+]' causvid rcm f32 bf16 off on; do
+for name in auto text cut window euler unipc renoise 'dpm[+][+]' causvid rcm f32 bf16 off on; do
     matches "help: value $name" "$help" "^ +$name +[0-9]"
 done
 equal "help: no number where the model decides" \
@@ -475,6 +475,13 @@ equal "video: the rate is the input's" \
         head -n 1 | tr ' ' '\n' | grep ^F)" F8:1
 equal "video: fewer frames" "$(pads "[0:v]$restyle:frames=3" -i bars.mkv)" \
     "$(pads "[0:v]trim=end_frame=3,$restyle" -i bars.mkv)"
+for whole in "join window" "loop 1"; do
+    equal "$whole: the command's frames" \
+        "$(complex "linvideo=${whole% *}=${whole#* }:frames=26:seed=1:steps=2:matrix=bt601:prompt=$prompt" |
+            awk '{ print $6 }' | xargs)" \
+        "$("$linvideo" generate -q "--${whole% *}" "${whole#* }" --frames 26 --seed 1 --steps 2 -o - \
+            "$prompt" | ff -i - -f framemd5 - | awk '/^[^#]/ { print $6 }' | xargs)"
+done
 ff -i bars.mkv -pix_fmt yuv444p -f yuv4mpegpipe bars.y4m
 equal "video: of a file as by the command" \
     "$(complex "linvideo=video=bars.y4m:seed=1:precision=f32:steps=4:matrix=bt601:prompt=$prompt" |
@@ -605,6 +612,10 @@ guidance_end=0.01
 guidance_end=1
 cache=0.001
 cache=1
+join=cut
+join=window
+loop=0
+loop=1
 nag=1
 nag=100
 nag_tau=0.1

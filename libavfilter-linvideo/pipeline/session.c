@@ -107,15 +107,20 @@ static void tell(void *opaque, const LvAt *at)
         s->progress(s->opaque, &p);
 }
 
+static size_t preview_pixels(const LvSession *s)
+{
+    return (size_t)s->shape.length * (size_t)s->shape.size[1] * (size_t)s->shape.size[2];
+}
+
 /* LvStepGuess */
 static int show_preview(void *opaque, int step, const float *x0)
 {
     LvSession *s = opaque;
     const int *size = s->shape.size;
     LvPreview p = { s->clock.clip, step + 1, lv_schedule_steps(&s->schedule),
-                    { size[0], size[1], size[2] }, s->small };
+                    { s->shape.length, size[1], size[2] }, s->small };
 
-    lv_preview_make(&s->map, x0, (size_t)size[0] * (size_t)size[1] * (size_t)size[2], s->small);
+    lv_preview_make(&s->map, x0, preview_pixels(s), s->small);
     s->preview(s->opaque, &p);
     return 0;
 }
@@ -598,11 +603,9 @@ static void make_room(LvSession *s)
 /* Before anything else takes the device's memory. */
 static int build_preview(LvSession *s)
 {
-    const int *size = s->shape.size;
-
     if (!s->preview)
         return 0;
-    s->small = lv_alloc((size_t)size[0] * (size_t)size[1] * (size_t)size[2] * 3);
+    s->small = lv_alloc(preview_pixels(s) * 3);
     return s->small ? lv_preview_map(&s->map, &s->env) :
            lv_fail(s->msg, LV_ERR(ENOMEM), "preview: out of memory");
 }
