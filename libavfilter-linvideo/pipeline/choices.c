@@ -275,8 +275,8 @@ static int64_t frames_asked(const LvVideoConfig *v, const LvSessionOptions *opt)
     return opt->duration > 0 ? (int64_t)lv_frames_of(opt->duration, num, den) : v->frames;
 }
 
-/* Latents that a clip in windows may have, some 16 minutes at 16 frames a second; those of a loop that
- * are decoded before it: the embedded decoder needs 3 to give the same bits in every turn. */
+/* Latents that a clip in windows may have, some 16 minutes at 16 frames a second; those of a loop
+ * that are decoded before it: the embedded decoder needs 3 for the same bits in every turn. */
 enum { MAX_LENGTH = 4096, HISTORY = 4 };
 
 static int check_windows(const LvModelConfig *cfg, const LvSessionOptions *opt, const LvMsg *msg)

@@ -49,8 +49,8 @@ int lv_choose_schedule(LvSchedule *s, LvModelConfig *cfg, const LvSessionOptions
 /** The sizes: those asked for, else of the shape of the image or video that is
  *  given; width, height and
  *  frames of cfg->video become those delivered. @return 0; -EINVAL: too many tokens, an image
- *  that is too narrow, a video of unknown length in windows; LV_ERR_UNSUPPORTED: scaled in memory of
- *  a device, windows of what has no such */
+ *  that is too narrow, a video that is too long for windows; LV_ERR_UNSUPPORTED: scaled in memory
+ *  of a device, windows of what has none */
 int lv_choose_shape(LvClipShape *shape, LvModelConfig *cfg, const LvSessionOptions *opt,
                     LvLatentShape latent, const LvMsg *msg);
 

@@ -76,8 +76,9 @@ int lv_denoise_new(LvDenoise **d, const LvEnv *env, const LvBranch *branch,
 
 void lv_denoise_free(LvDenoise **d);
 
-/** Make clips of so many latents, which the networks see in windows of their own size; with circular
- *  the first follows the last. Before lv_denoise_need(); the networks are planned already. */
+/** Make clips of so many latents, which the networks see in windows of their own size; with
+ *  circular the first follows the last and there may be fewer. Before lv_denoise_need(); the
+ *  networks are planned already. */
 void lv_denoise_lengthen(LvDenoise *d, int length, int circular);
 
 /** Windows of its first step. */
