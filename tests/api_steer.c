@@ -301,6 +301,33 @@ START_TEST(cache_is_the_same)
 }
 END_TEST
 
+/* Windows of a long video are skipped together: one decision for the whole. */
+START_TEST(cache_over_windows)
+{
+    Watch w;
+    LinvideoParams p = cached(&w, 0.2f);
+    Video a, b;
+
+    p.join        = LINVIDEO_JOIN_WINDOW;
+    p.clip_frames = 9;
+    p.frames      = 17;
+    p.guidance    = 1;
+    p.threads     = 1;
+    a = kit_make(&p);
+    ck_assert_int_eq(count(w.all, "cache: "), 1);
+    ck_assert_int_eq(count(w.all, "cache: 0 of"), 0);
+    p.threads = 3;
+    b = kit_make(&p);
+    ck_assert(kit_equal(&a, &b));
+    kit_free(&b);
+    p.cache = 0;
+    b = kit_make(&p);
+    ck_assert(!kit_equal(&a, &b));
+    kit_free(&a);
+    kit_free(&b);
+}
+END_TEST
+
 /* Previews */
 
 enum { MAX_PREVIEW = 5 * 8 * 8 * 3 };
@@ -425,6 +452,7 @@ void api_add_steer(Suite *suite)
     tcase_add_loop_test(t, cache_saves, 0, 3);
     tcase_add_test(t, cache_with_a_range);
     tcase_add_test(t, cache_is_the_same);
+    tcase_add_test(t, cache_over_windows);
     tcase_add_test(t, previews);
     tcase_add_loop_test(t, without_effect, 0, LV_COUNT(unused));
     suite_add_tcase(suite, t);
