@@ -11,7 +11,7 @@
 # make bench       speed of operations and whole networks
 # make dropin      libavfilter with the filter for the installed ffmpeg, and
 #                  the command ffmpeg-linvideo
-# make ffmpeg      a whole patched FFmpeg, FFMPEG_VERSION= 5.1 6.1 7.1 8.1 9.0
+# make ffmpeg      a whole patched FFmpeg, FFMPEG_VERSION= 4.4 5.1 6.1 7.1 8.1 9.0
 # make deb         Debian packages; make bundle: a folder with an ffmpeg, for any Linux
 # make install uninstall dist clean distclean
 #
@@ -109,6 +109,7 @@ OBJS-backend/cpu = \
     rows_grad.o
 OBJS-backend/cpu-$(HAVE_AVX2)   += dsp_avx2.o
 OBJS-backend/cpu-$(HAVE_AVX512) += dsp_avx512.o
+OBJS-backend/cpu-$(HAVE_NEON)   += dsp_neon.o
 OBJS-backend/cpu += $(OBJS-backend/cpu-yes)
 
 OBJS-graph = \
@@ -466,6 +467,7 @@ check:
 
 docs:
 	@tests/docs.sh write
+	@tests/reach.sh write
 
 bench: $(COMMAND)
 	$(RUN) $< bench

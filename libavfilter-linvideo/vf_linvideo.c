@@ -23,7 +23,7 @@
  *
  * The library decides what a legal value is and says what is wrong; this file
  * hands it the options, which are made from the library's own table, the planes of each
- * frame and FFmpeg's log. It compiles against FFmpeg 5.1, 6.1, 7.1, 8.1 and 9.0.
+ * frame and FFmpeg's log. It compiles against FFmpeg 4.4, 5.1, 6.1, 7.1, 8.1 and 9.0.
  *
  * With format=cuda the planes are memory of a GPU: of the device that the filter
  * was given, or one that it opens itself, where the library then works too.
@@ -84,6 +84,19 @@ typedef struct CUstream_st *CUstream;
 #define PUBLIC(field) .field
 #endif
 
+/* FFmpeg 4.4 ends lists of pads by an empty one, and keeps filters in memory that it writes
+ * to. */
+#if LIBAVFILTER_VERSION_MAJOR < 8
+#define FILTER_CONST
+#define FILTER_OUTPUTS(array) .outputs = array
+#define FILTER_QUERY_FUNC(func) .query_formats = func
+#define LAST_PAD { NULL }
+#define ff_append_inpad(ctx, pad) ff_insert_inpad(ctx, (ctx)->nb_inputs, pad)
+#else
+#define FILTER_CONST const
+#define LAST_PAD
+#endif
+
 #ifdef AVFILTER_FLAG_HWDEVICE
 #define FILTER_FLAGS (AVFILTER_FLAG_DYNAMIC_INPUTS | AVFILTER_FLAG_HWDEVICE)
 #else
@@ -125,6 +138,7 @@ typedef struct LinvideoSource {
     /** Most options are members of the library's own parameters. */
     LinvideoParams params;
     char *text[NB_OPTIONS];     ///< what the library reads itself; of others NULL
+    const char *unnamed;        ///< the prompt without its name
     char *rate;
     int format;                 ///< AVPixelFormat, AV_PIX_FMT_NONE: any of ours
     int sw_format;              ///< AVPixelFormat within AV_PIX_FMT_CUDA
@@ -224,8 +238,11 @@ static const int gpu_formats[] = {
     TEXT(#name, name, SAY(help, preset))
 
 static const AVOption linvideo_options[] = {
-    /* the first is that of a value without a name; what a colon in a prompt cuts off
-     * becomes the second, see check_prompt() */
+    /* What a colon in a prompt cuts off is a value without a name. FFmpeg gives it to the
+     * first or the second option, 5.1 to the one behind prompt: none of them is prompt, whose
+     * own value would be lost, and check_prompt() sees it. Help does not show these two. */
+    STRING("text", NULL, OFFSET(unnamed), 0)
+    STRING("prompt_file", NULL, PARAM(prompt_file), 0)
     LINVIDEO_OPTIONS(ROW)
     PIXEL_FORMAT("sw_format", "pixel format within cuda: nv12, yuv420p, yuv444p",
                  sw_format, AV_PIX_FMT_NV12)
@@ -381,11 +398,14 @@ static av_cold int check_prompt(AVFilterContext *ctx)
     LinvideoSource *s = ctx->priv;
     LinvideoParams *p = &s->params;
 
-    if (!p->prompt || !p->prompt_file)
+    if (!p->prompt)
+        FFSWAP(const char *, s->unnamed, p->prompt);
+    if (!p->prompt || (!p->prompt_file && !s->unnamed))
         return 0;
-    av_log(ctx, AV_LOG_ERROR, "prompt is '%s', prompt_file is '%s'; give one of them. A "
+    av_log(ctx, AV_LOG_ERROR, "prompt is '%s', %s is '%s'; give one of them. A "
            "colon ends an option: within a prompt in single quotes write \\:, or put the "
-           "prompt into a file\n", p->prompt, p->prompt_file);
+           "prompt into a file\n", p->prompt, s->unnamed ? "a value without a name" :
+           "prompt_file", s->unnamed ? s->unnamed : p->prompt_file);
     return AVERROR(EINVAL);
 }
 
@@ -1030,9 +1050,10 @@ static const AVFilterPad linvideo_outputs[] = {
         .type         = AVMEDIA_TYPE_VIDEO,
         .config_props = config_output,
     },
+    LAST_PAD
 };
 
-const FILTER_TYPE ff_vsrc_linvideo = {
+FILTER_CONST FILTER_TYPE ff_vsrc_linvideo = {
     PUBLIC(name)        = "linvideo",
     PUBLIC(description) = NULL_IF_CONFIG_SMALL("Make video from a text, images or a video."),
     PUBLIC(priv_class)  = &linvideo_class,

@@ -5,7 +5,7 @@
 #
 #     build-ffmpeg.sh BUILD_DIR VERSION
 #
-# VERSION is 5.1, 7.1, 8.1 or 9.0; also 6.1, if FFMPEG_SOURCE names a folder with
+# VERSION is 5.1, 7.1, 8.1 or 9.0; also 4.4 and 6.1, if FFMPEG_SOURCE names a folder with
 # its sources (then they are not fetched). BUILD_DIR holds liblinvideo.so; the
 # programs are BUILD_DIR/ffmpeg-VERSION/ffmpeg and ffprobe.
 #
@@ -30,18 +30,18 @@ lean() {
         --enable-demuxer=wav,yuv4mpegpipe
     echo --enable-muxer=framecrc,framemd5,hls,image2,matroska,md5,mov,mp4 \
         --enable-muxer=mpegts,null,nut,rawvideo,wav,webm,yuv4mpegpipe
-    echo --enable-decoder=aac,ffv1,h264,mpeg4,pcm_s16le,png,ppm,rawvideo \
-        --enable-decoder=wrapped_avframe
+    echo --enable-decoder=aac,ffv1,h264,mpeg2video,mpeg4,pcm_s16le,png,ppm \
+        --enable-decoder=rawvideo,wrapped_avframe
     echo --enable-encoder=aac,ffv1,libx264,mpeg4,pcm_s16le,png,rawvideo \
         --enable-encoder=wrapped_avframe
-    echo --enable-parser=aac,h264,mpeg4video,png \
+    echo --enable-parser=aac,h264,mpeg4video,mpegvideo,png \
         --enable-bsf=aac_adtstoasc,extract_extradata,h264_mp4toannexb
     echo --enable-filter=linvideo,color,gradients,mandelbrot,nullsrc,rgbtestsrc \
         --enable-filter=smptebars,sine,testsrc,testsrc2,anullsrc,nullsink \
         --enable-filter=alphaextract,alphamerge,amix,amovie,anull,aformat \
         --enable-filter=aresample,atrim,blend,boxblur,chromakey,colorkey \
         --enable-filter=concat,copy,crop,cropdetect,deshake,drawbox,drawtext \
-        --enable-filter=eq,fade,fillborders,format,fps,framerate,hflip,hstack \
+        --enable-filter=eq,fade,fillborders,format,fps,framerate,hflip,hstack,hwdownload \
         --enable-filter=hue,loop,metadata,minterpolate,movie,negate,noformat \
         --enable-filter=null,overlay,pad,psnr,reverse,rotate,scale,sendcmd \
         --enable-filter=setdar,setfield,setparams,setpts,setsar,settb,showinfo \

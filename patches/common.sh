@@ -14,10 +14,10 @@ option_known() { grep -q "^  --enable-$2 " "$1/configure"; }
 # patch_for SERIES: the patch file that fits.
 patch_for() {
     case $1 in
-    5.1) echo "$here/ffmpeg-5.1.patch" ;;
+    4.4|5.1) echo "$here/ffmpeg-$1.patch" ;;
     6.1|7.1) echo "$here/ffmpeg-7.1.patch" ;;
     8.1|9.0) echo "$here/ffmpeg-8.1.patch" ;;
-    *) die "FFmpeg $1 is not supported; 5.1, 6.1, 7.1, 8.1 and 9.0 are" ;;
+    *) die "FFmpeg $1 is not supported; 4.4, 5.1, 6.1, 7.1, 8.1 and 9.0 are" ;;
     esac
 }
 

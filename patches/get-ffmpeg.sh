@@ -11,7 +11,7 @@
 # tarball is taken, checked by apt against the signed index. Neither root nor a
 # change of the system's own package lists is needed: the machine's own archives
 # are asked for sources, and on Debian also the suite which has the series. A
-# series that no suite carries (6.1 on Debian) has to be brought as a folder,
+# series that no suite carries (4.4 and 6.1 on Debian) has to be brought as a folder,
 # see FFMPEG_SOURCE in build-ffmpeg.sh.
 set -eu
 

@@ -579,7 +579,7 @@ refuses "no prompt" 'prompt' "seed=1"
 refuses "empty prompt" 'prompt' "prompt=:seed=1"
 refuses "both prompt and prompt_file" 'prompt_file is .plain.txt.; give one' "$p:prompt_file=plain.txt"
 while read -r options; do
-    refuses "a colon in a prompt: $options" 'prompt_file is .30 red.; give one of them. A colon' "$options"
+    refuses "a colon in a prompt: $options" 'is .30 red.; give one of them. A colon' "$options"
 done <<'END'
 'a clock 10:30 red'
 prompt='a clock 10:30 red'

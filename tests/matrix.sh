@@ -5,7 +5,7 @@
 # command and each FFmpeg whose sources are there: a table of hashes. A row is one library,
 # so its hashes are the same.
 #
-#     tests/matrix.sh         # MATRIX_CC="gcc clang", MATRIX_FFMPEG="5.1 7.1 8.1 9.0"
+#     tests/matrix.sh         # MATRIX_CC="gcc clang", MATRIX_FFMPEG="4.4 5.1 6.1 7.1 8.1 9.0"
 #
 # Sources are those of `make dropin` and `make ffmpeg`, or, with patches/get-ffmpeg.sh, what
 # FETCH=1 gets. Run by `make check-matrix`; not part of `make check`.
@@ -49,7 +49,7 @@ lower() {
 
 # series: FFmpegs that can be built here
 series() {
-    for nb in ${MATRIX_FFMPEG:-5.1 7.1 8.1 9.0}; do
+    for nb in ${MATRIX_FFMPEG:-4.4 5.1 6.1 7.1 8.1 9.0}; do
         if [ -n "${FETCH:-}" ] || ls -d "$plain"/ffmpeg-src/ffmpeg-"$nb"* >/dev/null 2>&1; then
             echo "$nb"
         fi
