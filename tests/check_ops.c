@@ -66,6 +66,10 @@ static int have_isa(const char *isa)
     if (!strcmp(isa, "avx512"))
         return __builtin_cpu_supports("avx512bw");
 #endif
+#if defined(__aarch64__)
+    if (!strcmp(isa, "neon"))
+        return 1;
+#endif
     return !strcmp(isa, "c");
 }
 
@@ -569,7 +573,7 @@ static void same_bits(const Result *a, const Result *b, const char *what)
 
 /* The list of cases */
 
-static const char *const leaves[] = { "c", "avx2", "avx512" };
+static const char *const leaves[] = { "c", "avx2", "avx512", "neon" };
 
 static void check_direct(const OpsCase *c, const char *isa, int threads,
                          const LvOpArgs *host, const Result *first)

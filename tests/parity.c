@@ -25,7 +25,7 @@ static const char usage[] =
     "                    that for files of whole pipelines)\n"
     "  --precision P     f32 (default) or bf16\n"
     "  --threads N       0: one for each core (default)\n"
-    "  --isa NAME        leaves of the CPU: c, avx2, avx512 (default: the best);\n"
+    "  --isa NAME        leaves of the CPU: c, avx2, avx512, neon (default: the best);\n"
     "                    ref: no CPU device, but ops by their definitions in f64\n"
     "  --device NAME     cpu (default), cuda, cuda:N\n"
     "  --against NAME    files are Wan's autoencoder with any weights; reference is\n"

@@ -25,7 +25,8 @@ static int has_avx2(void)
 }
 #endif
 
-static int has_c(void)
+/* C; NEON, which is part of every 64-bit ARM */
+static int has_always(void)
 {
     return 1;
 }
@@ -42,7 +43,10 @@ static const struct {
 #if HAVE_AVX2
     { "avx2", &lv_dsp_avx2, has_avx2 },
 #endif
-    { "c", &lv_dsp_c, has_c },
+#if HAVE_NEON
+    { "neon", &lv_dsp_neon, has_always },
+#endif
+    { "c", &lv_dsp_c, has_always },
 };
 
 const LvDsp *lv_dsp_get(const char *isa)

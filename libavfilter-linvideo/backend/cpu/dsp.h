@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * ISA kernels of the CPU device: loops over one row, in C, AVX2 and AVX-512,
+ * ISA kernels of the CPU device: loops over one row, in C, AVX2, AVX-512 and NEON,
  * picked once from what the CPU has.
  * Floor F2 (backend): knows rows of f32, never tensors.
  *
@@ -28,7 +28,7 @@ typedef struct LvAdam {
 } LvAdam;
 
 typedef struct LvDsp {
-    const char *name; ///< "C", "AVX2", "AVX-512"
+    const char *name; ///< "C", "AVX2", "AVX-512", "NEON"
 
     /** bf16 to f32, exact; f32 to bf16, to nearest even, NaN stays NaN. */
     void (*from_bf16)(float *restrict y, const uint16_t *restrict x, size_t n);
@@ -119,10 +119,10 @@ typedef struct LvDsp {
     double (*dot_diff_f64)(const float *z, const float *x, const float *y, size_t n);
 } LvDsp;
 
-extern const LvDsp lv_dsp_c, lv_dsp_avx2, lv_dsp_avx512;
+extern const LvDsp lv_dsp_c, lv_dsp_avx2, lv_dsp_avx512, lv_dsp_neon;
 
 /**
- * Table by name ("c", "avx2", "avx512"; NULL: the best), NULL when the name is
+ * Table by name ("c", "avx2", "avx512", "neon"; NULL: the best), NULL when the name is
  * unknown, or this CPU or this build has not got it.
  */
 const LvDsp *lv_dsp_get(const char *isa);
