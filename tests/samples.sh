@@ -11,7 +11,7 @@ build=$(cd "${BUILD:-build}" && pwd)
 [ -x "$build/ffmpeg-linvideo" ] ||
     { echo "no $build/ffmpeg-linvideo here (make dropin)"; exit 77; }
 
-# as samples/README.md says it
+# as samples/pipelines.md says it
 PATH=$build:$PATH LINVIDEO_MODEL_PATH=$PWD/samples
 export PATH LINVIDEO_MODEL_PATH
 unset FFMPEG LINVIDEO
