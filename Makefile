@@ -56,9 +56,11 @@ OBJS-backend = \
     check.o \
     device.o \
     form.o \
+    group.o \
     kinds.o \
     null.o \
     ops.o \
+    ranks.o \
     weight.o
 OBJS-backend-no = nocuda.o
 OBJS-backend += $(OBJS-backend-$(CONFIG_CUDA))
@@ -80,6 +82,7 @@ OBJS-backend/cuda-yes = \
     linattn.o \
     linear.o \
     linear_f8.o \
+    nccl.o \
     product.o \
     rows.o
 OBJS-backend/cuda = $(OBJS-backend/cuda-$(CONFIG_CUDA))
@@ -92,6 +95,7 @@ OBJS-backend/cpu = \
     conv_grad.o \
     cpu.o \
     cpu_device.o \
+    cpu_group.o \
     dnn.o \
     dsp.o \
     dsp_c.o \
@@ -106,7 +110,8 @@ OBJS-backend/cpu = \
     pool.o \
     reduce.o \
     rows.o \
-    rows_grad.o
+    rows_grad.o \
+    shared.o
 OBJS-backend/cpu-$(HAVE_AVX2)   += dsp_avx2.o
 OBJS-backend/cpu-$(HAVE_AVX512) += dsp_avx512.o
 OBJS-backend/cpu-$(HAVE_NEON)   += dsp_neon.o

@@ -22,7 +22,7 @@ train/run      base backend graph model train/run
 train/measure  base backend/device.h model train/clips train/run train/measure
 train/pretrain base backend graph model train/clips train/run train/measure train/pretrain
 train/post     base backend graph model pipeline train
-tools/share    base backend/device.h pipeline/deliver.h api linvideo train tools/share
+tools/share    base backend/device.h backend/group.h pipeline/deliver.h api linvideo train tools/share
 tools/bench    base backend/device.h backend/form.h graph model pipeline api/model.h linvideo tools/share tools/bench
 tools/cmd      base backend graph model pipeline api linvideo train tools/share tools/bench tools/cmd
 tools          base backend graph model pipeline api linvideo train tools

@@ -17,6 +17,7 @@
 #include "base/msg.h"
 
 typedef struct LvDevice LvDevice;
+typedef struct LvGroup LvGroup; ///< see group.h
 
 /**
  * One op of a program on its device. The plan entry sets the sizes, the build
@@ -113,6 +114,7 @@ typedef struct LvDeviceFns {
     const LvCopyFns *copies;     ///< optional
     const LvTimerFns *timer;     ///< optional
     const LvCaptureFns *capture; ///< optional
+    const struct LvGroupFns *group; ///< optional: collectives of several ranks
     const LvOpTable *plan;  ///< set the sizes of call; optional entries (zero)
     const LvOpTable *ready; ///< find out, before build, what needs no weights: optional, and
                             ///< so are its entries
@@ -129,6 +131,7 @@ struct LvDevice {
     int f8;           ///< 1: the same of F8_E4M3
     int widens;       ///< 1: weights of LINEAR may be as files store them
     int host;         ///< 1: its memory is the host's
+    LvGroup *group;   ///< that it is in; NULL: it works alone
     int packs;        ///< 1: of fixed weights, matmuls and convolutions only read forms: by
                       ///< rows, while a call is built
     void *staging;         ///< see lv_device_staging()

@@ -415,6 +415,11 @@ int cuStreamSynchronize(void *stream)
     return s->capturing ? spoil(s) : 0;
 }
 
+int cuStreamQuery(void *stream)
+{
+    return cuStreamSynchronize(stream);
+}
+
 int cuEventCreate(void **event, unsigned)
 {
     Turn turn(turns);
@@ -721,7 +726,7 @@ int cuGetErrorName(int, const char **text) { return *text = "EMULATED", 0; }
 ABSENT(cuDeviceComputeCapability) ABSENT(cuCtxSetLimit) ABSENT(cuMemAllocPitch_v2)
 ABSENT(cuMemAllocManaged) ABSENT(cuMemcpy) ABSENT(cuMemcpyAsync) ABSENT(cuMemcpy2D_v2)
 ABSENT(cuMemcpyHtoD_v2) ABSENT(cuMemcpyDtoH_v2) ABSENT(cuMemcpyDtoD_v2)
-ABSENT(cuMemcpyDtoDAsync_v2) ABSENT(cuDevicePrimaryCtxReset) ABSENT(cuStreamQuery)
+ABSENT(cuMemcpyDtoDAsync_v2) ABSENT(cuDevicePrimaryCtxReset)
 ABSENT(cuStreamAddCallback) ABSENT(cuCtxGetCurrent)
 ABSENT(cuEventQuery) ABSENT(cuLinkCreate) ABSENT(cuLinkAddData)
 ABSENT(cuLinkComplete) ABSENT(cuLinkDestroy) ABSENT(cuModuleGetGlobal)

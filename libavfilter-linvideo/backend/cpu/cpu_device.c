@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/cpu_group.h"
 #include "backend/cpu/rows.h"
 
 static void cpu_close(LvDevice *dev)
@@ -118,7 +119,7 @@ static const LvDeviceFns fns = {
     .name = "cpu", .close = cpu_close, .alloc = cpu_alloc, .free = cpu_free,
     .upload = cpu_copy, .download = cpu_copy, .sync = cpu_sync,
     .available = cpu_available, .reserve = cpu_reserve, .release = cpu_release,
-    .plan = &plan, .build = &build, .run = &run,
+    .group = &lv_cpu_group, .plan = &plan, .build = &build, .run = &run,
 };
 
 int lv_cpu_open(LvDevice **dev, const LvDeviceOptions *opt, const LvMsg *msg)

@@ -9,6 +9,7 @@
 
 #include "backend/cuda/cast.h"
 #include "backend/cuda/gemm.h"
+#include "backend/cuda/nccl.h"
 
 /* The oldest driver whose interface is used: that of CUDA 12.0. */
 enum { MIN_DRIVER = 12000 };
@@ -379,6 +380,7 @@ static const LvDeviceFns fns = {
     .upload = cuda_upload, .download = cuda_download, .sync = cuda_sync,
     .available = cuda_available, .reserve = cuda_reserve, .release = cuda_release,
     .pins = &pins, .copies = &copies, .timer = &timer, .capture = &capture,
+    .group = &lv_nccl_group,
     .plan = &plan, .ready = &ready, .build = &build, .run = &run,
 };
 

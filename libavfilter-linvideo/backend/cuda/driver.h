@@ -31,6 +31,7 @@ enum {
     CU_SUCCESS           = 0,
     CU_OUT_OF_MEMORY     = 2,
     CU_NO_DEVICE         = 100,
+    CU_NOT_READY         = 600, ///< of a query: work is still under way
     CU_NO_BINARY         = 209,
     CU_ATTR_PROCESSORS   = 16, ///< of a device
     CU_ATTR_MAJOR        = 75,
@@ -72,6 +73,7 @@ enum {
     X(stream_create, cuStreamCreate, (CuStream *stream, unsigned flags))            \
     X(stream_destroy, cuStreamDestroy_v2, (CuStream stream))                        \
     X(stream_sync, cuStreamSynchronize, (CuStream stream))                          \
+    X(stream_query, cuStreamQuery, (CuStream stream))                               \
     X(stream_wait, cuStreamWaitEvent, (CuStream stream, CuEvent event,              \
                                        unsigned flags))                             \
     X(event_create, cuEventCreate, (CuEvent *event, unsigned flags))                \

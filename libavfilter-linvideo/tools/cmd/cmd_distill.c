@@ -69,8 +69,11 @@ static int open_distill(Distill *c, LvDistill **d, const char *run, int create)
     LvDistillFiles files = files_of(c, run);
     int ret = 0;
 
-    if (create && !lv_run_exists(run))
-        ret = lv_distill_create(&files);
+    if (create) {
+        if (lv_group_apart(c->post.run.dev) && !lv_run_exists(run))
+            ret = lv_distill_create(&files);
+        ret = lv_group_rejoin(c->post.run.dev, ret);
+    }
     return ret < 0 ? ret : lv_distill_open(d, &files, c->post.run.checkpoint,
                                            c->post.run.dtype, c->post.run.threads);
 }
@@ -112,10 +115,11 @@ static int export_stage(Distill *c)
 static const struct {
     const char *name;
     int (*run)(Distill *c); ///< 1: done, 0: stopped before the end, negative: failed
+    int apart;              ///< 1: of several ranks the first alone runs it
 } stages[] = {
-    { "prompts", prompts_stage },
-    { "distill", distill_stage },
-    { "export", export_stage },
+    { "prompts", prompts_stage, 0 },
+    { "distill", distill_stage, 0 },
+    { "export", export_stage, 1 },
 };
 
 /* Command line */
@@ -156,6 +160,15 @@ static int is_stage(const char *name)
     return 0;
 }
 
+static int run_stage(Distill *c, int i)
+{
+    LvDevice *dev = c->post.run.dev;
+
+    if (!stages[i].apart)
+        return stages[i].run(c);
+    return lv_group_rejoin(dev, lv_group_apart(dev) ? stages[i].run(c) : 1);
+}
+
 static int run_stages(Distill *c)
 {
     const char *only = c->post.stage;
@@ -165,7 +178,7 @@ static int run_stages(Distill *c)
         if (only && strcmp(only, stages[i].name))
             continue;
         if ((ret = prompts_stage(c)) > 0)
-            ret = stages[i].run(c);
+            ret = run_stage(c, i);
     }
     return lv_run_exit(ret);
 }

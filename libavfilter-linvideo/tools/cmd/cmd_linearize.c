@@ -160,8 +160,11 @@ static int open_linearize(Linearize *c, LvLinearize **l, const char *run, int cr
     LvLinearizeFiles files = files_of(c, run, maps_path(c, maps));
     int ret = 0;
 
-    if (create && !lv_run_exists(run))
-        ret = lv_linearize_create(&files);
+    if (create) {
+        if (lv_group_apart(c->post.run.dev) && !lv_run_exists(run))
+            ret = lv_linearize_create(&files);
+        ret = lv_group_rejoin(c->post.run.dev, ret);
+    }
     return ret < 0 ? ret : lv_linearize_open(l, &files, c->post.run.checkpoint,
                                              c->post.run.dtype, c->post.run.threads);
 }
@@ -240,12 +243,13 @@ static const struct {
     const char *name;
     int (*run)(Linearize *c); ///< 1: done, 0: stopped before the end, negative: failed
     int aside;                ///< 1: only when asked for
+    int apart;                ///< 1: of several ranks the first alone runs it
 } stages[] = {
-    { "trajectories", trajectories_stage, 0 },
-    { "maps", maps_stage, 0 },
-    { "sensitivity", sensitivity_stage, 1 },
-    { "linearize", linearize_stage, 0 },
-    { "export", export_stage, 0 },
+    { "trajectories", trajectories_stage, 0, 0 },
+    { "maps", maps_stage, 0, 1 },
+    { "sensitivity", sensitivity_stage, 1, 1 },
+    { "linearize", linearize_stage, 0, 0 },
+    { "export", export_stage, 0, 1 },
 };
 
 /* Command line */
@@ -301,6 +305,15 @@ static int is_stage(const char *name)
     return 0;
 }
 
+static int run_stage(Linearize *c, int i)
+{
+    LvDevice *dev = c->post.run.dev;
+
+    if (!stages[i].apart)
+        return stages[i].run(c);
+    return lv_group_rejoin(dev, lv_group_apart(dev) ? stages[i].run(c) : 1);
+}
+
 static int run_stages(Linearize *c)
 {
     const char *only = c->post.stage;
@@ -311,7 +324,7 @@ static int run_stages(Linearize *c)
         if (wanted && i && !c->post.t.file)
             ret = trajectories_stage(c);
         if (wanted && ret > 0)
-            ret = stages[i].run(c);
+            ret = run_stage(c, i);
     }
     return lv_run_exit(ret);
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/common.h"
+#include "base/hash.h"
 #include "graph/program.h"
 #include "tools/share/arguments.h"
 #include "tools/share/message.h"
@@ -161,9 +162,10 @@ static int flow_stage(Train *t)
     LvTrainStage s = { .name = "flow", .step = flow_step, .fields = flow_fields, .shown = 1 };
     int ret = 0;
 
-    if (!lv_run_exists(lv_run_path(&t->run, "flow.safetensors", run)))
+    lv_run_path(&t->run, "flow.safetensors", run);
+    if (lv_group_apart(t->run.dev) && !lv_run_exists(run))
         ret = lv_flow_create(&t->cfg, run, t->run.dev, &t->run.msg);
-    if (ret < 0 || (ret = open_flow(t, &f, 1)) < 0)
+    if ((ret = lv_group_rejoin(t->run.dev, ret)) < 0 || (ret = open_flow(t, &f, 1)) < 0)
         return ret;
     s.trainer = f->trainer;
     s.opaque  = f;
@@ -199,12 +201,13 @@ static int export_stage(Train *t)
 static const struct {
     const char *name;
     int (*run)(Train *t); ///< 1: done, 0: stopped before the end, negative: failed
+    int apart;            ///< 1: of several ranks the first alone runs it
 } stages[] = {
-    { "tokenizer", tokenizer_stage },
-    { "autoencoder", autoencoder_stage },
-    { "latents", latents_stage },
-    { "flow", flow_stage },
-    { "export", export_stage },
+    { "tokenizer", tokenizer_stage, 1 },
+    { "autoencoder", autoencoder_stage, 1 },
+    { "latents", latents_stage, 1 },
+    { "flow", flow_stage, 0 },
+    { "export", export_stage, 1 },
 };
 
 /* Command line */
@@ -278,13 +281,24 @@ static int parse(Train *t, int argc, char **argv)
     return -1;
 }
 
+static int run_stage(Train *t, int i)
+{
+    LvDevice *dev = t->run.dev;
+
+    if (!stages[i].apart)
+        return stages[i].run(t);
+    return lv_group_rejoin(dev, lv_group_apart(dev) ? stages[i].run(t) : 1);
+}
+
 static int run_stages(Train *t)
 {
-    int ret = 1;
+    int ret = lv_group_same(t->run.dev, lv_hash_text(0, t->cfg.text), "recipe");
+
+    ret = ret < 0 ? ret : 1;
 
     for (int i = 0; i < LV_COUNT(stages) && ret > 0; i++)
         if (!t->stage || !strcmp(t->stage, stages[i].name))
-            ret = stages[i].run(t);
+            ret = run_stage(t, i);
     return lv_run_exit(ret);
 }
 

@@ -180,11 +180,10 @@ static const char *trajectories(const LvPost *p, char *buf)
            lv_run_path(&p->run, "trajectories.safetensors", buf);
 }
 
-int lv_post_trajectories(LvPost *p)
+/* The teacher's samples, of the ranks by the first. */
+static int sample(LvPost *p, const char *path)
 {
     LvTrajectoryConfig *c = &p->recipe.trajectories;
-    char buf[LV_RUN_PATH];
-    const char *path = trajectories(p, buf);
     uint64_t seed = (uint64_t)c->seed;
     LvPrompts prompts;
     int ret = p->prompts_path ? lv_prompts_read(&prompts, p->prompts_path, &p->run.msg)
@@ -194,7 +193,16 @@ int lv_post_trajectories(LvPost *p)
         ret = lv_trajectories_make(p->teacher, c, &prompts, seed, p->run.dtype, path,
                                    progress, p);
     lv_prompts_free(&prompts);
-    if (ret < 0)
+    return ret;
+}
+
+int lv_post_trajectories(LvPost *p)
+{
+    char buf[LV_RUN_PATH];
+    const char *path = trajectories(p, buf);
+    int ret = lv_group_apart(p->run.dev) ? sample(p, path) : 0;
+
+    if ((ret = lv_group_rejoin(p->run.dev, ret)) < 0)
         return ret == LV_ERR_CANCELLED ? 0 : ret;
     ret = lv_trajectories_open(&p->t, p->teacher, path);
     return ret < 0 ? ret : 1;

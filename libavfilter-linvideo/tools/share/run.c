@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/common.h"
+#include "linvideo/linvideo.h"
 #include "tools/share/arguments.h"
 #include "tools/share/message.h"
 #include "tools/share/output.h"
@@ -92,7 +94,10 @@ int lv_run_folder(LvRun *r, const char *file, const char *ending, const char *mo
     }
     if (mkdir(r->dir, 0777) < 0 && errno != EEXIST)
         return lv_tool_fail(-1, "%s: %s", r->dir, strerror(errno));
-    return lv_lock_folder(&r->lock, r->dir, &r->msg) < 0 ? -1 : 0;
+    if (lv_ranks_read(&r->ranks, &r->msg) < 0)
+        return -1;
+    snprintf(r->ranks.dir, sizeof(r->ranks.dir), "%.4000s/ranks", r->dir);
+    return !lv_run_leads(r) ? 0 : lv_lock_folder(&r->lock, r->dir, &r->msg) < 0 ? -1 : 0;
 }
 
 int lv_run_output(const LvRun *r, const char *out, const char *const *inputs)
@@ -106,26 +111,64 @@ int lv_run_output(const LvRun *r, const char *out, const char *const *inputs)
     return ret < 0 || !out ? ret : lv_tool_may_write(out, r->overwrite);
 }
 
+/* Each rank of a host takes a GPU: the one of its number, but where it sees one alone. */
+static int open_own(LvRun *r, const LvDeviceOptions *options)
+{
+    const char *seen = getenv("CUDA_VISIBLE_DEVICES");
+    int own = seen && *seen && !strchr(seen, ',') ? 0 : r->ranks.local;
+    char name[32];
+
+    if (r->ranks.size < 2 || !own || strcmp(r->dev->fn->name, "cuda") ||
+        (r->device && strchr(r->device, ':')))
+        return 0;
+    snprintf(name, sizeof(name), "cuda:%d", own);
+    lv_device_close(&r->dev);
+    return lv_device_open(&r->dev, name, options, &r->msg);
+}
+
+/* What has to be the same in all ranks. */
+static int join_ranks(LvRun *r)
+{
+    char build[160];
+
+    snprintf(build, sizeof(build), "linvideo %d.%d.%d %s %s %s", LINVIDEO_VERSION_MAJOR,
+             LINVIDEO_VERSION_MINOR, LINVIDEO_VERSION_MICRO, r->command, r->dev->fn->name,
+             r->dtype == LV_BF16 ? "bf16" : "f32");
+    return lv_group_join(r->dev, &r->ranks, build);
+}
+
+static void tell_device(const LvRun *r)
+{
+    char ranks[32] = "";
+
+    if (r->ranks.size > 1)
+        snprintf(ranks, sizeof(ranks), ", %d ranks", r->ranks.size);
+    if (lv_run_leads(r))
+        fprintf(stderr, "linvideo: training on %s, matmuls in %s%s\n", r->dev->about,
+                r->dtype == LV_BF16 ? "bf16" : "f32", ranks);
+}
+
 int lv_run_open(LvRun *r)
 {
     LvDeviceOptions options = { .threads = r->threads };
     int ret = lv_device_open(&r->dev, r->device, &options, &r->msg);
 
-    if (ret < 0)
+    if (ret < 0 || (ret = open_own(r, &options)) < 0)
         return ret;
     r->dtype = (LvDtype)r->precision;
     if (!r->dtype)
         r->dtype = r->dev->bf16 ? LV_BF16 : LV_F32;
     if (!r->threads)
         r->threads = LV_MAX((int)sysconf(_SC_NPROCESSORS_ONLN), 1);
-    fprintf(stderr, "linvideo: training on %s, matmuls in %s\n", r->dev->about,
-            r->dtype == LV_BF16 ? "bf16" : "f32");
-    return 0;
+    tell_device(r);
+    return join_ranks(r);
 }
 
 void lv_run_close(LvRun *r)
 {
+    lv_group_leave(r->dev);
     lv_device_close(&r->dev);
+    lv_ranks_leave(&r->ranks);
     lv_lock_free(&r->lock);
 }
 
@@ -138,6 +181,11 @@ const char *lv_run_path(const LvRun *r, const char *name, char *buf)
 int lv_run_exists(const char *file)
 {
     return !access(file, F_OK);
+}
+
+int lv_run_leads(const LvRun *r)
+{
+    return !r->ranks.rank;
 }
 
 int lv_run_is_over(const LvRun *r)
@@ -182,8 +230,8 @@ static int take_step(const LvTrainStage *s, FILE *log)
     int ret = s->step(s->opaque), nb;
     LvLogField f[LV_TRAIN_FIELDS];
 
-    if (ret < 0)
-        return ret;
+    if (ret < 0 || !log)
+        return LV_MIN(ret, 0);
     nb      = s->fields(s->opaque, f);
     f[nb++] = lv_log_number("lr", lv_optim_rate(&s->trainer->optim,
                                                  s->trainer->step - 1));
@@ -198,6 +246,15 @@ static int save(const LvTrainStage *s, const char *run)
     return s->save ? s->save(s->opaque, run) : lv_trainer_save(s->trainer, run);
 }
 
+/* Whether any rank is to stop: 1, 0 or a code. */
+static int is_over(LvRun *r)
+{
+    double over = lv_run_is_over(r);
+    int ret = lv_group_numbers(r->dev, &over, 1);
+
+    return ret < 0 ? ret : over > 0;
+}
+
 /* 1 when the stage is at its end, 0 when it was stopped before. */
 static int loop(LvRun *r, const LvTrainStage *s, const char *run, FILE *log)
 {
@@ -205,11 +262,13 @@ static int loop(LvRun *r, const LvTrainStage *s, const char *run, FILE *log)
     double saved = lv_seconds(), shown = saved;
     int shown_step = s->trainer->step, ret = 0;
 
-    while (ret >= 0 && s->trainer->step < end && !lv_run_is_over(r)) {
+    while (ret >= 0 && s->trainer->step < end && !(ret = is_over(r))) {
         double now;
         if ((ret = take_step(s, log)) < 0)
             break;
         now = lv_seconds();
+        if (!lv_run_leads(r))
+            continue;
         if (now - shown >= LINE_EVERY || s->trainer->step == end) {
             show(s, s->trainer->step - shown_step, now - shown);
             shown      = now;
@@ -220,7 +279,7 @@ static int loop(LvRun *r, const LvTrainStage *s, const char *run, FILE *log)
             saved = lv_seconds();
         }
     }
-    if (ret >= 0)
+    if (ret >= 0 && lv_run_leads(r))
         ret = save(s, run);
     return ret < 0 ? ret : lv_run_is_done(s->trainer);
 }
@@ -231,6 +290,8 @@ int lv_run_stage(LvRun *r, const LvTrainStage *s, const char *run)
     FILE *log;
     int ret;
 
+    if (!lv_run_leads(r))
+        return loop(r, s, run, NULL);
     snprintf(name, sizeof(name), "%s.jsonl", s->name);
     if (!(log = lv_log_open(lv_run_path(r, name, log_path), s->trainer->step, &r->msg)))
         return LV_ERR(EIO);

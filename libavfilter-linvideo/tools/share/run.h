@@ -10,6 +10,7 @@
 #define LINVIDEO_TOOLS_SHARE_RUN_H
 
 #include "backend/device.h"
+#include "backend/group.h"
 #include "base/msg.h"
 #include "tools/share/arguments.h"
 #include "train/run/log.h"
@@ -29,6 +30,7 @@ typedef struct LvRun {
     double start;
     LvMsg msg;
     LvDevice *dev;
+    LvRanks ranks;         ///< of several processes, which make the same calls
     LvDtype dtype;
     char folder[LV_RUN_PATH]; ///< of dir when none was given
 } LvRun;
@@ -61,7 +63,7 @@ void lv_run_init(LvRun *r, const char *command);
 /** Take an option of all runs, "dir" among them: 1; 0: it is none; -1 after a message. */
 int lv_run_option(LvRun *r, LvArgs *a);
 
-/** Make and lock the folder: dir, or else the name of a file without its folder and
+/** Make and, in rank 0, lock the folder: dir, or else the name of a file without its folder and
  *  `ending` (or .json), with `more` behind it. 0 or -1. */
 int lv_run_folder(LvRun *r, const char *file, const char *ending, const char *more);
 
@@ -70,7 +72,7 @@ int lv_run_folder(LvRun *r, const char *file, const char *ending, const char *mo
  *  "" are none. 0 or an error. */
 int lv_run_output(const LvRun *r, const char *out, const char *const *inputs);
 
-/** Open the device. 0 or an error. */
+/** Open the device, of several ranks each its own, and join theirs. 0 or an error. */
 int lv_run_open(LvRun *r);
 
 /** Close it, and unlock the folder. */
@@ -82,11 +84,14 @@ const char *lv_run_path(const LvRun *r, const char *name, char *buf);
 /** Whether there is a file. */
 int lv_run_exists(const char *file);
 
+/** Whether this process is the one that writes, draws and tells: rank 0, or alone. */
+int lv_run_leads(const LvRun *r);
+
 /** Whether to stop: a signal came, or time is over. */
 int lv_run_is_over(const LvRun *r);
 
-/** Take steps until the stage is done or it is time to stop, then save to the file `run`;
- *  NAME.jsonl gets a line for each.
+/** Take steps until the stage is done or it is time to stop, for any rank, then save to the
+ *  file `run`; NAME.jsonl gets a line for each.
  *  @return 1: done, 0: stopped before, negative: failed */
 int lv_run_stage(LvRun *r, const LvTrainStage *s, const char *run);
 

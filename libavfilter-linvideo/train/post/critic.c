@@ -18,11 +18,18 @@ void lv_critic_path(char *buf, size_t size, const char *run, int step)
     snprintf(buf, size, "%s.fake-%d", run, step);
 }
 
-int lv_critic_create(const char *path, const LvFrozen *teacher, const LvMsg *msg)
+static int create(const char *path, const LvFrozen *teacher, const LvMsg *msg)
 {
     const LvStudent s = { .cfg = &teacher->cfg.dit, .from = &teacher->dit };
 
     return lv_student_create(path, &s, teacher, msg);
+}
+
+int lv_critic_create(const char *path, const LvFrozen *teacher, const LvMsg *msg)
+{
+    int ret = lv_group_apart(teacher->dev) ? create(path, teacher, msg) : 0;
+
+    return lv_group_rejoin(teacher->dev, ret);
 }
 
 int lv_critic_open(LvCritic **out, const char *path, const LvCriticConfig *cfg, int step,

@@ -25,7 +25,7 @@ typedef struct LvCritic {
 /** Path of the run that goes with one at `run` after some steps of the student. */
 void lv_critic_path(char *buf, size_t size, const char *run, int step);
 
-/** Write a new run: a copy of the teacher's network. */
+/** Write a new run, a copy of the teacher's network; of several ranks the first does. */
 int lv_critic_create(const char *path, const LvFrozen *teacher, const LvMsg *msg);
 
 /**

@@ -52,6 +52,12 @@ static Batch batch_at(const LvDistill *d, float *data, int item)
     return b;
 }
 
+/* Whether a sample's micro-batch is of this rank. */
+static int is_mine(const LvDistill *d, int item)
+{
+    return lv_group_has(d->trainer->dev, item % d->cfg->batch / d->cfg->micro);
+}
+
 /* Steps of the sampler that a group goes through: the same for all of its samples. */
 static int stop_of(const LvDistill *d, int step, int group)
 {
@@ -78,6 +84,8 @@ static int make_item(void *opaque, int step, int item, void *data, int thread)
     Batch b = batch_at(d, data, item);
 
     (void)thread;
+    if (!is_mine(d, item))
+        return 0;
     lv_uniform4(u, seed, lv_stream(LV_STREAM_SCORE, step, item));
     tau = shift * u[0] / (1 + (shift - 1) * u[0]);
     b.tau[at] = (float)LV_CLAMP(tau, (double)c->t_min, (double)c->t_max);
@@ -208,12 +216,24 @@ static int train_critic(LvDistill *d, float *data)
         ret = lv_trainer_begin(d->critic->trainer);
         for (int i = 0; i < c->batch && ret >= 0; i += c->micro) {
             Batch b = batch_at(d, data, k * c->batch + i);
-            ret = critic_micro(d, &b, stop);
+            ret = is_mine(d, i) ? critic_micro(d, &b, stop) : 0;
         }
         if (ret >= 0)
             ret = lv_trainer_update(d->critic->trainer);
     }
     d->critic_loss /= d->recipe->critic.ratio;
+    return ret;
+}
+
+/* Gradients and numbers of all ranks. */
+static int sum_ranks(LvDistill *d, double error, double power)
+{
+    double v[] = { d->loss, d->critic_loss, error, power };
+    int ret = lv_trainer_sum(d->trainer, v, LV_COUNT(v));
+
+    d->loss        = v[0];
+    d->critic_loss = v[1];
+    d->error       = v[2] / LV_MAX(v[3], 1e-30);
     return ret;
 }
 
@@ -229,10 +249,10 @@ int lv_distill_step(LvDistill *d)
         return ret;
     for (int i = 0; i < d->cfg->batch && ret >= 0; i += d->cfg->micro) {
         Batch b = batch_at(d, data, i);
-        ret = learn_micro(d, &b, &error, &power);
+        ret = is_mine(d, i) ? learn_micro(d, &b, &error, &power) : 0;
     }
-    d->error = error / LV_MAX(power, 1e-30);
-    if (ret < 0 || (ret = train_critic(d, data)) < 0)
+    if (ret < 0 || (ret = train_critic(d, data)) < 0 ||
+        (ret = sum_ranks(d, error, power)) < 0)
         return ret;
     return lv_trainer_update(d->trainer);
 }
@@ -369,7 +389,9 @@ static int open_all(LvDistill *d, const LvDistillFiles *f, int checkpoint, LvDty
                          .params = d->trainer->params, .size = d->student->size,
                          .dtype = dtype, .batch = d->cfg->micro, .checkpoint = checkpoint,
                          .dev = d->student->dev, .msg = d->student->msg };
-    if ((ret = allocate(d)) < 0 || (ret = open_critic(d, f)) < 0 ||
+    if ((ret = lv_trainer_split(d->trainer, d->cfg->batch / d->cfg->micro,
+                                "distill.batch")) < 0 ||
+        (ret = allocate(d)) < 0 || (ret = open_critic(d, f)) < 0 ||
         (ret = lv_learn_move(&d->move, &d->nets, LV_MOVE_NOISE, d->x)) < 0 ||
         (ret = lv_learn_new(&d->learn, &d->nets, LV_LEARN_DMD, 1, 0, d->x)) < 0 ||
         (ret = lv_critic_plan(d->critic, &d->nets, d->x)) < 0)

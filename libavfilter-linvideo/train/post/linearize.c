@@ -67,6 +67,12 @@ int lv_linearize_create(const LvLinearizeFiles *f)
 
 /* Programs */
 
+/* Whether an item's micro-batch is of this rank. */
+static int is_mine(const LvLinearize *l, int item)
+{
+    return lv_group_has(l->trainer->dev, item % l->cfg->batch / l->cfg->micro);
+}
+
 /* Networks run with each layer's kind as it is now. */
 static void set_kinds(LvLinearize *l)
 {
@@ -156,12 +162,47 @@ static int take_numbers(LvLinearize *l, const LvBatch *b)
 /* Where streams were moved to. */
 static int take_slots(LvLinearize *l, int first)
 {
-    int ret = is_moved(l) ? lv_learn_states(&l->move, l->moved) :
-              lv_learn_get(&l->learn, LV_RESULT_MOVED, l->moved);
+    float *to = l->moved + (size_t)first * l->states.t->numel;
 
-    for (int i = 0; i < l->learn.batch && ret >= 0; i++)
-        lv_states_moved(&l->states, l->trainer->step, first + i,
+    return is_moved(l) ? lv_learn_states(&l->move, to) :
+           lv_learn_get(&l->learn, LV_RESULT_MOVED, to);
+}
+
+/* The same of all ranks, by way of the memory of a micro-batch's states. */
+static int share_slots(LvLinearize *l)
+{
+    size_t n = (size_t)l->cfg->micro * l->states.t->numel, bytes = n * sizeof(float);
+    LvDevice *dev = l->nets.dev;
+    int ret = 0;
+
+    for (int i = 0; i < l->cfg->batch && ret >= 0 && lv_group_size(dev) > 1;
+         i += l->cfg->micro) {
+        float *moved = l->moved + (size_t)i * l->states.t->numel;
+        if (!is_mine(l, i))
+            memset(moved, 0, bytes);
+        if ((ret = lv_device_upload(dev, l->x, moved, bytes)) >= 0 &&
+            (ret = lv_group_sum(dev, l->x, n, LV_F32)) >= 0)
+            ret = lv_device_download(dev, moved, l->x, bytes);
+    }
+    for (int i = 0; i < l->cfg->batch && ret >= 0; i++)
+        lv_states_moved(&l->states, l->trainer->step, i,
                         l->moved + (size_t)i * l->states.t->numel);
+    return ret;
+}
+
+/* Gradients and numbers of all ranks. */
+static int sum_ranks(LvLinearize *l)
+{
+    double v[2 + 2 * LV_TIME_BINS] = { l->loss, l->critic_loss };
+    int ret;
+
+    memcpy(v + 2, l->error, sizeof(l->error));
+    memcpy(v + 2 + LV_TIME_BINS, l->power, sizeof(l->power));
+    ret = lv_trainer_sum(l->trainer, v, LV_COUNT(v));
+    l->loss        = v[0];
+    l->critic_loss = v[1];
+    memcpy(l->error, v + 2, sizeof(l->error));
+    memcpy(l->power, v + 2 + LV_TIME_BINS, sizeof(l->power));
     return ret;
 }
 
@@ -190,7 +231,8 @@ static int make_item(void *opaque, int step, int item, void *data, int thread)
     LvBatch b = batch_at(l, data, item);
 
     (void)thread;
-    lv_states_make(&l->states, &b, item % l->cfg->micro, step, item);
+    if (is_mine(l, item))
+        lv_states_make(&l->states, &b, item % l->cfg->micro, step, item);
     return 0;
 }
 
@@ -454,7 +496,7 @@ static int open_data(LvLinearize *l, int threads)
         return lv_feeder_new(&l->feeder, items(l), bytes, threads, make_item, l,
                              l->teacher->dev);
     l->data  = lv_alloc(bytes);
-    l->moved = lv_alloc((size_t)l->cfg->micro * l->states.t->numel * sizeof(float));
+    l->moved = lv_alloc((size_t)l->cfg->batch * l->states.t->numel * sizeof(float));
     return l->data && l->moved ? 0 : out_of_memory(l->teacher->msg);
 }
 
@@ -464,7 +506,9 @@ static int open_all(LvLinearize *l, const LvLinearizeFiles *f, int checkpoint,
     int ret;
 
     if ((ret = check_stored(&f->recipe->linearize, f->t->clips, f->t->velocities != NULL,
-                            f->teacher->msg)) < 0 || (ret = open_run(l, f)) < 0)
+                            f->teacher->msg)) < 0 || (ret = open_run(l, f)) < 0 ||
+        (ret = lv_trainer_split(l->trainer, l->cfg->batch / l->cfg->micro,
+                                "linearize.batch")) < 0)
         return ret;
     l->nets = (LvNets) { .student = &l->dit, .teacher = &l->teacher->dit,
                          .params = l->trainer->params, .size = l->teacher->size,
@@ -546,6 +590,8 @@ static int train_critic(LvLinearize *l, float *data)
         ret = lv_trainer_begin(l->critic->trainer);
         for (int i = 0; i < l->cfg->batch && ret >= 0; i += l->cfg->micro) {
             LvBatch b = batch_at(l, data, k * l->cfg->batch + i);
+            if (!is_mine(l, i))
+                continue;
             ret = lv_learn_run(&l->move, b.port, LV_PORT_NB);
             if (ret >= 0)
                 ret = lv_critic_learn(l->critic, b.port, &l->critic_loss);
@@ -569,14 +615,18 @@ int lv_linearize_step(LvLinearize *l)
         return ret;
     for (int i = 0; i < l->cfg->batch && ret >= 0; i += l->cfg->micro) {
         LvBatch b = batch_at(l, data, i);
+        if (!is_mine(l, i))
+            continue;
         if ((ret = run_micro(l, &b)) >= 0)
             ret = take_numbers(l, &b);
         if (ret >= 0 && l->states.slot)
             ret = take_slots(l, i);
     }
+    if (ret >= 0 && l->states.slot)
+        ret = share_slots(l);
     if (ret >= 0 && l->critic)
         ret = train_critic(l, data);
-    if (ret < 0 || (ret = move_gates(l, &changed)) < 0 ||
+    if (ret < 0 || (ret = sum_ranks(l)) < 0 || (ret = move_gates(l, &changed)) < 0 ||
         (ret = lv_trainer_update(l->trainer)) < 0)
         return ret;
     return changed ? plan(l) : 0;

@@ -40,7 +40,7 @@ typedef struct LvLinearize {
     LvCritic *critic;        ///< of DMD
     LvFeeder *feeder;        ///< of stored states
     float *data;             ///< of a step of streams
-    float *moved;            ///< a micro-batch's states
+    float *moved;            ///< states of a step
     /* of the last step */
     double loss;             ///< sum of weighted errors
     double error[LV_TIME_BINS], power[LV_TIME_BINS]; ///< sums of mean squares

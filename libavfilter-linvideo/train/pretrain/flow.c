@@ -145,6 +145,8 @@ static int make_item(void *opaque, int step, int item, void *data, int thread)
     double u[4];
 
     (void)thread;
+    if (!lv_group_has(f->trainer->dev, item / c->micro))
+        return 0;
     lay_out(f, (float *)data + (size_t)(item / c->micro) * lay_out(f, data, &b), &b);
     lv_uniform4(u, seed, lv_stream(LV_STREAM_SAMPLE, step, item));
     clip = LV_MIN((int)(u[0] * f->latents.clips), f->latents.clips - 1);
@@ -225,7 +227,8 @@ static int plan(LvFlow *f, int checkpoint, int threads)
 
     if (!g)
         return lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
-    if ((ret = trace(f, g, checkpoint)) < 0) {
+    if ((ret = lv_trainer_split(t, c->batch / c->micro, "flow.batch")) < 0 ||
+        (ret = trace(f, g, checkpoint)) < 0) {
         lv_graph_free(&g);
         return ret;
     }
@@ -335,10 +338,14 @@ int lv_flow_step(LvFlow *f)
     if (ret < 0 || (ret = lv_trainer_begin(f->trainer)) < 0)
         return ret;
     for (int i = 0; i < c->batch / c->micro && ret >= 0; i++) {
+        if (!lv_group_has(f->trainer->dev, i))
+            continue;
         lay_out(f, (float *)data + (size_t)i * lay_out(f, data, &b), &b);
         ret = run_micro(f, &b);
     }
-    return ret < 0 ? ret : lv_trainer_update(f->trainer);
+    if (ret < 0 || (ret = lv_trainer_sum(f->trainer, &f->mse, 1)) < 0)
+        return ret;
+    return lv_trainer_update(f->trainer);
 }
 
 double lv_flow_flops(const LvFlow *f)

@@ -4,11 +4,13 @@
 
 #include "train/run/trainer.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/convert.h"
+#include "base/hash.h"
 #include "base/sealed.h"
 #include "model/config.h"
 #include "train/run/init.h"
@@ -245,11 +247,23 @@ int lv_trainer_keep(LvTrainer *t, const char *name, LvDtype dtype, size_t numel,
     return check_values(t, f);
 }
 
+/* All ranks go on from the same step of the same run, and learn alike. */
+static int same_run(const LvTrainer *t)
+{
+    char text[SETTINGS];
+    uint64_t hash;
+
+    settings_text(text, &t->optim);
+    hash = lv_hash_text((uint64_t)t->step, text);
+    hash = lv_hash_text(hash, lv_safetensors_meta(t->file, LV_CONFIG_KEY));
+    return lv_group_same(t->dev, hash, "recipe, model or step");
+}
+
 int lv_trainer_ready(LvTrainer *t)
 {
-    int ret = read_kept(t);
+    int ret = same_run(t);
 
-    if (ret < 0 || (!t->step && (ret = start_average(t)) < 0) ||
+    if (ret < 0 || (ret = read_kept(t)) < 0 || (!t->step && (ret = start_average(t)) < 0) ||
         (ret = lv_weights_finish(t->weights)) < 0 || (ret = plan_clear(t)) < 0)
         return ret;
     return plan_update(t);
@@ -275,6 +289,7 @@ int lv_trainer_begin(LvTrainer *t)
     const float zero = 0;
     int ret = lv_task_run(&t->clear);
 
+    t->summed = 0;
     return ret < 0 ? ret : lv_task_put(&t->update, &t->norm, &zero);
 }
 
@@ -303,10 +318,27 @@ static void fill_hyper(const LvTrainer *t, float *h, int group)
     h[LV_HYPER_EMA]   = ema_share(t);
 }
 
+int lv_trainer_split(const LvTrainer *t, int parts, const char *name)
+{
+    int size = lv_group_size(t->dev);
+
+    return parts >= size ? 0 :
+           lv_fail(t->msg, LV_ERR(EINVAL), "rank %d: %s: expected at least %d micro-batches in a "
+                   "step for as many ranks, got %d", lv_group_rank(t->dev), name, size, parts);
+}
+
+int lv_trainer_sum(LvTrainer *t, double *v, int nb)
+{
+    int ret = lv_group_sum(t->dev, t->params->slab[LV_SLAB_GRAD], t->params->size, LV_F32);
+
+    t->summed = 1;
+    return ret < 0 || !nb ? ret : lv_group_numbers(t->dev, v, nb);
+}
+
 int lv_trainer_update(LvTrainer *t)
 {
     float hyper[LV_HYPER_NB], norm;
-    int ret = 0;
+    int ret = t->summed ? 0 : lv_trainer_sum(t, NULL, 0);
 
     for (int i = 0; i < LV_GROUP_GATE && ret >= 0; i++) {
         fill_hyper(t, hyper, i);

@@ -18,6 +18,7 @@
 
 #include <stdio.h>
 
+#include "backend/group.h"
 #include "graph/graph.h"
 #include "model/params.h"
 #include "model/weights.h"
@@ -57,6 +58,7 @@ typedef struct LvTrainer {
     double grad_norm;   ///< of the last step, before clipping; without gates
     LvFileTensor state[LV_TRAINER_STATES];
     int nb_states;
+    int summed;         ///< 1: the gradients are those of all ranks
 } LvTrainer;
 
 /**
@@ -90,7 +92,17 @@ void lv_trainer_close(LvTrainer **t);
 /** Make ready for the gradients of a step: they become zero. */
 int lv_trainer_begin(LvTrainer *t);
 
-/** Take the step with the gradients summed so far; t->step grows by one. */
+/** Whether the ranks of the device have work each: `parts` micro-batches are split over them,
+ *  part n is of lv_group_has(t->dev, n). 0; -EINVAL after a message with the name of what
+ *  there is too little of. */
+int lv_trainer_split(const LvTrainer *t, int parts, const char *name);
+
+/** Gradients become those of all ranks, and numbers v[nb] too. Once in a step: otherwise
+ *  lv_trainer_update() does it, without numbers. */
+int lv_trainer_sum(LvTrainer *t, double *v, int nb);
+
+/** Take the step with the gradients summed so far; t->step grows by one. In all ranks the
+ *  weights keep the same bits. */
 int lv_trainer_update(LvTrainer *t);
 
 /** Rate at a step, 0 <= step < steps: warm-up, then a cosine. */
