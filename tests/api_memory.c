@@ -153,9 +153,9 @@ static void see_nothing(void *opaque, const LinvideoPreview *p)
     (void)opaque, (void)p;
 }
 
-/* Loop: only one allocation fails, or all from it on; only one, of a video, and of all that
- * steers. Opening makes some 750, each of its own kind; those of the first frame are for one
- * layer after another. */
+/* Loop: only one allocation fails, or all from it on; only one, of a video, of all that steers,
+ * and of a whole in windows. Opening makes some 750, each of its own kind; those of the first
+ * frame are for one layer after another. */
 START_TEST(failing)
 {
     Watch w;
@@ -170,8 +170,15 @@ START_TEST(failing)
         p.steps    = 8;
         p.cache    = 0.5f;
     }
+    if (_i == 4) {
+        p.join     = LINVIDEO_JOIN_WINDOW;
+        p.native   = 1;
+        p.guidance = 1;
+        p.clip_frames = 5;
+        p.frames   = 21;
+    }
     for (n = 1; check_failing(&p, n, _i == 1); n += stride)
-        stride = n < 800 && !_i ? 1 : _i == 3 ? 19 : 7;
+        stride = n < 800 && !_i ? 1 : _i > 2 ? 19 : 7;
     ck_assert_int_gt(n, 800);
 }
 END_TEST
@@ -220,6 +227,6 @@ void api_add_memory(Suite *suite)
     suite_add_tcase(suite, t);
     tcase_add_loop_test(t, steady, LINVIDEO_PRECISION_AUTO, LINVIDEO_PRECISION_F32 + 1);
     tcase_add_test(t, nothing_left);
-    tcase_add_loop_test(t, failing, 0, 4);
+    tcase_add_loop_test(t, failing, 0, 5);
     tcase_add_test(t, failing_prompt);
 }

@@ -255,6 +255,33 @@ START_TEST(again)
 }
 END_TEST
 
+/* A whole has one prompt, which may come until its first frame. */
+START_TEST(one_prompt)
+{
+    const char *const other = "a blue square moving right on a white background";
+    Watch w[2];
+    LinvideoParams p = windows(&w[0], 30), q = windows(&w[1], 30);
+    LinvideoContext *c = kit_open(&p);
+    Video a = kit_video(c, LINVIDEO_RGB24), b;
+
+    ck_assert_int_eq(linvideo_set_prompt(c, other), 0);
+    ck_assert_int_eq(kit_next(&a, c), 0);
+    ck_assert_int_eq(linvideo_set_prompt(c, KIT_PROMPT), -EINVAL);
+    kit_one_error(&w[0], "prompt: this video is made as a whole");
+    while (!kit_next(&a, c))
+        ;
+    q.prompt = other;
+    b = kit_make(&q);
+    ck_assert(kit_equal(&a, &b));
+    ck_assert_str_eq(a.shot[29].prompt, other);
+    ck_assert_int_eq(linvideo_restart(c, &p), 0);
+    ck_assert_int_eq(linvideo_set_prompt(c, other), 0);
+    linvideo_close(&c);
+    kit_free(&a);
+    kit_free(&b);
+}
+END_TEST
+
 void api_add_windows(Suite *suite)
 {
     TCase *t = tcase_create("windows");
@@ -269,5 +296,6 @@ void api_add_windows(Suite *suite)
     tcase_add_loop_test(t, a_loop, 0, 2);
     tcase_add_test(t, refused);
     tcase_add_test(t, again);
+    tcase_add_test(t, one_prompt);
     suite_add_tcase(suite, t);
 }

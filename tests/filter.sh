@@ -395,6 +395,10 @@ equal "command prompt: from the next clip on" \
 equal "command prompt: an empty one leaves the old" \
     "$(printed "$tiny:frames=10:clip_frames=5,sendcmd=f=clear.txt" prompt \
         2>empty.txt | sort -u)" "$prompt"
+equal "command prompt: a whole keeps its own" \
+    "$(printed "$tiny:frames=10:clip_frames=5:native=1:join=window,sendcmd=f=change.txt" prompt \
+        2>whole.txt | uniq -c | xargs)" "10 $prompt"
+matches "command prompt: which is said" "$(cat whole.txt)" 'made as a whole and has one'
 matches "command prompt: an empty one is said" "$(cat empty.txt)" 'linvideo.*empty'
 
 # graphs

@@ -416,7 +416,8 @@ LINVIDEO_API int linvideo_open(LinvideoContext **out, const LinvideoParams *p);
 LINVIDEO_API void linvideo_info(const LinvideoContext *c, LinvideoInfo *info);
 
 /**
- * Change the prompt, from the next clip on.
+ * Change the prompt, from the next clip on. A video that is made as a whole (join, loop) has no
+ * next clip: once a frame of it was made that is -EINVAL.
  *
  * @return 0, or an error as of linvideo_open(); the old prompt is kept then
  */
