@@ -301,6 +301,7 @@ OBJS-tools = \
 KERNELS = \
     attention \
     attention_any \
+    attention_dx_sm90 \
     attention_f8 \
     attention_sm90 \
     attention_wide \

@@ -188,6 +188,7 @@ LV_INLINE void stay_behind(float x)
 #define R0_31  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
                "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, "  \
                "%30, %31"
+#define R0_39  R0_31 ", %32, %33, %34, %35, %36, %37, %38, %39"
 #define R0_47  R0_31 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, "    \
                "%44, %45, %46, %47"
 #define R0_63  R0_31 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, "    \
@@ -216,6 +217,13 @@ void product_shared<16>(float c[2][4], uint64_t a, uint64_t b, int add)
 {
     asm volatile(PRODUCT("m64n16k16", R0_7, "%10") "%8, %9, p, 1, 1, 0, 0;\n}"
                  : C8(0) : "l"(a), "l"(b), "r"(add));
+}
+
+template <> __device__ __forceinline__
+void product_shared<80>(float c[10][4], uint64_t a, uint64_t b, int add)
+{
+    asm volatile(PRODUCT("m64n80k16", R0_39, "%42") "%40, %41, p, 1, 1, 0, 0;\n}"
+                 : C32(0), C8(8) : "l"(a), "l"(b), "r"(add));
 }
 
 template <> __device__ __forceinline__
@@ -341,6 +349,7 @@ void product_turned<128>(float c[16][4], uint64_t a, uint64_t b)
 #undef R0_3
 #undef R0_7
 #undef R0_31
+#undef R0_39
 #undef R0_47
 #undef R0_63
 #undef R0_71

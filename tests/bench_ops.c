@@ -68,6 +68,7 @@ static const struct {
     { LV_OP_ATTN_DX, 0, "bbbb", { 8192, 8192, 12, 128, 0, 0, 1 } },
     { LV_OP_ATTN, 0, "bb", { 32760, 32760, 12, 128, 0, 0, 1 } },
     { LV_OP_ATTN, 0, "bb", { 32760, 32760, 12, 128, 0, 0, 1, LV_MATMUL_F8 } },
+    { LV_OP_ATTN_DX, 0, "bbbb", { 32760, 32760, 12, 128, 0, 0, 1 } },
     { LV_OP_LINATTN, FULL, "bfb", { 420, 6, 64, 64, LV_MAP_HEDGEHOG, N } },
     { LV_OP_LINATTN_DX, 0, "bfbbb", { 420, 6, 64, 64, LV_MAP_HEDGEHOG, N } },
     { LV_OP_LINATTN, 0, "bbb", { 32760, 12, 128, 64, LV_MAP_HEDGEHOG, 1 } },

@@ -125,7 +125,7 @@ for name in pipeline api images; do
     succeeds "frames in memory of the emulated GPU: check_$name" \
         env CK_RUN_CASE=device "$build/tests/check_$name"
 done
-for op in attn linattn conv conv3 conv_dx; do
+for op in attn attn_dx linattn conv conv3 conv_dx; do
     succeeds "$op for 9.0, few tokens or pixels too" \
         env LV_TEST_NEWEST=90 LV_TEST_OP=$op CK_RUN_CASE=cases "$build/tests/check_ops"
 done

@@ -679,6 +679,10 @@ static const Row rows[] = {
     { LV_OP_ATTN, 0,         "bb", "nd", 0, 0, { 64, 1281, 1, 128, 0, 0, 1, 2 } },
     { LV_OP_ATTN, 0,         "bb", "nz", 0, 0, { 1, 1, 2, 128, 0, 0, 1, 2 } },
     { LV_OP_ATTN, STATS,     "bb", "n", 0, 0, { 33, 65, 2, 128, 0, 0, 1, 2 } },
+
+    /* more tiles of keys than a launch of the kernels for 9.0 has: a head goes on in the next */
+    { LV_OP_ATTN_DX, NO(3), "bbbb bbfb", "n", 0, 0, { 150, 700, 3, 128 } },
+    { LV_OP_ATTN_DX, KEYB | NO(3) | AD(0), "bbbb", "nx", 0, 0, { 300, 1300, 2, 64, 0, 0, 2 } },
 };
 
 char ops_role(int op, int t)

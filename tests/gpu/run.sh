@@ -56,7 +56,7 @@ else
 fi
 CK_RUN_CASE=device step "frames in its memory" "$dir/check_pipeline"
 step "time of ops at the shapes of training" "$dir/bench_ops" "$device"
-for op in attn linattn conv conv3; do
+for op in attn attn_dx linattn conv conv3; do
     step "$op for 9.0, few tokens or pixels too" env LV_TEST_NEWEST=90 LV_TEST_OP=$op \
         CK_RUN_CASE="${CK_RUN_CASE:-cases}" "$dir/check_ops"
     step "time without it" env LV_TEST_NEWEST=80 "$dir/bench_ops" "$device" $op

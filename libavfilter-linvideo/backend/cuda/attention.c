@@ -3,7 +3,8 @@
  *
  * Softmax attention: on tensor cores for bf16 heads of 64 and 128 channels without
  * relative bias, by matmuls for more than LV_CUDA_HEAD, else in f32. Forward with kernels
- * of compute capability 9.0 where the device and this build have it.
+ * of compute capability 9.0 where the device and this build have it; the gradient too, when
+ * they are asked for (LvDeviceOptions.newest 90).
  */
 
 #include "backend/cuda/attention_f8.h"
@@ -164,10 +165,72 @@ typedef struct Parts {
     uint16_t *dy;      /* [B Lq,C] in bf16, when dy is not */
     int *bucket;
     float *diagonals;  /* [B H,Lq + Lk - 1] */
+    float *stats;      /* for 9.0: [B H,tiles,2,tile] */
+    uint16_t *ds;      /* and of the keys of a launch [keys,pitch] */
+    float *carry[2];   /* [Lq,D] */
     size_t bytes;
 } Parts;
 
-static Parts parts_of(const LvAttnDxArgs *a, void *scratch)
+/* As kernels/attention_dx_sm90.cu has them: keys of a tile, threads; queries of a tile and
+ * tiles in the ring, stages of dq. */
+enum { DX90_KEYS = 128, DX90_THREADS = 384, DX90_STEP = 64 };
+
+static const struct {
+    int dkv, tile, ring, dq, stages;
+} dx90[2] = { { LV_K_attn_dkv_sm90_d64, 128, 4, LV_K_attn_dq_sm90_d64, 8 },
+              { LV_K_attn_dkv_sm90_d128, 80, 3, LV_K_attn_dq_sm90_d128, 6 } };
+
+/* How they divide a gradient: key tiles of a head, of all, of a launch. */
+typedef struct Division {
+    int of, d, groups, lq, lk, pitch, blocks, tiles, launch;
+} Division;
+
+/* Only when they are asked for: no GPU has measured them. */
+static int is_dx90(const LvCuda *cu, const LvAttnDxArgs *a)
+{
+    return HAVE_SM90A && cu->arch == 90 && cu->newest >= 90 && a->scale > 0 &&
+           is_fast(&a->q, &a->rel_bias, a->q.dim[1] / a->heads);
+}
+
+/* Tiles of a launch: as many as multiprocessors, and more while ds is not large. Tests ask
+ * for 9.0 and get the least, so that they have several launches. */
+static int launch_of(const LvCuda *cu, const Division *v)
+{
+    size_t most = cu->newest ? 0 : (size_t)256 << 20;
+    size_t wave = (size_t)cu->processors, one = 2 * DX90_KEYS * (size_t)v->pitch;
+    size_t waves = LV_MAX(most / (one * wave), 1);
+
+    return (int)LV_MIN(waves * wave, (size_t)v->tiles);
+}
+
+static Division divide(const LvCuda *cu, const LvAttnDxArgs *a)
+{
+    Division v = { .d = a->q.dim[1] / a->heads, .groups = a->batch * a->heads,
+                   .lq = a->q.dim[0] / a->batch, .lk = a->k.dim[0] / a->batch };
+
+    v.of     = v.d == 128;
+    v.pitch  = LV_ROUND_UP(v.lq, dx90[v.of].tile);
+    v.blocks = (int)lv_cuda_split((size_t)v.lk, DX90_KEYS);
+    v.tiles  = v.groups * v.blocks;
+    v.launch = launch_of(cu, &v);
+    return v;
+}
+
+static void dx90_parts(const LvCuda *cu, const LvAttnDxArgs *a, void *scratch, Parts *p)
+{
+    Division v    = divide(cu, a);
+    size_t keys   = lv_has(&a->dq) ? DX90_KEYS * (size_t)v.launch : 0;
+    size_t carry  = lv_has(&a->dq) && v.launch < v.tiles ? 4 * (size_t)v.lq * (size_t)v.d : 0;
+
+    p->stats    = lv_cuda_carve(scratch, &p->bytes, 8 * (size_t)v.groups * (size_t)v.pitch);
+    p->ds       = lv_cuda_carve(scratch, &p->bytes, 2 * keys * (size_t)v.pitch);
+    p->carry[0] = lv_cuda_carve(scratch, &p->bytes, carry);
+    p->carry[1] = lv_cuda_carve(scratch, &p->bytes, carry);
+    if (!keys)
+        p->ds = NULL;
+}
+
+static Parts parts_of(const LvCuda *cu, const LvAttnDxArgs *a, void *scratch)
 {
     size_t groups = (size_t)a->batch * (size_t)a->heads;
     size_t lq = (size_t)(a->q.dim[0] / a->batch), lk = (size_t)(a->k.dim[0] / a->batch);
@@ -181,12 +244,14 @@ static Parts parts_of(const LvAttnDxArgs *a, void *scratch)
                                 bucket_bytes(&a->rel_bias, a->max_distance));
     p.diagonals = lv_cuda_carve(scratch, &p.bytes,
                                 lv_has(&a->drel) ? 4 * groups * (lq + lk - 1) : 0);
+    if (is_dx90(cu, a))
+        dx90_parts(cu, a, scratch, &p);
     return p;
 }
 
 int lv_cuda_plan_attn_dx(LvDevice *dev, const LvAttnDxArgs *a, LvCall *call)
 {
-    call->scratch_bytes = parts_of(a, NULL).bytes;
+    call->scratch_bytes = parts_of(lv_cuda(dev), a, NULL).bytes;
     if (is_wide(&a->q, a->heads))
         call->scratch_bytes += lv_cuda_wide_dx_bytes(lv_cuda(dev), a);
     return 0;
@@ -198,22 +263,105 @@ int lv_cuda_build_attn_dx(LvDevice *dev, const LvAttnDxArgs *a, LvCall *call)
     return is_wide(&a->q, a->heads) ? lv_cuda_wide_dx_build(lv_cuda(dev), a) : 0;
 }
 
-static int fast_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p)
+/* What of the keys a launch has, as the kernels take it. */
+typedef struct Part {
+    uint16_t *ds;
+    int first, tiles, pitch;
+} Part;
+
+/* Maps of a gradient: rows in tiles of queries, of keys, in steps of keys, and of ds. */
+typedef struct DxMaps {
+    LvTileMap q, dy, k, v, step, ds;
+} DxMaps;
+
+static int make_maps(LvCuda *cu, const LvAttnDxArgs *a, const void *dy, const Division *v,
+                     const Parts *p, DxMaps *m)
+{
+    LvTensor grad = a->q;
+    LvTensor ds   = { .data = p->ds, .dtype = LV_BF16, .rank = 2,
+                      .dim = { v->launch * DX90_KEYS, v->pitch } };
+    int tile = dx90[v->of].tile, ret;
+
+    grad.data = (void *)dy;
+    if ((ret = lv_cuda_tile_map(cu, &m->q, &a->q, a->batch, tile)) < 0 ||
+        (ret = lv_cuda_tile_map(cu, &m->dy, &grad, a->batch, tile)) < 0 ||
+        (ret = lv_cuda_tile_map(cu, &m->k, &a->k, a->batch, DX90_KEYS)) < 0 ||
+        (ret = lv_cuda_tile_map(cu, &m->v, &a->v, a->batch, DX90_KEYS)) < 0 ||
+        (ret = lv_cuda_tile_map(cu, &m->step, &a->k, a->batch, DX90_STEP)) < 0)
+        return ret;
+    return p->ds ? lv_cuda_tile_map(cu, &m->ds, &ds, 1, DX90_STEP) : 0;
+}
+
+static int launch_dkv(LvCuda *cu, const LvAttnDxArgs *a, const Division *v, DxMaps *m,
+                      float **stats, Part *part)
+{
+    int tile    = dx90[v->of].tile, ring = dx90[v->of].ring;
+    size_t rows = 2 * (size_t)(DX90_KEYS + ring * tile);
+    LvGrid grid = { LV_MIN((size_t)part->tiles, (size_t)cu->processors), 1, 1, DX90_THREADS,
+                    2 * rows * (size_t)v->d + 8 * 2 * 8 * (size_t)tile +
+                    8 * (size_t)(2 + 2 * ring) };
+
+    return lv_cuda_launch(cu, dx90[v->of].dkv, grid,
+                          (void *[]) { (void *)a, &m->q, &m->dy, &m->k, &m->v, stats, part });
+}
+
+static int launch_dq(LvCuda *cu, const LvAttnDxArgs *a, const Division *v, DxMaps *m,
+                     float **before, float **behind, Part *part)
+{
+    int first = part->first / v->blocks, last = (part->first + part->tiles - 1) / v->blocks;
+    size_t stage = 2 * DX90_STEP * (size_t)(DX90_KEYS + v->d), n = (size_t)dx90[v->of].stages;
+    LvGrid grid  = { lv_cuda_split((size_t)v->lq, DX90_KEYS), (size_t)(last - first + 1), 1,
+                     DX90_THREADS, n * (stage + 16) };
+
+    return lv_cuda_launch(cu, dx90[v->of].dq, grid,
+                          (void *[]) { (void *)a, &m->ds, &m->step, part, before, behind });
+}
+
+static int dx90_run(LvCuda *cu, const LvAttnDxArgs *a, const void *dy, Parts *p)
+{
+    Division v = divide(cu, a);
+    int tile   = dx90[v.of].tile, turn = 0;
+    DxMaps m;
+    int ret = LV_LAUNCH(cu, attn_sm90_stats,
+                        lv_cuda_grid1((size_t)v.groups * (size_t)v.pitch), (void *)a,
+                        &p->delta, &p->stats, &tile);
+
+    if (ret >= 0)
+        ret = make_maps(cu, a, dy, &v, p, &m);
+    for (int at = 0; ret >= 0 && at < v.tiles; at += v.launch, turn ^= 1) {
+        Part part = { p->ds, at, LV_MIN(v.launch, v.tiles - at), v.pitch };
+        ret = launch_dkv(cu, a, &v, &m, &p->stats, &part);
+        if (ret >= 0 && p->ds)
+            ret = launch_dq(cu, a, &v, &m, &p->carry[turn ^ 1], &p->carry[turn], &part);
+    }
+    return ret;
+}
+
+static int tiles_dx(LvCuda *cu, const LvAttnDxArgs *a, const void *dy, Parts *p)
 {
     int d = a->q.dim[1] / a->heads, groups = a->batch * a->heads, ret = 0;
-    const void *dy = a->dy.data;
     void *args[] = { (void *)a, &dy, &p->delta };
+
+    if (lv_has(&a->dq))
+        ret = launch_tiles(cu, queries, a->q.dim[0] / a->batch, groups, d, 2, args);
+    if (ret >= 0 && (lv_has(&a->dk) || lv_has(&a->dv)))
+        ret = launch_tiles(cu, keys, a->k.dim[0] / a->batch, groups, d, 2, args);
+    return ret;
+}
+
+static int fast_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p)
+{
+    const void *dy = a->dy.data;
+    int ret = 0;
 
     if (a->dy.dtype != LV_BF16) {
         ret = lv_cuda_cast(cu, p->dy, LV_BF16, dy, a->dy.dtype,
                            lv_tensor_numel(&a->dy));
         dy  = p->dy;
     }
-    if (ret >= 0 && lv_has(&a->dq))
-        ret = launch_tiles(cu, queries, a->q.dim[0] / a->batch, groups, d, 2, args);
-    if (ret >= 0 && (lv_has(&a->dk) || lv_has(&a->dv)))
-        ret = launch_tiles(cu, keys, a->k.dim[0] / a->batch, groups, d, 2, args);
-    return ret;
+    if (ret < 0)
+        return ret;
+    return is_dx90(cu, a) ? dx90_run(cu, a, dy, p) : tiles_dx(cu, a, dy, p);
 }
 
 static int relative_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p)
@@ -255,7 +403,7 @@ static int any_dx(LvCuda *cu, const LvAttnDxArgs *a, Parts *p, char *scratch)
 int lv_cuda_attn_dx(LvDevice *dev, const LvAttnDxArgs *a, LvCall *call)
 {
     LvCuda *cu = lv_cuda(dev);
-    Parts p    = parts_of(a, call->scratch);
+    Parts p    = parts_of(cu, a, call->scratch);
     size_t threads = 8 * (size_t)a->q.dim[0] * (size_t)a->heads;
     int ret = LV_LAUNCH(cu, attn_delta, lv_cuda_grid1(threads), (void *)a, &p.delta);
 

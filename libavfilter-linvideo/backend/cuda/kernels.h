@@ -35,6 +35,9 @@
 #define LV_KERNELS_ATTENTION_SM90(X) X(attn_sm90_d64) X(attn_sm90_d128)
 #define LV_KERNELS_ATTENTION_F8(X)                                                  \
     X(attn_f8_most) X(attn_f8_rows) X(attn_f8_turn) X(attn_f8_d128)
+#define LV_KERNELS_ATTENTION_DX_SM90(X)                                             \
+    X(attn_sm90_stats) X(attn_dkv_sm90_d64) X(attn_dkv_sm90_d128)                   \
+    X(attn_dq_sm90_d64) X(attn_dq_sm90_d128)
 #define LV_KERNELS_LINATTN(X)                                                       \
     X(linattn_map) X(linattn_map_dx) X(linattn_divide) X(linattn_grad)              \
     X(linattn_sum) X(batched_f32) X(batched_bf16)
@@ -63,6 +66,7 @@
     X(LAYOUT, layout) X(ATTENTION, attention) X(ATTENTION_ANY, attention_any)       \
     X(ATTENTION_WIDE, attention_wide) X(ATTENTION_SM90, attention_sm90)             \
     X(ATTENTION_F8, attention_f8)                                                   \
+    X(ATTENTION_DX_SM90, attention_dx_sm90)                                         \
     X(LINATTN, linattn) X(HEDGEHOG, hedgehog)                                       \
     X(FRAME, frame) X(HEDGEHOG_SM90, hedgehog_sm90)                                 \
     X(HEDGEHOG_DX, hedgehog_dx) X(PRODUCT, product) X(CONV_SM90, conv_sm90)        \
