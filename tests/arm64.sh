@@ -2,7 +2,7 @@
 # This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
 #
 # The library and the command for arm64, cross-built against Debian's packages and run in
-# qemu: the operations, the networks, frames near those of this machine. Minutes, and 150 MB
+# qemu: the operations, and frames that are those of this machine. Minutes, and 150 MB
 # of packages; so only where a folder for them is named. They stay there for the next time.
 #
 #     ARM64=FOLDER BUILD=build tests/arm64.sh
@@ -64,17 +64,13 @@ succeeds "configure" ./configure --builddir="$folder/build" --disable-cuda --dis
     --extra-ldflags="-L$libraries -Wl,-rpath-link,$libraries"
 equal "NEON is used" "$(sed -n 's/^HAVE_NEON = //p' "$folder/build/config.mak")" yes
 succeeds "make" make -j "$(nproc)" BUILD="$folder/build" all \
-    "$folder/build/tests/check_ops" "$folder/build/tests/parity"
+    "$folder/build/tests/check_ops"
 # in one process and once for each case: all threads and programs would take half an hour
 CK_FORK=no run_arm "$folder/build/tests/check_ops" -v neon >"$folder/errors"
 equal "every operation ran" "$(grep -c '^100%' "$folder/errors")" 1
 empty "every operation against 64-bit references" "$(awk '
     / of .* ms, output / { n++; if (!($1 <= $4 + 0 && $2 <= $4 + 0)) print }
     END { if (n < 300) print n + 0 " outputs" }' "$folder/errors")"
-for file in "$build"/tests/ref/dit_a.safetensors "$build"/tests/ref/umt5_a.safetensors; do
-    [ ! -f "$file" ] || succeeds "parity: ${file##*/}" run_arm "$folder/build/tests/parity" "$file"
-done
-
 # clip NAME COMMAND...: two frames by this command
 clip() {
     name=$folder/$1.y4m
