@@ -139,6 +139,7 @@ OBJS-model = \
     params.o \
     presets.o \
     prompt.o \
+    prompt_times.o \
     range.o \
     reader.o \
     recognise.o \

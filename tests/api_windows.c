@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/prompt_times.h"
 #include "pipeline/windows.h"
 #include "tests/api_kit.h"
 
@@ -139,15 +140,20 @@ static LinvideoParams windows(Watch *w, int frames)
     return p;
 }
 
-/* Mean change from a frame to another. */
-static double change(const Video *v, int64_t i, int64_t j)
+/* Mean change from a frame to one of another video. */
+static double differ(const Video *v, int64_t i, const Video *w, int64_t j)
 {
-    const uint8_t *a = kit_plane(v, i, 0), *b = kit_plane(v, j, 0);
+    const uint8_t *a = kit_plane(v, i, 0), *b = kit_plane(w, j, 0);
     double sum = 0;
 
     for (size_t k = 0; k < v->bytes; k++)
         sum += abs(a[k] - b[k]);
     return sum / (double)v->bytes;
+}
+
+static double change(const Video *v, int64_t i, int64_t j)
+{
+    return differ(v, i, v, j);
 }
 
 static double largest_change(const Video *v)
@@ -255,7 +261,7 @@ START_TEST(again)
 }
 END_TEST
 
-/* A whole has one prompt, which may come until its first frame. */
+/* Prompts of a whole may come until its first frame. */
 START_TEST(one_prompt)
 {
     const char *const other = "a blue square moving right on a white background";
@@ -282,6 +288,220 @@ START_TEST(one_prompt)
 }
 END_TEST
 
+/* Prompts over time */
+
+static const struct {
+    const char *text;
+    int nb;           ///< prompts; 0: refused
+    const char *said; ///< "from text;..."
+} times[] = {
+    { "0: a red ball|5: a blue ball", 2, "0 a red ball;5 a blue ball;" },
+    { " 0: sea |\t2.5:  storm at 12:30| 10: calm", 3, "0 sea ;2.5 storm at 12:30;10 calm;" },
+    { "a red ball", 1, "0 a red ball;" },
+    { "0: a red ball", 1, "0 0: a red ball;" },
+    { "a red ball|a blue ball", 1, "0 a red ball|a blue ball;" },
+    { "0: a|b", 1, "0 0: a|b;" },
+    { "0: a|5:b", 1, "0 0: a|5:b;" },
+    { "0: a|5: ", 1, "0 0: a|5: ;" },
+    { "0: |5: b", 1, "0 0: |5: b;" },
+    { "0: a||5: b", 1, "0 0: a||5: b;" },
+    { "0: a|5.: b", 1, "0 0: a|5.: b;" },
+    { "0: a|-5: b", 1, "0 0: a|-5: b;" },
+    { "16:9|4:3", 1, "0 16:9|4:3;" },
+    { "1: a|5: b", 0, "the first time expected to be 0, got 1" },
+    { "0: a|5: b|5: c", 0, "times expected to rise, got 5 behind 5" },
+    { "0: a|5: b|4.5: c", 0, "times expected to rise, got 4.5 behind 5" },
+};
+
+START_TEST(read_times)
+{
+    char said[256] = "";
+    Watch w = { 0 };
+    LinvideoParams p = windows(&w, 45);
+    LvPromptTimes t  = { 0 };
+    const char *const parts[] = { "prompt: ", times[_i].said, NULL };
+
+    if (!times[_i].nb) {
+        p.prompt = times[_i].text;
+        kit_refused(&p, &w, -EINVAL, parts);
+        return;
+    }
+    ck_assert_int_eq(lv_prompt_times_read(&t, times[_i].text, NULL), 0);
+    ck_assert_int_eq(t.nb, times[_i].nb);
+    for (int i = 0; i < t.nb; i++)
+        snprintf(said + strlen(said), sizeof(said) - strlen(said), "%g %s;", t.from[i], t.text[i]);
+    ck_assert_str_eq(said, times[_i].said);
+    lv_prompt_times_free(&t);
+}
+END_TEST
+
+START_TEST(find_time)
+{
+    LvPromptTimes t = { .nb = 3, .from = { 0, 1.5, 4 } };
+
+    ck_assert_int_eq(lv_prompt_times_at(&t, 0), 0);
+    ck_assert_int_eq(lv_prompt_times_at(&t, 1.49), 0);
+    ck_assert_int_eq(lv_prompt_times_at(&t, 1.5), 1);
+    ck_assert_int_eq(lv_prompt_times_at(&t, 1000), 2);
+}
+END_TEST
+
+START_TEST(too_many_times)
+{
+    const char *const parts[] = { "33 prompts over time, expected at most 32", NULL };
+    char text[33 * 8] = "0: a";
+    Watch w;
+    LinvideoParams p = windows(&w, 45);
+
+    for (int i = 1; i < 33; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "|%d: a", i);
+    p.prompt = text;
+    kit_refused(&p, &w, -EINVAL, parts);
+}
+END_TEST
+
+#define RED "a large red circle on a black background"
+#define COLD "soft blue lights drifting on a black background"
+#define WARM "soft red lights drifting on a black background"
+#define BLUE "a large blue square on a white background"
+
+/* Clips show what is their begin's: the same as when each had been told. */
+START_TEST(times_of_clips)
+{
+    Watch w[2];
+    LinvideoParams p = kit_params(&w[0]), q = kit_params(&w[1]);
+    LinvideoContext *c;
+    Video a, b;
+
+    p.rate_num = q.rate_num = 17;
+    p.rate_den = q.rate_den = 1;
+    p.frames   = q.frames = 51;
+    p.prompt   = "0: " RED "|0.9: " BLUE "|60: " RED;
+    q.prompt   = RED;
+    a = kit_make(&p);
+    c = kit_open(&q);
+    b = kit_video(c, (int)q.format);
+    for (int i = 0; i < 51; i++) {
+        if (i == 16)
+            ck_assert_int_eq(linvideo_set_prompt(c, BLUE), 0);
+        ck_assert_int_eq(kit_next(&b, c), 0);
+    }
+    ck_assert(kit_equal(&a, &b));
+    ck_assert_str_eq(a.shot[16].prompt, RED);
+    ck_assert_str_eq(a.shot[17].prompt, BLUE);
+    ck_assert_msg(strstr(w[0].all, "what begins at 60 s is not shown"), "%s", w[0].all);
+    ck_assert_msg(strstr(w[0].all, "51 frames are made clip after clip, of 17"), "%s", w[0].all);
+    linvideo_close(&c);
+    kit_free(&a);
+    kit_free(&b);
+}
+END_TEST
+
+/* A whole begins as one prompt and ends as the other, without a cut between them. With guidance,
+ * and without: numbers of prompts differ. */
+START_TEST(times_of_a_whole)
+{
+    Watch w[3];
+    LinvideoParams p = windows(&w[0], 65), q = windows(&w[1], 65), r = windows(&w[2], 65);
+    Video a, b, c;
+    double far;
+
+    p.guidance = q.guidance = r.guidance = _i ? 2 : 1;
+    p.rate_num = q.rate_num = r.rate_num = 16;
+    p.rate_den = q.rate_den = r.rate_den = 1;
+    p.prompt   = "0: " COLD "|2: " WARM;
+    q.prompt   = COLD;
+    r.prompt   = WARM;
+    a = kit_make(&p);
+    b = kit_make(&q);
+    c = kit_make(&r);
+    far = differ(&b, 32, &c, 32);
+    ck_assert_msg(differ(&a, 0, &b, 0) < 0.1 * far, "%g of %g", differ(&a, 0, &b, 0), far);
+    ck_assert_msg(differ(&a, 64, &c, 64) < 0.1 * far, "%g of %g", differ(&a, 64, &c, 64), far);
+    ck_assert_msg(largest_change(&a) < far / 2, "%g of %g", largest_change(&a), far);
+    ck_assert_str_eq(a.shot[31].prompt, COLD);
+    ck_assert_str_eq(a.shot[32].prompt, WARM);
+    kit_free(&a);
+    kit_free(&b);
+    kit_free(&c);
+}
+END_TEST
+
+/* Prompts that are the same are one. */
+START_TEST(times_of_one_prompt)
+{
+    Watch w[2];
+    LinvideoParams p = windows(&w[0], 45), q = windows(&w[1], 45);
+    Video a, b;
+
+    p.prompt = "0: " RED "|1: " RED "|2: " RED;
+    q.prompt = RED;
+    a = kit_make(&p);
+    b = kit_make(&q);
+    ck_assert(kit_equal(&a, &b));
+    kit_free(&a);
+    kit_free(&b);
+}
+END_TEST
+
+/* A context has room for as many as it was opened with. */
+START_TEST(times_again)
+{
+    Watch w[2];
+    LinvideoParams p = windows(&w[0], 45), q = windows(&w[1], 45);
+    LinvideoContext *c;
+    Video a, b;
+
+    q.prompt = RED;
+    b        = kit_make(&q);
+    p.prompt = "0: " BLUE "|1: " RED;
+    c = kit_open(&p);
+    a = kit_video(c, LINVIDEO_RGB24);
+    ck_assert_int_eq(linvideo_set_prompt(c, "0: " RED "|1: " BLUE "|2: " RED), -EINVAL);
+    kit_one_error(&w[0], "expected at most 2 prompts over time");
+    p.prompt = "0: " RED "|1: " BLUE "|2: " RED;
+    ck_assert_int_eq(linvideo_restart(c, &p), -EINVAL);
+    w[0] = (Watch) { 0 };
+    ck_assert_int_eq(linvideo_set_prompt(c, RED), 0);
+    for (int i = 0; i < 45; i++)
+        ck_assert_int_eq(kit_next(&a, c), 0);
+    ck_assert(kit_equal(&a, &b));
+    p.prompt = "0: " RED "|1: " RED;
+    ck_assert_int_eq(linvideo_restart(c, &p), 0);
+    a.nb = 0;
+    for (int i = 0; i < 45; i++)
+        ck_assert_int_eq(kit_next(&a, c), 0);
+    ck_assert(kit_equal(&a, &b));
+    kit_free(&a);
+    kit_free(&b);
+    linvideo_close(&c);
+}
+END_TEST
+
+/* Allocations of opening fail, one at a time; first none, to count them. */
+START_TEST(times_without_memory)
+{
+    Watch w;
+    LinvideoParams p = windows(&w, 30);
+    long nb = 0;
+
+    p.prompt = "0: " RED "|1: " BLUE;
+    for (long n = 0; n <= nb; n += n < 40 || n > nb - 40 ? 1 : 29) {
+        LinvideoContext *c = NULL;
+        long live = kit_live();
+        int ret;
+
+        kit_arm(n, 0);
+        ret = linvideo_open(&c, &p);
+        nb  = LV_MAX(kit_disarm(), nb);
+        linvideo_close(&c);
+        ck_assert_msg(ret == 0 || ret == -ENOMEM, "allocation %ld: %d", n, ret);
+        ck_assert_int_eq(kit_live(), live);
+    }
+    ck_assert_int_gt(nb, 40);
+}
+END_TEST
+
 void api_add_windows(Suite *suite)
 {
     TCase *t = tcase_create("windows");
@@ -297,5 +517,13 @@ void api_add_windows(Suite *suite)
     tcase_add_test(t, refused);
     tcase_add_test(t, again);
     tcase_add_test(t, one_prompt);
+    tcase_add_loop_test(t, read_times, 0, LV_COUNT(times));
+    tcase_add_test(t, find_time);
+    tcase_add_test(t, too_many_times);
+    tcase_add_test(t, times_of_clips);
+    tcase_add_loop_test(t, times_of_a_whole, 0, 2);
+    tcase_add_test(t, times_of_one_prompt);
+    tcase_add_test(t, times_again);
+    tcase_add_test(t, times_without_memory);
     suite_add_tcase(suite, t);
 }

@@ -53,14 +53,15 @@ static const char *const in_readme[] = {
 typedef struct Style {
     const char *name[2];   ///< before and after a name
     const char *dash;      ///< of an option's name and a range
+    const char *bar;       ///< |, which ends a cell of a table
     const char *newline;   ///< between lines of a paragraph; "": one long line
     int width;             ///< columns of a line
 } Style;
 
-static const Style markdown = { { "`", "`" }, "-", "", 0 };
-static const Style man      = { { "\\fB", "\\fR" }, "\\-", "\n", 95 };
-static const Style texinfo  = { { "@code{", "}" }, "-", "\n+", 82 };
-static const Style readme   = { { "", "" }, "-", "\n                      ", 88 };
+static const Style markdown = { { "`", "`" }, "-", "\\|", "", 0 };
+static const Style man      = { { "\\fB", "\\fR" }, "\\-", "|", "\n", 95 };
+static const Style texinfo  = { { "@code{", "}" }, "-", "|", "\n+", 82 };
+static const Style readme   = { { "", "" }, "-", "|", "\n                      ", 88 };
 
 /* A text of names in `backquotes`, as a paragraph. */
 static void put_paragraph(const Style *s, const char *text)
@@ -80,6 +81,8 @@ static void put_paragraph(const Style *s, const char *text)
                 fputs(s->name[inside], stdout), inside ^= 1;
             else if (*word == '-')
                 fputs(s->dash, stdout);
+            else if (*word == '|')
+                fputs(s->bar, stdout);
             else
                 putchar(*word);
     }

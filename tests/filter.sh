@@ -486,6 +486,14 @@ for whole in "join window" "loop 1"; do
         "$("$linvideo" generate -q "--${whole% *}" "${whole#* }" --frames 26 --seed 1 --steps 2 -o - \
             "$prompt" | ff -i - -f framemd5 - | awk '/^[^#]/ { print $6 }' | xargs)"
 done
+times="0\: red waves on a yellow background|1.5\: green waves on a black background"
+complex "linvideo=join=window:frames=26:seed=1:steps=2:matrix=bt601:prompt='$times',metadata=print:file=times.txt" |
+    awk '{ print $6 }' >times.md5
+equal "prompts over time: the command's frames" "$(xargs <times.md5)" \
+    "$("$linvideo" generate -q --join window --frames 26 --seed 1 --steps 2 -o - \
+        "$(printf %s "$times" | tr -d '\\')" | ff -i - -f framemd5 - | awk '/^[^#]/ { print $6 }' | xargs)"
+equal "prompts over time: metadata" "$(sed -n 's/.*prompt=//p' times.txt | uniq -c | xargs)" \
+    "12 red waves on a yellow background 14 green waves on a black background"
 ff -i bars.mkv -pix_fmt yuv444p -f yuv4mpegpipe bars.y4m
 equal "video: of a file as by the command" \
     "$(complex "linvideo=video=bars.y4m:seed=1:precision=f32:steps=4:matrix=bt601:prompt=$prompt" |

@@ -16,7 +16,7 @@ backend        base backend config.h
 graph          base backend/check.h backend/ops.h backend/device.h backend/weight.h graph
 model          base graph backend/ops.h backend/device.h backend/form.h backend/weight.h model
 pipeline       base graph backend/device.h model pipeline
-api            base model/prompt.h pipeline linvideo api config.h
+api            base model/prompt.h model/prompt_times.h pipeline linvideo api config.h
 train/clips    base train/clips
 train/run      base backend graph model train/run
 train/measure  base backend/device.h model train/clips train/run train/measure

@@ -19,6 +19,7 @@
 #include "base/locale.h"
 #include "linvideo/linvideo.h"
 #include "model/prompt.h"
+#include "model/prompt_times.h"
 #include "pipeline/choices.h"
 #include "pipeline/images.h"
 #include "pipeline/sample.h"
@@ -295,6 +296,16 @@ static int count_asked(LinvideoContext *c)
     return 0;
 }
 
+/* How what is longer than a clip is made; a whole has told of itself. */
+static void tell_join(const LinvideoContext *c)
+{
+    int clip = c->info.cfg->video.frames;
+
+    if (c->frames > clip)
+        lv_msg(&c->msg, LV_MSG_INFO, "join: %lld frames are made clip after clip, of %d each",
+               (long long)c->frames, clip);
+}
+
 static int count_frames(LinvideoContext *c)
 {
     int ret = choose_rate(c);
@@ -302,6 +313,8 @@ static int count_frames(LinvideoContext *c)
     if (ret < 0 || (ret = count_asked(c)) < 0)
         return ret;
     bound_frames(c);
+    tell_join(c);
+    lv_session_rate(c->session, c->p.rate_num, c->p.rate_den);
     return 0;
 }
 
@@ -318,9 +331,26 @@ static int warn(LinvideoContext *c, const char *option, const char *text)
     return 0;
 }
 
+/* The same of each prompt over time, of which those that come too late have none at all. */
+static int warn_each(LinvideoContext *c, const char *prompt)
+{
+    double end = (double)c->frames * c->p.rate_den / c->p.rate_num;
+    LvPromptTimes t = { 0 };
+    int ret = lv_prompt_times_read(&t, prompt, &c->msg);
+
+    for (int i = 0; i < t.nb && ret >= 0; i++) {
+        if (c->frames >= 0 && t.from[i] >= end)
+            lv_msg(&c->msg, LV_MSG_WARNING, "prompt: what begins at %g s is not shown, the video "
+                   "ends at %g s", t.from[i], end);
+        ret = warn(c, "prompt", t.text[i]);
+    }
+    lv_prompt_times_free(&t);
+    return ret;
+}
+
 static int warn_of_prompts(LinvideoContext *c, const char *prompt, const char *negative)
 {
-    int ret = warn(c, "prompt", prompt);
+    int ret = warn_each(c, prompt);
 
     return ret < 0 || lv_schedule_prompts(c->info.schedule) == 1 ? ret :
            warn(c, "negative_prompt", negative);
@@ -488,7 +518,7 @@ static int set_prompt(LinvideoContext *c, const char *prompt)
         return lv_fail(&c->msg, LV_ERR(EINVAL), "prompt: this video is made as a whole and has "
                        "one; expected it before the first frame, or join cut without loop");
     if ((ret = lv_prompt_check(prompt, &c->msg)) < 0 ||
-        (ret = warn(c, "prompt", prompt)) < 0)
+        (ret = warn_each(c, prompt)) < 0)
         return ret;
     return lv_session_set_prompt(c->session, prompt);
 }

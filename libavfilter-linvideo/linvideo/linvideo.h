@@ -231,7 +231,11 @@ typedef struct LinvideoParams {
                                  ///< that the library was built in, share/linvideo
                                  ///< beside the folder of the library, and the
                                  ///< installed data folder
-    const char *prompt;          ///< UTF-8; this or prompt_file is required
+    const char *prompt;          ///< UTF-8; this or prompt_file is required. Two to 32 parts
+                                 ///< "SECONDS: words" between |, such as "0: a sea|5: a
+                                 ///< storm", with times that rise from 0, are prompts over
+                                 ///< time: a clip has that of its first frame, and in a
+                                 ///< whole (see join) they melt into each other
     const char *prompt_file;     ///< file with the prompt, UTF-8, at most 64 KiB
     const char *negative_prompt; ///< UTF-8; NULL: the model's, which for most is
                                  ///< "". Used with guidance > 1, or nag
@@ -375,7 +379,7 @@ typedef struct LinvideoFrame {
     int64_t index;        ///< out: number of this frame, from 0
     int64_t clip;         ///< out: number of its clip, from 0
     int64_t seed;         ///< out: seed of the whole stream
-    const char *prompt;   ///< out: prompt of its clip; until the next call
+    const char *prompt;   ///< out: prompt of its clip, or its time; until the next call
 } LinvideoFrame;
 
 typedef struct LinvideoContext LinvideoContext;

@@ -59,7 +59,9 @@
     X(PROMPT, prompt, "", prompt, 0, 0, 0, "TEXT", "",                                    \
       "what the video shows",                                                             \
       "Its name may be left out. In the filter it may change while it runs (`sendcmd`, "  \
-      "`zmq`), from the next clip on.")                                                   \
+      "`zmq`), from the next clip on. `0: a calm sea|5: a storm` is a prompt from each "  \
+      "second on: clips have that of their first frame; with `join=window` prompts melt " \
+      "into each other.")                                                                 \
     X(FILE, prompt_file, "textfile", prompt_file, 0, 0, 0, "FILE", "",                    \
       "file or pipe with the prompt, instead of prompt",                                  \
       "UTF-8, at most 64 KiB, without any quoting. For the command `-` is standard "      \

@@ -29,6 +29,8 @@ struct LvDenoise {
     const float *from;  /* latents that clips begin with; NULL: noise alone */
     LvWindows windows;
     int window;        /* of this step, that the network sees */
+    const int *from_latent, *number; /* [parts]: see lv_denoise_parts() */
+    int parts, part;   /* part: of the window */
     size_t numel, seen; /* elements of the whole; of what a network sees */
     LvMemory memory;
     float *x, *v[LV_BRANCHES], *x0; /* host */
@@ -114,6 +116,13 @@ void lv_denoise_lengthen(LvDenoise *d, int length, int circular)
     w->circular = circular;
     d->numel    = (size_t)w->channels * (size_t)length * w->plane;
     d->cache.n  = d->numel;
+}
+
+void lv_denoise_parts(LvDenoise *d, const int *from, const int *number, int nb)
+{
+    d->from_latent = from;
+    d->number      = number;
+    d->parts       = nb;
 }
 
 int lv_denoise_windows(const LvDenoise *d)
@@ -247,10 +256,11 @@ static int run_branch(LvDenoise *d, int step, int branch)
 {
     const LvBranch *b = &d->branch[branch];
     int layers = d->env->cfg->dit.layers, windows = lv_windows_count(&d->windows, step);
+    int prompt = d->parts && branch == LV_COND ? d->number[d->part] : b->prompt;
     const LvAt at = { LV_STAGE_DENOISE, step, lv_schedule_steps(&d->schedule),
                       (d->window * d->runs + branch) * layers, windows * d->runs * layers };
 
-    return lv_network_run(b->net[d->expert], b->prompt, &at, d->out[branch]);
+    return lv_network_run(b->net[d->expert], prompt, &at, d->out[branch]);
 }
 
 /* Networks that are not those of branches before are brought to a step. */
@@ -353,6 +363,17 @@ static int run_seen(LvDenoise *d, int step)
     return d->runs > 1 && d->branch[LV_UNCOND].aside ? run_both(d, step) : run_in_turn(d, step);
 }
 
+/* That of a window's middle. */
+static int part_of(const LvDenoise *d, int start)
+{
+    const LvWindows *w = &d->windows;
+    int middle = (start + w->size / 2) % w->length, i = LV_MAX(d->parts - 1, 0);
+
+    while (i && d->from_latent[i] > middle)
+        i--;
+    return i;
+}
+
 /* The same of the whole: the mean of windows, where they overlap. */
 static int run_windows(LvDenoise *d, int step)
 {
@@ -364,6 +385,7 @@ static int run_windows(LvDenoise *d, int step)
     for (d->window = 0; d->window < lv_windows_count(w, step) && ret >= 0; d->window++) {
         int start = lv_windows_start(w, step, d->window);
 
+        d->part = part_of(d, start);
         lv_windows_take(w, start, d->x, d->in);
         ret = run_seen(d, step);
         for (int b = 0; b < d->runs; b++)

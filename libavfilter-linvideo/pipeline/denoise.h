@@ -81,6 +81,12 @@ void lv_denoise_free(LvDenoise **d);
  *  networks are planned already. */
 void lv_denoise_lengthen(LvDenoise *d, int length, int circular);
 
+/** Of clips in windows the conditional branch has a prompt for each part of the whole: a window
+ *  that of its middle latent, and where windows overlap prompts melt into each other.
+ *  @param from   [nb] first latents of the parts, from 0 on; of the caller, who keeps both
+ *  @param number [nb] of prompts there, as LvBranch has it; NULL, 0: that of the branch alone */
+void lv_denoise_parts(LvDenoise *d, const int *from, const int *number, int nb);
+
 /** Windows of its first step. */
 int lv_denoise_windows(const LvDenoise *d);
 

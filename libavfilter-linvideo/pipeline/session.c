@@ -5,10 +5,12 @@
 #include "pipeline/session.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "model/prompt_times.h"
 #include "pipeline/decode.h"
 #include "pipeline/delivery.h"
 #include "pipeline/devices.h"
@@ -26,11 +28,15 @@ typedef struct Prompt {
     int kv_stale[LV_EXPERTS]; /* features were made since the network has seen them */
 } Prompt;
 
+/* Of branches, and of what a clip that is a whole shows later. */
+enum { PROMPTS = LV_BRANCHES + LV_PROMPT_TIMES - 1 };
+
 /* Where in the stream of clips the next frame is. */
 typedef struct Clock {
     int64_t clip;
     int in_clip;     /* the clip is denoised, frames of it are to come */
     int next;        /* frame of the clip */
+    int num, den;    /* frames a second, of prompts over time */
     double begun;    /* when work on the clip began */
 } Clock;
 
@@ -62,8 +68,11 @@ struct LvSession {
 
     int loaded;
 
-    Prompt prompt[LV_BRANCHES];
-    char *words, *next_words; /* the prompt of this clip; of the next one */
+    Prompt prompt[PROMPTS];
+    LvPromptTimes words, next_words; /* of this clip; of the next ones, nb 0: the same */
+    int parts, room;         /* prompts that a clip has over time; that networks have room for */
+    int part;                /* of words, that the clip shows, or its first */
+    int from_latent[LV_PROMPT_TIMES], number[LV_PROMPT_TIMES]; /* of lv_denoise_parts() */
     Clock clock;
     LvFrames frames;         /* decoded */
     int next_frame;          /* of these */
@@ -75,9 +84,21 @@ static LvNetwork *first_network(const LvSession *s)
     return s->experts.network[0][LV_HIGH];
 }
 
+/* Number of the prompt that a clip shows from its part i on. */
+static int prompt_of(const LvSession *s, int i)
+{
+    return i ? lv_schedule_prompts(&s->schedule) + i - 1 : LV_COND;
+}
+
 static int nb_prompts(const LvSession *s)
 {
-    return lv_schedule_prompts(&s->schedule);
+    return prompt_of(s, s->parts);
+}
+
+/* Whether the video is one clip, in windows, which show what is their time's. */
+static int is_whole(const LvSession *s)
+{
+    return s->shape.history || s->shape.length > s->shape.size[0];
 }
 
 /* Progress */
@@ -182,37 +203,72 @@ static void take_ids(Prompt *p, LvIds ids)
     p->ids = ids;
 }
 
-/* Ids of the first `nb` branches' prompts, all or none. */
+/* Ids of the first `nb` prompts, all or none; NULL: that one stays. */
 static int tokenize(LvSession *s, int nb, const char *const *words)
 {
-    LvIds ids[LV_BRANCHES] = { [LV_UNCOND] = { .what = "negative prompt" } };
+    LvIds ids[PROMPTS] = { 0 };
     int ret = 0;
 
+    if (lv_schedule_prompts(&s->schedule) > LV_NEGATIVE)
+        ids[LV_UNCOND].what = "negative prompt";
     for (int i = 0; i < nb && ret >= 0; i++)
-        ret = lv_encode_tokenize(s->encode, &ids[i], words[i]);
+        ret = words[i] ? lv_encode_tokenize(s->encode, &ids[i], words[i]) : 0;
     for (int i = 0; i < nb; i++)
         if (ret < 0)
             lv_ids_free(&ids[i]);
-        else
+        else if (words[i])
             take_ids(&s->prompt[i], ids[i]);
     return ret;
 }
 
-/* negative: NULL is the model's */
-static int take_prompts(LvSession *s, const char *prompt, const char *negative)
+/* Parts of a clip: a clip that is no whole shows one prompt. */
+static int parts_of(const LvSession *s, const LvPromptTimes *t)
 {
-    const char *words[LV_BRANCHES] = { prompt, negative };
+    return is_whole(s) ? t->nb : 1;
+}
+
+/* Ids of all that a clip shows. */
+static int tokenize_parts(LvSession *s, const LvPromptTimes *t, const char *negative)
+{
+    const char *words[PROMPTS] = { [LV_UNCOND] = negative };
+    int parts = parts_of(s, t);
+
+    if (s->room && parts > s->room)
+        return lv_fail(s->msg, LV_ERR(EINVAL), "prompt: expected at most %d prompts over time, as "
+                       "many as the video was opened with, got %d", s->room, parts);
+    for (int i = 0; i < parts; i++)
+        words[prompt_of(s, i)] = t->text[i];
+    return tokenize(s, prompt_of(s, parts), words);
+}
+
+/* negative: NULL is the model's */
+static int take_prompts(LvSession *s, LvPromptTimes *t, const char *negative)
+{
+    int ret;
 
     if (!negative)
-        words[LV_UNCOND] = s->files.negative ? s->files.negative : "";
-    return tokenize(s, nb_prompts(s), words);
+        negative = s->files.negative ? s->files.negative : "";
+    if ((ret = tokenize_parts(s, t, negative)) < 0)
+        return ret;
+    lv_prompt_times_free(&s->words);
+    lv_prompt_times_free(&s->next_words);
+    s->words = *t;
+    *t       = (LvPromptTimes) { 0 };
+    s->parts = parts_of(s, &s->words);
+    s->part  = 0;
+    return 0;
 }
 
 static int open_prompts(LvSession *s, const LvSessionOptions *opt)
 {
-    if (!(s->words = strdup(opt->prompt)))
-        return lv_fail(s->msg, LV_ERR(ENOMEM), "out of memory");
-    return take_prompts(s, opt->prompt, opt->negative);
+    LvPromptTimes t = { 0 };
+    int ret = lv_prompt_times_read(&t, opt->prompt, s->msg);
+
+    if (ret >= 0)
+        ret = take_prompts(s, &t, opt->negative);
+    lv_prompt_times_free(&t);
+    s->room = s->parts;
+    return ret;
 }
 
 /* Frames that are not scaled are made to planes where they are: fewer bytes come to the host. */
@@ -310,8 +366,7 @@ enum { SPARE = 256 << 20 };
 static int plan(LvSession *s, const LvSessionOptions *opt)
 {
     const int *size      = s->shape.size;
-    LvNetworkShape net   = { { size[0], size[1], size[2] },
-                             s->experts.split ? 1 : nb_prompts(s),
+    LvNetworkShape net   = { { size[0], size[1], size[2] }, 1,
                              lv_images_gives_first(s->images), s->schedule.nag };
     LvDecodeShape decode = { { s->shape.length, size[1], size[2] }, s->shape.history, opt->tile,
                              s->delivery.on_device };
@@ -321,8 +376,11 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
     int ret;
 
     if ((ret = lv_decode_plan(s->decode, &decode)) < 0 || (ret = open_prompts(s, opt)) < 0 ||
-        (ret = need_before(s, &all.before)) < 0 ||
-        (ret = lv_experts_plan(&s->experts, &net)) < 0 ||
+        (ret = need_before(s, &all.before)) < 0)
+        return ret;
+    if (!s->experts.split || s->parts > 1)
+        net.prompts = nb_prompts(s);
+    if ((ret = lv_experts_plan(&s->experts, &net)) < 0 ||
         (ret = lv_denoise_new(&s->denoise, &s->env, s->experts.branch, &s->schedule)) < 0)
         return ret;
     if (s->preview)
@@ -393,15 +451,15 @@ void lv_session_close(LvSession **out)
     lv_encode_free(&s->encode);
     lv_images_free(&s->images);
     lv_video_free(&s->video);
-    for (int i = 0; i < LV_BRANCHES; i++) {
+    for (int i = 0; i < PROMPTS; i++) {
         lv_ids_free(&s->prompt[i].ids);
         lv_free(s->prompt[i].features);
     }
     lv_experts_free(&s->experts);
     lv_devices_close(&s->devices);
     lv_files_close(&s->files);
-    free(s->words);
-    free(s->next_words);
+    lv_prompt_times_free(&s->words);
+    lv_prompt_times_free(&s->next_words);
     lv_free(s->small);
     free(s);
 }
@@ -430,7 +488,7 @@ size_t lv_session_free_bytes(const LvSession *s)
 
 int lv_session_cost(LvSession *s, const LvRates *rates, LvCost cost[LV_STAGE_NB])
 {
-    LvIds ids[LV_BRANCHES];
+    LvIds ids[PROMPTS];
     int nb = nb_prompts(s), ret;
 
     memset(cost, 0, LV_STAGE_NB * sizeof(*cost));
@@ -468,37 +526,40 @@ int lv_session_dump(LvSession *s, const char *name, FILE *to)
 
 int lv_session_set_prompt(LvSession *s, const char *prompt)
 {
-    char *words = strdup(prompt);
-    int ret = words ? tokenize(s, 1, &prompt)
-                    : lv_fail(s->msg, LV_ERR(ENOMEM), "out of memory");
+    LvPromptTimes t = { 0 };
+    int ret = lv_prompt_times_read(&t, prompt, s->msg);
 
+    if (ret >= 0)
+        ret = tokenize_parts(s, &t, NULL);
     if (ret < 0) {
-        free(words);
+        lv_prompt_times_free(&t);
         return ret;
     }
-    free(s->next_words);
-    s->next_words = words;
+    lv_prompt_times_free(&s->next_words);
+    s->next_words = t;
     return 0;
+}
+
+void lv_session_rate(LvSession *s, int num, int den)
+{
+    s->clock.num = num;
+    s->clock.den = den;
 }
 
 int lv_session_restart(LvSession *s, const char *prompt, const char *negative, uint64_t seed)
 {
-    char *words = strdup(prompt);
+    LvPromptTimes t = { 0 };
     int ret = !s->loaded ? lv_fail(s->msg, LV_ERR(EINVAL), "restart: expected a context that "
                                    "has loaded its weights")
-            : words      ? take_prompts(s, prompt, negative)
-                         : lv_fail(s->msg, LV_ERR(ENOMEM), "out of memory");
+                         : lv_prompt_times_read(&t, prompt, s->msg);
 
-    if (ret < 0) {
-        free(words);
+    if (ret >= 0)
+        ret = take_prompts(s, &t, negative);
+    lv_prompt_times_free(&t);
+    if (ret < 0)
         return ret;
-    }
-    free(s->words);
-    free(s->next_words);
-    s->words      = words;
-    s->next_words = NULL;
     s->seed       = seed;
-    s->clock      = (Clock) { .begun = lv_seconds() };
+    s->clock      = (Clock) { .begun = lv_seconds(), .num = s->clock.num, .den = s->clock.den };
     s->frames.nb  = s->next_frame = 0;
     lv_video_begin(s->video);
     memset(s->seconds, 0, sizeof(s->seconds));
@@ -519,8 +580,8 @@ static int alloc_features(LvSession *s, Prompt *p)
 /* Features of the prompts that changed, all in one run of the encoder. */
 static int encode(LvSession *s)
 {
-    LvIds ids[LV_BRANCHES];
-    float *features[LV_BRANCHES];
+    LvIds ids[PROMPTS];
+    float *features[PROMPTS];
     int nb = 0, ret = 0;
 
     for (int i = 0; i < nb_prompts(s) && ret >= 0; i++) {
@@ -553,11 +614,12 @@ static int show_expert(LvSession *s, int expert)
     int ret = 0;
 
     for (int i = 0; i < nb_prompts(s) && ret >= 0; i++) {
-        const LvBranch *b = &s->experts.branch[i];
+        int later = i >= prompt_of(s, 1);
+        const LvBranch *b = &s->experts.branch[later ? LV_COND : i];
         Prompt *p = &s->prompt[i];
         if (!p->kv_stale[expert])
             continue;
-        ret = lv_network_prompt(b->net[expert], b->prompt, p->features);
+        ret = lv_network_prompt(b->net[expert], later ? i : b->prompt, p->features);
         p->kv_stale[expert] = ret < 0;
     }
     return ret;
@@ -636,7 +698,7 @@ static int enter(void *opaque, int expert)
     double start = lv_seconds(), spent;
     int ret = lv_experts_enter(&s->experts, expert);
 
-    for (int i = 0; i < nb_prompts(s) && ret; i++)
+    for (int i = 0; i < prompt_of(s, s->room) && ret; i++)
         s->prompt[i].kv_stale[expert] = 1;
     if (ret >= 0)
         ret = show_expert(s, expert);
@@ -685,11 +747,62 @@ static int denoise(LvSession *s)
 
 static void take_words(LvSession *s)
 {
-    if (!s->next_words)
+    if (!s->next_words.nb)
         return;
-    free(s->words);
+    lv_prompt_times_free(&s->words);
     s->words      = s->next_words;
-    s->next_words = NULL;
+    s->next_words = (LvPromptTimes) { 0 };
+    s->parts      = parts_of(s, &s->words);
+    s->part       = 0;
+}
+
+/* Seconds at which a frame of the clip begins. */
+static double time_of(const LvSession *s, int frame)
+{
+    double at = (double)s->clock.clip * s->cfg.video.frames + frame;
+
+    return at * s->clock.den / s->clock.num;
+}
+
+/* First latent of what begins at a time; that of the end is length. */
+static int latent_at(const LvSession *s, double seconds)
+{
+    int per      = lv_decode_frames(s->decode), circular = s->shape.history > 0;
+    double frame = ceil(seconds * s->clock.num / s->clock.den - 1e-6);
+
+    if (frame >= s->cfg.video.frames)
+        return s->shape.length;
+    return circular ? (int)frame / per : ((int)frame + per - 1) / per;
+}
+
+/* Parts of a whole. */
+static void place_parts(LvSession *s)
+{
+    for (int i = 0; i < s->parts; i++) {
+        s->from_latent[i] = latent_at(s, s->words.from[i]);
+        s->number[i]      = prompt_of(s, i);
+    }
+    lv_denoise_parts(s->denoise, s->from_latent, s->number, s->parts);
+}
+
+/* The prompt of a clip's first frame is its own. */
+static int choose_part(LvSession *s)
+{
+    int part = lv_prompt_times_at(&s->words, time_of(s, 0)), ret = 0;
+
+    if (is_whole(s))
+        place_parts(s);
+    else if (part != s->part && (ret = tokenize(s, 1, &s->words.text[part])) >= 0)
+        s->part = part;
+    return ret;
+}
+
+/* What a frame of the clip shows. */
+static const char *words_at(const LvSession *s, int frame)
+{
+    int whole = s->parts > 1;
+
+    return s->words.text[whole ? lv_prompt_times_at(&s->words, time_of(s, frame)) : s->part];
 }
 
 static int begin_clip(LvSession *s)
@@ -701,7 +814,7 @@ static int begin_clip(LvSession *s)
     s->clock.next = 0;
     s->frames.nb  = s->next_frame = 0;
     take_words(s);
-    if ((ret = timed(s, LV_STAGE_TEXT, encode)) < 0 ||
+    if ((ret = choose_part(s)) < 0 || (ret = timed(s, LV_STAGE_TEXT, encode)) < 0 ||
         (ret = timed(s, LV_STAGE_TEXT, show_network)) < 0 ||
         (ret = timed(s, LV_STAGE_DENOISE, denoise)) < 0)
         return ret;
@@ -767,7 +880,7 @@ int lv_session_frame(LvSession *s, LvShot *shot)
     if (s->next_frame == s->frames.nb && (ret = timed(s, LV_STAGE_DECODE, decode)) < 0)
         return ret;
     *shot = (LvShot) { s->frames.rgb + (size_t)s->next_frame++ * frame, s->clock.clip,
-                       s->words };
+                       words_at(s, s->clock.next) };
     s->clock.next++;
     return 0;
 }

@@ -36,7 +36,7 @@ typedef struct LvShot {
     const float *rgb;   ///< [rows,cols,3], 0 to 1 when in range; until the next one. For
                         ///< lv_session_deliver(), which knows whether it is the host's
     int64_t clip;       ///< number of its clip
-    const char *prompt; ///< of its clip; until the next one
+    const char *prompt; ///< of its clip, or its time; until the next one
 } LvShot;
 
 /** Open the model, check everything, plan; no matrix of the weights is read.
@@ -62,6 +62,9 @@ int lv_session_cost(LvSession *s, const LvRates *rates, LvCost cost[LV_STAGE_NB]
 /** Encode the prompt, then read and pack all weights; 0 at once when that is done.
  *  @return 0, LV_ERR_CANCELLED, or an error */
 int lv_session_load(LvSession *s);
+
+/** Frames a second, num/den, by which prompts over time are placed; before the first frame. */
+void lv_session_rate(LvSession *s, int num, int den);
 
 /** Take another prompt from the next clip on. 0, or -EINVAL, -ENOMEM (the old one stays). */
 int lv_session_set_prompt(LvSession *s, const char *prompt);
