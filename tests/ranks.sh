@@ -55,6 +55,18 @@ close() {
         END { exit NR < 2 || bad }' && ok "$1" || not_ok "$1" "$(paste x y)"
 }
 
+# one_fails: the second rank alone ends with an error
+one_fails() {
+    RANK=0 WORLD_SIZE=2 linearize --dir fails --trajectories two/trajectories.safetensors >said.0 2>&1 &
+    # shellcheck disable=SC2086
+    RANK=1 WORLD_SIZE=2 timeout 60 "$linvideo" linearize \
+        --device "$device" $small --dir fails a/none.json >said.1 2>&1
+    codes=$?
+    wait $!
+    equal "$device: a rank fails: both end" "$codes$?" 11
+    equal "and say so" "$(grep -c 'a/none.json' said.1) $(grep -c '^linvideo: rank 0: ' said.0)" "1 1"
+}
+
 on_device() {
     device=$1
     log=linearize.jsonl
@@ -119,6 +131,8 @@ wait $first
 equal "a rank is killed: the other stops" $? 1
 equal "and says so" "$(grep -c 'rank 0: rank 1 is gone' said.0)" 1
 
+one_fails
+
 RANK=1 WORLD_SIZE=2 LINVIDEO_RANKS_WAIT=1 linearize --dir none >said 2>&1
 equal "one that waits for the first" "$(grep -c 'rank 0 has not come' said)" 1
 RANK=2 WORLD_SIZE=2 linearize --dir none >said 2>&1
@@ -128,6 +142,7 @@ if [ -e "$build/tests/emu/libnccl.so" ]; then
     # shellcheck source=tests/emu/use.sh disable=SC1091
     . "$use"
     device=cuda
+    EMU_DEVICES=2 EMU_NCCL_IMPATIENT=1 one_fails
     LINVIDEO_LIBNCCL=none LINVIDEO_RANKS_WAIT=1 ranks 2 linearize --dir no
     equal "no NCCL" "$(grep -c 'LINVIDEO_LIBNCCL: none' said.0)" 1
 fi

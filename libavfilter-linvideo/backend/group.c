@@ -87,16 +87,18 @@ int lv_group_join(LvDevice *dev, LvRanks *ranks, const char *build)
     g->dev   = dev;
     g->ranks = ranks;
     if ((ret = come_together(g, build)) < 0)
-        lv_group_leave(dev);
+        lv_group_leave(dev, 0);
     return ret;
 }
 
-void lv_group_leave(LvDevice *dev)
+void lv_group_leave(LvDevice *dev, int together)
 {
     LvGroup *g = dev ? dev->group : NULL;
 
     if (!g)
         return;
+    if (!together)
+        g->failed = 1;
     dev->fn->group->leave(g);
     lv_device_free(dev, g->numbers);
     free(g);
@@ -153,7 +155,7 @@ int lv_group_apart(LvDevice *dev)
     if (lv_group_rank(dev))
         return 0;
     if (dev->group)
-        dev->group->apart = 1;
+        dev->group->apart++;
     return 1;
 }
 
@@ -162,9 +164,8 @@ int lv_group_rejoin(LvDevice *dev, int ret)
     double v = ret;
     int own;
 
-    if (!dev->group)
+    if (!dev->group || (dev->group->apart && --dev->group->apart))
         return ret;
-    dev->group->apart = 0;
     if (lv_group_rank(dev))
         v = 0;
     if ((own = lv_group_numbers(dev, &v, 1)) < 0)

@@ -27,7 +27,7 @@ struct LvGroup {
     void *numbers;     ///< of the device, for lv_group_numbers()
     size_t nb_numbers;
     int failed;        ///< 1: a collective failed; no other is begun
-    int apart;         ///< 1: rank 0 works alone for a while
+    int apart;         ///< not 0: rank 0 works alone for a while; how many times it said so
 };
 
 /** Collectives of a device. Entries put the message of what fails. */
@@ -54,8 +54,9 @@ typedef struct LvGroupFns {
  */
 int lv_group_join(LvDevice *dev, LvRanks *ranks, const char *build);
 
-/** Leave the group, if there is one, before the device is closed. */
-void lv_group_leave(LvDevice *dev);
+/** Leave the group, if there is one, before the device is closed.
+ *  @param together 1: all ranks do so now; 0: this one fails, and waits for no other */
+void lv_group_leave(LvDevice *dev, int together);
 
 /** Rank and number of ranks of a device; 0 and 1 when it is alone. */
 int lv_group_rank(const LvDevice *dev);
@@ -68,7 +69,7 @@ static inline int lv_group_has(const LvDevice *dev, int n)
 }
 
 /** Whether this is rank 0, or alone: it then does by itself what comes before
- *  lv_group_rejoin(), as if there were no group. */
+ *  lv_group_rejoin(), as if there were no group. Such pairs may be nested. */
 int lv_group_apart(LvDevice *dev);
 
 /** Wait for rank 0. @return what it gives as ret; a code also when it is gone */

@@ -180,7 +180,7 @@ static int run_stages(Distill *c)
         if ((ret = prompts_stage(c)) > 0)
             ret = run_stage(c, i);
     }
-    return lv_run_exit(ret);
+    return lv_run_exit(&c->post.run, ret);
 }
 
 static int open_all(Distill *c)

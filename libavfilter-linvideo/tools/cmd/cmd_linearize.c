@@ -326,7 +326,7 @@ static int run_stages(Linearize *c)
         if (wanted && ret > 0)
             ret = run_stage(c, i);
     }
-    return lv_run_exit(ret);
+    return lv_run_exit(&c->post.run, ret);
 }
 
 /* Before minutes are spent on trajectories. */

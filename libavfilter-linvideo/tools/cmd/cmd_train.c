@@ -299,7 +299,7 @@ static int run_stages(Train *t)
     for (int i = 0; i < LV_COUNT(stages) && ret > 0; i++)
         if (!t->stage || !strcmp(t->stage, stages[i].name))
             ret = run_stage(t, i);
-    return lv_run_exit(ret);
+    return lv_run_exit(&t->run, ret);
 }
 
 static int cmd_train(int argc, char **argv)

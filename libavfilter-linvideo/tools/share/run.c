@@ -166,7 +166,7 @@ int lv_run_open(LvRun *r)
 
 void lv_run_close(LvRun *r)
 {
-    lv_group_leave(r->dev);
+    lv_group_leave(r->dev, r->ended);
     lv_device_close(&r->dev);
     lv_ranks_leave(&r->ranks);
     lv_lock_free(&r->lock);
@@ -198,8 +198,9 @@ int lv_run_is_done(const LvTrainer *t)
     return t->step >= t->optim.steps;
 }
 
-int lv_run_exit(int ret)
+int lv_run_exit(LvRun *r, int ret)
 {
+    r->ended = ret >= 0;
     if (lv_signals_caught())
         return 128 + lv_signals_caught();
     return ret < 0 ? LV_EXIT_FAILED : ret ? LV_EXIT_OK : LV_EXIT_STOPPED;

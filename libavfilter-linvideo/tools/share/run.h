@@ -31,6 +31,7 @@ typedef struct LvRun {
     LvMsg msg;
     LvDevice *dev;
     LvRanks ranks;         ///< of several processes, which make the same calls
+    int ended;             ///< 1: its stages returned without an error, in all ranks
     LvDtype dtype;
     char folder[LV_RUN_PATH]; ///< of dir when none was given
 } LvRun;
@@ -98,7 +99,7 @@ int lv_run_stage(LvRun *r, const LvTrainStage *s, const char *run);
 /** Whether a run has taken all its steps. */
 int lv_run_is_done(const LvTrainer *t);
 
-/** Exit code of a command whose last stage returned ret. */
-int lv_run_exit(int ret);
+/** Exit code of a command whose last stage returned ret; no more is begun. */
+int lv_run_exit(LvRun *r, int ret);
 
 #endif /* LINVIDEO_TOOLS_SHARE_RUN_H */
