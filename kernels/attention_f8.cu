@@ -6,25 +6,33 @@
  *
  *   q8 = q / sq, k8 = k / sk, v8 = v / sv, rounded; sq, sk, sv being the largest magnitude of a
  *   sample's head / 448; s = scale sq sk q8 k8^T; p8 = 256 exp(s - max), rounded;
- *   o = sv p8 v8 / (256 sum exp(s - max))
+ *   o = sv p8 v8 / sum p8
  *
  * Three kernels before it make those: lv_attn_f8_most finds the magnitudes, lv_attn_f8_rows rounds
  * q and k, lv_attn_f8_turn rounds v and turns it to tiles [channels][128 keys], as products of e4m3
  * take rows along the sum alone. In each 16 of these, keys stand as a thread's four scores of them
  * do in the first operand: see key_at().
  *
+ * The byte of 2^x in e4m3 is about 8 (x + 7): exactly where x is whole, and between these a straight
+ * line in place of a curve, at most 6 % above it, of which the sum takes most away. So p8 is one
+ * multiplication with 8 and the constant 3 2^22 added, which leaves the rounded byte in the lowest
+ * bits: no exp, no conversion. The maximum is rounded up to an eighth, so that bytes of all tiles
+ * mean the same. The sum comes from the tensor cores, as a channel of ones behind v's.
+ *
  * Tensor cores keep some 13 bits of sums of e4m3, so that those over thousands of keys would lose:
  * each tile's outputs are summed apart, and added in f32.
  *
- * Tiles of 128 keys: 64 registers of scores, 64 of a tile's outputs, 64 of all, 16 of weights.
- * A tile of 64 queries takes 512 clocks of the tensor cores and as many of exp: bound by both.
+ * Tiles of 128 keys: 64 registers of scores, 68 of a tile's outputs, 68 of all, 16 of weights.
+ * A tile of 64 queries takes 530 clocks of the tensor cores, by which it is bound, and some 350
+ * instructions.
  * Before: q, k, v read twice, 3 bytes of 5 written: 0.2 ms where attention takes 7.
  */
 
 #include "attention_items.cuh"
 
-/* A tile: keys, and their bytes of keys or of values, D of each. */
-enum { D = 128, NT = 128, TILE_BYTES = NT * D, STAGES = 4, UP = 8 };
+/* A tile: keys; channels of its values, those of the head, ones and zeros; bytes of keys, and of
+ * values. */
+enum { D = 128, NT = 128, DV = D + 8, TILE_BYTES = NT * D, VALUE_BYTES = NT * DV, STAGES = 4 };
 
 /* What goes before */
 
@@ -49,7 +57,8 @@ LV_INLINE float block_max(float x)
     return warp_max(part[threadIdx.x % (BLOCK / WARP)]);
 }
 
-/* The largest magnitude of a piece of a head's rows; block (piece, head, tensor + 3 sample). */
+/* The largest magnitude of a piece of a head's rows, infinite where one is not a number; block
+ * (piece, head, tensor + 3 sample). */
 LV_KERNEL lv_attn_f8_most(LV_ARG LvAttnF8Args a)
 {
     const int which = blockIdx.z % 3, sample = blockIdx.z / 3, head = blockIdx.y;
@@ -61,7 +70,7 @@ LV_KERNEL lv_attn_f8_most(LV_ARG LvAttnF8Args a)
         get_channels(x, (size_t)sample * rows + first + r, head, v);
 #pragma unroll
         for (int c = 0; c < CHANNELS; c++)
-            most = fmaxf(most, fabsf(v[c]));
+            most = fabsf(v[c]) < INFINITY ? fmaxf(most, fabsf(v[c])) : INFINITY;
     }
     most = block_max(most);
     if (threadIdx.x == 0)
@@ -117,6 +126,9 @@ LV_KERNEL lv_attn_f8_rows(LV_ARG LvAttnF8Args a)
  * at once find in other banks. */
 enum { WORDS = NT / 4, PITCH = WORDS + 1 };
 
+/* 1 in e4m3, four times. */
+#define FOUR_ONES 0x38383838u
+
 /* The key that stands at place i of word w. */
 LV_INLINE int key_at(int w, int i)
 {
@@ -148,7 +160,7 @@ LV_KERNEL lv_attn_f8_turn(LV_ARG LvAttnF8Args a)
     const float scale = scale_of(a, 2, sample, head), by = inverse(scale);
     const int channel = threadIdx.x % (D / CHANNELS) * CHANNELS;
     uint32_t *y = (uint32_t *)(a.v8 + (((size_t)sample * a.heads + head) * gridDim.x +
-                                       blockIdx.x) * TILE_BYTES);
+                                       blockIdx.x) * VALUE_BYTES);
 
     note_scale(a, 2, sample, head, scale);
     for (int w = threadIdx.x / (D / CHANNELS); w < WORDS; w += AT_ONCE) {
@@ -159,30 +171,31 @@ LV_KERNEL lv_attn_f8_turn(LV_ARG LvAttnF8Args a)
             tile[(channel + c) * PITCH + w] = of[c];
     }
     __syncthreads();
-    for (int i = threadIdx.x; i < TILE_BYTES / 4; i += BLOCK)
-        y[i] = tile[i / WORDS * PITCH + i % WORDS];
+    for (int i = threadIdx.x; i < VALUE_BYTES / 4; i += BLOCK)
+        y[i] = i < TILE_BYTES / 4 ? tile[i / WORDS * PITCH + i % WORDS]
+             : i < TILE_BYTES / 4 + WORDS ? FOUR_ONES : 0;
 }
 
 /* Attention */
 
 #if LV_HOPPER
 
-typedef Rings<TILE_BYTES, TILE_BYTES, STAGES> Room;
+typedef Rings<TILE_BYTES, TILE_BYTES, VALUE_BYTES, STAGES> Room;
 
 typedef struct Maps {
     const LvTileMap *q, *k, *v;
 } Maps;
 
 /* Use n of a ring: one box. */
-template <int N>
+template <int N, int BYTES>
 LV_INLINE void copy_tile(unsigned char *ring, const LvTileMap *map, int x, int y, int z,
                          unsigned n, uint64_t *full, uint64_t *empty)
 {
     int s = stage_of<N>(n);
 
     barrier_wait(empty + s, turn_of<N>(n) ^ 1);
-    barrier_expect(full + s, TILE_BYTES);
-    copy_box(ring + s * TILE_BYTES, map, x, y, z, full + s);
+    barrier_expect(full + s, BYTES);
+    copy_box(ring + s * BYTES, map, x, y, z, full + s);
 }
 
 LV_INLINE void copy_items(const Room &r, const Maps &m, const Work &w, int heads)
@@ -194,10 +207,12 @@ LV_INLINE void copy_items(const Room &r, const Maps &m, const Work &w, int heads
         int tiles = (i.sample * heads + i.head) * w.tiles;
 
         for (int j = w.tiles - 1; j >= 0; j--, n++) {
-            copy_tile<STAGES>(r.k, m.k, i.head * D, j * NT, i.sample, n, r.k_full, r.k_empty);
+            copy_tile<STAGES, TILE_BYTES>(r.k, m.k, i.head * D, j * NT, i.sample, n, r.k_full,
+                                          r.k_empty);
             if (j == w.tiles - 1)
-                copy_tile<1>(r.q, m.q, i.head * D, i.first, i.sample, turn, r.q_full, r.q_empty);
-            copy_tile<STAGES>(r.v, m.v, 0, 0, tiles + j, n, r.v_full, r.v_empty);
+                copy_tile<1, TILE_BYTES>(r.q, m.q, i.head * D, i.first, i.sample, turn, r.q_full,
+                                         r.q_empty);
+            copy_tile<STAGES, VALUE_BYTES>(r.v, m.v, 0, 0, tiles + j, n, r.v_full, r.v_empty);
         }
     }
 }
@@ -207,50 +222,87 @@ LV_INLINE void start_scores(float s[NT / 8][4], uint64_t q, uint64_t k)
 {
 #pragma unroll
     for (int kk = 0; kk < D / 32; kk++)
-        product8_shared(s, q + kk * 2, k + kk * 2, kk > 0);
+        product8_shared<NT>(s, q + kk * 2, k + kk * 2, kk > 0);
     products_commit();
 }
 
-/* Start o[64,D] = p[64,NT] v, which is turned. */
-LV_INLINE void start_outputs(float o[D / 8][4], const uint32_t p[NT / 32][4], uint64_t v)
+/* Start o[64,DV] = p[64,NT] v, which is turned. */
+LV_INLINE void start_outputs(float o[DV / 8][4], const uint32_t p[NT / 32][4], uint64_t v)
 {
 #pragma unroll
     for (int kk = 0; kk < NT / 32; kk++)
-        product8_held(o, p[kk], v + kk * 2, kk > 0);
+        product8_held<DV>(o, p[kk], v + kk * 2, kk > 0);
     products_commit();
 }
 
-/* Weights as the first operand, keys in the order of key_at(). */
+/* 3 2^22: a number below 2^22 that is added to it is rounded to a whole one, in the lowest bits. */
+#define MAGIC 12582912.0f
+
+/* The byte of 256, which no weight is above. */
+enum { TOP = 8 * (8 + 7) };
+
+/* The running maximum of rows r (h = 0) and r + 8 (h = 1), in eighths of ln 2, a whole number: s
+ * becomes MAGIC + the byte of 256 exp2(factor s - max); corr brings what was summed before to the
+ * new maximum. */
+LV_INLINE void weigh(float s[NT / 8][4], float factor, float max[2], float corr[2])
+{
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float top[2] = { -INFINITY, -INFINITY }, now, add;
+#pragma unroll
+        for (int n = 0; n < NT / 8; n++)
+#pragma unroll
+            for (int e = 0; e < 2; e++)
+                top[e] = fmaxf(top[e], s[n][2 * h + e]);
+        now     = fmaxf(max[h], ceilf(quad_max(fmaxf(top[0], top[1])) * (8 * factor)));
+        corr[h] = fast_exp2((max[h] - now) / 8);
+        max[h]  = now;
+        add     = MAGIC + TOP - now;
+#pragma unroll
+        for (int n = 0; n < NT / 8; n++)
+#pragma unroll
+            for (int e = 0; e < 2; e++)
+                s[n][2 * h + e] = fmaxf(fmaf(s[n][2 * h + e], 8 * factor, add), MAGIC);
+    }
+}
+
+/* Their bytes as the first operand, keys in the order of key_at(). */
 LV_INLINE void pack_weights(uint32_t p[NT / 32][4], const float s[NT / 8][4])
 {
 #pragma unroll
     for (int kk = 0; kk < NT / 32; kk++)
 #pragma unroll
         for (int e = 0; e < 4; e++) {
-            const float *lo = s[4 * kk + e / 2 * 2], *hi = s[4 * kk + e / 2 * 2 + 1];
-            const float v[4] = { lo[e % 2 * 2], lo[e % 2 * 2 + 1], hi[e % 2 * 2],
-                                 hi[e % 2 * 2 + 1] };
-            p[kk][e] = to_e4m3(v);
+            const float *lo = s[4 * kk + e / 2 * 2] + e % 2 * 2;
+            const float *hi = s[4 * kk + e / 2 * 2 + 1] + e % 2 * 2;
+            uint32_t a = __byte_perm(__float_as_uint(lo[0]), __float_as_uint(lo[1]), 0x0040);
+            uint32_t b = __byte_perm(__float_as_uint(hi[0]), __float_as_uint(hi[1]), 0x0040);
+            p[kk][e] = __byte_perm(a, b, 0x5410);
         }
 }
 
+/* What a team keeps of its 64 rows, a thread two of them; behind the outputs their sums. */
+typedef struct Sums {
+    float o[DV / 8][4], max[2];
+} Sums;
+
 /* o = o f + tile */
-LV_INLINE void add_outputs(float o[D / 8][4], const float tile[D / 8][4], const float f[2])
+LV_INLINE void add_outputs(float o[DV / 8][4], const float tile[DV / 8][4], const float f[2])
 {
 #pragma unroll
-    for (int n = 0; n < D / 8; n++)
+    for (int n = 0; n < DV / 8; n++)
 #pragma unroll
         for (int e = 0; e < 4; e++)
             o[n][e] = fmaf(o[n][e], f[e / 2], tile[n][e]);
 }
 
 /* One item's keys and values, uses n on of the rings. */
-LV_INLINE void attend(Rows<D> &x, const Room &r, const Work &w, int team, unsigned n, float scale)
+LV_INLINE void attend(Sums &x, const Room &r, const Work &w, int team, unsigned n, float scale)
 {
     const uint64_t q  = operand(r.q + team * 64 * PANEL_BYTES, 16);
     const uint64_t ks = operand(r.k, 16), vs = operand(r.v, 16);
     int at = stage_of<STAGES>(n), j = (w.tiles - 1) * NT;
-    float s[NT / 8][4], o[D / 8][4], corr[2], last[2];
+    float s[NT / 8][4], o[DV / 8][4], corr[2], last[2];
     uint32_t p[NT / 32][4];
     float factor;
 
@@ -263,10 +315,10 @@ LV_INLINE void attend(Rows<D> &x, const Room &r, const Work &w, int team, unsign
     if (j == 0)
         done_with(r.q_empty);
     factor = mask_keys<NT>(s, scale, NULL, j, w.lk);
-    softmax_tile<NT, UP>(s, factor, x.max, x.sum, last);
+    weigh(s, factor, x.max, last);
     pack_weights(p, s);
     for (j -= NT; j >= 0; j -= NT) {
-        const uint64_t v  = vs + at * (TILE_BYTES / 16);
+        const uint64_t v  = vs + at * (VALUE_BYTES / 16);
         uint64_t *v_empty = r.v_empty + at;
 
         barrier_wait(r.v_full + at, turn_of<STAGES>(n));
@@ -283,10 +335,10 @@ LV_INLINE void attend(Rows<D> &x, const Room &r, const Work &w, int team, unsign
         if (j == 0)
             done_with(r.q_empty);
         factor = mask_keys<NT>(s, scale, NULL, j, w.lk);
-        softmax_tile<NT, UP>(s, factor, x.max, x.sum, corr);
-        stay_behind(x.sum[0] + x.sum[1]);
+        weigh(s, factor, x.max, corr);
+        stay_behind(s[0][0] + s[NT / 8 - 1][3]);
         products_wait<0>();
-        hold<D / 8>(o);
+        hold<DV / 8>(o);
         hold<NT / 8>(s);
         done_with(v_empty);
         add_outputs(x.o, o, last);
@@ -296,25 +348,28 @@ LV_INLINE void attend(Rows<D> &x, const Room &r, const Work &w, int team, unsign
     }
     barrier_wait(r.v_full + at, turn_of<STAGES>(n));
     products_begin();
-    start_outputs(o, p, vs + at * (TILE_BYTES / 16));
+    start_outputs(o, p, vs + at * (VALUE_BYTES / 16));
     products_wait<0>();
-    hold<D / 8>(o);
+    hold<DV / 8>(o);
     done_with(r.v_empty + at);
     add_outputs(x.o, o, last);
 }
 
-/* Divide by the sums and store. */
-LV_INLINE void finish(Rows<D> &x, const LvAttnArgs &a, const Work &w, const Item &i, int team,
+/* Scores from which MAGIC has no room: in eighths of ln 2. */
+#define SCORES 2097152.0f
+
+/* Divide by the sums, which the first of four threads has, and store. A scale that is not finite
+ * is of an input that is not, and so are outputs then; those of scores without room too. */
+LV_INLINE void finish(const Sums &x, const LvAttnArgs &a, const Work &w, const Item &i, int team,
                       float scale)
 {
     int first = i.first + 64 * team + threadIdx.x % WARPGROUP / WARP * 16;
     float f[2];
 
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
-        x.sum[h] = quad_sum(x.sum[h]);
-        f[h]     = x.sum[h] > 0 ? scale / x.sum[h] : 0;
-    }
+    for (int h = 0; h < 2; h++)
+        f[h] = (scale < INFINITY && fabsf(x.max[h]) < SCORES ? scale : NAN) /
+               __shfl_sync(0xFFFFFFFFu, x.o[D / 8][2 * h], threadIdx.x % WARP & ~3);
     store_rows<D>(a.o, x.o, (size_t)i.sample * w.lq + first, i.head * D, w.lq - first, f, 0);
 }
 
@@ -330,7 +385,7 @@ LV_INLINE void compute_items(const Room &r, const LvAttnArgs &a, const float *sc
     for (int at = blockIdx.x; at < w.items; at += gridDim.x, turn++, n += w.tiles) {
         Item i = item_of(w, a.heads, at);
         const float *scale = scales + (size_t)i.sample * 3 * a.heads + i.head;
-        Rows<D> x = { {}, { -INFINITY, -INFINITY }, {} };
+        Sums x = { {}, { -INFINITY, -INFINITY } };
 
         barrier_wait(r.q_full, turn & 1);
         if (i.first + 64 * team >= w.lq) {
@@ -338,7 +393,7 @@ LV_INLINE void compute_items(const Room &r, const LvAttnArgs &a, const float *sc
             continue;
         }
         attend(x, r, w, team, n, a.scale * LOG2E * scale[0] * scale[a.heads]);
-        finish(x, a, w, i, team, scale[2 * a.heads]);
+        finish(x, a, w, i, team, scale[2 * a.heads] + 0 * (scale[0] + scale[a.heads]));
     }
     if (team == 0)
         turn_wait<TEAMS * WARPGROUP>(1);

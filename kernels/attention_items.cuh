@@ -59,8 +59,8 @@ template <int STAGES> LV_INLINE int turn_of(unsigned n)
 }
 
 /* Shared memory: queries, tiles of keys, tiles of values, of so many bytes, then barriers. */
-template <int Q, int T, int S> struct Rings {
-    enum { QUERIES = Q, TILE = T, STAGES = S };
+template <int Q, int K, int V, int S> struct Rings {
+    enum { QUERIES = Q, KEYS = K, VALUES = V, STAGES = S };
     unsigned char *q, *k, *v;
     uint64_t *q_full, *q_empty, *k_full, *k_empty, *v_full, *v_empty;
 };
@@ -68,8 +68,8 @@ template <int Q, int T, int S> struct Rings {
 template <class R> LV_INLINE R rings_of(unsigned char *memory)
 {
     const int n = R::STAGES;
-    unsigned char *k = memory + R::QUERIES, *v = k + n * R::TILE;
-    uint64_t *b = (uint64_t *)(v + n * R::TILE);
+    unsigned char *k = memory + R::QUERIES, *v = k + n * R::KEYS;
+    uint64_t *b = (uint64_t *)(v + n * R::VALUES);
     R r = { memory, k, v, b, b + 1, b + 2, b + 2 + n, b + 2 + 2 * n, b + 2 + 3 * n };
 
     return r;
@@ -137,8 +137,8 @@ LV_INLINE float mask_keys(float s[NT / 8][4], float scale, const float *bias, in
 }
 
 /* The running softmax of rows r (h = 0) and r + 8 (h = 1), in units of ln 2: s becomes
- * 2^UP exp2(factor s - max), sums of it are brought to the new maximum; corr is what does that. */
-template <int NT, int UP>
+ * exp2(factor s - max), sums are brought to the new maximum; corr is what does that. */
+template <int NT>
 LV_INLINE void softmax_tile(float s[NT / 8][4], float factor, float max[2], float sum[2],
                             float corr[2])
 {
@@ -154,7 +154,6 @@ LV_INLINE void softmax_tile(float s[NT / 8][4], float factor, float max[2], floa
         base    = now == -INFINITY ? 0 : now;
         corr[h] = fast_exp2(max[h] - base);
         max[h]  = now;
-        base   -= UP;
 #pragma unroll
         for (int n = 0; n < NT / 8; n++)
 #pragma unroll

@@ -34,7 +34,8 @@ typedef struct Maps {
 
 #if LV_HOPPER
 
-template <int D, int NT, int STAGES> using Room = Rings<ROWS * D * 2, NT * D * 2, STAGES>;
+template <int D, int NT, int STAGES> using Room =
+    Rings<ROWS * D * 2, NT * D * 2, NT * D * 2, STAGES>;
 
 /* Use n of a ring of tiles: rows from `row` on of an item's head. */
 template <int D, int NT, int STAGES>
@@ -114,17 +115,17 @@ LV_INLINE void attend(Rows<D> &x, const Room<D, NT, STAGES> &r, const Work &w, i
 
     barrier_wait(r.k_full + at, turn_of<STAGES>(n));
     products_begin();
-    start_scores<D, NT>(s, q, ks + at * R::TILE / 16);
+    start_scores<D, NT>(s, q, ks + at * R::KEYS / 16);
     products_wait<0>();
     hold<NT / 8>(s);
     done_with(r.k_empty + at);
     if (j == 0)
         done_with(r.q_empty);
     factor = mask_keys<NT>(s, scale, bias, j, w.lk);
-    softmax_tile<NT, 0>(s, factor, x.max, x.sum, corr);
+    softmax_tile<NT>(s, factor, x.max, x.sum, corr);
     pack_operands<NT>(p, s);
     for (j -= NT; j >= 0; j -= NT) {
-        const uint64_t v  = vs + at * R::TILE / 16;
+        const uint64_t v  = vs + at * R::KEYS / 16;
         uint64_t *v_empty = r.v_empty + at;
 
         barrier_wait(r.v_full + at, turn_of<STAGES>(n));
@@ -132,7 +133,7 @@ LV_INLINE void attend(Rows<D> &x, const Room<D, NT, STAGES> &r, const Work &w, i
         barrier_wait(r.k_full + at, turn_of<STAGES>(n));
         turn_wait<TEAMS * WARPGROUP>(1 + team);
         products_begin();
-        start_scores<D, NT>(s, q, ks + at * R::TILE / 16);
+        start_scores<D, NT>(s, q, ks + at * R::KEYS / 16);
         start_outputs<D, NT>(x.o, p, v);
         turn_give<TEAMS * WARPGROUP>(2 - team);
         products_wait<1>();
@@ -141,7 +142,7 @@ LV_INLINE void attend(Rows<D> &x, const Room<D, NT, STAGES> &r, const Work &w, i
         if (j == 0)
             done_with(r.q_empty);
         factor = mask_keys<NT>(s, scale, bias, j, w.lk);
-        softmax_tile<NT, 0>(s, factor, x.max, x.sum, corr);
+        softmax_tile<NT>(s, factor, x.max, x.sum, corr);
         stay_behind(x.sum[0] + x.sum[1]);
         products_wait<0>();
         hold<D / 8>(x.o);
@@ -152,7 +153,7 @@ LV_INLINE void attend(Rows<D> &x, const Room<D, NT, STAGES> &r, const Work &w, i
     }
     barrier_wait(r.v_full + at, turn_of<STAGES>(n));
     products_begin();
-    start_outputs<D, NT>(x.o, p, vs + at * R::TILE / 16);
+    start_outputs<D, NT>(x.o, p, vs + at * R::KEYS / 16);
     products_wait<0>();
     hold<D / 8>(x.o);
     done_with(r.v_empty + at);

@@ -194,6 +194,7 @@ LV_INLINE void stay_behind(float x)
 #define R0_63  R0_31 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, "    \
                "%44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, "  \
                "%58, %59, %60, %61, %62, %63"
+#define R0_67  R0_63 ", %64, %65, %66, %67"
 #define R0_71  R0_63 ", %64, %65, %66, %67, %68, %69, %70, %71"
 #define R0_87  R0_71 ", %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, "    \
                "%84, %85, %86, %87"
@@ -300,23 +301,31 @@ void product_held<128>(float c[16][4], const uint32_t a[4], uint64_t b)
 }
 
 /* Of e4m3: 32 of a row, which is 128 bytes as one of 64 bf16 is, in a step. */
-#define PRODUCT8(registers, add)                                                    \
+#define PRODUCT8(shape, registers, add)                                             \
     "{\n.reg .pred p;\nsetp.ne.b32 p, " add ", 0;\n"                                \
-    "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {" registers "}, "
+    "wgmma.mma_async.sync.aligned." shape ".f32.e4m3.e4m3 {" registers "}, "
 
-/* c[64,128] (+)= a[64,32] b[128,32]^T, both in shared memory. */
-LV_INLINE void product8_shared(float c[16][4], uint64_t a, uint64_t b, int add)
+/* c[64,N] (+)= a[64,32] b[N,32]^T, both in shared memory. */
+template <int N>
+LV_INLINE void product8_shared(float c[N / 8][4], uint64_t a, uint64_t b, int add);
+
+template <> __device__ __forceinline__
+void product8_shared<128>(float c[16][4], uint64_t a, uint64_t b, int add)
 {
-    asm volatile(PRODUCT8(R0_63, "%66") "%64, %65, p, 1, 1;\n}"
+    asm volatile(PRODUCT8("m64n128k32", R0_63, "%66") "%64, %65, p, 1, 1;\n}"
                  : C32(0), C32(8) : "l"(a), "l"(b), "r"(add));
 }
 
 /* The same, a in registers: of rows r and r + 8, elements 4 t to 4 t + 3, then those of
  * elements 16 behind, t being the thread's number among four. */
-LV_INLINE void product8_held(float c[16][4], const uint32_t a[4], uint64_t b, int add)
+template <int N>
+LV_INLINE void product8_held(float c[N / 8][4], const uint32_t a[4], uint64_t b, int add);
+
+template <> __device__ __forceinline__
+void product8_held<136>(float c[17][4], const uint32_t a[4], uint64_t b, int add)
 {
-    asm volatile(PRODUCT8(R0_63, "%69") "{%64, %65, %66, %67}, %68, p, 1, 1;\n}"
-                 : C32(0), C32(8)
+    asm volatile(PRODUCT8("m64n136k32", R0_67, "%73") "{%68, %69, %70, %71}, %72, p, 1, 1;\n}"
+                 : C32(0), C32(8), C4(16)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
 }
 
@@ -352,6 +361,7 @@ void product_turned<128>(float c[16][4], uint64_t a, uint64_t b)
 #undef R0_39
 #undef R0_47
 #undef R0_63
+#undef R0_67
 #undef R0_71
 #undef R0_87
 #undef R0_95

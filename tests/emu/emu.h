@@ -80,6 +80,17 @@ template <typename T> static inline T emu_shuffle(int op, T x, int from)
     return *(const T *)emu_lane(from);
 }
 
+/* Bytes 0 to 7 of a and b, chosen by the digits of `which`. */
+static inline uint32_t __byte_perm(uint32_t a, uint32_t b, uint32_t which)
+{
+    const uint64_t all = (uint64_t)b << 32 | a;
+    uint32_t y = 0;
+
+    for (int i = 0; i < 4; i++)
+        y |= (uint32_t)(all >> (which >> 4 * i & 7) * 8 & 0xFF) << 8 * i;
+    return y;
+}
+
 template <typename T> static inline T __shfl_sync(unsigned, T x, int lane)
 {
     return emu_shuffle(2, x, lane % 32);
@@ -112,6 +123,14 @@ template <typename A, typename B> static inline auto max(A a, B b)
 {
     typedef typename std::common_type<A, B>::type T;
     return (T)a > (T)b ? (T)a : (T)b;
+}
+
+static inline uint32_t __float_as_uint(float x)
+{
+    uint32_t u;
+
+    memcpy(&u, &x, sizeof(u));
+    return u;
 }
 
 static inline float __uint_as_float(uint32_t u)

@@ -78,14 +78,16 @@ void emu_products_wait(int groups);
 static inline void products_begin(void) {}
 template <int n> static inline void products_wait(void) { emu_products_wait(n); }
 
+template <int N>
 static inline void product8_shared(float (*c)[4], uint64_t a, uint64_t b, int add)
 {
-    emu_product(*c, 128, { NULL, a, b, 0, 0, 1 }, add);
+    emu_product(*c, N, { NULL, a, b, 0, 0, 1 }, add);
 }
 
+template <int N>
 static inline void product8_held(float (*c)[4], const uint32_t *a, uint64_t b, int add)
 {
-    emu_product(*c, 128, { a, 0, b, 0, 0, 1 }, add);
+    emu_product(*c, N, { a, 0, b, 0, 0, 1 }, add);
 }
 
 template <int N>

@@ -131,7 +131,7 @@ typedef struct LvAttnF8Args {
     LvTensor q, k, v;       ///< [B L,C] bf16
     float *most;            ///< [B,3,heads,pieces]: the largest magnitudes
     float *scales;          ///< [B,3,heads]
-    uint8_t *q8, *k8, *v8;  ///< as q, as k, [B,heads,tiles,128,128]
+    uint8_t *q8, *k8, *v8;  ///< as q, as k, [B,heads,tiles,136,128]
     int batch, heads;
     int piece, pieces;      ///< rows that a block looks at; of those, the most there are
 } LvAttnF8Args;

@@ -6,9 +6,9 @@
 
 #include "config.h"
 
-/* As kernels/attention_f8.cu has them: channels of a head, rows of a tile, tiles in each ring; rows
- * that a block looks at. */
-enum { HEAD = 128, TILE = 128, STAGES = 4, THREADS = 384, BARRIERS = 2 + 4 * STAGES, PIECE = 1024 };
+/* As kernels/attention_f8.cu has them: channels of a head, rows of a tile, channels of its values,
+ * tiles in each ring; rows that a block looks at. */
+enum { HEAD = 128, TILE = 128, VALUES = HEAD + 8, STAGES = 4, THREADS = 384, BARRIERS = 2 + 4 * STAGES, PIECE = 1024 };
 
 /* Fewer keys are not worth what goes before. */
 enum { LEAST_KEYS = 1024 };
@@ -40,7 +40,7 @@ static LvAttnF8Args args_of(const LvAttnArgs *a, void *scratch, size_t *at)
     f.scales = lv_cuda_carve(scratch, at, sizeof(float) * 3 * heads);
     f.q8     = lv_cuda_carve(scratch, at, lv_tensor_numel(&a->q));
     f.k8     = lv_cuda_carve(scratch, at, lv_tensor_numel(&a->k));
-    f.v8     = lv_cuda_carve(scratch, at, heads * lv_cuda_split(lk, TILE) * TILE * HEAD);
+    f.v8     = lv_cuda_carve(scratch, at, heads * lv_cuda_split(lk, TILE) * TILE * VALUES);
     return f;
 }
 
@@ -78,9 +78,10 @@ static int map_rows(LvCuda *cu, LvTileMap *map, const LvTensor *t, int batch, co
 static int map_tiles(LvCuda *cu, LvTileMap *map, const LvAttnArgs *a, const void *data)
 {
     size_t tiles = lv_cuda_split((size_t)rows_of(&a->k, a->batch), TILE);
-    const uint64_t dim[3] = { TILE, HEAD, tiles * (size_t)a->batch * (size_t)a->heads };
+    const uint64_t dim[3] = { TILE, VALUES, tiles * (size_t)a->batch * (size_t)a->heads };
 
-    return lv_cuda_map(cu, map, CU_TILE_BYTES, 3, data, dim, (const uint32_t[]) { TILE, HEAD, 1 });
+    return lv_cuda_map(cu, map, CU_TILE_BYTES, 3, data, dim,
+                       (const uint32_t[]) { TILE, VALUES, 1 });
 }
 
 int lv_cuda_attn_f8(LvCuda *cu, const LvAttnArgs *a, void *scratch)
@@ -89,7 +90,7 @@ int lv_cuda_attn_f8(LvCuda *cu, const LvAttnArgs *a, void *scratch)
     const LvAttnF8Args f = args_of(a, scratch, &at);
     const size_t items = blocks * (size_t)a->batch * (size_t)a->heads;
     const LvGrid grid  = { LV_MIN(items, (size_t)cu->processors), 1, 1, THREADS,
-                           (1 + 2 * STAGES) * TILE * HEAD + 8 * BARRIERS };
+                           TILE * (HEAD + STAGES * (HEAD + VALUES)) + 8 * BARRIERS };
     LvTileMap q, k, v;
     int ret = prepare(cu, a, &f);
 
