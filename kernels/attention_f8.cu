@@ -13,11 +13,11 @@
  * take rows along the sum alone. In each 16 of these, keys stand as a thread's four scores of them
  * do in the first operand: see key_at().
  *
- * The byte of 2^x in e4m3 is about 8 (x + 7): exactly where x is whole, and between these a straight
- * line in place of a curve, at most 6 % above it, of which the sum takes most away. So p8 is one
- * multiplication with 8 and the constant 3 2^22 added, which leaves the rounded byte in the lowest
- * bits: no exp, no conversion. The maximum is rounded up to an eighth, so that bytes of all tiles
- * mean the same. The sum comes from the tensor cores, as a channel of ones behind v's.
+ * The byte of 2^x in e4m3 is about 8 (x + 7): exactly where x is whole, and between these a
+ * straight line in place of a curve, at most 6 % above it, of which the sum takes most away. So p8
+ * is one multiplication with 8 and the constant 3 2^22 added, which leaves the rounded byte in the
+ * lowest bits: no exp, no conversion. The maximum is rounded up to an eighth, so that bytes of all
+ * tiles mean the same. The sum comes from the tensor cores, as a channel of ones behind v's.
  *
  * Tensor cores keep some 13 bits of sums of e4m3, so that those over thousands of keys would lose:
  * each tile's outputs are summed apart, and added in f32.

@@ -196,10 +196,11 @@ typedef struct LvQknormArgs {
  * A query whose keys are all masked gets zeros.
  *
  * LV_MATMUL_F8: q, k and v of bf16 are rounded to F8_E4M3 times a scale of each sample's head,
- * max |head| / 448, and so are 256 exp(s - max s): an error of some 5 % of o. Scores beyond
- * 1.8e5, and inputs that are not finite, make o NaN. LV_MATMUL_FLOAT is used instead where there are a bias, lse, a scale of 0 or less, heads of other than 128 channels
- * or, unless LvDeviceOptions.newest asks, fewer than 1024 keys; and on devices that have no such
- * kernel. Not LV_MATMUL_I8.
+ * max |head| / 448, and so are 256 exp(s - max s): an error of some 5 % of o. Scores beyond 1.8e5,
+ * and inputs that are not finite, make o NaN. LV_MATMUL_FLOAT is used instead where there are a
+ * bias, lse, a scale of 0 or less, heads of other than 128 channels or, unless
+ * LvDeviceOptions.newest asks, fewer than 1024 keys; and on devices that have no such kernel. Not
+ * LV_MATMUL_I8.
  *
  * bucket(d) is the bidirectional one of T5 for `buckets` rows: half of them for
  * d > 0; a quarter exact, the rest logarithmic up to max_distance.

@@ -8,7 +8,8 @@
 
 /* As kernels/attention_f8.cu has them: channels of a head, rows of a tile, channels of its values,
  * tiles in each ring; rows that a block looks at. */
-enum { HEAD = 128, TILE = 128, VALUES = HEAD + 8, STAGES = 4, THREADS = 384, BARRIERS = 2 + 4 * STAGES, PIECE = 1024 };
+enum { HEAD = 128, TILE = 128, VALUES = HEAD + 8, STAGES = 4, PIECE = 1024 };
+enum { THREADS = 384, BARRIERS = 2 + 4 * STAGES };
 
 /* Fewer keys are not worth what goes before. */
 enum { LEAST_KEYS = 1024 };
