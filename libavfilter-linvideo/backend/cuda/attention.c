@@ -2,9 +2,8 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
  * Softmax attention: on tensor cores for bf16 heads of 64 and 128 channels without
- * relative bias, by matmuls for more than LV_CUDA_HEAD, else in f32. Forward with kernels
- * of compute capability 9.0 where the device and this build have it; the gradient too, when
- * they are asked for (LvDeviceOptions.newest 90).
+ * relative bias, by matmuls for more than LV_CUDA_HEAD, else in f32. With kernels of
+ * compute capability 9.0 where the device and this build have them.
  */
 
 #include "backend/cuda/attention_f8.h"
@@ -185,10 +184,11 @@ typedef struct Division {
     int of, d, groups, lq, lk, pitch, blocks, tiles, launch;
 } Division;
 
-/* Only when they are asked for: no GPU has measured them. */
 static int is_dx90(const LvCuda *cu, const LvAttnDxArgs *a)
 {
-    return HAVE_SM90A && cu->arch == 90 && cu->newest >= 90 && a->scale > 0 &&
+    int wanted = cu->newest ? cu->newest >= 90 : a->k.dim[0] / a->batch >= SM90_KEYS;
+
+    return HAVE_SM90A && cu->arch == 90 && wanted && a->scale > 0 &&
            is_fast(&a->q, &a->rel_bias, a->q.dim[1] / a->heads);
 }
 
