@@ -398,7 +398,7 @@ equal "command prompt: an empty one leaves the old" \
 equal "command prompt: a whole keeps its own" \
     "$(printed "$tiny:frames=10:clip_frames=5:native=1:join=window,sendcmd=f=change.txt" prompt \
         2>whole.txt | uniq -c | xargs)" "10 $prompt"
-matches "command prompt: which is said" "$(cat whole.txt)" 'made as a whole and has one'
+matches "command prompt: which is said" "$(cat whole.txt)" 'made as a whole; expected it before'
 matches "command prompt: an empty one is said" "$(cat empty.txt)" 'linvideo.*empty'
 
 # graphs

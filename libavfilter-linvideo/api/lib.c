@@ -515,8 +515,8 @@ static int set_prompt(LinvideoContext *c, const char *prompt)
     if (!prompt)
         return lv_fail(&c->msg, LV_ERR(EINVAL), "no prompt");
     if (is_whole(c) && c->next > 0)
-        return lv_fail(&c->msg, LV_ERR(EINVAL), "prompt: this video is made as a whole and has "
-                       "one; expected it before the first frame, or join cut without loop");
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "prompt: this video is made as a whole; "
+                       "expected it before the first frame, or join cut without loop");
     if ((ret = lv_prompt_check(prompt, &c->msg)) < 0 ||
         (ret = warn_each(c, prompt)) < 0)
         return ret;
