@@ -250,12 +250,13 @@ int lv_trainer_keep(LvTrainer *t, const char *name, LvDtype dtype, size_t numel,
 /* All ranks go on from the same step of the same run, and learn alike. */
 static int same_run(const LvTrainer *t)
 {
+    const char *model = t->file ? lv_safetensors_meta(t->file, LV_CONFIG_KEY) : NULL;
     char text[SETTINGS];
     uint64_t hash;
 
     settings_text(text, &t->optim);
     hash = lv_hash_text((uint64_t)t->step, text);
-    hash = lv_hash_text(hash, lv_safetensors_meta(t->file, LV_CONFIG_KEY));
+    hash = lv_hash_text(hash, model ? model : "");
     return lv_group_same(t->dev, hash, "recipe, model or step");
 }
 
