@@ -231,7 +231,7 @@ LV_INLINE void make_weights(float s[NT / 8][4], const float *stats, float scale,
     }
 }
 
-/* dp becomes ds, of p in bf16: there is no room for it in f32 beside the sums. */
+/* dp becomes ds. p is in bf16, because registers cannot hold it in f32 beside the sums. */
 template <int NT>
 LV_INLINE void make_ds(float dp[NT / 8][4], const uint32_t p[NT / 16][4], const float *stats)
 {

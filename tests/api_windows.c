@@ -165,18 +165,22 @@ static double largest_change(const Video *v)
     return most;
 }
 
+static void check_same(const LinvideoParams *p, const LinvideoParams *q)
+{
+    Video a = kit_make(p), b = kit_make(q);
+
+    ck_assert(kit_equal(&a, &b));
+    kit_free(&a);
+    kit_free(&b);
+}
+
 START_TEST(one_window_is_a_clip)
 {
     Watch w[2];
     LinvideoParams p = windows(&w[0], 17), q = kit_params(&w[1]);
-    Video a, b;
 
     q.format = LINVIDEO_RGB24;
-    a = kit_make(&p);
-    b = kit_make(&q);
-    ck_assert(kit_equal(&a, &b));
-    kit_free(&a);
-    kit_free(&b);
+    check_same(&p, &q);
 }
 END_TEST
 
@@ -432,15 +436,10 @@ START_TEST(times_of_one_prompt)
 {
     Watch w[2];
     LinvideoParams p = windows(&w[0], 45), q = windows(&w[1], 45);
-    Video a, b;
 
     p.prompt = "0: " RED "|1: " RED "|2: " RED;
     q.prompt = RED;
-    a = kit_make(&p);
-    b = kit_make(&q);
-    ck_assert(kit_equal(&a, &b));
-    kit_free(&a);
-    kit_free(&b);
+    check_same(&p, &q);
 }
 END_TEST
 

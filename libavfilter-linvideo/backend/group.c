@@ -36,7 +36,7 @@ static void write_line(const LvGroup *g, const char *build, const char *id,
     snprintf(line, LV_RANKS_TEXT, "%d|%.200s|%s", g->ranks->size, build, id);
 }
 
-/* All are there, and of one build; rank 0 tells what they come to. */
+/* Check that all ranks have one build, and take the id that rank 0 made. */
 static int read_lines(const LvGroup *g, const char *build, char id[LV_GROUP_ID])
 {
     char line[LV_RANKS_TEXT], want[LV_RANKS_TEXT];

@@ -185,7 +185,7 @@ static void put_rgb24(const Job *job, int y, int x, int w)
 
 static const struct {
     int half;     ///< 1: planes behind the first have half of the rows and columns
-    int bytes[3]; ///< of an element of each plane; 0: there is no such plane
+    int bytes[3]; ///< of an element of each plane; 0: the format lacks the plane
     void (*put)(const Job *job, int y, int x, int w); ///< one row, or two where half is set
 } formats[LV_FORMAT_NB] = {
     [LV_YUV420P] = { 1, { 1, 1, 1 }, put_yuv420 },

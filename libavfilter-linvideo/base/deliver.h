@@ -29,7 +29,7 @@ void lv_deliver(const LvPlanes *out, const float *rgb, int rows, int cols);
 int lv_planes_halve(enum LvFormat format);
 
 typedef struct LvPlaneSize {
-    int row, rows; ///< bytes of a row without padding, and rows; 0 where there is no such plane
+    int row, rows; ///< bytes of a row without padding, and rows; 0: the format lacks the plane
 } LvPlaneSize;
 
 /** The size of plane 0 to 2 of a frame. */

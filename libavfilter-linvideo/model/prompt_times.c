@@ -21,7 +21,7 @@ static const char *skip_number(const char *s)
     return whole ? s + whole + (part ? part + 1 : 0) : NULL;
 }
 
-/* Words of a part, "5: words" up to a | or the end. NULL: it is no such part. */
+/* Where the words of a part such as "5: words" begin. NULL: the text has another form. */
 static const char *words_of(const char *part)
 {
     const char *s = skip_number(part + strspn(part, spaces));

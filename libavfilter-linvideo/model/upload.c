@@ -24,7 +24,7 @@ struct LvUpload {
     size_t slot;
 
     pthread_t thread;
-    int threaded;             /* 0: there is no thread, the caller sends */
+    int threaded;             /* 0: the caller sends, as no thread could be started */
     pthread_mutex_t lock;     /* of what follows */
     pthread_cond_t more, came; /* for the thread; for the caller */
     int quit;

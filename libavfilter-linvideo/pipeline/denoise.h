@@ -76,9 +76,9 @@ int lv_denoise_new(LvDenoise **d, const LvEnv *env, const LvBranch *branch,
 
 void lv_denoise_free(LvDenoise **d);
 
-/** Make clips of so many latents, which the networks see in windows of their own size; with
- *  circular the first follows the last and there may be fewer. Before lv_denoise_need(); the
- *  networks are planned already. */
+/** Set the length of clips in latents. The networks sample longer ones in windows of their own
+ *  size. With circular the first latent follows the last, and a clip may be shorter than a
+ *  window. Call it after the networks are planned and before lv_denoise_need(). */
 void lv_denoise_lengthen(LvDenoise *d, int length, int circular);
 
 /** Of clips in windows the conditional branch has a prompt for each part of the whole: a window

@@ -16,7 +16,7 @@ int lv_cuda_is_attn_f8(const LvCuda *cu, const LvAttnArgs *a);
 /** Scratch that it takes. */
 size_t lv_cuda_attn_f8_bytes(const LvAttnArgs *a);
 
-/** Entry of the table for it; scratch of so many bytes. */
+/** Run a. @param scratch lv_cuda_attn_f8_bytes() of the device @return 0 or a code */
 int lv_cuda_attn_f8(LvCuda *cu, const LvAttnArgs *a, void *scratch);
 
 #endif /* LINVIDEO_BACKEND_CUDA_ATTENTION_F8_H */
