@@ -230,11 +230,13 @@ OBJS-train/pretrain = \
 
 OBJS-train/post = \
     critic.o \
+    delta.o \
     distill.o \
     frozen.o \
     gates.o \
     learn.o \
     linearize.o \
+    lora_fit.o \
     maps.o \
     prompts.o \
     publish.o \

@@ -16,6 +16,7 @@
 
 #include "base/philox.h"
 #include "tests/post_kit.h"
+#include "train/post/lora_fit.h"
 #include "train/post/maps.h"
 
 /* Linear attention: one sample, two heads */
@@ -1127,6 +1128,70 @@ START_TEST(distillation_sign)
 }
 END_TEST
 
+/* Deltas: factors of a change */
+
+enum { FIT_ROWS = 40, FIT_COLS = 56, FIT_SIZE = FIT_ROWS * FIT_COLS };
+
+/* A matrix of this rank, the k-th part of it 2^-k as large. */
+static void fit_matrix(float *d, int rank)
+{
+    float *a = normals(FIT_ROWS * (size_t)rank, 11), *b = normals(FIT_COLS * (size_t)rank, 12);
+
+    memset(d, 0, FIT_SIZE * sizeof(*d));
+    for (int i = 0; i < FIT_SIZE; i++)
+        for (int k = 0; k < rank; k++)
+            d[i] += ldexpf(a[i / FIT_COLS * rank + k] * b[k * FIT_COLS + i % FIT_COLS], -k);
+    free(a);
+    free(b);
+}
+
+/* Root of the sum of squares of what factors leave of a matrix. */
+static double fit_rest(const LvLoraFit *fit, const float *d)
+{
+    double sum = 0;
+
+    for (int i = 0; i < FIT_SIZE; i++) {
+        double x = (double)d[i];
+        for (int k = 0; k < fit->rank; k++)
+            x -= (double)fit->up[i / FIT_COLS * fit->rank + k] *
+                 (double)fit->down[k * FIT_COLS + i % FIT_COLS];
+        sum += x * x;
+    }
+    return sqrt(sum);
+}
+
+static const struct { int rank, most; double bound; int least, highest; } fits[] = {
+    { 1, 30, 1e-4, 1, 1 }, { 3, 30, 1e-4, 3, 3 }, { 11, 30, 1e-5, 10, 11 },
+    { 20, 30, 1e-2, 6, 13 }, /* what is small is left out */
+    { 20, 4, 1e-5, 4, 4 },   /* not near enough */
+    { 1, 30, 2, 0, 0 },      /* near enough without any */
+};
+
+START_TEST(factors)
+{
+    static float d[FIT_SIZE], left[FIT_SIZE];
+    LvLoraFit fit;
+    double size;
+
+    fit_matrix(d, fits[_i].rank);
+    memcpy(left, d, sizeof(d));
+    size = lv_lora_norm(d, FIT_SIZE);
+    ck_assert_int_eq(lv_lora_fit(&fit, left, FIT_ROWS, FIT_COLS, fits[_i].most,
+                                 fits[_i].bound * size), 0);
+    ck_assert_int_ge(fit.rank, fits[_i].least);
+    ck_assert_int_le(fit.rank, fits[_i].highest);
+    ck_assert_double_eq_tol(fit_rest(&fit, d), fit.error, 1e-5 * size);
+    ck_assert((fit.error <= fits[_i].bound * size) == (fit.rank < fits[_i].most));
+    for (int k = 0; k < fit.rank; k++) { /* both can be stored in 16 bits */
+        double up = 0, down = lv_lora_norm(fit.down + k * FIT_COLS, FIT_COLS);
+        for (int r = 0; r < FIT_ROWS; r++)
+            up += pow((double)fit.up[r * fit.rank + k], 2);
+        ck_assert_double_eq_tol(sqrt(up), down, 1e-3 * down);
+    }
+    lv_lora_fit_free(&fit);
+}
+END_TEST
+
 START_TEST(recipes)
 {
     static const struct { const char *change, *says, *with; } bad[] = {
@@ -1271,6 +1336,7 @@ static Suite *post_suite(void)
     tcase_add_test(t, early);
     tcase_add_test(t, toy);
     tcase_add_test(t, recipes);
+    tcase_add_loop_test(t, factors, 0, LV_COUNT(fits));
 
     t = tcase(suite, "objectives");
     tcase_add_checked_fixture(t, post_make_folder, post_remove_folder);

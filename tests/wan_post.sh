@@ -166,6 +166,57 @@ for to in "f16 f16.safetensors" "fp8 fp8.safetensors" "q8_0 q8.gguf" "q4_k q4.gg
     other "$1" "$2"
 done
 
+# A delta makes the linear network of the one that it began as, in whatever form that is.
+
+# psnr FILE: dB of its frames against one.y4m, a whole number
+psnr() {
+    ffmpeg -v info -i one.y4m -i "$1" -lavfi psnr -f null - 2>&1 |
+        sed -n 's/.*average:inf.*/99/p; s/.*average:\([0-9]*\)\..*/\1/p'
+}
+
+# near NAME LEAST MODEL [OPTION...]: its frames are those of once.json to so many dB
+near() {
+    near_name=$1 least=$2
+    shift 2
+    hash "$@" --size 64x64 --clip-frames 5 --frames 5 >hash
+    db=$(psnr out.y4m)
+    if [ "${db:-0}" -ge "$least" ]; then ok "$near_name: $db dB"; else
+        not_ok "$near_name" "$db dB: $(cat hash)"
+    fi
+}
+
+hash once.json >/dev/null
+mv out.y4m one.y4m
+expects "delta" 0 'maps of 1 linear layers; [1-9][0-9]* matrices as factors of rank .* 0 within' \
+    "$linvideo" convert --delta a/wan.json --error 0.0005 once.json delta.safetensors
+near "a LoRA of the command line" 55 a/wan.json --lora delta.safetensors
+sed 's/{/{ "loras": [{ "file": "..\/delta.safetensors" }], /' a/wan.json >a/delta.json
+near "a LoRA of a manifest" 55 a/delta.json
+expects "its kinds of layers" 0 'linear in layer [01], softmax in layer [01]' \
+    "$linvideo" inspect a/delta.json
+"$linvideo" convert --type f32 a/wan.json base.safetensors 2>said
+near "on a bundle" 55 ./base.safetensors --lora delta.safetensors
+"$linvideo" convert --type q8_0 a/dit.safetensors a/q8.gguf
+sed 's/dit.safetensors/q8.gguf/' a/wan.json >a/q8.json
+near "on GGUF" 55 a/q8.json --lora delta.safetensors
+expects "delta: with little" 0 'matrices as factors of rank 0 to 0, 0 whole, 2[0-9] within' \
+    "$linvideo" convert --delta a/dit.safetensors --error 0.5 once.safetensors maps.safetensors
+expects "delta: none in half" 1 'delta.safetensors: holds maps of linear layers: expected weight 1' \
+    "$linvideo" generate --model a/wan.json --lora delta.safetensors@0.5 -y -o out.y4m cat
+expects "delta: one" 1 'maps.safetensors: holds maps of linear layers, as delta.safetensors does' \
+    "$linvideo" generate --model a/wan.json --lora "delta.safetensors|maps.safetensors" \
+    -y -o out.y4m cat
+expects "delta: not of a linear base" 1 'has linear layers; expected a base of softmax layers' \
+    "$linvideo" convert --delta once.json a/dit.safetensors no.safetensors
+expects "delta: not of the same" 1 'is the same network as a/wan.json: nothing to write' \
+    "$linvideo" convert --delta a/wan.json a/dit.safetensors no.safetensors
+expects "delta: not on a linear base" 1 'self_attn.map_k.weight is there, and in the file' \
+    "$linvideo" generate --model once.json --lora delta.safetensors -y -o out.y4m cat
+expects "delta: not as GGUF" 2 'no.gguf: a delta is a .safetensors file' \
+    "$linvideo" convert --delta a/wan.json once.json no.gguf
+expects "delta: the error" 2 "option error: expected a number from 0 to 1, got 'x'" \
+    "$linvideo" convert --delta a/wan.json --error x once.json no.safetensors
+
 expects "distill: stopped" 3 'distill 1/2: error' \
     distill --dir four --until 1 --teacher a/wan.json once.json
 expects "distill: to the end" 0 'wrote four/model.json: 2 steps, guidance 1' \

@@ -28,6 +28,8 @@ struct LvSource {
     int nb_gguf;
     char *names;                 /* those of tensors that are called otherwise than in the
                                   * file */
+    const LvSource *other;       /* that further tensors are of; NULL: none */
+    char *other_names;
 };
 
 static int by_name(const void *a, const void *b)
@@ -586,6 +588,7 @@ void lv_source_close(LvSource **out)
         lv_gguf_close(&s->gguf[i]);
     free(s->gguf);
     free(s->names);
+    free(s->other_names);
     free(s->tensors);
     free(s->st);
     free(s->own);
@@ -616,6 +619,46 @@ int lv_source_index(const LvSource *s, const LvFileTensor *t)
     return (int)(t - s->tensors);
 }
 
+/* Bytes of the names of those of other's tensors that are taken, each with its end. */
+static size_t names_of(const LvSource *other, int (*is)(const LvFileTensor *), size_t prefix,
+                       int *count)
+{
+    size_t room = 0;
+
+    *count = 0;
+    for (int i = 0; i < other->count; i++)
+        if (is(&other->tensors[i])) {
+            room += prefix + strlen(other->tensors[i].name) + 1;
+            ++*count;
+        }
+    return room;
+}
+
+int lv_source_join(LvSource *s, const LvSource *other, int (*is)(const LvFileTensor *t),
+                   const char *prefix, int *count, const LvMsg *msg)
+{
+    int nb;
+    size_t room = names_of(other, is, strlen(prefix), &nb);
+    LvFileTensor *more = realloc(s->tensors, ((size_t)s->count + (size_t)nb + 1) * sizeof(*more));
+    char *at = malloc(room + 1);
+
+    s->tensors     = more ? more : s->tensors;
+    s->other_names = at;
+    s->other       = other;
+    if (!more || !at)
+        return lv_fail(msg, LV_ERR(ENOMEM), "%s: out of memory", s->path);
+    for (int i = 0; i < other->count; i++) {
+        if (!is(&other->tensors[i]))
+            continue;
+        s->tensors[s->count]        = other->tensors[i];
+        s->tensors[s->count++].name = at;
+        at += sprintf(at, "%s%s", prefix, other->tensors[i].name) + 1;
+    }
+    if (count)
+        *count = nb;
+    return sort_names(s, "there, and in the file that is added to it too", msg);
+}
+
 /* The file that data lie in; NULL for bytes of the caller. */
 static const LvMap *map_of(const LvSource *s, const LvFileTensor *t)
 {
@@ -631,7 +674,7 @@ static const LvMap *map_of(const LvSource *s, const LvFileTensor *t)
         if (lv_map_has(map, t->data, t->size))
             return map;
     }
-    return NULL;
+    return s->other ? map_of(s->other, t) : NULL;
 }
 
 int lv_source_load_by(int threads, const LvSource *s, const LvFileTensor *t,
@@ -673,7 +716,7 @@ const char *lv_source_meta(const LvSource *s, const char *key)
 
     for (int k = 0; k < s->nb_st && !value; k++)
         value = lv_safetensors_meta(s->st[k], key);
-    return value;
+    return value || !s->other ? value : lv_source_meta(s->other, key);
 }
 
 const LvGguf *lv_source_gguf(const LvSource *s)

@@ -48,6 +48,17 @@ int lv_source_first_part(const char *path);
 /** See a file that is open, and outlives the source. 0 or -ENOMEM. */
 int lv_source_view(LvSource **src, const LvSafetensors *st, const LvMsg *msg);
 
+/**
+ * See the tensors of another source too that `is` takes, as if they were of this one's files, with
+ * `prefix` before their names. At most one other, which outlives src. Metadata that only the
+ * other has are found too.
+ *
+ * @param count how many there are, may be NULL
+ * @return 0; LV_ERR_MODEL: src has a tensor of such a name; -ENOMEM
+ */
+int lv_source_join(LvSource *src, const LvSource *other, int (*is)(const LvFileTensor *t),
+                   const char *prefix, int *count, const LvMsg *msg);
+
 /** Free *src (with the files it opened) and set it to NULL. NULL is fine. */
 void lv_source_close(LvSource **src);
 

@@ -20,6 +20,8 @@
 
 enum { PATH_SIZE = 4096, LORAS_MAX = 32, MANIFEST_MAX = 1 << 20, SPM_MAX = 64 << 20 };
 
+#define TOO_MANY "is not a list, or too long"
+
 /* A file is opened once. */
 static int open_source(LvFiles *f, const char *path, LvSource **src, const LvMsg *msg)
 {
@@ -94,6 +96,35 @@ static int check_parts(const LvFiles *f, const LvMsg *msg)
     return 0;
 }
 
+/* Linear layers of a LoRA's file */
+
+/* Where a file of LoRAs holds maps, they join the network's tensors. */
+static int join_maps(LvFiles *f, LvPart *part, const char *path, float weight, const LvMsg *msg)
+{
+    LvSource **maps = &f->maps[part == &f->low], *src;
+    int ret = lv_source_open(&src, path, msg), nb = 0;
+
+    for (int i = 0; ret >= 0 && i < lv_source_count(src); i++)
+        nb += lv_lora_is_map(lv_source_at(src, i));
+    if (ret < 0 || !nb) {
+        lv_source_close(&src);
+        return ret;
+    }
+    if (*maps || weight != 1) {
+        ret = *maps ? lv_fail(msg, LV_ERR_MODEL, "%s: holds maps of linear layers, as %s does: "
+                              "expected one such file", path, lv_source_path(*maps))
+                    : lv_fail(msg, LV_ERR_MODEL, "%s: holds maps of linear layers: expected "
+                              "weight 1, got %g", path, (double)weight);
+        lv_source_close(&src);
+        return ret;
+    }
+    *maps = src;
+    for (int i = 0; i < f->nb_src; i++)
+        if (f->src[i] == part->src)
+            return lv_source_join(f->src[i], src, lv_lora_is_map, part->prefix, NULL, msg);
+    return 0;
+}
+
 /* Bundles */
 
 static LvPart part_of(const LvSource *src, int kind, const char *prefix)
@@ -149,7 +180,11 @@ static int open_bundle(LvFiles *f, const LvLoraFile *loras, int nb_loras,
     f->text   = part_of(src, LV_PART_TEXT, "text.");
     f->vae    = part_of(src, f->cfg.vae.kind == LV_VAE_WAN ? LV_PART_WAN_VAE : LV_PART_TAE,
                         "vae.");
-    if ((ret = take_spm(f, src, lv_source_find(src, "tokenizer.spm"), msg)) < 0)
+    for (int i = 0; i < nb_loras; i++)
+        if ((ret = join_maps(f, &f->dit, loras[i].path, loras[i].weight, msg)) < 0)
+            return ret;
+    if ((f->maps[0] && (ret = lv_part_maps(&f->cfg.dit, &f->dit, msg)) < 0) ||
+        (ret = take_spm(f, src, lv_source_find(src, "tokenizer.spm"), msg)) < 0)
         return ret;
     return nb_loras ? lv_loras_open(&f->loras, loras, nb_loras, msg) : 0;
 }
@@ -271,8 +306,59 @@ static int check_loras(const Manifest *m, const LvLoraFile *lora, int nb, int pl
     return ret;
 }
 
+static int read_lora(const Manifest *m, const char *key, const json_t *v, char *path,
+                     LvLoraFile *lora)
+{
+    const json_t *weight = json_object_get(v, "weight");
+    double w = weight ? json_number_value(weight) : 1;
+
+    if (!json_is_object(v) || (weight && !json_is_number(weight)) || !isfinite(w) ||
+        fabs(w) > LV_LORA_WEIGHT_MAX)
+        return fail(m, key, "holds an entry that is not {\"file\", \"weight\"}");
+    *lora = (LvLoraFile) { .path = path, .weight = (float)w, .strict = m->f->strict };
+    return path_of(path, m, key, json_object_get(v, "file"));
+}
+
+/* Those of `more` that are for a place: of two networks that which the name tells, or both. */
+static int pick_loras(LvLoraFile *to, const LvLoraFile *more, int nb_more, int place)
+{
+    int nb = 0;
+
+    for (int i = 0; i < nb_more; i++) {
+        LvHint h;
+
+        lv_hint(&h, NULL, more[i].path, 1);
+        if (place == LV_AS_ALONE || lv_hint_fits(&h, place))
+            to[nb++] = more[i];
+    }
+    return nb;
+}
+
+/* Maps of a network's LoRAs: of those that the manifest lists, and of `more`. */
+static int find_maps(const Manifest *m, LvPart *part, const LvLoraFile *more, int nb_more)
+{
+    LvFiles *f = m->f;
+    int low = part == &f->low, place = !f->low.kind ? LV_AS_ALONE : low ? LV_AS_LOW : LV_AS_HIGH;
+    const char *key    = low ? "loras_low" : "loras";
+    const json_t *list = json_object_get(m->root, key);
+    LvLoraFile *picked = calloc((size_t)nb_more + 1, sizeof(*picked)), lora;
+    char path[PATH_SIZE];
+    int ret = picked ? 0 : lv_fail(m->msg, LV_ERR(ENOMEM), "%s: out of memory", f->path);
+
+    if (json_array_size(list) > LORAS_MAX)
+        ret = fail(m, key, TOO_MANY);
+    for (size_t i = 0; i < json_array_size(list) && ret >= 0; i++)
+        if ((ret = read_lora(m, key, json_array_get(list, i), path, &lora)) >= 0)
+            ret = join_maps(f, part, path, lora.weight, m->msg);
+    for (int i = 0, nb = ret < 0 ? 0 : pick_loras(picked, more, nb_more, place);
+         i < nb && ret >= 0; i++)
+        ret = join_maps(f, part, picked[i].path, picked[i].weight, m->msg);
+    free(picked);
+    return ret;
+}
+
 /* The network that parts beside are of: dit_low needs dit. */
-static int open_networks(const Manifest *m)
+static int open_networks(const Manifest *m, const LvLoraFile *loras, int nb_loras)
 {
     LvFiles *f = m->f;
     LvDitConfig low;
@@ -280,6 +366,8 @@ static int open_networks(const Manifest *m)
 
     if ((ret = open_part(m, "dit", &f->dit)) < 0 ||
         (json_object_get(m->root, "dit_low") && (ret = open_part(m, "dit_low", &f->low)) < 0) ||
+        (ret = find_maps(m, &f->dit, loras, nb_loras)) < 0 ||
+        (f->low.kind && (ret = find_maps(m, &f->low, loras, nb_loras)) < 0) ||
         (ret = lv_part_dit(&f->cfg.dit, &f->dit, m->msg)) < 0 ||
         (ret = check_dit(m, &f->dit)) < 0 || !f->low.kind)
         return ret;
@@ -317,34 +405,6 @@ static int open_tokenizer(const Manifest *m)
                              "none: it is the file spiece.model");
 }
 
-static int read_lora(const Manifest *m, const char *key, const json_t *v, char *path,
-                     LvLoraFile *lora)
-{
-    const json_t *weight = json_object_get(v, "weight");
-    double w = weight ? json_number_value(weight) : 1;
-
-    if (!json_is_object(v) || (weight && !json_is_number(weight)) || !isfinite(w) ||
-        fabs(w) > LV_LORA_WEIGHT_MAX)
-        return fail(m, key, "holds an entry that is not {\"file\", \"weight\"}");
-    *lora = (LvLoraFile) { .path = path, .weight = (float)w, .strict = m->f->strict };
-    return path_of(path, m, key, json_object_get(v, "file"));
-}
-
-/* Those of `more` that are for a place: of two networks that which the name tells, or both. */
-static int pick_loras(LvLoraFile *to, const LvLoraFile *more, int nb_more, int place)
-{
-    int nb = 0;
-
-    for (int i = 0; i < nb_more; i++) {
-        LvHint h;
-
-        lv_hint(&h, NULL, more[i].path, 1);
-        if (place == LV_AS_ALONE || lv_hint_fits(&h, place))
-            to[nb++] = more[i];
-    }
-    return nb;
-}
-
 /* LoRAs of a network. */
 typedef struct LoraList {
     char (*path)[PATH_SIZE];
@@ -360,7 +420,7 @@ static int read_loras(LoraList *l, const Manifest *m, const char *key, int place
     int ret   = 0;
 
     if ((list && !json_is_array(list)) || nb > LORAS_MAX)
-        return fail(m, key, "is not a list, or too long");
+        return fail(m, key, TOO_MANY);
     l->path = calloc(nb + 1, sizeof(*l->path));
     l->file = calloc(nb + (size_t)nb_more + 1, sizeof(*l->file));
     if (!l->path || !l->file)
@@ -542,7 +602,7 @@ static int open_manifest(const Manifest *m, const LvLoraFile *loras, int nb_lora
 
     if ((ret = check_keys(m, NULL)) < 0 || (ret = check_keys(m, "video")) < 0 ||
         (ret = check_keys(m, "sampler")) < 0 || (ret = read_settings(m)) < 0 ||
-        (ret = open_networks(m)) < 0 || (ret = read_settings(m)) < 0 ||
+        (ret = open_networks(m, loras, nb_loras)) < 0 || (ret = read_settings(m)) < 0 ||
         (ret = open_part(m, "text", &f->text)) < 0 ||
         (ret = open_part(m, "vae", &f->vae)) < 0 || (ret = open_clip(m)) < 0 ||
         (ret = open_tokenizer(m)) < 0 || (ret = read_sizes(m)) < 0 ||
@@ -612,6 +672,17 @@ int lv_files_is_manifest(const char *path, const LvMsg *msg)
     return LV_MAX(ret, 0);
 }
 
+int lv_files_is_model(const char *path)
+{
+    LvSource *src = NULL;
+    int is = lv_files_is_manifest(path, NULL) > 0;
+
+    if (!is && lv_source_open(&src, path, NULL) >= 0)
+        is = lv_source_meta(src, LV_CONFIG_KEY) != NULL;
+    lv_source_close(&src);
+    return is;
+}
+
 int lv_files_open(LvFiles *f, const char *path, const LvLoraFile *loras, int nb_loras,
                   int strict, const LvMsg *msg)
 {
@@ -638,6 +709,8 @@ void lv_files_close(LvFiles *f)
     lv_loras_close(&f->low_loras);
     for (int i = 0; i < f->nb_src; i++)
         lv_source_close(&f->src[i]);
+    for (int i = 0; i < LV_EXPERTS; i++)
+        lv_source_close(&f->maps[i]);
     lv_map_close(&f->spm_map);
     free(f->spm_made);
     free(f->negative);

@@ -12,7 +12,8 @@
  *   "clip"                 CLIP's image tower, where the network attends to its features; other
  *                          tensors of its file are passed over
  *   "tokenizer"            a sentencepiece model; not needed where "text" holds one
- *   "loras"                [{"file": NAME, "weight": 1}, ...]
+ *   "loras"                [{"file": NAME, "weight": 1}, ...]; one of them may hold maps of linear
+ *                          layers, as `linvideo convert --delta` writes them
  *   "loras_low"            the same, of "dit_low"; "loras" are of "dit" alone then. Of a file
  *                          for both networks (see lora.h) each takes its own keys
  *   "preset"               name of a preset (see presets.h): sampler, steps, shift,
@@ -49,6 +50,7 @@ typedef struct LvFiles {
     LvDtype spm_type;      ///< of the tensor that holds it; U8 elsewhere
     LvLoras *loras;        ///< of dit; NULL: none
     LvLoras *low_loras;    ///< the same of low
+    LvSource *maps[LV_EXPERTS]; ///< a LoRA's file whose maps make layers of dit, of low linear
     char *negative;        ///< NULL: none
     char *path;
     int strict;            ///< 1: nothing is skipped
@@ -87,6 +89,9 @@ const LvFileTensor *lv_files_spm_of(const LvSource *src);
 /** 1: a file is a manifest, by what it holds: JSON that is no index of shards. 0: it is not,
  *  or cannot be read. -ENOMEM after a message. */
 int lv_files_is_manifest(const char *path, const LvMsg *msg);
+
+/** Whether a file is a bundle or a manifest, not a network's alone. */
+int lv_files_is_model(const char *path);
 
 /** Close all; a zeroed one is fine. */
 void lv_files_close(LvFiles *f);

@@ -200,6 +200,17 @@ static const char *without_prefix(const char *key, int *other, int *second)
     return key;
 }
 
+int lv_lora_is_map(const LvFileTensor *t)
+{
+    static const char *const ends[] = { ".self_attn.map_q.weight", ".self_attn.map_k.weight" };
+    size_t n = strlen(t->name);
+
+    for (int i = 0; i < LV_COUNT(ends); i++)
+        if (n > strlen(ends[i]) && !strcmp(t->name + n - strlen(ends[i]), ends[i]))
+            return 1;
+    return 0;
+}
+
 int lv_lora_is_paired(const LvSource *src)
 {
     int other, second = 0;
@@ -242,6 +253,7 @@ typedef struct Sorting {
     int second;      /* 1: keys of a pair's network for low noise are taken, 0: all others */
     int shared;      /* LvLoraFile's */
     int elsewhere;   /* keys that the other network takes */
+    int maps;        /* of linear layers, which are of the network's own rows */
     char *at;        /* of the next stem */
     Skipped skipped;
 } Sorting;
@@ -311,6 +323,8 @@ static int sort_key(Key *key, const LvFileTensor *t, Sorting *s, const LvMsg *ms
     char shown[LV_SHOW_SIZE];
     size_t n;
 
+    if (lv_lora_is_map(t))
+        return s->maps++, 0;
     if (other < 0 && second != s->second) {
         s->elsewhere += s->shared;
         return s->shared ? 0 : skip(&s->skipped, second, t);
@@ -370,6 +384,8 @@ static int add_entries(LvLoras *l, int file, const Key *key, int nb, const LvMsg
 /* No key of a file is this network's. */
 static int tell_none(const Sorting *s, int low, const LvMsg *msg)
 {
+    if (s->maps)
+        return 0;
     if (!s->elsewhere)
         return lv_fail(msg, LV_ERR_MODEL, "%s: has no keys: not a LoRA", s->path);
     lv_msg(msg, LV_MSG_INFO, "%s: changes nothing of the network for %s noise: all %d keys are of "

@@ -13,6 +13,8 @@
  *   LoKr  .lokr_w1 or .lokr_w1_a .lokr_w1_b, the same for w2, .lokr_t2; .alpha
  *   DoRA  .dora_scale or .lora_magnitude_vector, beside one of these
  *   full  .diff of weights, .diff_b of biases (.w_norm and .b_norm of norms)
+ *   maps  .self_attn.map_q.weight, .self_attn.map_k.weight, whole: the layer becomes linear, which
+ *         lv_files_open() sees to
  * Keys of other parts (image to video, text encoders...) are skipped with a warning.
  *
  * A file may hold changes of both networks of Wan2.2 A14B: PREFIX transformer_2. (diffusers) or
@@ -49,6 +51,9 @@ typedef struct LvLoraFile {
  *         there is no file of the whole name
  */
 int lv_lora_split(LvLoraFile *l, char *text, const LvMsg *msg);
+
+/** Whether a tensor is a map of a linear layer, by how its name ends. */
+int lv_lora_is_map(const LvFileTensor *t);
 
 /** Whether a file of them says by its keys which of a pair's networks each is of. */
 int lv_lora_is_paired(const LvSource *src);

@@ -40,6 +40,7 @@ static const struct {
     { ".hada_w1_a", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
     { ".lokr_w1", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
     { ".lokr_w1_a", 2, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
+    { "self_attn.map_q.weight", 3, LV_PART_LORA, LV_LAYOUT_ORIGINAL },
 };
 
 /* Whether t's name is a prefix and then the sign; its length in *prefix. */
@@ -345,8 +346,7 @@ static int read_map_kind(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
                    "number from 0 to 0.1", lv_source_path(p->src), text);
 }
 
-/* Layers that have maps are linear. */
-static int read_maps(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
+int lv_part_maps(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
 {
     for (int i = 0; i < c->layers; i++) {
         char name[2][64];
@@ -440,7 +440,7 @@ int lv_part_dit(LvDitConfig *c, const LvPart *p, const LvMsg *msg)
     if (c->dim % HEAD_DIM || c->freq_dim % 2)
         return fail(p, msg, LV_ERR_MODEL, "patch_embedding.bias", "has a size that is not "
                     "a multiple of 128");
-    return read_maps(c, p, msg);
+    return lv_part_maps(c, p, msg);
 }
 
 static const SizeRow text_sizes[] = {

@@ -38,6 +38,9 @@ typedef struct LvPart {
 #define LV_MAP_KEY     "linvideo.feature_map"
 #define LV_MAP_EPS_KEY "linvideo.feature_eps"
 
+/** Make the layers linear of which the part has maps. 0; LV_ERR_MODEL */
+int lv_part_maps(LvDitConfig *cfg, const LvPart *part, const LvMsg *msg);
+
 /** Find the network in a source, the first by kind where there are several; kind is
  *  LV_PART_NONE when there is none. */
 LvPart lv_part_find(const LvSource *src);

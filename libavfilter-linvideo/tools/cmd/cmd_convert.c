@@ -29,6 +29,7 @@
 #include "tools/share/message.h"
 #include "tools/share/output.h"
 #include "tools/share/signals.h"
+#include "train/post/delta.h"
 
 enum { PARTS = 3, NAME_SIZE = LV_PARAM_NAME };
 
@@ -60,6 +61,7 @@ typedef struct Item {
 typedef struct Convert {
     LvMsg msg;
     const char *in, *out, *part, *tokenizer;
+    LvDelta delta;       ///< base NULL: weights are converted
     int overwrite;
     const struct Type *type;
     int gguf, bundle;
@@ -81,6 +83,10 @@ typedef struct Convert {
     void *bytes;
     float *scales;       ///< of its rows, or one
 } Convert;
+
+enum { RANK = 128, RANK_MAX = 4096 };
+
+#define ERROR 1e-3f /* less than rounding to bf16 makes */
 
 /* Gathering */
 
@@ -622,18 +628,6 @@ static int open_model(Convert *c)
     return add_model(c);
 }
 
-/* Whether IN is a bundle or a manifest. */
-static int is_model(const char *path)
-{
-    LvSource *src = NULL;
-    int is = lv_files_is_manifest(path, NULL) > 0;
-
-    if (!is && lv_source_open(&src, path, NULL) >= 0)
-        is = lv_source_meta(src, LV_CONFIG_KEY) != NULL;
-    lv_source_close(&src);
-    return is;
-}
-
 /* The output is none of the files that are read. */
 static int check_inputs(const Convert *c)
 {
@@ -661,7 +655,7 @@ static int convert(Convert *c)
         return lv_tool_fail(-EINVAL, "type %s is for %s files", c->type->name,
                             c->gguf ? ".safetensors" : ".gguf");
     if ((ret = lv_device_open(&c->dev, "null", &(LvDeviceOptions) { 0 }, &c->msg)) < 0 ||
-        (ret = is_model(c->in) ? open_model(c) : open_single(c)) < 0 ||
+        (ret = lv_files_is_model(c->in) ? open_model(c) : open_single(c)) < 0 ||
         (ret = check_inputs(c)) < 0)
         return ret;
     if (c->type->dtype == LV_F8_E4M3) {
@@ -672,6 +666,42 @@ static int convert(Convert *c)
         *t = (LvFileTensor) { .dtype = LV_F8_E4M3, .rank = 1, .data = "" };
     }
     return write_out(c);
+}
+
+/* Deltas */
+
+static void say_delta(const LvDelta *d, const LvDeltaReport *r)
+{
+    char bytes[32], network[32];
+
+    lv_tool_line(stderr, "linvideo: wrote %s, %s (the network has %s in 16 bits): maps of %d "
+                 "linear layers; %d matrices as factors of rank %d to %d, %d whole, %d within "
+                 "%g of themselves; %d vectors", d->out,
+                 lv_bytes_text(bytes, sizeof(bytes), (double)r->bytes),
+                 lv_bytes_text(network, sizeof(network), (double)r->network), r->linear,
+                 r->factors, r->lowest, r->highest, r->whole, r->within, (double)d->error,
+                 r->others);
+}
+
+static int write_delta(Convert *c)
+{
+    LvDeltaReport r;
+    int ret;
+
+    c->delta.to  = c->in;
+    c->delta.out = c->out;
+    if (c->part || c->tokenizer)
+        return lv_tool_fail(-EINVAL, "option delta: expected no --part and no --tokenizer");
+    if (!lv_tool_ends_with(c->out, ".safetensors"))
+        return lv_tool_fail(-EINVAL, "%s: a delta is a .safetensors file", c->out);
+    if ((ret = lv_tool_not_input(c->out, c->in)) < 0 ||
+        (ret = lv_tool_not_input(c->out, c->delta.base)) < 0 ||
+        (ret = lv_tool_may_write(c->out, c->overwrite)) < 0 ||
+        (ret = lv_device_open(&c->dev, "null", &(LvDeviceOptions) { 0 }, &c->msg)) < 0 ||
+        (ret = lv_delta_write(&c->delta, &r, c->dev, &c->msg)) < 0)
+        return ret;
+    say_delta(&c->delta, &r);
+    return 0;
 }
 
 static void close_all(Convert *c)
@@ -706,6 +736,11 @@ static void help(void)
          "                        (.safetensors); q8_0, q6_k or q4_k (.gguf) [bf16]\n"
          "  --part NAME           one network of a bundle or manifest: dit, text or vae\n"
          "  --tokenizer FILE      spiece.model, for a text encoder whose file holds none\n"
+         "  --delta BASE          write what makes the network IN of the network BASE, as a\n"
+         "                        LoRA: maps of linear layers, and changes of weights, by\n"
+         "                        factors of low rank where these are near enough\n"
+         "  --rank R              highest rank of factors; else a matrix is whole [128]\n"
+         "  --error E             how far a matrix may be off, as a share of itself [0.001]\n"
          LV_OVERWRITE_HELP);
 }
 
@@ -726,6 +761,27 @@ static int set_part(Convert *c, const char *name)
     return name ? 0 : -1;
 }
 
+static int set_error(Convert *c, const char *text)
+{
+    char *end;
+
+    if (!text)
+        return -1;
+    c->delta.error = strtof(text, &end);
+    return end > text && !*end && c->delta.error >= 0 && c->delta.error <= 1 ? 0 :
+           lv_tool_fail(-1, "option error: expected a number from 0 to 1, got '%s'", text);
+}
+
+/* Options of deltas. 1: it is one, 0: it is none, or -1 after a message. */
+static int parse_delta(Convert *c, LvArgs *a)
+{
+    int ret = !strcmp(a->name, "delta") ? ((c->delta.base = lv_args_value(a)) ? 0 : -1)
+            : !strcmp(a->name, "rank") ? lv_args_int(a, 1, RANK_MAX, &c->delta.rank)
+            : !strcmp(a->name, "error") ? set_error(c, lv_args_value(a)) : 1;
+
+    return ret < 0 ? ret : !ret;
+}
+
 /* -1 to go on, or an exit code. */
 static int parse(Convert *c, int argc, char **argv)
 {
@@ -741,7 +797,7 @@ static int parse(Convert *c, int argc, char **argv)
             ret = set_part(c, lv_args_value(&a));
         else if (!strcmp(a.name, "tokenizer"))
             ret = (c->tokenizer = lv_args_value(&a)) ? 0 : -1;
-        else if (lv_args_overwrite(&a, &c->overwrite))
+        else if (lv_args_overwrite(&a, &c->overwrite) || (ret = parse_delta(c, &a)))
             continue;
         else if (a.name[0])
             ret = lv_tool_fail(-1, "no option \"%s\"; linvideo convert --help lists them",
@@ -767,10 +823,11 @@ static int cmd_convert(int argc, char **argv)
         return lv_tool_fail(LV_EXIT_FAILED, "out of memory");
     c->msg  = lv_tool_msg;
     c->type = &types[1];
+    c->delta = (LvDelta) { .rank = RANK, .error = ERROR };
     ret     = parse(c, argc, argv);
     if (ret < 0) {
         lv_signals_catch(0);
-        ret = convert(c);
+        ret = c->delta.base ? write_delta(c) : convert(c);
         ret = ret >= 0 ? LV_EXIT_OK : lv_signals_caught() ? 128 + lv_signals_caught()
             : ret == -EINVAL ? LV_EXIT_USAGE : LV_EXIT_FAILED;
     }
