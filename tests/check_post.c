@@ -933,6 +933,56 @@ START_TEST(wide_maps)
 }
 END_TEST
 
+/* Whether a weight is of those that learn. */
+static int is_of(const LvParam *p, int only)
+{
+    int map = strstr(p->name, ".map_") != NULL, self = strstr(p->name, ".self_attn.") != NULL;
+
+    return only == LV_ONLY_MAPS ? map : only == LV_ONLY_ATTENTION ? self : 1;
+}
+
+/* In each layer some of what learns is moved, and nothing else is, nor its average. */
+START_TEST(parts_learn)
+{
+    static const char *const sets[LV_ONLY_NB] = { "linearize.only=all",
+                                                  "linearize.only=attention",
+                                                  "linearize.only=maps" };
+    const char *const more[] = { sets[_i], "linearize.select=first", "linearize.layers=2",
+                                 "linearize.weight_decay=0.1", "linearize.lr=1e-3", NULL };
+    int moved = 0, still = 0;
+    float *v[3];
+    PostJob j;
+
+    post_begin(&j, more);
+    post_open_linearize(&j, "run", 1);
+    for (int i = 0; i < 3; i++)
+        v[i] = malloc(j.l->trainer->params->size * sizeof(float));
+    SUCCEEDS(lv_params_download(j.l->trainer->params, LV_SLAB_VALUE, v[0]));
+    for (int i = 0; i < 3; i++)
+        SUCCEEDS(lv_linearize_step(j.l));
+    SUCCEEDS(lv_params_download(j.l->trainer->params, LV_SLAB_VALUE, v[1]));
+    SUCCEEDS(lv_params_download(j.l->trainer->params, LV_SLAB_M, v[2]));
+    for (int i = 0; i < j.l->trainer->params->nb; i++) {
+        const LvParam *p = &j.l->trainer->params->list[i];
+        int same = !memcmp(v[0] + p->at, v[1] + p->at, p->numel * sizeof(float));
+        if (p->flags & LV_W_GATE)
+            continue;
+        if (!is_of(p, _i)) {
+            ck_assert_msg(same, "%s was moved", p->name);
+            for (size_t k = 0; k < p->numel; k++)
+                ck_assert_msg(v[2][p->at + k] == 0, "%s has a moment", p->name);
+        }
+        moved += !same;
+        still += same;
+    }
+    ck_assert_int_ge(moved, _i == LV_ONLY_MAPS ? 2 : 8);
+    ck_assert(_i == LV_ONLY_NOT || still > 8);
+    for (int i = 0; i < 3; i++)
+        free(v[i]);
+    post_end(&j);
+}
+END_TEST
+
 /* Maps learn to do what softmax does; all other weights stand still. */
 START_TEST(maps_alone)
 {
@@ -1355,6 +1405,7 @@ static Suite *post_suite(void)
     tcase_add_loop_test(t, round_trip, 0, LV_COUNT(ways));
     tcase_add_test(t, learns);
     tcase_add_test(t, maps_alone);
+    tcase_add_loop_test(t, parts_learn, 0, LV_ONLY_NB);
     tcase_add_test(t, wide_maps);
     tcase_add_test(t, checkpoints_in_little_memory);
     tcase_add_test(t, trajectories);

@@ -166,6 +166,34 @@ for to in "f16 f16.safetensors" "fp8 fp8.safetensors" "q8_0 q8.gguf" "q4_k q4.gg
     other "$1" "$2"
 done
 
+# On from a model that has linear layers: these stay so.
+
+layer=$("$linvideo" inspect once.json | sed -n 's/.*linear in layer \([01]\).*/\1/p')
+expects "no teacher" 1 'once.json: has linear layers already; expected --teacher' \
+    linearize --dir no once.json
+expects "further layers" 0 'linear layers 0 1' \
+    linearize --dir on --layers 2 --teacher a/wan.json once.json
+expects "both are linear" 0 'linear in layers 0 to 1' "$linvideo" inspect on/model.json
+expects "sensitivity beside what is linear" 0 "^$((1 - layer)) 0\\.[0-9]*[1-9]" \
+    linearize --dir on --layers 2 --stage sensitivity --teacher a/wan.json once.json
+for select in learned first greedy; do
+    expects "further training, $select" 0 "linear layers $layer\$" \
+        linearize --dir "more-$select" --select $select --teacher a/wan.json once.json
+done
+differ_from_once() { ! cmp -s once.safetensors "$1"; }
+succeeds "it learned" differ_from_once more-first/model.safetensors
+expects "further training: of maps only" 0 'wrote maps/model.json' \
+    linearize --dir maps --only maps a/wan.json
+expects "all else has the same bits" 0 \
+    ' 0 matrices as factors of rank 0 to 0, 0 whole, 27 within 1e-06 of themselves; 0 vectors' \
+    "$linvideo" convert --delta a/wan.json --error 1e-6 maps/model.json only.safetensors
+expects "fewer layers" 1 'linearize.layers is 1, the model has 2 linear layers already' \
+    linearize --dir no --teacher a/wan.json on/model.json
+expects "another map" 1 'have maps hedgehog of 128 columns; expected the same of' \
+    linearize --dir no --map relu --teacher a/wan.json once.json
+expects "a list without what is linear" 1 "linearize.select lacks layer $layer, which is" \
+    linearize --dir no --select $((1 - layer)) --teacher a/wan.json once.json
+
 # A delta makes the linear network of the one that it began as, in whatever form that is.
 
 # psnr FILE: dB of its frames against one.y4m, a whole number

@@ -135,6 +135,8 @@ static void help(void)
          "\n"
          "  --teacher MODEL   the teacher [MODEL itself]\n"
          "  --sampler-steps N steps of the sampler of the new model [4]\n"
+         "  --only NAME       what learns: all, attention (self-attention and its feature\n"
+         "                    maps) or maps [all]\n"
          "  --steps N         steps of training [2000]\n"
          LV_POST_HELP
          "  --dir DIR         folder of the run [name of MODEL with -distilled]\n"
@@ -150,6 +152,7 @@ static void help(void)
 
 static const LvPostChange changes[] = {
     { "steps", "distill.steps" }, { "sampler_steps", "distill.sampler_steps" },
+    { "only", "distill.only" },
 };
 
 static int is_stage(const char *name)

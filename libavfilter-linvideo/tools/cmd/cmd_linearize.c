@@ -22,14 +22,22 @@
 
 typedef struct Linearize {
     LvPost post;
+    LvFrozen *begin;               ///< NULL: the teacher
     double list[4][LV_MAX_LAYERS]; ///< for the log
     double bins[LV_TIME_BINS];
 } Linearize;
 
+/* What is published anew. */
+static const LvFrozen *model_of(const Linearize *c)
+{
+    return c->begin ? c->begin : c->post.teacher;
+}
+
 static LvLinearizeFiles files_of(const Linearize *c, const char *run, const char *maps)
 {
     return (LvLinearizeFiles) { .recipe = &c->post.recipe, .teacher = c->post.teacher,
-                                .t = &c->post.t, .run = run, .maps = maps };
+                                .begin = c->begin, .t = &c->post.t, .run = run,
+                                .maps = maps };
 }
 
 /* Stages */
@@ -56,8 +64,13 @@ static int maps_fields(void *stage, LvLogField *f)
 /* Path of the run of maps, NULL when the recipe has no such stage. */
 static const char *maps_path(const Linearize *c, char *buf)
 {
+    const LvLinearizeFiles files = files_of(c, NULL, NULL);
+    LvDitConfig cfg;
+
     if (c->post.maps)
         return c->post.maps;
+    if (lv_linearize_config(&cfg, &files) >= 0 && !lv_config_layers(&cfg, LV_ATTN_MIXED))
+        return NULL;
     return c->post.recipe.maps.optim.steps ?
            lv_run_path(&c->post.run, "maps.safetensors", buf) : NULL;
 }
@@ -199,13 +212,13 @@ static void say_layers(const LvLinearize *l)
 static int export_stage(Linearize *c)
 {
     char run[LV_RUN_PATH], out[LV_RUN_PATH];
-    const char *to = lv_post_output(&c->post, c->post.teacher, out);
+    const char *to = lv_post_output(&c->post, model_of(c), out);
     LvLinearize *l = NULL;
     double error;
     int ret = open_linearize(c, &l, lv_run_path(&c->post.run, "linearize.safetensors",
                                                 run), 0);
 
-    if (ret >= 0 && (ret = lv_post_check_output(&c->post, c->post.teacher)) >= 0 &&
+    if (ret >= 0 && (ret = lv_post_check_output(&c->post, model_of(c))) >= 0 &&
         (ret = lv_linearize_export(l, to)) >= 0 &&
         (ret = lv_linearize_verify(l, to, &error)) >= 0) {
         say_layers(l);
@@ -265,16 +278,24 @@ static void help(void)
          "recipe has one), linearize and export. A stage resumes where it stopped; Ctrl-C\n"
          "saves and stops. Defaults are shown in brackets.\n"
          "\n"
-         "  --layers T        number of layers to convert [half]\n"
+         "  --teacher MODEL   what MODEL learns from, when MODEL has linear layers: these stay\n"
+         "                    so, --layers counts them too; as many as there are: they only\n"
+         "                    learn further [MODEL itself]\n"
+         "  --layers T        number of linear layers at the end [half]\n"
          "  --select NAME     which layers: learned (by selective transfer), or from the\n"
          "                    start first, random, greedy (those with the least error\n"
          "                    alone) or numbers as 0,3,5 [learned]\n"
-         "  --objective NAME  onpolicy, anchored, step, mse, mse-online or dmd [onpolicy]\n"
+         "  --objective NAME  onpolicy (matching where the student's own step led), step (the\n"
+         "                    paper's ADM as printed: that error moves the velocity before),\n"
+         "                    anchored (ADM with half of the error before the step), mse,\n"
+         "                    mse-online or dmd [onpolicy]\n"
          "  --states NAME     states to train on: step, from the teacher's clips; stream,\n"
          "                    the student's own [step]\n"
          "  --weight NAME     weight of errors: norm, unit, literal or sqrt [norm]\n"
          "  --compare NAME    branch: velocities of a prompt; joint: guided ones [branch]\n"
          "  --map NAME        feature map: hedgehog, relu or taylor [hedgehog]\n"
+         "  --only NAME       what learns: all, attention (self-attention and its feature\n"
+         "                    maps) or maps [all]\n"
          "  --steps N         steps of training [3000]\n"
          LV_POST_HELP
          "  --maps FILE       feature maps to start from [DIR/maps.safetensors]\n"
@@ -295,6 +316,7 @@ static const LvPostChange changes[] = {
     { "objective", "linearize.objective" }, { "states", "linearize.states" },
     { "weight", "linearize.weight" }, { "compare", "linearize.compare" },
     { "map", "linearize.feature_map" }, { "steps", "linearize.steps" },
+    { "only", "linearize.only" },
 };
 
 static int is_stage(const char *name)
@@ -329,19 +351,35 @@ static int run_stages(Linearize *c)
     return lv_run_exit(&c->post.run, ret);
 }
 
+/* The teacher, and the model where that is another one. */
+static int open_models(Linearize *c)
+{
+    const LvPost *p = &c->post;
+    char path[LV_PATH_SIZE];
+    LvFrozenClip clip;
+    int ret = lv_post_open(&c->post, p->teacher_name ? p->teacher_name : p->model, "-linear");
+
+    if (ret < 0 || !p->teacher_name ||
+        (ret = lv_model_find(path, p->model, &p->run.msg)) < 0)
+        return ret;
+    clip = lv_post_clip(p);
+    return lv_frozen_open(&c->begin, path, &clip, p->run.dev, &p->run.msg);
+}
+
 /* Before minutes are spent on trajectories. */
 static int check(const Linearize *c)
 {
     char buf[LV_RUN_PATH];
-    const char *stage = c->post.stage, *maps = maps_path(c, buf);
-    int ret = lv_post_check_output(&c->post, c->post.teacher);
+    const char *stage = c->post.stage, *maps;
+    const LvLinearizeFiles files = files_of(c, NULL, NULL);
+    int ret = lv_post_check_output(&c->post, model_of(c));
 
-    if (ret < 0 || (ret = lv_linearize_check(&c->post.recipe, c->post.teacher)) < 0 ||
+    if (ret < 0 || (ret = lv_linearize_check(&files)) < 0 ||
         c->post.recipe.trajectories.clips)
         return ret;
     if (stage && !strcmp(stage, "sensitivity"))
         return lv_tool_fail(-1, "sensitivity needs stored states: trajectories.clips is 0");
-    if (maps && !lv_run_exists(maps))
+    if ((maps = maps_path(c, buf)) && !lv_run_exists(maps))
         return lv_tool_fail(-1, "maps need stored states: trajectories.clips is 0");
     return 0;
 }
@@ -357,8 +395,8 @@ static int cmd_linearize(int argc, char **argv)
         ret = lv_tool_fail(LV_EXIT_USAGE, "no stage \"%s\"; linvideo linearize --help lists "
                            "them", c.post.stage);
     if (ret < 0)
-        ret = lv_post_open(&c.post, c.post.model, "-linear") < 0 || check(&c) < 0
-            ? LV_EXIT_FAILED : run_stages(&c);
+        ret = open_models(&c) < 0 || check(&c) < 0 ? LV_EXIT_FAILED : run_stages(&c);
+    lv_frozen_close(&c.begin);
     lv_post_close(&c.post);
     return ret;
 }

@@ -60,6 +60,7 @@ int lv_critic_plan(LvCritic *f, const LvNets *n, void *x)
 
     own.student = &f->dit;
     own.params  = f->trainer->params;
+    own.only    = LV_ONLY_NOT;
     return lv_learn_critic(&f->learn, &own, x);
 }
 

@@ -339,7 +339,10 @@ static int open_run(LvDistill *d, const LvDistillFiles *f)
     d->optim.more = d->about;
     ret = lv_student_open(&d->trainer, &d->dit, f->run, &f->student->cfg.dit, &d->optim,
                           f->student->dev, f->student->msg);
-    return ret < 0 ? ret : lv_trainer_ready(d->trainer);
+    if (ret < 0)
+        return ret;
+    lv_student_freeze(d->trainer, d->cfg->only);
+    return lv_trainer_ready(d->trainer);
 }
 
 static int allocate(LvDistill *d)
@@ -387,8 +390,8 @@ static int open_all(LvDistill *d, const LvDistillFiles *f, int checkpoint, LvDty
         return ret;
     d->nets = (LvNets) { .student = &d->dit, .teacher = &d->teacher->dit,
                          .params = d->trainer->params, .size = d->student->size,
-                         .dtype = dtype, .batch = d->cfg->micro, .checkpoint = checkpoint,
-                         .dev = d->student->dev, .msg = d->student->msg };
+                         .dtype = dtype, .batch = d->cfg->micro, .only = d->cfg->only,
+                         .checkpoint = checkpoint, .dev = d->student->dev, .msg = d->student->msg };
     if ((ret = lv_trainer_split(d->trainer, d->cfg->batch / d->cfg->micro,
                                 "distill.batch")) < 0 ||
         (ret = allocate(d)) < 0 || (ret = open_critic(d, f)) < 0 ||
@@ -456,7 +459,7 @@ double lv_distill_flops(const LvDistill *d)
 
 int lv_distill_export(const LvDistill *d, const char *path)
 {
-    LvNewNetwork n = { .dit = &d->dit.cfg, .params = d->trainer->params,
+    LvNewNetwork n = { .dit = &d->dit.cfg, .params = d->trainer->params, .only = d->cfg->only,
                       .section = "distill" };
     char *about = lv_recipe_section(d->recipe, "distill"), sampler[160];
     int ret;

@@ -39,6 +39,11 @@ static void close_gate(LvGate *gate, int linear)
     gate->r    = linear ? 0 : 1;
 }
 
+void lv_gates_close(LvGates *g, int layer, int linear)
+{
+    close_gate(&g->gate[layer], linear);
+}
+
 void lv_gates_set(LvGates *g, const uint8_t *set)
 {
     for (int i = 0; i < g->layers; i++)

@@ -54,6 +54,9 @@ typedef struct LvGates {
 void lv_gates_init(LvGates *g, const LvGatesConfig *cfg, int layers, int linear,
                    int steps);
 
+/** Make one layer final from the start. */
+void lv_gates_close(LvGates *g, int layer, int linear);
+
 /** Make set[layers] (1: linear) final from the start. */
 void lv_gates_set(LvGates *g, const uint8_t *set);
 

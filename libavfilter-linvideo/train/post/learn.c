@@ -4,12 +4,14 @@
 
 #include "train/post/learn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "graph/grad.h"
 #include "graph/program.h"
 #include "model/weights.h"
+#include "train/post/student.h"
 
 /* Tracing */
 
@@ -124,10 +126,19 @@ static LvTensor size_of(LvLearn *l, LvGraph *g, const LvNets *n, LvTensor teache
 
 /* Making */
 
+/* Whether a parameter is a map of a layer that is mixed. */
+static int is_mixed_map(const LvNets *n, const LvParam *p)
+{
+    int layer;
+
+    return p->flags & LV_W_MAP && sscanf(p->name, "dit.blocks.%d.", &layer) == 1 &&
+           n->student->cfg.attention[layer] == LV_ATTN_MIXED;
+}
+
 /* The gradient begins at velocities of n->student and goes to nothing else, so that the
  * ids of weights, which each network counts from the first, may be the same in another.
- * only: flags of the weights that learn; 0: all do. */
-static int back(LvGraph *g, const LvNets *n, const LvGradSeed *seed, int nb, unsigned only)
+ * maps: 1: only maps of mixed layers learn. */
+static int back(LvGraph *g, const LvNets *n, const LvGradSeed *seed, int nb, int maps)
 {
     LvGradTarget *target = calloc((size_t)n->params->nb + 1, sizeof(*target));
     int used = 0, ret;
@@ -136,7 +147,8 @@ static int back(LvGraph *g, const LvNets *n, const LvGradSeed *seed, int nb, uns
         return lv_fail(n->msg, LV_ERR(ENOMEM), "training: out of memory");
     lv_params_targets(n->params, target);
     for (int i = 0; i < n->params->nb; i++)
-        if (!only || n->params->list[i].flags & only)
+        if (maps ? is_mixed_map(n, &n->params->list[i])
+                 : lv_student_learns(&n->params->list[i], n->only))
             target[used++] = target[i];
     ret = lv_grad(g, seed, nb, target, used);
     free(target);
@@ -417,7 +429,7 @@ static int make_maps(LvLearn *l, const LvNets *n, const Wanted *w)
     LvGradSeed seed[LV_MAX_LAYERS];
     LvTensor more[2 * LV_MAX_LAYERS], one, zero;
     LvGraph *g = new_graph(l, n, 1);
-    int ret;
+    int nb = 0, ret;
 
     if (!g)
         return LV_ERR(ENOMEM);
@@ -425,21 +437,28 @@ static int make_maps(LvLearn *l, const LvNets *n, const Wanted *w)
     one  = port(l, g, n, LV_PORT_ONE);
     zero = port(l, g, n, LV_PORT_ZERO_TOKENS);
     for (int i = 0; i < layers; i++) {
-        LvTensor s = watch[i].softmax;
-        seed[i].y        = watch[i].linear;
-        more[i]          = lv_loss(g, watch[i].linear, s, one, LV_LOSS_MSE, (LvDtype)s.dtype,
-                                   &seed[i].dy);
-        more[layers + i] = lv_loss(g, s, zero, one, LV_LOSS_MSE, LV_NONE, NULL);
-        lv_output(g, more[i], "error");
-        lv_output(g, more[layers + i], "size");
+        LvTensor s = watch[i].softmax, *out = &more[2 * nb];
+        if (n->student->cfg.attention[i] != LV_ATTN_MIXED)
+            continue;
+        seed[nb].y = watch[i].linear;
+        out[0]     = lv_loss(g, watch[i].linear, s, one, LV_LOSS_MSE, (LvDtype)s.dtype,
+                             &seed[nb].dy);
+        out[1]     = lv_loss(g, s, zero, one, LV_LOSS_MSE, LV_NONE, NULL);
+        lv_output(g, out[0], "error");
+        lv_output(g, out[1], "size");
+        nb++;
     }
-    if ((ret = back(g, n, seed, layers, LV_W_MAP)) < 0) {
+    if ((ret = back(g, n, seed, nb, 1)) < 0) {
         lv_graph_free(&g);
         return ret;
     }
-    ret = finish(l, g, n, NULL, more, 2 * layers);
-    memcpy(w->errors, more, (size_t)layers * sizeof(*more));
-    memcpy(w->sizes, more + layers, (size_t)layers * sizeof(*more));
+    ret = finish(l, g, n, NULL, more, 2 * nb);
+    for (int i = 0, k = 0; i < layers; i++) {
+        int mixed = n->student->cfg.attention[i] == LV_ATTN_MIXED;
+        w->errors[i] = mixed ? more[2 * k] : LV_NO_TENSOR;
+        w->sizes[i]  = mixed ? more[2 * k + 1] : LV_NO_TENSOR;
+        k += mixed;
+    }
     return ret;
 }
 

@@ -70,6 +70,7 @@ typedef struct LvNets {
     const int *size;         ///< of latents: F, Y, X
     LvDtype dtype;           ///< of activations
     int batch;
+    int only;                ///< enum LvOnly: which of params learn
     int checkpoint;          ///< 1: activation checkpointing; set where a program with a
                              ///< gradient does not fit the device without, and told of
     LvDevice *dev;
@@ -115,8 +116,8 @@ int lv_learn_critic(LvLearn *l, LvNets *n, void *x);
  * A program that compares, at each MIXED layer of the student, the linear branch with the
  * softmax branch on the states X.
  *
- * @param errors [layers]: set to a result each, [B], mean squares; sizes likewise, those
- *               of the softmax branch
+ * @param errors [layers]: set to a result each, [B], mean squares, absent of layers that are not
+ *               mixed; sizes likewise, those of the softmax branch
  */
 int lv_learn_maps(LvLearn *l, LvNets *n, LvTensor *errors, LvTensor *sizes);
 

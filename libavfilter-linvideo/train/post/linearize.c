@@ -26,24 +26,64 @@ static int out_of_memory(const LvMsg *msg)
 
 /* New runs */
 
-int lv_linearize_config(LvDitConfig *cfg, const LvRecipe *recipe, const LvFrozen *teacher)
+static const LvFrozen *begin_of(const LvLinearizeFiles *f)
 {
-    const LvLinearizeConfig *c = &recipe->linearize;
-    int head;
+    return f->begin ? f->begin : f->teacher;
+}
 
-    *cfg = teacher->cfg.dit;
-    head = cfg->dim / cfg->heads;
-    if (lv_config_layers(cfg, LV_ATTN_SOFTMAX) != cfg->layers)
-        return lv_fail(teacher->msg, LV_ERR_MODEL, "%s: has linear layers already; a "
-                       "teacher has only softmax layers", teacher->files.path);
+/* Maps of a network that has some are as they are. */
+static int keep_maps(const LvDitConfig *cfg, const LvLinearizeConfig *c, const LvFrozen *b)
+{
+    if (strcmp(lv_map_name(cfg->map), c->map_name) || (c->map_dim && c->map_dim != cfg->map_dim))
+        return lv_fail(b->msg, LV_ERR_MODEL, "%s: its linear layers have maps %s of %d columns; "
+                       "expected the same of linearize.feature_map and feature_dim, got %s of %d",
+                       b->files.path, lv_map_name(cfg->map), cfg->map_dim, c->map_name,
+                       c->map_dim);
+    return 0;
+}
+
+/* Linear layers of the run, those that it begins with included. */
+static int nb_linear(const LvLinearizeConfig *c, const LvDitConfig *cfg)
+{
+    return c->layers ? c->layers : LV_MAX(cfg->layers / 2, lv_config_layers(cfg, LV_ATTN_LINEAR));
+}
+
+static int check_layers(const LvLinearizeFiles *f, const LvDitConfig *cfg, int linear)
+{
+    const LvLinearizeConfig *c = &f->recipe->linearize;
+    const LvFrozen *b = begin_of(f);
+
+    if (linear && b == f->teacher)
+        return lv_fail(b->msg, LV_ERR_MODEL, "%s: has linear layers already; expected --teacher, a "
+                       "model of softmax layers only that it learns from", b->files.path);
     if (c->layers > cfg->layers)
-        return lv_fail(teacher->msg, LV_ERR_MODEL, "linearize.layers is %d, the model has "
-                       "%d", c->layers, cfg->layers);
+        return lv_fail(b->msg, LV_ERR_MODEL, "linearize.layers is %d, the model has %d",
+                       c->layers, cfg->layers);
+    if (nb_linear(c, cfg) < linear)
+        return lv_fail(b->msg, LV_ERR_MODEL, "linearize.layers is %d, the model has %d linear "
+                       "layers already, which stay so", c->layers, linear);
+    return linear ? keep_maps(cfg, c, b) : 0;
+}
+
+int lv_linearize_config(LvDitConfig *cfg, const LvLinearizeFiles *f)
+{
+    const LvLinearizeConfig *c = &f->recipe->linearize;
+    int head, linear, ret;
+
+    *cfg   = begin_of(f)->cfg.dit;
+    head   = cfg->dim / cfg->heads;
+    linear = lv_config_layers(cfg, LV_ATTN_LINEAR);
+    if ((ret = check_layers(f, cfg, linear)) < 0)
+        return ret;
+    for (int i = 0; i < cfg->layers; i++)
+        if (cfg->attention[i] != LV_ATTN_LINEAR)
+            cfg->attention[i] = LV_ATTN_MIXED;
+    if (linear)
+        return 0;
     cfg->map     = c->map;
     cfg->map_eps = c->map_eps;
     cfg->map_dim = c->map_dim ? c->map_dim : c->map == LV_MAP_TAYLOR ? LV_MIN(16, head) :
                    head;
-    memset(cfg->attention, LV_ATTN_MIXED, sizeof(cfg->attention));
     return 0;
 }
 
@@ -53,14 +93,14 @@ int lv_linearize_create(const LvLinearizeFiles *f)
     LvDitConfig cfg;
     LvStudent s = { .cfg = &cfg, .map_scale = f->recipe->linearize.map_scale,
                     .mix = f->recipe->linearize.gates.r0 };
-    int ret = lv_linearize_config(&cfg, f->recipe, f->teacher);
+    int ret = lv_linearize_config(&cfg, f);
 
     if (ret < 0 ||
         (f->maps && (ret = lv_safetensors_open(&maps, f->maps, f->teacher->msg)) < 0))
         return ret;
     s.maps = maps;
-    s.from = &f->teacher->dit;
-    ret    = lv_student_create(f->run, &s, f->teacher, f->teacher->msg);
+    s.from = &begin_of(f)->dit;
+    ret    = lv_student_create(f->run, &s, begin_of(f), f->teacher->msg);
     lv_safetensors_close(&maps);
     return ret;
 }
@@ -115,7 +155,8 @@ static int put_gates(const LvLinearize *l)
 
     for (int i = 0; i < l->gates.layers && ret >= 0; i++) {
         float r = (float)l->gates.gate[i].r;
-        ret = lv_param_put(l->trainer->params, LV_SLAB_VALUE, l->mix[i], &r);
+        if (l->mix[i])
+            ret = lv_param_put(l->trainer->params, LV_SLAB_VALUE, l->mix[i], &r);
     }
     return ret;
 }
@@ -261,12 +302,15 @@ static int get_data(LvLinearize *l, float **data)
 
 /* Opening */
 
-static char *settings(const LvRecipe *recipe, const LvFrozen *teacher)
+static char *settings(const LvLinearizeFiles *f)
 {
-    char *section = lv_recipe_section(recipe, "linearize"), *text = malloc(ABOUT);
+    char *section = lv_recipe_section(f->recipe, "linearize"), *text = malloc(ABOUT);
 
-    if (section && text)
-        snprintf(text, ABOUT, "teacher=%s linearize=%s", teacher->hash, section);
+    if (section && text && f->begin)
+        snprintf(text, ABOUT, "teacher=%s begin=%s linearize=%s", f->teacher->hash,
+                 f->begin->hash, section);
+    else if (section && text)
+        snprintf(text, ABOUT, "teacher=%s linearize=%s", f->teacher->hash, section);
     free(section);
     return text;
 }
@@ -285,7 +329,8 @@ static int by_sensitivity(LvLinearize *l, uint8_t *set)
     double error[LV_MAX_LAYERS];
     int ret = lv_linearize_sensitivity(l, error);
 
-    for (int n = 0; n < l->gates.linear && ret >= 0; n++) {
+    for (int n = lv_config_layers(&l->dit.cfg, LV_ATTN_LINEAR); n < l->gates.linear && ret >= 0;
+         n++) {
         int best = -1;
         for (int i = 0; i < l->gates.layers; i++)
             if (!set[i] && (best < 0 || error[i] < error[best]))
@@ -299,7 +344,7 @@ static void by_chance(const LvLinearize *l, uint8_t *set)
 {
     double u[4];
 
-    for (int n = 0, left; n < l->gates.linear; n++) {
+    for (int n = lv_config_layers(&l->dit.cfg, LV_ATTN_LINEAR), left; n < l->gates.linear; n++) {
         lv_uniform4(u, l->optim.seed, lv_stream(LV_STREAM_ORDER, 0, n));
         left = LV_MIN((int)(u[0] * (l->gates.layers - n)), l->gates.layers - n - 1);
         for (int i = 0; i < l->gates.layers; i++)
@@ -308,10 +353,33 @@ static void by_chance(const LvLinearize *l, uint8_t *set)
     }
 }
 
-/* Numbers of layers, `linear` of them, below `layers`. */
-static int by_list(const char *list, int layers, int linear, uint8_t *set,
+/* The first ones that are not linear yet. */
+static void by_order(const LvLinearize *l, uint8_t *set)
+{
+    int n = lv_config_layers(&l->dit.cfg, LV_ATTN_LINEAR);
+
+    for (int i = 0; n < l->gates.linear; i++)
+        if (!set[i]) {
+            set[i] = 1;
+            n++;
+        }
+}
+
+/* What is linear stays so. */
+static int has_linear(const LvDitConfig *now, const uint8_t *set, const LvMsg *msg)
+{
+    for (int i = 0; i < now->layers; i++)
+        if (now->attention[i] == LV_ATTN_LINEAR && !set[i])
+            return lv_fail(msg, LV_ERR_MODEL, "linearize.select lacks layer %d, which is linear "
+                           "already", i);
+    return 0;
+}
+
+/* Numbers of layers, `linear` of them, those that are linear now among them. */
+static int by_list(const char *list, const LvDitConfig *now, int linear, uint8_t *set,
                    const LvMsg *msg)
 {
+    const int layers = now->layers;
     const char *p = list;
     char *end;
 
@@ -321,9 +389,9 @@ static int by_list(const char *list, int layers, int linear, uint8_t *set,
             break;
         set[i] = 1;
         if (!*end)
-            return n + 1 == linear ? 0 :
+            return n + 1 != linear ?
                    lv_fail(msg, LV_ERR_MODEL, "linearize.select lists %d layers, "
-                           "linearize.layers is %d", n + 1, linear);
+                           "linearize.layers is %d", n + 1, linear) : has_linear(now, set, msg);
     }
     return lv_fail(msg, LV_ERR_MODEL, "linearize.select is \"%s\", neither learned, first, "
                    "random or greedy nor numbers of layers below %d, as 0,3,5", list, layers);
@@ -357,19 +425,35 @@ static int check_times(const LvRecipe *r, const LvFrozen *teacher)
     return ret < 0 ? ret : 0;
 }
 
-int lv_linearize_check(const LvRecipe *r, const LvFrozen *teacher)
+/* A student's clips are its teacher's. */
+static int check_begin(const LvFrozen *begin, const LvFrozen *teacher)
 {
+    LvDitConfig soft = begin->cfg.dit;
+
+    memcpy(soft.attention, teacher->cfg.dit.attention, sizeof(soft.attention));
+    soft.map     = teacher->cfg.dit.map;
+    soft.map_dim = teacher->cfg.dit.map_dim;
+    soft.map_eps = teacher->cfg.dit.map_eps;
+    return lv_config_same(&teacher->cfg.dit, &soft, teacher->files.path, begin->files.path,
+                          teacher->msg);
+}
+
+int lv_linearize_check(const LvLinearizeFiles *f)
+{
+    const LvRecipe *r = f->recipe;
+    const LvFrozen *teacher = f->teacher;
     const LvLinearizeConfig *c = &r->linearize;
     uint8_t set[LV_MAX_LAYERS] = { 0 };
     LvDitConfig cfg;
-    int ret = lv_linearize_config(&cfg, r, teacher);
+    int ret = f->begin ? check_begin(f->begin, teacher) : 0;
 
+    if (ret >= 0)
+        ret = lv_linearize_config(&cfg, f);
     if (ret < 0 || (ret = check_stored(c, r->trajectories.clips, r->trajectories.velocities,
                                        teacher->msg)) < 0 ||
         (ret = check_times(r, teacher)) < 0 || is_rule(c->select_by))
         return ret;
-    return by_list(c->select_by, cfg.layers, c->layers ? c->layers : cfg.layers / 2, set,
-                   teacher->msg);
+    return by_list(c->select_by, &cfg, nb_linear(c, &cfg), set, teacher->msg);
 }
 
 /* Layers that are linear from the start. */
@@ -381,13 +465,15 @@ static int choose_layers(LvLinearize *l)
 
     if (!strcmp(by, "learned"))
         return 0;
+    for (int i = 0; i < l->gates.layers && is_rule(by); i++)
+        set[i] = l->dit.cfg.attention[i] == LV_ATTN_LINEAR;
     if (!strcmp(by, "first"))
-        memset(set, 1, (size_t)l->gates.linear);
+        by_order(l, set);
     else if (!strcmp(by, "random"))
         by_chance(l, set);
     else
         ret = !strcmp(by, "greedy") ? by_sensitivity(l, set) :
-              by_list(by, l->gates.layers, l->gates.linear, set, l->teacher->msg);
+              by_list(by, &l->dit.cfg, l->gates.linear, set, l->teacher->msg);
     if (ret >= 0)
         lv_gates_set(&l->gates, set);
     return ret;
@@ -431,8 +517,10 @@ static int keep_state(LvLinearize *l)
     const LvGatesConfig *c = &l->cfg->gates;
     int layers = l->dit.cfg.layers, ret;
 
-    lv_gates_init(&l->gates, c, layers, l->cfg->layers ? l->cfg->layers : layers / 2,
-                  l->optim.steps);
+    lv_gates_init(&l->gates, c, layers, nb_linear(l->cfg, &l->dit.cfg), l->optim.steps);
+    for (int i = 0; i < layers; i++)
+        if (l->dit.cfg.attention[i] == LV_ATTN_LINEAR)
+            lv_gates_close(&l->gates, i, 1);
     ret = lv_trainer_keep(l->trainer, "state.gates", LV_F64,
                           (size_t)(LV_GATE_NUMBERS * l->gates.layers), l->gates.gate);
     return ret < 0 ? ret : keep_slots(l);
@@ -444,7 +532,8 @@ static int find_gates(LvLinearize *l)
 
     for (int i = 0; i < l->gates.layers; i++) {
         snprintf(name, sizeof(name), "dit.blocks.%d.self_attn.mix", i);
-        if (!(l->mix[i] = lv_params_find(l->trainer->params, name)))
+        if (!(l->mix[i] = lv_params_find(l->trainer->params, name)) &&
+            l->dit.cfg.attention[i] == LV_ATTN_MIXED)
             return lv_fail(l->teacher->msg, LV_ERR_MODEL, "%s is missing", name);
     }
     return put_gates(l);
@@ -453,11 +542,11 @@ static int find_gates(LvLinearize *l)
 static int open_run(LvLinearize *l, const LvLinearizeFiles *f)
 {
     LvDitConfig cfg;
-    int ret = lv_linearize_config(&cfg, f->recipe, f->teacher);
+    int ret = lv_linearize_config(&cfg, f);
 
     if (ret < 0)
         return ret;
-    if (!(l->about = settings(f->recipe, f->teacher)))
+    if (!(l->about = settings(f)))
         return out_of_memory(f->teacher->msg);
     l->optim          = l->cfg->optim;
     l->optim.more     = l->about;
@@ -465,7 +554,10 @@ static int open_run(LvLinearize *l, const LvLinearizeFiles *f)
     if ((ret = lv_student_open(&l->trainer, &l->dit, f->run, &cfg, &l->optim,
                                f->teacher->dev, f->teacher->msg)) < 0 ||
         (ret = lv_states_init(&l->states, f->recipe, f->t, f->teacher)) < 0 ||
-        (ret = keep_state(l)) < 0 || (ret = lv_trainer_ready(l->trainer)) < 0)
+        (ret = keep_state(l)) < 0)
+        return ret;
+    lv_student_freeze(l->trainer, l->cfg->only);
+    if ((ret = lv_trainer_ready(l->trainer)) < 0)
         return ret;
     return find_gates(l);
 }
@@ -512,7 +604,8 @@ static int open_all(LvLinearize *l, const LvLinearizeFiles *f, int checkpoint,
         return ret;
     l->nets = (LvNets) { .student = &l->dit, .teacher = &l->teacher->dit,
                          .params = l->trainer->params, .size = l->teacher->size,
-                         .dtype = dtype, .batch = l->cfg->micro, .checkpoint = checkpoint,
+                         .dtype = dtype, .batch = l->cfg->micro, .only = l->cfg->only,
+                         .checkpoint = checkpoint,
                          .dev = l->teacher->dev, .msg = l->teacher->msg };
     l->x = lv_device_try_alloc(l->nets.dev, (size_t)l->cfg->micro *
                                   l->states.t->numel * sizeof(float));
@@ -536,6 +629,7 @@ int lv_linearize_open(LvLinearize **out, const LvLinearizeFiles *f, int checkpoi
     l->recipe  = f->recipe;
     l->cfg     = &f->recipe->linearize;
     l->teacher = f->teacher;
+    l->begin   = begin_of(f);
     if ((ret = open_all(l, f, checkpoint, dtype, threads)) < 0)
         lv_linearize_close(out);
     return ret;
@@ -689,7 +783,8 @@ static int look_at_layers(LvLinearize *l, const LvLearn *learn, float *data, dou
     for (int i = 0; i < l->gates.layers && ret >= 0; i++) {
         for (int k = 0; k < l->gates.layers && ret >= 0; k++) {
             float r = k != i;
-            ret = lv_param_put(l->trainer->params, LV_SLAB_VALUE, l->mix[k], &r);
+            if (l->mix[k])
+                ret = lv_param_put(l->trainer->params, LV_SLAB_VALUE, l->mix[k], &r);
         }
         if (ret >= 0)
             ret = look(l, learn, data, items_to_look_at(l), &out[i]);
@@ -705,7 +800,8 @@ int lv_linearize_sensitivity(LvLinearize *l, double *out)
 
     if (!data)
         return out_of_memory(l->teacher->msg);
-    memset(l->dit.cfg.attention, LV_ATTN_MIXED, sizeof(l->dit.cfg.attention));
+    for (int i = 0; i < l->gates.layers; i++)
+        l->dit.cfg.attention[i] = l->mix[i] ? LV_ATTN_MIXED : LV_ATTN_LINEAR;
     if (!l->states.t->clips)
         ret = lv_fail(l->teacher->msg, LV_ERR_MODEL, "sensitivity needs stored states: "
                       "trajectories.clips is 0");
@@ -720,7 +816,7 @@ int lv_linearize_sensitivity(LvLinearize *l, double *out)
 int lv_linearize_export(const LvLinearize *l, const char *path)
 {
     LvNewNetwork n = { .dit = &l->dit.cfg, .params = l->trainer->params,
-                      .section = "linearize" };
+                      .only = l->cfg->only, .section = "linearize" };
     char *about = lv_recipe_section(l->recipe, "linearize");
     int ret;
 
@@ -729,7 +825,7 @@ int lv_linearize_export(const LvLinearize *l, const char *path)
         ret = lv_fail(l->teacher->msg, LV_ERR_MODEL, "export: layers are still mixed, at "
                       "step %d of %d", l->trainer->step, l->optim.steps);
     else
-        ret = about ? lv_publish(l->teacher, path, &n)
+        ret = about ? lv_publish(l->begin, path, &n)
                     : out_of_memory(l->teacher->msg);
     free(about);
     return ret;
@@ -750,6 +846,9 @@ static int verify_parts(const LvLinearize *l, const LvFrozen *b)
     const LvDitConfig *c = &l->dit.cfg;
     size_t linear = (size_t)lv_config_layers(c, LV_ATTN_LINEAR);
     size_t more   = 2 * linear * (size_t)c->dim * (size_t)c->map_dim;
+    const LvDitConfig *own = &l->begin->cfg.dit;
+    size_t had = 2 * (size_t)lv_config_layers(own, LV_ATTN_LINEAR) * (size_t)own->dim *
+                 (size_t)own->map_dim;
     LvNets n = l->nets;
     LvLearn move;
     int ret, fits;
@@ -759,7 +858,7 @@ static int verify_parts(const LvLinearize *l, const LvFrozen *b)
         return ret;
     fits = count_ops(&move, LV_OP_LINATTN) == (int)linear &&
            count_ops(&move, LV_OP_ATTN) == 2 * c->layers - (int)linear &&
-           lv_frozen_weights(b) == lv_frozen_weights(l->teacher) + more;
+           lv_frozen_weights(b) + had == lv_frozen_weights(l->begin) + more;
     lv_learn_free(&move);
     return fits ? 0 : lv_fail(l->teacher->msg, LV_ERR_MODEL, "%s: is not the network that "
                               "was trained", b->files.path);

@@ -18,6 +18,8 @@
 typedef struct LvLinearizeFiles {
     const LvRecipe *recipe;
     const LvFrozen *teacher;
+    const LvFrozen *begin;   ///< the network that the student begins as, whose linear layers stay
+                             ///< so; NULL: the teacher
     const LvTrajectories *t;
     const char *run;         ///< path; with DMD also the beginning of those of the critic
     const char *maps;        ///< run of warmed-up maps; NULL: none
@@ -26,7 +28,7 @@ typedef struct LvLinearizeFiles {
 typedef struct LvLinearize {
     const LvRecipe *recipe;
     const LvLinearizeConfig *cfg;
-    const LvFrozen *teacher;
+    const LvFrozen *teacher, *begin; ///< begin: as of files, or teacher
     LvOptim optim;
     char *about;             ///< settings of the run
     LvTrainer *trainer;
@@ -47,12 +49,13 @@ typedef struct LvLinearize {
     double critic_loss;
 } LvLinearize;
 
-/** Check that a teacher can be linearised by a recipe; fill in the student's network. */
-int lv_linearize_config(LvDitConfig *cfg, const LvRecipe *recipe, const LvFrozen *teacher);
+/** Check that a teacher can be linearised by a recipe; fill in the student's network: linear
+ *  where it begins so, mixed elsewhere. */
+int lv_linearize_config(LvDitConfig *cfg, const LvLinearizeFiles *files);
 
 /** Check all that a recipe says of a run, with trajectories that it makes itself, before any
  *  work. 0 or LV_ERR_MODEL after a message. */
-int lv_linearize_check(const LvRecipe *recipe, const LvFrozen *teacher);
+int lv_linearize_check(const LvLinearizeFiles *files);
 
 /** Write a new run. */
 int lv_linearize_create(const LvLinearizeFiles *files);

@@ -14,7 +14,7 @@ enum { ABOUT = 256 };
 static int open_run(LvMaps *m, const LvLinearizeFiles *f)
 {
     LvDitConfig cfg;
-    int ret = lv_linearize_config(&cfg, f->recipe, f->teacher);
+    int ret = lv_linearize_config(&cfg, f);
 
     if (ret < 0)
         return ret;
@@ -107,9 +107,12 @@ int lv_maps_step(LvMaps *m)
         return ret;
     m->mean = 0;
     for (int i = 0; i < layers; i++) {
-        double error = sum_of(m, &m->errors[i], &ret);
-        m->error[i]  = error / LV_MAX(sum_of(m, &m->sizes[i], &ret), 1e-30);
-        m->mean     += m->error[i] / layers;
+        double error;
+        if (!lv_has(&m->errors[i]))
+            continue;
+        error       = sum_of(m, &m->errors[i], &ret);
+        m->error[i] = error / LV_MAX(sum_of(m, &m->sizes[i], &ret), 1e-30);
+        m->mean    += m->error[i] / lv_config_layers(&m->dit.cfg, LV_ATTN_MIXED);
     }
     return ret < 0 ? ret : lv_trainer_update(m->trainer);
 }

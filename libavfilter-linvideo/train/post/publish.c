@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "train/post/student.h"
 #include "train/pretrain/export.h"
 
 #define ENDING ".json"
@@ -253,6 +254,18 @@ static int write_manifest(const LvFrozen *b, const char *path, const LvNewNetwor
     return ret;
 }
 
+/* Averages; of what did not learn, whose average is rounded, the values. */
+static int read_weights(const LvNewNetwork *n, float *slab)
+{
+    const LvParams *p = n->params;
+    int ret = lv_params_download(p, LV_SLAB_EMA, slab);
+
+    for (int i = 0; i < p->nb && ret >= 0; i++)
+        if (!lv_student_learns(&p->list[i], n->only))
+            ret = lv_param_get(p, LV_SLAB_VALUE, &p->list[i], slab + p->list[i].at);
+    return ret;
+}
+
 int lv_publish(const LvFrozen *b, const char *path, const LvNewNetwork *n)
 {
     const LvParams *p = n->params;
@@ -263,7 +276,7 @@ int lv_publish(const LvFrozen *b, const char *path, const LvNewNetwork *n)
 
     if (!slab)
         ret = LV_ERR(ENOMEM);
-    if (ret >= 0 && (ret = lv_params_download(p, LV_SLAB_EMA, slab)) >= 0)
+    if (ret >= 0 && (ret = read_weights(n, slab)) >= 0)
         ret = b->files.bundle ? write_bundle(b, path, n, &e, slab)
                               : write_manifest(b, path, n, &e, slab);
     if (ret == LV_ERR(ENOMEM))

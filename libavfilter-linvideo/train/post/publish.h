@@ -15,6 +15,7 @@
 typedef struct LvNewNetwork {
     const LvDitConfig *dit;  ///< kinds of layers, and maps
     const LvParams *params;  ///< "dit.*"
+    int only;                ///< enum LvOnly: all else is as it began
     const char *sampler;     ///< JSON of its section; NULL: the old one's
     const char *about;       ///< how it was made, JSON; goes to...
     const char *section;     ///< ...this section, or "linvideo.SECTION" of the network's file

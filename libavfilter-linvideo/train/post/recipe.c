@@ -48,6 +48,7 @@ static const LvConfigRow rows[] = {
     NAMED("linearize", "states", linearize.states_name, 16),
     NAMED("linearize", "weight", linearize.weight_name, 16),
     NAMED("linearize", "compare", linearize.compare_name, 16),
+    NAMED("linearize", "only", linearize.only_name, 16),
     ROW("linearize", "p_negative", REAL, linearize.p_negative, 0, 1, 0.2),
     ROW("linearize", "t_min", REAL, linearize.t_min, 1e-4, 1, 0.02),
     ROW("linearize", "cap",   REAL, linearize.cap,   0.1, 1e6, 10),
@@ -75,6 +76,7 @@ static const LvConfigRow rows[] = {
 
     OPTIM("distill", distill, 2000, 1e-4),
     ROW("distill", "ema_from",      INT,  distill.optim.ema_from, 0, 1 << 30, 200),
+    NAMED("distill", "only", distill.only_name, 16),
     ROW("distill", "batch",         INT,  distill.batch,         1, 65536, 16),
     ROW("distill", "micro",         INT,  distill.micro,         1, 1024, 16),
     ROW("distill", "sampler_steps", INT,  distill.sampler_steps, 1, 1000, 4),
@@ -91,6 +93,7 @@ static const char *const objectives[LV_LEARN_NB] = {
 static const char *const states[LV_STATES_NB] = { "step", "stream" };
 static const char *const weights[LV_WEIGHT_NB] = { "norm", "unit", "literal", "sqrt" };
 static const char *const compares[LV_COMPARE_NB] = { "branch", "joint" };
+static const char *const onlies[LV_ONLY_NB] = { "all", "attention", "maps" };
 static const char *const maps[LV_MAP_NB] = { "hedgehog", "relu", "taylor" };
 static const char *const ranges[] = { "clamp", "sigmoid" };
 static const char *const ends[] = { "topk", "round" };
@@ -102,13 +105,15 @@ static const struct {
     const char *const *names;
     int nb;
 } choices[] = {
+    { "distill.only", AT(distill.only_name), AT(distill.only), onlies, LV_COUNT(onlies) },
 #define CHOICE(key, name, value, names) \
-    { key, AT(linearize.name), AT(linearize.value), names, LV_COUNT(names) }
+    { "linearize." key, AT(linearize.name), AT(linearize.value), names, LV_COUNT(names) }
     CHOICE("feature_map", map_name, map, maps),
     CHOICE("objective", objective_name, objective, objectives),
     CHOICE("states", states_name, states, states),
     CHOICE("weight", weight_name, weight, weights),
     CHOICE("compare", compare_name, compare, compares),
+    CHOICE("only", only_name, only, onlies),
     CHOICE("r_range", gates.par_name, gates.sigmoid, ranges),
     CHOICE("r_end", gates.choice_name, gates.plain, ends),
 };
@@ -125,7 +130,7 @@ static int read_choices(LvRecipe *r, const char *path, const LvMsg *msg)
             if (!strcmp(name, choices[i].names[*value]))
                 break;
         if (*value == choices[i].nb)
-            return lv_fail(msg, LV_ERR_MODEL, "%s: linearize.%s is \"%s\", which is "
+            return lv_fail(msg, LV_ERR_MODEL, "%s: %s is \"%s\", which is "
                            "unknown", path, choices[i].key, name);
     }
     if (!r->linearize.select_by[0])

@@ -57,6 +57,14 @@ enum LvCompare {
 enum LvWeighting { LV_WEIGHT_NORM, LV_WEIGHT_UNIT, LV_WEIGHT_LITERAL, LV_WEIGHT_SQRT,
                    LV_WEIGHT_NB };
 
+/** Weights that learn; all others keep their bits. */
+enum LvOnly {
+    LV_ONLY_NOT,       ///< all do
+    LV_ONLY_ATTENTION, ///< those of self-attention: q, k, v, o, norms, feature maps
+    LV_ONLY_MAPS,      ///< feature maps
+    LV_ONLY_NB
+};
+
 enum { LV_SELECT_SIZE = 512 };
 
 /** Section "linearize". */
@@ -71,8 +79,8 @@ typedef struct LvLinearizeConfig {
     int map_dim;     ///< 0: head_dim, of taylor 16
     float map_scale; ///< of the identity that maps begin as; 0: head_dim^-1/4
     float map_eps;
-    char objective_name[16], states_name[16], weight_name[16], compare_name[16];
-    int objective, states, weight, compare;
+    char objective_name[16], states_name[16], weight_name[16], compare_name[16], only_name[16];
+    int objective, states, weight, compare, only;
     float p_negative; ///< share of samples with the empty prompt, of BRANCH
     float t_min;     ///< least time of a state
     float cap;       ///< of (1 - t) / t in weights
@@ -94,6 +102,8 @@ typedef struct LvDistillConfig {
     float guidance;  ///< of the teacher
     float shift;     ///< of the times at which distributions are compared
     float t_min, t_max; ///< their bounds
+    char only_name[16];
+    int only;        ///< enum LvOnly
 } LvDistillConfig;
 
 typedef struct LvRecipe {

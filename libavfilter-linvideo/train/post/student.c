@@ -143,3 +143,18 @@ int lv_student_open(LvTrainer **t, LvDit *dit, const char *path, const LvDitConf
 
     return ret < 0 ? ret : lv_dit_bind(dit, cfg, (*t)->weights, "dit.");
 }
+
+int lv_student_learns(const LvParam *p, int only)
+{
+    int is_map = (p->flags & (LV_W_MAP | LV_W_GATE)) != 0;
+
+    return only == LV_ONLY_MAPS ? is_map :
+           only == LV_ONLY_ATTENTION ? strstr(p->name, ".self_attn.") != NULL : 1;
+}
+
+void lv_student_freeze(LvTrainer *t, int only)
+{
+    for (int i = 0; i < t->params->nb; i++)
+        if (!lv_student_learns(&t->params->list[i], only))
+            t->params->list[i].flags &= ~(unsigned)LV_W_DECAY;
+}

@@ -9,6 +9,7 @@
 #define LINVIDEO_TRAIN_POST_STUDENT_H
 
 #include "train/post/frozen.h"
+#include "train/post/recipe.h"
 #include "train/run/trainer.h"
 
 /** How a student begins. */
@@ -33,5 +34,12 @@ int lv_student_create(const char *path, const LvStudent *s, const LvFrozen *teac
  */
 int lv_student_open(LvTrainer **t, LvDit *dit, const char *path, const LvDitConfig *cfg,
                     const LvOptim *optim, LvDevice *dev, const LvMsg *msg);
+
+/** Whether a parameter learns, by enum LvOnly. */
+int lv_student_learns(const LvParam *p, int only);
+
+/** Keep the weights that do not learn from decaying; between lv_student_open() and
+ *  lv_trainer_ready(). */
+void lv_student_freeze(LvTrainer *t, int only);
 
 #endif /* LINVIDEO_TRAIN_POST_STUDENT_H */
