@@ -16,6 +16,7 @@
 #include "base/source.h"
 #include "model/dit.h"
 #include "model/recognise.h"
+#include "model/recognise.h"
 #include "model/tae.h"
 #include "model/umt5.h"
 #include "model/wan_vae.h"
@@ -202,6 +203,27 @@ static void read_dit_tensors(LvDitConfig *c, const LvSafetensors *st, const char
     c->clip_images   = c->clip_dim ? 1 + !!size_within(st, prefix, "img_emb.emb_pos", 1) : 0;
 }
 
+/* Layers that have maps are linear. */
+static void read_dit_maps(LvDitConfig *c, const LvSafetensors *st, const char *prefix)
+{
+    const char *kind = lv_safetensors_meta(st, LV_MAP_KEY), *eps = lv_safetensors_meta(st,
+                                                                               LV_MAP_EPS_KEY);
+    char name[64];
+
+    for (int i = 0; i < c->layers; i++) {
+        snprintf(name, sizeof(name), "blocks.%d.self_attn.map_q.weight", i);
+        if (!size_within(st, prefix, name, 2))
+            continue;
+        c->map_dim      = size_within(st, prefix, name, 2);
+        c->attention[i] = LV_ATTN_LINEAR;
+    }
+    for (int k = 0; kind && k < LV_MAP_NB; k++)
+        if (!strcmp(kind, lv_map_name(k)))
+            c->map = k;
+    if (eps)
+        c->map_eps = strtof(eps, NULL);
+}
+
 int nets_dit_config_of(LvDitConfig *cfg, const LvSafetensors *st, const char *prefix,
                        const LvMsg *msg)
 {
@@ -218,6 +240,7 @@ int nets_dit_config_of(LvDitConfig *cfg, const LvSafetensors *st, const char *pr
         cfg->layers > LV_MAX_LAYERS)
         return lv_fail(msg, LV_ERR_MODEL, "%s: metadata do not describe a DiT",
                        lv_safetensors_path(st));
+    read_dit_maps(cfg, st, prefix);
     return 0;
 }
 

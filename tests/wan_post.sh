@@ -8,6 +8,8 @@
 
 linvideo=$(absolute "${LINVIDEO:-build/linvideo}")
 make=$(absolute "${BUILD:-build}/tests/make_wan")
+parity=$(absolute "${BUILD:-build}/tests/parity")
+compare=$(absolute "$(dirname "$0")/../samples/pytorch/compare.py")
 spm=$(absolute "$(dirname "$0")/ref/tokenizer.spm")
 
 [ -x "$linvideo" ] && [ -x "$make" ] || { echo "no $linvideo or $make here"; exit 77; }
@@ -159,6 +161,7 @@ for eps in abc__________ "             " nan__________; do
     expects "eps '$eps'" 1 "feature_eps is '$eps', expected a number from 0 to 0.1" \
         "$linvideo" inspect lin/eps.json
 done
+cp lin/model.safetensors tay.safetensors
 for to in "f16 f16.safetensors" "fp8 fp8.safetensors" "q8_0 q8.gguf" "q4_k q4.gguf"; do
     # shellcheck disable=SC2086
     set -- $to
@@ -244,6 +247,14 @@ expects "delta: not as GGUF" 2 'no.gguf: a delta is a .safetensors file' \
     "$linvideo" convert --delta a/wan.json once.json no.gguf
 expects "delta: the error" 2 "option error: expected a number from 0 to 1, got 'x'" \
     "$linvideo" convert --delta a/wan.json --error x once.json no.safetensors
+
+# The same in PyTorch, where it is installed: PYTHON names the interpreter.
+if "${PYTHON:-python3}" -c 'import torch' 2>said; then
+    for model in once.safetensors on/model.safetensors tay.safetensors fp8.safetensors; do
+        expects "PyTorch: $model" 0 'out.velocity' "${PYTHON:-python3}" "$compare" \
+            --parity "$parity" $model
+    done
+fi
 
 expects "distill: stopped" 3 'distill 1/2: error' \
     distill --dir four --until 1 --teacher a/wan.json once.json
