@@ -1442,7 +1442,7 @@ static int sample_steps(Sample *s, LvSampler *sampler, float *states, float *wor
     return ret;
 }
 
-/* De-normalise latents [channels,F,Y,X], decode, drop the first frames. */
+/* De-normalise latents [channels,F,Y,X], decode, drop the first frames; as many as are recorded. */
 static int sample_frames(Sample *s, const float *x)
 {
     int area = s->size[1] * s->size[2], nb = s->cfg.vae.channels, ret;
@@ -1461,6 +1461,7 @@ static int sample_frames(Sample *s, const float *x)
     cut.frames = out.frames - (out.frames / s->size[0] - 1);
     cut.data  += (size_t)(out.frames - cut.frames) *
                  (clip_values(&out) / (size_t)out.frames);
+    cut.frames = LV_MIN(cut.frames, size_of(s->st, "euler8.frames", 0));
     ret = put_clip(s->opt, s->st, "euler8.frames", &cut);
     free(out.data);
     return ret;
