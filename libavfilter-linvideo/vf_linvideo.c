@@ -452,6 +452,9 @@ static av_cold int init(AVFilterContext *ctx)
     for (int i = 0; i < NB_OPTIONS; i++)
         if (s->text[i] && (ret = linvideo_params_set(p, option_names[i], s->text[i])) < 0)
             return averror(ret);
+    /* As of FFmpeg's own sources; a video that comes in has its own end. */
+    if (s->text[OPTION_duration] && p->duration == -1 && !is_video(s))
+        p->duration = LINVIDEO_ENDLESS;
     return append_inputs(ctx);
 }
 
@@ -741,7 +744,7 @@ static av_cold int config_output(AVFilterLink *outlink)
     LinvideoImage image[MAX_INPUTS];
     LinvideoCuda cuda;
     AVRational rate = { 0, 1 };
-    char frames[32] = "all";
+    char frames[32] = "endless";
     int on_gpu = outlink->format == AV_PIX_FMT_CUDA, ret;
 
     if (s->rate && (ret = av_parse_video_rate(&rate, s->rate)) < 0) {
@@ -775,6 +778,8 @@ static av_cold int config_output(AVFilterLink *outlink)
 
     if (s->info.frames >= 0)
         snprintf(frames, sizeof(frames), "%"PRId64, s->info.frames);
+    else if (is_video(s))
+        snprintf(frames, sizeof(frames), "all");
     av_log(ctx, AV_LOG_INFO, "model:%s size:%dx%d rate:%d/%d frames:%s seed:%"PRId64"\n",
            s->info.model, outlink->w, outlink->h, rate.num, rate.den, frames, s->info.seed);
     warn_of_lost_tags(ctx, s, on_gpu ? s->sw_format : outlink->format);

@@ -9,7 +9,8 @@
 # To change it: MODEL is a manifest of Wan2.1 I2V, Wan2.2 I2V or TI2V, with LAST
 # of Wan2.1 FLF2V or Wan2.2 I2V (linvideo setup writes it); PHOTO and LAST are
 # any images that ffmpeg reads, PROMPT what happens. OPTIONS are more options of
-# the filter, such as "size=480x832:steps=20".
+# the filter, such as "size=480x832:steps=20"; "duration=10" lets it move on from
+# the last frame of each clip.
 set -eu
 : "${FFMPEG:=ffmpeg-linvideo}"
 : "${PROMPT:=the camera moves slowly closer}"

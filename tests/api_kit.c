@@ -216,7 +216,7 @@ Video kit_video(const LinvideoContext *c, int format)
     linvideo_info(c, &v.info);
     for (int i = 0; i < kit_planes(format); i++)
         v.bytes += plane_bytes(&v, i);
-    v.room = v.info.frames;
+    v.room = v.info.frames < 0 ? 20 : v.info.frames;
     v.data = calloc((size_t)v.room, v.bytes);
     v.shot = calloc((size_t)v.room, sizeof(*v.shot));
     ck_assert(v.data && v.shot);

@@ -86,7 +86,7 @@ int kit_rows(int format, int plane, int height);
 /** Planes of a format. */
 int kit_planes(int format);
 
-/** Room for the frames that c makes, none of them read yet. */
+/** Room for the frames that c makes, 20 of a video without an end, none of them read yet. */
 Video kit_video(const LinvideoContext *c, int format);
 
 /** Read one frame, or what linvideo_next_frame() said. Allocates nothing. */

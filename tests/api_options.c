@@ -24,6 +24,8 @@ START_TEST(defaults)
     ck_assert_int_eq(p.seed, -1);
     ck_assert_int_eq(p.rate_den, 1);
     ck_assert_int_eq(p.log_level, LINVIDEO_LOG_INFO);
+    ck_assert_int_eq(p.join, LINVIDEO_JOIN_AUTO);
+    p.join   = LINVIDEO_JOIN_CUT;
     p.frames = p.duration = p.seed = p.rate_den = 0;
     p.log_level = (enum LinvideoLogLevel)0;
     ck_assert_mem_eq(&p, &zero, sizeof(p));
@@ -127,6 +129,8 @@ static const struct {
     { "guidance_end", "1",    FLOAT, AT(guidance_end), 1, 0, 0 },
     { "join", "cut",    INT, AT(join), LINVIDEO_JOIN_CUT, 0, 0 },
     { "join", "window", INT, AT(join), LINVIDEO_JOIN_WINDOW, 0, 0 },
+    { "join", "continue", INT, AT(join), LINVIDEO_JOIN_CONTINUE, 0, 0 },
+    { "join", "auto", INT, AT(join), LINVIDEO_JOIN_AUTO, 0, 0 },
     { "loop", "0", INT, AT(loop), 0, 0, 0 },
     { "loop", "1", INT, AT(loop), 1, 0, 0 },
     { "nag", "1",   FLOAT, AT(nag), 1, 0, 0 },
@@ -338,7 +342,7 @@ static const struct {
     { "guidance_start", "-0.1", "is -0.1, allowed is 0 to 1" },
     { "guidance_end", "0.001", "is 0.001, allowed is 0.01 to 1" },
     { "guidance_end", "2", "is 2, allowed is 0.01 to 1" },
-    { "join", "fade", "'fade' is not understood; expected NAME, cut, window" },
+    { "join", "fade", "'fade' is not understood; expected NAME, cut, window, continue, auto" },
     { "loop", "2", "is 2, allowed is 0 to 1" },
     { "nag", "0.5", "is 0.5, allowed is 1 to 100" },
     { "nag_tau", "-1", "is -1, allowed is 0.1 to 100" },

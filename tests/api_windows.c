@@ -501,6 +501,84 @@ START_TEST(times_without_memory)
 }
 END_TEST
 
+/* Videos without an end */
+
+static LinvideoParams endless(Watch *w)
+{
+    LinvideoParams p = kit_params(w);
+
+    p.format      = LINVIDEO_RGB24;
+    p.native      = 1;
+    p.clip_frames = 5;
+    p.duration    = LINVIDEO_ENDLESS;
+    return p;
+}
+
+/* Read frames into the first ones of v over and over, and compare the first ones of all. */
+static void read_on(Video *v, LinvideoContext *c, const Video *same, int nb)
+{
+    for (int i = 0; i < nb; i++) {
+        if (v->nb == v->room)
+            v->nb = 0;
+        ck_assert_int_eq(kit_next(v, c), 0);
+        ck_assert_int_eq(v->shot[v->nb - 1].index, i);
+        ck_assert(i >= same->nb || kit_same(v, v->nb - 1, same, i));
+    }
+}
+
+/* Frames are those of a video with an end; memory stays what it is. */
+START_TEST(without_end)
+{
+    Watch w[2];
+    LinvideoParams p = endless(&w[0]), q = endless(&w[1]);
+    LinvideoContext *c;
+    LinvideoInfo info;
+    Video a, b;
+    long live;
+
+    q.duration = -1;
+    q.frames   = 14;
+    b = kit_make(&q);
+    c = kit_open(&p);
+    linvideo_info(c, &info);
+    ck_assert_int_eq(info.frames, -1);
+    ck_assert_msg(strstr(w[0].all, "frames without end are made clip after clip"), "%s", w[0].all);
+    a = kit_video(c, LINVIDEO_RGB24);
+    read_on(&a, c, &b, 20);
+    live = kit_live();
+    ck_assert_int_eq(w[0].step[w[0].steps - 1].clips, 0);
+    for (int i = 20; i < 400; i++) {
+        a.nb = 0;
+        ck_assert_int_eq(kit_next(&a, c), 0);
+    }
+    ck_assert_int_eq(a.shot[0].index, 399);
+    ck_assert_int_eq(a.shot[0].clip, 79);
+    ck_assert_int_eq(kit_live(), live);
+    ck_assert_int_eq(linvideo_restart(c, &q), 0);
+    a.nb = 0;
+    read_on(&a, c, &b, 14);
+    ck_assert_int_eq(kit_next(&a, c), LINVIDEO_EOF);
+    kit_free(&a);
+    kit_free(&b);
+    linvideo_close(&c);
+}
+END_TEST
+
+START_TEST(without_end_refused)
+{
+    static const char *const parts[][3] = {
+        { "loop: expected a length, got a video without an end", NULL },
+        { "both frames and duration", NULL },
+    };
+    Watch w;
+    LinvideoParams p = endless(&w);
+
+    p.loop   = _i == 0;
+    p.frames = _i == 1 ? 20 : -1;
+    kit_refused(&p, &w, -EINVAL, parts[_i]);
+}
+END_TEST
+
 void api_add_windows(Suite *suite)
 {
     TCase *t = tcase_create("windows");
@@ -524,5 +602,7 @@ void api_add_windows(Suite *suite)
     tcase_add_test(t, times_of_one_prompt);
     tcase_add_test(t, times_again);
     tcase_add_test(t, times_without_memory);
+    tcase_add_test(t, without_end);
+    tcase_add_loop_test(t, without_end_refused, 0, 2);
     suite_add_tcase(suite, t);
 }

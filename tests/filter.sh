@@ -448,6 +448,13 @@ equal "inputs: first and last image" \
         2>/dev/null)" \
     "$(hashes "linvideo=model=flf2v/wan.json:image=dark.ppm:last_image=light.ppm:$still" \
         2>/dev/null)"
+equal "inputs: a photo goes on over clips" \
+    "$(pads "[0:v]linvideo=inputs=1:model=i2v/wan.json:frames=11:size=64x64:$still,format=yuv444p" \
+        -i dark.ppm 2>/dev/null | awk '{ print $6 }' | xargs)" \
+    "$("$linvideo" generate -q --model i2v/wan.json --image dark.ppm --native 1 --clip-frames 5 \
+        --frames 11 --size 64x64 --steps 2 --seed 1 --precision f32 --format rgb24 --join continue \
+        -o f%02d.png cat && ff -i f%02d.png -vf format=yuv444p -f framemd5 - | awk '/^[^#]/ { print $6 }' |
+        xargs)"
 each=$(level=warning; ff -i dark.ppm -i light.ppm -filter_complex "[0:v]setfield=tff[a];
     [1:v]format=rgba[b];[a][b]linvideo=inputs=2:model=flf2v/wan.json:frames=1:$still" -f null - 2>&1)
 matches "inputs: warnings for each: the first" "$each" 'Input 0: interlaced'
@@ -458,6 +465,22 @@ fails "inputs: a model of text to video" 'image: .*text to video: it takes no im
     -filter_complex "[0:v]linvideo=inputs=1:prompt=$prompt"
 fails "inputs: an image by option too" 'both image and image_data are given' -i dark.ppm \
     -filter_complex "[0:v]linvideo=inputs=1:image=dark.ppm:model=i2v/wan.json:$still"
+
+# without an end: -t, a number of frames, or another input ends it; frames and times are right
+
+endless="$tiny:native=1:clip_frames=5:duration=-1"
+equal "endless: -t ends it" "$(hashes "$endless" -t 1.5)" \
+    "$(hashes "$tiny:native=1:clip_frames=5:duration=1.5")"
+equal "endless: times of many frames" "$(ff -f lavfi -i "$endless:rate=30000/1001" -frames:v 600 \
+    -f framemd5 - | awk -F ', *' '/^[^#]/ { bad += $3 != n++ } /^#tb/ { tb = $0 }
+        END { print tb, n, bad + 0 }')" "#tb 0: 1001/30000 600 0"
+equal "endless: a filter that takes what it needs" \
+    "$(complex "$endless,trim=end_frame=7")" "$(complex "$tiny:native=1:clip_frames=5:frames=7")"
+equal "endless: another input ends it" "$(complex "testsrc=size=32x32:rate=8:duration=1[a];
+    $endless:rate=8[b];[a][b]hstack=shortest=1" | count)" 8
+matches "endless: it is said" "$(level=info; ff -f lavfi -i "$endless" -frames:v 1 -f null - 2>&1)" \
+    'frames:endless'
+refuses "endless: a loop" 'loop: expected a length' "prompt=$prompt:loop=1:duration=-1"
 
 # inputs: a video
 

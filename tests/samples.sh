@@ -70,6 +70,9 @@ photo() {
 }
 if wanted photo; then
     photo i2v
+    succeeds "photo goes on" env MODEL="$out/i2v/wan.json" PHOTO=samples/sheet.jpg \
+        OPTIONS=size=64x64:native=1:clip_frames=5:steps=2:frames=12 samples/photo.sh "$out"
+    equal "photo.mp4: frames of three clips" "$(probe "$out/photo.mp4" nb_read_packets)" 12
     photo flf2v LAST=samples/sheet.jpg
 fi
 

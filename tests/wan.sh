@@ -559,6 +559,47 @@ differ "TI2V: the others are not" "$(cat one)" "$(cat two)"
 moved 5b --size 64x64 --image light.ppm >/dev/null
 differ "TI2V: another image" "$(begins moved.y4m)" "$first_frame"
 succeeds "TI2V: without an image" moved 5b --size 64x64
+# Clips that go on: the second one is what a clip from the first one's last frame is. By hand that
+# frame is an image, which is shown again, and clip 1 of a video has the noise of clip 1.
+# frames FILE FROM NUMBER: of 64x64, yuv444p
+frames() { tail -c +$(($(head -n 1 $1 | wc -c) + $2 * 12294 + 1)) $1 | head -c $(($3 * 12294)) | cksum; }
+if grep -q '^#define HAVE_LIBPNG 1' "$(dirname "$make")/../config.h"; then
+    for kind in 5b i2v i2v-pair; do
+        go_on="--size 64x64 --format yuv444p --guidance 1"
+        moved $kind $go_on --image dark.ppm --frames 13 >one && mv moved.y4m joined.y4m
+        "$linvideo" generate -q --model $kind/wan.json --precision f32 --native 1 --clip-frames 5 \
+            --steps 2 --seed 3 --size 64x64 --guidance 1 --image dark.ppm --frames 13 --frame 4 \
+            -y -o last.png cat
+        moved $kind $go_on --image last.png --frames 10 --join cut >/dev/null
+        equal "join: $kind goes on from the last frame" "$(frames joined.y4m 5 4)" \
+            "$(frames moved.y4m 6 4)"
+        equal "join: $kind, another length begins alike" "$(frames joined.y4m 0 9)" \
+            "$(moved $kind $go_on --image dark.ppm --frames 9 >/dev/null; frames moved.y4m 0 9)"
+    done
+fi
+equal "join: networks in turn go on" "$(moved i2v-pair $go_on --image dark.ppm --frames 13 \
+    --memory-limit 46M)" "$(moved i2v-pair $go_on --image dark.ppm --frames 13)"
+moved 5b --size 64x64 --frames 13 --join continue >one
+succeeds "join: TI2V goes on from a clip of a text" [ -s one ]
+differ "join: and not as clips do that follow one another" "$(cat one)" \
+    "$(moved 5b --size 64x64 --frames 13 --join cut)"
+printf '{"output": "%s.y4m", "prompt": "cat", "seed": 3}\n' first second |
+    "$linvideo" serve -q --model i2v/wan.json --precision f32 --native 1 --clip-frames 5 --steps 2 \
+    --size 64x64 --image dark.ppm --frames 13 - >/dev/null
+moved i2v --size 64x64 --image dark.ppm --frames 13 >/dev/null
+equal "join: a video after another one begins with the image" "$(cksum <second.y4m)" \
+    "$(cksum <moved.y4m)"
+matches "join: what is chosen" "$("$linvideo" generate --model i2v/wan.json --native 1 --clip-frames 5 \
+    --steps 1 --size 64x64 --image dark.ppm --frames 6 -y -o out.y4m cat 2>&1)" \
+    'join: 6 frames are made clip after clip, of 5 each, each from the last frame of the one before'
+fails "join: text to video" 'join continue: a/wan.json is a model of text to video' \
+    moved a --join continue
+fails "join: first to last frame" 'join continue: expected no last_image' \
+    moved flf2v --join continue --image dark.ppm --last-image light.ppm
+fails "join: clips of a frame" 'expected clips of 2 frames or more, got 1' \
+    moved 5b --join continue --clip-frames 1 --frames 3
+fails "join: a video" 'join continue: expected mode text' \
+    moved a --join continue --video second.y4m
 # Video to video with Wan's autoencoders: little noise leaves the frames, another one changes them.
 moved a --size 64x64 >one && mv moved.y4m shot.y4m
 for kind in a 5b; do

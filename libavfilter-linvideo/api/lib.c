@@ -35,6 +35,8 @@ _Static_assert((int)LINVIDEO_SAMPLER_RENOISE == LV_SAMPLER_RENOISE &&
                (int)LINVIDEO_SAMPLER_RCM == LV_SAMPLER_RCM &&
                (int)LINVIDEO_CACHE_ON == LV_CACHE_ON &&
                (int)LINVIDEO_NV12 == LV_NV12 &&
+               (int)LINVIDEO_JOIN_AUTO == LV_JOIN_AUTO &&
+               (int)LINVIDEO_ENDLESS == LV_ENDLESS &&
                (int)LINVIDEO_INPUT_LAST_IMAGE == LV_IMAGE_LAST &&
                (int)LINVIDEO_STAGE_DECODE == LV_STAGE_DECODE &&
                (int)LINVIDEO_LOG_DEBUG == LV_MSG_DEBUG, "values differ");
@@ -107,14 +109,21 @@ static int draw_seed(LinvideoContext *c)
     return 0;
 }
 
+/* Clips of the video; 0: not known. */
+static int64_t count_clips(const LinvideoContext *c)
+{
+    int shared = c->info.shape->continues, each = c->info.cfg->video.frames - shared;
+
+    return c->frames < 0 ? 0 : LV_MAX((c->frames - shared + each - 1) / each, 1);
+}
+
 static void relay_progress(void *opaque, const LvProgress *p)
 {
     static const char *const names[] = { "loading", "text", "denoising", "decoding" };
     LinvideoContext *c = opaque;
-    int per_clip = c->info.cfg->video.frames;
     LinvideoProgress out = {
         .stage = (enum LinvideoStage)p->stage, .stage_name = names[p->stage],
-        .clip = p->clip, .clips = c->frames < 0 ? 0 : (c->frames + per_clip - 1) / per_clip,
+        .clip = p->clip, .clips = count_clips(c),
         .step = p->step, .steps = p->steps, .layer = p->layer, .layers = p->layers,
         .fraction = p->fraction, .elapsed = p->elapsed,
     };
@@ -186,7 +195,7 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
     LvSessionOptions opt = {
         .model = c->path, .prompt = c->prompt, .negative = p->negative_prompt,
         .width = p->width, .height = p->height, .clip_frames = p->clip_frames,
-        .windows = p->join == LINVIDEO_JOIN_WINDOW, .loop = p->loop,
+        .join = (enum LvJoin)p->join, .loop = p->loop,
         .frames = p->frames, .duration = p->duration, .rate_num = p->rate_num,
         .rate_den = p->rate_den, .native = p->native, .image = c->image[LV_IMAGE_FIRST],
         .last_image = c->image[LV_IMAGE_LAST], .video = c->takes_video,
@@ -262,7 +271,9 @@ static void bound_frames(LinvideoContext *c)
 {
     int64_t there = c->video ? lv_video_file_frames(c->video) : c->frames;
 
-    if (c->takes_video && c->p.frames < 0 && c->p.duration < 0)
+    if (c->p.duration == LINVIDEO_ENDLESS && !c->takes_video)
+        c->frames = UNKNOWN;
+    else if (c->takes_video && c->p.frames < 0 && c->p.duration < 0)
         c->frames = c->video ? there : UNKNOWN;
     else if (c->takes_video)
         c->frames = LV_MIN(c->frames, there);
@@ -299,11 +310,15 @@ static int count_asked(LinvideoContext *c)
 /* How what is longer than a clip is made; a whole has told of itself. */
 static void tell_join(const LinvideoContext *c)
 {
-    int clip = c->info.cfg->video.frames;
+    int clip = c->info.cfg->video.frames, endless = c->frames < 0;
+    char frames[32] = "frames without end";
 
-    if (c->frames > clip)
-        lv_msg(&c->msg, LV_MSG_INFO, "join: %lld frames are made clip after clip, of %d each",
-               (long long)c->frames, clip);
+    if (c->takes_video ? c->frames <= clip : !endless && c->frames <= clip)
+        return;
+    if (!endless)
+        snprintf(frames, sizeof(frames), "%lld frames", (long long)c->frames);
+    lv_msg(&c->msg, LV_MSG_INFO, "join: %s are made clip after clip, of %d each%s", frames, clip,
+           c->info.shape->continues ? ", each from the last frame of the one before" : "");
 }
 
 static int count_frames(LinvideoContext *c)
@@ -363,7 +378,7 @@ static int begin(LinvideoContext *c, const LinvideoParams *p, char **prompt)
 
     if (ret < 0)
         return ret;
-    if (p->frames > 0 && p->duration > 0)
+    if (p->frames > 0 && p->duration != -1)
         return lv_fail(&c->msg, LV_ERR(EINVAL),
                        "both frames and duration are given; give one of them");
     ret = lv_prompt_read(prompt, p, &c->msg);

@@ -90,6 +90,8 @@ static int out_of_range(const LvOption *o, double v, const LvMsg *msg)
 
 static int in_range(const LvOption *o, double v)
 {
+    if (o->kind == LV_OPT_DURATION && v == LINVIDEO_ENDLESS)
+        return 1;
     /* the end of a range, as a float holds it, is in the range */
     double min = o->kind == LV_OPT_FLOAT ? LV_MIN(o->min, (double)(float)o->min) : o->min;
 
@@ -161,16 +163,24 @@ static int values_text(const LvOption *o, char *text, size_t size)
     return n;
 }
 
+/* What the default is that is called auto; else "". */
+static const char *meaning_of_auto(const LvOption *o)
+{
+    for (const LvChoice *c = o->choices; c && c->name && !strcmp(o->preset, "auto"); c++)
+        if (!strcmp(c->name, "auto"))
+            return c->meaning;
+    return "";
+}
+
 void lv_option_text(const LvOption *o, char text[LV_OPTION_TEXT])
 {
-    int chosen = o->choices && !strcmp(o->preset, "auto");
+    const char *chosen = meaning_of_auto(o);
     int n = values_text(o, text, LV_OPTION_TEXT);
 
     n += snprintf(text + n, LV_OPTION_TEXT - n, "%s", o->help);
     assert(n < LV_OPTION_TEXT);
     if (*o->preset)
-        snprintf(text + n, LV_OPTION_TEXT - n, " [%s%s%s]", o->preset, chosen ? ": " : "",
-                 chosen ? o->choices[0].meaning : "");
+        snprintf(text + n, LV_OPTION_TEXT - n, " [%s%s%s]", o->preset, *chosen ? ": " : "", chosen);
 }
 
 /* Parsing. Each parser returns 0 when all of the text was taken. */

@@ -150,7 +150,16 @@ enum LinvideoJoin {
     LINVIDEO_JOIN_CUT,    ///< clips follow one another
     LINVIDEO_JOIN_WINDOW, ///< it is sampled as a whole, which the network sees in windows of
                           ///< a clip's length that overlap and move from step to step
+    LINVIDEO_JOIN_CONTINUE, ///< each clip begins with the last frame of the one before, which
+                          ///< it does not show again; for models that take an image
+    LINVIDEO_JOIN_AUTO,   ///< what suits the model and the length when it is opened, which
+                          ///< the log says: CONTINUE with an image; WINDOW for up to four
+                          ///< clips of a model whose clips are as long as Wan's; else CUT
 };
+
+/** LinvideoParams.duration of a video without an end: frames come until the caller stops. In
+ *  memory that does not grow. */
+#define LINVIDEO_ENDLESS (-2)
 
 enum LinvideoStage {
     LINVIDEO_STAGE_LOAD,    ///< weights are read and packed
@@ -274,10 +283,9 @@ typedef struct LinvideoParams {
                                  ///< duration. Of a video: at most
     int64_t duration;            ///< microseconds, > 0: frames = ceil(duration *
                                  ///< rate); -1: one clip of the model, or all of a
-                                 ///< video. Not together with frames
-    int clip_frames;             ///< frames made at once, 1 to 1021; longer
-                                 ///< videos are clips joined by cuts, each from
-                                 ///< its own noise; 0: the model's own. Outside of
+                                 ///< video; LINVIDEO_ENDLESS. Not together with frames
+    int clip_frames;             ///< frames made at once, 1 to 1021; of longer
+                                 ///< videos see join; 0: the model's own. Outside of
                                  ///< the model's range: the nearest number in it,
                                  ///< see native
     int64_t seed;                ///< 0 to 4294967295; -1: drawn at random
@@ -339,10 +347,11 @@ typedef struct LinvideoParams {
     float nag_alpha;             ///< its share, 0.01 to 1; 0: 0.25
     void (*preview)(void *opaque, const LinvideoPreview *preview);
                                  ///< called at every step; NULL: none
-    enum LinvideoJoin join;      ///< WINDOW: for models of text to video; frames or duration
-                                 ///< say the length, at most some 16,000 frames. The whole
-                                 ///< is one clip then: latents and velocities of all of it
-                                 ///< are in the host's memory, the network's does not grow
+    enum LinvideoJoin join;      ///< default AUTO. WINDOW: for models of text to video;
+                                 ///< frames or duration say the length, at most some
+                                 ///< 16,000 frames. The whole is one clip then: latents and
+                                 ///< velocities of all of it are in the host's memory, the
+                                 ///< network's does not grow
     int loop;                    ///< 1: the last frame leads into the first. The video is
                                  ///< made as with WINDOW; its number of frames is the next
                                  ///< multiple of the frames of a latent, 4 for most models
@@ -354,7 +363,7 @@ typedef struct LinvideoInfo {
     int model_width, model_height; ///< of frames before crop and scaling
     int scaled;                ///< 1: frames are scaled to width x height
     int rate_num, rate_den;
-    int64_t frames;            ///< delivered in all; -1: as many as are sent
+    int64_t frames;            ///< delivered in all; -1: as many as are sent, or without end
     int clip_frames;           ///< frames of a clip
     int64_t seed;              ///< the one that was drawn if -1 was given
     int steps;
@@ -391,7 +400,7 @@ LINVIDEO_API unsigned linvideo_version(void);
 LINVIDEO_API const char *linvideo_strerror(int code);
 
 /** Fill p with the defaults of option_table.h: all zero, except frames, duration and seed
- *  (-1), rate_den (1) and log_level (LINVIDEO_LOG_INFO). */
+ *  (-1), rate_den (1), join (LINVIDEO_JOIN_AUTO) and log_level (LINVIDEO_LOG_INFO). */
 LINVIDEO_API void linvideo_params_default(LinvideoParams *p);
 
 /**

@@ -106,15 +106,19 @@
       "As 24, 24000/1001 or 23.976. At another rate than the model's motion is faster "   \
       "or slower, which a line says.")                                                    \
     X(DURATION, duration, "d", duration, 1, 10000000000000, -1, "TIME", "one clip",       \
-      "length in seconds, or as hh:mm:ss",                                                \
-      "The number of frames is exact. Of videos longer than a clip see `join`.")          \
+      "length in seconds, or as hh:mm:ss; -1: without end",                               \
+      "The number of frames is exact. Of videos longer than a clip see `join`. Without "  \
+      "end (in the filter, and for the command into a pipe) `-t` or the reader ends it.") \
     X(INT64, frames, "", frames, 1, 1000000000, -1, "N", "one clip",                      \
       "number of frames, instead of duration", "")                                        \
-    X(ENUM, join, "", join, LINVIDEO_JOIN_CUT, LINVIDEO_JOIN_WINDOW, LINVIDEO_JOIN_CUT,   \
-      "NAME", "cut",                                                                      \
+    X(ENUM, join, "", join, LINVIDEO_JOIN_CUT, LINVIDEO_JOIN_AUTO, LINVIDEO_JOIN_AUTO,    \
+      "NAME", "auto",                                                                     \
       "how a video becomes longer than a clip",                                           \
       "With `window` its length has to be known, and takes memory of the host. It suits " \
-      "scenes that go on as they are: what is far apart knows little of each other.")     \
+      "scenes that go on as they are: what is far apart knows little of each other. "     \
+      "`continue` is for models that take an image, and may wander after some clips. "    \
+      "`auto` is `continue` with an image, `window` for up to four clips of a model "     \
+      "whose clips are as long as Wan's, else `cut`; a line says which.")                 \
     X(BOOL, loop, "", loop, 0, 1, 0, "0|1", "0",                                          \
       "make a video whose last frame leads into its first",                               \
       "The whole is a loop, of the frames of whole latents: 16 or 80 in place of 17 or 81.") \
@@ -214,7 +218,10 @@
 
 #define LINVIDEO_VALUES_join(V)                                                           \
     V(join, LINVIDEO_JOIN_CUT, "cut", "one clip after another, each of its own")          \
-    V(join, LINVIDEO_JOIN_WINDOW, "window", "as a whole, in windows that overlap")
+    V(join, LINVIDEO_JOIN_WINDOW, "window", "as a whole, in windows that overlap")        \
+    V(join, LINVIDEO_JOIN_CONTINUE, "continue",                                           \
+      "each clip from the last frame of the one before")                                  \
+    V(join, LINVIDEO_JOIN_AUTO, "auto", "what suits the model")
 
 #define LINVIDEO_VALUES_precision(V)                                                      \
     V(precision, LINVIDEO_PRECISION_AUTO, "auto", "bf16 where the device has it")         \

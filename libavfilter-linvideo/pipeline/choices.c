@@ -5,6 +5,7 @@
 #include "pipeline/choices.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -264,7 +265,7 @@ uint64_t lv_frames_of(int64_t duration, int num, int den)
     return ((uint64_t)duration * (uint64_t)num + unit - 1) / unit;
 }
 
-/* Frames of a video that is one clip, however long: at least one. */
+/* Frames of a video, at least one; INT64_MAX without an end. */
 static int64_t frames_asked(const LvVideoConfig *v, const LvSessionOptions *opt)
 {
     int num = opt->rate_num ? opt->rate_num : v->rate_num;
@@ -272,7 +273,31 @@ static int64_t frames_asked(const LvVideoConfig *v, const LvSessionOptions *opt)
 
     if (opt->frames > 0)
         return opt->frames;
+    if (opt->duration == LV_ENDLESS)
+        return INT64_MAX;
     return opt->duration > 0 ? (int64_t)lv_frames_of(opt->duration, num, den) : v->frames;
+}
+
+/* The least latents that windows have to share, a second of Wan's: those of the embedded model
+ * share two, and its windows are further from each other than its clips are good. */
+enum { LEAST_SHARED = 5 };
+
+/* As many clips as a whole may be long: what is further apart knows nothing of each other. */
+enum { MOST_CLIPS = 4 };
+
+/* How a video that is longer than a clip is made where nobody says so. */
+static enum LvJoin best_join(const LvClipShape *s, const LvModelConfig *cfg,
+                             const LvSessionOptions *opt, int64_t asked)
+{
+    const LvWindows w = { .length = INT_MAX, .size = s->size[0] };
+    int shared = w.size - lv_windows_step(&w);
+
+    if (opt->video || opt->last_image.width)
+        return LV_JOIN_CUT;
+    if (opt->image.width)
+        return cfg->video.frames > 1 ? LV_JOIN_CONTINUE : LV_JOIN_CUT;
+    return shared >= LEAST_SHARED && asked <= (int64_t)MOST_CLIPS * cfg->video.frames
+         ? LV_JOIN_WINDOW : LV_JOIN_CUT;
 }
 
 /* Latents that a clip in windows may have, some 16 minutes at 16 frames a second; those of a loop
@@ -309,13 +334,22 @@ static int choose_length(LvClipShape *s, LvModelConfig *cfg, const LvSessionOpti
 {
     LvVideoConfig *v = &cfg->video;
     int64_t asked    = frames_asked(v, opt);
-    int window = v->frames, ret;
+    int window = v->frames, join = (int)opt->join, ret;
 
-    s->length = s->size[0];
-    if (!opt->loop && !(opt->windows && asked > v->frames))
+    if (join == LV_JOIN_AUTO)
+        join = asked > v->frames ? (int)best_join(s, cfg, opt, asked) : LV_JOIN_CUT;
+    s->continues = !opt->loop && join == LV_JOIN_CONTINUE;
+    if (s->continues && v->frames < 2)
+        return lv_fail(msg, LV_ERR(EINVAL), "join continue: expected clips of 2 frames or more, "
+                       "got %d", v->frames);
+    s->length    = s->size[0];
+    if (!opt->loop && !(join == LV_JOIN_WINDOW && asked > v->frames))
         return 0;
     if ((ret = check_windows(cfg, opt, msg)) < 0)
         return ret;
+    if (opt->duration == LV_ENDLESS)
+        return lv_fail(msg, LV_ERR(EINVAL), "%s: expected a length, got a video without an end",
+                       opt->loop ? "loop" : "join window");
     if (asked > (int64_t)(MAX_LENGTH - 1) * per)
         return lv_fail(msg, LV_ERR(EINVAL), "%s: %lld frames, expected at most %d",
                        opt->loop ? "loop" : "join window", (long long)asked,

@@ -19,6 +19,8 @@ typedef struct LvClipShape {
     int history;    ///< of LvDecodeShape
     int rows, cols; ///< of frames made
     int scaled;     ///< 1: delivered through a scaler; 0: cut
+    int continues;  ///< 1: a clip begins with the last frame of the one before, which it does not
+                    ///< give again
 } LvClipShape;
 
 /** What a latent stands for, of the decoder. */

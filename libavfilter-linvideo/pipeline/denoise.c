@@ -271,7 +271,7 @@ static int put_step(LvDenoise *d, int step, int branch)
     for (int i = 0; i < branch; i++)
         if (d->branch[i].net[d->expert] == net)
             return 0;
-    return lv_network_at(net, d->in, lv_sampler_time(d->sampler, step));
+    return lv_network_at(net, d->in, lv_sampler_time(d->sampler, step), d->first != NULL);
 }
 
 /* The branch that has a device of its own, beside the first one. */

@@ -190,6 +190,19 @@ int lv_experts_build(LvExperts *e, const LvImages *images)
     return ret;
 }
 
+int lv_experts_show(LvExperts *e)
+{
+    int ret = 0;
+
+    for (int i = 0; i < LV_DEVICES * LV_EXPERTS && ret >= 0; i++) {
+        LvNetwork *n = e->network[i / LV_EXPERTS][i % LV_EXPERTS];
+
+        if (n && (!e->in_turn || e->built == i % LV_EXPERTS))
+            ret = lv_images_show(e->images, n);
+    }
+    return ret;
+}
+
 /* Put a network in the place of the other one. */
 static int change_network(LvExperts *e, int expert)
 {

@@ -54,6 +54,10 @@ int lv_experts_place(LvExperts *e, const LvPlace *p, LvLeft *left);
  *  NULL. @return 0; as lv_device_alloc(), lv_network_build(), lv_images_show() */
 int lv_experts_build(LvExperts *e, const LvImages *images);
 
+/** Give the networks that are there what they take beside the noise, which changed. @return as
+ *  lv_images_show() */
+int lv_experts_show(LvExperts *e);
+
 /** Of networks in turn: have that one built, in the place of the other one. @return 1: it is new
  *  and has to see its prompts; 0: it was there; as lv_experts_build() */
 int lv_experts_enter(LvExperts *e, int expert);

@@ -13,17 +13,26 @@
 #include "pipeline/prepare.h"
 #include "pipeline/vae_encode.h"
 
+/* What networks are given. */
+typedef struct Given {
+    float *latents;               /* TI2V: [C,1,Y,X]; else the condition [4 + C,F,Y,X] */
+    float *features;              /* CLIP's */
+} Given;
+
 struct LvImages {
     const LvEnv *env;
     int size[3];                  /* of the clip's latents */
+    int rows, cols, tile;         /* of its frames; of encoding */
+    int first;                    /* 1: the first clip begins with an image */
+    int continues;                /* 1: each other one does, with the frame before */
     LvPixels frame[LV_CLIP_IMAGES]; /* at the clip's size; rgb NULL: not given, or encoded */
     float *seen[LV_CLIP_IMAGES];  /* the same, for CLIP */
     LvVaeEncode *encode;          /* until it has run */
     LvClipVision *clip;           /* the same; NULL: the network attends to no features */
     int last;                     /* 1: the last frame is given */
     int cut[LV_CLIP_IMAGES];      /* 1: to the shape of frames; 0: it is stretched to that */
-    float *given;                 /* TI2V: [C,1,Y,X]; else the condition [4 + C,F,Y,X] */
-    float *features;              /* CLIP's */
+    Given given[2];               /* of the first clip; of the one that continues another */
+    int clip_now;                 /* which of these is given */
 };
 
 /* What a model takes */
@@ -31,6 +40,22 @@ struct LvImages {
 static int is_ti2v(const LvDitConfig *c)
 {
     return !c->cond_channels;
+}
+
+/* Clips that begin with the last frame of another. */
+static int check_continue(const LvFiles *files, const LvSessionOptions *opt, const LvMsg *msg)
+{
+    if (opt->video)
+        return lv_fail(msg, LV_ERR(EINVAL), "join continue: expected mode text; clips of a video "
+                       "go on as it does");
+    if (!lv_preset_takes_image(&files->cfg.dit))
+        return lv_fail(msg, LV_ERR(EINVAL), "join continue: %s is a model of text to video: it "
+                       "takes no image that a clip could go on from; expected join window or cut",
+                       files->path);
+    if (opt->last_image.width)
+        return lv_fail(msg, LV_ERR(EINVAL), "join continue: expected no last_image, with which "
+                       "every clip would end");
+    return 0;
 }
 
 int lv_images_check(const LvFiles *files, const LvSessionOptions *opt, const LvMsg *msg)
@@ -53,7 +78,7 @@ int lv_images_check(const LvFiles *files, const LvSessionOptions *opt, const LvM
     if (!last && lv_preset_images(c) > 1)
         return lv_fail(msg, LV_ERR(EINVAL), "%s goes from a first frame to a last one: expected "
                        "last_image, got none", files->path);
-    return 0;
+    return opt->join == LV_JOIN_CONTINUE && !opt->loop ? check_continue(files, opt, msg) : 0;
 }
 
 /* Preparing */
@@ -63,10 +88,10 @@ static int no_memory(const LvImages *g)
     return lv_fail(g->env->msg, LV_ERR(ENOMEM), "image: out of memory");
 }
 
-static int new_frame(LvPixels *p, const LvClipShape *shape)
+static int new_frame(const LvImages *g, LvPixels *p)
 {
-    *p = (LvPixels) { calloc((size_t)shape->rows * (size_t)shape->cols * 3, sizeof(float)),
-                      shape->cols, shape->rows };
+    *p = (LvPixels) { calloc((size_t)g->rows * (size_t)g->cols * 3, sizeof(float)), g->cols,
+                      g->rows };
     return p->rgb ? 0 : LV_ERR(ENOMEM);
 }
 
@@ -126,15 +151,15 @@ static int prepare(LvImages *g, int i, const LvImage *image)
 }
 
 /* A clip that follows its first image has its shape, but for rounding. */
-static int open_frames(LvImages *g, const LvSessionOptions *opt, const LvClipShape *shape)
+static int open_frames(LvImages *g, const LvSessionOptions *opt)
 {
     const LvImage *image[LV_CLIP_IMAGES] = { &opt->image, &opt->last_image };
     int ret = 0;
 
-    for (int i = 0; i < 1 + g->last && ret >= 0; i++) {
+    for (int i = 0; i < g->first + g->last && ret >= 0; i++) {
         g->cut[i] = opt->width > 0 || image[i]->width != image[0]->width ||
                     image[i]->height != image[0]->height;
-        if ((ret = new_frame(&g->frame[i], shape)) >= 0 && (ret = new_seen(g, i)) >= 0 &&
+        if ((ret = new_frame(g, &g->frame[i])) >= 0 && (ret = new_seen(g, i)) >= 0 &&
             image[i]->rgb)
             ret = prepare(g, i, image[i]);
     }
@@ -155,54 +180,67 @@ static int encoded_frames(const LvImages *g)
     return is_ti2v(&g->env->cfg->dit) ? 1 : g->size[0];
 }
 
-static int make_stages(LvImages *g, int tile)
+static int make_encoder(LvImages *g)
+{
+    const LvVaeEncodeShape shape = { { encoded_frames(g), g->size[1], g->size[2] }, g->tile };
+    int ret = lv_vae_encode_new(&g->encode, g->env);
+
+    return ret < 0 ? ret : lv_vae_encode_plan(g->encode, &shape);
+}
+
+static int make_stages(LvImages *g)
 {
     const LvEnv *env = g->env;
-    const LvVaeEncodeShape shape = { { encoded_frames(g), g->size[1], g->size[2] }, tile };
-    int ret = lv_vae_encode_new(&g->encode, env);
+    int ret = make_encoder(g);
 
-    if (ret < 0 || (ret = lv_vae_encode_plan(g->encode, &shape)) < 0 || !env->cfg->dit.clip_dim)
+    if (ret < 0 || !env->cfg->dit.clip_dim)
         return ret;
     return lv_clip_vision_new(&g->clip, env, &env->files->clip, &env->files->clip_cfg);
 }
 
-static int open_all(LvImages *g, const LvSessionOptions *opt, const LvClipShape *shape)
+static int open_all(LvImages *g, const LvSessionOptions *opt)
 {
-    int ret = open_frames(g, opt, shape);
+    int ret = open_frames(g, opt);
 
     if (ret == LV_ERR(ENOMEM))
         return no_memory(g);
-    return ret < 0 ? ret : make_stages(g, opt->tile);
+    return ret < 0 ? ret : make_stages(g);
 }
 
 int lv_images_new(LvImages **out, const LvEnv *env, const LvSessionOptions *opt,
                   const LvClipShape *shape)
 {
-    LvImages *g = *out = opt->image.width ? calloc(1, sizeof(*g)) : NULL;
-    int ret;
+    int first = opt->image.width > 0, ret;
+    LvImages *g = *out = first || shape->continues ? calloc(1, sizeof(*g)) : NULL;
 
-    if (!opt->image.width)
+    if (!first && !shape->continues)
         return 0;
     if (!g)
         return lv_fail(env->msg, LV_ERR(ENOMEM), "image: out of memory");
-    g->env  = env;
-    g->last = opt->last_image.width > 0;
+    *g = (LvImages) { .env = env, .rows = shape->rows, .cols = shape->cols, .tile = opt->tile,
+                      .first = first, .last = opt->last_image.width > 0,
+                      .continues = shape->continues };
     memcpy(g->size, shape->size, sizeof(g->size));
-    if ((ret = open_all(g, opt, shape)) < 0)
+    if ((ret = open_all(g, opt)) < 0)
         lv_images_free(out);
     return ret;
 }
 
-/* What is needed until the images are encoded. */
-static void free_stages(LvImages *g)
+/* Images, which are needed until they are encoded. */
+static void free_frames(LvImages *g)
 {
-    lv_vae_encode_free(&g->encode);
-    lv_clip_vision_free(&g->clip);
     for (int i = 0; i < LV_CLIP_IMAGES; i++) {
         lv_pixels_free(&g->frame[i]);
         free(g->seen[i]);
         g->seen[i] = NULL;
     }
+}
+
+static void free_stages(LvImages *g)
+{
+    lv_vae_encode_free(&g->encode);
+    lv_clip_vision_free(&g->clip);
+    free_frames(g);
 }
 
 void lv_images_free(LvImages **out)
@@ -213,8 +251,10 @@ void lv_images_free(LvImages **out)
     if (!g)
         return;
     free_stages(g);
-    free(g->given);
-    free(g->features);
+    for (int i = 0; i < LV_COUNT(g->given); i++) {
+        free(g->given[i].latents);
+        free(g->given[i].features);
+    }
     free(g);
 }
 
@@ -279,9 +319,26 @@ LvNeed lv_images_need(const LvImages *g)
     return need;
 }
 
+/* The arena is the networks', which is there meanwhile; CLIP has its own. */
+LvNeed lv_images_need_beside(const LvImages *g)
+{
+    LvNeed need = { 0 };
+    size_t arena;
+
+    if (!g || !g->continues)
+        return need;
+    need  = lv_images_need(g);
+    arena = lv_vae_encode_need(g->encode).arena;
+    need.state += need.arena > arena ? need.arena : 0;
+    need.arena  = LV_MAX(need.arena, arena);
+    need.host  += 3 * (size_t)g->rows * (size_t)g->cols * (1 + sizeof(float));
+    return need;
+}
+
 size_t lv_images_kept(const LvImages *g)
 {
-    return g ? (given_values(g) + feature_values(g)) * sizeof(float) : 0;
+    return g ? (given_values(g) + feature_values(g)) * sizeof(float) *
+               (size_t)(g->first + g->continues) : 0;
 }
 
 /* Running */
@@ -296,75 +353,125 @@ static int encode_frame(LvImages *g, int i)
     return lv_vae_encode_run(g->encode, frames);
 }
 
-static int encode(LvImages *g, float *z)
+/* The encoder is described again where it is wanted again. */
+static int encode_in(LvImages *g, float *z, void *arena)
 {
-    LvDevice *dev = g->env->dev;
-    void *arena   = NULL;
-    int ret = lv_device_alloc(dev, &arena, lv_vae_encode_need(g->encode).arena, "image");
+    int ret = lv_vae_encode_build(g->encode, arena), end;
 
-    if (ret >= 0 && (ret = lv_vae_encode_build(g->encode, arena)) >= 0)
+    if (ret >= 0)
         ret = lv_vae_encode_begin(g->encode, z);
     for (int i = 0; i < encoded_frames(g) && ret >= 0; i++)
         ret = encode_frame(g, i);
     lv_vae_encode_free(&g->encode);
-    if (arena)
-        dev->fn->free(dev, arena);
+    end = g->continues ? make_encoder(g) : 0;
+    return ret < 0 ? ret : end;
+}
+
+/* arena: NULL: there is none yet */
+static int encode(LvImages *g, float *z, void *arena)
+{
+    LvDevice *dev = g->env->dev;
+    void *own     = NULL;
+    int ret = arena ? 0 : lv_device_alloc(dev, &own, lv_vae_encode_need(g->encode).arena, "image");
+
+    if (ret >= 0)
+        ret = encode_in(g, z, arena ? arena : own);
+    if (own)
+        dev->fn->free(dev, own);
     return ret;
 }
 
 /* Latents z become what the networks are given. */
-static int give(LvImages *g, const float *z)
+static int give(LvImages *g, Given *to, const float *z)
 {
     const LvDitConfig *c = &g->env->cfg->dit;
 
-    if (!(g->given = malloc(given_values(g) * sizeof(*g->given))))
+    if (!to->latents && !(to->latents = malloc(given_values(g) * sizeof(*z))))
         return no_memory(g);
     if (is_ti2v(c))
-        memcpy(g->given, z, given_values(g) * sizeof(*z));
+        memcpy(to->latents, z, given_values(g) * sizeof(*z));
     else
-        lv_prepare_condition(g->given, z, c->channels, g->size, g->last);
+        lv_prepare_condition(to->latents, z, c->channels, g->size, g->last);
     return 0;
 }
 
-static int see(LvImages *g)
+static int see(LvImages *g, Given *to)
 {
     if (!g->clip)
         return 0;
-    if (!(g->features = malloc(feature_values(g) * sizeof(*g->features))))
+    if (!to->features && !(to->features = malloc(feature_values(g) * sizeof(*to->features))))
         return no_memory(g);
     return lv_clip_vision_run(g->clip, (const float *const *)g->seen,
-                              g->env->cfg->dit.clip_images, g->features);
+                              g->env->cfg->dit.clip_images, to->features);
+}
+
+/* Images that are prepared become what the networks are given, and leave. */
+static int make_given(LvImages *g, Given *to, void *arena)
+{
+    float *z = malloc(encoded_values(g) * sizeof(*z));
+    int ret  = z ? 0 : no_memory(g);
+
+    if (ret >= 0 && (ret = encode(g, z, arena)) >= 0 && (ret = see(g, to)) >= 0)
+        ret = give(g, to, z);
+    free(z);
+    free_frames(g);
+    return ret;
 }
 
 int lv_images_run(LvImages *g)
 {
-    float *z;
     int ret;
 
-    if (!g || g->given)
+    if (!g || !g->first || g->given[0].latents)
         return 0;
-    if (!(z = malloc(encoded_values(g) * sizeof(*z))))
-        return no_memory(g);
-    if ((ret = encode(g, z)) >= 0 && (ret = see(g)) >= 0)
-        ret = give(g, z);
-    free(z);
-    free_stages(g);
+    ret = make_given(g, &g->given[0], NULL);
+    if (!g->continues)
+        free_stages(g);
     return ret;
+}
+
+static int prepare_frame(LvImages *g, const LvImage *frame)
+{
+    int ret = new_frame(g, &g->frame[LV_IMAGE_FIRST]);
+
+    if (ret >= 0 && (ret = new_seen(g, LV_IMAGE_FIRST)) >= 0) {
+        g->cut[LV_IMAGE_FIRST] = 0;
+        ret = prepare(g, LV_IMAGE_FIRST, frame);
+    }
+    return ret == LV_ERR(ENOMEM) ? no_memory(g) : ret;
+}
+
+int lv_images_continue(LvImages *g, const LvImage *frame, void *arena)
+{
+    int ret = prepare_frame(g, frame);
+
+    if (ret >= 0)
+        ret = make_given(g, &g->given[1], arena);
+    free_frames(g);
+    g->clip_now = 1;
+    return ret;
+}
+
+void lv_images_again(LvImages *g)
+{
+    if (g)
+        g->clip_now = 0;
 }
 
 int lv_images_show(const LvImages *g, LvNetwork *n)
 {
+    const Given *now = g ? &g->given[g->clip_now] : NULL;
     int ret;
 
     if (!g || is_ti2v(&g->env->cfg->dit))
         return 0;
-    ret = lv_network_condition(n, g->given);
-    return ret < 0 || !g->features ? ret : lv_network_clip(n, g->features);
+    ret = lv_network_condition(n, now->latents);
+    return ret < 0 || !now->features ? ret : lv_network_clip(n, now->features);
 }
 
 const float *lv_images_first(const LvImages *g)
 {
-    return lv_images_gives_first(g) ? g->given : NULL;
+    return lv_images_gives_first(g) ? g->given[g->clip_now].latents : NULL;
 }
 
 int lv_images_gives_first(const LvImages *g)

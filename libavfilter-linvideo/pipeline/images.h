@@ -31,7 +31,8 @@ int lv_images_check(const LvFiles *files, const LvSessionOptions *opt, const LvM
  * @param env   outlives the stage
  * @param opt   checked; images are not needed afterwards
  * @param shape of the clip
- * @param[out] g freed with lv_images_free(); NULL on error, and where no image is given
+ * @param[out] g freed with lv_images_free(); NULL on error, and where no image is given and clips
+ *             do not continue
  * @return 0; -ENOMEM; as lv_vae_encode_new(), lv_clip_vision_new()
  */
 int lv_images_new(LvImages **g, const LvEnv *env, const LvSessionOptions *opt,
@@ -47,6 +48,9 @@ int lv_images_send(LvImages *g, int which, const LvImage *image);
 /** What lv_images_run() needs at most; NULL: nothing. Nothing of it stays. */
 LvNeed lv_images_need(const LvImages *g);
 
+/** The same of lv_images_continue(), beside the networks; nothing where clips do not continue. */
+LvNeed lv_images_need_beside(const LvImages *g);
+
 /** Bytes of the host that stay. NULL: 0. */
 size_t lv_images_kept(const LvImages *g);
 
@@ -54,13 +58,22 @@ size_t lv_images_kept(const LvImages *g);
  *  device */
 int lv_images_run(LvImages *g);
 
+/** Encode the last frame of a clip, in the size that clips are made in: the next one begins with
+ *  it. What lv_images_show() and lv_images_first() give is that from then on.
+ *  @param arena device, that of the networks, which do not run meanwhile @return as
+ *  lv_images_run() */
+int lv_images_continue(LvImages *g, const LvImage *frame, void *arena);
+
+/** Have again what the first clip began with. NULL is fine. */
+void lv_images_again(LvImages *g);
+
 /** Give a network, which is built, what it takes beside the noise. NULL is fine. */
 int lv_images_show(const LvImages *g, LvNetwork *n);
 
 /** The first latent frame [channels,Y,X] of TI2V; NULL: none is given. The stage's. */
 const float *lv_images_first(const LvImages *g);
 
-/** 1: the networks' first latent frame is given. */
+/** 1: the networks' first latent frame is given, in some clips at least. */
 int lv_images_gives_first(const LvImages *g);
 
 #endif /* LINVIDEO_PIPELINE_IMAGES_H */

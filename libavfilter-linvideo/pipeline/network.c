@@ -411,14 +411,14 @@ int lv_network_prompt(LvNetwork *n, int at, const float *features)
     return lv_program_run(n->side.prog, lv_env_hook, (void *)n->env);
 }
 
-int lv_network_at(LvNetwork *n, const float *x, float t)
+int lv_network_at(LvNetwork *n, const float *x, float t, int first_given)
 {
     LvDevice *dev = n->env->dev;
     int ret = lv_device_upload(dev, n->latent, x, lv_tensor_bytes(&n->velocity));
     float at[MAX_TIMES];
 
     for (int i = 0; i < n->in.t.dim[0]; i++)
-        at[i] = n->shape.first_given && !i ? 0 : t;
+        at[i] = n->shape.first_given && first_given && !i ? 0 : t;
     return ret < 0 ? ret : lv_device_upload(dev, n->t, at, lv_tensor_bytes(&n->in.t));
 }
 

@@ -24,7 +24,7 @@ enum { LV_NEGATIVE = 1 };
 typedef struct LvNetworkShape {
     int size[3]; ///< of the latents: F, Y, X
     int prompts; ///< that it works on in turn: 2 with guidance, or with nag
-    int first_given; ///< 1: the first latent frame is given, and has time 0 (TI2V)
+    int first_given; ///< 1: the first latent frame may be given, and has time 0 then (TI2V)
     LvNag nag;   ///< away from prompt LV_NEGATIVE
 } LvNetworkShape;
 
@@ -91,8 +91,9 @@ int lv_network_condition(LvNetwork *n, const float *y);
 /** Make keys and values of CLIP's features [lv_dit_clip_rows(),cfg.dit.clip_dim], of the host. */
 int lv_network_clip(LvNetwork *n, const float *features);
 
-/** Set where the next runs are: latents x of the host, time t of 0 to 1000. */
-int lv_network_at(LvNetwork *n, const float *x, float t);
+/** Set where the next runs are: latents x of the host, time t of 0 to 1000; first_given: 1: the
+ *  first latent frame is given, 0: it has that time too. */
+int lv_network_at(LvNetwork *n, const float *x, float t, int first_given);
 
 /**
  * Velocity for a prompt, to v of the host.

@@ -33,6 +33,12 @@ typedef struct LvPreview {
     const uint8_t *rgb; ///< [F,Y,X,3]
 } LvPreview;
 
+/** The same values as enum LinvideoJoin. */
+enum LvJoin { LV_JOIN_CUT, LV_JOIN_WINDOW, LV_JOIN_CONTINUE, LV_JOIN_AUTO };
+
+/** Frames and duration of a video that has no end; the same as LINVIDEO_ENDLESS. */
+enum { LV_ENDLESS = -2 };
+
 /** All values are in range already. Strings, images and this struct need to live during
  *  lv_session_open() only. */
 typedef struct LvSessionOptions {
@@ -46,10 +52,11 @@ typedef struct LvSessionOptions {
     float strength;      ///< of noise, above 0, at most 1; with video
     int width, height;   ///< to be delivered; 0: the model's own, in the shape of image or video
     int clip_frames;     ///< 0: the model's own
-    int windows;         ///< 1: the whole video is one clip, which the network sees in windows of
-                         ///< clip_frames
+    enum LvJoin join;    ///< WINDOW: the whole video is one clip, which the network sees in windows
+                         ///< of clip_frames
     int loop;            ///< 1: the same, and its first frame follows the last
-    int64_t frames, duration; ///< of the whole, duration in microseconds; -1: not given
+    int64_t frames, duration; ///< of the whole, duration in microseconds; -1: not given; duration
+                         ///< LV_ENDLESS: there is no end
     int rate_num, rate_den; ///< 0: the model's
     int native;          ///< 1: made as asked, whatever the model was made for
     uint64_t seed;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/deliver.h"
 #include "model/prompt_times.h"
 #include "pipeline/decode.h"
 #include "pipeline/delivery.h"
@@ -36,6 +37,7 @@ typedef struct Clock {
     int64_t clip;
     int in_clip;     /* the clip is denoised, frames of it are to come */
     int next;        /* frame of the clip */
+    int continued;   /* the clip has the last frame of the one before */
     int num, den;    /* frames a second, of prompts over time */
     double begun;    /* when work on the clip began */
 } Clock;
@@ -75,7 +77,8 @@ struct LvSession {
     int from_latent[LV_PROMPT_TIMES], number[LV_PROMPT_TIMES]; /* of lv_denoise_parts() */
     Clock clock;
     LvFrames frames;         /* decoded */
-    int next_frame;          /* of these */
+    int next_frame;          /* of these; or how many are behind them */
+    LvImage last;            /* host: the frame that the next clip goes on from */
     double seconds[LV_STAGE_NB];
 };
 
@@ -388,6 +391,7 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
     lv_denoise_lengthen(s->denoise, s->shape.length, s->shape.history > 0);
     all.others       = lv_need_join(lv_denoise_need(s->denoise), lv_video_need(s->video));
     all.others       = lv_need_join(all.others, lv_delivery_need(&s->delivery));
+    all.others       = lv_need_join(all.others, lv_images_need_beside(s->images));
     all.others.host += lv_images_kept(s->images);
     if ((ret = choose_tile(s, &decode, &all)) < 0)
         return ret;
@@ -461,6 +465,7 @@ void lv_session_close(LvSession **out)
     lv_prompt_times_free(&s->words);
     lv_prompt_times_free(&s->next_words);
     lv_free(s->small);
+    lv_free(s->last.rgb);
     free(s);
 }
 
@@ -562,6 +567,10 @@ int lv_session_restart(LvSession *s, const char *prompt, const char *negative, u
     s->clock      = (Clock) { .begun = lv_seconds(), .num = s->clock.num, .den = s->clock.den };
     s->frames.nb  = s->next_frame = 0;
     lv_video_begin(s->video);
+    lv_images_again(s->images);
+    lv_denoise_give_first(s->denoise, lv_images_first(s->images));
+    if ((ret = lv_experts_show(&s->experts)) < 0)
+        return ret;
     memset(s->seconds, 0, sizeof(s->seconds));
     atomic_store(&s->cancelled, 0);
     return 0;
@@ -672,12 +681,23 @@ static int build_preview(LvSession *s)
            lv_fail(s->msg, LV_ERR(ENOMEM), "preview: out of memory");
 }
 
+/* Where frames that clips go on from are. */
+static int build_last(LvSession *s)
+{
+    size_t bytes = 3 * (size_t)s->shape.rows * (size_t)s->shape.cols;
+
+    s->last = (LvImage) { s->shape.continues ? lv_alloc(bytes) : NULL, s->shape.cols,
+                          s->shape.rows };
+    return s->last.rgb || !s->shape.continues ? 0 :
+           lv_fail(s->msg, LV_ERR(ENOMEM), "join: no memory for %zu bytes", bytes);
+}
+
 static int build(LvSession *s)
 {
     int ret;
 
     make_room(s);
-    if ((ret = build_preview(s)) < 0)
+    if ((ret = build_preview(s)) < 0 || (ret = build_last(s)) < 0)
         return ret;
     ret = lv_denoise_build(s->denoise);
 
@@ -759,7 +779,7 @@ static void take_words(LvSession *s)
 /* Seconds at which a frame of the clip begins. */
 static double time_of(const LvSession *s, int frame)
 {
-    double at = (double)s->clock.clip * s->cfg.video.frames + frame;
+    double at = (double)s->clock.clip * (s->cfg.video.frames - s->shape.continues) + frame;
 
     return at * s->clock.den / s->clock.num;
 }
@@ -805,14 +825,31 @@ static const char *words_at(const LvSession *s, int frame)
     return s->words.text[whole ? lv_prompt_times_at(&s->words, time_of(s, frame)) : s->part];
 }
 
+/* Have all networks begin with the frame that the clip before ended with. */
+static int continue_clip(LvSession *s)
+{
+    const LvAt at = { LV_STAGE_TEXT, 0, 1, 0, 0 };
+    int ret = lv_env_tell(&s->env, at);
+
+    if (ret < 0 || (ret = lv_images_continue(s->images, &s->last, s->experts.arena[0])) < 0 ||
+        (ret = lv_experts_show(&s->experts)) < 0)
+        return ret;
+    lv_denoise_give_first(s->denoise, lv_images_first(s->images));
+    s->clock.continued = 1;
+    return 0;
+}
+
+/* The first frame of a clip that continues another is that one's last, and is not shown again. */
 static int begin_clip(LvSession *s)
 {
-    int ret;
+    int continues = s->clock.clip && s->shape.continues, ret;
 
     if (s->clock.clip && !s->video)
         s->clock.begun = lv_seconds();
-    s->clock.next = 0;
-    s->frames.nb  = s->next_frame = 0;
+    s->clock.next = s->next_frame = continues;
+    s->frames.nb  = 0;
+    if (continues && !s->clock.continued && (ret = timed(s, LV_STAGE_TEXT, continue_clip)) < 0)
+        return ret;
     take_words(s);
     if ((ret = choose_part(s)) < 0 || (ret = timed(s, LV_STAGE_TEXT, encode)) < 0 ||
         (ret = timed(s, LV_STAGE_TEXT, show_network)) < 0 ||
@@ -824,8 +861,32 @@ static int begin_clip(LvSession *s)
 
 static int decode(LvSession *s)
 {
-    s->next_frame = 0;
-    return lv_decode_run(s->decode, &s->frames);
+    int ret = 0;
+
+    while (s->next_frame >= s->frames.nb && ret >= 0) {
+        s->next_frame -= s->frames.nb;
+        ret = lv_decode_run(s->decode, &s->frames);
+    }
+    return ret;
+}
+
+/* The bytes of the clip's last frame, as a file of it would have them. */
+static int keep_last(LvSession *s, const float *rgb)
+{
+    const LvPlanes to = { .data = { s->last.rgb }, .stride = { 3 * (ptrdiff_t)s->shape.cols },
+                          .width = s->shape.cols, .height = s->shape.rows,
+                          .format = LV_RGB24 };
+    size_t bytes = 3 * (size_t)s->shape.rows * (size_t)s->shape.cols * sizeof(*rgb);
+    float *host  = s->delivery.on_device ? lv_alloc(bytes) : NULL;
+    int ret = 0;
+
+    if (s->delivery.on_device)
+        ret = host ? lv_device_download(s->env.dev, host, rgb, bytes)
+                   : lv_fail(s->msg, LV_ERR(ENOMEM), "join: no memory for %zu bytes", bytes);
+    if (ret >= 0)
+        lv_deliver(&to, host ? host : rgb, s->shape.rows, s->shape.cols);
+    lv_free(host);
+    return ret;
 }
 
 int lv_session_send_image(LvSession *s, int which, const LvImage *image)
@@ -838,7 +899,8 @@ static void end_clip(LvSession *s)
 {
     if (!s->clock.in_clip || s->clock.next < s->cfg.video.frames)
         return;
-    s->clock.in_clip = 0;
+    s->clock.in_clip   = 0;
+    s->clock.continued = 0;
     s->clock.clip++;
     lv_video_begin(s->video);
 }
@@ -877,12 +939,13 @@ int lv_session_frame(LvSession *s, LvShot *shot)
     end_clip(s);
     if (!s->clock.in_clip && (ret = begin_clip(s)) < 0)
         return ret;
-    if (s->next_frame == s->frames.nb && (ret = timed(s, LV_STAGE_DECODE, decode)) < 0)
+    if (s->next_frame >= s->frames.nb && (ret = timed(s, LV_STAGE_DECODE, decode)) < 0)
         return ret;
     *shot = (LvShot) { s->frames.rgb + (size_t)s->next_frame++ * frame, s->clock.clip,
                        words_at(s, s->clock.next) };
     s->clock.next++;
-    return 0;
+    return s->shape.continues && s->clock.next == s->cfg.video.frames ? keep_last(s, shot->rgb)
+                                                                     : 0;
 }
 
 int lv_session_deliver(LvSession *s, const LvPlanes *out, const LvShot *shot)

@@ -184,6 +184,8 @@ static int set_option(Options *o, LvArgs *a)
         o->sink.format_given = 1;
     if (!strcmp(a->name, "prompt_file") && !strcmp(value, "-"))
         value = "/dev/stdin";
+    if (!strcmp(a->name, "duration") && !strcmp(value, "-1"))
+        return o->params.duration = LINVIDEO_ENDLESS, 0;
     return linvideo_params_set(&o->params, a->name, value);
 }
 

@@ -163,6 +163,16 @@ static int is_pipe(const char *name)
     return !stat(name, &st) && S_ISFIFO(st.st_mode);
 }
 
+/* Whether somebody reads frames as they come. */
+static int has_reader(const LvSink *s)
+{
+    struct stat st;
+
+    if (s->kind != LV_SINK_Y4M || strcmp(s->path, "-"))
+        return s->kind == LV_SINK_Y4M && is_pipe(s->path);
+    return !fstat(STDOUT_FILENO, &st) && !S_ISREG(st.st_mode);
+}
+
 /* All names that would be written, before the work begins. */
 static int check_names(const LvSink *s, int64_t frames, const char *const *inputs)
 {
@@ -247,6 +257,9 @@ static int begin(LvSink *s, const LinvideoContext *c, const char *const *inputs)
     int ret;
 
     linvideo_info(c, &info);
+    if (info.frames < 0 && !has_reader(s))
+        return lv_tool_fail(-EINVAL, "%s: expected a pipe, as with -o - | ffplay -, whose reader "
+                            "ends a video that has no end", s->path);
     s->wanted = s->frame >= 0 ? s->frame : info.frames / 2;
     if (s->kind == LV_SINK_PNG && s->wanted >= info.frames)
         return lv_tool_fail(-EINVAL, "option frame: %d asked for, the video has %lld, numbered "
