@@ -1255,6 +1255,14 @@ START_TEST(recipes)
         { "linearize.steps=0", "steps are at least 1", NULL },
         { "distill.t_min=0.99", "not below", NULL },
     };
+    static const struct { const char *path; int distill, nb, steps; } given[] = {
+        { "samples/configs/motion-linear.json", 0, 6, 2800 },
+        { "samples/configs/motion-4step.json", 1, 4, 800 },
+        { "samples/configs/wan-1.3b-linear.json", 0, 16, 3000 },
+        { "samples/configs/wan-1.3b-4step.json", 1, 4, 2000 },
+        { "samples/configs/wan-14b-linear.json", 0, 22, 3000 },
+        { "samples/configs/wan-14b-4step.json", 1, 4, 2000 },
+    };
     LvRecipe r;
 
     for (int i = 0; i < LV_COUNT(bad); i++) {
@@ -1265,9 +1273,12 @@ START_TEST(recipes)
     }
     ck_assert_int_eq(lv_recipe_read(&r, "none", NULL, 0, &post_msg), -ENOENT);
     lv_recipe_free(&r);
-    for (int i = 0; i < 2; i++) {
-        SUCCEEDS(lv_recipe_read(&r, i ? "samples/configs/motion-4step.json" :
-                                "samples/configs/motion-linear.json", NULL, 0, &post_msg));
+    for (int i = 0; i < LV_COUNT(given); i++) {
+        SUCCEEDS(lv_recipe_read(&r, given[i].path, NULL, 0, &post_msg));
+        ck_assert_int_eq(given[i].distill ? r.distill.sampler_steps : r.linearize.layers,
+                         given[i].nb);
+        ck_assert_int_eq(given[i].distill ? r.distill.optim.steps : r.linearize.optim.steps,
+                         given[i].steps);
         lv_recipe_free(&r);
     }
 }
