@@ -983,6 +983,70 @@ START_TEST(parts_learn)
 }
 END_TEST
 
+/* All that a step changes. */
+static void get_slabs(const LvTrainer *t, float *v)
+{
+    static const int slabs[] = { LV_SLAB_VALUE, LV_SLAB_M, LV_SLAB_V, LV_SLAB_EMA };
+
+    for (int i = 0; i < LV_COUNT(slabs); i++)
+        SUCCEEDS(lv_params_download(t->params, slabs[i], v + (size_t)i * t->params->size));
+}
+
+/* A step whose gradient is not finite changes nothing, is told of, and not taken too often. */
+START_TEST(not_finite)
+{
+    static const char *const more[] = { "linearize.freeze=1", "linearize.steps=20", NULL };
+    float *was, *is, bad = NAN, good;
+    const LvParam *p;
+    LvGates gates;
+    LvTrainer *t;
+    PostJob j;
+    size_t n;
+
+    post_begin(&j, more);
+    post_open_linearize(&j, "run", 1);
+    t = j.l->trainer;
+    n = 4 * t->params->size * sizeof(float);
+    SUCCEEDS(lv_linearize_step(j.l));
+    p   = lv_params_find(t->params, "dit.blocks.0.ffn.0.weight");
+    was = malloc(n);
+    is  = malloc(n);
+    get_slabs(t, was);
+    gates = j.l->gates;
+    good  = was[p->at];
+    for (int i = 1; i < LV_TRAINER_DROPS; i++) {
+        float *all = malloc(p->numel * sizeof(float));
+        memcpy(all, was + p->at, p->numel * sizeof(float));
+        all[0] = i % 2 ? bad : 1e30f; /* products that are too large */
+        SUCCEEDS(lv_param_put(t->params, LV_SLAB_VALUE, p, all));
+        SUCCEEDS(lv_linearize_step(j.l));
+        ck_assert_msg(strstr(post_said, "not finite: the step is dropped") != NULL, "%s",
+                      post_said);
+        ck_assert_int_eq(t->step, 1 + i);
+        ck_assert_int_eq(t->dropped, i);
+        all[0] = good;
+        SUCCEEDS(lv_param_put(t->params, LV_SLAB_VALUE, p, all));
+        free(all);
+    }
+    get_slabs(t, is);
+    ck_assert_mem_eq(was, is, n);
+    ck_assert_mem_eq(&gates.gate, &j.l->gates.gate, sizeof(gates.gate));
+    SUCCEEDS(lv_linearize_step(j.l));
+    ck_assert_int_eq(t->dropped, 0);
+    get_slabs(t, is);
+    ck_assert(memcmp(was, is, n));
+    for (int i = 0; i < LV_TRAINER_DROPS; i++) {
+        SUCCEEDS(lv_trainer_begin(t));
+        lv_trainer_drop(t);
+        t->summed = t->measured = 1;
+        ck_assert_int_eq(lv_trainer_update(t), i + 1 < LV_TRAINER_DROPS ? 0 : -ERANGE);
+    }
+    free(was);
+    free(is);
+    post_end(&j);
+}
+END_TEST
+
 /* Maps learn to do what softmax does; all other weights stand still. */
 START_TEST(maps_alone)
 {
@@ -1417,6 +1481,7 @@ static Suite *post_suite(void)
     tcase_add_test(t, learns);
     tcase_add_test(t, maps_alone);
     tcase_add_loop_test(t, parts_learn, 0, LV_ONLY_NB);
+    tcase_add_test(t, not_finite);
     tcase_add_test(t, wide_maps);
     tcase_add_test(t, checkpoints_in_little_memory);
     tcase_add_test(t, trajectories);

@@ -238,6 +238,8 @@ static int take_step(const LvTrainStage *s, FILE *log)
                                                  s->trainer->step - 1));
     f[nb++] = lv_log_number("grad_norm", s->trainer->grad_norm);
     f[nb++] = lv_log_number("seconds", lv_seconds() - start);
+    if (s->trainer->dropped)
+        f[nb++] = lv_log_number("dropped", s->trainer->dropped);
     ret = lv_log_line(log, s->trainer->step, f, nb);
     return ret < 0 ? lv_tool_fail(ret, "%s.jsonl: %s", s->name, strerror(-ret)) : 0;
 }

@@ -670,6 +670,9 @@ static int move_gates(LvLinearize *l, int *changed)
             ret = lv_param_get(l->trainer->params, LV_SLAB_GRAD, l->mix[i], &data[i]);
     if (ret < 0)
         return ret;
+    for (int i = 0; i < l->gates.layers; i++)
+        if (!isfinite(data[i]))
+            return lv_trainer_drop(l->trainer), 0;
     *changed = lv_gates_update(&l->gates, l->trainer->step, data);
     return put_gates(l);
 }
@@ -720,8 +723,8 @@ int lv_linearize_step(LvLinearize *l)
         ret = share_slots(l);
     if (ret >= 0 && l->critic)
         ret = train_critic(l, data);
-    if (ret < 0 || (ret = sum_ranks(l)) < 0 || (ret = move_gates(l, &changed)) < 0 ||
-        (ret = lv_trainer_update(l->trainer)) < 0)
+    if (ret < 0 || (ret = sum_ranks(l)) < 0 || (ret = lv_trainer_measure(l->trainer)) < 0 ||
+        (ret && (ret = move_gates(l, &changed)) < 0) || (ret = lv_trainer_update(l->trainer)) < 0)
         return ret;
     return changed ? plan(l) : 0;
 }

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/convert.h"
 #include "base/half.h"
 #include "train/run/streams.h"
 
@@ -262,7 +263,8 @@ void lv_states_moved(LvStates *s, int step, int item, const float *x)
     LvSlot *slot = &s->slot[item];
     int j = slot->at + (s->objective == LV_LEARN_ONPOLICY);
 
-    if (j >= slot->end) {
+    if (j >= slot->end ||
+        lv_find_nonfinite(x, LV_F32, LV_F32, s->t->numel) < s->t->numel) {
         restart(s, step + 1, item, 0);
         return;
     }

@@ -179,18 +179,22 @@ static int cut(const LvTrainer *t, LvParamPiece **piece)
                   : lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
 }
 
-static void trace_update(LvGraph *g, const LvTrainer *t, const LvParamPiece *piece, int nb)
+static void trace_measure(LvGraph *g, const LvTrainer *t, const LvParamPiece *piece, int nb)
 {
     for (int i = 0; i < nb; i++)
         if (piece[i].group != LV_GROUP_GATE)
             lv_sqsum(g, lv_params_piece(t->params, LV_SLAB_GRAD, &piece[i]), t->norm, 1);
+}
+
+static void trace_update(LvGraph *g, const LvTrainer *t, const LvParamPiece *piece, int nb)
+{
     for (int i = 0; i < nb; i++) {
         LvTensor s[LV_SLAB_NB];
         if (piece[i].group == LV_GROUP_GATE)
             continue;
         for (int k = 0; k < LV_SLAB_NB; k++)
             s[k] = lv_params_piece(t->params, k, &piece[i]);
-        lv_adamw(g, s[LV_SLAB_GRAD], t->hyper[piece[i].group], t->norm, s[LV_SLAB_VALUE],
+        lv_adamw(g, s[LV_SLAB_GRAD], t->hyper[piece[i].group], t->norm_in, s[LV_SLAB_VALUE],
                  s[LV_SLAB_M], s[LV_SLAB_V], s[LV_SLAB_EMA]);
     }
 }
@@ -206,27 +210,43 @@ static int plan_clear(LvTrainer *t)
     return lv_task_new(&t->clear, &g, NULL, 0, t->dev, t->msg);
 }
 
-static int plan_update(LvTrainer *t)
+static int plan_measure(LvTrainer *t, const LvParamPiece *piece, int nb)
 {
-    LvTensor *list[LV_GROUP_GATE + 1] = { &t->norm };
+    LvTensor *list[] = { &t->norm };
     LvGraph *g = lv_graph_new(t->msg);
-    LvParamPiece *piece;
-    int nb;
 
     if (!g)
         return lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
-    if ((nb = cut(t, &piece)) < 0) {
-        lv_graph_free(&g);
-        return nb;
-    }
     t->norm = lv_external(g, "norm", LV_F32, 1, (const int[]) { 1 });
+    trace_measure(g, t, piece, nb);
+    return lv_task_new(&t->measure, &g, list, 1, t->dev, t->msg);
+}
+
+static int plan_update(LvTrainer *t, const LvParamPiece *piece, int nb)
+{
+    LvTensor *list[LV_GROUP_GATE + 1] = { &t->norm_in };
+    LvGraph *g = lv_graph_new(t->msg);
+
+    if (!g)
+        return lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
+    t->norm_in = lv_external(g, "norm", LV_F32, 1, (const int[]) { 1 });
     for (int i = 0; i < LV_GROUP_GATE; i++) {
         t->hyper[i] = lv_external(g, "hyper", LV_F32, 1, (const int[]) { LV_HYPER_NB });
         list[i + 1] = &t->hyper[i];
     }
     trace_update(g, t, piece, nb);
-    free(piece);
     return lv_task_new(&t->update, &g, list, LV_GROUP_GATE + 1, t->dev, t->msg);
+}
+
+static int plan(LvTrainer *t)
+{
+    LvParamPiece *piece;
+    int nb = cut(t, &piece), ret = nb;
+
+    if (ret >= 0 && (ret = plan_clear(t)) >= 0 && (ret = plan_measure(t, piece, nb)) >= 0)
+        ret = plan_update(t, piece, nb);
+    free(piece);
+    return ret;
 }
 
 int lv_trainer_keep(LvTrainer *t, const char *name, LvDtype dtype, size_t numel, void *data)
@@ -265,9 +285,9 @@ int lv_trainer_ready(LvTrainer *t)
     int ret = same_run(t);
 
     if (ret < 0 || (ret = read_kept(t)) < 0 || (!t->step && (ret = start_average(t)) < 0) ||
-        (ret = lv_weights_finish(t->weights)) < 0 || (ret = plan_clear(t)) < 0)
+        (ret = lv_weights_finish(t->weights)) < 0)
         return ret;
-    return plan_update(t);
+    return plan(t);
 }
 
 void lv_trainer_close(LvTrainer **out)
@@ -276,6 +296,7 @@ void lv_trainer_close(LvTrainer **out)
 
     if (!t)
         return;
+    lv_task_free(&t->measure);
     lv_task_free(&t->update);
     lv_task_free(&t->clear);
     lv_weights_free(&t->weights);
@@ -290,8 +311,8 @@ int lv_trainer_begin(LvTrainer *t)
     const float zero = 0;
     int ret = lv_task_run(&t->clear);
 
-    t->summed = 0;
-    return ret < 0 ? ret : lv_task_put(&t->update, &t->norm, &zero);
+    t->summed = t->measured = 0;
+    return ret < 0 ? ret : lv_task_put(&t->measure, &t->norm, &zero);
 }
 
 /* How much of the average is kept at this step. */
@@ -336,22 +357,53 @@ int lv_trainer_sum(LvTrainer *t, double *v, int nb)
     return ret < 0 || !nb ? ret : lv_group_numbers(t->dev, v, nb);
 }
 
+int lv_trainer_measure(LvTrainer *t)
+{
+    int ret = t->summed ? 0 : lv_trainer_sum(t, NULL, 0);
+    float norm;
+
+    if (ret < 0 || t->measured)
+        return ret < 0 ? ret : isfinite(t->grad_norm) != 0;
+    if ((ret = lv_task_run(&t->measure)) < 0 ||
+        (ret = lv_task_get(&t->measure, &t->norm, &norm)) < 0 ||
+        (ret = lv_task_put(&t->update, &t->norm_in, &norm)) < 0)
+        return ret;
+    t->grad_norm = sqrt(norm);
+    t->measured  = 1;
+    return isfinite(norm) != 0;
+}
+
+void lv_trainer_drop(LvTrainer *t)
+{
+    t->grad_norm = NAN;
+}
+
+/* Nothing is changed but the count. */
+static int drop(LvTrainer *t)
+{
+    t->step++;
+    if (++t->dropped >= LV_TRAINER_DROPS)
+        return lv_fail(t->msg, LV_ERR(ERANGE), "training: the gradient of step %d is not finite, "
+                       "the %dth in a row: the run stops", t->step, t->dropped);
+    lv_msg(t->msg, LV_MSG_WARNING, "training: the gradient of step %d is not finite: the step is "
+           "dropped", t->step);
+    return 0;
+}
+
 int lv_trainer_update(LvTrainer *t)
 {
-    float hyper[LV_HYPER_NB], norm;
-    int ret = t->summed ? 0 : lv_trainer_sum(t, NULL, 0);
+    float hyper[LV_HYPER_NB];
+    int ret = lv_trainer_measure(t);
 
+    if (ret <= 0)
+        return ret < 0 ? ret : drop(t);
     for (int i = 0; i < LV_GROUP_GATE && ret >= 0; i++) {
         fill_hyper(t, hyper, i);
         ret = lv_task_put(&t->update, &t->hyper[i], hyper);
     }
-    if (ret < 0 || (ret = lv_task_run(&t->update)) < 0 ||
-        (ret = lv_task_get(&t->update, &t->norm, &norm)) < 0)
+    if (ret < 0 || (ret = lv_task_run(&t->update)) < 0)
         return ret;
-    t->grad_norm = sqrt(norm);
-    if (!isfinite(norm))
-        return lv_fail(t->msg, LV_ERR(ERANGE), "training: the gradient of step %d is not "
-                       "finite", t->step + 1);
+    t->dropped = 0;
     t->step++;
     return 0;
 }

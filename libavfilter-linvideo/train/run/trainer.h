@@ -41,7 +41,9 @@ typedef struct LvOptim {
     const char *more;  ///< further settings of a run as text, NULL: none
 } LvOptim;
 
-enum { LV_TRAINER_STATES = 4 };
+enum { LV_TRAINER_STATES = 4,
+       LV_TRAINER_DROPS = 10 ///< most steps in a row that may be dropped
+};
 
 typedef struct LvTrainer {
     LvDevice *dev;
@@ -51,14 +53,18 @@ typedef struct LvTrainer {
     LvSafetensors *file; ///< the run, as it was opened
     LvParams *params;
     LvWeights *weights; ///< binds into params
-    LvTask update;      ///< norm of the gradient, AdamW
-    LvTensor norm;      ///< [1]
+    LvTask measure;     ///< norm of the gradient
+    LvTensor norm;      ///< [1] of it
+    LvTask update;      ///< AdamW
+    LvTensor norm_in;   ///< [1] the same there
     LvTensor hyper[LV_GROUP_GATE]; ///< [LV_HYPER_NB], by LvParamGroup
     LvTask clear;       ///< gradients become zero
     double grad_norm;   ///< of the last step, before clipping; without gates
+    int dropped;        ///< steps in a row whose gradient was not finite
     LvFileTensor state[LV_TRAINER_STATES];
     int nb_states;
     int summed;         ///< 1: the gradients are those of all ranks
+    int measured;       ///< 1: grad_norm is that of this step
 } LvTrainer;
 
 /**
@@ -101,8 +107,20 @@ int lv_trainer_split(const LvTrainer *t, int parts, const char *name);
  *  lv_trainer_update() does it, without numbers. */
 int lv_trainer_sum(LvTrainer *t, double *v, int nb);
 
-/** Take the step with the gradients summed so far; t->step grows by one. In all ranks the
- *  weights keep the same bits. */
+/** Sum the gradients of all ranks, if that is not done, and find t->grad_norm. @return 1; 0: it
+ *  is not finite, and lv_trainer_update() will drop the step; or a code */
+int lv_trainer_measure(LvTrainer *t);
+
+/** Have the step dropped for another reason. */
+void lv_trainer_drop(LvTrainer *t);
+
+/**
+ * Take the step with the gradients summed so far; t->step grows by one. In all ranks the
+ * weights keep the same bits. Where the gradient is not finite the step is dropped before any
+ * weight, moment or average is changed, with a warning.
+ *
+ * @return 0; -ERANGE after a message: the step was the LV_TRAINER_DROPS-th in a row
+ */
 int lv_trainer_update(LvTrainer *t);
 
 /** Rate at a step, 0 <= step < steps: warm-up, then a cosine. */
