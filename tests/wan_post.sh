@@ -8,6 +8,7 @@
 
 linvideo=$(absolute "${LINVIDEO:-build/linvideo}")
 make=$(absolute "${BUILD:-build}/tests/make_wan")
+ffmpeg=$(absolute "${FFMPEG_LINVIDEO:-${BUILD:-build}/ffmpeg-linvideo}")
 parity=$(absolute "${BUILD:-build}/tests/parity")
 compare=$(absolute "$(dirname "$0")/../samples/pytorch/compare.py")
 spm=$(absolute "$(dirname "$0")/ref/tokenizer.spm")
@@ -265,5 +266,52 @@ expects "its steps are its own" 0 'sampler +renoise, 2 steps, shift [0-9.]+, gui
 expects "and its layers" 0 'linear in layer [01]' "$linvideo" inspect four/model.json
 expects "it makes frames" 0 '5 frames of 64x64' "$linvideo" generate -y --model four/model.json \
     --seed 1 -o four.y4m "a red circle"
+
+# The whole way: stopped twice, on with two ranks and with one, published, converted, through
+# ffmpeg where the filter is built, distilled, compared.
+
+# ranks N OPTION...: so many at once; their exit codes in $codes
+ranks() {
+    nb=$1 i=0 pids=
+    shift
+    while [ $i -lt "$nb" ]; do
+        RANK=$i WORLD_SIZE=$nb linearize --dir chain --threads 1 --device cpu --steps 40 "$@" \
+            a/wan.json >said.$i 2>&1 &
+        pids="$pids $!"
+        i=$((i + 1))
+    done
+    codes=
+    for pid in $pids; do
+        wait "$pid"
+        codes="$codes$?"
+    done
+}
+
+# steps: those that the log has, once each
+steps() { sed -E 's/.*"step": ?([0-9]+).*/\1/' chain/linearize.jsonl | uniq | wc -l; }
+
+ranks 1 --until 13
+equal "40 steps: stopped" "$codes $(steps)" "3 13"
+ranks 2 --until 29
+equal "on with two ranks" "$codes $(steps)" "33 29"
+ranks 1
+equal "and with one to the end" "$codes $(steps)" "0 40"
+expects "one is linear, of 40 steps" 0 'linear in layer [01]' "$linvideo" inspect chain/model.json
+for to in "fp8 fp8.safetensors" "q8_0 q8.gguf"; do
+    # shellcheck disable=SC2086
+    set -- $to
+    succeeds "to $1" "$linvideo" convert --type "$1" chain/model.safetensors "chain/$2"
+    sed "s#model.safetensors#$2#" chain/model.json >"chain/$1.json"
+    [ -x "$ffmpeg" ] || continue
+    expects "$1 through ffmpeg" 0 'frame=5' "$ffmpeg" -v error -nostdin -f lavfi -i \
+        "linvideo=model=chain/$1.json:prompt=a red circle:steps=2:guidance=1:seed=1" \
+        -f null - -progress -
+done
+expects "distilled" 0 'wrote chain4/model.json: 2 steps' \
+    distill --dir chain4 --teacher a/wan.json chain/model.json
+sed 's/{/{ "video": { "width": 64, "height": 64, "frames": 5 }, "sampler": { "steps": 2 }, /' \
+    a/wan.json >a/small.json
+expects "compared with the teacher" 0 'chain4/model.json' "$linvideo" compare --clips 2 -q \
+    --prompts prompts.txt chain/model.json chain4/model.json a/small.json
 
 finish
