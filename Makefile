@@ -155,6 +155,7 @@ OBJS-model = \
     weights.o
 
 OBJS-pipeline = \
+    block_cache.o \
     budget.o \
     cache.o \
     choices.o \

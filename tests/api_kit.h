@@ -132,6 +132,7 @@ void api_add_video(Suite *suite);
 void api_add_range(Suite *suite);
 void api_add_steer(Suite *suite);
 void api_add_windows(Suite *suite);
+void api_add_causal(Suite *suite);
 void api_add_use(Suite *suite);
 
 #endif /* LINVIDEO_TESTS_API_KIT_H */

@@ -26,7 +26,7 @@ START_TEST(defaults)
     ck_assert_int_eq(p.log_level, LINVIDEO_LOG_INFO);
     ck_assert_int_eq(p.join, LINVIDEO_JOIN_AUTO);
     p.join   = LINVIDEO_JOIN_CUT;
-    p.frames = p.duration = p.seed = p.rate_den = 0;
+    p.frames = p.duration = p.seed = p.rate_den = p.causal_sink = 0;
     p.log_level = (enum LinvideoLogLevel)0;
     ck_assert_mem_eq(&p, &zero, sizeof(p));
 }
@@ -132,6 +132,13 @@ static const struct {
     { "join", "continue", INT, AT(join), LINVIDEO_JOIN_CONTINUE, 0, 0 },
     { "join", "auto", INT, AT(join), LINVIDEO_JOIN_AUTO, 0, 0 },
     { "loop", "0", INT, AT(loop), 0, 0, 0 },
+    { "causal", "1", INT, AT(causal), 1, 0, 0 },
+    { "causal", "64", INT, AT(causal), 64, 0, 0 },
+    { "causal_window", "1", INT, AT(causal_window), 1, 0, 0 },
+    { "causal_window", "1024", INT, AT(causal_window), 1024, 0, 0 },
+    { "causal_sink", "0", INT, AT(causal_sink), 0, 0, 0 },
+    { "causal_sink", "1023", INT, AT(causal_sink), 1023, 0, 0 },
+    { "sampler", "causvid-causal", INT, AT(sampler), LINVIDEO_SAMPLER_CAUSVID_CAUSAL, 0, 0 },
     { "loop", "1", INT, AT(loop), 1, 0, 0 },
     { "nag", "1",   FLOAT, AT(nag), 1, 0, 0 },
     { "nag", "100", FLOAT, AT(nag), 100, 0, 0 },
@@ -276,7 +283,7 @@ START_TEST(every_option)
             found |= !strcmp(strings[k].name, o->name) && strings[k].offset == o->offset;
         ck_assert_msg(found, "%s", o->name);
     }
-    ck_assert_int_eq(nb, 39);
+    ck_assert_int_eq(nb, 42);
     ck_assert_ptr_null(lv_option_at(-1));
 }
 END_TEST
@@ -344,6 +351,9 @@ static const struct {
     { "guidance_end", "2", "is 2, allowed is 0.01 to 1" },
     { "join", "fade", "'fade' is not understood; expected NAME, cut, window, continue, auto" },
     { "loop", "2", "is 2, allowed is 0 to 1" },
+    { "causal", "65", "is 65, allowed is 1 to 64" },
+    { "causal_window", "1025", "is 1025, allowed is 1 to 1024" },
+    { "causal_sink", "1024", "is 1024, allowed is 0 to 1023" },
     { "nag", "0.5", "is 0.5, allowed is 1 to 100" },
     { "nag_tau", "-1", "is -1, allowed is 0.1 to 100" },
     { "nag_alpha", "1.5", "is 1.5, allowed is 0.01 to 1" },
@@ -424,7 +434,7 @@ static const struct {
     { FLOAT, AT(cache), 1.5, "cache is 1.5, allowed" },
     { FLOAT, AT(shift), INFINITY, "shift is inf, allowed" },
     { FLOAT, AT(shift), -1, "shift is -1, allowed" },
-    { INT, AT(sampler), 7, "sampler is 7, allowed is 0 to 6" },
+    { INT, AT(sampler), 8, "sampler is 8, allowed is 0 to 7" },
     { INT, AT(tile), 63, "tile is 63, allowed is 64 to 8192" },
     { INT, AT(prompt_cache), 3, "prompt_cache is 3, allowed" },
     { INT, AT(strict), 2, "strict is 2, allowed is 0 to 1" },

@@ -45,6 +45,7 @@ int main(int argc, char **argv)
     api_add_range(suite);
     api_add_steer(suite);
     api_add_windows(suite);
+    api_add_causal(suite);
     api_add_use(suite);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);

@@ -14,10 +14,10 @@
 
 #include "model/dit.h"
 #include "model/range.h"
+#include "tests/linear_kit.h"
 #include "tests/nets.h"
 #include "tests/ref_device.h"
 
-#define REF_DIR LV_TEST_MADE "/ref"
 #define BUNDLE  "samples/motion-teacher.safetensors"
 
 #define F32_BOUND 1e-5
@@ -233,7 +233,7 @@ static void clear(Copy *c, const char *name, size_t first, size_t n)
 
 /* DiT b with other weights or other attention */
 
-enum { B_DIM = 96, B_HEADS = 2, B_LAYERS = 3, B_TOKENS = 30, B_VALUES = 16 * 2 * 6 * 10 };
+enum { B_TOKENS = 30, B_VALUES = 16 * 2 * 6 * 10 };
 
 static const int b_size[3] = { 2, 6, 10 };
 
@@ -352,77 +352,18 @@ END_TEST
 
 /* Linear and mixed layers: DiT b with maps added to its file */
 
-enum { MAP_DIM = 24, MAP_VALUES = B_HEADS * B_DIM / B_HEADS * MAP_DIM };
-
-typedef struct LinearFile {
-    char path[1024];
-    float maps[B_LAYERS][2][MAP_VALUES];
-    float mix[B_LAYERS];
-    char names[B_LAYERS][3][80];
-    LvFileTensor t[160];
-    int nb;
-} LinearFile;
-
-static void add_tensor(LinearFile *f, char name[80], const char *what, int layer,
-                       const float *data, const LvFileTensor *shape)
-{
-    LvFileTensor *t = &f->t[f->nb++];
-
-    snprintf(name, 80, "weights.blocks.%d.self_attn.%s", layer, what);
-    *t       = *shape;
-    t->name  = name;
-    t->dtype = LV_F32;
-    t->data  = data;
-    t->size  = t->numel * sizeof(float);
-}
-
-/* What a layer of kind has beside the others. */
-static void add_layer(LinearFile *f, int layer, int kind)
-{
-    const LvFileTensor map = { .rank = 3, .dim = { B_HEADS, B_DIM / B_HEADS, MAP_DIM },
-                               .numel = MAP_VALUES };
-    const LvFileTensor mix = { .rank = 1, .dim = { 1 }, .numel = 1 };
-
-    if (kind != LV_ATTN_SOFTMAX) {
-        add_tensor(f, f->names[layer][0], "map_q.weight", layer, f->maps[layer][0], &map);
-        add_tensor(f, f->names[layer][1], "map_k.weight", layer, f->maps[layer][1], &map);
-    }
-    if (kind == LV_ATTN_MIXED)
-        add_tensor(f, f->names[layer][2], "mix", layer, &f->mix[layer], &mix);
-}
-
 /* A file with layers of the kinds given, and its configuration. */
 static LvSafetensors *linear_file(LvDitConfig *cfg, const int kinds[B_LAYERS], int map,
                                   float mix)
 {
-    LinearFile *f = calloc(1, sizeof(*f));
-    LvSafetensors *b, *st;
-    uint32_t state = 1;
+    char path[1024];
+    LvSafetensors *st;
 
-    ck_assert_int_eq(lv_safetensors_open(&b, REF_DIR "/dit_b.safetensors", &keep), 0);
-    ck_assert_int_eq(nets_dit_config(cfg, b, &keep), 0);
-    cfg->map     = map;
-    cfg->map_dim = MAP_DIM;
-    for (int i = 0; i < lv_safetensors_count(b); i++)
-        f->t[f->nb++] = *lv_safetensors_at(b, i);
-    for (int i = 0; i < B_LAYERS; i++) {
-        cfg->attention[i] = (uint8_t)kinds[i];
-        f->mix[i] = mix;
-        for (int k = 0; k < 2 * MAP_VALUES; k++) {
-            state = state * 1664525u + 1013904223u;
-            f->maps[i][k / MAP_VALUES][k % MAP_VALUES] =
-                (float)(state >> 8) / 3e7f - 0.28f;
-        }
-        add_layer(f, i, kinds[i]);
-    }
-    snprintf(f->path, sizeof(f->path), "%s/linvideo-check-%ld.safetensors",
+    snprintf(path, sizeof(path), "%s/linvideo-check-%ld.safetensors",
              getenv("TMPDIR") ? getenv("TMPDIR") : P_tmpdir, (long)getpid());
-    ck_assert_msg(lv_safetensors_write(f->path, f->t, f->nb, NULL, &keep) == 0, "%s",
-                  last_line);
-    ck_assert_int_eq(lv_safetensors_open(&st, f->path, &keep), 0);
-    unlink(f->path);
-    lv_safetensors_close(&b);
-    free(f);
+    ck_assert_msg(linear_kit_write(path, cfg, kinds, map, mix, &keep) == 0, "%s", last_line);
+    ck_assert_int_eq(lv_safetensors_open(&st, path, &keep), 0);
+    unlink(path);
     return st;
 }
 

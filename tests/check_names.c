@@ -76,11 +76,14 @@ static const struct {
     { "FastWan_T2V_14B_480p_lora_rank_128_bf16.safetensors", "fastwan", LV_USE_ANY, 1, 0 },
     { "Wan2_1-T2V-1_3B_FastWanFullAttn_bf16.safetensors", "fastwan", LV_USE_ANY, 0, 0 },
     { "Wan21_CausVid_14B_T2V_lora_rank32.safetensors", "causvid", LV_USE_ANY, 1, 0 },
-    { "self_forcing_dmd.safetensors", "self-forcing", LV_USE_CHOSEN, 0, 0 },
-    { "causvid_autoregressive.safetensors", "causvid", LV_USE_CHOSEN, 0, 0 },
-    { "x/causal_model.safetensors", NULL, LV_USE_CHOSEN, 0, 0 },
-    { "krea-realtime-video-14b.safetensors", "self-forcing", LV_USE_CHOSEN, 0, 0 },
-    { "LongLive-1.3B.safetensors", "self-forcing", LV_USE_CHOSEN, 0, 0 },
+    { "self_forcing_dmd.safetensors", "self-forcing-causal", LV_USE_CAUSAL, 0, 0 },
+    { "self_forcing_lora_rank32.safetensors", "self-forcing", LV_USE_ANY, 1, 0 },
+    { "causvid_autoregressive.safetensors", "causvid", LV_USE_CAUSAL, 0, 0 },
+    { "x/causal_model.safetensors", NULL, LV_USE_CAUSAL, 0, 0 },
+    { "krea-realtime-video-14b.safetensors", NULL, LV_USE_CAUSAL, 0, 0 },
+    { "LongLive-1.3B.safetensors", "longlive", LV_USE_CAUSAL, 0, 0 },
+    { "framewise/causal_forcing.safetensors", "self-forcing-causal", LV_USE_CAUSAL, 0, 0 },
+    { "causal-forcing-framewise.safetensors", "causal-forcing-framewise", LV_USE_CAUSAL, 0, 0 },
     { "wan2.2_t2v_high_noise_14B_fp16.safetensors", NULL, LV_USE_HALF, 0, LV_HIGH },
     { "Wan2_2-T2V-A14B-LOW_fp8_e4m3fn_scaled_KJ.safetensors", NULL, LV_USE_HALF, 0, LV_LOW },
     { "Wan2.2-T2V-A14B-HighNoise-Q4_K_M.gguf", NULL, LV_USE_HALF, 0, LV_HIGH },
@@ -144,11 +147,16 @@ START_TEST(test_refusals)
         ck_assert_int_eq(lv_hint_check(&h, "y.gguf", LV_AS_ALONE, chosen, &quiet),
                          chosen ? 0 : LV_ERR_UNSUPPORTED);
         ck_assert_ptr_nonnull(strstr(message, "y.gguf: \"longlive\" in its name"));
+        ck_assert_ptr_nonnull(strstr(message, chosen ? "run as a whole" : "expected a preset"));
         ck_assert_int_eq(level_put, chosen ? LV_MSG_WARNING : LV_MSG_ERROR);
         lv_hint(&h, NULL, "lightx2v.gguf", 0);
         ck_assert_int_eq(lv_hint_check(&h, "z.gguf", LV_AS_ALONE, chosen, &quiet), 0);
         ck_assert_ptr_null(strstr(message, "z.gguf"));
     }
+    *message = 0;
+    lv_hint(&h, NULL, "longlive.gguf", 0);
+    ck_assert_int_eq(lv_hint_check(&h, "y.gguf", LV_AS_ALONE, LV_CHOSEN_CAUSAL, &quiet), 0);
+    ck_assert_str_eq(message, "");
 }
 END_TEST
 

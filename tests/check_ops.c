@@ -366,6 +366,10 @@ static LvTensor trace(LvGraph *g, const OpsCase *c, const LvOpArgs *a)
         U(Linattn);
         return lv_linattn(g, u->q, u->k, u->v, u->wq, u->wk, u->heads, u->map, u->eps);
     }
+    case LV_OP_LINATTN_RUN: {
+        LvTensor state;
+        return lv_linattn_run(g, &a->linattn_run, &state);
+    }
     case LV_OP_MIX:       return lv_mix(g, a->mix.a, a->mix.b, a->mix.r);
     case LV_OP_NAG: {
         U(Nag);
@@ -447,6 +451,7 @@ static int batch_of(const OpsCase *c)
     case LV_OP_GATE:    return a.gate.batch;
     case LV_OP_ATTN:    return a.attn.batch;
     case LV_OP_LINATTN: return a.linattn.batch;
+    case LV_OP_LINATTN_RUN: return a.linattn_run.batch;
     }
     return 1;
 }
@@ -467,6 +472,12 @@ static LvGraph *trace_case(const OpsCase *c, LvOpArgs *a, LvTensor *y)
     ck_assert_msg(lv_graph_error(g) == 0, "builder: %s", last_line);
     ck_assert_int_eq(lv_graph_count(g), 1);
     lv_output(g, *y, "result");
+    if (c->op == LV_OP_LINATTN_RUN) {
+        void *data = a->linattn_run.state.data;
+        a->linattn_run.state      = lv_graph_record(g, 0)->u.linattn_run.state;
+        a->linattn_run.state.data = data;
+        lv_output(g, a->linattn_run.state, "state");
+    }
     return g;
 }
 
@@ -483,6 +494,8 @@ static void run_program(LvDevice *dev, const OpsCase *c, const LvGraph *g,
         if (a->t[t].id >= 0)
             lv_program_bind(p, a->t[t], a->t[t].data);
     lv_program_bind(p, y, a->t[lv_op_info(c->op)->in].data);
+    if (c->op == LV_OP_LINATTN_RUN)
+        lv_program_bind(p, a->linattn_run.state, a->linattn_run.state.data);
     ck_assert_int_eq(lv_program_run(p, NULL, NULL), 0);
     give(dev, arena, lv_program_sizes(p).arena, "the arena");
     lv_program_free(&p);
@@ -645,7 +658,7 @@ static void check_case(const OpsCase *c)
 static int runs_here(const OpsCase *c, const char *isa)
 {
     static const int products[] = {
-        LV_OP_LINEAR, LV_OP_ATTN, LV_OP_LINATTN, LV_OP_CONV, LV_OP_CONV3,
+        LV_OP_LINEAR, LV_OP_ATTN, LV_OP_LINATTN, LV_OP_LINATTN_RUN, LV_OP_CONV, LV_OP_CONV3,
         LV_OP_LINEAR_DX, LV_OP_LINEAR_DW, LV_OP_ATTN_DX, LV_OP_LINATTN_DX,
         LV_OP_CONV_DX, LV_OP_CONV_DW,
     };
@@ -879,7 +892,7 @@ START_TEST(names)
         [LV_OP_GATE_NORM] = "gate_norm", [LV_OP_BLEND] = "blend", [LV_OP_FRAME] = "frame",
         [LV_OP_QKNORM] = "qknorm", [LV_OP_ATTN] = "attn",
         [LV_OP_LINATTN] = "linattn", [LV_OP_MIX] = "mix", [LV_OP_ADD] = "add",
-        [LV_OP_NAG] = "nag",
+        [LV_OP_NAG] = "nag", [LV_OP_LINATTN_RUN] = "linattn_run",
         [LV_OP_ACT] = "act", [LV_OP_GLU] = "glu", [LV_OP_EMBED] = "embed",
         [LV_OP_SINUSOID] = "sinusoid", [LV_OP_PATCHIFY] = "patchify",
         [LV_OP_UNPATCHIFY] = "unpatchify", [LV_OP_CONV] = "conv",
@@ -1335,6 +1348,9 @@ static const struct {
     { LV_OP_LINATTN, OPS_STATS, INT(Linattn, map, LV_MAP_RELU), { 3, 2, 4, 5, 0 } },
     { LV_OP_LINATTN, 0, FLT(Linattn, eps, -1e-6), { 3, 2, 4, 5, 0 } },
     { LV_OP_LINATTN, 0, FLT(Linattn, eps, NAN), { 3, 2, 4, 5, 0 } },
+    { LV_OP_LINATTN_RUN, 0, INT(LinattnRun, heads, 4), { 3, 2, 4, 5, 0 } },
+    { LV_OP_LINATTN_RUN, 0, INT(LinattnRun, map, LV_MAP_RELU), { 3, 2, 4, 5, 0 } },
+    { LV_OP_LINATTN_RUN, 0, FLT(LinattnRun, eps, -1), { 3, 2, 4, 5, 0 } },
     { LV_OP_NAG, 0, FLT(Nag, scale, 0.5), { 2, 3, 250, 25 } },
     { LV_OP_NAG, 0, FLT(Nag, scale, NAN), { 2, 3, 250, 25 } },
     { LV_OP_NAG, 0, FLT(Nag, tau, 0), { 2, 3, 250, 25 } },

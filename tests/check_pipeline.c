@@ -74,7 +74,7 @@ static double draw(uint32_t *state)
 START_TEST(names)
 {
     static const char *const all[LV_SAMPLER_NB] = {
-        "auto", "euler", "unipc", "renoise", "dpm++", "causvid", "rcm"
+        "auto", "euler", "unipc", "renoise", "dpm++", "causvid", "rcm", "causvid-causal"
     };
 
     for (int i = 0; i < LV_SAMPLER_NB; i++) {
@@ -92,7 +92,7 @@ static const struct {
     const char *message; ///< part of it
 } refused[] = {
     { LV_SAMPLER_AUTO, 4, 3, "no kind 0" },
-    { LV_SAMPLER_NB, 4, 3, "no kind 7" },
+    { LV_SAMPLER_NB, 4, 3, "no kind 8" },
     { LV_SAMPLER_CAUSVID, 8, 8, "causvid takes 9 to 9 steps, not 8" },
     { LV_SAMPLER_RCM, 5, 1, "rcm takes 1 to 4 steps, not 5" },
     { -1, 4, 3, "no kind -1" },
@@ -396,6 +396,7 @@ static const struct {
 } lists[] = {
     { LV_SAMPLER_RCM, 4, 5, 0.98765432f, { 988, 932, 852, 608 } },
     { LV_SAMPLER_RCM, 2, 1, 0.98765432f, { 988, 932 } },
+    { LV_SAMPLER_CAUSVID_CAUSAL, 3, 8, 1, { 1000, 757, 522 } },
     { LV_SAMPLER_RENOISE, 4, 5, 1, { 1000, 937.5f, 833.3333f, 625 } },
     { LV_SAMPLER_EULER, 4, 8, 1, { 1000, 960, 888.8889f, 727.2727f } },
     { LV_SAMPLER_CAUSVID, 9, 1, 1, { 999, 934, 862, 756, 603, 410, 250, 140, 74 } },

@@ -121,6 +121,7 @@ shows "auto is the cpu with an old device" 'device: cpu \(.*\); .*8\.0 is needed
 
 export LV_TEST_DEVICE=cuda LV_TEST_GUARD=0 CK_FORK=no CK_DEFAULT_TIMEOUT=0
 succeeds "check_ops on the emulated GPU" "$build/tests/check_ops"
+succeeds "check_causal on the emulated GPU" "$build/tests/check_causal"
 for name in pipeline api images; do
     succeeds "frames in memory of the emulated GPU: check_$name" \
         env CK_RUN_CASE=device "$build/tests/check_$name"

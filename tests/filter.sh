@@ -92,12 +92,12 @@ refuses() { fails "$1" "$2" -f lavfi -i "linvideo=$3"; }
 matches "-filters lists it" "$(ff -filters)" ' linvideo +N->V +Make'
 help=$(ff -h filter=linvideo)
 for name in model prompt prompt_file textfile negative_prompt size s rate r \
-            duration d frames join loop clip_frames seed steps guidance guidance_start guidance_end nag nag_tau nag_alpha shift sampler cache \
+            duration d frames join loop clip_frames causal causal_window causal_sink seed steps guidance guidance_start guidance_end nag nag_tau nag_alpha shift sampler cache \
             precision format pixel_format matrix native sw_format device memory_limit lora tile \
             prompt_cache strict image last_image mode video strength inputs; do
     matches "help: $name" "$help" "^ +$name +<"
 done
-for name in auto text cut window euler unipc renoise 'dpm[+][+]' causvid rcm f32 bf16 off on; do
+for name in auto text cut window euler unipc renoise 'dpm[+][+]' causvid rcm causvid-causal f32 bf16 off on; do
     matches "help: value $name" "$help" "^ +$name +[0-9]"
 done
 equal "help: no number where the model decides" \
@@ -482,6 +482,17 @@ matches "endless: it is said" "$(level=info; ff -f lavfi -i "$endless" -frames:v
     'frames:endless'
 refuses "endless: a loop" 'loop: expected a length' "prompt=$prompt:loop=1:duration=-1"
 
+# a video in blocks: another prompt is that of the next one; the command makes the same frames
+
+blocks="$tiny:native=1:causal=1:causal_window=3:duration=-1"
+equal "causal: as the command" "$(hashes "$blocks" -frames:v 20)" \
+    "$(hashes "$tiny:native=1:causal=1:causal_window=3:frames=20")"
+equal "causal: command prompt: from the next block on" \
+    "$(printed "$tiny:native=1:causal=1:frames=11,sendcmd=f=change.txt" prompt | uniq -c | xargs)" \
+    "5 $prompt 6 green snow falling on a black background"
+matches "causal: it is said" "$(level=info; ff -f lavfi -i "$blocks" -frames:v 1 -f null - 2>&1)" \
+    'blocks of 1 latents, which see 3'
+
 # inputs: a video
 
 ff -f lavfi -i "smptebars=s=64x64:r=8,format=gbrp" -frames:v 20 -c:v ffv1 bars.mkv
@@ -649,6 +660,12 @@ cache=0.001
 cache=1
 join=cut
 join=window
+causal=1
+causal=64
+causal_window=1
+causal_window=1024
+causal_sink=0
+causal_sink=1023
 loop=0
 loop=1
 nag=1

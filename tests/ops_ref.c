@@ -351,9 +351,16 @@ void ref_features(double *f, double *y, int map, const double *x, const double *
     }
 }
 
-/* One sample (b) and head (h). */
+/* S = share S + (1 - share) past, of one sample and head. */
+static void add_past(double *s, const double *past, double share, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        s[i] = share * s[i] + (1 - share) * past[i];
+}
+
+/* One sample (b) and head (h); past: of those before, or NULL. */
 static void linattn_head(const LvLinattnArgs *a, double **in, double **out, size_t b,
-                         size_t h, double *phi, double *y, double *s)
+                         size_t h, double *phi, double *y, double *s, const double *past)
 {
     size_t l = (size_t)a->q.dim[0] / (size_t)a->batch, c = (size_t)a->q.dim[1];
     size_t d = (size_t)a->wq.dim[1], p = (size_t)a->wq.dim[2];
@@ -366,6 +373,8 @@ static void linattn_head(const LvLinattnArgs *a, double **in, double **out, size
             for (size_t e = 0; e <= d; e++)
                 s[f * (d + 1) + e] += phi[f] * (e < d ? v[e] : 1) / (double)l;
     }
+    if (past)
+        add_past(s, past, in[6][0], nf * (d + 1));
     for (size_t i = 0; i < l; i++) {
         double *o = out[0] + at + i * c, den = (double)a->eps;
         ref_features(phi, y, a->map, in[0] + at + i * c, in[3] + h * d * p, d, p);
@@ -381,7 +390,8 @@ static void linattn_head(const LvLinattnArgs *a, double **in, double **out, size
     }
 }
 
-static void ref_linattn(const LvLinattnArgs *a, double **in, double **out)
+/* past: [B H,F',D+1], or NULL */
+static void linattn(const LvLinattnArgs *a, double **in, double **out, const double *past)
 {
     size_t d = (size_t)a->wq.dim[1], p = (size_t)a->wq.dim[2], heads = (size_t)a->heads;
     size_t nf = (size_t)ops_features(a->map, (int)p), n = nf * (d + 1);
@@ -389,13 +399,26 @@ static void ref_linattn(const LvLinattnArgs *a, double **in, double **out)
 
     for (size_t i = 0; i < (size_t)a->batch * heads; i++) {
         memset(s, 0, n * sizeof(*s));
-        linattn_head(a, in, out, i / heads, i % heads, phi, y, s);
+        linattn_head(a, in, out, i / heads, i % heads, phi, y, s, past ? past + i * n : NULL);
         if (out[1])
             memcpy(out[1] + i * n, s, n * sizeof(*s));
     }
     free(phi);
     free(y);
     free(s);
+}
+
+static void ref_linattn(const LvLinattnArgs *a, double **in, double **out)
+{
+    linattn(a, in, out, NULL);
+}
+
+static void ref_linattn_run(const LvLinattnRunArgs *a, double **in, double **out)
+{
+    const LvLinattnArgs part = lv_linattn_part(a);
+    double *both[3] = { out[0], out[1], NULL };
+
+    linattn(&part, in, both, in[5]);
 }
 
 static void ref_mix(const LvMixArgs *a, double **in, double **out)

@@ -38,6 +38,7 @@ static const struct {
     [LV_OP_QKNORM]     = { "Agr--", "0ff1f", "..o.o", 1e-6, 0, 2e-6 },
     [LV_OP_ATTN]       = { "Aaake--", "000ff1f", "...oo.o", 3e-6, 3e-3, 2e-6 },
     [LV_OP_LINATTN]    = { "Aaaww---", "000112ff", "......oo", 4e-6, 5e-3, 4e-6 },
+    [LV_OP_LINATTN_RUN] = { "Aaawwgs--", "00011ff2f", ".........", 4e-6, 5e-3, 4e-6 },
     [LV_OP_MIX]        = { "Aas-", "01f2", "....", 3e-7, 0, 0 },
     [LV_OP_NAG]        = { "Aa-", "012", "...", 3e-6, 0, 0 },
     [LV_OP_ADD]        = { "Aa-", "012", "...", 1e-7, 0, 0 },
@@ -683,6 +684,14 @@ static const Row rows[] = {
     /* more tiles of keys than a launch of the kernels for 9.0 has: a head goes on in the next */
     { LV_OP_ATTN_DX, NO(3), "bbbb bbfb", "n", 0, 0, { 150, 700, 3, 128 } },
     { LV_OP_ATTN_DX, KEYB | NO(3) | AD(0), "bbbb", "nx", 0, 0, { 300, 1300, 2, 64, 0, 0, 2 } },
+
+    /* a block and a state of those before it */
+    { LV_OP_LINATTN_RUN, FIX, "fff bbb bfb", "nz", 0, 0, { 65, 3, 12, 48, HEDGE } },
+    { LV_OP_LINATTN_RUN, 0,   "fff bbb", "n", 0, 0, { 1031, 1, 12, 128, HEDGE } },
+    { LV_OP_LINATTN_RUN, FIX, "fff bbb", "n", 0, 0, { 130, 2, 48, 64, RELUM, 2 } },
+    { LV_OP_LINATTN_RUN, 0,   "fff bbb", "n", 16, 0, { 33, 2, 64, 16, TAYL } },
+    { LV_OP_LINATTN_RUN, FIX, "bbb bfb", "n", 0, 0, { 400, 2, 128, 64, HEDGE } },
+    { LV_OP_LINATTN_RUN, 0,   "bbb", "nc", 0, 0, { 193, 1, 64, 64, HEDGE, 2 } },
 };
 
 char ops_role(int op, int t)
@@ -749,6 +758,7 @@ static int rounds(int op, int flags, const char *type)
     case LV_OP_CONV_DX:    return type[0] == 'b' && type[1] != 'b';
     case LV_OP_ATTN:
     case LV_OP_LINATTN:
+    case LV_OP_LINATTN_RUN:
     case LV_OP_ATTN_DX:
     case LV_OP_LINATTN_DX: return type[0] == 'b';
     }
@@ -879,6 +889,16 @@ static void shape_linattn(LvLinattnArgs *a, const int *n, int f, float s)
         IF(STATS, T2(b * n[1], n[0])), .heads = n[1], .map = n[4],
         .eps = s > 0 ? s : 1e-6f, .batch = b,
     };
+}
+
+static void shape_linattn_run(LvLinattnRunArgs *a, const int *n, int f, float s)
+{
+    LvLinattnArgs l;
+    LvTensor state = T3(samples(n[5]) * n[1], ops_features(n[4], n[3]), n[2] + 1);
+
+    shape_linattn(&l, n, f, s);
+    *a = (LvLinattnRunArgs) { l.q, l.k, l.v, l.wq, l.wk, state, T1(1), l.o, state, l.heads,
+                              (int)l.map, l.eps, l.batch };
 }
 
 static void shape_mix(LvMixArgs *a, const int *n, int f, float s)

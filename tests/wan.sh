@@ -394,10 +394,14 @@ matches "setup: what was guessed, and from what" \
     "my_rCM.safetensors: sampler rcm, 4 steps.*guessed from the word 'rCM' in its name; --preset none"
 matches "setup: --preset none" \
     "$("$linvideo" setup --preset none --dit my_rCM.safetensors b)" 'unipc, 50 steps'
-fails "setup: a causal model" '"LongLive" in its name says .*causal' \
-    "$linvideo" setup --dit LongLive.safetensors b
-succeeds "setup: a causal model, a preset chosen" \
-    "$linvideo" setup --preset self-forcing --dit LongLive.safetensors b
+matches "setup: a causal model" "$("$linvideo" setup -y --dit LongLive.safetensors b | tr '\n' ' ')" \
+    "guessed from the word 'LongLive' in its name; .*blocks of 3 latents that see 12, the first 3"
+matches "setup: its preset" "$(cat b/wan.json)" '"preset": "longlive"'
+succeeds "setup: a causal model, as a whole" \
+    "$linvideo" setup -y --preset self-forcing --dit LongLive.safetensors b
+mv b/LongLive.safetensors b/krea.safetensors
+fails "setup: a causal model whose preset is not known" '"krea" in its name says .*expected a preset' \
+    "$linvideo" setup -y --dit krea.safetensors b
 rm -r b && mkdir b
 
 # numbers that are not finite

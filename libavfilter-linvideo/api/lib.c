@@ -32,7 +32,7 @@ _Static_assert((int)LINVIDEO_EOF == LV_EOF &&
                (int)LINVIDEO_ERR_CANCELLED == LV_ERR_CANCELLED, "codes differ");
 _Static_assert((int)LINVIDEO_SAMPLER_RENOISE == LV_SAMPLER_RENOISE &&
                (int)LINVIDEO_SAMPLER_DPMPP == LV_SAMPLER_DPMPP &&
-               (int)LINVIDEO_SAMPLER_RCM == LV_SAMPLER_RCM &&
+               (int)LINVIDEO_SAMPLER_CAUSVID_CAUSAL == LV_SAMPLER_CAUSVID_CAUSAL &&
                (int)LINVIDEO_CACHE_ON == LV_CACHE_ON &&
                (int)LINVIDEO_NV12 == LV_NV12 &&
                (int)LINVIDEO_JOIN_AUTO == LV_JOIN_AUTO &&
@@ -112,9 +112,7 @@ static int draw_seed(LinvideoContext *c)
 /* Clips of the video; 0: not known. */
 static int64_t count_clips(const LinvideoContext *c)
 {
-    int shared = c->info.shape->continues, each = c->info.cfg->video.frames - shared;
-
-    return c->frames < 0 ? 0 : LV_MAX((c->frames - shared + each - 1) / each, 1);
+    return c->frames < 0 ? 0 : lv_session_clips(c->session, c->frames);
 }
 
 static void relay_progress(void *opaque, const LvProgress *p)
@@ -196,6 +194,7 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
         .model = c->path, .prompt = c->prompt, .negative = p->negative_prompt,
         .width = p->width, .height = p->height, .clip_frames = p->clip_frames,
         .join = (enum LvJoin)p->join, .loop = p->loop,
+        .causal = p->causal, .causal_window = p->causal_window, .causal_sink = p->causal_sink,
         .frames = p->frames, .duration = p->duration, .rate_num = p->rate_num,
         .rate_den = p->rate_den, .native = p->native, .image = c->image[LV_IMAGE_FIRST],
         .last_image = c->image[LV_IMAGE_LAST], .video = c->takes_video,
@@ -307,13 +306,14 @@ static int count_asked(LinvideoContext *c)
     return 0;
 }
 
-/* How what is longer than a clip is made; a whole has told of itself. */
+/* How what is longer than a clip is made; a whole and blocks have told of themselves. */
 static void tell_join(const LinvideoContext *c)
 {
     int clip = c->info.cfg->video.frames, endless = c->frames < 0;
     char frames[32] = "frames without end";
 
-    if (c->takes_video ? c->frames <= clip : !endless && c->frames <= clip)
+    if (c->info.shape->causal.block ||
+        (c->takes_video ? c->frames <= clip : !endless && c->frames <= clip))
         return;
     if (!endless)
         snprintf(frames, sizeof(frames), "%lld frames", (long long)c->frames);

@@ -271,6 +271,19 @@ static const char *check_linattn(const LvLinattnArgs *a)
     return a->eps >= 0 ? NULL : EPS;
 }
 
+static const char *check_linattn_run(const LvLinattnRunArgs *a)
+{
+    const LvLinattnArgs part = lv_linattn_part(a);
+    const char *why = check_linattn(&part);
+
+    if (why)
+        return why;
+    if (!state_ok(&a->state, &a->wq, a->map, a->batch) ||
+        !state_ok(&a->past, &a->wq, a->map, a->batch))
+        return "past and state must be [B H,F',D+1] f32";
+    return is(&a->share, F32, 1) && a->share.dim[0] == 1 ? NULL : "share must be [1] f32";
+}
+
 static const char *check_mix(const LvMixArgs *a)
 {
     if (!act(&a->a) || !act_like(&a->b, &a->a) || !act_like(&a->y, &a->a))

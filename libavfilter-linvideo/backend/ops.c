@@ -108,6 +108,13 @@ static double linattn_dx_flops(const LvLinattnDxArgs *a)
     return 12 * l * c * p + 8 * l * h * f * (c / h + 1);
 }
 
+static double linattn_run_flops(const LvLinattnRunArgs *a)
+{
+    const LvLinattnArgs part = lv_linattn_part(a);
+
+    return linattn_flops(&part);
+}
+
 static double conv_grad_flops(const LvTensor *w, const LvTensor *dy)
 {
     return 2.0 * w->dim[1] * w->dim[2] * w->dim[3] * (double)lv_tensor_numel(dy);
@@ -138,6 +145,12 @@ LvNormArgs lv_norm_part(const LvGateNormArgs *a)
                           a->shift, a->scale, a->eps, a->batch, LV_ACT_NONE };
 }
 
+LvLinattnArgs lv_linattn_part(const LvLinattnRunArgs *a)
+{
+    return (LvLinattnArgs) { a->q, a->k, a->v, a->wq, a->wk, a->o, a->state, LV_NO_TENSOR,
+                             a->heads, a->map, a->eps, a->batch };
+}
+
 LvTensor lv_conv3_tap(const LvConv3Args *a, int t)
 {
     LvTensor w = a->w;
@@ -156,6 +169,7 @@ double lv_op_flops(int op, const LvOpArgs *a)
         return 2.0 * a->linear.x.dim[0] * a->linear.w.dim[0] * a->linear.w.dim[1];
     case LV_OP_ATTN:    return attn_flops(&a->attn);
     case LV_OP_LINATTN: return linattn_flops(&a->linattn);
+    case LV_OP_LINATTN_RUN: return linattn_run_flops(&a->linattn_run);
     case LV_OP_CONV:    return conv_flops(&a->conv);
     case LV_OP_CONV3:   return conv3_flops(&a->conv3);
     case LV_OP_LINEAR_DX:

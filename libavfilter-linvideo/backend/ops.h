@@ -250,6 +250,30 @@ typedef struct LvLinattnArgs {
     int batch;      ///< B >= 1
 } LvLinattnArgs;
 
+/**
+ * Linear attention of a block of tokens to itself and to all blocks before it, which a state
+ * stands for:
+ *
+ *   S' = share S_block + (1 - share) S;  [num, den] = phi_q_i S';  o_i = num / (den + eps)
+ *
+ * with S_block the S of LINATTN. A share of 1 is LINATTN; one of 1 / n, block after block, makes
+ * S' the mean of all n blocks.
+ */
+typedef struct LvLinattnRunArgs {
+    LvTensor q;     ///< in:  as in LvLinattnArgs
+    LvTensor k;
+    LvTensor v;
+    LvTensor wq;
+    LvTensor wk;
+    LvTensor past;  ///< in:  [B H,F',D+1] f32: S
+    LvTensor share; ///< in:  [1] f32, 0 to 1
+    LvTensor o;     ///< out: [B L,C] act
+    LvTensor state; ///< out: [B H,F',D+1] f32: S'
+    int heads, map;
+    float eps;
+    int batch;
+} LvLinattnRunArgs;
+
 /** y = r a + (1 - r) b, with one r for all elements */
 typedef struct LvMixArgs {
     LvTensor a; ///< in:  any shape, act
@@ -758,6 +782,7 @@ typedef struct LvUpsampleDxArgs {
     X(QKNORM,     qknorm,     Qknorm,     3, 2) \
     X(ATTN,       attn,       Attn,       5, 2) \
     X(LINATTN,    linattn,    Linattn,    5, 3) \
+    X(LINATTN_RUN, linattn_run, LinattnRun, 7, 2) \
     X(MIX,        mix,        Mix,        3, 1) \
     X(NAG,        nag,        Nag,        2, 1) \
     X(ADD,        add,        Add,        2, 1) \
@@ -851,6 +876,9 @@ const char *lv_tensor_text(char *buf, size_t size, const LvTensor *t);
 /** The two ops that a GATE_NORM is. */
 LvGateArgs lv_gate_part(const LvGateNormArgs *a);
 LvNormArgs lv_norm_part(const LvGateNormArgs *a);
+
+/** A LINATTN_RUN as the LINATTN of its block alone. */
+LvLinattnArgs lv_linattn_part(const LvLinattnRunArgs *a);
 
 /** Frame t of the weight of a CONV3, as [O,C,kh,kw]. */
 LvTensor lv_conv3_tap(const LvConv3Args *a, int t);

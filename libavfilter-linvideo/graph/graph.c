@@ -271,6 +271,17 @@ LvTensor lv_linattn_(LvGraph *g, LvTensor q, LvTensor k, LvTensor v, LvTensor wq
     return o;
 }
 
+LvTensor lv_linattn_run_(LvGraph *g, const LvLinattnRunArgs *a, LvTensor *state)
+{
+    LvLinattnRunArgs run = *a;
+
+    run.o     = out_like(g, a->q, LV_NONE);
+    run.state = *state = out_like(g, a->past, LV_NONE);
+    run.batch = g->batch;
+    emit(g, LV_OP_LINATTN_RUN, &(LvOpArgs) { .linattn_run = run });
+    return run.o;
+}
+
 LvTensor lv_mix_(LvGraph *g, LvTensor a, LvTensor b, LvTensor r)
 {
     LvTensor y = out_like(g, a, LV_NONE);

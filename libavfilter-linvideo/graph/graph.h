@@ -84,6 +84,7 @@ static inline LvTensor lv_reshape(LvTensor t, int rank, const int *dim)
 #define lv_qknorm(g, ...)     lv_qknorm_(LV_HERE(g), __VA_ARGS__)
 #define lv_attn(g, ...)       lv_attn_(LV_HERE(g), __VA_ARGS__)
 #define lv_linattn(g, ...)    lv_linattn_(LV_HERE(g), __VA_ARGS__)
+#define lv_linattn_run(g, ...) lv_linattn_run_(LV_HERE(g), __VA_ARGS__)
 #define lv_mix(g, ...)        lv_mix_(LV_HERE(g), __VA_ARGS__)
 #define lv_nag(g, ...)        lv_nag_(LV_HERE(g), __VA_ARGS__)
 #define lv_add(g, ...)        lv_add_(LV_HERE(g), __VA_ARGS__)
@@ -123,6 +124,8 @@ LvTensor lv_attn_(LvGraph *g, LvTensor q, LvTensor k, LvTensor v,
                   int max_distance, float scale);
 LvTensor lv_linattn_(LvGraph *g, LvTensor q, LvTensor k, LvTensor v, LvTensor wq,
                      LvTensor wk, int heads, int map, float eps);
+/** All of *a but its outputs and batch; state: S', which may be made an output. */
+LvTensor lv_linattn_run_(LvGraph *g, const LvLinattnRunArgs *a, LvTensor *state);
 LvTensor lv_mix_(LvGraph *g, LvTensor a, LvTensor b, LvTensor r);
 /** Of type p's; scales as of LvNagArgs. */
 LvTensor lv_nag_(LvGraph *g, LvTensor p, LvTensor n, float scale, float tau, float alpha);

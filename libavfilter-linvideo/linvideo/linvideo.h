@@ -125,6 +125,8 @@ enum LinvideoSampler {
     LINVIDEO_SAMPLER_DPMPP,   ///< deterministic, second order
     LINVIDEO_SAMPLER_CAUSVID, ///< as RENOISE, at CausVid's nine levels
     LINVIDEO_SAMPLER_RCM,     ///< as RENOISE, at rCM's one to four levels
+    LINVIDEO_SAMPLER_CAUSVID_CAUSAL, ///< as RENOISE, at the three levels of CausVid's
+                              ///< causal network
 };
 
 enum LinvideoPrecision {
@@ -355,6 +357,15 @@ typedef struct LinvideoParams {
     int loop;                    ///< 1: the last frame leads into the first. The video is
                                  ///< made as with WINDOW; its number of frames is the next
                                  ///< multiple of the frames of a latent, 4 for most models
+    int causal;                  ///< latents of a block, 1 to 64, for networks that have learned
+                                 ///< to make a video block after block, each going on from those
+                                 ///< before it, without end, in the same memory and time; 0: as
+                                 ///< the model's files say. Clips of progress, previews and
+                                 ///< frames are blocks then
+    int causal_window;           ///< latents that softmax layers attend to, 1 to 1024, the block
+                                 ///< among them; 0: the model's, or those of its clip
+    int causal_sink;             ///< first latents of the video that stay in the window, 0 to
+                                 ///< 1023; -1: the model's, or a block
 } LinvideoParams;
 
 /** Properties of a context. Strings live as long as the context. */
@@ -399,8 +410,9 @@ LINVIDEO_API unsigned linvideo_version(void);
 /** A short English text for a return code. Never NULL; static. */
 LINVIDEO_API const char *linvideo_strerror(int code);
 
-/** Fill p with the defaults of option_table.h: all zero, except frames, duration and seed
- *  (-1), rate_den (1), join (LINVIDEO_JOIN_AUTO) and log_level (LINVIDEO_LOG_INFO). */
+/** Fill p with the defaults of option_table.h: all zero, except frames, duration, seed
+ *  and causal_sink (-1), rate_den (1), join (LINVIDEO_JOIN_AUTO) and log_level
+ *  (LINVIDEO_LOG_INFO). */
 LINVIDEO_API void linvideo_params_default(LinvideoParams *p);
 
 /**

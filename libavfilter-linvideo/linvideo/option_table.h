@@ -60,8 +60,8 @@
       "what the video shows",                                                             \
       "Its name may be left out. In the filter it may change while it runs (`sendcmd`, "  \
       "`zmq`), from the next clip on. `0: a calm sea|5: a storm` is a prompt from each "  \
-      "second on: clips have that of their first frame; with `join=window` prompts melt " \
-      "into each other.")                                                                 \
+      "second on: clips and blocks have that of their first frame; with `join=window` "  \
+      "prompts melt into each other.")                                                    \
     X(FILE, prompt_file, "textfile", prompt_file, 0, 0, 0, "FILE", "",                    \
       "file or pipe with the prompt, instead of prompt",                                  \
       "UTF-8, at most 64 KiB, without any quoting. For the command `-` is standard "      \
@@ -126,6 +126,15 @@
       "frames made at once; of longer videos see join",                                   \
       "Where the model was not made for so many, clips have the nearest number that it "  \
       "was made for; see `native`.")                                                      \
+    X(INT, causal, "", causal, 1, 64, 0, "N", "the model's",                              \
+      "make the video in blocks of N latents, each from those before it",                 \
+      "For causal networks, such as Self-Forcing: one video without cuts or end, in "     \
+      "memory and time that do not grow. `prompt` may change from block to block.")       \
+    X(INT, causal_window, "", causal_window, 1, 1024, 0, "N", "the model's",              \
+      "latents that a block sees, itself among them",                                     \
+      "Without the model's it is its clip. Linear layers see all, older ones less.")      \
+    X(INT, causal_sink, "", causal_sink, 0, 1023, -1, "N", "the model's",                 \
+      "first latents of the video that blocks always see", "")                            \
     X(INT64, seed, "", seed, 0, 4294967295, -1, "N", "-1",                                \
       "which of the many videos of a prompt; -1 draws one and says which",                \
       "The same seed gives the same frames. A filter with the same options that ffmpeg "  \
@@ -151,7 +160,7 @@
       "share of nag in what attention gives", "")                                         \
     X(FLOAT, shift, "", shift, 0.01, 100, 0, "X", "the model's",                          \
       "flow shift of the time schedule", "")                                              \
-    X(ENUM, sampler, "", sampler, LINVIDEO_SAMPLER_AUTO, LINVIDEO_SAMPLER_RCM,            \
+    X(ENUM, sampler, "", sampler, LINVIDEO_SAMPLER_AUTO, LINVIDEO_SAMPLER_CAUSVID_CAUSAL, \
       LINVIDEO_SAMPLER_AUTO, "NAME", "auto",                                              \
       "how noise becomes video", "")                                                      \
     X(FLOAT, cache, "", cache, 0.001, 1, 0, "X", "off",                                   \
@@ -210,7 +219,9 @@
       "fresh noise at every step, for few-step models")                                   \
     V(sampler, LINVIDEO_SAMPLER_DPMPP, "dpm++", "second order")                           \
     V(sampler, LINVIDEO_SAMPLER_CAUSVID, "causvid", "renoise at CausVid's nine levels")   \
-    V(sampler, LINVIDEO_SAMPLER_RCM, "rcm", "renoise at rCM's one to four levels")
+    V(sampler, LINVIDEO_SAMPLER_RCM, "rcm", "renoise at rCM's one to four levels")        \
+    V(sampler, LINVIDEO_SAMPLER_CAUSVID_CAUSAL, "causvid-causal",                         \
+      "renoise at three levels, those of CausVid's causal network")
 
 #define LINVIDEO_VALUES_mode(V)                                                           \
     V(mode, LINVIDEO_MODE_TEXT, "text", "noise, and images where they are given")         \

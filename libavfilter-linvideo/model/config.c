@@ -73,6 +73,9 @@ static const LvConfigRow rows[] = {
     { "sampler", "guidance",   REAL, AT(video.guidance),    1, 100,     NAN },
     { "sampler", "guidance_low", REAL, AT(video.guidance_low), 0, 100,  0 },
     { "sampler", "boundary",   REAL, AT(video.boundary),    0, 1,       0 },
+    { "causal", "block",       INT,  AT(video.causal.block),  0, 64,    0 },
+    { "causal", "window",      INT,  AT(video.causal.window), 0, 1024,  0 },
+    { "causal", "sink",        INT,  AT(video.causal.sink),   0, 1024,  0 },
 };
 
 static int fail(const char *file, const LvMsg *msg, const char *section,
@@ -139,7 +142,8 @@ int lv_config_video(LvVideoConfig *v, const struct json_t *root, const char *fil
 
     for (int i = 0; i < LV_COUNT(rows) && ret >= 0; i++) {
         int wanted = !strcmp(rows[i].section, "video") ||
-                     !strcmp(rows[i].section, "sampler");
+                     !strcmp(rows[i].section, "sampler") ||
+                     !strcmp(rows[i].section, "causal");
         if (wanted && json_object_get(json_object_get(root, rows[i].section), rows[i].key))
             ret = read_row(&c, &rows[i], root, file, msg);
     }
@@ -371,6 +375,8 @@ char *lv_config_text(const LvModelConfig *c)
     char *text;
 
     for (int i = 0; i < LV_COUNT(rows); i++) {
+        if (!c->video.causal.block && !strcmp(rows[i].section, "causal"))
+            continue;
         if (!json_object_get(root, rows[i].section))
             json_object_set_new(root, rows[i].section, json_object());
         section = json_object_get(root, rows[i].section);

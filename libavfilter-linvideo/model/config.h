@@ -81,6 +81,15 @@ typedef struct LvTaeConfig {
     float std[LV_MAX_CHANNELS];
 } LvTaeConfig;
 
+/** Networks that make a video block after block (causal): the latents of a block attend to each
+ *  other and to those before it. All in latents, multiples of block. */
+typedef struct LvCausal {
+    int block;  ///< made at once; 0: the network is not causal
+    int window; ///< that softmax layers attend to: the sink, the last ones, the block itself;
+                ///< 0: not told
+    int sink;   ///< first ones of the video, which stay in the window; at most window - block
+} LvCausal;
+
 /** What the model was made for. */
 typedef struct LvVideoConfig {
     int width, height, frames;
@@ -91,6 +100,7 @@ typedef struct LvVideoConfig {
     float guidance_low;       ///< that of the network of LV_LOW; 0: the same
     float boundary;           ///< steps of at least this noise level are the network's of LV_HIGH;
                               ///< 0: there is one network
+    LvCausal causal;
 } LvVideoConfig;
 
 /** The sizes and frames of a clip that a model was trained on; 0: no bound. */
@@ -137,7 +147,7 @@ struct json_t;
 int lv_config_rows(void *to, const LvConfigRow *rows, int nb, const struct json_t *root,
                    const char *file, const LvMsg *msg);
 
-/** Read what is given of the sections "video" and "sampler" over what v holds. */
+/** Read what is given of the sections "video", "sampler" and "causal" over what v holds. */
 int lv_config_video(LvVideoConfig *v, const struct json_t *root, const char *file,
                     const LvMsg *msg);
 

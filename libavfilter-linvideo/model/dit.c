@@ -263,11 +263,18 @@ static LvTensor qk(LvGraph *g, const LvDit *m, LvTensor x, LvAffine p, LvTensor 
     return lv_qknorm(g, x, norm, rope, m->cfg.heads, m->cfg.eps, dtype);
 }
 
-static LvTensor softmax(LvGraph *g, const LvDit *m, LvTensor q, LvTensor k, LvTensor v)
+/* mask: of keys; absent: none is masked */
+static LvTensor masked(LvGraph *g, const LvDit *m, LvTensor q, LvTensor k, LvTensor v,
+                       LvTensor mask)
 {
     float scale = 1 / sqrtf((float)(m->cfg.dim / m->cfg.heads));
 
-    return lv_attn(g, q, k, v, LV_NO_TENSOR, LV_NO_TENSOR, m->cfg.heads, 0, scale);
+    return lv_attn(g, q, k, v, mask, LV_NO_TENSOR, m->cfg.heads, 0, scale);
+}
+
+static LvTensor softmax(LvGraph *g, const LvDit *m, LvTensor q, LvTensor k, LvTensor v)
+{
+    return masked(g, m, q, k, v, LV_NO_TENSOR);
 }
 
 static LvTensor linear(LvGraph *g, const LvDit *m, const LvDitBlock *b, LvTensor q,
@@ -277,17 +284,79 @@ static LvTensor linear(LvGraph *g, const LvDit *m, const LvDitBlock *b, LvTensor
                       m->cfg.map_eps);
 }
 
-static LvTensor self_attn(LvGraph *g, const LvDit *m, int layer, LvTensor y,
-                          LvTensor rope, LvDtype dtype, LvDitWatch *watch)
+/* The same of a block and all before it. */
+static LvTensor linear_run(LvGraph *g, const LvDit *m, int layer, LvTensor q, LvTensor k,
+                           LvTensor v, LvDitInputs *in)
 {
     const LvDitBlock *b = &m->block[layer];
-    LvTensor q = qk(g, m, y, b->self.q, b->self.norm_q, rope, dtype);
-    LvTensor k = qk(g, m, y, b->self.k, b->self.norm_k, rope, dtype);
-    LvTensor v = affine(g, y, b->self.v, dtype), o, l;
+    LvTensor o = lv_linattn_run(g, &(LvLinattnRunArgs) {
+        .q = q, .k = k, .v = v, .wq = b->map_q, .wk = b->map_k, .past = in->past[layer],
+        .share = in->share, .heads = m->cfg.heads, .map = (int)m->cfg.map,
+        .eps = m->cfg.map_eps }, &in->state[layer]);
+
+    lv_output(g, in->state[layer], "state");
+    return o;
+}
+
+/* Of a block to the window. Keys are turned when they are read: where they are in the window
+ * changes. */
+static LvTensor softmax_run(LvGraph *g, const LvDit *m, int layer, LvTensor q, LvTensor k,
+                            LvTensor v, LvDitInputs *in, LvDtype dtype)
+{
+    lv_output(g, in->own_keys[layer] = k, "block's keys");
+    lv_output(g, in->own_values[layer] = v, "block's values");
+    k = lv_qknorm(g, in->keys[layer], m->block[layer].self.norm_k, in->rope_keys, m->cfg.heads,
+                  m->cfg.eps, dtype);
+    return masked(g, m, q, k, in->values[layer], in->mask);
+}
+
+/* What both branches of self-attention make; those that a layer has none of are absent. */
+typedef struct Branches {
+    LvTensor softmax, linear;
+} Branches;
+
+static Branches attend(LvGraph *g, const LvDit *m, int layer, LvTensor y, LvDitInputs *in,
+                       LvDtype dtype)
+{
+    const LvDitBlock *b = &m->block[layer];
+    LvTensor q = qk(g, m, y, b->self.q, b->self.norm_q, in->rope, dtype);
+    LvTensor k = qk(g, m, y, b->self.k, b->self.norm_k, in->rope, dtype);
+    LvTensor v = affine(g, y, b->self.v, dtype);
     int kind   = m->cfg.attention[layer];
 
-    o = kind == LV_ATTN_LINEAR ? LV_NO_TENSOR : softmax(g, m, q, k, v);
-    l = kind == LV_ATTN_SOFTMAX ? LV_NO_TENSOR : linear(g, m, b, q, k, v);
+    return (Branches) {
+        kind == LV_ATTN_LINEAR ? LV_NO_TENSOR : softmax(g, m, q, k, v),
+        kind == LV_ATTN_SOFTMAX ? LV_NO_TENSOR : linear(g, m, b, q, k, v),
+    };
+}
+
+/* The same of a block. */
+static Branches attend_run(LvGraph *g, const LvDit *m, int layer, LvTensor y, LvDitInputs *in,
+                           LvDtype dtype)
+{
+    const LvDitBlock *b = &m->block[layer];
+    LvTensor q = qk(g, m, y, b->self.q, b->self.norm_q, in->rope, dtype);
+    LvTensor k = affine(g, y, b->self.k, dtype), v = affine(g, y, b->self.v, dtype);
+    int kind   = m->cfg.attention[layer];
+    Branches o = { LV_NO_TENSOR, LV_NO_TENSOR };
+
+    if (kind != LV_ATTN_LINEAR)
+        o.softmax = softmax_run(g, m, layer, q, k, v, in, dtype);
+    if (kind != LV_ATTN_SOFTMAX)
+        o.linear = linear_run(g, m, layer, q, lv_qknorm(g, k, b->self.norm_k, in->rope,
+                                                        m->cfg.heads, m->cfg.eps, dtype), v, in);
+    return o;
+}
+
+static LvTensor self_attn(LvGraph *g, const LvDit *m, int layer, LvTensor y,
+                          LvDitInputs *in, LvDtype dtype, LvDitWatch *watch)
+{
+    const LvDitBlock *b = &m->block[layer];
+    Branches both = m->causal.block ? attend_run(g, m, layer, y, in, dtype)
+                                    : attend(g, m, layer, y, in, dtype);
+    LvTensor o = both.softmax, l = both.linear;
+    int kind   = m->cfg.attention[layer];
+
     if (watch) {
         watch->softmax = o;
         watch->linear  = l;
@@ -332,7 +401,7 @@ static LvTensor ffn(LvGraph *g, const LvDitBlock *b, LvTensor y, LvDtype dtype)
 enum { SHIFT_SA, SCALE_SA, GATE_SA, SHIFT_FF, SCALE_FF, GATE_FF };
 
 static LvTensor block(LvGraph *g, const LvDit *m, int i, LvTensor x, LvTensor mod,
-                      const LvDitInputs *in, LvDtype dtype, LvDitWatch *watch)
+                      LvDitInputs *in, LvDtype dtype, LvDitWatch *watch)
 {
     const LvDitBlock *b = &m->block[i];
     LvTensor y, sa, ca;
@@ -340,7 +409,7 @@ static LvTensor block(LvGraph *g, const LvDit *m, int i, LvTensor x, LvTensor mo
     group_by_time(g, in);
     y  = layer_norm(g, m, x, mod, SHIFT_SA, SCALE_SA, dtype);
     group_by_sample(g, in);
-    sa = self_attn(g, m, i, y, in->rope, dtype, watch);
+    sa = self_attn(g, m, i, y, in, dtype, watch);
     group_by_time(g, in);
     x  = lv_gate(g, x, sa, mod, GATE_SA);
     y  = lv_norm(g, x, b->norm3.w, b->norm3.b, LV_NO_TENSOR, LV_NORM_LAYER, 0, 0,
@@ -448,6 +517,44 @@ void lv_dit_batch_inputs(LvGraph *g, const LvDit *m, const int size[3], int batc
     in->latent = lv_external(g, "latent", LV_F32, 5, latent);
     in->t      = lv_external(g, "t", LV_F32, 1, &times);
     in->rope   = lv_external(g, "rope", LV_F32, 3, rope);
+    in->mask   = LV_NO_TENSOR;
+}
+
+/* Tokens of the window. */
+static int window_tokens(const LvDit *m, const int size[3])
+{
+    const int window[3] = { m->causal.window, size[1], size[2] };
+
+    return lv_dit_tokens(&m->cfg, window);
+}
+
+size_t lv_dit_state(const LvDitConfig *c)
+{
+    return (size_t)c->heads * (size_t)lv_map_features((int)c->map, c->map_dim) *
+           (size_t)(c->dim / c->heads + 1);
+}
+
+/* What a block takes in of those before it. */
+static void causal_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
+                          LvDitInputs *in)
+{
+    const LvDitConfig *c = &m->cfg;
+    const int tokens = window_tokens(m, size), head = c->dim / c->heads, one = 1;
+    const int keys[] = { tokens, c->dim }, rope[] = { tokens, head / 2, 2 };
+    const int state[] = { c->heads, lv_map_features((int)c->map, c->map_dim), head + 1 };
+
+    in->rope_keys = lv_external(g, "rope of keys", LV_F32, 3, rope);
+    in->share     = lv_external(g, "share", LV_F32, 1, &one);
+    if (m->filling)
+        in->mask = lv_external(g, "mask", LV_F32, 1, &tokens);
+    for (int i = 0; i < c->layers; i++) {
+        if (c->attention[i] != LV_ATTN_LINEAR) {
+            in->keys[i]   = lv_external(g, "keys", dtype, 2, keys);
+            in->values[i] = lv_external(g, "values", dtype, 2, keys);
+        }
+        if (c->attention[i] != LV_ATTN_SOFTMAX)
+            in->past[i] = lv_external(g, "past", LV_F32, 3, state);
+    }
 }
 
 void lv_dit_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
@@ -470,6 +577,8 @@ void lv_dit_inputs(LvGraph *g, const LvDit *m, const int size[3], LvDtype dtype,
         in->k_img[i] = lv_external(g, "image k", dtype, 2, image);
         in->v_img[i] = lv_external(g, "image v", dtype, 2, image);
     }
+    if (m->causal.block)
+        causal_inputs(g, m, size, dtype, in);
 }
 
 LvTensor lv_dit_trace_batch(LvGraph *g, const LvDit *m, LvTensor context, LvTensor clip,

@@ -63,6 +63,8 @@ typedef struct LvDit {
                          ///< linear one is only there to be watched
     int frame_times;     ///< 1: tokens of each latent frame have a time of their own
     LvNag nag;           ///< away from the negative prompt; not in training
+    LvCausal causal;     ///< the network makes a block; not in training
+    int filling;         ///< 1: some of the window is not there yet
 } LvDit;
 
 /** Bind all tensors "<prefix>...". Zero m first. @return as lv_weights_bind() */
@@ -93,6 +95,16 @@ typedef struct LvDitInputs {
                      ///< prompt; where LvDit.nag
     LvTensor k_img[LV_MAX_LAYERS], v_img[LV_MAX_LAYERS]; ///< [rows,dim] dtype, made by
                      ///< the image side; where cfg.clip_dim
+    LvTensor rope_keys; ///< rope of the window, in the order of keys; where causal.block
+    LvTensor mask;   ///< [W] f32: -INFINITY for what is not there yet; where filling
+    LvTensor share;  ///< [1] f32: see LvLinattnRunArgs; where causal.block
+    LvTensor keys[LV_MAX_LAYERS], values[LV_MAX_LAYERS]; ///< [W,dim] dtype: of the tokens of the
+                     ///< window, the block's own first; keys before norm and rotation. Not of
+                     ///< LINEAR layers
+    LvTensor own_keys[LV_MAX_LAYERS], own_values[LV_MAX_LAYERS]; ///< outputs [L,dim], to be bound
+                     ///< to the first rows of keys and values
+    LvTensor past[LV_MAX_LAYERS], state[LV_MAX_LAYERS]; ///< see LvLinattnRunArgs; state: output.
+                     ///< Not of SOFTMAX layers
     LvTensor text;   ///< embedded text, from which every layer makes its k and v; rank 0:
                      ///< k and v are given
     LvTensor image;  ///< the same of embedded features of pictures
@@ -160,6 +172,9 @@ void lv_dit_batch_inputs(LvGraph *g, const LvDit *m, const int size[3], int batc
  */
 LvTensor lv_dit_trace_batch(LvGraph *g, const LvDit *m, LvTensor context, LvTensor clip,
                             LvDitInputs *in, LvDtype dtype, LvDitWatch *watch);
+
+/** Elements of the state of a layer that is not SOFTMAX. */
+size_t lv_dit_state(const LvDitConfig *cfg);
 
 /** Tokens of latents of F, Y, X. */
 int lv_dit_tokens(const LvDitConfig *cfg, const int size[3]);

@@ -216,7 +216,8 @@ static const struct {
     { "video", "width" },
     { "video", "height" }, { "video", "frames" }, { "video", "fps" },
     { "video", "fps_den" }, { "sampler", "solver" }, { "sampler", "steps" },
-    { "sampler", "shift" }, { "sampler", "guidance" },
+    { "sampler", "shift" }, { "sampler", "guidance" }, { NULL, "causal" },
+    { "causal", "block" }, { "causal", "window" }, { "causal", "sink" },
 };
 
 static int is_known(const char *section, const char *key)
@@ -277,6 +278,14 @@ static int open_part(const Manifest *m, const char *key, LvPart *part)
                               path, key);
 }
 
+/* LvChosen of the manifest, whose settings are read. */
+static int chosen(const Manifest *m)
+{
+    int named = json_object_get(m->root, "preset") || json_object_get(m->root, "causal");
+
+    return named ? lv_chosen(&m->f->cfg.video.causal) : LV_CHOSEN_NONE;
+}
+
 /* The network is one that can be run in its place. */
 static int check_dit(const Manifest *m, const LvPart *part)
 {
@@ -288,8 +297,7 @@ static int check_dit(const Manifest *m, const LvPart *part)
     lv_hint(&h, src, lv_source_path(src), 0);
     if (!lv_has_halves(&f->cfg.dit))
         lv_hint_whole(&h);
-    return lv_hint_check(&h, lv_source_path(src), place,
-                         json_object_get(m->root, "preset") != NULL, m->msg);
+    return lv_hint_check(&h, lv_source_path(src), place, chosen(m), m->msg);
 }
 
 static int check_loras(const Manifest *m, const LvLoraFile *lora, int nb, int place)
@@ -301,7 +309,7 @@ static int check_loras(const Manifest *m, const LvLoraFile *lora, int nb, int pl
         lv_hint(&h, NULL, lora[i].path, 1);
         if (!lv_has_halves(&m->f->cfg.dit))
             lv_hint_whole(&h);
-        ret = lv_hint_check(&h, lora[i].path, place, 1, m->msg);
+        ret = lv_hint_check(&h, lora[i].path, place, LV_CHOSEN_CAUSAL, m->msg);
     }
     return ret;
 }
@@ -601,7 +609,8 @@ static int open_manifest(const Manifest *m, const LvLoraFile *loras, int nb_lora
     int ret;
 
     if ((ret = check_keys(m, NULL)) < 0 || (ret = check_keys(m, "video")) < 0 ||
-        (ret = check_keys(m, "sampler")) < 0 || (ret = read_settings(m)) < 0 ||
+        (ret = check_keys(m, "sampler")) < 0 || (ret = check_keys(m, "causal")) < 0 ||
+        (ret = read_settings(m)) < 0 ||
         (ret = open_networks(m, loras, nb_loras)) < 0 || (ret = read_settings(m)) < 0 ||
         (ret = open_part(m, "text", &f->text)) < 0 ||
         (ret = open_part(m, "vae", &f->vae)) < 0 || (ret = open_clip(m)) < 0 ||

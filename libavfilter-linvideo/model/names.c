@@ -15,29 +15,31 @@
 enum { NAME_SIZE = 256, PATH_SIZE = 4096, INDEX_MAX = 1 << 20 };
 
 #define HALF   "one half of a Wan2.2 A14B pair (high or low noise)"
-#define CAUSAL "attends over blocks of frames one after the other (causal), which is not done here"
+#define CAUSAL "attends over blocks of frames one after the other (causal)"
 #define SPARSE "attends to parts of the tokens (sparse), which is not done here"
 
 /* The first row whose word is there counts. */
 static const struct {
     const char *word;
     const char *preset; /* name, or NULL */
-    int use;            /* of a network; LoRAs: only LV_USE_HALF counts */
+    int use;            /* of a network; LoRAs, which leave attention as it is: only LV_USE_HALF
+                         * counts */
     const char *what;
 } words[] = {
     { "wan22", NULL, LV_USE_HALF, HALF },
     { "a14b", NULL, LV_USE_HALF, HALF },
     { "highnoise", NULL, LV_USE_HALF, HALF },
     { "lownoise", NULL, LV_USE_HALF, HALF },
-    { "longlive", "self-forcing", LV_USE_CHOSEN, CAUSAL },
-    { "krea", "self-forcing", LV_USE_CHOSEN, CAUSAL },
-    { "rollingforcing", "self-forcing", LV_USE_CHOSEN, CAUSAL },
-    { "rewardforcing", "self-forcing", LV_USE_CHOSEN, CAUSAL },
-    { "causalforcing", "self-forcing", LV_USE_CHOSEN, CAUSAL },
-    { "selfforcing", "self-forcing", LV_USE_CHOSEN, CAUSAL },
-    { "causvid", "causvid", LV_USE_CHOSEN, CAUSAL },
-    { "autoregressive", NULL, LV_USE_CHOSEN, CAUSAL },
-    { "causal", NULL, LV_USE_CHOSEN, CAUSAL },
+    { "longlive", "longlive", LV_USE_CAUSAL, CAUSAL },
+    { "krea", NULL, LV_USE_CAUSAL, CAUSAL },
+    { "rollingforcing", NULL, LV_USE_CAUSAL, CAUSAL },
+    { "rewardforcing", NULL, LV_USE_CAUSAL, CAUSAL },
+    { "framewise", "causal-forcing-framewise", LV_USE_CAUSAL, CAUSAL },
+    { "causalforcing", "self-forcing-causal", LV_USE_CAUSAL, CAUSAL },
+    { "selfforcing", "self-forcing-causal", LV_USE_CAUSAL, CAUSAL },
+    { "causvid", "causvid", LV_USE_CAUSAL, CAUSAL },
+    { "autoregressive", NULL, LV_USE_CAUSAL, CAUSAL },
+    { "causal", NULL, LV_USE_CAUSAL, CAUSAL },
     { "fastwan", "fastwan", LV_USE_ANY, NULL },
     { "vsa", NULL, LV_USE_CHOSEN, SPARSE },
     { "sla", NULL, LV_USE_CHOSEN, SPARSE },
@@ -128,8 +130,11 @@ static int half_of(const char *text)
 static void note(LvHint *h, int row, const char *word, size_t n, const char *from, int lora)
 {
     int half = words[row].use == LV_USE_HALF;
+    const char *preset = words[row].preset;
 
-    h->preset = words[row].preset ? lv_preset_find(words[row].preset) : NULL;
+    if (lora && preset && !strcmp(preset, "self-forcing-causal"))
+        preset = "self-forcing";
+    h->preset = preset ? lv_preset_find(preset) : NULL;
     h->use    = half || !lora ? words[row].use : LV_USE_ANY;
     h->half   = LV_HALF_UNKNOWN;
     h->what   = words[row].what;
@@ -300,6 +305,25 @@ static int fail_half(const LvHint *h, const char *path, int place, const char *w
                    h->half == LV_LOW ? "low" : "high", place == LV_AS_LOW ? "low" : "high");
 }
 
+int lv_chosen(const LvCausal *causal)
+{
+    return causal->block ? LV_CHOSEN_CAUSAL : LV_CHOSEN_WHOLE;
+}
+
+/* Of a network that makes blocks. */
+static int check_causal(const LvHint *h, const char *path, const char *word, int chosen,
+                        const LvMsg *msg)
+{
+    if (chosen == LV_CHOSEN_NONE)
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: \"%s\" in %s says that it %s; expected a "
+                       "preset: a causal one, as self-forcing-causal, or another, which runs it "
+                       "as a whole", path, word, h->from, h->what);
+    if (chosen == LV_CHOSEN_WHOLE)
+        lv_msg(msg, LV_MSG_WARNING, "%s: \"%s\" in %s says that it %s; it is run as a whole",
+               path, word, h->from, h->what);
+    return 0;
+}
+
 int lv_hint_check(const LvHint *h, const char *path, int place, int chosen, const LvMsg *msg)
 {
     char shown[LV_SHOW_SIZE];
@@ -307,6 +331,8 @@ int lv_hint_check(const LvHint *h, const char *path, int place, int chosen, cons
     lv_text_show(shown, h->word, strlen(h->word));
     if (!lv_hint_fits(h, place))
         return fail_half(h, path, place, shown, msg);
+    if (h->use == LV_USE_CAUSAL)
+        return check_causal(h, path, shown, chosen, msg);
     if (h->use == LV_USE_CHOSEN && !chosen)
         return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: \"%s\" in %s says that it %s; naming a "
                        "preset runs it all the same", path, shown, h->from, h->what);

@@ -22,6 +22,7 @@
 enum LvUse {
     LV_USE_ANY,     ///< as any other
     LV_USE_CHOSEN,  ///< a preset has to be chosen: what it was made for is not done here
+    LV_USE_CAUSAL,  ///< in blocks; as a whole where a preset for that is chosen
     LV_USE_HALF,    ///< as one of the two networks of Wan2.2 A14B
 };
 
@@ -35,11 +36,18 @@ enum LvAs {
     LV_AS_LOW,
 };
 
+/** The preset that a user named. */
+enum LvChosen {
+    LV_CHOSEN_NONE,
+    LV_CHOSEN_WHOLE,  ///< it makes whole clips
+    LV_CHOSEN_CAUSAL,
+};
+
 typedef struct LvHint {
     const LvPreset *preset; ///< how it is sampled; NULL: nothing tells
     enum LvUse use;
     int half;               ///< LV_USE_HALF: LV_HIGH, LV_LOW or LV_HALF_UNKNOWN
-    const char *what;       ///< LV_USE_CHOSEN, LV_USE_HALF: what it is, in words
+    const char *what;       ///< all but LV_USE_ANY: what it is, in words
     char word[64];          ///< the word as it stands there; "" when nothing tells
     char from[64];          ///< where: "its name", "its metadata modelspec.title"...
 } LvHint;
@@ -58,6 +66,9 @@ void lv_hint(LvHint *h, const LvSource *src, const char *path, int lora);
  *  that are whole by their tensors. */
 LvHint lv_hint_of(const LvPart *part, const char *path);
 
+/** LvChosen of how a model is sampled. */
+int lv_chosen(const LvCausal *causal);
+
 /** Take a hint of one half back: the network is whole. */
 void lv_hint_whole(LvHint *h);
 
@@ -71,7 +82,7 @@ int lv_hint_fits(const LvHint *h, int place);
  * Refuse what can't be run.
  *
  * @param place  LvAs
- * @param chosen 1: the user named a preset
+ * @param chosen LvChosen
  * @return 0; LV_ERR_UNSUPPORTED after a message that says what it is and from what that was
  *         seen. Where a chosen preset makes the difference: 0 after a warning
  */

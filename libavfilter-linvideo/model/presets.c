@@ -23,6 +23,9 @@
 /* Of two. */
 #define PAIR(low, at) .guidance_low = low, .boundary = at
 
+/* Of causal ones. */
+#define BLOCKS(block, window, sink) .causal = { block, window, sink }
+
 /* As their authors publish them. */
 static const LvPreset presets[] = {
     { "wan2.1", "unipc", 50, 5, 5, "Wan2.1 as its reference samples it", ONE },
@@ -30,7 +33,15 @@ static const LvPreset presets[] = {
     { "lightx2v", "euler", 4, 5, 1, "LightX2V's four steps, and models distilled like it", ONE },
     { "self-forcing", "renoise", 4, 5, 1,
       "Self-Forcing's steps, without its blockwise attention", ONE },
+    { "self-forcing-causal", "renoise", 4, 5, 1, "Self-Forcing, Causal-Forcing in blocks of 3 latents",
+      BLOCKS(3, 21, 3) },
+    { "causal-forcing-framewise", "renoise", 4, 5, 1, "Causal-Forcing latent by latent",
+      BLOCKS(1, 21, 1) },
+    { "longlive", "renoise", 4, 5, 1, "LongLive: blocks of 3 latents, a window of 12, a sink of 3",
+      BLOCKS(3, 12, 3) },
     { "causvid", "causvid", 9, 8, 1, "CausVid's nine steps", ONE },
+    { "causvid-causal", "causvid-causal", 3, 8, 1, "CausVid's three steps, in blocks of 3 latents",
+      BLOCKS(3, 21, 3) },
     { "rcm", "rcm", 4, 5, 1, "rCM's steps (TurboDiffusion)", ONE },
     { "accvideo", "unipc", 10, 5, 1, "AccVideo's ten steps", ONE },
     { "fusionx", "unipc", 8, 1, 1, "FusionX's eight steps", ONE },
@@ -119,6 +130,7 @@ void lv_preset_apply(LvVideoConfig *v, const LvPreset *p)
                            .frames = clips[p->made_for].frames,
                            .rate_num = clips[p->made_for].rate, .rate_den = 1,
                            .steps = p->steps, .shift = p->shift, .guidance = p->guidance,
-                           .guidance_low = p->guidance_low, .boundary = p->boundary };
+                           .guidance_low = p->guidance_low, .boundary = p->boundary,
+                           .causal = p->causal };
     snprintf(v->sampler, sizeof(v->sampler), "%s", p->solver);
 }

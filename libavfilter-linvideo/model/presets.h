@@ -22,6 +22,7 @@ typedef struct LvPreset {
     const char *about;
     float guidance_low, boundary; ///< of Wan2.2 A14B; see LvVideoConfig
     int made_for;          ///< LvPresetClip
+    LvCausal causal;       ///< block 0: clips stand alone
 } LvPreset;
 
 /** What Wan's reference puts in place of an empty negative prompt. */
@@ -45,7 +46,7 @@ int lv_preset_images(const LvDitConfig *c);
 /** That preset for a network of image to video, where it has one of its own; p else. */
 const LvPreset *lv_preset_for(const LvPreset *p, const LvDitConfig *c);
 
-/** Set sampler, steps, shift, guidance; and size and rate. */
+/** Set sampler, steps, shift, guidance, blocks; and size and rate. */
 void lv_preset_apply(LvVideoConfig *v, const LvPreset *p);
 
 #endif /* LINVIDEO_MODEL_PRESETS_H */

@@ -304,6 +304,71 @@ static enum LvJoin best_join(const LvClipShape *s, const LvModelConfig *cfg,
  * that are decoded before it: the embedded decoder needs 3 for the same bits in every turn. */
 enum { MAX_LENGTH = 4096, HISTORY = 4 };
 
+/* What is given stands before what the model says; a window that nobody tells is the clip that the
+ * network was made for, a sink is one block. */
+static LvCausal causal_asked(const LvCausal *own, const LvSessionOptions *opt, int clip)
+{
+    LvCausal c = { .block = opt->causal ? opt->causal : own->block };
+    int same   = c.block == own->block;
+
+    if (!c.block)
+        return c;
+    c.window = opt->causal_window ? opt->causal_window : same ? own->window : 0;
+    if (!c.window)
+        c.window = LV_MAX(clip / c.block * c.block, c.block);
+    c.sink   = opt->causal_sink >= 0 ? opt->causal_sink
+             : same && own->window ? own->sink : c.window > 2 * c.block ? c.block : 0;
+    return c;
+}
+
+static int check_causal(const LvCausal *c, const LvModelConfig *cfg, const LvSessionOptions *opt,
+                        const LvMsg *msg)
+{
+    const char *other = opt->video ? "mode video" : opt->loop ? "loop"
+                      : opt->join != LV_JOIN_AUTO ? "join" : NULL;
+
+    if (other)
+        return lv_fail(msg, LV_ERR(EINVAL), "%s: it is for clips; expected a model that is not "
+                       "causal", other);
+    if (opt->image.width || lv_preset_images(&cfg->dit))
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "causal: it is for models of text to video, "
+                       "without an image");
+    if (cfg->video.boundary > 0)
+        return lv_fail(msg, LV_ERR_UNSUPPORTED, "causal: it is for models of one network");
+    if (c->block % cfg->dit.patch[0] || c->window % c->block || c->sink % c->block)
+        return lv_fail(msg, LV_ERR(EINVAL), "causal: expected a window and a sink of whole blocks "
+                       "of %d latents, got %d and %d", c->block, c->window, c->sink);
+    if (c->window > MAX_TOKENS || c->sink > c->window - c->block)
+        return lv_fail(msg, LV_ERR(EINVAL), "causal: expected a window of at most %d latents and "
+                       "in it room for the sink and a block, got window %d, sink %d, block %d",
+                       MAX_TOKENS, c->window, c->sink, c->block);
+    return 0;
+}
+
+/* Blocks in place of a clip. */
+static int choose_block(LvClipShape *s, const LvModelConfig *cfg, const LvSessionOptions *opt,
+                        const LvMsg *msg)
+{
+    const LvVideoConfig *v = &cfg->video;
+    LvCausal c = causal_asked(&v->causal, opt, s->size[0]);
+    int ret;
+
+    if (!c.block && (opt->causal_window || opt->causal_sink >= 0))
+        lv_msg(msg, LV_MSG_WARNING, "causal_window, causal_sink: they are not used without causal");
+    if (!c.block)
+        return 0;
+    if ((ret = check_causal(&c, cfg, opt, msg)) < 0)
+        return ret;
+    if (!v->causal.block)
+        lv_msg(msg, LV_MSG_WARNING, "causal: the model is not made for it: frames fall apart "
+               "unless it has learned to make blocks");
+    s->causal  = c;
+    s->size[0] = s->length = c.block;
+    lv_msg(msg, LV_MSG_INFO, "causal: the video is made in blocks of %d latents, which see %d: the "
+           "first %d of the video and the last ones", c.block, c.window, c.sink);
+    return 0;
+}
+
 static int check_windows(const LvModelConfig *cfg, const LvSessionOptions *opt, const LvMsg *msg)
 {
     const char *what = opt->loop ? "loop" : "join window";
@@ -384,6 +449,8 @@ int lv_choose_shape(LvClipShape *s, LvModelConfig *cfg, const LvSessionOptions *
     s->rows   = s->size[1] * latent.scale;
     s->cols   = s->size[2] * latent.scale;
     if ((ret = check_shape(s, cfg, opt->on_device, msg)) < 0)
+        return ret;
+    if ((ret = choose_block(s, cfg, opt, msg)) < 0 || s->causal.block)
         return ret;
     return choose_length(s, cfg, opt, latent.frames, msg);
 }

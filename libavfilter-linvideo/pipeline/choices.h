@@ -17,6 +17,7 @@ typedef struct LvClipShape {
     int size[3];    ///< of the latents that a network sees: F, Y, X
     int length;     ///< latents of a clip: size[0], or more that it sees in windows
     int history;    ///< of LvDecodeShape
+    LvCausal causal; ///< block: that of size[0], which follows others; 0: clips stand alone
     int rows, cols; ///< of frames made
     int scaled;     ///< 1: delivered through a scaler; 0: cut
     int continues;  ///< 1: a clip begins with the last frame of the one before, which it does not

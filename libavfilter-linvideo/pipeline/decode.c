@@ -31,6 +31,7 @@ struct LvDecode {
     float *rgb;              /* whole frames where they are delivered from */
 
     const float *x;          /* latents of the clip */
+    int before;              /* latents before these */
 };
 
 int lv_decode_new(LvDecode **out, const LvEnv *env)
@@ -78,7 +79,7 @@ int lv_decode_plan(LvDecode *d, const LvDecodeShape *shape)
     d->rows  = shape->size[1] * scale;
     d->cols  = shape->size[2] * scale;
     ret = lv_vae_plan(&d->half, shape->size + 1, shape->tile, scale, shape->on_device);
-    d->half.in_turn = d->half.wan && lv_vae_nb_tiles(&d->half) > 1;
+    d->half.in_turn = d->half.wan && lv_vae_nb_tiles(&d->half) > 1 && !shape->endless;
     return ret;
 }
 
@@ -221,8 +222,16 @@ int lv_decode_build(LvDecode *d, void *arena)
 int lv_decode_begin(LvDecode *d, const float *x)
 {
     assert(x);
-    d->x = x;
+    d->x      = x;
+    d->before = 0;
     return lv_vae_begin(&d->half);
+}
+
+void lv_decode_continue(LvDecode *d, const float *x)
+{
+    assert(d->shape.endless && d->half.at == d->before + d->shape.size[0]);
+    d->x      = x;
+    d->before = d->half.at;
 }
 
 /* Number of the latent that is next. */
@@ -230,7 +239,7 @@ static int latent_at(const LvDecode *d)
 {
     int nb = d->shape.size[0], behind = d->shape.history % nb;
 
-    return (d->half.at + nb - behind) % nb;
+    return (d->half.at - d->before + nb - behind) % nb;
 }
 
 /* z = x std + mean of a tile of one frame of the latents, channels last. */
@@ -303,7 +312,7 @@ static int check_frames(const LvDecode *d, const LvVaeProgram *p, const float *r
 {
     size_t n   = 3 * pixels;
     int left   = d->env->cfg->video.frames - frames_before(d);
-    int nb     = LV_MIN(p->out.dim[0], left + first_frame(d, p));
+    int nb     = d->shape.endless ? p->out.dim[0] : LV_MIN(p->out.dim[0], left + first_frame(d, p));
 
     for (int i = first_frame(d, p); i < nb; i++)
         if (lv_find_nonfinite(rgb + (size_t)i * n, LV_F32, LV_F32, n) < n)
@@ -355,7 +364,7 @@ static int tell(const LvDecode *d, int done, int all)
 /* All tiles of a latent frame. */
 static int run_tiles(LvDecode *d)
 {
-    int ret = tell(d, d->half.at, all_latents(d));
+    int ret = tell(d, d->half.at - d->before, all_latents(d));
 
     return ret < 0 ? ret : lv_vae_walk(&d->half, run_tile, d);
 }
@@ -424,7 +433,7 @@ static int run_latent(LvDecode *d, LvFrames *out)
     const LvVaeProgram *p = lv_vae_next(&d->half);
     int first = first_frame(d, p), ret = 0;
 
-    assert(d->x && d->half.at < all_latents(d));
+    assert(d->x && d->half.at - d->before < all_latents(d));
     if (!d->half.in_turn)
         ret = run_tiles(d);
     else if (!d->half.at)

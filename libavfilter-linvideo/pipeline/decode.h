@@ -25,6 +25,8 @@ typedef struct LvDecodeShape {
     int size[3];   ///< of the latents: F, Y, X
     int history;   ///< above 0: latents are a loop, whose first one follows the last; so many of
                    ///< its last ones are decoded before, unseen. Each latent gives all its frames
+    int endless;   ///< 1: latents follow others, see lv_decode_continue(); tiles of Wan's decoder
+                   ///< then have memory each
     int tile;      ///< pixels; 0: frames are decoded whole
     int on_device; ///< 1: frames stay in memory of the device
 } LvDecodeShape;
@@ -79,6 +81,9 @@ int lv_decode_build(LvDecode *d, void *arena);
 /** Begin a clip: x are its latents [channels,F,Y,X] of the host, normalised, which stay as
  *  they are until the clip is decoded. */
 int lv_decode_begin(LvDecode *d, const float *x);
+
+/** Go on with latents x that follow those of the clip, which are all decoded. With endless. */
+void lv_decode_continue(LvDecode *d, const float *x);
 
 /** Decode the next latent frame of the clip. @return 0; LV_ERR_CANCELLED; LV_ERR_MODEL (a
  *  frame is not finite: its number); an error of the device */

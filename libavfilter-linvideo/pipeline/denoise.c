@@ -510,3 +510,42 @@ int lv_denoise_run(LvDenoise *d, const LvNoise *noise, LvStepSeen seen, void *op
     *x = d->x;
     return ret;
 }
+
+/* Blocks */
+
+/* Whether a branch's network is that of none before it. */
+static int is_first_of(const LvDenoise *d, int branch)
+{
+    for (int i = 0; i < branch; i++)
+        if (d->branch[i].net[LV_HIGH] == d->branch[branch].net[LV_HIGH])
+            return 0;
+    return 1;
+}
+
+int lv_denoise_clear(LvDenoise *d)
+{
+    int ret = 0;
+
+    for (int b = 0; b < d->schedule.branches && ret >= 0; b++)
+        if (is_first_of(d, b))
+            ret = lv_network_clear(d->branch[b].net[LV_HIGH]);
+    return ret;
+}
+
+int lv_denoise_keep(LvDenoise *d)
+{
+    int steps = lv_schedule_steps(&d->schedule), ret = 0;
+
+    d->runs = d->schedule.branches;
+    for (int b = 0; b < d->runs && ret >= 0; b++) {
+        LvNetwork *net = d->branch[b].net[LV_HIGH];
+        if (is_first_of(d, b))
+            ret = lv_network_at(net, d->x, 0, 0);
+        if (ret >= 0)
+            ret = run_branch(d, steps - 1, b);
+    }
+    for (int b = 0; b < d->runs && ret >= 0; b++)
+        if (is_first_of(d, b))
+            ret = lv_network_keep(d->branch[b].net[LV_HIGH]);
+    return ret;
+}

@@ -90,6 +90,13 @@ void lv_denoise_parts(LvDenoise *d, const int *from, const int *number, int nb);
 /** Windows of its first step. */
 int lv_denoise_windows(const LvDenoise *d);
 
+/** Of causal networks, whose clips are the blocks of a video: begin a video. */
+int lv_denoise_clear(LvDenoise *d);
+
+/** Of causal networks: have the clip that was sampled last be one that the next one goes on from.
+ *  The networks are run once more, at time 0. @return as lv_denoise_run() */
+int lv_denoise_keep(LvDenoise *d);
+
 /** Have a function called before the first step of each network, in every clip. */
 void lv_denoise_each_expert(LvDenoise *d, LvExpertNext next, void *opaque);
 

@@ -10,6 +10,7 @@
 
 #include "graph/dump.h"
 #include "graph/slots.h"
+#include "pipeline/block_cache.h"
 #include "pipeline/net.h"
 
 enum { MAX_TIMES = 1024 };
@@ -29,6 +30,10 @@ struct LvNetwork {
     LvNet net, side, image; /* the network, its text side, its image side, if it has one */
     LvDitInputs in, side_out, image_out;
     LvTensor velocity, context_in, clip_in;
+    LvNet filling;          /* of a causal network: as net, while the window is not full */
+    LvDitInputs filling_in;
+    LvTensor filling_velocity;
+    LvBlocks blocks;
 
     LvMemory memory;
     float *latent, *velocity_dev, *t, *rope, *context, *clip; /* device */
@@ -85,6 +90,7 @@ static void free_built(LvNetwork *n)
     lv_net_free(&n->net);
     lv_net_free(&n->side);
     lv_net_free(&n->image);
+    lv_net_free(&n->filling);
     lv_slots_free(&n->slots);
     free_weights(n);
     lv_memory_free(&n->memory, n->env->dev);
@@ -127,16 +133,29 @@ static int plan_image(LvNetwork *n)
     return lv_net_plan(&n->image, &g, n->env->dev);
 }
 
-static int plan_net(LvNetwork *n)
+static int plan_net(LvNetwork *n, LvNet *net, LvDitInputs *in, LvTensor *velocity)
 {
     LvGraph *g = lv_graph_new(n->env->msg);
 
     if (!g)
         return lv_fail(n->env->msg, LV_ERR(ENOMEM), "denoise: out of memory");
-    lv_dit_inputs(g, &n->dit, n->shape.size, n->env->dtype, &n->in);
-    n->velocity = lv_dit_trace(g, &n->dit, &n->in, n->env->dtype, NULL);
-    lv_output(g, n->velocity, "velocity");
-    return lv_net_plan(&n->net, &g, n->env->dev);
+    lv_dit_inputs(g, &n->dit, n->shape.size, n->env->dtype, in);
+    *velocity = lv_dit_trace(g, &n->dit, in, n->env->dtype, NULL);
+    lv_output(g, *velocity, "velocity");
+    return lv_net_plan(net, &g, n->env->dev);
+}
+
+/* The program that masks what is not there yet. */
+static int plan_filling(LvNetwork *n)
+{
+    int ret;
+
+    if (!lv_blocks_slots(&n->shape.causal))
+        return 0;
+    n->dit.filling = 1;
+    ret = plan_net(n, &n->filling, &n->filling_in, &n->filling_velocity);
+    n->dit.filling = 0;
+    return ret;
 }
 
 static int plan(LvNetwork *n)
@@ -145,7 +164,9 @@ static int plan(LvNetwork *n)
 
     if (ret >= 0 && n->env->cfg->dit.clip_dim)
         ret = plan_image(n);
-    return ret < 0 ? ret : plan_net(n);
+    if (ret >= 0)
+        ret = plan_filling(n);
+    return ret < 0 ? ret : plan_net(n, &n->net, &n->in, &n->velocity);
 }
 
 int lv_network_plan(LvNetwork *n, const LvNetworkShape *shape, const uint8_t *streamed)
@@ -161,6 +182,10 @@ int lv_network_plan(LvNetwork *n, const LvNetworkShape *shape, const uint8_t *st
     n->streams = streamed != NULL;
     n->dit.frame_times = shape->first_given;
     n->dit.nag         = shape->nag;
+    n->dit.causal      = shape->causal;
+    n->blocks = (LvBlocks) { .env = n->env, .causal = shape->causal,
+                             .size = { shape->size[0], shape->size[1], shape->size[2] },
+                             .caches = shape->nag.scale > 0 ? 1 : shape->prompts };
     if (streamed)
         memcpy(n->streamed, streamed, (size_t)n->env->cfg->dit.layers);
     ret = bound ? 0 : describe(n);
@@ -223,7 +248,10 @@ static size_t lay_out(LvNetwork *n, char *base)
     n->latent       = lv_region_take(&region, lv_tensor_bytes(&n->in.latent));
     n->velocity_dev = lv_region_take(&region, lv_tensor_bytes(&n->velocity));
     n->t            = lv_region_take(&region, lv_tensor_bytes(&n->in.t));
-    n->rope         = lv_region_take(&region, lv_tensor_bytes(&n->in.rope));
+    if (n->shape.causal.block)
+        lv_blocks_lay_out(&n->blocks, &region);
+    else
+        n->rope     = lv_region_take(&region, lv_tensor_bytes(&n->in.rope));
     n->context      = lv_region_take(&region, context_bytes(n));
     n->kv           = lv_region_take(&region, kv_bytes(n) * (size_t)n->shape.prompts);
     n->clip         = lv_region_take(&region, clip_bytes(n));
@@ -232,14 +260,27 @@ static size_t lay_out(LvNetwork *n, char *base)
     return region.at;
 }
 
+static size_t lay_out_host(LvNetwork *n, char *base)
+{
+    LvRegion region = { .base = base };
+
+    if (n->shape.causal.block)
+        lv_blocks_lay_out_host(&n->blocks, &region);
+    return region.at;
+}
+
 LvNeed lv_network_need(const LvNetwork *n)
 {
     LvNetwork sizes = *n;
     LvNeed need = lv_need_join(lv_need_of(&n->net.sizes), lv_need_of(&n->side.sizes));
+    LvNeed filling = lv_need_of(&n->filling.sizes);
 
+    filling.weights = 0; /* the same as of net */
+    need = lv_need_join(need, filling);
     need = lv_need_join(need, lv_need_of(&n->image.sizes));
     need.weights += lv_weights_bytes(n->weights);
     need.state    = lay_out(&sizes, NULL);
+    need.host     = lay_out_host(&sizes, NULL);
     return need;
 }
 
@@ -308,7 +349,8 @@ static int fill_rope(LvNetwork *n)
 static int attach_slots(LvNetwork *n)
 {
     size_t slot = LV_MAX(n->net.sizes.slot, LV_MAX(n->side.sizes.slot, n->image.sizes.slot));
-    int ret = slot ? lv_slots_new(&n->slots, n->env->dev, slot) : 0;
+    int ret = (slot = LV_MAX(slot, n->filling.sizes.slot)) ?
+              lv_slots_new(&n->slots, n->env->dev, slot) : 0;
 
     if (ret < 0 || !slot)
         return ret;
@@ -316,22 +358,34 @@ static int attach_slots(LvNetwork *n)
     lv_slots_attach(n->net.prog, n->slots);
     if (n->image.prog)
         lv_slots_attach(n->image.prog, n->slots);
+    if (n->filling.prog)
+        lv_slots_attach(n->filling.prog, n->slots);
     return 0;
 }
 
 static int build_programs(LvNetwork *n, void *arena)
 {
-    LvProgram *const progs[] = { n->side.prog, n->image.prog, n->net.prog };
+    LvProgram *const progs[] = { n->side.prog, n->image.prog, n->net.prog, n->filling.prog };
     int ret = lv_env_load(n->env, n->weights, &n->room, progs, LV_COUNT(progs));
 
     if (ret < 0 || (ret = attach_slots(n)) < 0 ||
         (ret = lv_program_build(n->side.prog, arena)) < 0 ||
         (n->image.prog && (ret = lv_program_build(n->image.prog, arena)) < 0) ||
         (ret = lv_program_build(n->net.prog, arena)) < 0 ||
+        (n->filling.prog && (ret = lv_program_build(n->filling.prog, arena)) < 0) ||
         (ret = lv_weights_check(n->weights)) < 0)
         return ret;
     lv_weights_drop(n->weights);
     return 0;
+}
+
+static void bind_ports(const LvNetwork *n, LvProgram *p, const LvDitInputs *in, LvTensor velocity)
+{
+    lv_program_bind(p, in->latent, n->latent);
+    lv_program_bind(p, in->t, n->t);
+    if (n->rope)
+        lv_program_bind(p, in->rope, n->rope);
+    lv_program_bind(p, velocity, n->velocity_dev);
 }
 
 int lv_network_build(LvNetwork *n, void *arena)
@@ -343,13 +397,14 @@ int lv_network_build(LvNetwork *n, void *arena)
     if ((ret = lv_memory_new(&n->memory, n->env->dev, &need)) < 0)
         return ret;
     lay_out(n, n->memory.device);
-    if ((ret = fill_rope(n)) < 0 || (ret = build_programs(n, arena)) < 0)
+    lay_out_host(n, n->memory.host);
+    ret = n->shape.causal.block ? 0 : fill_rope(n);
+    if (ret < 0 || (ret = build_programs(n, arena)) < 0)
         return ret;
-    lv_program_bind(n->net.prog, n->in.latent, n->latent);
-    lv_program_bind(n->net.prog, n->in.t, n->t);
-    lv_program_bind(n->net.prog, n->in.rope, n->rope);
-    lv_program_bind(n->net.prog, n->velocity, n->velocity_dev);
-    return 0;
+    bind_ports(n, n->net.prog, &n->in, n->velocity);
+    if (n->filling.prog)
+        bind_ports(n, n->filling.prog, &n->filling_in, n->filling_velocity);
+    return n->shape.causal.block ? lv_blocks_clear(&n->blocks) : 0;
 }
 
 /* Running */
@@ -446,14 +501,30 @@ int lv_network_run(LvNetwork *n, int prompt, const LvAt *at, float *v)
 {
     LvDevice *dev = n->env->dev;
     Position p = { n->env, at, 0 };
+    const LvCausal *causal = &n->shape.causal;
+    int filling   = causal->block && lv_blocks_filling(&n->blocks);
+    LvProgram *prog = filling ? n->filling.prog : n->net.prog;
+    const LvDitInputs *in = filling ? &n->filling_in : &n->in;
     int ret;
 
     assert(prompt >= 0 && prompt < n->shape.prompts);
-    bind_kv(n, n->net.prog, n->in.k, n->in.v, prompt);
+    bind_kv(n, prog, in->k, in->v, prompt);
     if (n->shape.nag.scale > 0)
-        bind_kv(n, n->net.prog, n->in.k_neg, n->in.v_neg, LV_NEGATIVE);
-    bind_image_kv(n, n->net.prog, &n->in);
-    ret = lv_program_run(n->net.prog, hook, &p);
+        bind_kv(n, prog, in->k_neg, in->v_neg, LV_NEGATIVE);
+    bind_image_kv(n, prog, in);
+    if (causal->block)
+        lv_blocks_bind(&n->blocks, prog, in, prompt);
+    ret = lv_program_run(prog, hook, &p);
     return ret < 0 ? ret
          : lv_device_download(dev, v, n->velocity_dev, lv_tensor_bytes(&n->velocity));
+}
+
+int lv_network_clear(LvNetwork *n)
+{
+    return lv_blocks_clear(&n->blocks);
+}
+
+int lv_network_keep(LvNetwork *n)
+{
+    return lv_blocks_keep(&n->blocks);
 }

@@ -26,6 +26,7 @@ typedef struct LvNetworkShape {
     int prompts; ///< that it works on in turn: 2 with guidance, or with nag
     int first_given; ///< 1: the first latent frame may be given, and has time 0 then (TI2V)
     LvNag nag;   ///< away from prompt LV_NEGATIVE
+    LvCausal causal; ///< block 0: not causal; else size is that of a block
 } LvNetworkShape;
 
 /**
@@ -101,6 +102,13 @@ int lv_network_at(LvNetwork *n, const float *x, float t, int first_given);
  * @param tell where this run is: told of as layers pass, and counted up from at->layer
  */
 int lv_network_run(LvNetwork *n, int prompt, const LvAt *at, float *v);
+
+/** Of a causal network: begin a video, without any blocks before. Once after the build, too. */
+int lv_network_clear(LvNetwork *n);
+
+/** Of a causal network: the block that has been run, for all prompts and at time 0, is one of
+ *  those that the next one attends to. */
+int lv_network_keep(LvNetwork *n);
 
 /** Print the network's program; that of its text side. */
 void lv_network_dump(const LvNetwork *n, FILE *to);

@@ -54,7 +54,9 @@ typedef struct LvSessionOptions {
     int clip_frames;     ///< 0: the model's own
     enum LvJoin join;    ///< WINDOW: the whole video is one clip, which the network sees in windows
                          ///< of clip_frames
-    int loop;            ///< 1: the same, and its first frame follows the last
+    int causal, causal_window; ///< block and window of LvCausal; 0: the model's own
+    int causal_sink;     ///< sink of LvCausal; -1: the model's own
+    int loop;            ///< 1: as WINDOW, and its first frame follows the last
     int64_t frames, duration; ///< of the whole, duration in microseconds; -1: not given; duration
                          ///< LV_ENDLESS: there is no end
     int rate_num, rate_den; ///< 0: the model's

@@ -192,6 +192,8 @@ static void unipc_step(LvSampler *s, int i, float *x, const float *v)
 static const double causvid_levels[] = { 0.999, 0.934, 0.862, 0.756, 0.603, 0.410, 0.250,
                                          0.140, 0.074 };
 
+static const double causvid_causal_levels[] = { 1, 0.757, 0.522 };
+
 /* sin a / (sin a + cos a) of the angles atan(80), 1.5, 1.4, 1. */
 static const double rcm_levels[] = { 0.98765432098765427, 0.93378106141685802,
                                      0.85289539482377497, 0.60897904923043100 };
@@ -207,6 +209,8 @@ static const Method methods[LV_SAMPLER_NB] = {
                              9, 9, 1 },
     [LV_SAMPLER_RCM]     = { "rcm",     1, TIME_BF16, 1, renoise_step, rcm_levels, 1, 4,
                              0 },
+    [LV_SAMPLER_CAUSVID_CAUSAL] = { "causvid-causal", 1, TIME_AS_IS, 1, renoise_step,
+                                    causvid_causal_levels, 3, 3, 0 },
 };
 
 int lv_sampler_by_name(const char *name)

@@ -26,6 +26,8 @@ enum LvSamplerKind {
     LV_SAMPLER_CAUSVID, ///< RENOISE at CausVid's nine levels, shifted
     LV_SAMPLER_RCM,     ///< RENOISE at the first of rCM's four levels, no shift; begins
                         ///< with noise times the first
+    LV_SAMPLER_CAUSVID_CAUSAL, ///< RENOISE at the three levels of CausVid's causal network,
+                        ///< no shift
     LV_SAMPLER_NB
 };
 

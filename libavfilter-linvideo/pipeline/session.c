@@ -104,6 +104,41 @@ static int is_whole(const LvSession *s)
     return s->shape.history || s->shape.length > s->shape.size[0];
 }
 
+/* Of a causal network clips are the blocks of one video. */
+static int has_blocks(const LvSession *s)
+{
+    return s->shape.causal.block > 0;
+}
+
+/* Frames of so many latents from a video's first on. */
+static int64_t frames_of(const LvSession *s, int64_t latents)
+{
+    return latents ? 1 + (latents - 1) * lv_decode_frames(s->decode) : 0;
+}
+
+/* Frames before a clip. */
+static int64_t frames_before(const LvSession *s, int64_t clip)
+{
+    return has_blocks(s) ? frames_of(s, clip * s->shape.causal.block)
+                         : clip * (s->cfg.video.frames - s->shape.continues);
+}
+
+/* Of the clip that is made, with that which it has of the one before. */
+static int clip_frames(const LvSession *s)
+{
+    return s->shape.continues + (int)(frames_before(s, s->clock.clip + 1) -
+                                      frames_before(s, s->clock.clip));
+}
+
+int64_t lv_session_clips(const LvSession *s, int64_t frames)
+{
+    int shared = has_blocks(s) ? 1 - lv_decode_frames(s->decode) : s->shape.continues;
+    int each   = has_blocks(s) ? s->shape.causal.block * lv_decode_frames(s->decode)
+                               : s->cfg.video.frames - shared;
+
+    return LV_MAX((frames - shared + each - 1) / each, 1);
+}
+
 /* Progress */
 
 /* Share of a clip's work that is done, by floating point operations. */
@@ -369,10 +404,10 @@ enum { SPARE = 256 << 20 };
 static int plan(LvSession *s, const LvSessionOptions *opt)
 {
     const int *size      = s->shape.size;
-    LvNetworkShape net   = { { size[0], size[1], size[2] }, 1,
-                             lv_images_gives_first(s->images), s->schedule.nag };
-    LvDecodeShape decode = { { s->shape.length, size[1], size[2] }, s->shape.history, opt->tile,
-                             s->delivery.on_device };
+    LvNetworkShape net   = { { size[0], size[1], size[2] }, 1, lv_images_gives_first(s->images),
+                             s->schedule.nag, s->shape.causal };
+    LvDecodeShape decode = { { s->shape.length, size[1], size[2] }, s->shape.history,
+                             has_blocks(s), opt->tile, s->delivery.on_device };
     LvPlace all = { .shape = &net, .limit = opt->memory_limit };
     LvLeft left = { 0, 0 };
     size_t work;
@@ -760,9 +795,15 @@ static int denoise(LvSession *s)
     int ret;
 
     lv_denoise_from(s->denoise, s->video ? lv_video_latents(s->video) : NULL);
-    ret = lv_denoise_run(s->denoise, &noise, NULL, NULL, &x);
-
-    return ret < 0 ? ret : lv_decode_begin(s->decode, x);
+    if (has_blocks(s) && !s->clock.clip && (ret = lv_denoise_clear(s->denoise)) < 0)
+        return ret;
+    if ((ret = lv_denoise_run(s->denoise, &noise, NULL, NULL, &x)) < 0 ||
+        (has_blocks(s) && (ret = lv_denoise_keep(s->denoise)) < 0))
+        return ret;
+    if (!has_blocks(s) || !s->clock.clip)
+        return lv_decode_begin(s->decode, x);
+    lv_decode_continue(s->decode, x);
+    return 0;
 }
 
 static void take_words(LvSession *s)
@@ -779,7 +820,7 @@ static void take_words(LvSession *s)
 /* Seconds at which a frame of the clip begins. */
 static double time_of(const LvSession *s, int frame)
 {
-    double at = (double)s->clock.clip * (s->cfg.video.frames - s->shape.continues) + frame;
+    double at = (double)frames_before(s, s->clock.clip) + frame;
 
     return at * s->clock.den / s->clock.num;
 }
@@ -897,7 +938,7 @@ int lv_session_send_image(LvSession *s, int which, const LvImage *image)
 /* The clip whose frames are delivered is over. */
 static void end_clip(LvSession *s)
 {
-    if (!s->clock.in_clip || s->clock.next < s->cfg.video.frames)
+    if (!s->clock.in_clip || s->clock.next < clip_frames(s))
         return;
     s->clock.in_clip   = 0;
     s->clock.continued = 0;

@@ -84,6 +84,7 @@ static const LvOpTable plan = {
     .attn_dx = lv_cpu_plan_attn_dx, .linattn_dx = lv_cpu_plan_linattn_dx,
     .conv_dx = lv_cpu_plan_conv_dx, .conv_dw = lv_cpu_plan_conv_dw,
     .linear = lv_cpu_plan_linear, .attn = lv_cpu_plan_attn,
+    .linattn_run = lv_cpu_plan_linattn_run,
     .linattn = lv_cpu_plan_linattn, .conv = lv_cpu_plan_conv, .conv3 = lv_cpu_plan_conv3,
     .norm = lv_cpu_plan_norm, .gate = lv_cpu_plan_gate,
     .gate_norm = lv_cpu_plan_gate_norm, .qknorm = lv_cpu_plan_qknorm,
@@ -106,6 +107,7 @@ static const LvOpTable build = {
     .attn_dx = lv_cpu_build_attn_dx, .linattn_dx = lv_cpu_build_linattn_dx,
     .conv_dx = lv_cpu_build_conv_dx, .conv_dw = lv_cpu_build_conv_dw,
     .linear = lv_cpu_build_linear, .attn = lv_cpu_build_attn,
+    .linattn_run = lv_cpu_build_linattn_run,
     .linattn = lv_cpu_build_linattn, .conv = lv_cpu_build_conv, .conv3 = lv_cpu_build_conv3,
 };
 

@@ -5,6 +5,7 @@
  *   state   a job for each head and chunk of tokens walks its tiles:
  *           y = K w_k (matmul), phi (ISA kernels), S += phi^T V (matmul), z += phi
  *   reduce  a job for each head adds the chunks in order, divides by L, packs S
+ *           (LINATTN_RUN: after it has added its share to the state of what ran before)
  *   apply   a job for each head and tile of queries: y = Q w_q, phi, num = phi S
  *           (matmul), den = phi z (ISA kernel), o = num / (den + eps)
  */
@@ -208,6 +209,7 @@ typedef struct LinattnJob {
     const LvLinattnArgs *a;
     const LinattnPriv *priv;
     const LvFeatures *f;
+    const float *past, *share; /* of LINATTN_RUN; NULL */
     Sizes s;
     const char *wq, *wk;
     float *partial;
@@ -331,6 +333,20 @@ static void store_state(const LinattnJob *j, int number, const float *state,
     }
 }
 
+/* S = share S + (1 - share) past, with z behind S. */
+static void add_past(const LinattnJob *j, int number, float *state)
+{
+    size_t d = (size_t)j->f->d, rows = (size_t)j->f->f;
+    const float *past = j->past + (size_t)number * rows * (d + 1);
+    float *z = state + rows * d, share = *j->share;
+
+    for (size_t i = 0; i < rows; i++, past += d + 1) {
+        for (size_t e = 0; e < d; e++)
+            state[i * d + e] = share * state[i * d + e] + (1 - share) * past[e];
+        z[i] = share * z[i] + (1 - share) * past[d];
+    }
+}
+
 static int reduce_job(void *arg, int number, int thread)
 {
     const LinattnJob *j = arg;
@@ -344,6 +360,8 @@ static int reduce_job(void *arg, int number, int thread)
     for (int i = 1; i < f->chunks; i++)
         dsp->madd(state, state, NULL, state + (size_t)i * j->s.partial, j->s.partial);
     dsp->affine(state, 1 / (float)f->l, state, NULL, j->s.partial);
+    if (j->past)
+        add_past(j, number, state);
     memcpy(z, state + n, (size_t)f->f * sizeof(*z));
     if (lv_has(&j->a->state))
         store_state(j, number, state, z);
@@ -385,10 +403,12 @@ static int apply_job(void *arg, int job, int thread)
     return ret;
 }
 
-int lv_cpu_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
+static int run(LvDevice *dev, const LvLinattnArgs *a, const float *past, const float *share,
+               LvCall *call)
 {
     LvCpu *cpu = lv_cpu(dev);
-    LinattnJob j = { .cpu = cpu, .a = a, .priv = call->priv, .s = sizes_of(cpu, a) };
+    LinattnJob j = { .cpu = cpu, .a = a, .priv = call->priv, .past = past, .share = share,
+                     .s = sizes_of(cpu, a) };
     char *scratch = call->scratch;
     int ret;
 
@@ -404,4 +424,32 @@ int lv_cpu_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
         (ret = lv_cpu_jobs(cpu, reduce_job, &j, j.f->numbers)) < 0)
         return ret;
     return lv_cpu_jobs(cpu, apply_job, &j, j.f->numbers * j.f->tiles);
+}
+
+int lv_cpu_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
+{
+    return run(dev, a, NULL, NULL, call);
+}
+
+/* Of a block and what ran before */
+
+int lv_cpu_plan_linattn_run(LvDevice *dev, const LvLinattnRunArgs *a, LvCall *call)
+{
+    const LvLinattnArgs part = lv_linattn_part(a);
+
+    return lv_cpu_plan_linattn(dev, &part, call);
+}
+
+int lv_cpu_build_linattn_run(LvDevice *dev, const LvLinattnRunArgs *a, LvCall *call)
+{
+    const LvLinattnArgs part = lv_linattn_part(a);
+
+    return lv_cpu_build_linattn(dev, &part, call);
+}
+
+int lv_cpu_linattn_run(LvDevice *dev, const LvLinattnRunArgs *a, LvCall *call)
+{
+    const LvLinattnArgs part = lv_linattn_part(a);
+
+    return run(dev, &part, a->past.data, a->share.data, call);
 }

@@ -133,7 +133,8 @@ LV_OPS(LV_CUDA_OP)
 #define LV_CUDA_PLANS(X)                                                            \
     X(linear, Linear) X(linear_dx, LinearDx) X(conv, Conv) X(conv_dx, ConvDx)       \
     X(conv3, Conv3) X(conv_dw, ConvDw) X(attn, Attn) X(attn_dx, AttnDx)             \
-    X(linattn, Linattn) X(linattn_dx, LinattnDx) X(norm_dx, NormDx)                 \
+    X(linattn, Linattn) X(linattn_run, LinattnRun) X(linattn_dx, LinattnDx)         \
+    X(norm_dx, NormDx)                                                              \
     X(gate_dx, GateDx) X(qknorm_dx, QknormDx) X(reduce, Reduce) X(loss, Loss)       \
     X(sqsum, Sqsum) X(mix_dx, MixDx)
 

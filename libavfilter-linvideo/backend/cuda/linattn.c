@@ -20,6 +20,8 @@ enum { SM90_TOKENS = 256, SM90_ROWS = 64, SM90_PANEL_ROW = 128, SM90_STATE_TEAMS
 /* Sizes, and the memory that both directions use. */
 typedef struct Linattn {
     LvCuda *cu;
+    LvDevice *dev;
+    const LvLinattnRunArgs *run; /* NULL: there is nothing before */
     int b, h, l, c, d, p, f;
     int chunk, chunks;       /* tokens of a chunk of a sum; chunks */
     int pitch;               /* of rows of sums */
@@ -243,6 +245,17 @@ static int has_fused(const Linattn *s, int first)
            fused_grid(s, first + 1).shared <= s->cu->block_bytes;
 }
 
+/* Add what ran before to the state of a block. */
+static int add_past(const Linattn *s)
+{
+    LvTensor state;
+
+    if (!s->run)
+        return 0;
+    state = s->run->state;
+    return lv_cuda_mix(s->dev, &(LvMixArgs) { state, s->run->past, s->run->share, state }, NULL);
+}
+
 static int run_fused(const Linattn *s, const LvLinattnArgs *a)
 {
     size_t size = (size_t)s->f * (size_t)(s->d + 1), groups = (size_t)(s->b * s->h);
@@ -250,7 +263,8 @@ static int run_fused(const Linattn *s, const LvLinattnArgs *a)
     int ret = lv_cuda_launch(s->cu, fused_kernel(s, STATE), fused_grid(s, STATE),
                              (void *[]) { (void *)a, &chunk, (void *)&s->part });
 
-    if (ret < 0 || (ret = add_chunks(s, s->part, s->state, groups, size, 1, 0)) < 0)
+    if (ret < 0 || (ret = add_chunks(s, s->part, s->state, groups, size, 1, 0)) < 0 ||
+        (ret = add_past(s)) < 0)
         return ret;
     return lv_cuda_launch(s->cu, fused_kernel(s, APPLY), fused_grid(s, APPLY),
                           (void *[]) { (void *)a, &chunk, (void *)&s->state });
@@ -292,7 +306,8 @@ static int run_sm90(const Linattn *s, const LvLinattnArgs *a)
                               (void *[]) { (void *)a, &k, &v, &chunk,
                                            (void *)&s->part })) < 0 ||
         (ret = add_chunks(s, s->part, s->state, (size_t)(s->b * s->h),
-                          (size_t)s->f * (size_t)(s->d + 1), 1, 0)) < 0)
+                          (size_t)s->f * (size_t)(s->d + 1), 1, 0)) < 0 ||
+        (ret = add_past(s)) < 0)
         return ret;
     return lv_cuda_launch(s->cu, kernel[APPLY][wide], sm90_grid(s, APPLY),
                           (void *[]) { (void *)a, &q, &o, &chunk, (void *)&s->state });
@@ -318,7 +333,7 @@ static int run_products(Linattn *s, const LvLinattnArgs *a)
     if ((ret = features(s, &a->k, &a->wk)) < 0 ||
         (ret = sum_tokens(s, turned(phi_of(s)), v, s->state, s->f, s->d + 1,
                           1 / (float)s->l, 0, 0)) < 0 ||
-        (ret = features(s, &a->q, &a->wq)) < 0 ||
+        (ret = add_past(s)) < 0 || (ret = features(s, &a->q, &a->wq)) < 0 ||
         (ret = multiply(s, phi_of(s), turned(state), sums_of(s), s->l, s->d + 1, s->f,
                         0)) < 0)
         return ret;
@@ -326,17 +341,38 @@ static int run_products(Linattn *s, const LvLinattnArgs *a)
                      &s->pitch);
 }
 
-int lv_cuda_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
+static int run(LvDevice *dev, const LvLinattnArgs *a, const LvLinattnRunArgs *past, LvCall *call)
 {
     Linattn s = forward_sizes(lv_cuda(dev), a);
     int fused = has_fused(&s, STATE);
 
+    s.dev = dev;
+    s.run = past;
     lay_out(&s, call->scratch, fused ? FUSED : FORWARD);
     if (lv_has(&a->state))
         s.state = a->state.data;
     if (s.sm90)
         return run_sm90(&s, a);
     return fused ? run_fused(&s, a) : run_products(&s, a);
+}
+
+int lv_cuda_linattn(LvDevice *dev, const LvLinattnArgs *a, LvCall *call)
+{
+    return run(dev, a, NULL, call);
+}
+
+int lv_cuda_plan_linattn_run(LvDevice *dev, const LvLinattnRunArgs *a, LvCall *call)
+{
+    const LvLinattnArgs part = lv_linattn_part(a);
+
+    return lv_cuda_plan_linattn(dev, &part, call);
+}
+
+int lv_cuda_linattn_run(LvDevice *dev, const LvLinattnRunArgs *a, LvCall *call)
+{
+    const LvLinattnArgs part = lv_linattn_part(a);
+
+    return run(dev, &part, a, call);
 }
 
 /* Scratch of the fused gradient. */

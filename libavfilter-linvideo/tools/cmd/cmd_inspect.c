@@ -524,7 +524,7 @@ static int check_hint(const Report *r, const LvPart *part)
     if (part->kind != LV_PART_DIT && part->kind != LV_PART_LORA)
         return 0;
     h = lv_hint_of(part, r->path);
-    return lv_hint_check(&h, r->path, LV_AS_ALONE, 1, &r->msg);
+    return lv_hint_check(&h, r->path, LV_AS_ALONE, LV_CHOSEN_CAUSAL, &r->msg);
 }
 
 static int print(Report *r)

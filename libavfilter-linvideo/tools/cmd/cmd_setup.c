@@ -411,10 +411,18 @@ static const Found *pick_named(const Setup *s, const char *name)
     return NULL;
 }
 
+/* LvChosen: by an option, or by the name of a file that tells a causal preset. */
+static int chosen(const Setup *s, const Found *f)
+{
+    const LvPreset *p = s->preset ? lv_preset_find(s->preset) : f->hint.preset;
+
+    return p && (s->preset || p->causal.block) ? lv_chosen(&p->causal) : LV_CHOSEN_NONE;
+}
+
 /* Whether a network or LoRA can be run, with a message where not. */
 static int is_usable(const Setup *s, const Found *f, int place)
 {
-    return lv_hint_check(&f->hint, f->path, place, s->preset != NULL, &lv_tool_msg) >= 0;
+    return lv_hint_check(&f->hint, f->path, place, chosen(s, f), &lv_tool_msg) >= 0;
 }
 
 static int holds(const Found *f, int kind)
@@ -676,6 +684,9 @@ static const char *preset_of(const Setup *s, const Networks *n, const Found *f)
     printf("\n%s: sampler %s, %d steps, shift %g, guidance %g:\n"
            "guessed from the word '%s' in %s; --preset none turns it off\n", f->path, p->solver,
            p->steps, (double)p->shift, (double)p->guidance, f->hint.word, f->hint.from);
+    if (p->causal.block)
+        printf("it makes blocks of %d latents that see %d, the first %d among them\n",
+               p->causal.block, p->causal.window, p->causal.sink);
     return p->name;
 }
 
