@@ -60,6 +60,24 @@ START_TEST(of_any_length)
 }
 END_TEST
 
+/* Progress goes on, through the run that keeps a block too. */
+START_TEST(progress)
+{
+    Watch w;
+    LinvideoParams p = blocks(&w, 13);
+    Video v;
+
+    p.steps = 2;
+    v = kit_make(&p);
+    for (int i = 1; i < w.steps && i < KIT_STEPS; i++) {
+        const LinvideoProgress *a = &w.step[i - 1], *b = &w.step[i];
+        ck_assert(b->clip > a->clip || b->stage > a->stage || b->fraction >= a->fraction);
+        ck_assert(b->stage != LINVIDEO_STAGE_DENOISE || b->steps == 3);
+    }
+    kit_free(&v);
+}
+END_TEST
+
 /* Both branches of guidance have a past of their own; nag has one. */
 START_TEST(with_guidance)
 {
@@ -204,6 +222,7 @@ void api_add_causal(Suite *suite)
 
     tcase_set_timeout(t, 60);
     tcase_add_test(t, of_any_length);
+    tcase_add_test(t, progress);
     tcase_add_loop_test(t, with_guidance, 0, 2);
     tcase_add_test(t, another_prompt);
     tcase_add_test(t, times);

@@ -43,6 +43,11 @@ int lv_schedule_steps(const LvSchedule *s)
     return s->strength > 0 ? lv_sampler_left(s->kind, s->steps, (double)s->strength) : s->steps;
 }
 
+int lv_schedule_passes(const LvSchedule *s)
+{
+    return lv_schedule_steps(s) + s->keeps;
+}
+
 int lv_schedule_prompts(const LvSchedule *s)
 {
     return s->nag.scale > 0 ? LV_NEGATIVE + 1 : s->branches;
@@ -226,6 +231,8 @@ int lv_denoise_cost(const LvDenoise *d, const LvRates *rates, LvCost *cost)
             lv_network_cost(d->branch[b].net[expert], rates,
                             lv_windows_count(&d->windows, i), cost);
     }
+    for (int b = 0; b < d->schedule.branches && d->schedule.keeps; b++)
+        lv_network_cost(d->branch[b].net[LV_HIGH], rates, 1, cost);
     lv_sampler_free(&sampler);
     return ret;
 }
@@ -257,7 +264,7 @@ static int run_branch(LvDenoise *d, int step, int branch)
     const LvBranch *b = &d->branch[branch];
     int layers = d->env->cfg->dit.layers, windows = lv_windows_count(&d->windows, step);
     int prompt = d->parts && branch == LV_COND ? d->number[d->part] : b->prompt;
-    const LvAt at = { LV_STAGE_DENOISE, step, lv_schedule_steps(&d->schedule),
+    const LvAt at = { LV_STAGE_DENOISE, step, lv_schedule_passes(&d->schedule),
                       (d->window * d->runs + branch) * layers, windows * d->runs * layers };
 
     return lv_network_run(b->net[d->expert], prompt, &at, d->out[branch]);
@@ -542,7 +549,7 @@ int lv_denoise_keep(LvDenoise *d)
         if (is_first_of(d, b))
             ret = lv_network_at(net, d->x, 0, 0);
         if (ret >= 0)
-            ret = run_branch(d, steps - 1, b);
+            ret = run_branch(d, steps, b);
     }
     for (int b = 0; b < d->runs && ret >= 0; b++)
         if (is_first_of(d, b))

@@ -41,6 +41,7 @@ typedef struct LvSchedule {
     int branches;   ///< the most of them
     float cache;    ///< limit of LvStepCache; 0: every step is run
     LvNag nag;      ///< in the conditional branch, without an unconditional one
+    int keeps;      ///< 1: every clip is kept, see lv_denoise_keep(): one run more of each branch
 } LvSchedule;
 
 /** What a step began with: the latents of the host, and what the network made of them for
@@ -57,6 +58,9 @@ typedef int (*LvExpertNext)(void *opaque, int expert);
 
 /** Steps that are taken. */
 int lv_schedule_steps(const LvSchedule *s);
+
+/** Steps, and the run that keeps a clip. */
+int lv_schedule_passes(const LvSchedule *s);
 
 /** Prompts of a clip: one for each branch, and with nag the negative one. */
 int lv_schedule_prompts(const LvSchedule *s);
@@ -93,7 +97,7 @@ int lv_denoise_windows(const LvDenoise *d);
 /** Of causal networks, whose clips are the blocks of a video: begin a video. */
 int lv_denoise_clear(LvDenoise *d);
 
-/** Of causal networks: have the clip that was sampled last be one that the next one goes on from.
+/** Of causal networks, with schedule.keeps: have the clip that was sampled last be one that the next one goes on from.
  *  The networks are run once more, at time 0. @return as lv_denoise_run() */
 int lv_denoise_keep(LvDenoise *d);
 

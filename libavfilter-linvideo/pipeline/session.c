@@ -145,7 +145,7 @@ int64_t lv_session_clips(const LvSession *s, int64_t frames)
 static double fraction(const LvSession *s, int stage, double done)
 {
     double denoise = lv_network_flops(first_network(s)) * s->schedule.branches *
-                     lv_schedule_steps(&s->schedule) * lv_denoise_windows(s->denoise);
+                     lv_schedule_passes(&s->schedule) * lv_denoise_windows(s->denoise);
     double decode  = lv_decode_flops(s->decode);
 
     if (stage < LV_STAGE_DENOISE)
@@ -416,6 +416,7 @@ static int plan(LvSession *s, const LvSessionOptions *opt)
     if ((ret = lv_decode_plan(s->decode, &decode)) < 0 || (ret = open_prompts(s, opt)) < 0 ||
         (ret = need_before(s, &all.before)) < 0)
         return ret;
+    s->schedule.keeps = has_blocks(s);
     if (!s->experts.split || s->parts > 1)
         net.prompts = nb_prompts(s);
     if ((ret = lv_experts_plan(&s->experts, &net)) < 0 ||
