@@ -97,8 +97,9 @@ int lv_denoise_windows(const LvDenoise *d);
 /** Of causal networks, whose clips are the blocks of a video: begin a video. */
 int lv_denoise_clear(LvDenoise *d);
 
-/** Of causal networks, with schedule.keeps: have the clip that was sampled last be one that the next one goes on from.
- *  The networks are run once more, at time 0. @return as lv_denoise_run() */
+/** Of causal networks, with schedule.keeps: have the clip that was sampled last be one that the
+ *  next one goes on from. The networks are run once more, at time 0. @return as
+ *  lv_denoise_run() */
 int lv_denoise_keep(LvDenoise *d);
 
 /** Have a function called before the first step of each network, in every clip. */
