@@ -148,6 +148,11 @@ typedef struct LinvideoSource {
     int has_image[MAX_INPUTS];  ///< 1: the library has it
     int warned[MAX_INPUTS];     ///< of what an input is
     int untimed;                ///< 1: it was said that frames have no timestamps
+    int alpha;                  ///< 1: of a video what is opaque is kept
+    AVFrame *video, *mask;      ///< frames of the inputs that wait for each other
+    FrameTime video_time;       ///< of the former
+    int timed;                  ///< 1: it is set
+    int has_mask, masks_over;   ///< a mask was sent; its input has ended
     FrameTime *times;           ///< of frames of a clip that are sent, in their order
     int nb_times, next_time;
     int64_t sent_until;         ///< when the last frame that was sent ends
@@ -246,8 +251,11 @@ static const AVOption linvideo_options[] = {
     LINVIDEO_OPTIONS(ROW)
     PIXEL_FORMAT("sw_format", "pixel format within cuda: nv12, yuv420p, yuv444p",
                  sw_format, AV_PIX_FMT_NV12)
-    { "inputs", "input pads: 0, 1 (first image; or video, in mode video), 2 (last image too)",
+    { "inputs", "input pads: 0, 1 (first image; or video, in mode video), 2 (last image too; "
+        "or mask: white is kept of the video)",
         OFFSET(nb_inputs), AV_OPT_TYPE_INT, { .i64 = 0 }, 0, MAX_INPUTS, .flags = FLAGS },
+    { "alpha", "1: of a video what is opaque is kept; 0: what is transparent becomes black",
+        OFFSET(alpha), AV_OPT_TYPE_BOOL, { .i64 = 0 }, 0, 1, .flags = FLAGS },
     { NULL }
 };
 
@@ -416,12 +424,12 @@ static int is_video(const LinvideoSource *s)
 
 static av_cold int append_inputs(AVFilterContext *ctx)
 {
-    static const char *const names[MAX_INPUTS] = { "first", "last" };
+    static const char *const names[][MAX_INPUTS] = { { "first", "last" }, { "video", "mask" } };
     LinvideoSource *s = ctx->priv;
     int ret = 0;
 
-    if (is_video(s) && s->nb_inputs > 1) {
-        av_log(ctx, AV_LOG_ERROR, "mode=video: expected inputs=1, got %d\n", s->nb_inputs);
+    if (s->alpha && (!is_video(s) || s->nb_inputs > 1)) {
+        av_log(ctx, AV_LOG_ERROR, "alpha: expected mode=video:inputs=1, whose input has it\n");
         return AVERROR(EINVAL);
     }
     if (is_video(s) && s->rate) {
@@ -430,8 +438,8 @@ static av_cold int append_inputs(AVFilterContext *ctx)
         return AVERROR(EINVAL);
     }
     for (int i = 0; i < s->nb_inputs && ret >= 0; i++) {
-        AVFilterPad pad = { .name = is_video(s) ? "video" : names[i],
-                            .type = AVMEDIA_TYPE_VIDEO };
+        AVFilterPad pad = { .name = names[is_video(s)][i], .type = AVMEDIA_TYPE_VIDEO };
+
         ret = ff_append_inpad(ctx, &pad);
     }
     return ret;
@@ -467,6 +475,8 @@ static av_cold void uninit(AVFilterContext *ctx)
                "their clip is whole; where an input changes its size, -reinit_filter 0 keeps "
                "the graph\n", s->nb_times);
     hand_on_seed(s->seed_key);
+    av_frame_free(&s->video);
+    av_frame_free(&s->mask);
     if (s->lv)
         linvideo_cancel(s->lv);
     linvideo_close(&s->lv);
@@ -573,11 +583,18 @@ static int query_output(AVFilterContext *ctx)
  * with. */
 static int query_formats(AVFilterContext *ctx)
 {
-    static const int taken[] = { AV_PIX_FMT_RGB24, AV_PIX_FMT_RGBA, AV_PIX_FMT_NONE };
+    static const int taken[]  = { AV_PIX_FMT_RGB24, AV_PIX_FMT_RGBA, AV_PIX_FMT_NONE };
+    static const int opaque[] = { AV_PIX_FMT_RGB24, AV_PIX_FMT_NONE };
+    static const int alpha[]  = { AV_PIX_FMT_RGBA, AV_PIX_FMT_NONE };
+    const LinvideoSource *s   = ctx->priv;
     int ret = check_formats(ctx);
 
-    for (unsigned i = 0; i < ctx->nb_inputs && ret >= 0; i++)
-        ret = ff_formats_ref(ff_make_format_list(taken), &ctx->inputs[i]->outcfg.formats);
+    for (unsigned i = 0; i < ctx->nb_inputs && ret >= 0; i++) {
+        int mask = is_video(s) && i;
+
+        ret = ff_formats_ref(ff_make_format_list(mask ? opaque : s->alpha ? alpha : taken),
+                             &ctx->inputs[i]->outcfg.formats);
+    }
     return ret < 0 ? ret : query_output(ctx);
 }
 
@@ -874,13 +891,16 @@ static void warn_of_input(AVFilterContext *ctx, int i, const AVFrame *frame)
     if (trc == AVCOL_TRC_SMPTE2084 || trc == AVCOL_TRC_ARIB_STD_B67)
         av_log(ctx, AV_LOG_WARNING, "Input %d: high dynamic range (%s): it is taken as BT.709; "
                "put zscale and tonemap in front of it\n", i, av_color_transfer_name(trc));
-    if (frame->format == AV_PIX_FMT_RGBA)
+    if (frame->format == AV_PIX_FMT_RGBA && !s->alpha)
         av_log(ctx, AV_LOG_WARNING, "Input %d: with alpha: what is transparent in it becomes "
                "black\n", i);
 }
 
-/* RGB of a frame over black; freed by the caller. */
-static int flatten(LinvideoImage *image, const AVFrame *frame)
+/* What RGBA becomes: RGB over black, RGB as it is, alpha as grey. */
+enum { OVER_BLACK, COLOUR, GREY };
+
+/* Freed by the caller. */
+static int flatten(LinvideoImage *image, const AVFrame *frame, int kind)
 {
     uint8_t *rgb = av_malloc_array(frame->height, 3 * (size_t)frame->width), *to = rgb;
 
@@ -891,25 +911,37 @@ static int flatten(LinvideoImage *image, const AVFrame *frame)
 
         for (int x = 0; x < frame->width; x++, from += 4)
             for (int i = 0; i < 3; i++)
-                *to++ = (from[i] * from[3] + 127) / 255;
+                *to++ = kind == GREY   ? from[3] :
+                        kind == COLOUR ? from[i] : (from[i] * from[3] + 127) / 255;
     }
     *image = (LinvideoImage){ rgb, 3 * (ptrdiff_t)frame->width, frame->width, frame->height };
     return 0;
 }
 
-static int send_frame(AVFilterContext *ctx, enum LinvideoInput input, const AVFrame *frame)
+static int send_pixels(AVFilterContext *ctx, enum LinvideoInput input, const AVFrame *frame,
+                       int kind)
 {
     LinvideoSource *s = ctx->priv;
     LinvideoImage image = { frame->data[0], frame->linesize[0], frame->width, frame->height };
     int alpha = frame->format == AV_PIX_FMT_RGBA, ret = 0;
 
-    warn_of_input(ctx, input == LINVIDEO_INPUT_LAST_IMAGE, frame);
-    if (alpha && (ret = flatten(&image, frame)) < 0)
+    if (alpha && (ret = flatten(&image, frame, kind)) < 0)
         return ret;
     ret = averror(linvideo_send(s->lv, input, &image));
     if (alpha)
         av_free((void *)image.data);
     return ret;
+}
+
+static int send_frame(AVFilterContext *ctx, enum LinvideoInput input, const AVFrame *frame)
+{
+    const LinvideoSource *s = ctx->priv;
+    int ret = 0;
+
+    warn_of_input(ctx, input == LINVIDEO_INPUT_LAST_IMAGE || input == LINVIDEO_INPUT_MASK, frame);
+    if (s->alpha)
+        ret = send_pixels(ctx, LINVIDEO_INPUT_MASK, frame, GREY);
+    return ret < 0 ? ret : send_pixels(ctx, input, frame, s->alpha ? COLOUR : OVER_BLACK);
 }
 
 /* Ask an input for a frame. 1: there is one, which the caller frees; 0: it comes later;
@@ -976,24 +1008,78 @@ static FrameTime time_of(AVFilterContext *ctx, const AVFrame *frame)
     return t;
 }
 
+/* The next mask, if it is not there. @return as ask(); 1 too when masks are over */
+static int ask_mask(AVFilterContext *ctx)
+{
+    LinvideoSource *s = ctx->priv;
+    int ret = s->mask || s->masks_over ? 1 : ask(ctx->inputs[1], &s->mask);
+
+    if (ret != AVERROR_EOF)
+        return ret;
+    s->masks_over = 1;
+    if (s->has_mask)
+        return 1;
+    av_log(ctx, AV_LOG_ERROR, "Input 1 ended before its first frame, which is a mask\n");
+    return AVERROR(EINVAL);
+}
+
+/* The mask of a frame is the last one that does not begin behind it; the first one begins with the
+ * first frame, and those without timestamps are one for each. @return 1: it was sent; as ask() */
+static int take_masks(AVFilterContext *ctx)
+{
+    LinvideoSource *s = ctx->priv;
+    int ret;
+
+    while ((ret = ask_mask(ctx)) > 0 && s->mask) {
+        int untimed = s->mask->pts == AV_NOPTS_VALUE, first = !s->has_mask;
+
+        if (!first && !untimed &&
+            av_compare_ts(s->mask->pts, ctx->inputs[1]->time_base, s->video_time.pts,
+                          ctx->inputs[0]->time_base) > 0)
+            return 1;
+        ret = send_frame(ctx, LINVIDEO_INPUT_MASK, s->mask);
+        av_frame_free(&s->mask);
+        if (ret < 0)
+            return ret;
+        s->has_mask = 1;
+        if (untimed)
+            return 1;
+    }
+    return ret;
+}
+
+/* The next frame of the video, if it is not there. @return as ask() */
+static int ask_video(AVFilterContext *ctx)
+{
+    LinvideoSource *s = ctx->priv;
+    int ret = s->video ? 1 : ask(ctx->inputs[0], &s->video);
+
+    if (ret > 0 && !s->timed)
+        s->video_time = time_of(ctx, s->video);
+    s->timed = ret > 0;
+    return ret;
+}
+
 /* Frames of a video go on to the library. @return 1: one was sent, or the end; as ask() */
 static int take_frame(AVFilterContext *ctx)
 {
     LinvideoSource *s = ctx->priv;
-    AVFrame *frame;
-    int ret = ask(ctx->inputs[0], &frame);
+    int ret = ask_video(ctx);
 
     if (ret == AVERROR_EOF) {
         ret = averror(linvideo_send(s->lv, LINVIDEO_INPUT_VIDEO, NULL));
         return ret < 0 ? ret : 1;
     }
+    if (ret > 0 && s->nb_inputs > 1)
+        ret = take_masks(ctx);
     if (ret <= 0)
         return ret;
     if (s->next_time == s->nb_times)
         s->nb_times = s->next_time = 0;
-    s->times[s->nb_times++] = time_of(ctx, frame);
-    ret = send_frame(ctx, LINVIDEO_INPUT_VIDEO, frame);
-    av_frame_free(&frame);
+    s->times[s->nb_times++] = s->video_time;
+    ret = send_frame(ctx, LINVIDEO_INPUT_VIDEO, s->video);
+    av_frame_free(&s->video);
+    s->timed = 0;
     return ret < 0 ? ret : 1;
 }
 

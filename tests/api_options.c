@@ -187,7 +187,7 @@ static const struct {
     { "model", AT(model) }, { "prompt", AT(prompt) },
     { "prompt_file", AT(prompt_file) }, { "negative_prompt", AT(negative_prompt) },
     { "device", AT(device) }, { "lora", AT(lora) }, { "image", AT(image) },
-    { "last_image", AT(last_image) }, { "video", AT(video) },
+    { "last_image", AT(last_image) }, { "video", AT(video) }, { "mask", AT(mask) },
 };
 
 static double number(const LinvideoParams *p, Type type, size_t offset)
@@ -283,7 +283,7 @@ START_TEST(every_option)
             found |= !strcmp(strings[k].name, o->name) && strings[k].offset == o->offset;
         ck_assert_msg(found, "%s", o->name);
     }
-    ck_assert_int_eq(nb, 42);
+    ck_assert_int_eq(nb, 43);
     ck_assert_ptr_null(lv_option_at(-1));
 }
 END_TEST

@@ -72,7 +72,7 @@ static double nearness(const Video *v, const char *path)
     LvVideoFile *file;
     double least = INFINITY;
 
-    ck_assert_int_eq(lv_video_file_open(&file, path, &quiet), 0);
+    ck_assert_int_eq(lv_video_file_open(&file, "video", path, &quiet), 0);
     for (int64_t i = 0; i < v->nb; i++) {
         ck_assert_int_eq(lv_video_file_next(file, &image), 0);
         ck_assert_int_eq(lv_prepare_cover(&cover, image, &quiet), 0);
@@ -159,6 +159,197 @@ static Video room_for(const LinvideoContext *c, int nb)
     return v;
 }
 
+/* Masks */
+
+static uint8_t white(int mask, int x)
+{
+    return mask == 0 || (mask == 2 && x < SIDE / 2) ? 255 : 0;
+}
+
+/* A mask as an image: 0: white, 1: black, 2: its left half is white. */
+static const char *write_mask(int mask)
+{
+    static const char ppm[] = "P6\n64 64\n255\n";
+    const char *path = kit_path("mask.ppm");
+    char file[sizeof(ppm) + BYTES];
+    char *to = file + sizeof(ppm) - 1;
+
+    memcpy(file, ppm, sizeof(ppm) - 1);
+    for (int i = 0; i < BYTES; i++)
+        to[i] = (char)white(mask, i / 3 % SIDE);
+    kit_write(path, file, sizeof(ppm) - 1 + BYTES);
+    return path;
+}
+
+/* Signal to noise of columns of all frames of two videos. */
+static double likeness(const Video *a, const Video *b, int from, int to)
+{
+    double least = INFINITY;
+
+    for (int64_t i = 0; i < a->nb; i++)
+        for (int y = 0; y < SIDE; y++) {
+            size_t at = 3 * (size_t)(y * SIDE + from);
+
+            least = fmin(least, psnr(kit_plane(a, i, 0) + at, kit_plane(b, i, 0) + at,
+                                     3 * (size_t)(to - from)));
+        }
+    return least;
+}
+
+/* What is white is as if nothing had changed, what is black as if there were no mask. */
+START_TEST(masks)
+{
+    const char *path = write_video();
+    Video v[5];
+    double kept, changed, other;
+
+    for (int i = 0; i < 5; i++) {
+        Watch w;
+        LinvideoParams p = params(&w, path);
+
+        p.prompt   = "a small green square on a white background";
+        p.mask     = i < 3 ? write_mask(i) : NULL;
+        p.strength = i == 4 ? 0.01f : 1;
+        p.sampler  = (enum LinvideoSampler)(LINVIDEO_SAMPLER_EULER + _i);
+        p.steps    = 5;
+        v[i]       = kit_make(&p);
+        ck_assert_int_eq(v[i].nb, LENGTH);
+    }
+    kept    = likeness(&v[2], &v[4], 0, 16);
+    changed = likeness(&v[2], &v[4], 48, 64);
+    other   = likeness(&v[3], &v[4], 0, 16);
+    ck_assert(kit_equal(&v[1], &v[3]));
+    ck_assert_msg(likeness(&v[0], &v[4], 0, 64) > 30, "%g dB", likeness(&v[0], &v[4], 0, 64));
+    ck_assert_msg(kept > 22 && kept > changed + 6 && kept > other + 6, "%g, %g, %g dB", kept,
+                  changed, other);
+    for (int i = 0; i < 5; i++)
+        kit_free(&v[i]);
+}
+END_TEST
+
+/* A mask for each frame, of a file: kept from frame 9 on, which begins a latent. */
+static const char *write_masks(int frames)
+{
+    const char *path = kit_path("masks.y4m");
+    FILE *f = fopen(path, "wb");
+
+    ck_assert_ptr_nonnull(f);
+    fputs("YUV4MPEG2 W32 H32 Cmono XCOLORRANGE=FULL\n", f);
+    for (int i = 0; i < frames; i++) {
+        fputs("FRAME\n", f);
+        for (int k = 0; k < 32 * 32; k++)
+            fputc(i >= 9 ? 255 : 0, f);
+    }
+    ck_assert_int_eq(fclose(f), 0);
+    return path;
+}
+
+/* Signal to noise of a frame of two videos. */
+static double alike(const Video *a, const Video *b, int64_t frame)
+{
+    return psnr(kit_plane(a, frame, 0), kit_plane(b, frame, 0), a->bytes);
+}
+
+START_TEST(masks_of_frames)
+{
+    const char *path = write_video();
+    LinvideoContext *c;
+    Video v[3], again;
+    Watch w;
+
+    for (int i = 0; i < 3; i++) {
+        LinvideoParams p = params(&w, path);
+
+        p.prompt   = "a small green square on a white background";
+        p.mask     = i == 0 ? write_masks(LENGTH) : NULL;
+        p.frames   = CLIP;
+        p.strength = i == 2 ? 0.01f : 1;
+        v[i]       = kit_make(&p);
+        if (i)
+            continue;
+        c     = kit_open(&p);
+        again = room_for(c, CLIP);
+        ck_assert_int_eq(kit_next(&again, c), 0);
+        ck_assert_int_eq(linvideo_restart(c, &p), 0);
+        again.nb = 0;
+        read_frames(&again, c, CLIP);
+        ck_assert(kit_equal(&again, &v[0]));
+        kit_free(&again);
+        linvideo_close(&c);
+    }
+    ck_assert_msg(alike(&v[0], &v[2], 14) > alike(&v[1], &v[2], 14) + 8, "kept");
+    ck_assert_msg(alike(&v[0], &v[2], 2) < alike(&v[0], &v[2], 14) - 6, "changed");
+    for (int i = 0; i < 3; i++)
+        kit_free(&v[i]);
+}
+END_TEST
+
+/* Masks that are sent are those of a file. */
+START_TEST(sent_masks)
+{
+    static const LinvideoImage size = { NULL, 0, SIDE, SIDE };
+    const char *path = write_video();
+    static uint8_t rgb[BYTES];
+    const LinvideoImage mask = { rgb, 3 * SIDE, SIDE, SIDE }, wide = { rgb, 3 * SIDE, 64, 20 };
+    const LvImage *image;
+    LvVideoFile *file;
+    LvMsg quiet = { .put = NULL };
+    LinvideoContext *c;
+    LinvideoParams p;
+    Watch w;
+    Video want, v;
+
+    for (int i = 0; i < BYTES; i++)
+        rgb[i] = white(2, i / 3 % SIDE);
+    p        = params(&w, path);
+    p.frames = CLIP;
+    p.mask   = write_mask(2);
+    want     = kit_make(&p);
+    p.mask   = NULL;
+    c        = open_sent(&p, &size);
+    v        = room_for(c, CLIP);
+    ck_assert_int_eq(lv_video_file_open(&file, "video", path, &quiet), 0);
+    ck_assert_int_eq(linvideo_send(c, LINVIDEO_INPUT_MASK, &wide), -EINVAL);
+    kit_one_error(&w, "mask: expected the shape of the video, 64x64, got 64x20");
+    ck_assert_int_eq(linvideo_send(c, LINVIDEO_INPUT_MASK, &size), -EINVAL);
+    kit_one_error(&w, "mask: its data is NULL");
+    ck_assert_int_eq(linvideo_send(c, LINVIDEO_INPUT_MASK, &mask), 0);
+    for (int i = 0; i < CLIP; i++) {
+        ck_assert_int_eq(lv_video_file_next(file, &image), 0);
+        ck_assert_int_eq(linvideo_send(c, LINVIDEO_INPUT_VIDEO,
+                                       &(LinvideoImage) { image->rgb, 3 * SIDE, SIDE, SIDE }), 0);
+    }
+    read_frames(&v, c, CLIP);
+    ck_assert(kit_equal(&v, &want));
+    lv_video_file_close(&file);
+    linvideo_close(&c);
+    kit_free(&v);
+    kit_free(&want);
+}
+END_TEST
+
+START_TEST(masks_that_are_refused)
+{
+    static const char *const parts[][2] = {
+        { "mask: expected mode video", NULL },
+        { "masks.y4m: expected 1 frame, or as many as the video, 20, got 10", NULL },
+        { "mask: expected the shape of the video, 64x64, got 2x1", NULL },
+        { "not an image", NULL },
+    };
+    const char *path = write_video();
+    Watch w;
+    LinvideoParams p = params(&w, path);
+
+    p.mask = kit_path("mask.ppm");
+    kit_write(p.mask, _i == 2 ? "P6\n2 1\n255\nABCabc" : "text", _i == 2 ? 17 : 4);
+    if (_i == 0)
+        p.video = NULL;
+    if (_i == 1)
+        p.mask = write_masks(10);
+    kit_refused(&p, &w, -EINVAL, parts[_i]);
+}
+END_TEST
+
 /* Frames that are sent make what those of a file make; they are asked for in whole clips. */
 START_TEST(sent_frames)
 {
@@ -179,7 +370,7 @@ START_TEST(sent_frames)
     v    = room_for(c, LENGTH);
     linvideo_info(c, &info);
     ck_assert_int_eq(info.frames, -1);
-    ck_assert_int_eq(lv_video_file_open(&file, path, &quiet), 0);
+    ck_assert_int_eq(lv_video_file_open(&file, "video", path, &quiet), 0);
     for (int i = 0; i < LENGTH; i++) {
         LinvideoImage frame;
         ck_assert_int_eq(kit_next(&v, c), -EAGAIN);
@@ -387,11 +578,16 @@ void api_add_video(Suite *suite)
     TCase *t = tcase_create("video");
 
     suite_add_tcase(suite, t);
+    tcase_set_timeout(t, 60);
     tcase_add_test(t, strengths);
     tcase_add_loop_test(t, geometry, 0, 4);
     tcase_add_test(t, sent_frames);
     tcase_add_test(t, ends);
     tcase_add_test(t, begins_again);
+    tcase_add_loop_test(t, masks, 0, LINVIDEO_SAMPLER_RENOISE);
+    tcase_add_test(t, masks_of_frames);
+    tcase_add_test(t, sent_masks);
+    tcase_add_loop_test(t, masks_that_are_refused, 0, 4);
     tcase_add_loop_test(t, headers, 0, LV_COUNT(heads));
     tcase_add_loop_test(t, duration_without_rate, 0, 3);
     tcase_add_loop_test(t, refuses, 0, LV_COUNT(bad));

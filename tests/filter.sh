@@ -94,7 +94,7 @@ help=$(ff -h filter=linvideo)
 for name in model prompt prompt_file textfile negative_prompt size s rate r \
             duration d frames join loop clip_frames causal causal_window causal_sink seed steps guidance guidance_start guidance_end nag nag_tau nag_alpha shift sampler cache \
             precision format pixel_format matrix native sw_format device memory_limit lora tile \
-            prompt_cache strict image last_image mode video strength inputs; do
+            prompt_cache strict image last_image mode video mask alpha strength inputs; do
     matches "help: $name" "$help" "^ +$name +<"
 done
 for name in auto text cut window euler unipc renoise 'dpm[+][+]' causvid rcm causvid-causal f32 bf16 off on; do
@@ -591,8 +591,28 @@ equal "video: another size within it" \
 matches "video: frames that are lost" "$(level=warning; pads "$change" -i sizes.ts 2>&1)" \
     'frames of the input are lost: the graph ends before'
 fails "video: none is there" 'expected a video, got none' -filter_complex "linvideo=$onto"
-fails "video: two inputs" 'mode=video: expected inputs=1, got 2' -i bars.mkv -i bars.mkv \
-    -filter_complex "[0:v][1:v]linvideo=inputs=2:$onto"
+# masks: an option's, a second input's (once, for ever, or with times of its own), and alpha
+ff -f lavfi -i "color=black:size=64x64:rate=8:duration=2.5,format=gbrp,drawbox=w=32:h=64:color=white:t=fill:enable='gte(t,1)'" \
+    -c:v ffv1 when.mkv
+ff -i when.mkv -pix_fmt yuv444p -f yuv4mpegpipe when.y4m
+ff -sseof -0.125 -i when.mkv -frames:v 1 -pix_fmt rgb24 half.ppm
+masked="linvideo=inputs=2:$onto"
+half=$(pads "[0:v]$restyle:mask=half.ppm" -i bars.mkv)
+differ "mask: a part is kept" "$half" "$again"
+equal "mask: of a second input" "$(pads "[0:v][1:v]$masked" -i bars.mkv -i half.ppm)" "$half"
+equal "mask: of one without an end" "$(pads "[0:v][1:v]$masked" -i bars.mkv -loop 1 -i half.ppm)" "$half"
+equal "mask: alpha" "$(pads "[0:v]format=rgba[a];[1:v]format=gray[b];[a][b]alphamerge,$restyle:alpha=1" \
+    -i bars.mkv -i half.ppm)" "$half"
+times=$(pads "[0:v]$restyle:mask=when.y4m" -i bars.mkv)
+differ "mask: of each frame" "$times" "$half"
+equal "mask: by its timestamps" "$(pads "[0:v][1:v]$masked" -i bars.mkv -i when.mkv)" "$times"
+equal "mask: the last one stays" \
+    "$(pads "[1:v]trim=end=1.1[m];[0:v][m]$masked" -i bars.mkv -i when.mkv)" "$times"
+fails "mask: none comes" 'Input 1 ended before its first frame, which is a mask' -i bars.mkv -i when.mkv \
+    -filter_complex "[1:v]trim=start=9[m];[0:v][m]$masked"
+fails "mask: alpha without a video" 'alpha: expected mode=video:inputs=1' \
+    -filter_complex "linvideo=alpha=1:prompt=$prompt"
+fails "mask: without a video" 'mask: expected mode video' -filter_complex "linvideo=mask=half.ppm:prompt=$prompt"
 fails "video: a rate" 'rate: in mode video it is that of the input' -i bars.mkv \
     -filter_complex "[0:v]$restyle:rate=24"
 fails "video: no frame comes" 'it ended before its first frame' -i bars.mkv \

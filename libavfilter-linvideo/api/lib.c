@@ -53,6 +53,9 @@ struct LinvideoContext {
     LvImage image[LV_CLIP_IMAGES]; /* the same */
     int missing[LV_CLIP_IMAGES]; /* 1: it is to be sent */
     LvVideoFile *video;     /* NULL: none */
+    LvVideoFile *masks;     /* of each of its frames; NULL: none */
+    LvImage mask;           /* of all of them; rgb NULL: none */
+    int video_size[2];      /* of frames that clips are made of: width, height */
     int takes_video;        /* 1: in mode video */
     int64_t sent;           /* frames of the video */
     char path[LV_PATH_SIZE];
@@ -180,12 +183,12 @@ static const char *device_name(const LinvideoParams *p)
 #define DEFAULT_STRENGTH 0.6f
 
 /* Width and height of the frames that clips are made of; 0: of none. */
-static void video_size(const LinvideoContext *c, const LinvideoParams *p, int size[2])
+static void find_video_size(LinvideoContext *c, const LinvideoParams *p)
 {
     const LvY4m *y = c->video ? lv_video_file_head(c->video) : NULL;
 
-    size[0] = y ? (int)y->width : c->takes_video ? p->video_frame->width : 0;
-    size[1] = y ? (int)y->height : c->takes_video ? p->video_frame->height : 0;
+    c->video_size[0] = y ? (int)y->width : c->takes_video ? p->video_frame->width : 0;
+    c->video_size[1] = y ? (int)y->height : c->takes_video ? p->video_frame->height : 0;
 }
 
 static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams *p)
@@ -213,7 +216,7 @@ static LvSessionOptions session_options(LinvideoContext *c, const LinvideoParams
         .preview = p->preview ? relay_preview : NULL, .opaque = c,
     };
 
-    video_size(c, p, opt.video_size);
+    memcpy(opt.video_size, c->video_size, sizeof(opt.video_size));
     return opt;
 }
 
@@ -410,11 +413,47 @@ static int open_video(LinvideoContext *c, const LinvideoParams *p)
         return lv_fail(&c->msg, LV_ERR(EINVAL), "both video and video_frame are given; give one "
                        "of them");
     if (named)
-        return lv_video_file_open(&c->video, p->video, &c->msg);
+        return lv_video_file_open(&c->video, "video", p->video, &c->msg);
     if (c->takes_video && !p->video_frame)
         return lv_fail(&c->msg, LV_ERR(EINVAL), "mode video: expected a video, got none");
     return c->takes_video ? lv_image_check(&sent, p->video_frame->width, p->video_frame->height)
                           : 0;
+}
+
+/* A mask has the shape of the frames, whatever its size. */
+static int check_mask(const LinvideoContext *c, int width, int height)
+{
+    const int *size = c->video_size;
+    int64_t off = (int64_t)width * size[1] - (int64_t)height * size[0];
+
+    return llabs(off) < LV_MAX(size[0], size[1]) ? 0 :
+           lv_fail(&c->msg, LV_ERR(EINVAL), "mask: expected the shape of the video, %dx%d, got "
+                   "%dx%d", size[0], size[1], width, height);
+}
+
+/* An image for all frames, or a video with one for each. */
+static int open_mask(LinvideoContext *c, const LinvideoParams *p)
+{
+    int64_t frames = c->video ? lv_video_file_frames(c->video) : 1, there;
+    int ret;
+
+    if (!p->mask || !*p->mask)
+        return 0;
+    if (!c->takes_video)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "mask: expected mode video, whose frames it keeps "
+                       "a part of");
+    if (!lv_video_file_is(p->mask)) {
+        ret = lv_image_read(&c->mask, "mask", p->mask, NULL, &c->msg);
+        return ret < 0 ? ret : check_mask(c, c->mask.width, c->mask.height);
+    }
+    if ((ret = lv_video_file_open(&c->masks, "mask", p->mask, &c->msg)) < 0)
+        return ret;
+    there = lv_video_file_frames(c->masks);
+    if (there < frames && there > 1)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "mask: %s: expected 1 frame, or as many as the "
+                       "video, %lld, got %lld", p->mask, (long long)frames, (long long)there);
+    return check_mask(c, (int)lv_video_file_head(c->masks)->width,
+                      (int)lv_video_file_head(c->masks)->height);
 }
 
 static int open_context(LinvideoContext *c, const LinvideoParams *p)
@@ -424,6 +463,9 @@ static int open_context(LinvideoContext *c, const LinvideoParams *p)
 
     if ((ret = begin(c, p, &c->prompt)) < 0 || (ret = read_images(c, p)) < 0 ||
         (ret = lv_model_find(c->path, p->model, &c->msg)) < 0 || (ret = open_video(c, p)) < 0)
+        return ret;
+    find_video_size(c, p);
+    if ((ret = open_mask(c, p)) < 0)
         return ret;
     set_name(c);
     if ((ret = split_loras(c, p)) < 0)
@@ -453,6 +495,7 @@ static int create(LinvideoContext **out, const LinvideoParams *p, locale_t calle
     ret      = open_context(c, p);
     kept->model = kept->prompt = kept->prompt_file = kept->negative_prompt = NULL;
     kept->device = kept->lora = kept->image = kept->last_image = kept->video = NULL;
+    kept->mask   = NULL;
     kept->image_data = kept->last_image_data = kept->video_frame = NULL;
     kept->cuda   = NULL;
     free(c->lora_text);
@@ -490,6 +533,8 @@ void linvideo_close(LinvideoContext **out)
         return;
     lv_session_close(&c->session);
     lv_video_file_close(&c->video);
+    lv_video_file_close(&c->masks);
+    free(c->mask.rgb);
     free(c);
     *out = NULL;
 }
@@ -604,6 +649,10 @@ static int restart(LinvideoContext *c, const LinvideoParams *p)
         c->sent = 0;
         if (c->video)
             lv_video_file_rewind(c->video);
+        if (c->masks)
+            lv_video_file_rewind(c->masks);
+        if (c->takes_video)
+            ret = lv_session_send_mask(c->session, NULL);
     }
     free(prompt);
     return ret;
@@ -658,11 +707,22 @@ static int end_video(LinvideoContext *c)
     return c->sent % c->info.cfg->video.frames ? lv_session_send(c->session, NULL) : 0;
 }
 
+/* The mask of the next frame, where a file has it. */
+static int read_mask(LinvideoContext *c)
+{
+    const LvImage *mask = c->mask.rgb && !c->sent ? &c->mask : NULL;
+    int ret = 0;
+
+    if (c->masks && c->sent < lv_video_file_frames(c->masks))
+        ret = lv_video_file_next(c->masks, &mask);
+    return ret < 0 || !mask ? ret : lv_session_send_mask(c->session, mask);
+}
+
 static int take_frame(LinvideoContext *c, const LvImage *image)
 {
-    int ret = lv_session_send(c->session, image);
+    int ret = read_mask(c);
 
-    if (ret < 0)
+    if (ret < 0 || (ret = lv_session_send(c->session, image)) < 0)
         return ret;
     return ++c->sent == c->frames ? end_video(c) : 0;
 }
@@ -741,6 +801,30 @@ static int send_frame(LinvideoContext *c, const LinvideoImage *image)
     return c->failed = ret;
 }
 
+/* Of frames that are sent. */
+static int send_mask(LinvideoContext *c, const LinvideoImage *image)
+{
+    LvImage copy = { NULL, 0, 0 };
+    int ret;
+
+    if (!c->takes_video || c->mask.rgb || c->masks)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "mask: none is to be sent, expected %s",
+                       c->takes_video ? "no mask of a file" : "mode video");
+    if (c->failed < 0)
+        return c->failed;
+    if (image && !image->data)
+        return lv_fail(&c->msg, LV_ERR(EINVAL), "mask: its data is NULL");
+    if (image && ((ret = check_mask(c, image->width, image->height)) < 0 ||
+                  (ret = lv_image_copy(&copy, "mask", image, &c->msg)) < 0))
+        return ret;
+    if ((ret = lv_session_load(c->session)) < 0)
+        c->failed = ret;
+    else
+        ret = lv_session_send_mask(c->session, image ? &copy : NULL);
+    free(copy.rgb);
+    return ret;
+}
+
 int linvideo_send(LinvideoContext *c, enum LinvideoInput input, const LinvideoImage *image)
 {
     LvLocale l;
@@ -751,6 +835,8 @@ int linvideo_send(LinvideoContext *c, enum LinvideoInput input, const LinvideoIm
     enter(c, &l);
     if (input == LINVIDEO_INPUT_VIDEO)
         ret = send_frame(c, image);
+    else if (input == LINVIDEO_INPUT_MASK)
+        ret = send_mask(c, image);
     else if (input == LINVIDEO_INPUT_IMAGE || input == LINVIDEO_INPUT_LAST_IMAGE)
         ret = send_image(c, (int)input, image);
     else

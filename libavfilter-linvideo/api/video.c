@@ -5,8 +5,10 @@
 #include "api/video.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/common.h"
 #include "base/map.h"
@@ -71,15 +73,15 @@ static int count(LvVideoFile *f)
     return ret < 0 || f->frames ? ret : lv_reader_fail(&f->next, "has no frames");
 }
 
-static int open_file(LvVideoFile *f, const char *path, const LvMsg *msg)
+static int open_file(LvVideoFile *f, const char *option, const char *path, const LvMsg *msg)
 {
     int ret = lv_map_open_late(&f->map, path, msg);
 
     if (ret < 0)
         return ret;
     if (!(f->path = strdup(path)))
-        return lv_fail(msg, LV_ERR(ENOMEM), "video: out of memory");
-    f->next = (LvReader) { "video", f->path, f->map.data, f->map.size, msg };
+        return lv_fail(msg, LV_ERR(ENOMEM), "%s: out of memory", option);
+    f->next = (LvReader) { option, f->path, f->map.data, f->map.size, msg };
     if (!f->map.size)
         return lv_reader_fail(&f->next, "an empty file");
     if ((ret = read_head(f)) < 0 || (ret = count(f)) < 0)
@@ -87,14 +89,27 @@ static int open_file(LvVideoFile *f, const char *path, const LvMsg *msg)
     return lv_image_new(&f->image, &f->next, f->y4m.width, f->y4m.height);
 }
 
-int lv_video_file_open(LvVideoFile **out, const char *path, const LvMsg *msg)
+int lv_video_file_is(const char *path)
+{
+    char begin[10] = "";
+    struct stat st;
+    FILE *f = !stat(path, &st) && S_ISREG(st.st_mode) ? fopen(path, "rb") : NULL;
+    int is  = f && fread(begin, 1, sizeof(begin), f) == sizeof(begin) &&
+              !memcmp(begin, "YUV4MPEG2 ", sizeof(begin));
+
+    if (f)
+        fclose(f);
+    return is;
+}
+
+int lv_video_file_open(LvVideoFile **out, const char *option, const char *path, const LvMsg *msg)
 {
     LvVideoFile *f = *out = calloc(1, sizeof(*f));
     int ret;
 
     if (!f)
-        return lv_fail(msg, LV_ERR(ENOMEM), "video: out of memory");
-    if ((ret = open_file(f, path, msg)) < 0)
+        return lv_fail(msg, LV_ERR(ENOMEM), "%s: out of memory", option);
+    if ((ret = open_file(f, option, path, msg)) < 0)
         lv_video_file_close(out);
     return ret;
 }

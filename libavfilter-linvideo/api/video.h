@@ -15,12 +15,16 @@ typedef struct LvVideoFile LvVideoFile;
 /**
  * Open a regular file, check its header and count its frames.
  *
+ * @param option name for messages; static
  * @param msg outlives the file
  * @param[out] f freed with lv_video_file_close(); NULL on error
  * @return 0; -errno of the file; -EINVAL: no such video, broken, cut off, or without a frame;
  *         -ENOMEM
  */
-int lv_video_file_open(LvVideoFile **f, const char *path, const LvMsg *msg);
+int lv_video_file_open(LvVideoFile **f, const char *option, const char *path, const LvMsg *msg);
+
+/** Whether a regular file begins as YUV4MPEG2 does; 0 where it cannot be read. */
+int lv_video_file_is(const char *path);
 
 /** NULL is fine. */
 void lv_video_file_close(LvVideoFile **f);

@@ -366,6 +366,12 @@ typedef struct LinvideoParams {
                                  ///< among them; 0: the model's, or those of its clip
     int causal_sink;             ///< first latents of the video that stay in the window, 0 to
                                  ///< 1023; -1: the model's, or a block
+    const char *mask;            ///< mode VIDEO: file of what is kept of the frames: white all,
+                                 ///< black nothing, grey a part. An image (see image) for all
+                                 ///< frames, or YUV4MPEG2 with one for each, in their shape.
+                                 ///< Latents of what is kept are blended in at every step: as
+                                 ///< exact as the encoder, in blocks of its pixels. NULL or
+                                 ///< "": none, or masks are sent
 } LinvideoParams;
 
 /** Properties of a context. Strings live as long as the context. */
@@ -452,7 +458,8 @@ LINVIDEO_API int linvideo_set_prompt(LinvideoContext *c, const char *prompt);
  * Begin another video with the weights that are loaded, once a frame of c was delivered:
  * at any point of a video, at its end, or after LINVIDEO_ERR_CANCELLED. Of p are taken
  * prompt, prompt_file, negative_prompt, seed, rate, frames, duration, format and matrix;
- * all else is as c was opened. Times of LinvideoInfo begin again, and a linvideo_cancel()
+ * all else is as c was opened; masks that were sent are dropped. Times of LinvideoInfo begin
+ * again, and a linvideo_cancel()
  * that stopped nothing yet is dropped. The frames are those of a
  * context that was opened with these options.
  *
@@ -465,7 +472,9 @@ LINVIDEO_API int linvideo_restart(LinvideoContext *c, const LinvideoParams *p);
 enum LinvideoInput {
     LINVIDEO_INPUT_IMAGE,      ///< LinvideoParams.image_data, whose data was NULL
     LINVIDEO_INPUT_LAST_IMAGE, ///< LinvideoParams.last_image_data, the same
-    LINVIDEO_INPUT_VIDEO       ///< the next frame of a video without a file
+    LINVIDEO_INPUT_VIDEO,      ///< the next frame of a video without a file
+    LINVIDEO_INPUT_MASK        ///< what is kept of frames to come of the video, until another
+                               ///< one is sent, see LinvideoParams.mask; NULL: nothing
 };
 
 /**

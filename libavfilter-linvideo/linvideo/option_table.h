@@ -93,6 +93,11 @@
       "`size` frames have its shape, and the area of the model's size.")                  \
     X(FLOAT, strength, "", strength, 0.01, 1, 0, "X", "0.6",                              \
       "how much of a video changes: share of the steps that are run", "")                 \
+    X(STRING, mask, "", mask, 0, 0, 0, "FILE", "none",                                    \
+      "what of a video is kept: white in an image, or in y4m with a frame for each",      \
+      "In the shape of the video. Kept is what the autoencoder gives back, in blocks of " \
+      "its pixels. In the filter a second input is the mask of the first "                \
+      "(`inputs=2:mode=video`), or with `alpha=1` what is opaque in it.")                 \
     X(SIZE, size, "s", width, 16, 8192, 0, "WxH", "the model's",                          \
       "size of the frames",                                                               \
       "Any size is made at the next legal one and cropped. One that the model was not "   \

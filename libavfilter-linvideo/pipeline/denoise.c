@@ -27,6 +27,7 @@ struct LvDenoise {
     LvStepCache cache;
     const float *first; /* latent frame that is given; NULL: none */
     const float *from;  /* latents that clips begin with; NULL: noise alone */
+    const float *kept, *mask; /* see lv_denoise_blend(); NULL: none */
     LvWindows windows;
     int window;        /* of this step, that the network sees */
     const int *from_latent, *number; /* [parts]: see lv_denoise_parts() */
@@ -155,6 +156,12 @@ void lv_denoise_give_first(LvDenoise *d, const float *z)
 void lv_denoise_from(LvDenoise *d, const float *z)
 {
     d->from = z;
+}
+
+void lv_denoise_blend(LvDenoise *d, const float *z, const float *mask)
+{
+    d->kept = z;
+    d->mask = mask;
 }
 
 void lv_denoise_free(LvDenoise **out)
@@ -441,6 +448,20 @@ static int tell_guess(LvDenoise *d, int step)
     return d->guess ? d->guess(d->guess_opaque, step, d->x0) : 0;
 }
 
+/* Where latents are kept the velocity is the one that leads to them. */
+static void blend_kept(LvDenoise *d, int step)
+{
+    size_t frame = d->numel / (size_t)d->env->cfg->dit.channels;
+    float sigma  = lv_sampler_sigma(d->sampler, step), *v = d->v[LV_COND];
+
+    for (size_t i = 0; i < d->numel && d->mask; i++) {
+        float m = d->mask[i % frame];
+
+        if (m > 0)
+            v[i] += m * ((d->x[i] - d->kept[i]) / sigma - v[i]);
+    }
+}
+
 static int run_step(LvDenoise *d, int step, LvStepSeen seen, void *opaque)
 {
     const LvSchedule *s = &d->schedule;
@@ -452,6 +473,7 @@ static int run_step(LvDenoise *d, int step, LvStepSeen seen, void *opaque)
         return ret;
     if (d->runs > 1)
         lv_guide(d->v[LV_COND], d->v[LV_UNCOND], d->numel, s->guidance[d->expert]);
+    blend_kept(d, step);
     if ((ret = tell_guess(d, step)) < 0)
         return ret;
     lv_sampler_step(d->sampler, step, d->x, d->v[LV_COND]);

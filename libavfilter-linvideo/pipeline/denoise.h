@@ -116,6 +116,12 @@ void lv_denoise_give_first(LvDenoise *d, const float *z);
  *  who keeps them. NULL: with noise alone. */
 void lv_denoise_from(LvDenoise *d, const float *z);
 
+/** Have clips to come keep latents z [channels,F,Y,X] where mask [F,Y,X] is 1, nothing of them
+ *  where it is 0, and between a part: at each step x0 = mask z + (1 - mask) of what the network
+ *  says, so that x is z with the noise of that step where it is kept. Both of the caller, who
+ *  keeps them; NULL: nothing is kept. */
+void lv_denoise_blend(LvDenoise *d, const float *z, const float *mask);
+
 /** What it needs beside the network. */
 LvNeed lv_denoise_need(const LvDenoise *d);
 

@@ -22,6 +22,9 @@ struct LvVideo {
     LvImage seen;       /* part of a frame that is delivered: its size; host */
     float *group;       /* host: frames of a latent frame, each [rows,cols,3] */
     float *z;           /* host: latents */
+    uint8_t *mask;      /* host: what is white of a mask in seen's size */
+    float *kept;        /* host: [F,Y,X] */
+    int masked, keeps;  /* 1: there is a mask; some frame of the clip had one */
     int waiting;        /* frames of the group */
     int sent, encoded;  /* frames; latent frames */
 };
@@ -102,6 +105,9 @@ static size_t lay_out(LvVideo *v, char *base)
     v->group    = lv_region_take(&region, group * frame_values(v) * sizeof(*v->group));
     v->z        = lv_region_take(&region, latent_values(v) * sizeof(*v->z));
     v->seen.rgb = lv_region_take(&region, 3 * (size_t)v->seen.width * (size_t)v->seen.height);
+    v->mask     = lv_region_take(&region, (size_t)v->seen.width * (size_t)v->seen.height);
+    v->kept     = lv_region_take(&region, latent_values(v) / (size_t)v->env->cfg->dit.channels *
+                                          sizeof(*v->kept));
     return region.at;
 }
 
@@ -139,7 +145,7 @@ int lv_video_build(LvVideo *v, void *arena)
 void lv_video_begin(LvVideo *v)
 {
     if (v)
-        v->waiting = v->sent = v->encoded = 0;
+        v->waiting = v->sent = v->encoded = v->keeps = 0;
 }
 
 int lv_video_sent(const LvVideo *v)
@@ -158,16 +164,74 @@ static int group_size(const LvVideo *v)
     return v->encoded ? lv_vae_encode_frames(v->encode) : 1;
 }
 
+const float *lv_video_kept(const LvVideo *v)
+{
+    return v->keeps ? v->kept : NULL;
+}
+
+/* What is seen at a row or column of frames: its edges lie around it. */
+static int seen_at(int at, int frame, int seen)
+{
+    return LV_CLAMP(at - (frame - seen) / 2, 0, seen - 1);
+}
+
+/* White of a mask, by BT.601. */
+static void take_white(LvVideo *v)
+{
+    const uint8_t *p = v->seen.rgb;
+
+    for (size_t i = 0; i < (size_t)v->seen.width * (size_t)v->seen.height; i++, p += 3)
+        v->mask[i] = (uint8_t)((299 * p[0] + 587 * p[1] + 114 * p[2] + 500) / 1000);
+}
+
+int lv_video_mask(LvVideo *v, const LvImage *mask)
+{
+    int ret = mask ? lv_prepare_cover(&v->seen, mask, v->env->msg) : 0;
+
+    if (ret == LV_ERR(ENOMEM))
+        lv_msg(v->env->msg, LV_MSG_ERROR, "mask: out of memory");
+    if (ret < 0)
+        return ret;
+    v->masked = mask != NULL;
+    if (mask)
+        take_white(v);
+    return 0;
+}
+
+/* Mean of the mask over the pixels of a latent, in row i and column j. */
+static float white_at(const LvVideo *v, int i, int j)
+{
+    int side = v->shape.rows / v->shape.size[1], sum = 0;
+
+    for (int y = i * side; y < (i + 1) * side; y++)
+        for (int x = j * side; x < (j + 1) * side; x++)
+            sum += v->mask[seen_at(y, v->shape.rows, v->seen.height) * v->seen.width +
+                           seen_at(x, v->shape.cols, v->seen.width)];
+    return (float)sum / (float)(255 * side * side);
+}
+
+/* The mask of a frame counts for as much of its latent as the frame is of the group. */
+static void add_mask(LvVideo *v)
+{
+    const int *size = v->shape.size;
+    float *to = v->kept + (size_t)v->encoded * (size_t)size[1] * (size_t)size[2];
+
+    if (!v->keeps)
+        memset(v->kept, 0, (size_t)size[0] * (size_t)size[1] * (size_t)size[2] * sizeof(*to));
+    v->keeps |= v->masked;
+    for (int i = 0; i < size[1] && v->masked; i++)
+        for (int j = 0; j < size[2]; j++)
+            to[i * size[2] + j] += white_at(v, i, j) / (float)group_size(v);
+}
+
 /* Floats of what is seen, -1 to 1, and its edges around it. */
 static void spread(const LvVideo *v, float *to)
 {
-    int top = (v->shape.rows - v->seen.height) / 2, left = (v->shape.cols - v->seen.width) / 2;
-
     for (int i = 0; i < v->shape.rows; i++) {
-        int row = LV_CLAMP(i - top, 0, v->seen.height - 1);
+        int row = seen_at(i, v->shape.rows, v->seen.height);
         const uint8_t *line = v->seen.rgb + 3 * (size_t)row * (size_t)v->seen.width;
         for (int j = 0; j < v->shape.cols; j++) {
-            const uint8_t *p = line + 3 * LV_CLAMP(j - left, 0, v->seen.width - 1);
+            const uint8_t *p = line + 3 * seen_at(j, v->shape.cols, v->seen.width);
             for (int c = 0; c < 3; c++)
                 *to++ = ((float)p[c] / 255 - 0.5f) / 0.5f;
         }
@@ -196,6 +260,7 @@ static int encode(LvVideo *v)
 /* The frame that is seen goes into the group. */
 static int put(LvVideo *v)
 {
+    add_mask(v);
     spread(v, v->group + (size_t)v->waiting * frame_values(v));
     return ++v->waiting < group_size(v) ? 0 : encode(v);
 }

@@ -47,6 +47,10 @@ void lv_video_begin(LvVideo *v);
  */
 int lv_video_send(LvVideo *v, const LvImage *frame);
 
+/** Keep what is white in a mask of frames to come, which lies as they do; NULL: keep nothing. It
+ *  stays until another one comes. @return 0; -ENOMEM; -EINVAL (too narrow) */
+int lv_video_mask(LvVideo *v, const LvImage *mask);
+
 /** The video is over: repeat the last frame, of which there is one, to the clip's end. */
 int lv_video_end(LvVideo *v);
 
@@ -55,5 +59,9 @@ int lv_video_sent(const LvVideo *v);
 
 /** Latents [channels,F,Y,X] of the clip, once it is whole; else NULL. The stage's. */
 const float *lv_video_latents(const LvVideo *v);
+
+/** How much of them is kept: [F,Y,X], 0 to 1, the mean of what each stands for; NULL: nothing. The
+ *  stage's. */
+const float *lv_video_kept(const LvVideo *v);
 
 #endif /* LINVIDEO_PIPELINE_FOOTAGE_H */

@@ -795,7 +795,10 @@ static int denoise(LvSession *s)
     const float *x;
     int ret;
 
-    lv_denoise_from(s->denoise, s->video ? lv_video_latents(s->video) : NULL);
+    if (s->video) {
+        lv_denoise_from(s->denoise, lv_video_latents(s->video));
+        lv_denoise_blend(s->denoise, lv_video_latents(s->video), lv_video_kept(s->video));
+    }
     if (has_blocks(s) && !s->clock.clip && (ret = lv_denoise_clear(s->denoise)) < 0)
         return ret;
     if ((ret = lv_denoise_run(s->denoise, &noise, NULL, NULL, &x)) < 0 ||
@@ -968,6 +971,12 @@ int lv_session_send(LvSession *s, const LvImage *frame)
     ret = frame ? lv_video_send(s->video, frame) : lv_video_end(s->video);
     s->seconds[LV_STAGE_TEXT] += lv_seconds() - start;
     return ret;
+}
+
+int lv_session_send_mask(LvSession *s, const LvImage *mask)
+{
+    assert(s->loaded && s->video);
+    return lv_video_mask(s->video, mask);
 }
 
 int lv_session_frame(LvSession *s, LvShot *shot)

@@ -90,6 +90,10 @@ int lv_session_wants(const LvSession *s);
  *  over, within a clip. @return 0, LV_ERR_CANCELLED, or an error */
 int lv_session_send(LvSession *s, const LvImage *frame);
 
+/** Give what of frames of the video to come is kept, once the session is loaded: see
+ *  lv_video_mask(). */
+int lv_session_send_mask(LvSession *s, const LvImage *mask);
+
 /** Make the next frame, once it is loaded and wants none. 0, LV_ERR_CANCELLED, or an error. */
 int lv_session_frame(LvSession *s, LvShot *shot);
 
