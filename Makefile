@@ -245,6 +245,7 @@ OBJS-train/post = \
     states.o \
     steplog.o \
     student.o \
+    student_clips.o \
     trajectory.o
 
 OBJS-tools/share = \

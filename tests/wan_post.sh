@@ -267,6 +267,34 @@ expects "and its layers" 0 'linear in layer [01]' "$linvideo" inspect four/model
 expects "it makes frames" 0 '5 frames of 64x64' "$linvideo" generate -y --model four/model.json \
     --seed 1 -o four.y4m "a red circle"
 
+# Clips while it learns are those that the model makes: nothing is moved here.
+
+# cell SHEET TOP VIDEO: dB, a whole number, from the first frame of a row to that of a video
+cell() {
+    ffmpeg -v info -i "$1" -i "$3" -frames:v 1 -f null - -lavfi "[0]crop=64:64:0:$2,format=gbrp[a];
+        [1]select=eq(n\\,0),format=gbrp[b];[a][b]psnr" 2>&1 |
+        sed -n 's/.*average:inf.*/99/p; s/.*average:\([0-9]*\)\..*/\1/p'
+}
+
+# drawn NAME SHEET MODEL [OPTION...]: its first row, not its second, is the model's
+drawn() {
+    drawn_name=$1 sheet=$2 drawn_by=$3
+    shift 3
+    "$linvideo" generate -q --model "$drawn_by" --precision f32 --seed 1 --format yuv444p -y \
+        -o drawn.y4m "$@" "a red circle"
+    first_row=$(cell "$sheet" 0 drawn.y4m) second_row=$(cell "$sheet" 68 drawn.y4m)
+    if [ "${first_row:-0}" -ge 50 ] && [ "${second_row:-99}" -lt 50 ]; then ok "$drawn_name"; else
+        not_ok "$drawn_name" "$first_row and $second_row dB"
+    fi
+}
+
+expects "samples" 0 'wrote drawn/model.json' linearize --dir drawn --select first --samples 4 \
+    --set trajectories.solver=euler --set linearize.lr=0 --set linearize.lr_map=0 a/wan.json
+drawn "samples: linearize" drawn/linearize-000004.png drawn/model.json --sampler euler --steps 3
+expects "samples of few steps" 0 'wrote drawn4/model.json' distill --dir drawn4 --samples 2 \
+    --set distill.lr=0 --teacher a/wan.json drawn/model.json
+drawn "samples: distill" drawn4/distill-000002.png drawn4/model.json
+
 # The whole way: stopped twice, on with two ranks and with one, published, converted, through
 # ffmpeg where the filter is built, distilled, compared.
 

@@ -64,6 +64,15 @@ static int distill_save(void *stage, const char *run)
     return lv_distill_save(stage, run);
 }
 
+static int distill_sample(void *stage, const char *path)
+{
+    const LvDistill *d = stage;
+
+    return lv_post_sheet(&(LvSampling) {
+        .nets = &d->nets, .t = d->t, .model = d->student, .sigma = d->sigma, .steps = d->steps,
+        .seed = d->optim.seed }, path);
+}
+
 static int open_distill(Distill *c, LvDistill **d, const char *run, int create)
 {
     LvDistillFiles files = files_of(c, run);
@@ -82,7 +91,7 @@ static int distill_stage(Distill *c)
 {
     char run[LV_RUN_PATH];
     LvTrainStage s = { .name = "distill", .step = distill_step, .fields = distill_fields,
-                  .shown = 2, .save = distill_save };
+                  .shown = 2, .save = distill_save, .sample = distill_sample };
     LvDistill *d = NULL;
     int ret = open_distill(c, &d, lv_run_path(&c->post.run, "distill.safetensors", run), 1);
 

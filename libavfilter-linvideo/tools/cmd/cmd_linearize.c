@@ -115,6 +115,16 @@ static int linearize_save(void *stage, const char *run)
     return lv_linearize_save(((Job *)stage)->l, run);
 }
 
+static int linearize_sample(void *stage, const char *path)
+{
+    const Job *job = stage;
+    const LvTrajectories *t = &job->c->post.t;
+
+    return lv_post_sheet(&(LvSampling) {
+        .nets = &job->l->nets, .t = t, .model = job->c->post.teacher, .sigma = t->sigma,
+        .steps = t->steps, .guidance = t->guidance, .seed = job->l->optim.seed }, path);
+}
+
 /* By layer: r, dL/dr, rho, kind; all of the step that was taken last. */
 static void fill_lists(Linearize *c, const LvLinearize *l)
 {
@@ -187,7 +197,8 @@ static int linearize_stage(Linearize *c)
     char run[LV_RUN_PATH];
     Job job = { .c = c };
     LvTrainStage s = { .name = "linearize", .step = linearize_step, .opaque = &job,
-                  .fields = linearize_fields, .shown = 2, .save = linearize_save };
+                  .fields = linearize_fields, .shown = 2, .save = linearize_save,
+                  .sample = linearize_sample };
     int ret = open_linearize(c, &job.l, lv_run_path(&c->post.run, "linearize.safetensors",
                                                     run), 1);
 

@@ -13,7 +13,10 @@
 #include "tools/share/message.h"
 #include "tools/share/output.h"
 #include "tools/share/run.h"
+#include "tools/share/sheet.h"
 #include "train/post/publish.h"
+
+enum { SHEET_ROWS = 4 };
 
 static int add_change(LvPost *p, const char *key, const char *value)
 {
@@ -59,6 +62,8 @@ int lv_post_option(LvPost *p, LvArgs *a, const LvPostChange *changes, int nb)
 
     if (taken)
         return LV_MIN(taken, 0);
+    if (!strcmp(a->name, "samples"))
+        return lv_args_int(a, 0, 1 << 30, &p->run.samples);
     if (!strcmp(a->name, "size") || !strcmp(a->name, "clip_frames"))
         return take_clip(p, a);
     for (int i = 0; i < LV_COUNT(texts); i++)
@@ -206,6 +211,27 @@ int lv_post_trajectories(LvPost *p)
         return ret == LV_ERR_CANCELLED ? 0 : ret;
     ret = lv_trajectories_open(&p->t, p->teacher, path);
     return ret < 0 ? ret : 1;
+}
+
+static void put_row(void *sheet, int clip, const float *rgb)
+{
+    lv_sheet_paste(sheet, clip, rgb);
+}
+
+int lv_post_sheet(const LvSampling *s, const char *path)
+{
+    int rows = LV_MIN(s->t->prompts, SHEET_ROWS), ret;
+    LvSampleSize size;
+    LvSheet sheet;
+
+    if ((ret = lv_sample_size(&size, s)) < 0)
+        return ret;
+    if ((ret = lv_sheet_new(&sheet, size.width, size.height, size.frames, rows)) < 0)
+        return lv_tool_fail(ret, "out of memory");
+    if ((ret = lv_sample_clips(s, rows, put_row, &sheet)) >= 0)
+        ret = lv_sheet_write(&sheet, path);
+    lv_sheet_free(&sheet);
+    return ret;
 }
 
 void lv_post_close(LvPost *p)

@@ -14,6 +14,7 @@
 #include "tools/share/arguments.h"
 #include "tools/share/run.h"
 #include "train/post/recipe.h"
+#include "train/post/student_clips.h"
 #include "train/post/trajectory.h"
 
 enum { LV_POST_CHANGES = 64 };
@@ -43,6 +44,8 @@ typedef struct LvPostChange {
     "  --prompts FILE    file with a prompt on each line [captions are drawn]\n"        \
     "  --size WxH        size of the clips to train on [the model's]\n"                 \
     "  --clip-frames N   frames of a clip [the model's]\n"                              \
+    "  --samples N       every N steps clips of four prompts by the weights as they are, as\n" \
+    "                    DIR/STAGE-STEP.png [0: none]\n"                                \
     "  --trajectories FILE\n"                                                           \
     "                    samples of the teacher [DIR/trajectories.safetensors]\n"       \
     LV_RUN_HELP
@@ -71,6 +74,9 @@ const char *lv_post_output(const LvPost *p, const LvFrozen *of, char *buf);
 /** Whether what is made of a model may be written there, and the network beside it: over no
  *  file that the run reads or keeps, and over others of -o only with -y. 0 or an error */
 int lv_post_check_output(const LvPost *p, const LvFrozen *of);
+
+/** Write a sheet of clips of the first prompts, a row each, as PNG. 0 or an error. */
+int lv_post_sheet(const LvSampling *s, const char *path);
 
 void lv_post_close(LvPost *p);
 

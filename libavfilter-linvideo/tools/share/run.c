@@ -258,6 +258,17 @@ static int is_over(LvRun *r)
     return ret < 0 ? ret : over > 0;
 }
 
+/* A sheet of clips as the weights are now. */
+static int draw_samples(const LvRun *r, const LvTrainStage *s)
+{
+    char path[LV_RUN_PATH], name[64];
+
+    if (!r->samples || !s->sample || s->trainer->step % r->samples)
+        return 0;
+    snprintf(name, sizeof(name), "%s-%06d.png", s->name, s->trainer->step);
+    return s->sample(s->opaque, lv_run_path(r, name, path));
+}
+
 /* 1 when the stage is at its end, 0 when it was stopped before. */
 static int loop(LvRun *r, const LvTrainStage *s, const char *run, FILE *log)
 {
@@ -277,6 +288,8 @@ static int loop(LvRun *r, const LvTrainStage *s, const char *run, FILE *log)
             shown      = now;
             shown_step = s->trainer->step;
         }
+        if ((ret = draw_samples(r, s)) < 0)
+            break;
         if (now - saved >= SAVE_EVERY) {
             ret   = save(s, run);
             saved = lv_seconds();

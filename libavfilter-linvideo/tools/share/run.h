@@ -25,6 +25,7 @@ typedef struct LvRun {
     int threads, precision, checkpoint;
     int minutes;           ///< 0: no limit
     int until;             ///< step to stop at; 0: the last
+    int samples;           ///< a sheet of clips every so many steps; 0: none
     int overwrite;         ///< a file that -o names
     int lock;              ///< of the folder; -1: none
     double start;
@@ -44,6 +45,8 @@ typedef struct LvTrainStage {
     int (*fields)(void *stage, LvLogField *f); ///< of the last step; 3 are added
     int shown;             ///< of them, how many are worth a line on the screen
     int (*save)(void *stage, const char *run); ///< NULL: lv_trainer_save()
+    int (*sample)(void *stage, const char *path); ///< write a sheet of clips; NULL: there are
+                           ///< none
     void *opaque;
     double flops;          ///< of a step; 0: unknown
 } LvTrainStage;
