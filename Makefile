@@ -8,6 +8,7 @@
 # make tsan        a build with the thread sanitizer, and what runs on threads in it
 # make coverage    lines that tests run, by folder
 # make check-matrix  frames by compilers, instruction sets and versions of FFmpeg
+# make check-series  the drop-in for an ffmpeg of each series, built for it
 # make bench       speed of operations and whole networks
 # make dropin      libavfilter with the filter for the installed ffmpeg, and
 #                  the command ffmpeg-linvideo

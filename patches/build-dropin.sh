@@ -13,7 +13,7 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/common.sh"
-supported="5.1 (Debian 12) or 7.1 (Debian 13)"
+supported="5.1 (Debian 12), 6.1 (Ubuntu 24.04) or 7.1 (Debian 13)"
 
 [ $# = 1 ] || die "usage: build-dropin.sh BUILD_DIR"
 build=$(cd "$1" && pwd) || exit 1
@@ -24,7 +24,7 @@ program=$(command -v "$ffmpeg") || die "there is no $ffmpeg command;" \
 release=$("$program" -version | sed -n '1s/^ffmpeg version n*\([0-9.]*[0-9]\).*/\1/p')
 series=$(echo "$release" | cut -d. -f1,2)
 case $series in
-5.1|7.1) ;;
+5.1|6.1|7.1) ;;
 *) die "the installed ffmpeg is ${release:-of an unknown version}; the drop-in" \
        "libavfilter is made for $supported only, for others use 'make ffmpeg'" ;;
 esac

@@ -89,6 +89,34 @@ filter_libraries() {
     true
 }
 
+# lean: options for a configuration with what the tests and samples use, and no more
+lean() {
+    echo --disable-everything --disable-network --disable-autodetect \
+        --enable-zlib --enable-indev=lavfi --enable-protocol=fd,file,pipe
+    echo --enable-demuxer=concat,hls,image2,matroska,mov,mpegts,nut,rawvideo \
+        --enable-demuxer=wav,yuv4mpegpipe
+    echo --enable-muxer=framecrc,framemd5,hls,image2,matroska,md5,mov,mp4 \
+        --enable-muxer=mpegts,null,nut,rawvideo,wav,webm,yuv4mpegpipe
+    echo --enable-decoder=aac,ffv1,h264,mpeg2video,mpeg4,pcm_s16le,png,ppm \
+        --enable-decoder=rawvideo,wrapped_avframe
+    echo --enable-encoder=aac,ffv1,libx264,mpeg4,pcm_s16le,png,rawvideo \
+        --enable-encoder=wrapped_avframe
+    echo --enable-parser=aac,h264,mpeg4video,mpegvideo,png \
+        --enable-bsf=aac_adtstoasc,extract_extradata,h264_mp4toannexb
+    echo --enable-filter=linvideo,color,gradients,mandelbrot,nullsrc,rgbtestsrc \
+        --enable-filter=smptebars,sine,testsrc,testsrc2,anullsrc,nullsink \
+        --enable-filter=alphaextract,alphamerge,amix,amovie,anull,aformat \
+        --enable-filter=aresample,atrim,blend,boxblur,chromakey,colorkey \
+        --enable-filter=concat,copy,crop,cropdetect,deshake,drawbox,drawtext \
+        --enable-filter=edgedetect,eq,fade,fillborders,format,fps,framerate,hflip \
+        --enable-filter=hstack,hwdownload \
+        --enable-filter=hue,loop,metadata,minterpolate,movie,negate,noformat \
+        --enable-filter=null,overlay,pad,psnr,reverse,rotate,scale,sendcmd \
+        --enable-filter=setdar,setfield,setparams,setpts,setsar,settb,showinfo \
+        --enable-filter=signalstats,split,ssim,thumbnail,tile,tmix,transpose \
+        --enable-filter=trim,unsharp,vflip,vstack,xfade,xstack,zoompan
+}
+
 # configure_tree BUILD SOURCE TREE OPTION...: configure FFmpeg in TREE with the
 # liblinvideo of BUILD, unless that was done before with the same options.
 configure_tree() {

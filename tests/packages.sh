@@ -4,16 +4,19 @@
 # Packages and bundle in trees of Debian: installed, run, removed. As root, with debootstrap
 # and a mirror; minutes. Not part of "make check".
 #
-#     BUILD=build tests/packages.sh
+#     BUILD=build tests/packages.sh                           # those of this release
+#     BUILD=build DEBS="bookworm trixie" tests/packages.sh
 #
-# The packages (make deb) are those of this release of Debian; the bundle (make dropin bundle)
+# The packages of this release of Debian are those of make deb; those of another one in $DEBS
+# are made in a tree of it first, and stay in BUILD/deb-SUITE. The bundle (make dropin bundle)
 # is tried in each of $SUITES. Trees are made in $TREES, and stay there for the next time
 # when it is named.
 
 . "$(dirname "$0")/report.sh"
 build=$(cd "${BUILD:-build}" && pwd)
 suites=${SUITES:-"bullseye bookworm trixie"}
-own=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+source=$(cd "$(dirname "$0")/.." && pwd)
+here=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 mirror=${MIRROR:-http://deb.debian.org/debian}
 [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null ||
     { echo "this needs root and debootstrap"; exit 77; }
@@ -21,10 +24,12 @@ mirror=${MIRROR:-http://deb.debian.org/debian}
 trees=${TREES:-$(mktemp -d)}
 [ -n "${TREES:-}" ] || trap 'rm -rf "$trees"' EXIT
 
-# tree SUITE: one with as little in it as possible
+# tree SUITE [NAME]: one with as little in it as possible
 tree() {
-    [ -x "$trees/$1/bin/sh" ] ||
-        debootstrap --variant=minbase "$1" "$trees/$1" "$mirror" >"$trees/$1.log" 2>&1
+    tree_name=${2:-$1}
+    [ -x "$trees/$tree_name/bin/sh" ] ||
+        debootstrap --variant=minbase "$1" "$trees/$tree_name" "$mirror" \
+            >"$trees/$tree_name.log" 2>&1
 }
 
 # in_tree SUITE COMMAND...
@@ -32,7 +37,26 @@ in_tree() {
     tree_of=$trees/$1
     shift
     chroot "$tree_of" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-        DEBIAN_FRONTEND=noninteractive OMP_NUM_THREADS=2 "$@"
+        DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 OMP_NUM_THREADS=2 "$@"
+}
+
+# make_packages SUITE: in a tree of it, with what its archive has; and its lintian
+make_packages() {
+    with=$1-build
+    tree "$1" "$with" || { not_ok "a tree of $1" "$(tail -n 3 "$trees/$with.log")"; return 1; }
+    rm -rf "$trees/$with/src" "$build/deb-$1"
+    mkdir -p "$trees/$with/src" "$build/deb-$1"
+    (cd "$source" && git ls-files | tar -c -T - | tar -x -C "$trees/$with/src")
+    in_tree "$with" apt-get -q update >/dev/null &&
+        in_tree "$with" apt-get -qy --no-install-recommends install build-essential lintian \
+            >/dev/null 2>&1 &&
+        in_tree "$with" apt-get -qy --no-install-recommends build-dep /src/patches/packages \
+            >/dev/null 2>&1
+    succeeds "$1: make deb" in_tree "$with" env LINVIDEO_CONFIGURE=--disable-cuda \
+        DEB_BUILD_OPTIONS="parallel=$(nproc)" make -C /src deb
+    succeeds "$1: lintian has no errors" in_tree "$with" sh -c \
+        'lintian --allow-root --fail-on error /src/build/deb/*.deb'
+    cp "$trees/$with"/src/build/deb/*.deb "$build/deb-$1"
 }
 
 # files SUITE: what is in the tree, but for lists and caches
@@ -44,32 +68,36 @@ files() {
 
 clip="linvideo=prompt='a red circle moving left':steps=1:seed=1:frames=2"
 
+# packages SUITE FOLDER: install, run and remove those in FOLDER
 packages() {
-    if command -v lintian >/dev/null; then
-        succeeds "lintian has no errors" lintian --fail-on error "$build"/deb/*.deb
-    else
-        echo "no lintian here: not tried"
-    fi
-    tree "$own" || { not_ok "a tree of $own" "$(tail -n 3 "$trees/$own.log")"; return; }
-    rm -rf "$trees/$own/debs"
-    mkdir "$trees/$own/debs"
-    cp "$build"/deb/*.deb "$trees/$own/debs"
-    succeeds "$own: package lists" in_tree "$own" apt-get -q update
-    set -- $(cd "$trees/$own" && ls debs/*.deb | sed 's|^|/|')
-    in_tree "$own" apt-get -qy --no-install-recommends install ffmpeg >/dev/null 2>&1
-    files "$own" >"$trees/before"
-    succeeds "$own: they install" in_tree "$own" apt-get -qy --no-install-recommends install "$@"
-    succeeds "$own: the command runs" in_tree "$own" linvideo generate -q --steps 1 --frames 2 \
+    suite=$1
+    tree "$suite" || { not_ok "a tree of $suite" "$(tail -n 3 "$trees/$suite.log")"; return; }
+    rm -rf "$trees/$suite/debs"
+    mkdir "$trees/$suite/debs"
+    cp "$2"/*.deb "$trees/$suite/debs"
+    succeeds "$suite: package lists" in_tree "$suite" apt-get -q update
+    set -- $(cd "$trees/$suite" && ls debs/*.deb | sed 's|^|/|')
+    in_tree "$suite" apt-get -qy --no-install-recommends install ffmpeg >/dev/null 2>&1
+    files "$suite" >"$trees/before"
+    succeeds "$suite: they install" in_tree "$suite" \
+        apt-get -qy --no-install-recommends install "$@"
+    succeeds "$suite: the command runs" in_tree "$suite" linvideo generate -q --steps 1 --frames 2 \
         -o /tmp/a.mp4 -y "a red circle"
-    expects "$own: the manual page is there" 0 linvideo.1 in_tree "$own" dpkg -L linvideo
-    succeeds "$own: the frei0r plugin runs in the ffmpeg of the release" in_tree "$own" ffmpeg \
+    if [ -x "$trees/$suite/usr/bin/ffmpeg-linvideo" ]; then
+        succeeds "$suite: the drop-in runs" in_tree "$suite" ffmpeg-linvideo -v error -y \
+            -f lavfi -i "$clip" /tmp/c.mp4
+    else
+        echo "$suite: no package of the drop-in (make dropin deb): not tried"
+    fi
+    expects "$suite: the manual page is there" 0 linvideo.1 in_tree "$suite" dpkg -L linvideo
+    succeeds "$suite: the frei0r plugin runs in the ffmpeg of the release" in_tree "$suite" ffmpeg \
         -v error -f lavfi \
         -i "frei0r_src=size=64x64:filter_name=linvideo:filter_params='a red circle|||1'" \
         -frames:v 1 -f null -
-    succeeds "$own: they are removed" in_tree "$own" apt-get -qy purge \
+    succeeds "$suite: they are removed" in_tree "$suite" apt-get -qy purge \
         $(printf '%s\n' "$@" | sed 's|.*/||; s|_.*||')
-    empty "$own: nothing of them is left" \
-        "$(files "$own" | comm -13 "$trees/before" - | grep -i linvideo)"
+    empty "$suite: nothing of them is left" \
+        "$(files "$suite" | comm -13 "$trees/before" - | grep -i linvideo)"
 }
 
 bundle() {
@@ -88,9 +116,20 @@ bundle() {
     done
 }
 
-if ls "$build"/deb/*.deb >/dev/null 2>&1; then packages; else
-    echo "no packages in $build/deb (make deb)"
-fi
+for suite in ${DEBS:-$here}; do
+    if [ "$suite" != "$here" ]; then
+        make_packages "$suite" && packages "$suite" "$build/deb-$suite"
+    elif ls "$build"/deb/*.deb >/dev/null 2>&1; then
+        if command -v lintian >/dev/null; then
+            succeeds "lintian has no errors" lintian --fail-on error "$build"/deb/*.deb
+        else
+            echo "no lintian here: not tried"
+        fi
+        packages "$suite" "$build/deb"
+    else
+        echo "no packages in $build/deb (make deb)"
+    fi
+done
 if [ -x "$build/linvideo-bundle/ffmpeg" ]; then bundle; else
     echo "no $build/linvideo-bundle (make dropin bundle)"
 fi

@@ -5,7 +5,8 @@
 #
 #     patches/packages/deb.sh BUILD
 #
-# They come to BUILD/deb. LINVIDEO_CONFIGURE has more options of configure. Needs dpkg-dev,
+# They come to BUILD/deb. One of them holds the drop-in, where BUILD has one for the ffmpeg
+# of the release (make dropin). LINVIDEO_CONFIGURE has more options of configure. Needs dpkg-dev,
 # debhelper and what configure asks for.
 set -eu
 unset MAKEFLAGS MAKELEVEL BUILD
@@ -26,7 +27,7 @@ done
 # files: those of git; all but what is built where there is no git
 files() {
     git ls-files 2>/dev/null ||
-        find . -name .git -prune -o -name 'build*' -prune -o -type f -print
+        find . -name .git -prune -o -path './build*' -prune -o -type f -print
 }
 
 tree=$build/deb/linvideo
@@ -34,6 +35,13 @@ rm -rf "$build/deb"
 mkdir -p "$tree"
 files | tar -c -T - | tar -x -C "$tree"
 cp -R patches/packages/debian "$tree"
+# the drop-in as it was built, with the ffmpeg that it is for
+if [ "$(cat "$build/dropin/ffmpeg" 2>/dev/null)" = /usr/bin/ffmpeg ]; then
+    mkdir -p "$tree/build/dropin"
+    cp "$build"/dropin/libavfilter.so.* "$build/dropin/ffmpeg" "$tree/build/dropin"
+    series=$(/usr/bin/ffmpeg -version | sed -n '1s/^ffmpeg version \([0-9]*\.[0-9]*\).*/\1/p')
+    sed "s/@series@/$series/g" patches/packages/dropin.control >>"$tree/debian/control"
+fi
 cat >"$tree/debian/changelog" <<END
 linvideo ($version) unstable; urgency=medium
 
