@@ -55,6 +55,22 @@
 #include "libavutil/thread.h"
 #include "libavutil/time.h"
 
+/* Where filter movie is built, libavfilter is linked with what reads files. */
+#include "config.h"
+#if defined(__has_include)
+#if __has_include("config_components.h")
+#include "config_components.h"
+#endif
+#endif
+#if CONFIG_MOVIE_FILTER && CONFIG_SCALE_FILTER
+#define READS_FILES 1
+#include "libavcodec/avcodec.h"
+#include "libavformat/avformat.h"
+#include "libswscale/swscale.h"
+#else
+#define READS_FILES 0
+#endif
+
 /* All that hwcontext_cuda.h wants of the driver's own header, which need not be
  * here, nor FFmpeg be built with it: whether it was, is asked when it runs. */
 typedef struct CUctx_st *CUcontext;
@@ -117,6 +133,7 @@ typedef struct CUstream_st *CUstream;
 
 #define PROGRESS_INTERVAL 1000000 ///< microseconds between lines, at least
 #define MAX_INPUTS 2
+#define MAX_PIXELS 67108864       ///< of an image, as the library has it
 
 /* Every option by its number. Most numbers are handed on as text: their default is the
  * model's own, where FFmpeg would show a number. */
@@ -750,6 +767,236 @@ static void describe_inputs(AVFilterContext *ctx, LinvideoParams *p,
     }
 }
 
+/* What RGBA becomes: RGB over black, RGB as it is, alpha as grey. */
+enum { OVER_BLACK, COLOUR, GREY };
+
+/* Freed by the caller. */
+static int flatten(LinvideoImage *image, const AVFrame *frame, int kind)
+{
+    uint8_t *rgb = av_malloc_array(frame->height, 3 * (size_t)frame->width), *to = rgb;
+
+    if (!rgb)
+        return AVERROR(ENOMEM);
+    for (int y = 0; y < frame->height; y++) {
+        const uint8_t *from = frame->data[0] + y * (ptrdiff_t)frame->linesize[0];
+
+        for (int x = 0; x < frame->width; x++, from += 4)
+            for (int i = 0; i < 3; i++)
+                *to++ = kind == GREY   ? from[3] :
+                        kind == COLOUR ? from[i] : (from[i] * from[3] + 127) / 255;
+    }
+    *image = (LinvideoImage){ rgb, 3 * (ptrdiff_t)frame->width, frame->width, frame->height };
+    return 0;
+}
+
+#if READS_FILES
+/* A file that an image is read of. */
+typedef struct ImageFile {
+    AVFormatContext *format;
+    AVCodecContext *codec;
+    AVPacket *packet;
+    AVFrame *coded, *rgb;       ///< as it is stored; RGB24 or RGBA
+    int stream;
+} ImageFile;
+
+static void close_file(ImageFile *f)
+{
+    avformat_close_input(&f->format);
+    avcodec_free_context(&f->codec);
+    av_packet_free(&f->packet);
+    av_frame_free(&f->coded);
+    av_frame_free(&f->rgb);
+}
+
+static int open_decoder(ImageFile *f, const AVCodecParameters *par)
+{
+    const AVCodec *codec = avcodec_find_decoder(par->codec_id);
+    int ret;
+
+    if (!codec)
+        return AVERROR_DECODER_NOT_FOUND;
+    f->codec  = avcodec_alloc_context3(codec);
+    f->packet = av_packet_alloc();
+    f->coded  = av_frame_alloc();
+    f->rgb    = av_frame_alloc();
+    if (!f->codec || !f->packet || !f->coded || !f->rgb)
+        return AVERROR(ENOMEM);
+    if ((ret = avcodec_parameters_to_context(f->codec, par)) < 0)
+        return ret;
+    f->codec->thread_count    = 1;
+    f->codec->max_pixels      = MAX_PIXELS;
+    f->codec->err_recognition = AV_EF_EXPLODE;
+    return avcodec_open2(f->codec, codec, NULL);
+}
+
+/* Text is no image, though FFmpeg can draw it. */
+static int open_file(ImageFile *f, const char *path)
+{
+    int ret = avformat_open_input(&f->format, path, NULL, NULL);
+
+    if (ret < 0)
+        return ret;
+    ret = av_find_best_stream(f->format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
+    if (ret < 0 || !strcmp(f->format->iformat->name, "tty"))
+        return AVERROR_INVALIDDATA;
+    f->stream = ret;
+    return open_decoder(f, f->format->streams[ret]->codecpar);
+}
+
+/* Give the decoder more of the file, or its end. */
+static int feed_decoder(ImageFile *f)
+{
+    int ret = av_read_frame(f->format, f->packet);
+
+    if (ret == AVERROR_EOF)
+        return avcodec_send_packet(f->codec, NULL);
+    if (ret >= 0 && f->packet->stream_index == f->stream)
+        ret = avcodec_send_packet(f->codec, f->packet);
+    av_packet_unref(f->packet);
+    return ret;
+}
+
+static int decode_image(ImageFile *f)
+{
+    int ret;
+
+    while ((ret = avcodec_receive_frame(f->codec, f->coded)) == AVERROR(EAGAIN))
+        if ((ret = feed_decoder(f)) < 0)
+            break;
+    return ret == AVERROR_EOF || (ret >= 0 && f->coded->decode_error_flags) ? AVERROR_INVALIDDATA
+                                                                          : ret;
+}
+
+/* FFmpeg's older names of full range. */
+static int without_range(int format, int *full)
+{
+    static const int formats[][2] = {
+        { AV_PIX_FMT_YUVJ420P, AV_PIX_FMT_YUV420P }, { AV_PIX_FMT_YUVJ422P, AV_PIX_FMT_YUV422P },
+        { AV_PIX_FMT_YUVJ444P, AV_PIX_FMT_YUV444P }, { AV_PIX_FMT_YUVJ440P, AV_PIX_FMT_YUV440P },
+    };
+
+    for (int i = 0; i < FF_ARRAY_ELEMS(formats); i++)
+        if (formats[i][0] == format) {
+            *full = 1;
+            return formats[i][1];
+        }
+    return format;
+}
+
+/* By the matrix and the range that the frame is tagged with, as of inputs. */
+static int convert_image(ImageFile *f)
+{
+    const AVFrame *from = f->coded;
+    int flags = av_pix_fmt_desc_get(from->format)->flags, ret;
+    int alpha  = flags & (AV_PIX_FMT_FLAG_ALPHA | AV_PIX_FMT_FLAG_PAL);
+    int full   = from->color_range == AVCOL_RANGE_JPEG;
+    int format = without_range(from->format, &full);
+    struct SwsContext *sws;
+
+    f->rgb->format = alpha ? AV_PIX_FMT_RGBA : AV_PIX_FMT_RGB24;
+    f->rgb->width  = from->width;
+    f->rgb->height = from->height;
+    if ((ret = av_frame_get_buffer(f->rgb, 0)) < 0)
+        return ret;
+    sws = sws_getContext(from->width, from->height, format, from->width, from->height,
+                         f->rgb->format, SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT,
+                         NULL, NULL, NULL);
+    if (!sws)
+        return AVERROR(ENOSYS);
+    sws_setColorspaceDetails(sws, sws_getCoefficients(from->colorspace), full,
+                             sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16, 1 << 16);
+    ret = sws_scale(sws, (const uint8_t *const *)from->data, from->linesize, 0, from->height,
+                    f->rgb->data, f->rgb->linesize);
+    sws_freeContext(sws);
+    return ret < 0 ? ret : 0;
+}
+
+/* A copy that is freed by the caller. */
+static int copy_image(LinvideoImage *image, const AVFrame *frame)
+{
+    ptrdiff_t bytes = 3 * (ptrdiff_t)frame->width;
+    uint8_t *rgb;
+
+    if (frame->format == AV_PIX_FMT_RGBA)
+        return flatten(image, frame, OVER_BLACK);
+    if (!(rgb = av_malloc_array(frame->height, bytes)))
+        return AVERROR(ENOMEM);
+    for (int y = 0; y < frame->height; y++)
+        memcpy(rgb + y * bytes, frame->data[0] + y * (ptrdiff_t)frame->linesize[0], bytes);
+    *image = (LinvideoImage){ rgb, bytes, frame->width, frame->height };
+    return 0;
+}
+
+static int fail_image(AVFilterContext *ctx, const char *option, const char *path, int ret)
+{
+    int broken = ret == AVERROR_INVALIDDATA || ret == AVERROR(EINVAL) ||
+                 ret == AVERROR_DECODER_NOT_FOUND;
+    char cause[AV_ERROR_MAX_STRING_SIZE] = "";
+
+    av_strerror(ret, cause, sizeof(cause));
+    if (broken)
+        av_log(ctx, AV_LOG_ERROR, "%s %s: not an image that this FFmpeg reads, or broken, or "
+               "of more than %d pixels\n", option, path, MAX_PIXELS);
+    else
+        av_log(ctx, AV_LOG_ERROR, "%s %s: %s\n", option, path, cause);
+    return broken ? AVERROR(EINVAL) : ret;
+}
+
+/* The first frame of a file of any form that FFmpeg reads. */
+static int read_image(AVFilterContext *ctx, const char *option, const char *path,
+                      LinvideoImage *image)
+{
+    ImageFile f = { NULL };
+    int ret = open_file(&f, path);
+
+    if (ret >= 0 && (ret = decode_image(&f)) >= 0 && (ret = convert_image(&f)) >= 0)
+        ret = copy_image(image, f.rgb);
+    if (ret < 0)
+        ret = fail_image(ctx, option, path, ret);
+    else if (f.rgb->format == AV_PIX_FMT_RGBA)
+        av_log(ctx, AV_LOG_WARNING, "%s %s: what is transparent in it becomes black\n", option,
+               path);
+    close_file(&f);
+    return ret;
+}
+
+/* Images that options name, in place of their names, where no input gives them. */
+static int read_images(AVFilterContext *ctx, LinvideoParams *p, LinvideoImage file[MAX_INPUTS])
+{
+    int first = p->image && *p->image && !p->image_data;
+    int last  = p->last_image && *p->last_image && !p->last_image_data, ret = 0;
+
+    if (first && (ret = read_image(ctx, "image", p->image, &file[0])) >= 0) {
+        p->image      = NULL;
+        p->image_data = &file[0];
+    }
+    if (last && ret >= 0 && (ret = read_image(ctx, "last_image", p->last_image, &file[1])) >= 0) {
+        p->last_image      = NULL;
+        p->last_image_data = &file[1];
+    }
+    return ret;
+}
+#else
+/* The library reads PNG, PPM and y4m itself. */
+static int read_images(AVFilterContext *ctx, LinvideoParams *p, LinvideoImage file[MAX_INPUTS])
+{
+    return 0;
+}
+#endif
+
+/* Open it with images of files. */
+static av_cold int open_with_images(AVFilterContext *ctx, LinvideoParams *p)
+{
+    LinvideoImage file[MAX_INPUTS] = { { NULL } };
+    int ret = read_images(ctx, p, file);
+
+    if (ret >= 0)
+        ret = open_library(ctx, p);
+    for (int i = 0; i < MAX_INPUTS; i++)
+        av_free((void *)file[i].data);
+    return ret;
+}
+
 /* A graph may be built and thrown away before one runs, so the library is
  * opened here, when size and rate are needed. It loads the weights when the
  * first frame is asked for. */
@@ -783,7 +1030,7 @@ static av_cold int config_output(AVFilterLink *outlink)
     if (on_gpu && (ret = open_device(ctx, &cuda)) < 0)
         return ret;
     p.cuda = on_gpu ? &cuda : NULL;
-    if ((ret = open_library(ctx, &p)) < 0)
+    if ((ret = open_with_images(ctx, &p)) < 0)
         return ret;
 
     outlink->w                   = s->info.width;
@@ -894,28 +1141,6 @@ static void warn_of_input(AVFilterContext *ctx, int i, const AVFrame *frame)
     if (frame->format == AV_PIX_FMT_RGBA && !s->alpha)
         av_log(ctx, AV_LOG_WARNING, "Input %d: with alpha: what is transparent in it becomes "
                "black\n", i);
-}
-
-/* What RGBA becomes: RGB over black, RGB as it is, alpha as grey. */
-enum { OVER_BLACK, COLOUR, GREY };
-
-/* Freed by the caller. */
-static int flatten(LinvideoImage *image, const AVFrame *frame, int kind)
-{
-    uint8_t *rgb = av_malloc_array(frame->height, 3 * (size_t)frame->width), *to = rgb;
-
-    if (!rgb)
-        return AVERROR(ENOMEM);
-    for (int y = 0; y < frame->height; y++) {
-        const uint8_t *from = frame->data[0] + y * (ptrdiff_t)frame->linesize[0];
-
-        for (int x = 0; x < frame->width; x++, from += 4)
-            for (int i = 0; i < 3; i++)
-                *to++ = kind == GREY   ? from[3] :
-                        kind == COLOUR ? from[i] : (from[i] * from[3] + 127) / 255;
-    }
-    *image = (LinvideoImage){ rgb, 3 * (ptrdiff_t)frame->width, frame->width, frame->height };
-    return 0;
 }
 
 static int send_pixels(AVFilterContext *ctx, enum LinvideoInput input, const AVFrame *frame,

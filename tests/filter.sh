@@ -448,6 +448,24 @@ equal "inputs: first and last image" \
         2>/dev/null)" \
     "$(hashes "linvideo=model=flf2v/wan.json:image=dark.ppm:last_image=light.ppm:$still" \
         2>/dev/null)"
+# Files of other forms are images too, by FFmpeg; exact where they have no loss. PNG is there always.
+for form in png bmp tga; do
+    ff -y -i dark.ppm -pix_fmt $([ $form = png ] && echo rgb24 || echo bgr24) dark.$form || continue
+    equal "image: $form" "$(hashes "linvideo=model=i2v/wan.json:image=dark.$form:$still:size=64x64" 2>/dev/null)" \
+        "$(hashes "linvideo=model=i2v/wan.json:image=dark.ppm:$still:size=64x64" 2>/dev/null)"
+done
+ff -y -i dark.ppm -q:v 1 dark.jpg
+equal "image: JPEG" "$(hashes "linvideo=model=i2v/wan.json:image=dark.jpg:$still:size=64x64" 2>/dev/null | count)" 5
+head -c $(($(wc -c <dark.png) - 20)) dark.png >short.png
+cp prompt.txt text.png
+: >none.png
+for broken in short text none; do
+    fails "image: $broken.png" "image $broken.png: not an image that this FFmpeg reads" \
+        -f lavfi -i "linvideo=model=i2v/wan.json:image=$broken.png:$still"
+done
+ff -y -f lavfi -i color=black:size=16380x4200,format=gray -frames:v 1 huge.png
+fails "image: too large" 'image huge.png: .* more than 67108864 pixels' \
+    -f lavfi -i "linvideo=model=i2v/wan.json:image=huge.png:$still"
 equal "inputs: a photo goes on over clips" \
     "$(pads "[0:v]linvideo=inputs=1:model=i2v/wan.json:frames=11:size=64x64:$still,format=yuv444p" \
         -i dark.ppm 2>/dev/null | awk '{ print $6 }' | xargs)" \
