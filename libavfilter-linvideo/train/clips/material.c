@@ -11,6 +11,7 @@
 
 #include "base/common.h"
 #include "base/philox.h"
+#include "train/clips/brush.h"
 
 #define TURN 6.28318531f
 
@@ -38,73 +39,6 @@ static int count(const LvPaint *p, float density)
 
 static const float white[3] = { 1, 1, 1 };
 
-/* Brushes. Places are in pixels. */
-
-typedef struct Box {
-    int x0, y0, x1, y1;
-} Box;
-
-/* Pixels within reach of (x, y). */
-static Box around(const LvPaint *p, float x, float y, float reach)
-{
-    return (Box) { LV_MAX((int)floorf(x - reach), 0), LV_MAX((int)floorf(y - reach), 0),
-                   LV_MIN((int)ceilf(x + reach), p->width),
-                   LV_MIN((int)ceilf(y + reach), p->height) };
-}
-
-/* A disc whose edge is `soft` wide. */
-static void disc(LvPaint *p, float cx, float cy, float radius, float soft,
-                 const float color[3], float part)
-{
-    Box b = around(p, cx, cy, radius + soft + 1);
-
-    for (int y = b.y0; y < b.y1; y++) {
-        for (int x = b.x0; x < b.x1; x++) {
-            float d = hypotf(x + 0.5f - cx, y + 0.5f - cy) - radius;
-
-            lv_paint_dot(p, x, y, color, part * lv_cover(d / soft));
-        }
-    }
-}
-
-/* A line of half-width r from a to b, with round ends. */
-static void streak(LvPaint *p, const float a[2], const float b[2], float r,
-                   const float color[3], float part)
-{
-    float ex = b[0] - a[0], ey = b[1] - a[1], length2 = ex * ex + ey * ey;
-    Box box = around(p, 0.5f * (a[0] + b[0]), 0.5f * (a[1] + b[1]),
-                     0.5f * sqrtf(length2) + r + 1);
-
-    for (int y = box.y0; y < box.y1; y++) {
-        for (int x = box.x0; x < box.x1; x++) {
-            float wx = x + 0.5f - a[0], wy = y + 0.5f - a[1];
-            float t = (wx * ex + wy * ey) / length2;
-
-            t = LV_CLAMP(t, 0, 1);
-            lv_paint_dot(p, x, y, color,
-                         part * lv_cover(hypotf(wx - t * ex, wy - t * ey) - r));
-        }
-    }
-}
-
-/* A rectangle of half-sides u and v, turned by an angle. */
-static void card(LvPaint *p, float cx, float cy, float u, float v, float angle,
-                 const float color[3])
-{
-    float c = cosf(angle), s = sinf(angle);
-    Box b = around(p, cx, cy, hypotf(u, v) + 1);
-
-    for (int y = b.y0; y < b.y1; y++) {
-        for (int x = b.x0; x < b.x1; x++) {
-            float dx = x + 0.5f - cx, dy = y + 0.5f - cy;
-            float along = fabsf(c * dx + s * dy) - u;
-            float across = fabsf(c * dy - s * dx) - v;
-
-            lv_paint_dot(p, x, y, color, lv_cover(along) * lv_cover(across));
-        }
-    }
-}
-
 /* Where something that falls is: at `start` of its way at first. */
 static float fall(const LvPaint *p, float start, float speed, float margin, LvClock at)
 {
@@ -125,7 +59,7 @@ static void paint_snow(LvPaint *p, const LvScene *s, LvClock at)
         y = fall(p, r[1], 0.25f + 8 * radius, 0.05f, at);
         x = r[0] * p->width +
             0.02f * p->unit * sinf(TURN * (r[3] + 0.5f * at.seconds));
-        disc(p, x, y, radius * p->unit, 1.5f, lv_color_rgb(s->color), 1);
+        lv_brush_disc(p, x, y, radius * p->unit, 1.5f, lv_color_rgb(s->color), 1);
     }
 }
 
@@ -143,7 +77,8 @@ static void paint_rain(LvPaint *p, const LvScene *s, LvClock at)
         b[0] = start + slant * b[1];
         a[0] = b[0] - slant * length;
         a[1] = b[1] - length;
-        streak(p, a, b, 0.010f * p->unit, lv_color_rgb(s->color), 0.75f + 0.25f * r[3]);
+        lv_brush_streak(p, a, b, 0.010f * p->unit, lv_color_rgb(s->color),
+                        0.75f + 0.25f * r[3]);
     }
 }
 
@@ -160,9 +95,9 @@ static void paint_stars(LvPaint *p, const LvScene *s, LvClock at)
         z = 1 - fraction(r[2] + 0.24f * at.seconds) * 0.8f;
         k = (0.07f + 0.5f * wide * sqrtf(r[1])) / z * p->unit;
         radius = (0.007f + 0.003f * r[3]) / z * p->unit;
-        disc(p, 0.5f * p->width + k * cosf(TURN * r[0]),
-             0.5f * p->height + k * sinf(TURN * r[0]), radius, 1.2f,
-             lv_color_rgb(s->color), LV_MIN(1, 4 * (1 - z) + 0.15f));
+        lv_brush_disc(p, 0.5f * p->width + k * cosf(TURN * r[0]),
+                      0.5f * p->height + k * sinf(TURN * r[0]), radius, 1.2f,
+                      lv_color_rgb(s->color), LV_MIN(1, 4 * (1 - z) + 0.15f));
     }
 }
 
@@ -209,7 +144,7 @@ static void paint_lights(LvPaint *p, const LvScene *s, LvClock at)
         y = r[1] * p->height + 0.22f * p->unit * (q[1] - 0.5f) * (at.seconds - 1);
         glow = 0.55f + 0.3f * sinf(TURN * (q[2] + (0.3f + 0.2f * q[3]) * at.seconds));
         lv_color_mix(tint, lv_color_rgb(s->color), white, 0.15f * r[3]);
-        disc(p, x, y, radius, 0.45f * radius, tint, glow);
+        lv_brush_disc(p, x, y, radius, 0.45f * radius, tint, glow);
     }
 }
 
@@ -269,7 +204,7 @@ static void paint_confetti(LvPaint *p, const LvScene *s, LvClock at)
             0.03f * p->unit * sinf(TURN * (q[0] + 0.6f * at.seconds));
         y = fall(p, r[1], 0.32f + 0.2f * r[2], 0.05f, at);
         turn = TURN * (q[1] + (q[2] - 0.5f) * 0.8f * at.seconds);
-        card(p, x, y, (0.028f + 0.012f * q[3]) * p->unit,
+        lv_brush_card(p, x, y, (0.028f + 0.012f * q[3]) * p->unit,
              0.042f * p->unit * (0.35f + 0.65f * fabsf(sinf(turn))), turn,
              lv_color_rgb(bright[(int)(r[3] * LV_COUNT(bright))]));
     }

@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * The functions of the effects, each as LvEffectPaint says. What falls, flies and
+ * The functions of the effects, as lv_effect_paint() says. What falls, flies and
  * flashes over any background.
  * Floor train/reel.
  */
@@ -9,7 +9,7 @@
 #ifndef LINVIDEO_TRAIN_REEL_FALLING_H
 #define LINVIDEO_TRAIN_REEL_FALLING_H
 
-#include "train/reel/effect.h"
+#include "train/reel/look.h"
 
 void lv_fx_snow(LvPaint *p, const LvLook *look, LvClock at);
 void lv_fx_rain(LvPaint *p, const LvLook *look, LvClock at);

@@ -1,0 +1,102 @@
+/*
+ * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
+ */
+
+#include "train/reel/look.h"
+
+#include "base/common.h"
+#include "base/philox.h"
+
+/* Columns of points that a field is interpolated between; wider ones are drawn pixel by
+ * pixel. */
+enum { MAX_COLUMNS = 1024 };
+
+void lv_look_numbers(float out[4], const LvLook *look, int i)
+{
+    const uint32_t ctr[4] = { (uint32_t)i };
+    uint32_t w[4];
+
+    lv_philox(w, ctr, look->key);
+    for (int k = 0; k < 4; k++)
+        out[k] = (float)(w[k] >> 8) * 0x1p-24f;
+}
+
+void lv_look_color(float rgb[3], const LvLook *look, float part)
+{
+    float at = LV_CLAMP(part, 0, 1) * (float)(look->colors - 1);
+    int i = LV_MIN((int)at, LV_MAX(look->colors - 2, 0));
+
+    lv_color_mix(rgb, look->front[i], look->front[LV_MIN(i + 1, look->colors - 1)],
+                 at - (float)i);
+}
+
+/* One row of asked points, [columns][4]. */
+static void ask(float (*row)[4], const LvPaint *p, int step, int columns, float y,
+                LvShader shader, const void *opaque)
+{
+    for (int i = 0; i < columns; i++) {
+        float x = ((float)(i * step) + 0.5f - 0.5f * (float)p->width) / p->unit;
+
+        shader(row[i], opaque, x, y);
+    }
+}
+
+/* One row of pixels between two asked rows, `part` of the way to the second. */
+static void mix_row(float *rgb, int width, int step, float (*above)[4],
+                    float (*below)[4], float part)
+{
+    for (int x = 0; x < width; x++, rgb += 3) {
+        int i = x / step;
+        float t = (float)(x - i * step) / (float)step, v[4];
+
+        for (int c = 0; c < 4; c++) {
+            float a = above[i][c] + t * (above[i + 1][c] - above[i][c]);
+            float b = below[i][c] + t * (below[i + 1][c] - below[i][c]);
+            v[c] = a + part * (b - a);
+        }
+        v[3] = LV_CLAMP(v[3], 0, 1);
+        for (int c = 0; c < 3; c++)
+            rgb[c] += v[3] * (LV_CLAMP(v[c], 0, 1) - rgb[c]);
+    }
+}
+
+static void paint_points(LvPaint *p, LvShader shader, const void *opaque)
+{
+    for (int y = 0; y < p->height; y++) {
+        float *rgb = p->rgb + 3 * (size_t)y * (size_t)p->width;
+        float v[4], py = ((float)y + 0.5f - 0.5f * (float)p->height) / p->unit;
+
+        for (int x = 0; x < p->width; x++, rgb += 3) {
+            shader(v, opaque, ((float)x + 0.5f - 0.5f * (float)p->width) / p->unit, py);
+            v[3] = LV_CLAMP(v[3], 0, 1);
+            for (int c = 0; c < 3; c++)
+                rgb[c] += v[3] * (LV_CLAMP(v[c], 0, 1) - rgb[c]);
+        }
+    }
+}
+
+void lv_paint_field(LvPaint *p, int step, LvShader shader, const void *opaque)
+{
+    float rows[2][MAX_COLUMNS][4];
+    int columns = (p->width - 1) / LV_MAX(step, 1) + 2;
+    float (*above)[4] = rows[0], (*below)[4] = rows[1], (*other)[4];
+
+    if (step <= 1 || columns > MAX_COLUMNS) {
+        paint_points(p, shader, opaque);
+        return;
+    }
+    for (int y = 0; y < p->height; y++) {
+        if (y % step == 0) {
+            float at = ((float)y + 0.5f - 0.5f * (float)p->height) / p->unit;
+
+            if (y == 0)
+                ask(below, p, step, columns, at, shader, opaque);
+            other = above;
+            above = below;
+            below = other;
+            ask(below, p, step, columns, at + (float)step / p->unit, shader, opaque);
+        }
+        mix_row(p->rgb + 3 * (size_t)y * (size_t)p->width, p->width, step, above, below,
+                (float)(y % step) / (float)step);
+    }
+}
