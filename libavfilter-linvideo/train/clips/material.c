@@ -205,8 +205,8 @@ static void paint_confetti(LvPaint *p, const LvScene *s, LvClock at)
         y = fall(p, r[1], 0.32f + 0.2f * r[2], 0.05f, at);
         turn = TURN * (q[1] + (q[2] - 0.5f) * 0.8f * at.seconds);
         lv_brush_card(p, x, y, (0.028f + 0.012f * q[3]) * p->unit,
-             0.042f * p->unit * (0.35f + 0.65f * fabsf(sinf(turn))), turn,
-             lv_color_rgb(bright[(int)(r[3] * LV_COUNT(bright))]));
+                      0.042f * p->unit * (0.35f + 0.65f * fabsf(sinf(turn))), turn,
+                      lv_color_rgb(bright[(int)(r[3] * LV_COUNT(bright))]));
     }
 }
 
