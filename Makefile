@@ -196,12 +196,29 @@ OBJS-api = \
     yuv_file.o
 
 OBJS-train/clips = \
+    brush.o \
     caption.o \
     color.o \
+    grammar.o \
     material.o \
     render.o \
     scene.o \
     shape.o
+
+OBJS-train/reel = \
+    art.o \
+    design.o \
+    effect.o \
+    falling.o \
+    look.o \
+    nature.o \
+    noise.o \
+    reel.o \
+    stage.o \
+    stock.o \
+    things.o \
+    tint.o \
+    words.o
 
 OBJS-train/run = \
     codec.o \
@@ -336,7 +353,7 @@ objects   = $(addprefix $(BUILD)/$L/$(1)/,$(OBJS-$(1)))
 floors    = $(foreach floor,$(1),$(call objects,$(floor)))
 LIB_OBJS  = $(call floors,base backend backend/cpu backend/cuda graph model pipeline api) \
             $(KERNEL_OBJS-$(CONFIG_CUDA))
-TRAIN_OBJS = $(call floors,$(addprefix train/,clips run measure pretrain post))
+TRAIN_OBJS = $(call floors,$(addprefix train/,clips reel run measure pretrain post))
 TOOL_OBJS = $(call floors,tools/share tools/bench tools/cmd tools)
 
 STATIC_LIB = $(BUILD)/liblinvideo.a
@@ -397,6 +414,8 @@ $(STATIC_LIB): $(LIB_OBJS)
 	$(call say,AR)
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^
+
+FLAGS-art = $(TRAIN_CFLAGS)
 
 # training is for the command and the tests, never installed
 $(TRAIN_LIB): $(TRAIN_OBJS)

@@ -539,8 +539,8 @@ typedef struct Job {
 static int open_job(Job *j, int flow, const char *run, int threads)
 {
     char latents[256], tokenizer[256];
-    const LvFlowFiles files = { run, in_folder("latents", latents),
-                                in_folder("tokenizer", tokenizer) };
+    const LvFlowFiles files = { run, in_folder("tokenizer", tokenizer),
+                                { in_folder("latents", latents) } };
 
     if (flow)
         return lv_flow_open(&j->f, &j->cfg, &files, 1, 0, j->dtype, threads, j->dev,
@@ -580,13 +580,14 @@ static void take_steps(Job *j, int flow, const char *run, int steps, int threads
 static void make_material(Job *j)
 {
     int vocab = j->cfg.model.text.vocab;
+    LvStock stock = { .seed = 1 };
     char run[256], path[256];
 
     create_run(j, 0, in_folder("a", run));
     SUCCEEDS(lv_autoencoder_open(&j->a, &j->cfg, run, 0, LV_F32, 1, j->dev, &keep));
-    SUCCEEDS(lv_latents_create(j->a, in_folder("latents", path), 1, NULL, NULL));
+    SUCCEEDS(lv_latents_create(j->a, 0, NULL, in_folder("latents", path), 1, NULL, NULL));
     close_job(j);
-    SUCCEEDS(lv_tokenizer_train(in_folder("tokenizer", path), vocab, 1, 2000, &keep));
+    SUCCEEDS(lv_tokenizer_train(in_folder("tokenizer", path), vocab, &stock, 2000, &keep));
 }
 
 static void begin(Job *j, int flow)

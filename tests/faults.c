@@ -163,7 +163,7 @@ static int make_streamed(void)
 /* Three steps of training: plain, recorded, replayed. */
 static int take_steps(void)
 {
-    const LvFlowFiles f = { files[0], files[1], files[2] };
+    const LvFlowFiles f = { files[0], files[2], { files[1] } };
     LvFlow *flow = NULL;
     LvDevice *dev = NULL;
     int ret = lv_device_open(&dev, "cuda", NULL, &msg);

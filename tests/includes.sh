@@ -18,9 +18,10 @@ model          base graph backend/ops.h backend/device.h backend/form.h backend/
 pipeline       base graph backend/device.h model pipeline
 api            base model/prompt.h model/prompt_times.h pipeline linvideo api config.h
 train/clips    base train/clips
+train/reel     base train/clips train/reel config.h
 train/run      base backend graph model train/run
-train/measure  base backend/device.h model train/clips train/run train/measure
-train/pretrain base backend graph model train/clips train/run train/measure train/pretrain
+train/measure  base backend/device.h model train/clips train/reel train/run train/measure
+train/pretrain base backend graph model train/clips train/reel train/run train/measure train/pretrain
 train/post     base backend graph model pipeline train
 tools/share    base backend/device.h backend/group.h pipeline/deliver.h api linvideo train tools/share
 tools/bench    base backend/device.h backend/form.h graph model pipeline api/model.h linvideo tools/share tools/bench

@@ -28,8 +28,9 @@
 #include "train/measure/evaluate.h"
 #include "train/measure/measure.h"
 #include "train/pretrain/tokenizer_train.h"
+#include "train/reel/stock.h"
 
-enum { RATE = 8, TOKENIZER_CAPTIONS = 20000 };
+enum { RATE = 8, REEL_RATE = 16, TOKENIZER_CAPTIONS = 20000 };
 
 typedef struct Options {
     int seed, count, width, height, frames, held_out;
@@ -38,8 +39,14 @@ typedef struct Options {
     int verbose;          ///< print mistakes of the measurement
     int overwrite;
     int vocab;            ///< pieces of a tokenizer
-    const char *output, *tokenizer;
+    const char *output, *tokenizer, *clips, *art;
+    LvStock stock;
 } Options;
+
+static int rate(const Options *o)
+{
+    return o->stock.reel ? REEL_RATE : RATE;
+}
 
 /* Pictures */
 
@@ -54,19 +61,17 @@ static float *new_clip(const Options *o)
 
 static void draw_clip(const Options *o, int index, float *rgb)
 {
-    LvScene s;
+    LvSpan span = { o->width, o->height, 0, o->frames, o->frames, rate(o) };
 
-    lv_scene_draw(&s, o->seed, index, o->held_out);
-    lv_render(&s, o->width, o->height, o->frames, RATE, rgb);
+    lv_stock_clip(&o->stock, (uint64_t)index, o->held_out, &span, rgb);
 }
 
 static void print_caption(const Options *o, int index)
 {
-    char text[LV_CAPTION_SIZE];
-    LvScene s;
+    char text[LV_STOCK_CAPTION_SIZE];
 
-    lv_scene_draw(&s, o->seed, index, o->held_out);
-    lv_caption_write(text, sizeof(text), &s, o->seed, index);
+    lv_stock_caption(&o->stock, (uint64_t)index, o->held_out, (uint64_t)index, text,
+                     sizeof(text));
     puts(text);
 }
 
@@ -95,7 +100,7 @@ static void write_frames(const Options *o, LvFile *out, LvCanvas *c, const float
 {
     size_t size = (size_t)3 * o->width * o->height;
     LvPlanes to = { .width = o->width, .height = o->height, .format = LV_YUV420P };
-    int ret = lv_y4m_header(out, c, RATE, 1);
+    int ret = lv_y4m_header(out, c, rate(o), 1);
 
     for (int i = 0; i < 3; i++) {
         to.data[i]   = c->frame.data[i];
@@ -132,7 +137,7 @@ static int write_clip(const Options *o)
 
 static int train_tokenizer(const Options *o)
 {
-    return lv_tokenizer_train(o->tokenizer, o->vocab, o->seed, o->captions ?
+    return lv_tokenizer_train(o->tokenizer, o->vocab, &o->stock, o->captions ?
                               o->captions : TOKENIZER_CAPTIONS, &lv_tool_msg) < 0 ?
            LV_EXIT_FAILED : LV_EXIT_OK;
 }
@@ -234,8 +239,11 @@ static void help(void)
          "  --index N             number of the first clip [0]\n"
          "  --count N             clips on a sheet [12]\n"
          "  --held-out            clips that are kept out of training\n"
-         "  --size WxH            size in pixels [192x112]\n"
-         "  --frames N            frames of a clip, 8 a second [17]");
+         "  --clips NAME          shapes, or reel: effects, things and shapes [shapes]\n"
+         "  --art FONT            NotoColorEmoji.ttf, which the reel takes things from;\n"
+         "                        without it the reel shows none\n"
+         "  --size WxH            size in pixels [192x112; reel 512x288]\n"
+         "  --frames N            frames of a clip, 8 a second, reel 16 [17; reel 65]");
 }
 
 static int set_size(Options *o, LvArgs *a)
@@ -279,6 +287,10 @@ static int set_option(Options *o, LvArgs *a)
         return set_size(o, a);
     if (!strcmp(a->name, "tokenizer"))
         return (o->tokenizer = lv_args_value(a)) ? 0 : -1;
+    if (!strcmp(a->name, "clips"))
+        return (o->clips = lv_args_value(a)) ? 0 : -1;
+    if (!strcmp(a->name, "art"))
+        return (o->art = lv_args_value(a)) ? 0 : -1;
     if (!strcmp(a->name, "o") || !strcmp(a->name, "output"))
         return (o->output = lv_args_value(a)) ? 0 : -1;
     return lv_tool_fail(-1, "no option \"%s\"; linvideo dataset --help lists them",
@@ -308,10 +320,43 @@ static int ends_in(const char *text, const char *end)
     return n >= m && !strcmp(text + n - m, end);
 }
 
+/* Clips that are asked for, and their size where none is. */
+static int open_stock(Options *o)
+{
+    int ret = lv_stock_open(&o->stock, o->clips, o->art, !o->tokenizer, (uint64_t)o->seed,
+                            &lv_tool_msg);
+
+    if (ret < 0)
+        return ret;
+    if (!o->width) {
+        o->width  = o->stock.reel ? 512 : 192;
+        o->height = o->stock.reel ? 288 : 112;
+    }
+    if (!o->frames)
+        o->frames = o->stock.reel ? 65 : 17;
+    return o->stock.reel && o->measure ?
+           lv_tool_fail(-1, "option measure: shapes can be measured, the reel can't") : 0;
+}
+
+static int run_dataset(const Options *o)
+{
+    if (o->tokenizer)
+        return train_tokenizer(o);
+    for (int i = 0; i < o->captions; i++)
+        print_caption(o, LV_MAX(o->index, 0) + i);
+    if (o->output)
+        return ends_in(o->output, ".png") ? write_sheet(o) : write_clip(o);
+    if (o->measure)
+        return measure(o);
+    if (o->captions)
+        return LV_EXIT_OK;
+    return lv_tool_fail(LV_EXIT_USAGE, "nothing to do; linvideo dataset --help lists "
+                        "the options");
+}
+
 static int cmd_dataset(int argc, char **argv)
 {
-    Options o = { .count = 12, .width = 192, .height = 112, .frames = 17, .index = -1,
-                  .vocab = 512 };
+    Options o = { .count = 12, .index = -1, .vocab = 512, .clips = "", .art = "" };
     int ret = parse(&o, argc, argv);
 
     if (ret >= 0)
@@ -319,18 +364,10 @@ static int cmd_dataset(int argc, char **argv)
     if ((o.tokenizer && lv_tool_may_write(o.tokenizer, o.overwrite) < 0) ||
         (o.output && lv_tool_may_write(o.output, o.overwrite) < 0))
         return LV_EXIT_FAILED;
-    if (o.tokenizer)
-        return train_tokenizer(&o);
-    for (int i = 0; i < o.captions; i++)
-        print_caption(&o, LV_MAX(o.index, 0) + i);
-    if (o.output)
-        return ends_in(o.output, ".png") ? write_sheet(&o) : write_clip(&o);
-    if (o.measure)
-        return measure(&o);
-    if (o.captions)
-        return LV_EXIT_OK;
-    return lv_tool_fail(LV_EXIT_USAGE, "nothing to do; linvideo dataset --help lists "
-                        "the options");
+    ret = open_stock(&o);
+    ret = ret == LV_ERR(EINVAL) ? LV_EXIT_USAGE : ret < 0 ? LV_EXIT_FAILED : run_dataset(&o);
+    lv_stock_close(&o.stock);
+    return ret;
 }
 
 const LvCommand lv_cmd_dataset = {

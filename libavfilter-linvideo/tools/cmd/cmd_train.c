@@ -34,14 +34,21 @@ typedef struct Train {
 
 static int tokenizer_stage(Train *t)
 {
+    const LvTrainConfig *c = &t->cfg;
     char file[LV_RUN_PATH];
+    LvStock stock;
+    int ret;
 
     if (lv_run_exists(lv_run_path(&t->run, "tokenizer.spm", file)))
         return 1;
     fprintf(stderr, "linvideo: tokenizer of %d pieces from %d captions\n",
-            t->cfg.model.text.vocab, CAPTIONS);
-    return lv_tokenizer_train(file, t->cfg.model.text.vocab, (uint64_t)t->cfg.seed,
-                              CAPTIONS, &t->run.msg) < 0 ? -1 : 1;
+            c->model.text.vocab, CAPTIONS);
+    ret = lv_stock_open(&stock, c->data.clips, c->data.art, 0, (uint64_t)c->seed,
+                        &t->run.msg);
+    if (ret >= 0)
+        ret = lv_tokenizer_train(file, c->model.text.vocab, &stock, CAPTIONS, &t->run.msg);
+    lv_stock_close(&stock);
+    return ret < 0 ? -1 : 1;
 }
 
 static int autoencoder_step(void *stage)
@@ -113,19 +120,46 @@ static int latents_progress(void *opaque, int done, int all)
     return lv_run_is_over(&t->run) ? LV_ERR_CANCELLED : 0;
 }
 
+/* Path of the set of latents of a shape. */
+static const char *latents_path(const Train *t, int shape, char buf[LV_RUN_PATH])
+{
+    char name[32] = "latents.safetensors";
+
+    if (shape)
+        snprintf(name, sizeof(name), "latents-%d.safetensors", shape + 1);
+    return lv_run_path(&t->run, name, buf);
+}
+
+static int make_latents(Train *t, const LvAutoencoder *a, int shape)
+{
+    char file[LV_RUN_PATH], before[LV_RUN_PATH];
+    LvLatents first = { 0 };
+    int ret = 0;
+
+    if (lv_run_exists(latents_path(t, shape, file)))
+        return 0;
+    if (shape)
+        ret = lv_latents_open(&first, &t->cfg, 0, latents_path(t, 0, before), &t->run.msg);
+    if (ret >= 0)
+        ret = lv_latents_create(a, shape, shape ? &first : NULL, file, t->run.threads,
+                                latents_progress, t);
+    lv_latents_close(&first);
+    return ret;
+}
+
 static int latents_stage(Train *t)
 {
     char file[LV_RUN_PATH];
     LvAutoencoder *a;
     int ret;
 
-    if (lv_run_exists(lv_run_path(&t->run, "latents.safetensors", file)))
+    if (lv_run_exists(latents_path(t, t->cfg.flow.shapes - 1, file)))
         return 1;
     if ((ret = open_autoencoder(t, &a, 0)) >= 0 && !lv_run_is_done(a->trainer))
         ret = lv_fail(&t->run.msg, LV_ERR(EINVAL), "latents need an autoencoder that is done, "
                       "not one of step %d/%d", a->trainer->step, a->trainer->optim.steps);
-    if (ret >= 0)
-        ret = lv_latents_create(a, file, t->run.threads, latents_progress, t);
+    for (int i = 0; i < t->cfg.flow.shapes && ret >= 0; i++)
+        ret = make_latents(t, a, i);
     lv_autoencoder_close(&a);
     return ret == LV_ERR_CANCELLED ? 0 : ret < 0 ? ret : 1;
 }
@@ -145,12 +179,13 @@ static int flow_fields(void *stage, LvLogField *f)
 
 static int open_flow(Train *t, LvFlow **f, int train)
 {
-    char run[LV_RUN_PATH], latents[LV_RUN_PATH], tokenizer[LV_RUN_PATH];
+    char run[LV_RUN_PATH], tokenizer[LV_RUN_PATH], latents[LV_FLOW_SHAPES][LV_RUN_PATH];
     const LvRun *r    = &t->run;
-    LvFlowFiles files = { lv_run_path(r, "flow.safetensors", run),
-                          lv_run_path(r, "latents.safetensors", latents),
-                          lv_run_path(r, "tokenizer.spm", tokenizer) };
+    LvFlowFiles files = { .run = lv_run_path(r, "flow.safetensors", run),
+                          .tokenizer = lv_run_path(r, "tokenizer.spm", tokenizer) };
 
+    for (int i = 0; i < t->cfg.flow.shapes; i++)
+        files.latents[i] = latents_path(t, i, latents[i]);
     return lv_flow_open(f, &t->cfg, &files, train, r->checkpoint, r->dtype, r->threads,
                         r->dev, &r->msg);
 }
@@ -188,7 +223,7 @@ static int export_stage(Train *t)
     lv_run_path(r, "latents.safetensors", latents);
     lv_run_path(r, "tokenizer.spm", tokenizer);
     if ((ret = open_autoencoder(t, &a, 0)) >= 0 && (ret = open_flow(t, &f, 0)) >= 0 &&
-        (ret = lv_latents_open(&l, &t->cfg, latents, &r->msg)) >= 0)
+        (ret = lv_latents_open(&l, &t->cfg, 0, latents, &r->msg)) >= 0)
         ret = lv_export(to, a, f, &l, tokenizer, &r->msg);
     lv_latents_close(&l);
     lv_flow_close(&f);

@@ -1,33 +1,15 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
- *
- * A grammar of rules. A rule is alternatives parted by |, the plainest first. In one,
- * $ and a letter stand for another rule or a word of the scene, ~ for the article
- * that fits what follows.
  */
 
 #include "train/clips/caption.h"
 
 #include <ctype.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/common.h"
-#include "base/philox.h"
+#include "train/clips/grammar.h"
 
 /* Last word of the counter, apart from those of scene.c. */
 #define USE_CAPTION 3
-
-typedef struct Writer {
-    char *buf;
-    size_t at, room;   ///< room without the final NUL
-    int article;       ///< an "a" was written that may have to become "an"
-    int plain;         ///< always the first alternative
-    const LvScene *scene;
-    uint32_t key[2], ctr[4], word[4];
-    int used;          ///< of word
-} Writer;
 
 /* Words. Names in scene.c come first and are not repeated here. */
 
@@ -171,120 +153,35 @@ static const char title_rule[] = "a video of |an animation of |animation of |vid
 
 /* Writing */
 
-static uint32_t next_word(Writer *w)
+static void put_color(LvWriter *w, LvColor color)
 {
-    if (w->used == 4) {
-        lv_philox(w->word, w->ctr, w->key);
-        w->ctr[2]++;
-        w->used = 0;
-    }
-    return w->word[w->used++];
+    lv_write_name(w, lv_color_name(color), more_colors[color]);
 }
 
-/* One of n; the first as often again as it falls to it. */
-static int choose(Writer *w, int n)
+static void expand_symbol(LvWriter *w, char symbol)
 {
-    uint32_t r;
-
-    if (w->plain || n < 2)
-        return 0;
-    r = next_word(w);
-    return r % 8 < 2 ? 0 : (int)((uint64_t)(r >> 3) * (uint32_t)n >> 29);
-}
-
-static void put(Writer *w, char c)
-{
-    if (w->article && c != ' ') {
-        w->article = 0;
-        if (strchr("aeiou", c)) {
-            w->at--;
-            put(w, 'n');
-            put(w, ' ');
-        }
-    }
-    if (w->at < w->room)
-        w->buf[w->at++] = c;
-}
-
-static const char *alternative(const char *rule, int i)
-{
-    while (i--)
-        rule = strchr(rule, '|') + 1;
-    return rule;
-}
-
-static int alternatives(const char *rule)
-{
-    int n = 1;
-
-    while ((rule = strchr(rule, '|'))) {
-        rule++;
-        n++;
-    }
-    return n;
-}
-
-static void expand(Writer *w, const char *rule);
-
-/* A name, or one of some other words for it (NULL: none). */
-static void put_name(Writer *w, const char *name, const char *others)
-{
-    int i = others ? choose(w, 1 + alternatives(others)) : 0;
-
-    expand(w, i ? alternative(others, i - 1) : name);
-}
-
-static void put_color(Writer *w, LvColor color)
-{
-    put_name(w, lv_color_name(color), more_colors[color]);
-}
-
-static void expand_symbol(Writer *w, char symbol)
-{
-    const LvScene *s = w->scene;
+    const LvScene *s = w->opaque;
 
     switch (symbol) {
-    case 'N': expand(w, "$s$c $h"); break;
-    case 'B': expand(w, backs[s->pattern]); break;
-    case 's': expand(w, sizes[s->size]); break;
+    case 'N': lv_write(w, "$s$c $h"); break;
+    case 'B': lv_write(w, backs[s->pattern]); break;
+    case 's': lv_write(w, sizes[s->size]); break;
     case 'c': put_color(w, s->color); break;
-    case 'h': put_name(w, lv_shape_name(s->shape), more_shapes[s->shape]); break;
-    case 'm': expand(w, moving[s->motion]); break;
-    case 'v': expand(w, moves[s->motion]); break;
-    case 'a': expand(w, adjectives[s->motion]); break;
+    case 'h': lv_write_name(w, lv_shape_name(s->shape), more_shapes[s->shape]); break;
+    case 'm': lv_write(w, moving[s->motion]); break;
+    case 'v': lv_write(w, moves[s->motion]); break;
+    case 'a': lv_write(w, adjectives[s->motion]); break;
     case 'b': put_color(w, s->back); break;
     case 'e': put_color(w, s->back2); break;
-    case 'w': expand(w, sides[s->side]); break;
+    case 'w': lv_write(w, sides[s->side]); break;
     }
-}
-
-/* A rule's first alternative. */
-static void expand_first(Writer *w, const char *rule)
-{
-    for (; *rule && *rule != '|'; rule++) {
-        if (*rule == '$') {
-            expand_symbol(w, *++rule);
-        } else if (*rule == '~') {
-            put(w, 'a');
-            put(w, ' ');
-            w->article = 1;
-            rule++;
-        } else {
-            put(w, *rule);
-        }
-    }
-}
-
-static void expand(Writer *w, const char *rule)
-{
-    expand_first(w, alternative(rule, choose(w, alternatives(rule))));
 }
 
 /* Which sentences say it. */
-static const char *sentences(Writer *w)
+static const char *sentences(LvWriter *w)
 {
-    const LvScene *s = w->scene;
-    int kind = w->plain ? 0 : next_word(w) % 20;
+    const LvScene *s = w->opaque;
+    int kind = w->plain ? 0 : lv_write_random(w) % 20;
 
     if (s->kind != LV_SCENE_OBJECT)
         return material_rules[s->kind];
@@ -297,20 +194,20 @@ static const char *sentences(Writer *w)
     return object_rule;
 }
 
-static void write_caption(Writer *w)
+static void write_caption(LvWriter *w)
 {
     const char *rule = sentences(w);
-    int dressed = w->plain ? 0 : next_word(w) % 16;
+    int dressed = w->plain ? 0 : lv_write_random(w) % 16;
 
     w->room--;
     if (dressed == 3) {
-        expand(w, title_rule);
-        expand_first(w, rule);
+        lv_write(w, title_rule);
+        lv_write_first(w, rule);
     } else {
-        expand(w, rule);
+        lv_write(w, rule);
     }
     if (dressed == 1)
-        put(w, '.');
+        lv_write_first(w, ".");
     w->buf[w->at] = '\0';
     if (dressed == 1 || dressed == 2)
         w->buf[0] = (char)toupper((unsigned char)w->buf[0]);
@@ -319,71 +216,31 @@ static void write_caption(Writer *w)
 void lv_caption_write(char *buf, size_t size, const LvScene *s, uint64_t seed,
                       uint64_t index)
 {
-    Writer w = { .buf = buf, .room = size, .scene = s, .used = 4,
-                 .key = { (uint32_t)seed, (uint32_t)(seed >> 32) },
-                 .ctr = { (uint32_t)index, (uint32_t)(index >> 32), 0, USE_CAPTION } };
+    LvWriter w = { .buf = buf, .room = size, .symbol = expand_symbol, .opaque = s, .used = 4,
+                   .key = { (uint32_t)seed, (uint32_t)(seed >> 32) },
+                   .ctr = { (uint32_t)index, (uint32_t)(index >> 32), 0, USE_CAPTION } };
 
     write_caption(&w);
 }
 
 void lv_caption_plain(char *buf, size_t size, const LvScene *s)
 {
-    Writer w = { .buf = buf, .room = size, .scene = s, .used = 4, .plain = 1 };
+    LvWriter w = { .buf = buf, .room = size, .symbol = expand_symbol, .opaque = s, .used = 4,
+                   .plain = 1 };
 
     write_caption(&w);
 }
 
 /* All words */
 
-enum { MAX_WORDS = 512 };
-
-typedef struct Words {
-    struct { const char *s; int n; } list[MAX_WORDS];
-    int nb;
-} Words;
-
-static int is_letter(char c)
+static void add_all(LvWordList *w)
 {
-    return c >= 'a' && c <= 'z';
-}
-
-static void add_word(Words *w, const char *s, int n)
-{
-    for (int i = 0; i < w->nb; i++)
-        if (w->list[i].n == n && !memcmp(w->list[i].s, s, (size_t)n))
-            return;
-    if (w->nb < MAX_WORDS) {
-        w->list[w->nb].s   = s;
-        w->list[w->nb++].n = n;
-    }
-}
-
-static void add_rule(Words *w, const char *rule)
-{
-    for (int n; rule && *rule; rule += n) {
-        n = *rule == '$' ? 2 : 1;
-        if (!is_letter(*rule))
-            continue;
-        for (n = 1; is_letter(rule[n]);)
-            n++;
-        add_word(w, rule, n);
-    }
-}
-
-static void add_rules(Words *w, const char *const *rules, int nb)
-{
-    for (int i = 0; i < nb; i++)
-        add_rule(w, rules[i]);
-}
-
-static void add_all(Words *w)
-{
-    add_rule(w, "a|an");
+    lv_words_add(w, "a|an");
     for (int i = 0; i < LV_COLOR_NB; i++)
-        add_rule(w, lv_color_name(i));
+        lv_words_add(w, lv_color_name(i));
     for (int i = 0; i < LV_SHAPE_NB; i++)
-        add_rule(w, lv_shape_name(i));
-#define ADD(table) add_rules(w, table, LV_COUNT(table))
+        lv_words_add(w, lv_shape_name(i));
+#define ADD(table) lv_words_add_all(w, table, LV_COUNT(table))
     ADD(more_shapes);
     ADD(more_colors);
     ADD(sizes);
@@ -394,33 +251,17 @@ static void add_all(Words *w)
     ADD(sides);
     ADD(material_rules);
 #undef ADD
-    add_rule(w, object_rule);
-    add_rule(w, adjective_rule);
-    add_rule(w, still_rule);
-    add_rule(w, short_rule);
-    add_rule(w, title_rule);
-}
-
-static int by_letters(const void *a, const void *b)
-{
-    const char *x = *(const char *const *)a, *y = *(const char *const *)b;
-
-    while (is_letter(*x) && *x == *y) {
-        x++;
-        y++;
-    }
-    return (is_letter(*x) ? *x : 0) - (is_letter(*y) ? *y : 0);
+    lv_words_add(w, object_rule);
+    lv_words_add(w, adjective_rule);
+    lv_words_add(w, still_rule);
+    lv_words_add(w, short_rule);
+    lv_words_add(w, title_rule);
 }
 
 int lv_caption_words(char *buf, size_t size)
 {
-    Words w = { .nb = 0 };
-    size_t at = 0;
+    LvWordList w = { .nb = 0 };
 
     add_all(&w);
-    qsort(w.list, (size_t)w.nb, sizeof(*w.list), by_letters);
-    for (int i = 0; i < w.nb && at < size; i++)
-        at += (size_t)snprintf(buf + at, size - at, "%s%.*s", i ? " " : "", w.list[i].n,
-                               w.list[i].s);
-    return at < size ? (int)at : -1;
+    return lv_words_print(&w, buf, size);
 }

@@ -9,30 +9,43 @@
 #include <string.h>
 
 #include "graph/grad.h"
-#include "train/clips/render.h"
-#include "train/clips/scene.h"
 #include "train/run/streams.h"
 
 /* Frames with the repeated ones: of a clip no more than 1021, of a latent 512. */
 enum { MAX_FRAMES = 1021 + 511 };
 
-int lv_autoencoder_frames(const LvTrainConfig *cfg)
+int lv_autoencoder_frames(const LvTrainConfig *cfg, int frames)
 {
-    return cfg->model.video.frames + lv_train_latent_frames(cfg) - 1;
+    return frames + lv_train_latent_frames(cfg) - 1;
 }
 
-void lv_autoencoder_clip(const LvTrainConfig *cfg, float *rgb, uint64_t index,
-                         int held_out)
+/* Which frames of clip `index`: those in front for whole latents are extra. */
+static LvSpan span_of(const LvTrainConfig *cfg, uint64_t index, const LvFlowShape *s)
 {
     const LvVideoConfig *v = &cfg->model.video;
-    size_t frame = 3 * (size_t)v->width * v->height;
-    int before   = lv_train_latent_frames(cfg) - 1;
-    LvScene scene;
+    int all = LV_MAX(v->frames, s->frames);
+    uint64_t room = (uint64_t)(all - s->frames) + 1;
 
-    lv_scene_draw(&scene, (uint64_t)cfg->seed, index, held_out);
-    lv_render(&scene, v->width, v->height, v->frames, (double)v->rate_num / v->rate_den,
-              rgb + (size_t)before * frame);
+    return (LvSpan) { .width = s->width, .height = s->height, .frames = s->frames,
+                      .first = (int)(index * 2654435761u % room), .all = all,
+                      .rate = (double)v->rate_num / v->rate_den };
+}
+
+void lv_autoencoder_clip(const LvAutoencoder *a, float *rgb, uint64_t index, int held_out,
+                         const LvFlowShape *shape)
+{
+    size_t frame = 3 * (size_t)shape->width * (size_t)shape->height;
+    int before   = lv_train_latent_frames(a->cfg) - 1;
+    LvSpan span  = span_of(a->cfg, index, shape);
+
+    lv_stock_clip(&a->stock, index, held_out, &span, rgb + (size_t)before * frame);
     lv_codec_repeat(rgb, before, frame);
+}
+
+static LvFlowShape clip_shape(const LvTrainConfig *cfg, int frames)
+{
+    return (LvFlowShape) { .width = cfg->model.video.width,
+                           .height = cfg->model.video.height, .frames = frames };
 }
 
 /* New runs */
@@ -78,7 +91,7 @@ typedef struct Sizes {
 static Sizes sizes_of(const LvTrainConfig *cfg)
 {
     int scale = lv_train_latent_scale(cfg);
-    Sizes s = { .frames = lv_autoencoder_frames(cfg),
+    Sizes s = { .frames = lv_autoencoder_frames(cfg, cfg->autoencoder.frames),
                 .rows = cfg->autoencoder.crop_height,
                 .cols = cfg->autoencoder.crop_width };
 
@@ -104,7 +117,9 @@ static void cut(float *dst, const float *clip, const LvTrainConfig *cfg, const d
 
 static int make_item(void *opaque, int step, int item, void *data, int thread)
 {
-    const LvTrainConfig *cfg = opaque;
+    const LvAutoencoder *a = opaque;
+    const LvTrainConfig *cfg = a->cfg;
+    LvFlowShape shape = clip_shape(cfg, cfg->autoencoder.frames);
     Sizes s     = sizes_of(cfg);
     float *dst  = (float *)data + (size_t)item * (s.crop + s.latent);
     float *clip = lv_alloc(3 * (size_t)s.frames * cfg->model.video.width *
@@ -116,7 +131,8 @@ static int make_item(void *opaque, int step, int item, void *data, int thread)
     if (!clip)
         return LV_ERR(ENOMEM);
     lv_uniform4(u, seed, lv_stream(LV_STREAM_CROP, step, item));
-    lv_autoencoder_clip(cfg, clip, (uint64_t)step * cfg->autoencoder.batch + (uint64_t)item, 0);
+    lv_autoencoder_clip(a, clip, (uint64_t)step * cfg->autoencoder.batch + (uint64_t)item, 0,
+                        &shape);
     cut(dst, clip, cfg, u);
     lv_free(clip);
     lv_philox_normal(dst + s.crop, s.latent, seed,
@@ -201,7 +217,7 @@ static int plan(LvAutoencoder *a, int threads)
         (ret = put_weights(a)) < 0)
         return ret;
     return lv_feeder_new(&a->feeder, batch, (size_t)batch * (s.crop + s.latent) *
-                         sizeof(float), threads, make_item, (void *)a->cfg, t->dev);
+                         sizeof(float), threads, make_item, a, t->dev);
 }
 
 int lv_autoencoder_open(LvAutoencoder **out, const LvTrainConfig *cfg, const char *path,
@@ -215,7 +231,9 @@ int lv_autoencoder_open(LvAutoencoder **out, const LvTrainConfig *cfg, const cha
         return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
     a->cfg   = cfg;
     a->dtype = dtype;
-    if ((ret = lv_trainer_open(&a->trainer, path, &cfg->autoencoder.optim, dev, msg)) < 0 ||
+    if ((ret = lv_stock_open(&a->stock, cfg->data.clips, cfg->data.art, 1,
+                             (uint64_t)cfg->seed, msg)) < 0 ||
+        (ret = lv_trainer_open(&a->trainer, path, &cfg->autoencoder.optim, dev, msg)) < 0 ||
         (ret = lv_tae_bind(&a->tae, &cfg->model.vae, 1, a->trainer->weights,
                            "vae.encoder.")) < 0 ||
         (ret = lv_tae_bind(&a->tae, &cfg->model.vae, 0, a->trainer->weights,
@@ -235,6 +253,7 @@ void lv_autoencoder_close(LvAutoencoder **out)
     lv_feeder_free(&a->feeder);
     lv_task_free(&a->task);
     lv_trainer_close(&a->trainer);
+    lv_stock_close(&a->stock);
     free(a);
     *out = NULL;
 }
@@ -276,10 +295,11 @@ int lv_autoencoder_step(LvAutoencoder *a)
 
 /* Use */
 
-int lv_autoencoder_codec(LvCodec *c, const LvAutoencoder *a, int decode)
+int lv_autoencoder_codec(LvCodec *c, const LvAutoencoder *a, int decode,
+                         const LvFlowShape *shape)
 {
-    const LvVideoConfig *v = &a->cfg->model.video;
-    const int size[] = { lv_autoencoder_frames(a->cfg), v->height, v->width };
+    const int size[] = { lv_autoencoder_frames(a->cfg, shape->frames), shape->height,
+                         shape->width };
 
     return lv_codec_new(c, &a->tae, size, a->dtype, decode, a->trainer->dev,
                         a->trainer->msg);
@@ -287,17 +307,17 @@ int lv_autoencoder_codec(LvCodec *c, const LvAutoencoder *a, int decode)
 
 int lv_autoencoder_psnr(const LvAutoencoder *a, int clips, double *psnr)
 {
-    const LvVideoConfig *v = &a->cfg->model.video;
-    size_t frame = 3 * (size_t)v->width * v->height;
-    size_t n     = (size_t)lv_autoencoder_frames(a->cfg) * frame;
+    LvFlowShape shape = clip_shape(a->cfg, a->cfg->model.video.frames);
+    size_t frame = 3 * (size_t)shape.width * (size_t)shape.height;
+    size_t n     = (size_t)lv_autoencoder_frames(a->cfg, shape.frames) * frame;
     size_t skip  = (size_t)(lv_train_latent_frames(a->cfg) - 1) * frame;
     float *x = lv_alloc(2 * n * sizeof(*x)), *y = x + n;
     LvCodec c  = { 0 };
     double sum = 0;
-    int ret = x ? lv_autoencoder_codec(&c, a, 1) : LV_ERR(ENOMEM);
+    int ret = x ? lv_autoencoder_codec(&c, a, 1, &shape) : LV_ERR(ENOMEM);
 
     for (int i = 0; i < clips && ret >= 0; i++) {
-        lv_autoencoder_clip(a->cfg, x, (uint64_t)i, 1);
+        lv_autoencoder_clip(a, x, (uint64_t)i, 1, &shape);
         ret = lv_codec_run(&c, x, NULL, y);
         sum += lv_codec_error(x + skip, y + skip, n - skip) / clips;
     }

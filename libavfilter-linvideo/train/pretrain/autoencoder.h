@@ -15,6 +15,7 @@
 
 #include "model/tae.h"
 #include "train/pretrain/train_config.h"
+#include "train/reel/stock.h"
 #include "train/run/codec.h"
 #include "train/run/feeder.h"
 #include "train/run/trainer.h"
@@ -22,6 +23,7 @@
 typedef struct LvAutoencoder {
     const LvTrainConfig *cfg;
     LvTrainer *trainer;
+    LvStock stock;
     LvTae tae;
     LvDtype dtype;       ///< of activations
     LvTask task;         ///< of one crop: losses and gradients
@@ -60,15 +62,18 @@ void lv_autoencoder_close(LvAutoencoder **a);
 int lv_autoencoder_step(LvAutoencoder *a);
 
 /** Frames that the encoder takes for a clip: latent frames times frames of one. */
-int lv_autoencoder_frames(const LvTrainConfig *cfg);
+int lv_autoencoder_frames(const LvTrainConfig *cfg, int frames);
 
 /** Render clip `index` of the stream for training (0), or of the one held out (1), as the
- *  encoder wants it: rgb [lv_autoencoder_frames(),height,width,3]. */
-void lv_autoencoder_clip(const LvTrainConfig *cfg, float *rgb, uint64_t index,
-                         int held_out);
+ *  encoder wants it: rgb [lv_autoencoder_frames(),height,width,3] of a shape. Shorter ones
+ *  than the recipe's clips are parts of these, from somewhere within. */
+void lv_autoencoder_clip(const LvAutoencoder *a, float *rgb, uint64_t index, int held_out,
+                         const LvFlowShape *shape);
 
-/** Plan the run's codec (encoder alone, or decoder too). Freed with lv_codec_free(). */
-int lv_autoencoder_codec(LvCodec *c, const LvAutoencoder *a, int decode);
+/** Plan the run's codec (encoder alone, or decoder too) for clips of a shape. Freed with
+ *  lv_codec_free(). */
+int lv_autoencoder_codec(LvCodec *c, const LvAutoencoder *a, int decode,
+                         const LvFlowShape *shape);
 
 /** PSNR in dB of `clips` held-out clips (mean error of all, peak 1) through encoder and
  *  decoder. */

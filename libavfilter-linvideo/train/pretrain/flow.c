@@ -12,8 +12,6 @@
 #include "base/map.h"
 #include "graph/grad.h"
 #include "graph/program.h"
-#include "train/clips/caption.h"
-#include "train/clips/scene.h"
 #include "train/run/streams.h"
 
 /* Captions tried before a run begins. */
@@ -74,10 +72,20 @@ int lv_flow_tokenizer(LvTokenizer **t, const char *path, const LvMsg *msg)
 
 /* Data: an item is a sample */
 
-/* Elements of a micro-batch's parts, in the order of LvFlowBatch. */
-static size_t lay_out(const LvFlow *f, void *data, LvFlowBatch *b)
+static const LvFlowShape *shape_at(const LvFlow *f, int step)
 {
-    size_t n = (size_t)f->cfg->flow.micro, x = n * f->latents.size;
+    return &f->cfg->flow.shape[step % f->cfg->flow.shapes];
+}
+
+static const LvFlowMicro *micro_at(const LvFlow *f, int step)
+{
+    return &f->micro[step % f->cfg->flow.shapes];
+}
+
+/* Elements of a micro-batch's parts, in the order of LvFlowBatch. */
+static size_t lay_out(const LvFlow *f, int step, void *data, LvFlowBatch *b)
+{
+    size_t n = (size_t)shape_at(f, step)->micro, x = n * micro_at(f, step)->latents.size;
     size_t text = n * (size_t)f->cfg->model.dit.text_len;
     float *p = data;
 
@@ -89,6 +97,12 @@ static size_t lay_out(const LvFlow *f, void *data, LvFlowBatch *b)
     b->ids      = (int32_t *)(void *)(p += text);
     b->rows     = (int32_t *)(void *)(p += text);
     return 2 * x + 2 * n + 3 * text;
+}
+
+/* Micro-batch number i of a step's data. */
+static void part_of(const LvFlow *f, int step, int i, void *data, LvFlowBatch *b)
+{
+    lay_out(f, step, (float *)data + (size_t)i * lay_out(f, step, data, b), b);
 }
 
 /* Logistic of a normal number, then shifted towards noise. */
@@ -120,10 +134,10 @@ static int put_text(const LvFlow *f, const LvFlowBatch *b, int at, const char *c
 }
 
 /* x_t and the velocity, of clip number `clip` and the noise in target. */
-static void put_latents(const LvFlow *f, const LvFlowBatch *b, int at, int clip, float t)
+static void put_latents(const LvLatents *l, const LvFlowBatch *b, int at, int clip, float t)
 {
-    size_t n = f->latents.size;
-    const uint16_t *src = f->latents.data + (size_t)clip * n;
+    size_t n = l->size;
+    const uint16_t *src = l->data + (size_t)clip * n;
     float *x = b->latent + (size_t)at * n, *v = b->target + (size_t)at * n;
 
     for (size_t i = 0; i < n; i++) {
@@ -137,29 +151,27 @@ static int make_item(void *opaque, int step, int item, void *data, int thread)
 {
     const LvFlow *f = opaque;
     const LvFlowConfig *c = &f->cfg->flow;
-    uint64_t seed = (uint64_t)f->cfg->seed;
-    int at = item % c->micro, clip;
-    char caption[LV_CAPTION_SIZE] = "";
+    const LvLatents *l = &micro_at(f, step)->latents;
+    uint64_t seed = (uint64_t)f->cfg->seed, stream = lv_stream(LV_STREAM_SAMPLE, step, item);
+    int micro = shape_at(f, step)->micro, at = item % micro, clip;
+    char caption[LV_STOCK_CAPTION_SIZE] = "";
     LvFlowBatch b;
-    LvScene scene;
     double u[4];
 
     (void)thread;
-    if (!lv_group_has(f->trainer->dev, item / c->micro))
+    if (item / micro >= c->batch / c->micro || !lv_group_has(f->trainer->dev, item / micro))
         return 0;
-    lay_out(f, (float *)data + (size_t)(item / c->micro) * lay_out(f, data, &b), &b);
-    lv_uniform4(u, seed, lv_stream(LV_STREAM_SAMPLE, step, item));
-    clip = LV_MIN((int)(u[0] * f->latents.clips), f->latents.clips - 1);
-    if (u[1] >= c->dropout) {
-        lv_scene_draw(&scene, seed, (uint64_t)clip, 0);
-        lv_caption_write(caption, sizeof(caption), &scene, seed,
-                         lv_stream(LV_STREAM_CAPTION, step, item));
-    }
-    b.t[at]      = draw_time(c, seed, lv_stream(LV_STREAM_SAMPLE, step, item) + (1 << 23));
-    b.weight[at] = 1 / (float)c->batch;
-    lv_philox_normal(b.target + (size_t)at * f->latents.size, f->latents.size, seed,
+    part_of(f, step, item / micro, data, &b);
+    lv_uniform4(u, seed, stream);
+    clip = LV_MIN((int)(u[0] * l->clips), l->clips - 1);
+    if (u[1] >= c->dropout)
+        lv_stock_caption(&f->stock, (uint64_t)clip, 0,
+                         lv_stream(LV_STREAM_CAPTION, step, item), caption, sizeof(caption));
+    b.t[at]      = draw_time(c, seed, stream + (1 << 23));
+    b.weight[at] = 1 / (float)(micro * (c->batch / c->micro));
+    lv_philox_normal(b.target + (size_t)at * l->size, l->size, seed,
                      lv_stream(LV_STREAM_NOISE, step, item));
-    put_latents(f, &b, at, clip, b.t[at]);
+    put_latents(l, &b, at, clip, b.t[at]);
     b.t[at] *= 1000;
     return put_text(f, &b, at, caption);
 }
@@ -175,88 +187,109 @@ LvTensor lv_flow_trace(LvGraph *g, const LvUmt5 *text, const LvDit *dit, LvDitIn
     return lv_dit_trace_batch(g, dit, x, LV_NO_TENSOR, in, dtype, NULL);
 }
 
-static int trace(LvFlow *f, LvGraph *g, int checkpoint)
+static int trace(LvFlow *f, int i, LvGraph *g, int checkpoint)
 {
-    const int batch = f->cfg->flow.micro, text = batch * f->cfg->model.dit.text_len;
+    const LvFlowShape *shape = &f->cfg->flow.shape[i];
+    const int batch = shape->micro, text = batch * f->cfg->model.dit.text_len;
     LvGradTarget *target = calloc((size_t)f->trainer->params->nb + 1, sizeof(*target));
+    LvFlowMicro *m = &f->micro[i];
     LvTensor v, dv;
     int size[3], ret;
 
     if (!target)
         return lv_fail(f->trainer->msg, LV_ERR(ENOMEM), "training: out of memory");
-    lv_train_latent_size(f->cfg, size);
+    lv_train_shape_size(f->cfg, shape, size);
     lv_graph_train(g, checkpoint);
-    lv_dit_batch_inputs(g, &f->dit, size, batch, &f->in);
-    f->ids      = lv_external(g, "ids", LV_I32, 1, &text);
-    f->rows     = lv_external(g, "rows", LV_I32, 1, &text);
-    f->key_bias = lv_external(g, "key bias", LV_F32, 1, &text);
-    f->target   = lv_external(g, "target", LV_F32, 5, f->in.latent.dim);
-    f->weight   = lv_external(g, "weight", LV_F32, 1, &batch);
-    v = lv_flow_trace(g, &f->text, &f->dit, &f->in, f->ids, f->rows, f->key_bias, f->dtype);
-    f->loss = lv_loss(g, v, f->target, f->weight, LV_LOSS_MSE, LV_F32, &dv);
-    lv_output(g, f->loss, "loss");
+    lv_dit_batch_inputs(g, &f->dit, size, batch, &m->in);
+    m->ids      = lv_external(g, "ids", LV_I32, 1, &text);
+    m->rows     = lv_external(g, "rows", LV_I32, 1, &text);
+    m->key_bias = lv_external(g, "key bias", LV_F32, 1, &text);
+    m->target   = lv_external(g, "target", LV_F32, 5, m->in.latent.dim);
+    m->weight   = lv_external(g, "weight", LV_F32, 1, &batch);
+    v = lv_flow_trace(g, &f->text, &f->dit, &m->in, m->ids, m->rows, m->key_bias, f->dtype);
+    m->loss = lv_loss(g, v, m->target, m->weight, LV_LOSS_MSE, LV_F32, &dv);
+    lv_output(g, m->loss, "loss");
     lv_params_targets(f->trainer->params, target);
     ret = lv_grad(g, &(LvGradSeed) { v, dv }, 1, target, f->trainer->params->nb);
     free(target);
     return ret;
 }
 
-static int put_rope(LvFlow *f)
+static int put_rope(LvFlow *f, int i)
 {
-    float *table = lv_alloc(lv_tensor_bytes(&f->in.rope));
+    LvFlowMicro *m = &f->micro[i];
+    float *table = lv_alloc(lv_tensor_bytes(&m->in.rope));
     int size[3], ret;
 
     if (!table)
         return lv_fail(f->trainer->msg, LV_ERR(ENOMEM), "training: out of memory");
-    lv_train_latent_size(f->cfg, size);
+    lv_train_shape_size(f->cfg, &f->cfg->flow.shape[i], size);
     lv_dit_rope(table, &f->cfg->model.dit, size);
-    ret = lv_task_put(&f->task, &f->in.rope, table);
+    ret = lv_task_put(&m->task, &m->in.rope, table);
     lv_free(table);
     return ret;
 }
 
-static int plan(LvFlow *f, int checkpoint, int threads)
+static int plan_shape(LvFlow *f, int i, int checkpoint)
 {
-    LvTensor *const list[] = { &f->in.latent, &f->in.t, &f->in.rope, &f->ids, &f->rows,
-                               &f->key_bias, &f->target, &f->weight, &f->loss };
-    const LvFlowConfig *c = &f->cfg->flow;
+    LvFlowMicro *m = &f->micro[i];
+    LvTensor *const list[] = { &m->in.latent, &m->in.t, &m->in.rope, &m->ids, &m->rows,
+                               &m->key_bias, &m->target, &m->weight, &m->loss };
     LvTrainer *t = f->trainer;
     LvGraph *g   = lv_graph_new(t->msg);
-    LvFlowBatch b;
     int ret;
 
     if (!g)
         return lv_fail(t->msg, LV_ERR(ENOMEM), "training: out of memory");
-    if ((ret = lv_trainer_split(t, c->batch / c->micro, "flow.batch")) < 0 ||
-        (ret = trace(f, g, checkpoint)) < 0) {
+    if ((ret = trace(f, i, g, checkpoint)) < 0) {
         lv_graph_free(&g);
         return ret;
     }
-    if ((ret = lv_task_new(&f->task, &g, list, LV_COUNT(list), t->dev, t->msg)) < 0 ||
-        (ret = put_rope(f)) < 0)
-        return ret;
-    return lv_feeder_new(&f->feeder, c->batch, (size_t)(c->batch / c->micro) *
-                         lay_out(f, NULL, &b) * sizeof(float), threads, make_item, f,
-                         t->dev);
+    ret = lv_task_new(&m->task, &g, list, LV_COUNT(list), t->dev, t->msg);
+    return ret < 0 ? ret : put_rope(f, i);
+}
+
+static int plan(LvFlow *f, int checkpoint, int threads)
+{
+    const LvFlowConfig *c = &f->cfg->flow;
+    int parts = c->batch / c->micro, items = 0;
+    int ret = lv_trainer_split(f->trainer, parts, "flow.batch");
+    size_t elements = 0;
+    LvFlowBatch b;
+
+    for (int i = 0; i < c->shapes && ret >= 0; i++) {
+        ret      = plan_shape(f, i, checkpoint);
+        items    = LV_MAX(items, parts * c->shape[i].micro);
+        elements = LV_MAX(elements, (size_t)parts * lay_out(f, i, NULL, &b));
+    }
+    return ret < 0 ? ret : lv_feeder_new(&f->feeder, items, elements * sizeof(float), threads,
+                                         make_item, f, f->trainer->dev);
 }
 
 /* Captions of training, a good part of them, must fit into text_len. */
 static int check_captions(const LvFlow *f)
 {
-    uint64_t seed = (uint64_t)f->cfg->seed;
-    int32_t ids[LV_CAPTION_SIZE];
-    char caption[LV_CAPTION_SIZE];
-    LvScene scene;
+    int32_t ids[LV_STOCK_CAPTION_SIZE];
+    char caption[LV_STOCK_CAPTION_SIZE];
     int ret = 0;
 
     for (int i = 0; i < CAPTIONS && ret >= 0; i++) {
-        lv_scene_draw(&scene, seed, (uint64_t)i, 0);
-        lv_caption_write(caption, sizeof(caption), &scene, seed,
-                         lv_stream(LV_STREAM_CAPTION, 0, i));
+        lv_stock_caption(&f->stock, (uint64_t)i, 0, lv_stream(LV_STREAM_CAPTION, 0, i),
+                         caption, sizeof(caption));
         ret = lv_tokenizer_encode(f->tokenizer, caption, ids, f->cfg->model.dit.text_len,
                                   f->trainer->msg);
     }
     return LV_MIN(ret, 0);
+}
+
+static int open_latents(LvFlow *f, const LvFlowFiles *files)
+{
+    int ret = 0;
+
+    for (int i = 0; i < f->cfg->flow.shapes && ret >= 0; i++)
+        ret = lv_latents_open(&f->micro[i].latents, f->cfg, i, files->latents[i],
+                              f->trainer->msg);
+    return ret;
 }
 
 static int check_tokenizer(const LvFlow *f, const char *path)
@@ -278,13 +311,15 @@ int lv_flow_open(LvFlow **out, const LvTrainConfig *cfg, const LvFlowFiles *file
         return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
     f->cfg   = cfg;
     f->dtype = dtype;
-    if ((ret = lv_trainer_open(&f->trainer, files->run, &cfg->flow.optim, dev, msg)) < 0 ||
+    if ((ret = lv_stock_open(&f->stock, cfg->data.clips, cfg->data.art, 0,
+                             (uint64_t)cfg->seed, msg)) < 0 ||
+        (ret = lv_trainer_open(&f->trainer, files->run, &cfg->flow.optim, dev, msg)) < 0 ||
         (ret = bind(&f->dit, &f->text, &cfg->model, f->trainer->weights)) < 0 ||
         (ret = lv_trainer_ready(f->trainer)) < 0 ||
         (ret = lv_flow_tokenizer(&f->tokenizer, files->tokenizer, msg)) < 0 ||
         (ret = check_tokenizer(f, files->tokenizer)) < 0 ||
         (train && (ret = check_captions(f)) < 0) ||
-        (train && (ret = lv_latents_open(&f->latents, cfg, files->latents, msg)) < 0) ||
+        (train && (ret = open_latents(f, files)) < 0) ||
         (ret = train ? plan(f, checkpoint, threads) : lv_trainer_swap(f->trainer)) < 0)
         lv_flow_close(out);
     return ret;
@@ -297,10 +332,13 @@ void lv_flow_close(LvFlow **out)
     if (!f)
         return;
     lv_feeder_free(&f->feeder);
-    lv_task_free(&f->task);
+    for (int i = 0; i < LV_FLOW_SHAPES; i++) {
+        lv_task_free(&f->micro[i].task);
+        lv_latents_close(&f->micro[i].latents);
+    }
     lv_dit_free(&f->dit);
     lv_umt5_free(&f->text);
-    lv_latents_close(&f->latents);
+    lv_stock_close(&f->stock);
     lv_tokenizer_close(&f->tokenizer);
     lv_trainer_close(&f->trainer);
     free(f);
@@ -309,20 +347,21 @@ void lv_flow_close(LvFlow **out)
 
 static int run_micro(LvFlow *f, const LvFlowBatch *b)
 {
+    const LvFlowMicro *m = micro_at(f, f->trainer->step);
     const struct { const LvTensor *t; const void *data; } given[] = {
-        { &f->in.latent, b->latent }, { &f->in.t, b->t }, { &f->ids, b->ids },
-        { &f->rows, b->rows }, { &f->key_bias, b->key_bias }, { &f->target, b->target },
-        { &f->weight, b->weight },
+        { &m->in.latent, b->latent }, { &m->in.t, b->t }, { &m->ids, b->ids },
+        { &m->rows, b->rows }, { &m->key_bias, b->key_bias }, { &m->target, b->target },
+        { &m->weight, b->weight },
     };
     float loss[1024];
     int ret = 0;
 
     for (int i = 0; i < LV_COUNT(given) && ret >= 0; i++)
-        ret = lv_task_put(&f->task, given[i].t, given[i].data);
-    if (ret < 0 || (ret = lv_task_run(&f->task)) < 0 ||
-        (ret = lv_task_get(&f->task, &f->loss, loss)) < 0)
+        ret = lv_task_put(&m->task, given[i].t, given[i].data);
+    if (ret < 0 || (ret = lv_task_run(&m->task)) < 0 ||
+        (ret = lv_task_get(&m->task, &m->loss, loss)) < 0)
         return ret;
-    for (int i = 0; i < f->cfg->flow.micro; i++)
+    for (int i = 0; i < shape_at(f, f->trainer->step)->micro; i++)
         f->mse += loss[i];
     return 0;
 }
@@ -330,9 +369,10 @@ static int run_micro(LvFlow *f, const LvFlowBatch *b)
 int lv_flow_step(LvFlow *f)
 {
     const LvFlowConfig *c = &f->cfg->flow;
+    int step = f->trainer->step;
     LvFlowBatch b;
     void *data;
-    int ret = lv_feeder_get(f->feeder, f->trainer->step, &data);
+    int ret = lv_feeder_get(f->feeder, step, &data);
 
     f->mse = 0;
     if (ret < 0 || (ret = lv_trainer_begin(f->trainer)) < 0)
@@ -340,7 +380,7 @@ int lv_flow_step(LvFlow *f)
     for (int i = 0; i < c->batch / c->micro && ret >= 0; i++) {
         if (!lv_group_has(f->trainer->dev, i))
             continue;
-        lay_out(f, (float *)data + (size_t)i * lay_out(f, data, &b), &b);
+        part_of(f, step, i, data, &b);
         ret = run_micro(f, &b);
     }
     if (ret < 0 || (ret = lv_trainer_sum(f->trainer, &f->mse, 1)) < 0)
@@ -350,5 +390,6 @@ int lv_flow_step(LvFlow *f)
 
 double lv_flow_flops(const LvFlow *f)
 {
-    return lv_program_sizes(f->task.prog).flops * (f->cfg->flow.batch / f->cfg->flow.micro);
+    return lv_program_sizes(f->micro[0].task.prog).flops *
+           (f->cfg->flow.batch / f->cfg->flow.micro);
 }

@@ -25,15 +25,10 @@ typedef struct LvFlowBatch {
     float *key_bias;        /* [B text_len] */
 } LvFlowBatch;
 
-typedef struct LvFlow {
-    const LvTrainConfig *cfg;
-    LvTrainer *trainer;
-    LvTokenizer *tokenizer;
+/** A micro-batch of one shape, forward and back. */
+typedef struct LvFlowMicro {
     LvLatents latents;
-    LvDit dit;
-    LvUmt5 text;
-    LvDtype dtype;       ///< of activations
-    LvTask task;         ///< of a micro-batch: loss and gradients
+    LvTask task;         ///< loss and gradients
     LvDitInputs in;
     LvTensor ids;        ///< [B text_len] i32, padded
     LvTensor rows;       ///< [B text_len] i32: number of each row of features, -1 for
@@ -41,13 +36,25 @@ typedef struct LvFlow {
     LvTensor key_bias;   ///< [B text_len]
     LvTensor target, weight;
     LvTensor loss;       ///< [B]
+} LvFlowMicro;
+
+typedef struct LvFlow {
+    const LvTrainConfig *cfg;
+    LvTrainer *trainer;
+    LvTokenizer *tokenizer;
+    LvStock stock;       ///< of captions
+    LvDit dit;
+    LvUmt5 text;
+    LvDtype dtype;       ///< of activations
+    LvFlowMicro micro[LV_FLOW_SHAPES]; ///< by shape
     LvFeeder *feeder;
     double mse;          ///< of the last step
 } LvFlow;
 
 /** Files that a flow run needs. */
 typedef struct LvFlowFiles {
-    const char *run, *latents, *tokenizer;
+    const char *run, *tokenizer;
+    const char *latents[LV_FLOW_SHAPES]; ///< by shape
 } LvFlowFiles;
 
 /** Write a new run. */
@@ -73,7 +80,7 @@ void lv_flow_close(LvFlow **f);
 /** Take one step; sets mse. */
 int lv_flow_step(LvFlow *f);
 
-/** Floating point operations of one step's matmuls. */
+/** Floating point operations of one step's matmuls, of the first shape. */
 double lv_flow_flops(const LvFlow *f);
 
 /** Read a tokenizer from a file. Closed by the caller. */

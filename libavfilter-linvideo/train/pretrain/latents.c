@@ -16,6 +16,7 @@ enum { AT_ONCE = 16 }; /* clips rendered while others are encoded */
 
 typedef struct Work {
     const LvAutoencoder *a;
+    const LvFlowShape *shape;
     size_t pixels;          /* of a clip, as the encoder takes it */
     size_t size;            /* elements of a clip's latents */
     LvCodec codec;
@@ -25,12 +26,12 @@ typedef struct Work {
     double *sum, *square;   /* [C] */
 } Work;
 
-static void describe_set(char *buf, size_t size, const LvTrainConfig *cfg)
+static void describe_set(char *buf, size_t size, const LvTrainConfig *cfg,
+                         const LvFlowShape *s)
 {
-    const LvVideoConfig *v = &cfg->model.video;
-
-    snprintf(buf, size, "clips=%d seed=%d size=%dx%d frames=%d", cfg->flow.clips, cfg->seed,
-             v->width, v->height, v->frames);
+    snprintf(buf, size, "clips=%d seed=%d size=%dx%d frames=%d%s%s", s->clips, cfg->seed,
+             s->width, s->height, s->frames, *cfg->data.clips ? " of=" : "",
+             cfg->data.clips);
 }
 
 static int make_item(void *opaque, int step, int item, void *data, int thread)
@@ -38,8 +39,8 @@ static int make_item(void *opaque, int step, int item, void *data, int thread)
     const Work *w = opaque;
 
     (void)thread;
-    lv_autoencoder_clip(w->a->cfg, (float *)data + (size_t)item * w->pixels,
-                        (uint64_t)step * AT_ONCE + (uint64_t)item, 0);
+    lv_autoencoder_clip(w->a, (float *)data + (size_t)item * w->pixels,
+                        (uint64_t)step * AT_ONCE + (uint64_t)item, 0, w->shape);
     return 0;
 }
 
@@ -70,7 +71,7 @@ static int encode(Work *w, const float *clip, int index)
 
 static int encode_all(Work *w, LvLatentsProgress progress, void *opaque)
 {
-    int clips = w->a->cfg->flow.clips, ret = 0;
+    int clips = w->shape->clips, ret = 0;
 
     for (int i = 0; i < clips && ret >= 0; i += AT_ONCE) {
         void *data;
@@ -83,16 +84,21 @@ static int encode_all(Work *w, LvLatentsProgress progress, void *opaque)
     return ret;
 }
 
-static void normalise(Work *w, float *mean, float *std)
+static void measure(const Work *w, float *mean, float *std)
 {
-    int c = w->codec.z.dim[3], clips = w->a->cfg->flow.clips;
-    size_t places = w->size / (size_t)c;
-    double n = (double)places * clips;
+    double n = (double)(w->size / (size_t)w->codec.z.dim[3]) * w->shape->clips;
 
-    for (int k = 0; k < c; k++) {
+    for (int k = 0; k < w->codec.z.dim[3]; k++) {
         mean[k] = (float)(w->sum[k] / n);
         std[k]  = (float)sqrt(LV_MAX(w->square[k] / n - (double)mean[k] * mean[k], 1e-12));
     }
+}
+
+static void normalise(Work *w, const float *mean, const float *std)
+{
+    int c = w->codec.z.dim[3], clips = w->shape->clips;
+    size_t places = w->size / (size_t)c;
+
     for (int i = 0; i < clips * c; i++) {
         uint16_t *z = w->all + (size_t)i * places;
         for (size_t k = 0; k < places; k++)
@@ -103,7 +109,7 @@ static void normalise(Work *w, float *mean, float *std)
 static int write_set(const Work *w, const char *path, const float *mean, const float *std)
 {
     const LvTensor *z = &w->codec.z;
-    int clips = w->a->cfg->flow.clips, c = z->dim[3];
+    int clips = w->shape->clips, c = z->dim[3];
     LvFileTensor list[] = {
         { .name = "latents", .dtype = LV_F16, .rank = 5, .numel = w->size * (size_t)clips,
           .dim = { clips, c, z->dim[0], z->dim[1], z->dim[2] }, .data = w->all,
@@ -116,40 +122,42 @@ static int write_set(const Work *w, const char *path, const float *mean, const f
     char about[256];
     const char *meta[] = { KEY, about, NULL };
 
-    describe_set(about, sizeof(about), w->a->cfg);
+    describe_set(about, sizeof(about), w->a->cfg, w->shape);
     return lv_sealed_write(path, list, LV_COUNT(list), meta, w->a->trainer->msg);
 }
 
 static int start(Work *w, int threads)
 {
-    const LvTrainConfig *cfg = w->a->cfg;
-    const LvVideoConfig *v   = &cfg->model.video;
+    const LvFlowShape *s = w->shape;
     const LvMsg *msg = w->a->trainer->msg;
-    int ret = lv_autoencoder_codec(&w->codec, w->a, 0);
+    int ret = lv_autoencoder_codec(&w->codec, w->a, 0, s);
 
     if (ret < 0)
         return ret;
-    w->pixels = 3 * (size_t)lv_autoencoder_frames(cfg) * v->width * v->height;
+    w->pixels = 3 * (size_t)lv_autoencoder_frames(w->a->cfg, s->frames) * (size_t)s->width *
+                (size_t)s->height;
     w->size   = lv_tensor_numel(&w->codec.z);
     w->z      = lv_alloc(w->size * sizeof(*w->z));
-    w->all    = lv_alloc(w->size * (size_t)cfg->flow.clips * sizeof(*w->all));
+    w->all    = lv_alloc(w->size * (size_t)s->clips * sizeof(*w->all));
     w->sum    = lv_alloc(2 * LV_MAX_CHANNELS * sizeof(*w->sum));
     if (!w->z || !w->all || !w->sum)
-        return lv_fail(msg, LV_ERR(ENOMEM), "latents: no memory for %d clips",
-                       cfg->flow.clips);
+        return lv_fail(msg, LV_ERR(ENOMEM), "latents: no memory for %d clips", s->clips);
     w->square = w->sum + LV_MAX_CHANNELS;
     return lv_feeder_new(&w->feeder, AT_ONCE, AT_ONCE * w->pixels * sizeof(float), threads,
                          make_item, w, w->a->trainer->dev);
 }
 
-int lv_latents_create(const LvAutoencoder *a, const char *path, int threads,
-                      LvLatentsProgress progress, void *opaque)
+int lv_latents_create(const LvAutoencoder *a, int shape, const LvLatents *first,
+                      const char *path, int threads, LvLatentsProgress progress,
+                      void *opaque)
 {
-    Work w = { .a = a };
-    float mean[LV_MAX_CHANNELS], std[LV_MAX_CHANNELS];
+    Work w = { .a = a, .shape = &a->cfg->flow.shape[shape] };
+    float own[2][LV_MAX_CHANNELS];
+    const float *mean = first ? first->mean : own[0], *std = first ? first->std : own[1];
     int ret = start(&w, threads);
 
     if (ret >= 0 && (ret = encode_all(&w, progress, opaque)) >= 0) {
+        measure(&w, own[0], own[1]);
         normalise(&w, mean, std);
         ret = write_set(&w, path, mean, std);
     }
@@ -167,9 +175,10 @@ static int fits(const LvFileTensor *t, int dtype, size_t numel)
            (uintptr_t)t->data % lv_dtype_size(t->dtype) == 0;
 }
 
-int lv_latents_open(LvLatents *l, const LvTrainConfig *cfg, const char *path,
+int lv_latents_open(LvLatents *l, const LvTrainConfig *cfg, int shape, const char *path,
                     const LvMsg *msg)
 {
+    const LvFlowShape *s = &cfg->flow.shape[shape];
     static const char *const keys[] = { KEY, NULL };
     const LvFileTensor *data, *mean, *std;
     size_t c = (size_t)cfg->model.vae.channels;
@@ -180,10 +189,10 @@ int lv_latents_open(LvLatents *l, const LvTrainConfig *cfg, const char *path,
     memset(l, 0, sizeof(*l));
     if ((ret = lv_safetensors_open(&l->file, path, msg)) < 0)
         return ret;
-    lv_train_latent_size(cfg, size);
-    l->clips = cfg->flow.clips;
+    lv_train_shape_size(cfg, s, size);
+    l->clips = s->clips;
     l->size  = c * (size_t)size[0] * (size_t)size[1] * (size_t)size[2];
-    describe_set(want, sizeof(want), cfg);
+    describe_set(want, sizeof(want), cfg, s);
     has  = lv_safetensors_meta(l->file, KEY);
     data = lv_safetensors_find(l->file, "latents");
     mean = lv_safetensors_find(l->file, "mean");

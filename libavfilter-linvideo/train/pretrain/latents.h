@@ -25,17 +25,21 @@ typedef struct LvLatents {
 typedef int (*LvLatentsProgress)(void *opaque, int done, int all);
 
 /**
- * Encode the recipe's clips, numbers 0 to clips - 1 of the training stream.
+ * Encode clips of one of the recipe's shapes, numbers 0 to clips - 1 of the training stream.
  *
- * @param a opened for use (train = 0)
+ * @param a     opened for use (train = 0)
+ * @param shape number of flow.shape
+ * @param first the set of shape 0, whose mean and deviation are this one's too; NULL: they
+ *              are those of these clips
  * @return 0, an error, or what progress returned
  */
-int lv_latents_create(const LvAutoencoder *a, const char *path, int threads,
-                      LvLatentsProgress progress, void *opaque);
+int lv_latents_create(const LvAutoencoder *a, int shape, const LvLatents *first,
+                      const char *path, int threads, LvLatentsProgress progress,
+                      void *opaque);
 
 /** Open a set. @return 0; errors of the file; LV_ERR_MODEL when it is one of another
- *  recipe. Close with lv_latents_close(), after an error too. */
-int lv_latents_open(LvLatents *l, const LvTrainConfig *cfg, const char *path,
+ *  recipe or shape. Close with lv_latents_close(), after an error too. */
+int lv_latents_open(LvLatents *l, const LvTrainConfig *cfg, int shape, const char *path,
                     const LvMsg *msg);
 
 /** Close the file. */

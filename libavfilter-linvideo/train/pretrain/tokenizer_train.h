@@ -8,17 +8,15 @@
 #ifndef LINVIDEO_TRAIN_PRETRAIN_TOKENIZER_TRAIN_H
 #define LINVIDEO_TRAIN_PRETRAIN_TOKENIZER_TRAIN_H
 
-#include <stdint.h>
-
 #include "base/msg.h"
+#include "train/reel/stock.h"
 
 /**
- * Train it by lv_spm_train() on the captions of scenes 0 to captions - 1 of the stream
- * `seed`, and write the file.
+ * Train it by lv_spm_train() on the captions of clips 0 to captions - 1, and write the file.
  *
  * @return 0, -ENOMEM, -EINVAL, -errno of the file
  */
-int lv_tokenizer_train(const char *path, int vocab, uint64_t seed, int captions,
+int lv_tokenizer_train(const char *path, int vocab, const LvStock *stock, int captions,
                        const LvMsg *msg);
 
 #endif /* LINVIDEO_TRAIN_PRETRAIN_TOKENIZER_TRAIN_H */

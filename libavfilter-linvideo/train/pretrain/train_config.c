@@ -11,14 +11,17 @@
 #include <string.h>
 
 #include "backend/device.h"
-#include "train/clips/caption.h"
+#include "train/reel/stock.h"
 #include "train/run/optimrows.h"
 
 #define AT(member) offsetof(LvTrainConfig, member)
 static const LvConfigRow rows[] = {
     ROW("train", "seed", INT, seed, 0, 1 << 30, 1),
+    ROW("data", "clips", NAME, data.clips, 0, 16, 0),
+    ROW("data", "art",   NAME, data.art,   0, 512, 0),
     OPTIM("autoencoder", autoencoder, NAN, NAN),
     ROW("autoencoder", "batch",   INT,  autoencoder.batch, 1, 4096, NAN),
+    ROW("autoencoder", "frames",  INT,  autoencoder.frames, 0, 8192, 0),
     ROW("autoencoder", "crop_width",  INT, autoencoder.crop_width, 0, 8192, 0),
     ROW("autoencoder", "crop_height", INT, autoencoder.crop_height, 0, 8192, 0),
     ROW("autoencoder", "noise",   REAL, autoencoder.noise, 0, 10, 0),
@@ -81,36 +84,109 @@ int lv_train_latent_frames(const LvTrainConfig *c)
     return n;
 }
 
-void lv_train_latent_size(const LvTrainConfig *c, int size[3])
+void lv_train_shape_size(const LvTrainConfig *c, const LvFlowShape *shape, int size[3])
 {
-    const LvVideoConfig *v = &c->model.video;
-
-    size[0] = (v->frames - 1) / lv_train_latent_frames(c) + 1;
-    size[1] = v->height / lv_train_latent_scale(c);
-    size[2] = v->width / lv_train_latent_scale(c);
+    size[0] = (shape->frames - 1) / lv_train_latent_frames(c) + 1;
+    size[1] = shape->height / lv_train_latent_scale(c);
+    size[2] = shape->width / lv_train_latent_scale(c);
 }
 
-static int check(const LvTrainConfig *c, const char *path, const LvMsg *msg)
+static LvFlowShape video_shape(const LvTrainConfig *c)
 {
     const LvVideoConfig *v = &c->model.video;
-    const LvAutoencoderConfig *a = &c->autoencoder;
-    const int *patch = c->model.dit.patch;
-    int scale = lv_train_latent_scale(c), size[3];
-    const double mib = 1 << 20;
-    double need;
 
-    lv_train_latent_size(c, size);
-    need = 2.0 * c->flow.clips * c->model.vae.channels * size[0] * size[1] * size[2];
-    if (v->width % scale || v->height % scale ||
-        (v->frames - 1) % lv_train_latent_frames(c))
-        return fail(path, msg, "video: the autoencoder does not cut width, height and "
-                    "frames - 1 into whole latents");
-    if (size[0] % patch[0] || size[1] % patch[1] || size[2] % patch[2])
-        return fail(path, msg, "dit.patch does not cut the latents into whole tokens");
+    return (LvFlowShape) { v->width, v->height, v->frames, c->flow.micro, c->flow.clips };
+}
+
+void lv_train_latent_size(const LvTrainConfig *c, int size[3])
+{
+    LvFlowShape video = video_shape(c);
+
+    lv_train_shape_size(c, &video, size);
+}
+
+/* The list flow.shapes; without it the video's size. */
+static int read_shapes(LvTrainConfig *c, const json_t *root, const char *path,
+                       const LvMsg *msg)
+{
+    const json_t *list = json_object_get(json_object_get(root, "flow"), "shapes"), *v;
+    LvFlowConfig *f = &c->flow;
+    size_t i;
+
+    f->shapes   = 1;
+    f->shape[0] = video_shape(c);
+    if (!list)
+        return 0;
+    if (json_array_size(list) < 1 || json_array_size(list) > LV_FLOW_SHAPES)
+        return fail(path, msg, "flow.shapes is not a list of 1 to 8 sizes");
+    json_array_foreach((json_t *)list, i, v)
+        f->shape[i] = (LvFlowShape) { number(v, "width", -1), number(v, "height", -1),
+                                      number(v, "frames", -1), number(v, "micro", f->micro),
+                                      number(v, "clips", f->clips) };
+    f->shapes = (int)json_array_size(list);
+    return 0;
+}
+
+/* Whether the network takes clips of a shape, and its numbers are in range. */
+static int check_shape(const LvTrainConfig *c, const LvFlowShape *s, const char *path,
+                       const LvMsg *msg)
+{
+    int scale = lv_train_latent_scale(c), size[3];
+    const int *patch = c->model.dit.patch;
+
+    if (s->width < 1 || s->width > 8192 || s->height < 1 || s->height > 8192 ||
+        s->frames < 1 || s->frames > 1021 || s->micro < 1 || s->micro > 1024 ||
+        s->clips < 1 || s->clips > 1 << 24)
+        return fail(path, msg, "flow.shapes: allowed are width and height 1 to 8192, frames "
+                    "1 to 1021, micro 1 to 1024, clips 1 to 16777216");
+    if (s->width % scale || s->height % scale ||
+        (s->frames - 1) % lv_train_latent_frames(c))
+        return fail(path, msg, "video or flow.shapes: the autoencoder does not cut width, "
+                    "height and frames - 1 into whole latents");
+    lv_train_shape_size(c, s, size);
+    return size[0] % patch[0] || size[1] % patch[1] || size[2] % patch[2] ?
+           fail(path, msg, "dit.patch does not cut the latents into whole tokens") : 0;
+}
+
+/* Bytes of all sets of latents. */
+static double latent_bytes(const LvTrainConfig *c)
+{
+    double sum = 0;
+    int size[3];
+
+    for (int i = 0; i < c->flow.shapes; i++) {
+        lv_train_shape_size(c, &c->flow.shape[i], size);
+        sum += 2.0 * c->flow.shape[i].clips * c->model.vae.channels * size[0] * size[1] *
+               size[2];
+    }
+    return sum;
+}
+
+static int check_autoencoder(const LvTrainConfig *c, const char *path, const LvMsg *msg)
+{
+    const LvAutoencoderConfig *a = &c->autoencoder;
+    const LvVideoConfig *v = &c->model.video;
+    int scale = lv_train_latent_scale(c);
+
     if (a->crop_width % scale || a->crop_height % scale || a->crop_width > v->width ||
         a->crop_height > v->height)
         return fail(path, msg, "autoencoder: crops must be whole latents within the "
                     "picture");
+    return (a->frames - 1) % lv_train_latent_frames(c) || a->frames > v->frames ?
+           fail(path, msg, "autoencoder.frames must be whole latents within the clip") : 0;
+}
+
+static int check(const LvTrainConfig *c, const char *path, const LvMsg *msg)
+{
+    LvFlowShape video = video_shape(c);
+    double need = latent_bytes(c);
+    const double mib = 1 << 20;
+    int ret = check_shape(c, &video, path, msg);
+
+    for (int i = 0; i < c->flow.shapes && ret >= 0; i++)
+        ret = check_shape(c, &c->flow.shape[i], path, msg);
+    if (ret < 0 || (ret = check_autoencoder(c, path, msg)) < 0)
+        return ret;
     if (c->flow.batch % c->flow.micro)
         return fail(path, msg, "flow.micro does not divide flow.batch");
     if (need > (double)lv_host_available())
@@ -131,8 +207,11 @@ static int read_json(LvTrainConfig *c, const json_t *root, const char *path,
         return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
     if ((ret = lv_config_parse(&c->model, c->text, path, msg)) < 0 ||
         (ret = lv_config_rows(c, rows, LV_COUNT(rows), root, path, msg)) < 0 ||
-        (ret = read_design(&c->design, root, path, msg)) < 0)
+        (ret = read_design(&c->design, root, path, msg)) < 0 ||
+        (ret = read_shapes(c, root, path, msg)) < 0)
         return ret;
+    if (!c->autoencoder.frames)
+        c->autoencoder.frames = c->model.video.frames;
     if (!c->autoencoder.crop_width)
         c->autoencoder.crop_width = c->model.video.width;
     if (!c->autoencoder.crop_height)
@@ -173,11 +252,12 @@ static void put_floats(json_t *object, const char *key, const float *x, int n)
 char *lv_train_config_text(const LvTrainConfig *c, const float *mean, const float *std)
 {
     json_t *root = json_loads(c->text, 0, NULL), *vae = json_object_get(root, "vae");
+    LvStock stock = { .reel = !strcmp(c->data.clips, "reel") };
     char *text, words[LV_MAX_WORDS];
 
     put_floats(vae, "latent_mean", mean, c->model.vae.channels);
     put_floats(vae, "latent_std", std, c->model.vae.channels);
-    if (lv_caption_words(words, sizeof(words)) >= 0)
+    if (lv_stock_words(&stock, words, sizeof(words)) >= 0)
         json_object_set_new(json_object_get(root, "text"), "words", json_string(words));
     text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     json_decref(root);

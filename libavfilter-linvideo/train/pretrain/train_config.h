@@ -14,21 +14,40 @@
 #include "model/tae.h"
 #include "train/run/trainer.h"
 
+/** Section "data": what lv_stock_open() takes. */
+typedef struct LvDataConfig {
+    char clips[16];  ///< "shapes" or "reel"
+    char art[512];   ///< path of the font; "": none
+} LvDataConfig;
+
 /** Section "autoencoder". */
 typedef struct LvAutoencoderConfig {
     LvOptim optim;
     int batch;       ///< clips (or crops of one) a step
+    int frames;      ///< of them; 0: whole clips
     int crop_width, crop_height; ///< pixels; 0: whole pictures
     float noise;     ///< deviation of noise added to latents
     float penalty;   ///< weight of the latents' mean square
 } LvAutoencoderConfig;
 
+enum { LV_FLOW_SHAPES = 8 };
+
+/** Size of clips that the flow is trained on. */
+typedef struct LvFlowShape {
+    int width, height, frames;
+    int micro;       ///< samples at once
+    int clips;       ///< in the set of latents
+} LvFlowShape;
+
 /** Section "flow". */
 typedef struct LvFlowConfig {
     LvOptim optim;
-    int clips;       ///< in the set of latents
-    int batch;       ///< samples a step
-    int micro;       ///< samples at once, divides batch
+    int clips;       ///< in the set of latents, of the first shape
+    int batch;       ///< samples a step, of the first shape
+    int micro;       ///< samples at once, divides batch; of the first shape
+    LvFlowShape shape[LV_FLOW_SHAPES]; ///< key "shapes", by turns step by step; a step is
+                     ///< batch / micro times its shape's micro. Without the key: the video's
+    int shapes;
     float dropout;   ///< share of samples with the empty prompt
     float t_mean, t_std; ///< of the normal whose logistic is t
     float shift;     ///< t' = shift t / (1 + (shift - 1) t)
@@ -37,6 +56,7 @@ typedef struct LvFlowConfig {
 typedef struct LvTrainConfig {
     LvModelConfig model;
     LvTaeDesign design;
+    LvDataConfig data;
     LvAutoencoderConfig autoencoder;
     LvFlowConfig flow;
     int seed;        ///< of everything
@@ -61,6 +81,9 @@ int lv_train_latent_scale(const LvTrainConfig *c);
 
 /** Latents of the recipe's clips: F, Y, X. */
 void lv_train_latent_size(const LvTrainConfig *c, int size[3]);
+
+/** The same of clips of another size. */
+void lv_train_shape_size(const LvTrainConfig *c, const LvFlowShape *shape, int size[3]);
 
 /** The recipe's text with the latents' mean and deviation put in. malloc'ed; NULL when
  *  out of memory. */
