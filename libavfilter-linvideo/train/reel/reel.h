@@ -87,6 +87,7 @@ typedef struct LvReel {
     LvLook over;         ///< an effect over it all, when has_over
     int has_over;
     LvHue hue[3];        ///< colours of the effect that is there, as captions name them
+    int hues;            ///< of them that count
     int named;           ///< 1: captions name hue; 0: the effect has its natural colours
     LvActor actor[LV_MAX_ACTORS];
     int actors;

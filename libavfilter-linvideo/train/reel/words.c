@@ -212,13 +212,13 @@ static void put_hue(LvWriter *w, LvHue h)
 }
 
 /* "red ", "red and blue ", "red, white and blue ". */
-static void put_hues(LvWriter *w, const LvReel *r, const LvLook *l)
+static void put_hues(LvWriter *w, const LvReel *r)
 {
-    for (int i = 0; r->named && i < l->colors; i++) {
-        if (i)
-            lv_write_first(w, i == l->colors - 1 ? "and " : "");
+    for (int i = 0; r->named && i < r->hues; i++) {
+        if (i && i == r->hues - 1)
+            lv_write_first(w, "and ");
         put_hue(w, r->hue[i]);
-        lv_write_first(w, i < l->colors - 2 ? ", " : " ");
+        lv_write_first(w, i < r->hues - 2 ? ", " : " ");
     }
 }
 
@@ -312,7 +312,7 @@ static void put_symbol(LvWriter *w, char symbol)
     case 'e': put_hue(w, r->back2); break;
     case 'A': put_actors(w, r); break;
     case 'F': put_effect(w, r); break;
-    case 'h': put_hues(w, r, look_of(r)); break;
+    case 'h': put_hues(w, r); break;
     case 'd': lv_write_first(w, sides[look_of(r)->direction]); break;
     case 'o': lv_write_first(w, origins[look_of(r)->direction]); break;
     }
