@@ -562,8 +562,8 @@ static void close_job(Job *j)
 
 static void create_run(Job *j, int flow, const char *run)
 {
-    SUCCEEDS(flow ? lv_flow_create(&j->cfg, run, j->dev, &keep)
-                  : lv_autoencoder_create(&j->cfg, run, j->dev, &keep));
+    SUCCEEDS(flow ? lv_flow_create(&j->cfg, run, NULL, j->dev, &keep)
+                  : lv_autoencoder_create(&j->cfg, run, NULL, j->dev, &keep));
 }
 
 /* Open, take steps, save, close. */

@@ -323,7 +323,7 @@ static int ends_in(const char *text, const char *end)
 /* Clips that are asked for, and their size where none is. */
 static int open_stock(Options *o)
 {
-    int ret = lv_stock_open(&o->stock, o->clips, o->art, !o->tokenizer, (uint64_t)o->seed,
+    int ret = lv_stock_open(&o->stock, o->clips, o->art, !!o->output, (uint64_t)o->seed,
                             &lv_tool_msg);
 
     if (ret < 0)

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/common.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "graph/program.h"
 #include "tools/share/arguments.h"
@@ -27,10 +28,26 @@ enum { PSNR_CLIPS = 32, CAPTIONS = 20000 };
 typedef struct Train {
     LvRun run;
     LvTrainConfig cfg;
-    const char *recipe, *out, *stage;
+    const char *recipe, *out, *stage, *from;
 } Train;
 
 /* Stages */
+
+/* Write the tokenizer of the model to begin with. 1, or 0 when there is none. */
+static int take_tokenizer(Train *t, const char *file)
+{
+    const LvMsg *msg = &t->run.msg;
+    const LvFileTensor *f;
+    LvSafetensors *st;
+    int ret = t->from ? lv_safetensors_open(&st, t->from, msg) : 0;
+
+    if (ret < 0 || !t->from)
+        return ret;
+    if ((f = lv_safetensors_find(st, "tokenizer.spm")))
+        ret = lv_file_write(file, f->data, f->size, msg);
+    lv_safetensors_close(&st);
+    return ret < 0 ? ret : f != NULL;
+}
 
 static int tokenizer_stage(Train *t)
 {
@@ -41,6 +58,8 @@ static int tokenizer_stage(Train *t)
 
     if (lv_run_exists(lv_run_path(&t->run, "tokenizer.spm", file)))
         return 1;
+    if ((ret = take_tokenizer(t, file)))
+        return ret;
     fprintf(stderr, "linvideo: tokenizer of %d pieces from %d captions\n",
             c->model.text.vocab, CAPTIONS);
     ret = lv_stock_open(&stock, c->data.clips, c->data.art, 0, (uint64_t)c->seed,
@@ -96,7 +115,7 @@ static int autoencoder_stage(Train *t)
     int ret = 0;
 
     if (!lv_run_exists(lv_run_path(&t->run, "autoencoder.safetensors", run)))
-        ret = lv_autoencoder_create(&t->cfg, run, t->run.dev, &t->run.msg);
+        ret = lv_autoencoder_create(&t->cfg, run, t->from, t->run.dev, &t->run.msg);
     if (ret < 0 || (ret = open_autoencoder(t, &a, 1)) < 0)
         return ret;
     s.trainer = a->trainer;
@@ -199,7 +218,7 @@ static int flow_stage(Train *t)
 
     lv_run_path(&t->run, "flow.safetensors", run);
     if (lv_group_apart(t->run.dev) && !lv_run_exists(run))
-        ret = lv_flow_create(&t->cfg, run, t->run.dev, &t->run.msg);
+        ret = lv_flow_create(&t->cfg, run, t->from, t->run.dev, &t->run.msg);
     if ((ret = lv_group_rejoin(t->run.dev, ret)) < 0 || (ret = open_flow(t, &f, 1)) < 0)
         return ret;
     s.trainer = f->trainer;
@@ -258,6 +277,7 @@ static void help(void)
          "\n"
          "  --dir DIR         folder of the run [name of RECIPE without .json]\n"
          "  --stage NAME      run only this stage [all]\n"
+         "  --from FILE       begin with the weights of a bundle or a run of the same sizes\n"
          "  -o, --output FILE the bundle [DIR/model.safetensors]\n"
          LV_RUN_HELP
          "\n"
@@ -271,7 +291,7 @@ static void help(void)
 static int set_option(Train *t, LvArgs *a)
 {
     const struct { const char *name; const char **to; } texts[] = {
-        { "stage", &t->stage }, { "o", &t->out }, { "output", &t->out },
+        { "stage", &t->stage }, { "from", &t->from }, { "o", &t->out }, { "output", &t->out },
     };
     int taken = lv_run_option(&t->run, a);
 

@@ -65,7 +65,7 @@ static int describe(void *opaque, LvWeights *w)
                                          "vae.decoder.");
 }
 
-int lv_autoencoder_create(const LvTrainConfig *cfg, const char *path, LvDevice *dev,
+int lv_autoencoder_create(const LvTrainConfig *cfg, const char *path, const char *from, LvDevice *dev,
                           const LvMsg *msg)
 {
     Design *d = calloc(1, sizeof(*d));
@@ -74,7 +74,7 @@ int lv_autoencoder_create(const LvTrainConfig *cfg, const char *path, LvDevice *
     if (d) {
         d->cfg = cfg;
         ret    = lv_trainer_create(path, &(LvNewRun) {
-            .describe = describe, .opaque = d, .config = cfg->text,
+            .describe = describe, .opaque = d, .config = cfg->text, .from = from,
             .seed = (uint64_t)cfg->seed + LV_STREAM_INIT_AUTOENCODER }, dev, msg);
     }
     free(d);

@@ -38,8 +38,9 @@ typedef struct LvAutoencoder {
     double z_square;     ///< of the last step: mean square of the latents
 } LvAutoencoder;
 
-/** Write a new run at path. 0 or an error. */
-int lv_autoencoder_create(const LvTrainConfig *cfg, const char *path, LvDevice *dev,
+/** Write a new run at path. @param from file of weights to begin with (lv_init_from());
+ *  NULL: new ones. 0 or an error. */
+int lv_autoencoder_create(const LvTrainConfig *cfg, const char *path, const char *from, LvDevice *dev,
                           const LvMsg *msg);
 
 /**

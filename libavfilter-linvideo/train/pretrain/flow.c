@@ -39,7 +39,7 @@ static int describe(void *opaque, LvWeights *w)
     return bind(&n->dit, &n->text, n->cfg, w);
 }
 
-int lv_flow_create(const LvTrainConfig *cfg, const char *path, LvDevice *dev,
+int lv_flow_create(const LvTrainConfig *cfg, const char *path, const char *from, LvDevice *dev,
                    const LvMsg *msg)
 {
     Nets *n = calloc(1, sizeof(*n));
@@ -49,7 +49,7 @@ int lv_flow_create(const LvTrainConfig *cfg, const char *path, LvDevice *dev,
         return lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory");
     n->cfg = &cfg->model;
     ret    = lv_trainer_create(path, &(LvNewRun) {
-        .describe = describe, .opaque = n, .config = cfg->text,
+        .describe = describe, .opaque = n, .config = cfg->text, .from = from,
         .seed = (uint64_t)cfg->seed + LV_STREAM_INIT_FLOW }, dev, msg);
     lv_dit_free(&n->dit);
     lv_umt5_free(&n->text);

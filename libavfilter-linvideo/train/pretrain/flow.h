@@ -57,8 +57,9 @@ typedef struct LvFlowFiles {
     const char *latents[LV_FLOW_SHAPES]; ///< by shape
 } LvFlowFiles;
 
-/** Write a new run. */
-int lv_flow_create(const LvTrainConfig *cfg, const char *path, LvDevice *dev,
+/** Write a new run. @param from file of weights to begin with (lv_init_from()); NULL: new
+ *  ones. */
+int lv_flow_create(const LvTrainConfig *cfg, const char *path, const char *from, LvDevice *dev,
                    const LvMsg *msg);
 
 /**

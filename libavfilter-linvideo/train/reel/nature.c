@@ -317,7 +317,7 @@ static void galaxy_color(float rgba[4], const void *opaque, float x, float y)
     float cx = cosf(angle), sx = sinf(angle);
 
     arm  = 0.5f + 0.5f * cosf(2 * angle + 2 * wind + TURN * l->free[1]);
-    dust = 0.75f + 0.8f * lv_fbm(5 * r * cx, 5 * r * sx, 3, 4, l->key[0]);
+    dust = 0.75f + 0.8f * lv_fbm(5 * r * cx, 5 * r * sx, 3, 3, l->key[0]);
     ground(rgba, s, y);
     lv_look_color(rgb, l, LV_CLAMP(1.7f * r, 0, 1));
     add(rgba, rgb, LV_MAX(dust, 0) * (0.25f + arm * arm) * expf(-4.6f * r * r) * 0.95f);

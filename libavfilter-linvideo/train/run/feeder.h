@@ -37,10 +37,13 @@ int lv_feeder_new(LvFeeder **f, int items, size_t bytes, int threads, LvFeederMa
 void lv_feeder_free(LvFeeder **f);
 
 /**
- * Data of a step, until the next call; the following step is begun. Steps are meant to
- * be asked for once and in order: any other is made anew, while the caller waits.
+ * Data of a step, until the next call; the following steps are begun, several together
+ * where one has too few items for all threads. Steps are meant to be asked for in order:
+ * any other is made anew, while the caller waits. Steps that are never asked for may be
+ * made.
  *
- * @return 0, or an error of the function that makes it
+ * @return 0, or an error of the function that makes it, for this or another step made
+ *         together with it
  */
 int lv_feeder_get(LvFeeder *f, int step, void **data);
 

@@ -8,7 +8,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/convert.h"
 #include "base/philox.h"
+#include "base/safetensors.h"
 
 /* Seen as a matrix, a tensor has dim[0] outputs and `in` inputs for each. */
 static size_t inputs(const LvParam *t)
@@ -140,5 +142,33 @@ int lv_init_params(const LvParams *p, float *values, uint64_t seed, const LvMsg 
         lv_philox_normal(values + t->at, t->numel, seed, (uint64_t)i << 32);
         ret = init_one(t, values + t->at, msg);
     }
+    return ret;
+}
+
+static int take(const LvParam *t, float *w, const LvSafetensors *st, const LvMsg *msg)
+{
+    const LvFileTensor *f = lv_safetensors_find(st, t->name);
+    const char *path = lv_safetensors_path(st);
+    int ret;
+
+    if (!f || f->numel != t->numel)
+        return lv_fail(msg, LV_ERR_MODEL, "%s: expected %s of %zu values, got %zu", path, t->name,
+                       t->numel, f ? f->numel : (size_t)0);
+    ret = lv_to_f32(w, f->data, f->dtype, f->numel);
+    return ret < 0 ? lv_fail(msg, ret, "%s: %s is %s, expected floats (linvideo convert makes "
+                             "f16 of it)", path, t->name, lv_dtype_name(f->dtype)) : 0;
+}
+
+int lv_init_from(const LvParams *p, float *values, const char *path, const LvMsg *msg)
+{
+    LvSafetensors *st;
+    int ret = lv_safetensors_open(&st, path, msg);
+
+    if (ret < 0)
+        return ret;
+    memset(values, 0, p->size * sizeof(*values));
+    for (int i = 0; i < p->nb && ret >= 0; i++)
+        ret = take(&p->list[i], values + p->list[i].at, st, msg);
+    lv_safetensors_close(&st);
     return ret;
 }

@@ -1,7 +1,7 @@
 /*
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  *
- * Values that new weights begin with, by a table of names.
+ * Values that new weights begin with: by a table of names, or out of a file.
  * Floor train/run.
  */
 
@@ -22,5 +22,9 @@
  * @return 0, LV_ERR_MODEL when no rule knows a name
  */
 int lv_init_params(const LvParams *p, float *values, uint64_t seed, const LvMsg *msg);
+
+/** Fill values[size] from the tensors of the same names in a safetensors file: a bundle, or a
+ *  run. @return 0; errors of the file; LV_ERR_MODEL when one is absent or of another size */
+int lv_init_from(const LvParams *p, float *values, const char *path, const LvMsg *msg);
 
 #endif /* LINVIDEO_TRAIN_RUN_INIT_H */

@@ -464,6 +464,7 @@ int lv_trainer_create(const char *path, const LvNewRun *n, LvDevice *dev,
         values = lv_alloc(p->size * sizeof(*values));
         ret = !values ? lv_fail(msg, LV_ERR(ENOMEM), "training: out of memory") :
               n->fill ? n->fill(n->opaque, p, values) :
+              n->from ? lv_init_from(p, values, n->from, msg) :
                         lv_init_params(p, values, n->seed, msg);
     }
     if (ret >= 0)

@@ -141,6 +141,7 @@ typedef struct LvNewRun {
     int (*fill)(void *opaque, const LvParams *p, float *values);
     void *opaque;
     uint64_t seed;      ///< of lv_init_params()
+    const char *from;   ///< file for lv_init_from(), in its place; NULL: none
     const char *config; ///< text for "linvideo.config"
 } LvNewRun;
 
