@@ -210,9 +210,9 @@ OBJS-train/reel = \
     design.o \
     effect.o \
     falling.o \
+    field.o \
     look.o \
     nature.o \
-    noise.o \
     reel.o \
     stage.o \
     stock.o \

@@ -85,8 +85,8 @@ static void write_bundle(const LvTrainConfig *cfg, LvDevice *dev, const char *pa
     const char *meta[] = { LV_CONFIG_KEY, cfg->text, NULL };
     int nb = 0;
 
-    SUCCEEDS(lv_tokenizer_train(post_in_folder("spm"), cfg->model.text.vocab, &(LvStock) { .seed = 1 }, 2000,
-                                &post_msg));
+    SUCCEEDS(lv_tokenizer_train(post_in_folder("spm"), cfg->model.text.vocab,
+                                &(LvStock) { .seed = 1 }, 2000, &post_msg));
     SUCCEEDS(lv_map_open(&spm, post_in_folder("spm"), &post_msg));
     SUCCEEDS(lv_params_new(&p, 0, dev, &post_msg));
     SUCCEEDS(lv_weights_new_params(&w, p, NULL, dev, &post_msg));

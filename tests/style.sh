@@ -62,11 +62,11 @@ empty "every script can be run" "$(for file in $scripts; do
     head -n 1 "$file" | grep -q '^#!' && [ ! -x "$file" ] && echo "$file"
 done)"
 # Words of CONTRIBUTING.md's right column, and others that plain English has better ones for,
-# in what users read. A name alone is none of it; captions of train/clips are data.
+# in what users read. A name alone is none of it; captions of train/clips and train/reel are data.
 banned='wants?|wanted|way back|on the way|let go|lets go|forgets?|pastes?|pasted|turned|leaves'
 banned="$banned|tells?|told|pictures?|to be had|anew|whoever|whole numbers? (of|from)"
 strings=$(grep -rnE --include='*.c' --include='*.cc' --include='*.h' '"[^"]*[a-z] [^"]*"' \
-    libavfilter-linvideo | grep -v -e '# *include' -e 'train/clips/')
+    libavfilter-linvideo | grep -v -e '# *include' -e 'train/clips/' -e 'train/reel/[tw][ho]')
 empty "messages and help have the words of CONTRIBUTING.md" "$(printf '%s\n' "$strings" |
     grep -E "\"([^\"]*[ (])?($banned|products?|stands|is none of)([ ,.:;)][^\"]*)?\"")"
 empty "messages say \"is not a\", not \"is no\"" "$(printf '%s\n' "$strings" |

@@ -65,8 +65,8 @@ static int describe(void *opaque, LvWeights *w)
                                          "vae.decoder.");
 }
 
-int lv_autoencoder_create(const LvTrainConfig *cfg, const char *path, const char *from, LvDevice *dev,
-                          const LvMsg *msg)
+int lv_autoencoder_create(const LvTrainConfig *cfg, const char *path, const char *from,
+                          LvDevice *dev, const LvMsg *msg)
 {
     Design *d = calloc(1, sizeof(*d));
     int ret   = LV_ERR(ENOMEM);

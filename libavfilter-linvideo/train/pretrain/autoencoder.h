@@ -40,8 +40,8 @@ typedef struct LvAutoencoder {
 
 /** Write a new run at path. @param from file of weights to begin with (lv_init_from());
  *  NULL: new ones. 0 or an error. */
-int lv_autoencoder_create(const LvTrainConfig *cfg, const char *path, const char *from, LvDevice *dev,
-                          const LvMsg *msg);
+int lv_autoencoder_create(const LvTrainConfig *cfg, const char *path, const char *from,
+                          LvDevice *dev, const LvMsg *msg);
 
 /**
  * Open a run.

@@ -39,8 +39,8 @@ static int describe(void *opaque, LvWeights *w)
     return bind(&n->dit, &n->text, n->cfg, w);
 }
 
-int lv_flow_create(const LvTrainConfig *cfg, const char *path, const char *from, LvDevice *dev,
-                   const LvMsg *msg)
+int lv_flow_create(const LvTrainConfig *cfg, const char *path, const char *from,
+                   LvDevice *dev, const LvMsg *msg)
 {
     Nets *n = calloc(1, sizeof(*n));
     int ret;

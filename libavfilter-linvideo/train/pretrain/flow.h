@@ -59,8 +59,8 @@ typedef struct LvFlowFiles {
 
 /** Write a new run. @param from file of weights to begin with (lv_init_from()); NULL: new
  *  ones. */
-int lv_flow_create(const LvTrainConfig *cfg, const char *path, const char *from, LvDevice *dev,
-                   const LvMsg *msg);
+int lv_flow_create(const LvTrainConfig *cfg, const char *path, const char *from,
+                   LvDevice *dev, const LvMsg *msg);
 
 /**
  * Open a run.

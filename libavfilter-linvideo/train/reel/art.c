@@ -86,7 +86,7 @@ static int load_thing(LvArt *art, FT_Face face, int i, const char *path, const L
 
     if (!glyph || FT_Load_Glyph(face, glyph, FT_LOAD_COLOR) ||
         face->glyph->bitmap.pixel_mode != FT_PIXEL_MODE_BGRA || face->glyph->bitmap.rows < 32)
-        return lv_fail(msg, LV_ERR_MODEL, "%s: no colour picture of U+%04X (%s); expected "
+        return lv_fail(msg, LV_ERR_MODEL, "%s: no colour image of U+%04X (%s); expected "
                        "NotoColorEmoji.ttf of version 2.038 or later", path,
                        (unsigned)t->character, t->names);
     return take_bitmap(&art->picture[i], &face->glyph->bitmap);
@@ -133,7 +133,7 @@ int lv_art_open(LvArt **out, const char *path, const LvMsg *msg)
 {
     *out = NULL;
     return lv_fail(msg, LV_ERR_UNSUPPORTED, "%s: this build has no FreeType, which reads "
-                   "pictures of things; install it and configure again", path);
+                   "images of things; install it and configure again", path);
 }
 
 #endif

@@ -9,7 +9,7 @@
 
 #include "base/common.h"
 #include "train/clips/brush.h"
-#include "train/reel/noise.h"
+#include "train/reel/field.h"
 
 #define TURN 6.28318531f
 
@@ -57,22 +57,41 @@ static void paint_ground(LvPaint *p, const Sheet *s)
     lv_paint_field(p, 8, ground_color, s);
 }
 
+enum { LAYERS = 3, PLACES = 128 };
+
+typedef struct Paper {
+    Sheet sheet;
+    float edge[LAYERS][PLACES + 1]; ///< heights of the cuts, from left to right
+} Paper;
+
+static float edge_at(const Paper *paper, int k, float x)
+{
+    float at = LV_CLAMP((x / paper->sheet.width + 0.5f) * PLACES, 0, PLACES - 0.001f);
+    int i = (int)at;
+
+    return paper->edge[k][i] + (at - (float)i) * (paper->edge[k][i + 1] - paper->edge[k][i]);
+}
+
 /* Paper in layers, each cut along a wave, with a shadow; light wanders over it. */
 static void paper_color(float rgba[4], const void *opaque, float x, float y)
 {
     static const float black[3] = { 0, 0, 0 }, white[3] = { 1, 1, 1 };
-    const Sheet *s = opaque;
+    const Paper *paper = opaque;
+    const Sheet *s = &paper->sheet;
     const LvLook *l = s->look;
-    float grain = lv_noise(70 * x, 70 * y, 0, l->key[0]) + lv_noise(23 * x, 90 * y, 0, l->key[1]);
-    float light = lv_noise(0.9f * x + 0.15f * s->time, 0.9f * y, 0.1f * s->time, l->key[1]);
+    float grain = 1.4f * lv_noise(55 * x, 70 * y, 0, l->key[0]);
+    float light = 0.3f * sinf(1.9f * x + 0.6f * y + 0.4f * s->time + TURN * l->free[0]);
 
     lv_look_color(rgba, l, 0);
     rgba[3] = 1;
-    for (int k = 0; k < 3; k++) {
-        float edge = 0.16f * (float)k + 0.02f +
-                     0.2f * lv_noise(1.2f * x + 5 * (float)k, 0.15f * s->time, (float)k, l->key[0]);
-        float under = y - edge;
-        lv_color_mix(rgba, rgba, black, under > 0 ? 0.12f : 0.24f * expf(18 * under));
+    for (int k = 0; k < LAYERS; k++) {
+        float above = edge_at(paper, k, x) - y, shadow = 1 / (1 + 22 * LV_MAX(above, 0));
+        float over = lv_cover(above / s->pixel), layer[3];
+
+        lv_color_mix(rgba, rgba, black, 0.34f * shadow * shadow * (1 - over));
+        lv_look_color(layer, l, (float)(k + 1) / LAYERS);
+        lv_color_mix(layer, layer, black, 0.06f * (float)(k + 1));
+        lv_color_mix(rgba, rgba, layer, over);
     }
     lv_color_mix(rgba, rgba, white, LV_CLAMP(0.35f * light, 0, 0.3f));
     lv_color_mix(rgba, rgba, black, LV_CLAMP(0.05f + 0.07f * grain - 0.1f * light, 0, 0.3f));
@@ -80,9 +99,18 @@ static void paper_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_paper(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    Paper paper = { sheet_of(p, l, at), { { 0 } } };
+    const Sheet *s = &paper.sheet;
 
-    lv_paint_field(p, 2, paper_color, &s);
+    for (int k = 0; k < LAYERS; k++)
+        for (int i = 0; i <= PLACES; i++) {
+            float x = ((float)i / PLACES - 0.5f) * s->width;
+
+            paper.edge[k][i] = 0.16f * (float)k + 0.02f +
+                               0.2f * lv_noise(1.2f * x + 5 * (float)k, 0.15f * s->time,
+                                               (float)k, l->key[0]);
+        }
+    lv_paint_field(p, 2, paper_color, &paper);
 }
 
 static void plasma_color(float rgba[4], const void *opaque, float x, float y)
@@ -156,9 +184,11 @@ static void grid_color(float rgba[4], const void *opaque, float x, float y)
     v  = depth * 5 + 0.9f * s->time;
     du = fabsf(fraction(u) - 0.5f);
     dv = fabsf(fraction(v) - 0.5f);
-    du = (0.5f - du) / (depth * 5);
+    du = (0.5f - du) / (depth * 5) / sqrtf(1 + x * x / (down * down));
     dv = (0.5f - dv) / (depth * depth * 31);
-    line = LV_MAX(lv_cover((du - 0.004f) / s->pixel), lv_cover((dv - 0.003f) / s->pixel));
+    line = LV_MAX(lv_cover((du - 0.0045f) / s->pixel), lv_cover((dv - 0.0045f) / s->pixel));
+    du   = LV_MIN(du, dv);
+    line = LV_MAX(line, 0.35f / (1 + 2500 * du * du));
     lv_color_mix(rgba, rgba, l->front[0], line * smooth(0, 0.16f, down));
 }
 
@@ -176,8 +206,8 @@ static void tunnel_color(float rgba[4], const void *opaque, float x, float y)
     float cx = x - 0.08f * sinf(0.5f * s->time), cy = y - 0.06f * cosf(0.4f * s->time);
     float round = sqrtf(cx * cx + cy * cy), box = LV_MAX(fabsf(cx), fabsf(cy));
     float r = (l->free[0] < 0.5f ? round : box) + 1e-3f;
-    float depth = 0.34f / r + 0.8f * s->time, ring = fabsf(fraction(depth) - 0.5f), rgb[3];
-    float soft = LV_MIN(0.34f / (r * r) * s->pixel * 1.5f, 0.25f);
+    float depth = 0.6f / r + 0.45f * s->time, ring = fabsf(fraction(depth) - 0.5f), rgb[3];
+    float soft = LV_MIN(0.6f / (r * r) * s->pixel * 1.5f, 0.25f);
     float lit = smooth(0.2f + soft, 0.2f - soft, ring) * smooth(0.02f, 0.3f, r);
 
     ground(rgba, s, y);
@@ -197,7 +227,7 @@ enum { HILLS = 4 };
 /* Height of a ridge at x; the nearest is the last and moves the fastest. */
 static float ridge(const Sheet *s, int k, float x)
 {
-    float near = (float)(k + 1) / HILLS, way = s->look->direction ? s->time : -s->time;
+    float near = (float)(k + 1) / HILLS, way = s->look->direction ? -s->time : s->time;
     float u = (x + 0.22f * near * near * way) * (1.3f - 0.2f * near);
 
     return -0.16f + 0.17f * (float)k -
@@ -232,37 +262,51 @@ void lv_fx_hills(LvPaint *p, const LvLook *l, LvClock at)
         }
 }
 
-/* Houses of one row at u: top of the house, and what its wall is like. */
-static float house(const Sheet *s, int row, float u, float *inside)
+/* Houses of one row at u: top of the house, which it is, and how far from its left wall. */
+static float house(const Sheet *s, int row, float u, int *which, float *inside)
 {
-    float width = 0.16f - 0.03f * (float)row, cell = floorf(u / width);
-    float tall = lv_lattice((int)cell, row, 0, s->look->key[0]);
+    float width = 0.16f - 0.015f * (float)row;
 
-    *inside = u - cell * width;
-    return 0.16f + 0.1f * (float)row - (0.1f + 0.36f * tall * (1 - 0.2f * (float)row));
+    *which  = (int)floorf(u / width);
+    *inside = u - (float)*which * width;
+    return 0.16f + 0.1f * (float)row -
+           (0.1f + 0.36f * lv_lattice(*which, row, 0, s->look->key[0]) *
+                       (1 - 0.2f * (float)row));
 }
 
+/* How much of a point is a lit window, so far from the left wall and the roof. */
+static float window(const Sheet *s, int row, int which, float inside, float down)
+{
+    float wide = 0.026f, high = 0.034f;
+    int column = (int)floorf(inside / wide), floor = (int)floorf(down / high);
+    float dx = fabsf(fraction(inside / wide) - 0.5f) * wide - 0.0065f;
+    float dy = fabsf(fraction(down / high) - 0.5f) * high - 0.009f;
+
+    if (lv_lattice(8 * which + column, floor, row, s->look->key[1]) < 0.55f)
+        return 0;
+    return lv_cover(dx / s->pixel) * lv_cover(dy / s->pixel);
+}
+
+/* Walls are dark, and the far ones lie in haze; windows have the last colour. */
 static void skyline_color(float rgba[4], const void *opaque, float x, float y)
 {
+    static const float black[3] = { 0, 0, 0 };
     const Sheet *s = opaque;
     const LvLook *l = s->look;
-    float way = l->direction ? s->time : -s->time;
+    float way = l->direction ? -s->time : s->time;
 
     ground(rgba, s, y);
     for (int k = 0; k < 3; k++) {
         float near = (float)(k + 1) / 3, u = x + 0.1f * near * way, inside, rgb[3];
-        float top = house(s, k, u, &inside), wx, wy, lit;
+        int which;
+        float down = y - house(s, k, u, &which, &inside), lit;
 
-        if (y < top)
+        if (down < -s->pixel)
             continue;
-        lv_color_mix(rgb, l->front[LV_MIN(1, l->colors - 1)], l->front[0], near);
-        lv_color_mix(rgb, rgb, l->back[1], 0.35f * (1 - near));
-        lv_color_mix(rgba, rgba, rgb, 1);
-        wx = fraction(inside * 38);
-        wy = fraction((y - top) * 30);
-        lit = lv_lattice((int)floorf(u * 38), (int)floorf((y - top) * 30), k, l->key[1]);
-        if (lit > 0.62f && wx > 0.3f && wx < 0.8f && wy > 0.3f && wy < 0.75f)
-            lv_color_mix(rgba, rgba, l->front[l->colors - 1], 0.9f * near);
+        lv_color_mix(rgb, l->front[0], black, 0.3f + 0.5f * near);
+        lit = k ? window(s, k, which, inside, down) : 0;
+        lv_color_mix(rgb, rgb, l->front[l->colors - 1], 0.95f * near * lit);
+        lv_color_mix(rgba, rgba, rgb, lv_cover(-down / s->pixel));
     }
 }
 
@@ -291,7 +335,8 @@ static void sea_color(float rgba[4], const void *opaque, float x, float y)
     wave = lv_fbm(1.3f * x * far, 2.6f * far + 0.35f * s->time, 0.4f * s->time, 4, l->key[0]);
     path = expf(-9 * dx * dx / (0.12f + 2 * down));
     lv_color_mix(rgba, l->front[l->colors - 1], l->back[0], 0.2f);
-    lv_color_mix(rgba, rgba, l->front[LV_MIN(1, l->colors - 1)], LV_CLAMP(0.3f + 0.9f * wave, 0, 0.6f));
+    lv_color_mix(rgba, rgba, l->front[LV_MIN(1, l->colors - 1)],
+                 LV_CLAMP(0.3f + 0.9f * wave, 0, 0.6f));
     lv_color_mix(rgba, rgba, l->front[0], path * smooth(-0.05f, 0.35f, wave));
 }
 
@@ -392,8 +437,8 @@ void lv_fx_bars(LvPaint *p, const LvLook *l, LvClock at)
 
     paint_ground(p, &s);
     for (int i = 0; i < n; i++) {
-        float level = 0.42f + 0.75f * lv_noise(0.55f * (float)i, 1.5f * s.time, 0, l->key[0]) +
-                      0.3f * lv_noise(3.3f * (float)i, 2.6f * s.time, 7, l->key[1]), rgb[3];
+        float level = 0.42f + 0.75f * lv_noise(0.55f * (float)i, 0.9f * s.time, 0, l->key[0]) +
+                      0.3f * lv_noise(3.3f * (float)i, 1.6f * s.time, 7, l->key[1]), rgb[3];
         float tall = LV_CLAMP(level, 0.05f, 0.95f) * 0.9f * (float)p->height;
 
         lv_look_color(rgb, l, (float)i / (float)(n - 1));
@@ -406,8 +451,9 @@ static void ray_color(float rgba[4], const void *opaque, float x, float y)
 {
     const Sheet *s = opaque;
     const LvLook *l = s->look;
-    int n = 8 + (int)(14 * l->amount);
-    float cy = y - (l->free[0] - 0.5f) * 0.6f * s->height, r = sqrtf(x * x + cy * cy) + 1e-3f, rgb[3];
+    int n = 2 * (4 + (int)(7 * l->amount)); /* even: two colours take turns all around */
+    float cy = y - (l->free[0] - 0.5f) * 0.6f * s->height, rgb[3];
+    float r = sqrtf(x * x + cy * cy) + 1e-3f;
     float at = (atan2f(cy, x) / TURN + 0.035f * s->time) * (float)n;
     float edge = (fabsf(fraction(at) - 0.5f) - 0.25f) * r * TURN / (float)n;
 
@@ -444,56 +490,80 @@ void lv_fx_rings(LvPaint *p, const LvLook *l, LvClock at)
     lv_paint_field(p, 1, rings_color, &s);
 }
 
-/* Triangles of a slanted lattice, two to a cell; each has its own shade. */
-static void mosaic_color(float rgba[4], const void *opaque, float x, float y)
+enum { TILES = 64 };
+
+typedef struct Mosaic {
+    Sheet sheet;
+    float size;          ///< side of a triangle
+    float rgb[TILES][TILES][2][3]; ///< by row, column and half of a cell of the lattice
+} Mosaic;
+
+static void shade_triangle(float rgb[3], const Mosaic *m, int iu, int iv, int upper)
 {
     static const float white[3] = { 1, 1, 1 }, black[3] = { 0, 0, 0 };
-    const Sheet *s = opaque;
-    const LvLook *l = s->look;
-    float size = 0.28f - 0.15f * l->amount, v = y / (0.866f * size), u = x / size + 0.5f * v;
-    int iu = (int)floorf(u), iv = (int)floorf(v), upper = fraction(u) + fraction(v) > 1;
-    float own = lv_lattice(iu, iv, upper, l->key[0]);
-    float wave = lv_noise(0.9f * ((float)iu - 0.5f * (float)iv) * size, 0.9f * (float)iv * size,
-                          0.3f * s->time, l->key[1]);
-    float shade = 0.35f * sinf(TURN * (own + 0.16f * s->time)) + 0.8f * wave;
+    const LvLook *l = m->sheet.look;
+    float own = lv_lattice(iu, iv, upper, l->key[0]), time = m->sheet.time;
+    float wave = lv_noise(0.9f * ((float)iu - 0.5f * (float)iv) * m->size,
+                          0.9f * (float)iv * m->size, 0.3f * time, l->key[1]);
+    float shade = 0.35f * sinf(TURN * (own + 0.16f * time)) + 0.8f * wave;
 
-    lv_look_color(rgba, l, LV_CLAMP(0.5f + 1.1f * wave + 0.3f * (own - 0.5f), 0, 1));
-    lv_color_mix(rgba, rgba, shade > 0 ? white : black, LV_MIN(0.55f * fabsf(shade), 0.5f));
-    rgba[3] = 1;
+    lv_look_color(rgb, l, LV_CLAMP(0.5f + 1.1f * wave + 0.3f * (own - 0.5f), 0, 1));
+    lv_color_mix(rgb, rgb, shade > 0 ? white : black, LV_MIN(0.55f * fabsf(shade), 0.5f));
+}
+
+/* Colours of the cells that the picture has. */
+static void shade_mosaic(Mosaic *m)
+{
+    float high = 0.5f * m->sheet.height / (0.866f * m->size);
+    int rows = LV_MIN((int)high + 2, TILES / 2);
+    int columns = LV_MIN((int)(0.5f * (m->sheet.width / m->size + high)) + 2, TILES / 2);
+
+    for (int v = -rows; v < rows; v++)
+        for (int u = -columns; u < columns; u++)
+            for (int upper = 0; upper < 2; upper++)
+                shade_triangle(m->rgb[v & (TILES - 1)][u & (TILES - 1)][upper], m, u, v, upper);
+}
+
+/* Triangles of a slanted lattice, two to a cell, with equal sides. */
+static const float *triangle_at(const Mosaic *m, float x, float y)
+{
+    float v = y / (0.866f * m->size), u = x / m->size + 0.5f * v;
+    int iu = (int)floorf(u), iv = (int)floorf(v);
+
+    return m->rgb[iv & (TILES - 1)][iu & (TILES - 1)][v - (float)iv > u - (float)iu];
 }
 
 /* Whether an edge of the lattice is within a pixel. */
-static int is_near_edge(const Sheet *s, float x, float y)
+static int is_near_edge(const Mosaic *m, float x, float y)
 {
-    float size = 0.28f - 0.15f * s->look->amount, reach = 1.2f * s->pixel / size;
-    float v = y / (0.866f * size), u = x / size + 0.5f * v;
+    float reach = 1.2f * m->sheet.pixel / m->size;
+    float v = y / (0.866f * m->size), u = x / m->size + 0.5f * v;
     float fu = fabsf(fraction(u + 0.5f) - 0.5f), fv = fabsf(fraction(v + 0.5f) - 0.5f);
 
-    return fu < reach || fv < reach || fabsf(fraction(u) + fraction(v) - 1) < 1.5f * reach;
+    return fu < reach || fv < reach || fabsf(fraction(u) - fraction(v)) < 1.5f * reach;
 }
 
 /* At edges from four places in a pixel, so that they are straight. */
-static void mosaic_smooth(float rgba[4], const void *opaque, float x, float y)
+static void mosaic_color(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sheet *s = opaque;
-    float sum[4] = { 0 };
+    const Mosaic *m = opaque;
+    int places = is_near_edge(m, x, y) ? 4 : 1;
+    float off = places > 1 ? 0.25f * m->sheet.pixel : 0;
 
-    if (!is_near_edge(s, x, y)) {
-        mosaic_color(rgba, opaque, x, y);
-        return;
+    rgba[0] = rgba[1] = rgba[2] = 0;
+    rgba[3] = 1;
+    for (int k = 0; k < places; k++) {
+        const float *rgb = triangle_at(m, x + (k & 1 ? off : -off), y + (k & 2 ? off : -off));
+
+        for (int c = 0; c < 3; c++)
+            rgba[c] += rgb[c] / (float)places;
     }
-    for (int k = 0; k < 4; k++) {
-        mosaic_color(rgba, opaque, x + (k & 1 ? 0.25f : -0.25f) * s->pixel,
-                     y + (k & 2 ? 0.25f : -0.25f) * s->pixel);
-        for (int c = 0; c < 4; c++)
-            sum[c] += 0.25f * rgba[c];
-    }
-    memcpy(rgba, sum, sizeof(sum));
 }
 
 void lv_fx_mosaic(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    Mosaic m = { .sheet = sheet_of(p, l, at), .size = 0.28f - 0.15f * l->amount };
 
-    lv_paint_field(p, 1, mosaic_smooth, &s);
+    shade_mosaic(&m);
+    lv_paint_field(p, 1, mosaic_color, &m);
 }

@@ -2,7 +2,7 @@
  * This file is part of linvideo. LGPL 2.1 or later; see LICENSE.
  */
 
-#include "train/reel/noise.h"
+#include "train/reel/field.h"
 
 #include <math.h>
 

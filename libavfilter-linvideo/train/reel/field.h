@@ -5,8 +5,8 @@
  * Floor train/reel: knows numbers.
  */
 
-#ifndef LINVIDEO_TRAIN_REEL_NOISE_H
-#define LINVIDEO_TRAIN_REEL_NOISE_H
+#ifndef LINVIDEO_TRAIN_REEL_FIELD_H
+#define LINVIDEO_TRAIN_REEL_FIELD_H
 
 #include <stdint.h>
 
@@ -24,4 +24,4 @@ float lv_lattice(int x, int y, int z, uint32_t key);
  *  the lattice and wander with z (Worley 1996). */
 void lv_cells(float near[2], float x, float y, float z, uint32_t key);
 
-#endif /* LINVIDEO_TRAIN_REEL_NOISE_H */
+#endif /* LINVIDEO_TRAIN_REEL_FIELD_H */
