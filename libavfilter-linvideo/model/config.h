@@ -16,7 +16,7 @@
 #include "backend/ops.h"
 #include "base/safetensors.h"
 
-enum { LV_MAX_LAYERS = 128, LV_MAX_CHANNELS = 64, LV_MAX_WORDS = 4096 };
+enum { LV_MAX_LAYERS = 128, LV_MAX_CHANNELS = 64, LV_MAX_WORDS = 12288 };
 
 /** Latent channels of Wan2.2's own autoencoder, which only TI2V 5B has: 16 x 16 pixels a latent. */
 enum { LV_WAN22_CHANNELS = 48 };

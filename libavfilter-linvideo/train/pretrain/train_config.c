@@ -249,6 +249,58 @@ static void put_floats(json_t *object, const char *key, const float *x, int n)
     json_object_set_new(object, key, list);
 }
 
+static long long tokens(const LvFlowShape *s)
+{
+    return (long long)s->width * s->height * s->frames;
+}
+
+/* The size that clips have by default: the recipe's where the flow has seen it, else the
+ * largest that it has. */
+static const LvFlowShape *best_shape(const LvTrainConfig *c)
+{
+    const LvFlowShape *best = &c->flow.shape[0];
+    LvFlowShape video = video_shape(c);
+
+    for (int i = 0; i < c->flow.shapes; i++) {
+        const LvFlowShape *s = &c->flow.shape[i];
+        if (s->width == video.width && s->height == video.height && s->frames == video.frames)
+            return s;
+        if (tokens(s) > tokens(best))
+            best = s;
+    }
+    return best;
+}
+
+static void put_number(json_t *object, const char *key, int value)
+{
+    json_object_set_new(object, key, json_integer(value));
+}
+
+/* Section "range", and the video's size: what the flow was trained on. */
+static void put_range(json_t *root, const LvTrainConfig *c)
+{
+    json_t *video = json_object_get(root, "video"), *range = json_object();
+    const LvFlowShape *best = best_shape(c);
+
+    for (int k = 0; k < 3; k++) {
+        static const char *const names[][3] = { { "min_width", "max_width", "width" },
+                                                { "min_height", "max_height", "height" },
+                                                { "min_frames", "max_frames", "frames" } };
+        int least = INT_MAX, most = 0;
+        for (int i = 0; i < c->flow.shapes; i++) {
+            const LvFlowShape *s = &c->flow.shape[i];
+            const int side[] = { s->width, s->height, s->frames };
+            least = LV_MIN(least, side[k]);
+            most  = LV_MAX(most, side[k]);
+        }
+        put_number(range, names[k][0], least);
+        put_number(range, names[k][1], most);
+        put_number(video, names[k][2], ((const int[]) { best->width, best->height,
+                                                        best->frames })[k]);
+    }
+    json_object_set_new(root, "range", range);
+}
+
 char *lv_train_config_text(const LvTrainConfig *c, const float *mean, const float *std)
 {
     json_t *root = json_loads(c->text, 0, NULL), *vae = json_object_get(root, "vae");
@@ -257,6 +309,9 @@ char *lv_train_config_text(const LvTrainConfig *c, const float *mean, const floa
 
     put_floats(vae, "latent_mean", mean, c->model.vae.channels);
     put_floats(vae, "latent_std", std, c->model.vae.channels);
+    if (json_object_get(json_object_get(root, "flow"), "shapes") &&
+        !json_object_get(root, "range"))
+        put_range(root, c);
     if (lv_stock_words(&stock, words, sizeof(words)) >= 0)
         json_object_set_new(json_object_get(root, "text"), "words", json_string(words));
     text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));

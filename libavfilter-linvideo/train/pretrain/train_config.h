@@ -85,7 +85,9 @@ void lv_train_latent_size(const LvTrainConfig *c, int size[3]);
 /** The same of clips of another size. */
 void lv_train_shape_size(const LvTrainConfig *c, const LvFlowShape *shape, int size[3]);
 
-/** The recipe's text with the latents' mean and deviation put in. malloc'ed; NULL when
+/** The recipe's text for a bundle: with the latents' mean and deviation, the words of its
+ *  captions and, where the recipe has flow.shapes, the range of sizes that they span; the
+ *  video's size is then one of them. malloc'ed; NULL when
  *  out of memory. */
 char *lv_train_config_text(const LvTrainConfig *c, const float *mean, const float *std);
 

@@ -30,6 +30,15 @@ void lv_look_color(float rgb[3], const LvLook *look, float part)
                  at - (float)i);
 }
 
+/* What is opaque takes the place of what was there, be it not even a number. */
+static void put(float rgb[3], const float rgba[4])
+{
+    for (int c = 0; c < 3; c++) {
+        float v = LV_CLAMP(rgba[c], 0, 1);
+        rgb[c] = rgba[3] >= 1 ? v : rgb[c] + LV_MAX(rgba[3], 0) * (v - rgb[c]);
+    }
+}
+
 /* One row of asked points, [columns][4]. */
 static void ask(float (*row)[4], const LvPaint *p, int step, int columns, float y,
                 LvShader shader, const void *opaque)
@@ -54,9 +63,7 @@ static void mix_row(float *rgb, int width, int step, float (*above)[4],
             float b = below[i][c] + t * (below[i + 1][c] - below[i][c]);
             v[c] = a + part * (b - a);
         }
-        v[3] = LV_CLAMP(v[3], 0, 1);
-        for (int c = 0; c < 3; c++)
-            rgb[c] += v[3] * (LV_CLAMP(v[c], 0, 1) - rgb[c]);
+        put(rgb, v);
     }
 }
 
@@ -68,9 +75,7 @@ static void paint_points(LvPaint *p, LvShader shader, const void *opaque)
 
         for (int x = 0; x < p->width; x++, rgb += 3) {
             shader(v, opaque, ((float)x + 0.5f - 0.5f * (float)p->width) / p->unit, py);
-            v[3] = LV_CLAMP(v[3], 0, 1);
-            for (int c = 0; c < 3; c++)
-                rgb[c] += v[3] * (LV_CLAMP(v[c], 0, 1) - rgb[c]);
+            put(rgb, v);
         }
     }
 }

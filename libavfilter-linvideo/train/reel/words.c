@@ -26,7 +26,7 @@ enum { USE_REEL_WORDS = 9 };
 /* Effects: first as plain nouns, where $h stands before what is coloured. */
 static const char *const effects[LV_FX_NB] = {
     [LV_FX_SNOW] = "$hsnow falling|falling $hsnow|$hsnowfall|$hsnowflakes|$hsnow|"
-                   "gently falling $hsnow|$hsnowflakes drifting down|it is snowing $h",
+                   "gently falling $hsnow|$hsnowflakes drifting down",
     [LV_FX_RAIN] = "$hrain falling|falling $hrain|$hrain|$hraindrops|pouring $hrain|"
                    "$hrain coming down",
     [LV_FX_CONFETTI] = "$hconfetti falling|falling $hconfetti|$hconfetti|$hparty confetti|"
