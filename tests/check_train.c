@@ -519,7 +519,7 @@ static void make_folder(void)
 
 static void remove_folder(void)
 {
-    static const char *const names[] = { "a", "b", "latents", "tokenizer", "log" };
+    static const char *const names[] = { "a", "b", "latents", "latents-2", "tokenizer", "log" };
     char path[256];
 
     for (int i = 0; i < LV_COUNT(names); i++)
@@ -538,9 +538,10 @@ typedef struct Job {
 
 static int open_job(Job *j, int flow, const char *run, int threads)
 {
-    char latents[256], tokenizer[256];
+    char latents[2][256], tokenizer[256];
     const LvFlowFiles files = { run, in_folder("tokenizer", tokenizer),
-                                { in_folder("latents", latents) } };
+                                { in_folder("latents", latents[0]),
+                                  in_folder("latents-2", latents[1]) } };
 
     if (flow)
         return lv_flow_open(&j->f, &j->cfg, &files, 1, 0, j->dtype, threads, j->dev,
@@ -581,14 +582,23 @@ static void make_material(Job *j)
 {
     int vocab = j->cfg.model.text.vocab;
     LvStock stock = { .seed = 1 };
+    LvLatents first;
     char run[256], path[256];
 
     create_run(j, 0, in_folder("a", run));
     SUCCEEDS(lv_autoencoder_open(&j->a, &j->cfg, run, 0, LV_F32, 1, j->dev, &keep));
     SUCCEEDS(lv_latents_create(j->a, 0, NULL, in_folder("latents", path), 1, NULL, NULL));
+    if (j->cfg.flow.shapes > 1) {
+        SUCCEEDS(lv_latents_open(&first, &j->cfg, 0, path, &keep));
+        SUCCEEDS(lv_latents_create(j->a, 1, &first, in_folder("latents-2", path), 1, NULL,
+                                   NULL));
+        lv_latents_close(&first);
+    }
     close_job(j);
     SUCCEEDS(lv_tokenizer_train(in_folder("tokenizer", path), vocab, &stock, 2000, &keep));
 }
+
+static int two_shapes; /* recipes of begin() have a second size of clips */
 
 static void begin(Job *j, int flow)
 {
@@ -596,6 +606,14 @@ static void begin(Job *j, int flow)
     j->dev   = open_device(1);
     j->dtype = LV_F32;
     SUCCEEDS(lv_train_config_read(&j->cfg, recipe, &keep));
+    if (two_shapes) {
+        LvFlowShape *s = j->cfg.flow.shape;
+        s[1] = s[0];
+        s[1].height *= 2;
+        s[1].micro   = 1;
+        s[1].clips   = 3;
+        j->cfg.flow.shapes = 2;
+    }
     if (flow)
         make_material(j);
 }
@@ -648,6 +666,63 @@ START_TEST(resume)
     ck_assert(!same_files(a, b));
     take_steps(&j, flow, b, STEPS - STEPS / 2, 1);
     ck_assert(same_files(a, b));
+    end(&j);
+}
+END_TEST
+
+/* Sizes by turns: the same bits after a stop; either step is of its own size; latents of the
+ * second size are normalised as those of the first. */
+START_TEST(shapes)
+{
+    char a[256], b[256], path[256];
+    LvLatents first, second;
+    Job j;
+
+    two_shapes = 1;
+    begin(&j, 1);
+    create_run(&j, 1, in_folder("a", a));
+    create_run(&j, 1, in_folder("b", b));
+    take_steps(&j, 1, a, STEPS, 1);
+    take_steps(&j, 1, b, 3, 2);
+    take_steps(&j, 1, b, STEPS - 3, 1);
+    ck_assert(same_files(a, b));
+    SUCCEEDS(lv_latents_open(&first, &j.cfg, 0, in_folder("latents", path), &keep));
+    SUCCEEDS(lv_latents_open(&second, &j.cfg, 1, in_folder("latents-2", path), &keep));
+    ck_assert_uint_eq(second.size, 2 * first.size);
+    ck_assert_int_eq(second.clips, 3);
+    ck_assert_mem_eq(first.mean, second.mean, sizeof(float));
+    lv_latents_close(&first);
+    lv_latents_close(&second);
+    ck_assert_int_eq(lv_latents_open(&second, &j.cfg, 1, in_folder("latents", path), &keep),
+                     LV_ERR_MODEL);
+    lv_latents_close(&second);
+    end(&j);
+}
+END_TEST
+
+/* A run that begins with the weights of another has them, and no moments. */
+START_TEST(from)
+{
+    char a[256], b[256];
+    LvSafetensors *x, *y;
+    Job j;
+
+    begin(&j, 0);
+    create_run(&j, 0, in_folder("a", a));
+    take_steps(&j, 0, a, 2, 1);
+    SUCCEEDS(lv_autoencoder_create(&j.cfg, in_folder("b", b), a, j.dev, &keep));
+    SUCCEEDS(lv_safetensors_open(&x, a, &keep));
+    SUCCEEDS(lv_safetensors_open(&y, b, &keep));
+    for (int i = 0; i < lv_safetensors_count(y); i++) {
+        const LvFileTensor *t = lv_safetensors_at(y, i), *u = lv_safetensors_find(x, t->name);
+        ck_assert(u && u->size == t->size);
+        ck_assert_mem_eq(u->data, t->data, t->size);
+    }
+    ck_assert_ptr_null(lv_safetensors_find(y, "adam.m"));
+    lv_safetensors_close(&x);
+    lv_safetensors_close(&y);
+    ck_assert_int_eq(lv_flow_create(&j.cfg, b, a, j.dev, &keep), LV_ERR_MODEL);
+    ck_assert_msg(strstr(last_line, "got 0"), "%s", last_line);
     end(&j);
 }
 END_TEST
@@ -939,6 +1014,8 @@ static Suite *train_suite(void)
 
     t = tcase(suite, "runs");
     tcase_add_checked_fixture(t, make_folder, remove_folder);
+    tcase_add_test(t, shapes);
+    tcase_add_test(t, from);
     tcase_add_loop_test(t, resume, 0, 4);
     tcase_add_loop_test(t, learns, 0, 2);
     tcase_add_test(t, other_settings);
