@@ -224,7 +224,8 @@ START_TEST(plain_captions)
     lv_reel_caption_plain(text, sizeof(text), &r);
     ck_assert_str_eq(text, "two large dogs bouncing on a red background");
     r.actor[0] = (LvActor) { .thing = -1, .shape = LV_STAR, .fill = LV_FILL_OUTLINE, .count = 1,
-                             .tinted = 1, .hue = { -1, 0x00FF80 }, .size = LV_MEDIUM, .move = LV_LEFT };
+                             .tinted = 1, .hue = { -1, 0x00FF80 }, .size = LV_MEDIUM,
+                             .move = LV_LEFT };
     r.camera = LV_CAMERA_ZOOM_IN;
     lv_reel_caption_plain(text, sizeof(text), &r);
     ck_assert_str_eq(text, "an outlined #00ff80 star moving left on a red background, "

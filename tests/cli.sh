@@ -514,6 +514,16 @@ status "dataset: a tokenizer" 0 "$linvideo" dataset --captions 2000 --tokenizer 
 [ -s d.spm ] && ok "it is written" || not_ok "it is written"
 expects "dataset: measurement" 0 '^  objects +[0-9]+ +100.00 %' \
     "$linvideo" dataset --size 96x64 --measure 2
+expects "dataset: the reel, a sheet" 0 ' ' \
+    "$linvideo" dataset --clips reel --count 2 --frames 3 --size 64x36 -y -o d.png
+expects "dataset: the reel, captions with things" 0 'dog|pizza|moon|guitar' \
+    "$linvideo" dataset --clips reel --art none.ttf --captions 2000
+expects "dataset: a font that is none" 1 'd.png' \
+    "$linvideo" dataset --clips reel --art d.png --count 1 --frames 1 -y -o e.png
+expects "dataset: other clips" 2 'expected "shapes" or "reel"' \
+    "$linvideo" dataset --clips films --captions 1
+expects "dataset: the reel can't be measured" 2 'option measure' \
+    "$linvideo" dataset --clips reel --measure 1
 expects "dataset: nothing to do" 2 'nothing to do' "$linvideo" dataset
 expects "dataset: an unknown option" 2 'no option "depth"' "$linvideo" dataset --depth 1
 expects "dataset: a bad size" 2 'option size' "$linvideo" dataset --size 5x5 -o e.png

@@ -335,7 +335,8 @@ static int open_stock(Options *o)
     if (!o->frames)
         o->frames = o->stock.reel ? 65 : 17;
     return o->stock.reel && o->measure ?
-           lv_tool_fail(-1, "option measure: shapes can be measured, the reel can't") : 0;
+           lv_tool_fail(LV_ERR(EINVAL), "option measure: shapes can be measured, the reel "
+                        "can't") : 0;
 }
 
 static int run_dataset(const Options *o)

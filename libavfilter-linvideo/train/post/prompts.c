@@ -5,13 +5,14 @@
 #include "train/post/prompts.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/map.h"
 #include "pipeline/encode.h"
-#include "train/clips/caption.h"
+#include "train/reel/stock.h"
 #include "train/run/streams.h"
 
 enum { FILE_MAX = 64 << 20, LINE_MAX_BYTES = 1 << 16 };
@@ -47,18 +48,31 @@ int lv_prompts_read(LvPrompts *p, const char *path, const LvMsg *msg)
     return ret < 0 || p->nb ? ret : lv_fail(msg, LV_ERR_MODEL, "%s: no prompts", path);
 }
 
+/* The clips that the model was made on, as its recipe says, which is in its bundle. */
+static LvStock stock_of(const LvFrozen *b, uint64_t seed)
+{
+    json_t *root = json_loads(b->config ? b->config : "{}", 0, NULL);
+    const json_t *data = json_object_get(root, "data");
+    const char *clips  = json_string_value(json_object_get(data, "clips"));
+    const char *art    = json_string_value(json_object_get(data, "art"));
+    LvStock stock;
+
+    if (lv_stock_open(&stock, clips ? clips : "", art ? art : "", 0, seed, NULL) < 0)
+        lv_stock_open(&stock, "", "", 0, seed, NULL);
+    json_decref(root);
+    return stock;
+}
+
 /* Captions that are too long are passed over. */
-static int draw(LvPrompts *p, int nb, uint64_t seed, const LvEncode *e)
+static int draw(LvPrompts *p, int nb, const LvStock *stock, const LvEncode *e)
 {
     LvIds ids = { 0 };
     size_t at = 0;
 
     for (int i = 0; p->nb < nb && i < 16 * nb; i++) {
         char *text = p->text + at;
-        LvScene s;
-        lv_scene_draw(&s, seed, (uint64_t)i, 0);
-        lv_caption_write(text, LV_CAPTION_SIZE, &s, seed,
-                         lv_stream(LV_STREAM_PROMPT, 0, i));
+        lv_stock_caption(stock, (uint64_t)i, 0, lv_stream(LV_STREAM_PROMPT, 0, i), text,
+                         LV_STOCK_CAPTION_SIZE);
         if (lv_encode_tokenize(e, &ids, text) < 0)
             continue;
         at += strlen(text);
@@ -72,6 +86,7 @@ static int draw(LvPrompts *p, int nb, uint64_t seed, const LvEncode *e)
 
 int lv_prompts_draw(LvPrompts *p, int nb, uint64_t seed, const LvFrozen *b)
 {
+    LvStock stock = stock_of(b, seed);
     LvEnv env = b->env;
     LvEncode *e;
     int ret;
@@ -81,12 +96,12 @@ int lv_prompts_draw(LvPrompts *p, int nb, uint64_t seed, const LvFrozen *b)
         return lv_fail(b->msg, LV_ERR_MODEL, "%s: was not made on the captions that are drawn "
                        "where there are no prompts; give some (--prompts FILE)",
                        b->files.path);
-    if (!(p->text = malloc(((size_t)nb + 1) * LV_CAPTION_SIZE)))
+    if (!(p->text = malloc(((size_t)nb + 1) * LV_STOCK_CAPTION_SIZE)))
         return lv_fail(b->msg, LV_ERR(ENOMEM), "prompts: out of memory");
     if ((ret = lv_encode_new(&e, &env, LV_CACHE_OFF)) < 0)
         return ret;
     env.msg = NULL; /* of what is too long */
-    if ((ret = draw(p, nb, seed, e)) == LV_ERR_MODEL)
+    if ((ret = draw(p, nb, &stock, e)) == LV_ERR_MODEL)
         lv_msg(b->msg, LV_MSG_ERROR, "%s: takes %d of %d captions", b->files.path, p->nb,
                16 * nb);
     lv_encode_free(&e);

@@ -20,7 +20,7 @@ typedef struct LvPrompts {
  *  Free with lv_prompts_free(), after an error too. */
 int lv_prompts_read(LvPrompts *p, const char *path, const LvMsg *msg);
 
-/** Draw nb captions of scenes for training, such as the model takes. 0; -ENOMEM;
+/** Draw nb captions of the clips that the model was made on, such as it takes. 0; -ENOMEM;
  *  LV_ERR_MODEL (it takes hardly any, or is a manifest's, which was not made on them). Free it
  *  after an error too. */
 int lv_prompts_draw(LvPrompts *p, int nb, uint64_t seed, const LvFrozen *b);
