@@ -13,8 +13,6 @@
 #include "base/philox.h"
 #include "train/clips/brush.h"
 
-#define TURN 6.28318531f
-
 /* Four random numbers in 0..1 that belong to particle i. */
 static void numbers(float out[4], const LvScene *s, int i)
 {
@@ -24,11 +22,6 @@ static void numbers(float out[4], const LvScene *s, int i)
     lv_philox(w, ctr, s->key);
     for (int k = 0; k < 4; k++)
         out[k] = (float)(w[k] >> 8) * 0x1p-24f;
-}
-
-static float fraction(float x)
-{
-    return x - floorf(x);
 }
 
 /* Number of particles for so many in a square picture. */
@@ -44,7 +37,7 @@ static float fall(const LvPaint *p, float start, float speed, float margin, LvCl
 {
     float way = p->height / p->unit + 2 * margin;
 
-    return (way * fraction(start + at.seconds * speed / way) - margin) * p->unit;
+    return (way * lv_fraction(start + at.seconds * speed / way) - margin) * p->unit;
 }
 
 /* Kinds */
@@ -58,7 +51,7 @@ static void paint_snow(LvPaint *p, const LvScene *s, LvClock at)
         radius = 0.014f + 0.022f * r[2] * r[2];
         y = fall(p, r[1], 0.25f + 8 * radius, 0.05f, at);
         x = r[0] * p->width +
-            0.02f * p->unit * sinf(TURN * (r[3] + 0.5f * at.seconds));
+            0.02f * p->unit * sinf(LV_TURN * (r[3] + 0.5f * at.seconds));
         lv_brush_disc(p, x, y, radius * p->unit, 1.5f, lv_color_rgb(s->color), 1);
     }
 }
@@ -92,11 +85,11 @@ static void paint_stars(LvPaint *p, const LvScene *s, LvClock at)
         float r[4], z, k, radius;
 
         numbers(r, s, i);
-        z = 1 - fraction(r[2] + 0.24f * at.seconds) * 0.8f;
+        z = 1 - lv_fraction(r[2] + 0.24f * at.seconds) * 0.8f;
         k = (0.07f + 0.5f * wide * sqrtf(r[1])) / z * p->unit;
         radius = (0.007f + 0.003f * r[3]) / z * p->unit;
-        lv_brush_disc(p, 0.5f * p->width + k * cosf(TURN * r[0]),
-                      0.5f * p->height + k * sinf(TURN * r[0]), radius, 1.2f,
+        lv_brush_disc(p, 0.5f * p->width + k * cosf(LV_TURN * r[0]),
+                      0.5f * p->height + k * sinf(LV_TURN * r[0]), radius, 1.2f,
                       lv_color_rgb(s->color), LV_MIN(1, 4 * (1 - z) + 0.15f));
     }
 }
@@ -116,12 +109,12 @@ static void paint_waves(LvPaint *p, const LvScene *s, LvClock at)
     lv_color_mix(back, lv_color_rgb(s->back), lv_color_rgb(s->back2), 0.5f);
     for (int i = 0; i < LV_COUNT(swells); i++) {
         const Swell *w = &swells[i];
-        float k = TURN / w->length / p->unit, a = w->height * p->unit;
+        float k = LV_TURN / w->length / p->unit, a = w->height * p->unit;
 
         lv_color_mix(color, back, lv_color_rgb(s->color), w->strength);
         for (int x = 0; x < p->width; x++) {
             float at_x = k * (x - s->turn * w->speed * p->unit * at.seconds) +
-                         TURN * (s->phase + 0.37f * i);
+                         LV_TURN * (s->phase + 0.37f * i);
             float top = half + w->base * p->unit + a * sinf(at_x);
             float steep = sqrtf(1 + k * k * a * a * cosf(at_x) * cosf(at_x));
             int from = LV_MAX((int)(top - steep), 0);
@@ -142,7 +135,7 @@ static void paint_lights(LvPaint *p, const LvScene *s, LvClock at)
         radius = (0.07f + 0.11f * r[2]) * p->unit;
         x = r[0] * p->width + 0.22f * p->unit * (q[0] - 0.5f) * (at.seconds - 1);
         y = r[1] * p->height + 0.22f * p->unit * (q[1] - 0.5f) * (at.seconds - 1);
-        glow = 0.55f + 0.3f * sinf(TURN * (q[2] + (0.3f + 0.2f * q[3]) * at.seconds));
+        glow = 0.55f + 0.3f * sinf(LV_TURN * (q[2] + (0.3f + 0.2f * q[3]) * at.seconds));
         lv_color_mix(tint, lv_color_rgb(s->color), white, 0.15f * r[3]);
         lv_brush_disc(p, x, y, radius, 0.45f * radius, tint, glow);
     }
@@ -151,11 +144,11 @@ static void paint_lights(LvPaint *p, const LvScene *s, LvClock at)
 /* Both colours are in every frame, as the shift is smaller than the slope. */
 static void paint_gradient(LvPaint *p, const LvScene *s, LvClock at)
 {
-    float angle = TURN * (s->phase + s->turn * 0.05f * at.seconds);
+    float angle = LV_TURN * (s->phase + s->turn * 0.05f * at.seconds);
     float c = cosf(angle), n = sinf(angle);
     float slope = 2.6f / (fabsf(c) * p->width + fabsf(n) * p->height);
     float turns = 0.5f * s->x + (0.16f + 0.08f * s->amount) * at.seconds;
-    float shift = 0.5f * sinf(TURN * turns);
+    float shift = 0.5f * sinf(LV_TURN * turns);
 
     for (int y = 0; y < p->height; y++) {
         for (int x = 0; x < p->width; x++) {
@@ -201,9 +194,9 @@ static void paint_confetti(LvPaint *p, const LvScene *s, LvClock at)
         numbers(r, s, 2 * i);
         numbers(q, s, 2 * i + 1);
         x = r[0] * p->width +
-            0.03f * p->unit * sinf(TURN * (q[0] + 0.6f * at.seconds));
+            0.03f * p->unit * sinf(LV_TURN * (q[0] + 0.6f * at.seconds));
         y = fall(p, r[1], 0.32f + 0.2f * r[2], 0.05f, at);
-        turn = TURN * (q[1] + (q[2] - 0.5f) * 0.8f * at.seconds);
+        turn = LV_TURN * (q[1] + (q[2] - 0.5f) * 0.8f * at.seconds);
         lv_brush_card(p, x, y, (0.028f + 0.012f * q[3]) * p->unit,
                       0.042f * p->unit * (0.35f + 0.65f * fabsf(sinf(turn))), turn,
                       lv_color_rgb(bright[(int)(r[3] * LV_COUNT(bright))]));

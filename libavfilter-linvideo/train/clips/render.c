@@ -11,8 +11,6 @@
 #include "train/clips/material.h"
 #include "train/clips/shape.h"
 
-#define TURN 6.28318531f
-
 /* Widths of stripes and squares. */
 #define STRIPE 0.16f
 #define CHECK  0.2f
@@ -56,7 +54,7 @@ static void move_down(LvPose *p, const LvScene *s, const Room *r, LvClock at)
 
 static void move_circling(LvPose *p, const LvScene *s, const Room *r, LvClock at)
 {
-    float a = TURN * (s->phase + at.seconds / (1.9f + 0.3f * s->amount));
+    float a = LV_TURN * (s->phase + at.seconds / (1.9f + 0.3f * s->amount));
     float radius = LV_MIN(0.26f, r->y + 0.03f);
 
     p->x = 0.5f * s->x * LV_MAX(r->x - radius, 0) + radius * cosf(a);
@@ -67,19 +65,19 @@ static void move_bouncing(LvPose *p, const LvScene *s, const Room *r, LvClock at
 {
     float height = LV_MIN(2 * r->y, 0.34f + 0.04f * s->amount);
 
-    p->y = r->y - height * fabsf(sinf(TURN / 2 * (s->phase + at.seconds / 1.1f)));
+    p->y = r->y - height * fabsf(sinf(LV_TURN / 2 * (s->phase + at.seconds / 1.1f)));
 }
 
 static void move_spinning(LvPose *p, const LvScene *s, const Room *r, LvClock at)
 {
     float turns = s->phase + at.seconds * (0.24f + 0.06f * s->amount);
-    float c = cosf(TURN * (turns + 0.07f * at.seconds));
+    float c = cosf(LV_TURN * (turns + 0.07f * at.seconds));
 
     (void)r;
     if (s->shape == LV_CIRCLE || s->shape == LV_RING)
         p->squash = sqrtf(0.03f + 0.97f * c * c);
     else
-        p->angle = s->turn * TURN * turns;
+        p->angle = s->turn * LV_TURN * turns;
 }
 
 static void move_growing(LvPose *p, const LvScene *s, const Room *r, LvClock at)
@@ -99,7 +97,7 @@ static void move_shrinking(LvPose *p, const LvScene *s, const Room *r, LvClock a
 static void move_pulsing(LvPose *p, const LvScene *s, const Room *r, LvClock at)
 {
     (void)r;
-    p->radius *= 1 + 0.27f * sinf(TURN * (s->phase + at.seconds));
+    p->radius *= 1 + 0.27f * sinf(LV_TURN * (s->phase + at.seconds));
 }
 
 static const Mover movers[LV_MOTION_NB] = {

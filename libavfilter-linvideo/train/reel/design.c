@@ -11,48 +11,13 @@
 #include "train/clips/brush.h"
 #include "train/reel/field.h"
 
-#define TURN 6.28318531f
-
-typedef struct Sheet {
-    const LvLook *look;
-    float time;          ///< seconds by the look's speed
-    float part;          ///< of the clip
-    float width, height; ///< of the picture, in its shorter side
-    float pixel;         ///< the same of a pixel
-} Sheet;
-
-static Sheet sheet_of(const LvPaint *p, const LvLook *l, LvClock at)
-{
-    return (Sheet) { l, l->speed * at.seconds, at.part, (float)p->width / p->unit,
-                     (float)p->height / p->unit, 1 / p->unit };
-}
-
-static float fraction(float x)
-{
-    return x - floorf(x);
-}
-
-static float smooth(float from, float to, float x)
-{
-    float t = LV_CLAMP((x - from) / (to - from), 0, 1);
-
-    return t * t * (3 - 2 * t);
-}
-
-static void ground(float rgba[4], const Sheet *s, float y)
-{
-    lv_color_mix(rgba, s->look->back[0], s->look->back[1],
-                 LV_CLAMP(0.5f + y / s->height, 0, 1));
-    rgba[3] = 1;
-}
-
 static void ground_color(float rgba[4], const void *opaque, float x, float y)
 {
     (void)x;
-    ground(rgba, opaque, y);
+    lv_screen_ground(rgba, opaque, y);
 }
 
-static void paint_ground(LvPaint *p, const Sheet *s)
+static void paint_ground(LvPaint *p, const LvScreen *s)
 {
     lv_paint_field(p, 8, ground_color, s);
 }
@@ -60,7 +25,7 @@ static void paint_ground(LvPaint *p, const Sheet *s)
 enum { LAYERS = 3, PLACES = 128 };
 
 typedef struct Paper {
-    Sheet sheet;
+    LvScreen sheet;
     float edge[LAYERS][PLACES + 1]; ///< heights of the cuts, from left to right
 } Paper;
 
@@ -77,10 +42,10 @@ static void paper_color(float rgba[4], const void *opaque, float x, float y)
 {
     static const float black[3] = { 0, 0, 0 }, white[3] = { 1, 1, 1 };
     const Paper *paper = opaque;
-    const Sheet *s = &paper->sheet;
+    const LvScreen *s = &paper->sheet;
     const LvLook *l = s->look;
     float grain = 1.4f * lv_noise(55 * x, 70 * y, 0, l->key[0]);
-    float light = 0.3f * sinf(1.9f * x + 0.6f * y + 0.4f * s->time + TURN * l->free[0]);
+    float light = 0.3f * sinf(1.9f * x + 0.6f * y + 0.4f * s->time + LV_TURN * l->free[0]);
 
     lv_look_color(rgba, l, 0);
     rgba[3] = 1;
@@ -99,8 +64,8 @@ static void paper_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_paper(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Paper paper = { sheet_of(p, l, at), { { 0 } } };
-    const Sheet *s = &paper.sheet;
+    Paper paper = { lv_screen(p, l, at), { { 0 } } };
+    const LvScreen *s = &paper.sheet;
 
     for (int k = 0; k < LAYERS; k++)
         for (int i = 0; i <= PLACES; i++) {
@@ -115,10 +80,10 @@ void lv_fx_paper(LvPaint *p, const LvLook *l, LvClock at)
 
 static void plasma_color(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sheet *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
     float t = 0.55f * s->time, cx = x + 0.4f * sinf(0.6f * t), cy = y + 0.4f * cosf(0.5f * t);
-    float v = sinf(5 * x + t + TURN * l->free[0]) + sinf(4 * (y + 0.5f * x) - 1.2f * t) +
+    float v = sinf(5 * x + t + LV_TURN * l->free[0]) + sinf(4 * (y + 0.5f * x) - 1.2f * t) +
               sinf(8 * sqrtf(cx * cx + cy * cy + 0.05f) - 1.5f * t);
 
     lv_look_color(rgba, l, 0.5f + 0.5f * sinf(1.6f * v));
@@ -129,21 +94,21 @@ static void plasma_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_plasma(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, 4, plasma_color, &s);
 }
 
 static void liquid_color(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sheet *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
     float sum = 0;
 
     for (int c = 0; c < 4; c++)
         rgba[c] = 0;
     for (int k = 0; k < 5; k++) {
-        float a = TURN * l->free[k % 4] + 2.4f * (float)k, t = 0.3f * s->time, rgb[3];
+        float a = LV_TURN * l->free[k % 4] + 2.4f * (float)k, t = 0.3f * s->time, rgb[3];
         float dx = x - 0.75f * sinf(a + t * (0.6f + 0.13f * (float)k));
         float dy = y - 0.42f * cosf(1.7f * a + t * (0.8f - 0.11f * (float)k));
         float w = 1 / (0.05f + dx * dx + dy * dy);
@@ -161,7 +126,7 @@ static void liquid_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_liquid(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, 8, liquid_color, &s);
 }
@@ -169,11 +134,11 @@ void lv_fx_liquid(LvPaint *p, const LvLook *l, LvClock at)
 /* A floor of lines below the horizon, seen from above it. */
 static void grid_color(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sheet *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
     float down = y - 0.02f, depth, u, v, du, dv, line, glow, rgb[3];
 
-    ground(rgba, s, y);
+    lv_screen_ground(rgba, s, y);
     lv_look_color(rgb, l, 1);
     glow = expf(-9 * fabsf(down));
     lv_color_mix(rgba, rgba, rgb, 0.55f * glow);
@@ -182,42 +147,42 @@ static void grid_color(float rgba[4], const void *opaque, float x, float y)
     depth = 0.16f / down;
     u  = x * depth * 5;
     v  = depth * 5 + 0.9f * s->time;
-    du = fabsf(fraction(u) - 0.5f);
-    dv = fabsf(fraction(v) - 0.5f);
+    du = fabsf(lv_fraction(u) - 0.5f);
+    dv = fabsf(lv_fraction(v) - 0.5f);
     du = (0.5f - du) / (depth * 5) / sqrtf(1 + x * x / (down * down));
     dv = (0.5f - dv) / (depth * depth * 31);
     line = LV_MAX(lv_cover((du - 0.0045f) / s->pixel), lv_cover((dv - 0.0045f) / s->pixel));
     du   = LV_MIN(du, dv);
     line = LV_MAX(line, 0.35f / (1 + 2500 * du * du));
-    lv_color_mix(rgba, rgba, l->front[0], line * smooth(0, 0.16f, down));
+    lv_color_mix(rgba, rgba, l->front[0], line * lv_smooth(0, 0.16f, down));
 }
 
 void lv_fx_grid(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, 1, grid_color, &s);
 }
 
 static void tunnel_color(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sheet *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
     float cx = x - 0.08f * sinf(0.5f * s->time), cy = y - 0.06f * cosf(0.4f * s->time);
     float round = sqrtf(cx * cx + cy * cy), box = LV_MAX(fabsf(cx), fabsf(cy));
     float r = (l->free[0] < 0.5f ? round : box) + 1e-3f;
-    float depth = 0.6f / r + 0.45f * s->time, ring = fabsf(fraction(depth) - 0.5f), rgb[3];
+    float depth = 0.6f / r + 0.45f * s->time, ring = fabsf(lv_fraction(depth) - 0.5f), rgb[3];
     float soft = LV_MIN(0.6f / (r * r) * s->pixel * 1.5f, 0.25f);
-    float lit = smooth(0.2f + soft, 0.2f - soft, ring) * smooth(0.02f, 0.3f, r);
+    float lit = lv_smooth(0.2f + soft, 0.2f - soft, ring) * lv_smooth(0.02f, 0.3f, r);
 
-    ground(rgba, s, y);
+    lv_screen_ground(rgba, s, y);
     lv_look_color(rgb, l, 0.5f + 0.5f * sinf(0.8f * floorf(depth)));
     lv_color_mix(rgba, rgba, rgb, lit);
 }
 
 void lv_fx_tunnel(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, 1, tunnel_color, &s);
 }
@@ -225,7 +190,7 @@ void lv_fx_tunnel(LvPaint *p, const LvLook *l, LvClock at)
 enum { HILLS = 4 };
 
 /* Height of a ridge at x; the nearest is the last and moves the fastest. */
-static float ridge(const Sheet *s, int k, float x)
+static float ridge(const LvScreen *s, int k, float x)
 {
     float near = (float)(k + 1) / HILLS, way = s->look->direction ? -s->time : s->time;
     float u = (x + 0.22f * near * near * way) * (1.3f - 0.2f * near);
@@ -246,7 +211,7 @@ static void hill_shade(float rgb[3], const LvLook *l, int k)
 
 void lv_fx_hills(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
     float rgb[HILLS][3];
 
     paint_ground(p, &s);
@@ -263,7 +228,7 @@ void lv_fx_hills(LvPaint *p, const LvLook *l, LvClock at)
 }
 
 /* Houses of one row at u: top of the house, which it is, and how far from its left wall. */
-static float house(const Sheet *s, int row, float u, int *which, float *inside)
+static float house(const LvScreen *s, int row, float u, int *which, float *inside)
 {
     float width = 0.16f - 0.015f * (float)row;
 
@@ -275,12 +240,12 @@ static float house(const Sheet *s, int row, float u, int *which, float *inside)
 }
 
 /* How much of a point is a lit window, so far from the left wall and the roof. */
-static float window(const Sheet *s, int row, int which, float inside, float down)
+static float window(const LvScreen *s, int row, int which, float inside, float down)
 {
     float wide = 0.026f, high = 0.034f;
     int column = (int)floorf(inside / wide), floor = (int)floorf(down / high);
-    float dx = fabsf(fraction(inside / wide) - 0.5f) * wide - 0.0065f;
-    float dy = fabsf(fraction(down / high) - 0.5f) * high - 0.009f;
+    float dx = fabsf(lv_fraction(inside / wide) - 0.5f) * wide - 0.0065f;
+    float dy = fabsf(lv_fraction(down / high) - 0.5f) * high - 0.009f;
 
     if (lv_lattice(8 * which + column, floor, row, s->look->key[1]) < 0.55f)
         return 0;
@@ -291,11 +256,11 @@ static float window(const Sheet *s, int row, int which, float inside, float down
 static void skyline_color(float rgba[4], const void *opaque, float x, float y)
 {
     static const float black[3] = { 0, 0, 0 };
-    const Sheet *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
     float way = l->direction ? -s->time : s->time;
 
-    ground(rgba, s, y);
+    lv_screen_ground(rgba, s, y);
     for (int k = 0; k < 3; k++) {
         float near = (float)(k + 1) / 3, u = x + 0.1f * near * way, inside, rgb[3];
         int which;
@@ -312,7 +277,7 @@ static void skyline_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_skyline(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, 1, skyline_color, &s);
 }
@@ -320,12 +285,12 @@ void lv_fx_skyline(LvPaint *p, const LvLook *l, LvClock at)
 static void sea_color(float rgba[4], const void *opaque, float x, float y)
 {
     static const float white[3] = { 1, 1, 1 };
-    const Sheet *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
     float dx = x - 0.5f * (l->free[0] - 0.5f), dy = y + 0.02f, down = y - 0.06f;
     float r = sqrtf(dx * dx + dy * dy), far, wave, path;
 
-    ground(rgba, s, LV_MIN(y + 0.3f * s->height, 0.5f * s->height));
+    lv_screen_ground(rgba, s, LV_MIN(y + 0.3f * s->height, 0.5f * s->height));
     lv_color_mix(rgba, rgba, l->front[0], 0.65f * expf(-4 * r));
     lv_color_mix(rgba, rgba, l->front[0], LV_CLAMP((0.15f - r) / s->pixel + 0.5f, 0, 1));
     lv_color_mix(rgba, rgba, white, 0.35f * LV_CLAMP((0.15f - r) / 0.15f, 0, 1));
@@ -337,19 +302,19 @@ static void sea_color(float rgba[4], const void *opaque, float x, float y)
     lv_color_mix(rgba, l->front[l->colors - 1], l->back[0], 0.2f);
     lv_color_mix(rgba, rgba, l->front[LV_MIN(1, l->colors - 1)],
                  LV_CLAMP(0.3f + 0.9f * wave, 0, 0.6f));
-    lv_color_mix(rgba, rgba, l->front[0], path * smooth(-0.05f, 0.35f, wave));
+    lv_color_mix(rgba, rgba, l->front[0], path * lv_smooth(-0.05f, 0.35f, wave));
 }
 
 void lv_fx_sunset_waves(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, 2, sea_color, &s);
 }
 
 static void wipe_color(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sheet *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
     float across[4] = { x + 0.5f * s->width, 0.5f * s->width - x, y + 0.5f * s->height,
                         0.5f * s->height - y };
@@ -357,13 +322,13 @@ static void wipe_color(float rgba[4], const void *opaque, float x, float y)
     float soft = l->free[0] < 0.6f ? s->pixel : 0.14f;
     float edge = (way + soft) * s->part - 0.5f * soft;
 
-    ground(rgba, s, y);
+    lv_screen_ground(rgba, s, y);
     lv_color_mix(rgba, rgba, l->front[0], lv_cover((across[l->direction] - edge) / soft));
 }
 
 void lv_fx_wipe(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, 1, wipe_color, &s);
 }
@@ -407,22 +372,22 @@ static void draw_digit(LvPaint *p, int digit, const float color[3])
 /* The hand of the leader: what it has passed is darker; two rings and a cross. */
 static void leader_color(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sheet *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
-    float r = sqrtf(x * x + y * y), turn = fraction(atan2f(x, -y) / TURN + 1);
-    float passed = fraction(s->time), ring = LV_MIN(fabsf(r - 0.4f), fabsf(r - 0.34f));
+    float r = sqrtf(x * x + y * y), turn = lv_fraction(atan2f(x, -y) / LV_TURN + 1);
+    float passed = lv_fraction(s->time), ring = LV_MIN(fabsf(r - 0.4f), fabsf(r - 0.34f));
     float cross = LV_MIN(fabsf(x), fabsf(y)), line = 0.004f;
 
-    ground(rgba, s, y);
+    lv_screen_ground(rgba, s, y);
     lv_color_mix(rgba, rgba, l->front[0],
-                 0.35f * LV_CLAMP((passed - turn) * r * TURN / s->pixel + 0.5f, 0, 1));
+                 0.35f * LV_CLAMP((passed - turn) * r * LV_TURN / s->pixel + 0.5f, 0, 1));
     lv_color_mix(rgba, rgba, l->front[0], 0.8f * lv_cover((cross - line) / s->pixel));
     lv_color_mix(rgba, rgba, l->front[0], lv_cover((ring - 2 * line) / s->pixel));
 }
 
 void lv_fx_countdown(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
     int from = 3 + (int)(6.999f * l->free[0]);
 
     lv_paint_field(p, 1, leader_color, &s);
@@ -431,7 +396,7 @@ void lv_fx_countdown(LvPaint *p, const LvLook *l, LvClock at)
 
 void lv_fx_bars(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
     int n = 10 + (int)(22 * l->amount);
     float step = (float)p->width / (float)n;
 
@@ -449,43 +414,43 @@ void lv_fx_bars(LvPaint *p, const LvLook *l, LvClock at)
 
 static void ray_color(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sheet *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
     int n = 2 * (4 + (int)(7 * l->amount)); /* even: two colours take turns all around */
     float cy = y - (l->free[0] - 0.5f) * 0.6f * s->height, rgb[3];
     float r = sqrtf(x * x + cy * cy) + 1e-3f;
-    float at = (atan2f(cy, x) / TURN + 0.035f * s->time) * (float)n;
-    float edge = (fabsf(fraction(at) - 0.5f) - 0.25f) * r * TURN / (float)n;
+    float at = (atan2f(cy, x) / LV_TURN + 0.035f * s->time) * (float)n;
+    float edge = (fabsf(lv_fraction(at) - 0.5f) - 0.25f) * r * LV_TURN / (float)n;
 
-    ground(rgba, s, y);
-    lv_look_color(rgb, l, l->colors > 1 ? fraction(floorf(at) / 2) * 2 : 0);
+    lv_screen_ground(rgba, s, y);
+    lv_look_color(rgb, l, l->colors > 1 ? lv_fraction(floorf(at) / 2) * 2 : 0);
     lv_color_mix(rgba, rgba, rgb, lv_cover(edge / s->pixel));
 }
 
 void lv_fx_rays(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, 1, ray_color, &s);
 }
 
 static void rings_color(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sheet *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
     float dx = x - 0.7f * (l->free[0] - 0.5f), dy = y - 0.4f * (l->free[1] - 0.5f), rgb[3];
     float step = 0.24f - 0.13f * l->amount, r = sqrtf(dx * dx + dy * dy);
     float at = r / step - 0.5f * s->time;
-    float edge = (fabsf(fraction(at) - 0.5f) - 0.17f) * step;
+    float edge = (fabsf(lv_fraction(at) - 0.5f) - 0.17f) * step;
 
-    ground(rgba, s, y);
+    lv_screen_ground(rgba, s, y);
     lv_look_color(rgb, l, 0.5f + 0.5f * cosf(1.1f * floorf(at)));
-    lv_color_mix(rgba, rgba, rgb, lv_cover(edge / s->pixel) * smooth(1.4f, 0.4f, r));
+    lv_color_mix(rgba, rgba, rgb, lv_cover(edge / s->pixel) * lv_smooth(1.4f, 0.4f, r));
 }
 
 void lv_fx_rings(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sheet s = sheet_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, 1, rings_color, &s);
 }
@@ -493,7 +458,7 @@ void lv_fx_rings(LvPaint *p, const LvLook *l, LvClock at)
 enum { TILES = 64 };
 
 typedef struct Mosaic {
-    Sheet sheet;
+    LvScreen sheet;
     float size;          ///< side of a triangle
     float rgb[TILES][TILES][2][3]; ///< by row, column and half of a cell of the lattice
 } Mosaic;
@@ -505,7 +470,7 @@ static void shade_triangle(float rgb[3], const Mosaic *m, int iu, int iv, int up
     float own = lv_lattice(iu, iv, upper, l->key[0]), time = m->sheet.time;
     float wave = lv_noise(0.9f * ((float)iu - 0.5f * (float)iv) * m->size,
                           0.9f * (float)iv * m->size, 0.3f * time, l->key[1]);
-    float shade = 0.35f * sinf(TURN * (own + 0.16f * time)) + 0.8f * wave;
+    float shade = 0.35f * sinf(LV_TURN * (own + 0.16f * time)) + 0.8f * wave;
 
     lv_look_color(rgb, l, LV_CLAMP(0.5f + 1.1f * wave + 0.3f * (own - 0.5f), 0, 1));
     lv_color_mix(rgb, rgb, shade > 0 ? white : black, LV_MIN(0.55f * fabsf(shade), 0.5f));
@@ -538,9 +503,9 @@ static int is_near_edge(const Mosaic *m, float x, float y)
 {
     float reach = 1.2f * m->sheet.pixel / m->size;
     float v = y / (0.866f * m->size), u = x / m->size + 0.5f * v;
-    float fu = fabsf(fraction(u + 0.5f) - 0.5f), fv = fabsf(fraction(v + 0.5f) - 0.5f);
+    float fu = fabsf(lv_fraction(u + 0.5f) - 0.5f), fv = fabsf(lv_fraction(v + 0.5f) - 0.5f);
 
-    return fu < reach || fv < reach || fabsf(fraction(u) - fraction(v)) < 1.5f * reach;
+    return fu < reach || fv < reach || fabsf(lv_fraction(u) - lv_fraction(v)) < 1.5f * reach;
 }
 
 /* At edges from four places in a pixel, so that they are straight. */
@@ -562,7 +527,7 @@ static void mosaic_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_mosaic(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Mosaic m = { .sheet = sheet_of(p, l, at), .size = 0.28f - 0.15f * l->amount };
+    Mosaic m = { .sheet = lv_screen(p, l, at), .size = 0.28f - 0.15f * l->amount };
 
     shade_mosaic(&m);
     lv_paint_field(p, 1, mosaic_color, &m);

@@ -14,13 +14,6 @@
 #include "train/clips/brush.h"
 #include "train/reel/field.h"
 
-#define TURN 6.28318531f
-
-static float fraction(float x)
-{
-    return x - floorf(x);
-}
-
 static float between(float a, float b, float t)
 {
     return a + t * (b - a);
@@ -68,7 +61,7 @@ static float pass(float start, float v, float seconds, float margin, int pixels,
 {
     float way = (float)pixels / unit + 2 * margin;
 
-    return (way * fraction(start + v * seconds / way) - margin) * unit;
+    return (way * lv_fraction(start + v * seconds / way) - margin) * unit;
 }
 
 /* Sprites */
@@ -183,14 +176,14 @@ static void draw_flake(LvPaint *p, const LvLook *look, int i, float depth, float
     lv_look_numbers(r, look, i);
     size = 0.0045f + 0.013f * depth * depth * depth * (0.6f + 0.8f * r[2]);
     x = pass(r[0], wind(look) * (0.05f + 0.13f * depth), seconds, 0.08f, p->width, unit) +
-        0.018f * unit * sinf(TURN * (r[3] + (0.10f + 0.1f * r[2]) * seconds));
+        0.018f * unit * sinf(LV_TURN * (r[3] + (0.10f + 0.1f * r[2]) * seconds));
     y = pass(r[1], 0.09f + 0.17f * depth, seconds, 0.06f, p->height, unit);
     if (depth > 0.8f && look->free[2] > 0.5f) {
         Sprite s = { .x = x, .y = y, .part = 0.95f, .along = 1.9f * size * unit,
                      .across = 1.9f * size * unit };
 
         shade(s.color, own_color(look, i), 0);
-        turn(&s, TURN * (r[3] + (r[2] - 0.5f) * 0.15f * seconds));
+        turn(&s, LV_TURN * (r[3] + (r[2] - 0.5f) * 0.15f * seconds));
         stamp(p, &s, shape_crystal);
     } else {
         stamp_glow(p, x, y, 2.2f * LV_MAX(size * unit, 0.8f), own_color(look, i),
@@ -258,15 +251,15 @@ static void draw_paper(LvPaint *p, const LvLook *look, int i, float depth, float
     lv_look_numbers(q, look, 2 * i + 1);
     kind = (int)(q[0] * 4.99f);
     size = (0.011f + 0.011f * depth) * p->unit;
-    tumble = cosf(TURN * (q[1] + (0.25f + 0.35f * q[2]) * seconds));
+    tumble = cosf(LV_TURN * (q[1] + (0.25f + 0.35f * q[2]) * seconds));
     s.x = pass(r[0], 0.12f * wind(look), seconds, 0.08f, p->width, p->unit) +
-          0.03f * p->unit * sinf(TURN * (r[3] + 0.22f * seconds));
+          0.03f * p->unit * sinf(LV_TURN * (r[3] + 0.22f * seconds));
     s.y = pass(r[1], 0.16f + 0.14f * depth + 0.06f * q[3], seconds, 0.06f, p->height,
                p->unit);
     s.along = size * (kind == 4 ? 2.4f : kind == 3 ? 0.9f : 1.25f);
     s.across = kind == 4 ? 0.7f * size : LV_MAX(0.85f * size * fabsf(tumble), 0.7f);
     shade(s.color, own_color(look, i), 0.30f * tumble);
-    turn(&s, TURN * (r[2] + (q[3] - 0.5f) * 0.5f * seconds));
+    turn(&s, LV_TURN * (r[2] + (q[3] - 0.5f) * 0.5f * seconds));
     stamp(p, &s, shapes[kind]);
 }
 
@@ -287,10 +280,10 @@ static void draw_mote(LvPaint *p, const LvLook *look, int i, float depth, float 
     lv_look_numbers(r, look, 2 * i);
     lv_look_numbers(q, look, 2 * i + 1);
     x = pass(r[0], v * way[0] + 0.03f * (q[0] - 0.5f), seconds, 0.12f, p->width, p->unit) +
-        0.035f * p->unit * sinf(TURN * (q[2] + (0.05f + 0.06f * q[3]) * seconds));
+        0.035f * p->unit * sinf(LV_TURN * (q[2] + (0.05f + 0.06f * q[3]) * seconds));
     y = pass(r[1], v * way[1] + 0.03f * (q[1] - 0.5f), seconds, 0.12f, p->height, p->unit) +
-        0.035f * p->unit * cosf(TURN * (q[3] + (0.05f + 0.06f * q[2]) * seconds));
-    light = 0.62f + 0.38f * sinf(TURN * (r[2] + (0.15f + 0.25f * q[1]) * seconds));
+        0.035f * p->unit * cosf(LV_TURN * (q[3] + (0.05f + 0.06f * q[2]) * seconds));
+    light = 0.62f + 0.38f * sinf(LV_TURN * (r[2] + (0.15f + 0.25f * q[1]) * seconds));
     size = (0.003f + 0.0065f * r[3] * r[3] * r[3]) * p->unit;
     if (depth > 0.94f) {        /* near and out of focus */
         stamp_glow(p, x, y, 9 * size + 0.03f * p->unit, own_color(look, i), 0.30f * light);
@@ -347,7 +340,7 @@ static void draw_burst(LvPaint *p, const LvLook *look, const Shell *s, float age
         way[1] = reach * z;
         fly(b, s, way, age, p->unit);
         fly(a, s, way, LV_MAX(0.72f * age - 0.22f, 0), p->unit);
-        light = fade * (0.8f + 0.2f * sinf(TURN * (r[3] + 1.5f * age)));
+        light = fade * (0.8f + 0.2f * sinf(LV_TURN * (r[3] + 1.5f * age)));
         stamp_trail(p, a, b, LV_MAX(0.0055f * p->unit, 1.1f), i % 3 ? s->color : s->tip, light);
         shade(core, i % 3 ? s->color : s->tip, 0.7f);
         stamp_glow(p, b[0], b[1], LV_MAX(0.0095f * p->unit, 1.4f), core, light);
@@ -378,7 +371,8 @@ void lv_fx_fireworks(LvPaint *p, const LvLook *look, LvClock at)
                     .tip = own_color(look, launch + 1) };
 
         lv_look_numbers(r, look, 7 + s.seed);
-        s.x = (float)p->width * (0.12f + 0.76f * fraction(0.618f * (float)launch + look->free[1]));
+        s.x = (float)p->width *
+              (0.12f + 0.76f * lv_fraction(0.618f * (float)launch + look->free[1]));
         s.y = (0.20f + 0.28f * r[1]) * (float)p->height;
         s.radius = (0.19f + 0.13f * r[2]) * p->unit;
         if (age < SHELL_RISES)
@@ -420,7 +414,8 @@ static void draw_bubble(LvPaint *p, const LvLook *look, int i, float depth, floa
     s.along = s.across = size * p->unit;
     s.part = 0.86f + 0.14f * r[3];
     s.x = pass(r[0], 0.06f * wind(look), seconds, 0.13f, p->width, p->unit) +
-          (0.012f + 0.2f * size) * p->unit * sinf(TURN * (r[3] + (0.12f + 0.1f * r[2]) * seconds));
+          (0.012f + 0.2f * size) * p->unit *
+              sinf(LV_TURN * (r[3] + (0.12f + 0.1f * r[2]) * seconds));
     s.y = pass(r[1], -0.07f - 0.08f * depth - 0.05f * r[2], seconds, 0.13f, p->height, p->unit);
     stamp(p, &s, shape_bubble);
 }
@@ -481,7 +476,7 @@ static void shape_leaf(float rgba[4], const Sprite *s, float u, float v)
     d = outside(o, a, u);
     rib = o->stem < 0 ? lv_cover((a - 0.02f) * s->across) : 0;
     if (o->stem < 0) {
-        float vein = fabsf(fraction(3.2f * (u - 0.75f * a)) - 0.5f);
+        float vein = fabsf(lv_fraction(3.2f * (u - 0.75f * a)) - 0.5f);
 
         d = LV_MIN(d, LV_MAX(a - 0.035f, LV_MAX(o->stem - u, u)));
         rib = LV_MAX(rib, 0.45f * ramp(vein, 0.38f, 0.5f));
@@ -507,7 +502,7 @@ static void draw_faller(LvPaint *p, const LvLook *look, int i, float depth, floa
 
     lv_look_numbers(r, look, 2 * i);
     lv_look_numbers(q, look, 2 * i + 1);
-    phase = TURN * (r[3] + (0.16f + 0.12f * q[0]) * seconds);
+    phase = LV_TURN * (r[3] + (0.16f + 0.12f * q[0]) * seconds);
     swing = sinf(phase);
     size = between(f->size[0], f->size[1], depth * depth) * (0.85f + 0.3f * q[1]);
     s.x = pass(r[0], (0.05f + 0.10f * depth) * wind(look), seconds, 0.15f, p->width, p->unit) +
@@ -515,9 +510,10 @@ static void draw_faller(LvPaint *p, const LvLook *look, int i, float depth, floa
     s.y = pass(r[1], f->fall * (0.5f + 0.4f * depth + 0.2f * q[2]), seconds, 0.15f, p->height,
                p->unit) - 0.012f * p->unit * cosf(2 * phase);
     s.along = size * p->unit;
-    s.across = s.along * (0.68f + 0.32f * sinf(TURN * (q[3] + (0.12f + 0.15f * q[1]) * seconds)));
+    s.across = s.along *
+               (0.68f + 0.32f * sinf(LV_TURN * (q[3] + (0.12f + 0.15f * q[1]) * seconds)));
     shade(s.color, own_color(look, i), 0.18f * (q[2] - 0.5f) - 0.06f * (1 - depth));
-    turn(&s, TURN * (r[2] + f->rock * swing + (q[0] - 0.5f) * 0.12f * seconds));
+    turn(&s, LV_TURN * (r[2] + f->rock * swing + (q[0] - 0.5f) * 0.12f * seconds));
     stamp(p, &s, shape_leaf);
 }
 
@@ -526,7 +522,7 @@ void lv_fx_leaves(LvPaint *p, const LvLook *look, LvClock at)
     static const Faller leaf = { { 0.034f, 0.095f }, 0.20f, 0.10f };
 
     for (int i = 0, n = crowd(p, look, 12, 50); i < n; i++) {
-        const Outline *o = fraction(0.618f * (float)i) < 0.35f + 0.5f * look->free[2] ? &maple
+        const Outline *o = lv_fraction(0.618f * (float)i) < 0.35f + 0.5f * look->free[2] ? &maple
                                                                                  : &beech;
 
         draw_faller(p, look, i, ((float)i + 0.5f) / (float)n, at.seconds * look->speed, &leaf, o);
@@ -554,8 +550,10 @@ static void ember_at(float at[2], const Rise *e, float age)
 {
     float unit = e->p->unit;
 
-    at[0] = e->x + unit * (e->side * age + 0.028f * age * sinf(TURN * (e->phase[0] + 0.45f * age)) +
-                           0.012f * sinf(TURN * (e->phase[1] + 0.9f * age)));
+    at[0] = e->x +
+            unit * (e->side * age +
+                    0.028f * age * sinf(LV_TURN * (e->phase[0] + 0.45f * age)) +
+                    0.012f * sinf(LV_TURN * (e->phase[1] + 0.9f * age)));
     at[1] = (float)e->p->height + unit * (0.03f - e->v * age);
 }
 
@@ -578,7 +576,7 @@ static void draw_ember(LvPaint *p, const LvLook *look, int i, float seconds)
     ember_at(b, &e, age);
     ember_at(a, &e, age - 0.11f);
     light = ramp(age, 0, 0.25f) * (1 - ramp(age, 0.45f * life, life)) *
-            (0.82f + 0.18f * sinf(TURN * (r[1] + 0.9f * age)));
+            (0.82f + 0.18f * sinf(LV_TURN * (r[1] + 0.9f * age)));
     size = LV_MAX((0.0030f + 0.0042f * r[3] * r[3]) * p->unit, 0.8f) * (1 - 0.4f * age / life);
     shade(core, own_color(look, i), 0.5f);
     stamp_glow(p, b[0], b[1], 5 * size, own_color(look, i), 0.32f * light);
@@ -667,7 +665,7 @@ void lv_fx_ribbons(LvPaint *p, const LvLook *look, LvClock at)
         b.y = 0.62f * place * (float)p->height / p->unit + 0.06f * (r[0] - 0.5f);
         b.half = 0.075f + 0.05f * r[1];
         for (int k = 0; k < 4; k++)
-            b.phase[k] = TURN * r[k] + 0.7f * (float)i;
+            b.phase[k] = LV_TURN * r[k] + 0.7f * (float)i;
         b.seconds *= 0.8f + 0.3f * r[2];
         for (int x = 0; x < p->width; x++)
             draw_column(p, &b, x, ((float)x + 0.5f - 0.5f * (float)p->width) / p->unit);
@@ -790,11 +788,11 @@ void lv_fx_light_leaks(LvPaint *p, const LvLook *look, LvClock at)
         float r[4], side = (i + (look->free[0] > 0.5f)) % 2 ? 1 : -1, t = l.seconds, *q = l.at[i];
 
         lv_look_numbers(r, look, i);
-        q[0] = side * wide * (1.02f - 0.14f * sinf(TURN * (r[0] + 0.09f * t)));
-        q[1] = high * (i < 2 ? 0.9f : 0.7f) * sinf(TURN * (r[1] + (0.04f + 0.05f * r[2]) * t));
+        q[0] = side * wide * (1.02f - 0.14f * sinf(LV_TURN * (r[0] + 0.09f * t)));
+        q[1] = high * (i < 2 ? 0.9f : 0.7f) * sinf(LV_TURN * (r[1] + (0.04f + 0.05f * r[2]) * t));
         q[2] = 1 / (LV_MIN(wide, 0.9f) * (0.29f + 0.24f * r[2] + 0.20f * look->amount));
         q[3] = 1 / (0.40f + 0.45f * r[3]);
-        q[4] = (i < 2 ? 1.15f : 0.7f) * (0.72f + 0.28f * sinf(TURN * (r[3] + 0.17f * t)));
+        q[4] = (i < 2 ? 1.15f : 0.7f) * (0.72f + 0.28f * sinf(LV_TURN * (r[3] + 0.17f * t)));
     }
     lv_paint_field(p, 8, leak_at, &l);
 }
@@ -894,7 +892,7 @@ void lv_fx_lightning(LvPaint *p, const LvLook *look, LvClock at)
                  (1 - ramp(age, 0.55f * STRIKE_EVERY, STRIKE_EVERY));
         if (b.glow < 0.01f)
             continue;
-        x = fraction(look->free[1] + 0.618f * (float)(i + n * (int)lap)) - 0.5f;
+        x = lv_fraction(look->free[1] + 0.618f * (float)(i + n * (int)lap)) - 0.5f;
         grow(&b, 0.8f * wide * x, -0.5f * high - 0.03f, -0.5f * x, MAIN_STEPS,
              1.12f * high / MAIN_STEPS, 1);
         draw_bolt(p, &b);

@@ -7,8 +7,7 @@
 #include <math.h>
 
 #include "base/common.h"
-
-#define TURN 6.28318531f
+#include "train/clips/paint.h"
 
 static uint32_t mix(int x, int y, int z, uint32_t key)
 {
@@ -89,8 +88,8 @@ void lv_cells(float near[2], float x, float y, float z, uint32_t key)
     near[0] = near[1] = 9;
     for (int k = 0; k < 9; k++) {
         int cx = ix + k % 3 - 1, cy = iy + k / 3 - 1;
-        float a = TURN * (lv_lattice(cx, cy, 0, key) + z);
-        float b = TURN * (lv_lattice(cx, cy, 1, key) + 0.7f * z);
+        float a = LV_TURN * (lv_lattice(cx, cy, 0, key) + z);
+        float b = LV_TURN * (lv_lattice(cx, cy, 1, key) + 0.7f * z);
         float d = hypotf((float)cx + 0.5f + 0.35f * cosf(a) - x,
                          (float)cy + 0.5f + 0.35f * sinf(b) - y);
 

@@ -105,3 +105,16 @@ void lv_paint_field(LvPaint *p, int step, LvShader shader, const void *opaque)
                 (float)(y % step) / (float)step);
     }
 }
+
+LvScreen lv_screen(const LvPaint *p, const LvLook *l, LvClock at)
+{
+    return (LvScreen) { l, l->speed * at.seconds, at.part, (float)p->width / p->unit,
+                        (float)p->height / p->unit, 1 / p->unit };
+}
+
+void lv_screen_ground(float rgba[4], const LvScreen *s, float y)
+{
+    lv_color_mix(rgba, s->look->back[0], s->look->back[1],
+                 LV_CLAMP(0.5f + y / s->height, 0, 1));
+    rgba[3] = 1;
+}

@@ -53,4 +53,19 @@ void lv_look_numbers(float out[4], const LvLook *look, int i);
 /** The colour at `part` (0..1) of the way through look->front. */
 void lv_look_color(float rgb[3], const LvLook *look, float part);
 
+/** A frame of a look: what shaders of whole pictures ask for. */
+typedef struct LvScreen {
+    const LvLook *look;
+    float time;          ///< seconds by the look's speed
+    float part;          ///< of the clip
+    float width, height; ///< of the picture, in its shorter side
+    float pixel;         ///< the same of a pixel
+} LvScreen;
+
+/** That of a picture at a moment. */
+LvScreen lv_screen(const LvPaint *p, const LvLook *l, LvClock at);
+
+/** The ground at a height: from look->back[0] above to look->back[1] below, opaque. */
+void lv_screen_ground(float rgba[4], const LvScreen *s, float y);
+
 #endif /* LINVIDEO_TRAIN_REEL_LOOK_H */

@@ -10,33 +10,7 @@
 #include "train/clips/brush.h"
 #include "train/reel/field.h"
 
-#define TURN 6.28318531f
-
-typedef struct Sky {
-    const LvLook *look;
-    float time;          ///< seconds by the look's speed
-    float width, height; ///< of the picture, in its shorter side
-} Sky;
-
 static const float black[3] = { 0, 0, 0 }, white[3] = { 1, 1, 1 };
-
-static Sky sky_of(const LvPaint *p, const LvLook *l, LvClock at)
-{
-    return (Sky) { l, l->speed * at.seconds, (float)p->width / p->unit,
-                   (float)p->height / p->unit };
-}
-
-static float fraction(float x)
-{
-    return x - floorf(x);
-}
-
-static float smooth(float from, float to, float x)
-{
-    float t = LV_CLAMP((x - from) / (to - from), 0, 1);
-
-    return t * t * (3 - 2 * t);
-}
 
 /* How many pixels apart a field is asked for, when that is `step` in a picture of 288
  * lines: the same look in larger ones. */
@@ -48,17 +22,9 @@ static int step_of(const LvPaint *p, int step)
 }
 
 /* A number of things in a picture, when a square one has so many. */
-static int count(const Sky *s, float many)
+static int count(const LvScreen *s, float many)
 {
     return (int)ceilf(many * s->width * s->height);
-}
-
-/* The ground: above to below. */
-static void ground(float rgba[4], const Sky *s, float y)
-{
-    lv_color_mix(rgba, s->look->back[0], s->look->back[1],
-                 LV_CLAMP(0.5f + y / s->height, 0, 1));
-    rgba[3] = 1;
 }
 
 /* Light, added so that nothing grows beyond white. */
@@ -111,18 +77,18 @@ static void paint_light(LvPaint *p, const float at[2], float radius, Glow glow,
 
 /* Bokeh */
 
-static void paint_blur(LvPaint *p, const Sky *s, int i, int far)
+static void paint_blur(LvPaint *p, const LvScreen *s, int i, int far)
 {
     float r[4], q[4], rgb[3], radius, glow, at[2];
 
     lv_look_numbers(r, s->look, 2 * i);
     lv_look_numbers(q, s->look, 2 * i + 1);
     radius = (far ? 0.018f + 0.03f * r[2] : 0.05f + 0.1f * r[2]) * p->unit;
-    at[0] = fraction(r[0] + 0.025f * (q[0] - 0.5f) * s->time);
-    at[1] = fraction(r[1] - (far ? 0.008f : 0.015f + 0.02f * q[1]) * s->time);
+    at[0] = lv_fraction(r[0] + 0.025f * (q[0] - 0.5f) * s->time);
+    at[1] = lv_fraction(r[1] - (far ? 0.008f : 0.015f + 0.02f * q[1]) * s->time);
     at[0] = at[0] * ((float)p->width + 2 * radius) - radius;
     at[1] = at[1] * ((float)p->height + 2 * radius) - radius;
-    glow = 0.42f + 0.28f * q[2] + 0.2f * sinf(TURN * (q[3] + (0.1f + 0.1f * r[2]) * s->time));
+    glow = 0.42f + 0.28f * q[2] + 0.2f * sinf(LV_TURN * (q[3] + (0.1f + 0.1f * r[2]) * s->time));
     lv_look_color(rgb, s->look, r[3]);
     paint_light(p, at, radius, lens_glow, rgb, glow);
 }
@@ -130,17 +96,17 @@ static void paint_blur(LvPaint *p, const Sky *s, int i, int far)
 /* Dark at the top, warm with light where the lamps are. */
 static void bokeh_ground(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sky *s = opaque;
+    const LvScreen *s = opaque;
     float n = lv_noise(1.1f * x, 1.1f * y, 0.08f * s->time, s->look->key[0]), rgb[3];
 
-    ground(rgba, s, y);
+    lv_screen_ground(rgba, s, y);
     lv_look_color(rgb, s->look, 0.5f + n);
     add(rgba, rgb, 0.07f + 0.16f * n);
 }
 
 void lv_fx_bokeh(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sky s = sky_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
     int n = count(&s, 8 + 20 * l->amount);
 
     lv_paint_field(p, 8, bokeh_ground, &s);
@@ -155,7 +121,7 @@ static const float cloud_grey[3] = { 0.33f, 0.38f, 0.47f };
 
 static void cloud_color(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sky *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
     float u = 1.35f * (x + (l->direction ? -0.14f : 0.14f) * s->time) + 5 * l->free[0];
     float v = 2.1f * y, t = 0.05f * s->time, n, above, thick, lit, rgb[3], shade[3];
@@ -164,17 +130,17 @@ static void cloud_color(float rgba[4], const void *opaque, float x, float y)
     above = lv_fbm(u + 0.1f, v - 0.22f, t, 3, l->key[0]);
     thick = n + 0.52f * l->amount - 0.24f;
     lit = LV_CLAMP(0.62f + 1.5f * (n - above) - 0.5f * thick, 0, 1);
-    ground(rgba, s, y);
+    lv_screen_ground(rgba, s, y);
     lv_look_color(rgb, l, 1 - lit);
     lv_color_mix(shade, rgb, cloud_grey, 0.6f);
-    lv_color_mix(rgb, rgb, shade, 0.9f * smooth(0.55f, 0, lit));
-    lv_color_mix(rgb, rgb, white, 0.4f * smooth(0.55f, 1, lit));
-    lv_color_mix(rgba, rgba, rgb, smooth(-0.06f, 0.26f, thick));
+    lv_color_mix(rgb, rgb, shade, 0.9f * lv_smooth(0.55f, 0, lit));
+    lv_color_mix(rgb, rgb, white, 0.4f * lv_smooth(0.55f, 1, lit));
+    lv_color_mix(rgba, rgba, rgb, lv_smooth(-0.06f, 0.26f, thick));
 }
 
 void lv_fx_clouds(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sky s = sky_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, step_of(p, 4), cloud_color, &s);
 }
@@ -187,13 +153,13 @@ static void hot_color(float rgb[3], const LvLook *l, float heat)
     int one = l->colors == 1;
 
     lv_look_color(rgb, l, 1.35f * heat - 0.3f);
-    lv_color_mix(rgb, rgb, black, (one ? 0.8f : 0.55f) * smooth(one ? 0.7f : 0.4f, 0, heat));
-    lv_color_mix(rgb, rgb, white, one ? 0.75f * smooth(0.55f, 1.15f, heat) :
-                                        0.35f * smooth(0.7f, 1.15f, heat));
+    lv_color_mix(rgb, rgb, black, (one ? 0.8f : 0.55f) * lv_smooth(one ? 0.7f : 0.4f, 0, heat));
+    lv_color_mix(rgb, rgb, white, one ? 0.75f * lv_smooth(0.55f, 1.15f, heat) :
+                                        0.35f * lv_smooth(0.7f, 1.15f, heat));
 }
 
 /* Tongues: noise that is long upward, bent more the higher it is. */
-static float flame(const Sky *s, float x, float y, float up, float scale, uint32_t key)
+static float flame(const LvScreen *s, float x, float y, float up, float scale, uint32_t key)
 {
     float rise = y + 0.52f * s->time / sqrtf(scale);
     float bend = (0.1f + 0.34f * up) *
@@ -205,38 +171,38 @@ static float flame(const Sky *s, float x, float y, float up, float scale, uint32
 
 static void fire_color(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sky *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
     float up = 0.5f - y / s->height, tall = 0.62f + 0.5f * l->amount, left = 1 - up / tall;
     float big = flame(s, x, y, up, 1, l->key[0]), rgb[3];
     float small = flame(s, x, y, up, 1.9f, l->key[1]);
     float heat = 1.25f * left + 0.75f * (big - 0.8f) + 0.5f * (small - 0.75f) - 0.12f;
 
-    ground(rgba, s, y);
+    lv_screen_ground(rgba, s, y);
     add(rgba, l->front[0], 0.3f * LV_CLAMP(left, 0, 1) * LV_CLAMP(left, 0, 1));
     heat = LV_CLAMP(heat, 0, 1.2f);
     hot_color(rgb, l, heat * (0.62f + 0.42f * LV_CLAMP(0.5f * (big + small), 0, 1)));
-    lv_color_mix(rgba, rgba, rgb, smooth(0.03f, 0.3f, heat));
+    lv_color_mix(rgba, rgba, rgb, lv_smooth(0.03f, 0.3f, heat));
 }
 
-static void paint_ember(LvPaint *p, const Sky *s, int i)
+static void paint_ember(LvPaint *p, const LvScreen *s, int i)
 {
     float r[4], q[4], rgb[3], at[2], way;
 
     lv_look_numbers(r, s->look, 2 * i);
     lv_look_numbers(q, s->look, 2 * i + 1);
-    way   = fraction(r[1] + (0.16f + 0.2f * r[2]) * s->time);
+    way   = lv_fraction(r[1] + (0.16f + 0.2f * r[2]) * s->time);
     at[0] = r[0] * (float)p->width +
-            0.05f * p->unit * sinf(TURN * (q[0] + (0.8f + q[1]) * way));
+            0.05f * p->unit * sinf(LV_TURN * (q[0] + (0.8f + q[1]) * way));
     at[1] = (1.02f - 1.1f * way) * (float)p->height;
     lv_look_color(rgb, s->look, 0.4f + 0.6f * q[2]);
     paint_light(p, at, LV_MAX((0.006f + 0.007f * q[3]) * p->unit, 1.6f), star_glow, rgb,
-                smooth(0, 0.1f, way) * smooth(1, 0.6f, way));
+                lv_smooth(0, 0.1f, way) * lv_smooth(1, 0.6f, way));
 }
 
 void lv_fx_fire(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sky s = sky_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, step_of(p, 3), fire_color, &s);
     for (int i = 0, n = count(&s, 8 + 16 * l->amount); i < n; i++)
@@ -246,7 +212,7 @@ void lv_fx_fire(LvPaint *p, const LvLook *l, LvClock at)
 /* Water */
 
 typedef struct Sea {
-    Sky sky;
+    LvScreen sky;
     float apart;             ///< of the points that are asked
 } Sea;
 
@@ -258,10 +224,10 @@ static void waves(float high[2], const Sea *sea, float u, float v, float dense)
     float t = sea->sky.time;
 
     high[0] = lv_noise(u + 0.1f * t, v, 0.3f * t, key[0]);
-    high[1] = smooth(0.5f, 0.15f, dense) *
+    high[1] = lv_smooth(0.5f, 0.15f, dense) *
               lv_noise(2.3f * u - 0.12f * t + 1.4f * high[0], 2.1f * v, 0.5f * t, key[1]);
     if (dense < 0.25f)
-        high[1] += 0.5f * smooth(0.25f, 0.07f, dense) *
+        high[1] += 0.5f * lv_smooth(0.25f, 0.07f, dense) *
                    lv_noise(4.9f * u + 0.2f * t, 4.2f * v + 2 * high[0], 0.7f * t, key[1] + 1);
 }
 
@@ -275,9 +241,9 @@ static void water_color(float rgba[4], const void *opaque, float x, float y)
 
     waves(high, sea, 2 * x * far, 4.6f * far + 0.12f * sea->sky.time, dense);
     crest = 1 - LV_MIN(2.7f / (1 + 5 * dense) * fabsf(high[1] + 0.6f * high[0]), 1);
-    glint = smooth(0.62f, 1, crest) * smooth(-0.1f, 0.35f, high[0] - 0.35f * high[1]) *
-            smooth(0.4f, 0.1f, dense);
-    ground(rgba, &sea->sky, y);
+    glint = lv_smooth(0.62f, 1, crest) * lv_smooth(-0.1f, 0.35f, high[0] - 0.35f * high[1]) *
+            lv_smooth(0.4f, 0.1f, dense);
+    lv_screen_ground(rgba, &sea->sky, y);
     lv_color_mix(rgba, rgba, l->front[0],
                  LV_CLAMP(0.2f + 0.75f * high[0] + 0.42f * crest * crest, 0, 0.85f));
     lv_look_color(rgb, l, 1);
@@ -287,7 +253,7 @@ static void water_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_water(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sea sea = { sky_of(p, l, at), 2 / p->unit };
+    Sea sea = { lv_screen(p, l, at), 2 / p->unit };
 
     lv_paint_field(p, 2, water_color, &sea);
 }
@@ -298,7 +264,7 @@ void lv_fx_water(LvPaint *p, const LvLook *l, LvClock at)
 enum { WAVES = 9 };
 
 typedef struct Pool {
-    Sky sky;
+    LvScreen sky;
     float x[WAVES], y[WAVES];            ///< radians a unit
     float phase[WAVES], strain[WAVES];
 } Pool;
@@ -310,10 +276,10 @@ static void fill_pool(Pool *w)
 
         lv_look_numbers(r, w->sky.look, i);
         k     = 13 + 17 * ((float)i + r[0]) / WAVES;
-        angle = TURN * (0.381966f * (float)i + 0.1f * r[1]);
+        angle = LV_TURN * (0.381966f * (float)i + 0.1f * r[1]);
         w->x[i] = k * cosf(angle);
         w->y[i] = k * sinf(angle);
-        w->phase[i]  = fmodf(TURN * r[2] + 0.32f * sqrtf(k) * w->sky.time, TURN);
+        w->phase[i]  = fmodf(LV_TURN * r[2] + 0.32f * sqrtf(k) * w->sky.time, LV_TURN);
         w->strain[i] = 0.23f + 0.1f * r[3];
     }
 }
@@ -364,14 +330,14 @@ static void caustic_color(float rgba[4], const void *opaque, float x, float y)
 
     trace_back(at, w, x, y);
     light = gathered(w, at);
-    ground(rgba, &w->sky, y);
+    lv_screen_ground(rgba, &w->sky, y);
     lv_color_mix(rgba, rgba, l->front[0], LV_CLAMP(0.24f * light - 0.06f, 0, 0.9f));
-    lv_color_mix(rgba, rgba, white, 0.6f * smooth(2.6f, 6, light));
+    lv_color_mix(rgba, rgba, white, 0.6f * lv_smooth(2.6f, 6, light));
 }
 
 void lv_fx_caustics(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Pool w = { sky_of(p, l, at), { 0 }, { 0 }, { 0 }, { 0 } };
+    Pool w = { lv_screen(p, l, at), { 0 }, { 0 }, { 0 }, { 0 } };
 
     fill_pool(&w);
     lv_paint_field(p, step_of(p, 3), caustic_color, &w);
@@ -382,7 +348,7 @@ void lv_fx_caustics(LvPaint *p, const LvLook *l, LvClock at)
 enum { LAMPS = 22 };
 
 typedef struct Window {
-    Sky sky;
+    LvScreen sky;
     float x[LAMPS], y[LAMPS], radius[LAMPS], rgb[LAMPS][3];
 } Window;
 
@@ -394,10 +360,10 @@ static void fill_window(Window *w)
         lv_look_numbers(r, w->sky.look, i);
         lv_look_numbers(q, w->sky.look, 50 + i);
         w->x[i] = (((float)i + r[0]) / LAMPS - 0.5f) * w->sky.width +
-                  0.02f * sinf(TURN * (q[1] + 0.05f * w->sky.time));
+                  0.02f * sinf(LV_TURN * (q[1] + 0.05f * w->sky.time));
         w->y[i] = (0.75f * r[1] - 0.32f) * w->sky.height;
         w->radius[i] = 0.08f + 0.14f * r[2];
-        part = 0.6f + 0.3f * q[0] + 0.1f * sinf(TURN * (q[2] + 0.2f * w->sky.time));
+        part = 0.6f + 0.3f * q[0] + 0.1f * sinf(LV_TURN * (q[2] + 0.2f * w->sky.time));
         lv_look_color(w->rgb[i], w->sky.look, q[3]);
         for (int c = 0; c < 3; c++)
             w->rgb[i][c] *= part;
@@ -409,7 +375,7 @@ static void street_color(float rgba[4], const void *opaque, float x, float y)
 {
     const Window *w = opaque;
 
-    ground(rgba, &w->sky, y);
+    lv_screen_ground(rgba, &w->sky, y);
     for (int i = 0; i < LAMPS; i++) {
         float dx = x - w->x[i], dy = y - w->y[i];
         float d2 = (dx * dx + dy * dy) / (w->radius[i] * w->radius[i]);
@@ -426,8 +392,8 @@ static void drop_color(float rgba[4], const Window *w, const float at[2], float 
 
     street_color(rgba, w, at[0] - 0.3f * u, 0.6f * at[1] - 0.42f * v);
     add(rgba, white, 0.07f + 0.3f * LV_MAX(v, 0) * d2);
-    lv_color_mix(rgba, rgba, black, smooth(0.5f, 1, d2) * (0.42f - 0.34f * v));
-    lv_color_mix(rgba, rgba, white, 0.75f * smooth(0.09f, 0.02f, spot));
+    lv_color_mix(rgba, rgba, black, lv_smooth(0.5f, 1, d2) * (0.42f - 0.34f * v));
+    lv_color_mix(rgba, rgba, white, 0.75f * lv_smooth(0.09f, 0.02f, spot));
 }
 
 /* A drop whose middle is at `at`, in units of the picture from its middle. */
@@ -458,7 +424,7 @@ static void paint_drop(LvPaint *p, const Window *w, const float at[2], float rad
 /* Where a drop that runs down is across, when it is so far down. */
 static float run_x(const float r[4], float start, float y)
 {
-    return start + 0.012f * sinf(7 * y + TURN * r[2]) + 0.006f * sinf(19 * y + TURN * r[3]);
+    return start + 0.012f * sinf(7 * y + LV_TURN * r[2]) + 0.006f * sinf(19 * y + LV_TURN * r[3]);
 }
 
 /* A drop that runs down and leaves beads, which dry up. */
@@ -471,15 +437,15 @@ static void run_down(LvPaint *p, const Window *w, int i, int n)
     radius = 0.026f + 0.014f * r[0];
     start  = (((float)i + q[0]) / (float)n - 0.5f) * w->sky.width;
     at[1]  = r[1] * way + (0.12f + 0.16f * q[1]) * w->sky.time +
-             0.05f * sinf(1.7f * w->sky.time + TURN * q[2]);
-    at[1]  = way * fraction(at[1] / way) - 0.5f * w->sky.height - 0.08f;
+             0.05f * sinf(1.7f * w->sky.time + LV_TURN * q[2]);
+    at[1]  = way * lv_fraction(at[1] / way) - 0.5f * w->sky.height - 0.08f;
     for (int k = (int)ceilf(at[1] / gap) - 1; (float)k * gap > at[1] - 0.75f; k--) {
         float bead[2] = { run_x(r, start, (float)k * gap), (float)k * gap };
         float age = (at[1] - bead[1]) / 0.75f, size = 0.3f + 0.3f * lv_lattice(k, i, 0, 5);
 
         if (age > 0.02f)
-            paint_drop(p, w, bead, radius * size * (1 - age) * smooth(0.02f, 0.06f, age), 1.1f,
-                       smooth(1, 0.8f, age));
+            paint_drop(p, w, bead, radius * size * (1 - age) * lv_smooth(0.02f, 0.06f, age), 1.1f,
+                       lv_smooth(1, 0.8f, age));
     }
     at[0] = run_x(r, start, at[1]);
     paint_drop(p, w, at, radius, 1.5f, 1);
@@ -487,7 +453,7 @@ static void run_down(LvPaint *p, const Window *w, int i, int n)
 
 void lv_fx_rain_on_glass(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Window w = { .sky = sky_of(p, l, at) };
+    Window w = { .sky = lv_screen(p, l, at) };
     int drops = count(&w.sky, 90 + 190 * l->amount), runs = count(&w.sky, 5 + 6 * l->amount);
 
     fill_window(&w);
@@ -507,7 +473,7 @@ void lv_fx_rain_on_glass(LvPaint *p, const LvLook *l, LvClock at)
 /* Stars */
 
 /* Star i of those that drift over the picture, the nearer the larger and the faster. */
-static void paint_star(LvPaint *p, const Sky *s, int i, float drift)
+static void paint_star(LvPaint *p, const LvScreen *s, int i, float drift)
 {
     float r[4], q[4], rgb[3], at[2], near, radius, twinkle, margin = 0.1f * p->unit;
 
@@ -515,11 +481,11 @@ static void paint_star(LvPaint *p, const Sky *s, int i, float drift)
     lv_look_numbers(q, s->look, 4001 + 2 * i);
     near    = q[0] * q[0] * q[0];
     radius  = LV_MAX((0.005f + 0.012f * near) * p->unit, 1.4f);
-    at[0]   = fraction(r[0] + drift * (0.4f + near) * s->time) *
+    at[0]   = lv_fraction(r[0] + drift * (0.4f + near) * s->time) *
               ((float)p->width + 2 * margin) - margin;
-    at[1]   = fraction(r[1] + 0.4f * drift * (0.4f + near) * s->time) *
+    at[1]   = lv_fraction(r[1] + 0.4f * drift * (0.4f + near) * s->time) *
               ((float)p->height + 2 * margin) - margin;
-    twinkle = 0.75f + 0.25f * sinf(TURN * (q[2] + (0.15f + 0.45f * q[3]) * s->time));
+    twinkle = 0.75f + 0.25f * sinf(LV_TURN * (q[2] + (0.15f + 0.45f * q[3]) * s->time));
     lv_look_color(rgb, s->look, q[1]);
     lv_color_mix(rgb, rgb, white, 0.35f * near);
     paint_light(p, at, radius, star_glow, rgb,
@@ -528,7 +494,7 @@ static void paint_star(LvPaint *p, const Sky *s, int i, float drift)
         paint_light(p, at, 4.5f * radius, star_glow, rgb, 0.3f * twinkle * near);
 }
 
-static void paint_stars(LvPaint *p, const Sky *s, float many, float drift)
+static void paint_stars(LvPaint *p, const LvScreen *s, float many, float drift)
 {
     for (int i = 0, n = count(s, many); i < n; i++)
         paint_star(p, s, i, drift);
@@ -537,22 +503,22 @@ static void paint_stars(LvPaint *p, const Sky *s, float many, float drift)
 /* The sky with a band of far stars too many to see one by one. */
 static void deep_sky_color(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sky *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
-    float angle = TURN * 0.5f * l->free[0], rgb[3];
+    float angle = LV_TURN * 0.5f * l->free[0], rgb[3];
     float off = x * sinf(angle) - y * cosf(angle) + 0.2f * (l->free[1] - 0.5f);
     float u = x + 0.004f * s->time;
     float n = lv_fbm(1.8f * u, 1.8f * y, 0.02f * s->time, 4, l->key[1]);
     float band = 1 / (1 + 9 * (off + 0.3f * n) * (off + 0.3f * n));
 
-    ground(rgba, s, y);
+    lv_screen_ground(rgba, s, y);
     lv_look_color(rgb, l, 0.6f + n);
     add(rgba, rgb, LV_CLAMP(0.15f * band * (0.6f + 1.3f * n), 0, 1));
 }
 
 void lv_fx_starfield(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sky s = sky_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, 8, deep_sky_color, &s);
     paint_stars(p, &s, 110 + 330 * l->amount, 0.008f);
@@ -567,11 +533,11 @@ typedef struct Fold {
 } Fold;
 
 typedef struct Aurora {
-    Sky sky;
+    LvScreen sky;
     Fold fold[CURTAINS][COLUMNS + 1];
 } Aurora;
 
-static Fold fold_at(const Sky *s, int k, float x)
+static Fold fold_at(const LvScreen *s, int k, float x)
 {
     const LvLook *l = s->look;
     float z = 3.7f * (float)k, t = s->time, bend, rays, big;
@@ -611,24 +577,24 @@ static void aurora_color(float rgba[4], const void *opaque, float x, float y)
     const Aurora *a = opaque;
     float at = (x / a->sky.width + 0.5f) * COLUMNS;
 
-    ground(rgba, &a->sky, y);
+    lv_screen_ground(rgba, &a->sky, y);
     for (int k = 0; k < CURTAINS; k++) {
         Fold f = fold_between(a->fold[k], at);
         float up = (f.hem - y) / f.reach, light, rgb[3];
 
         if (up < -0.3f || up > 4)
             continue;
-        light = f.glow * smooth(-0.3f, 0.25f, up) * expf(-1.1f * LV_MAX(up, 0)) *
-                smooth(4, 2.5f, up);
+        light = f.glow * lv_smooth(-0.3f, 0.25f, up) * expf(-1.1f * LV_MAX(up, 0)) *
+                lv_smooth(4, 2.5f, up);
         lv_look_color(rgb, a->sky.look, 0.42f * up - 0.1f);
         add(rgba, rgb, LV_MIN(1.25f * light, 0.95f));
-        add(rgba, white, 0.3f * light * smooth(1, 0.1f, fabsf(up)));
+        add(rgba, white, 0.3f * light * lv_smooth(1, 0.1f, fabsf(up)));
     }
 }
 
 void lv_fx_aurora(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Aurora a = { .sky = sky_of(p, l, at) };
+    Aurora a = { .sky = lv_screen(p, l, at) };
 
     fill_aurora(&a);
     lv_paint_field(p, step_of(p, 2), aurora_color, &a);
@@ -665,36 +631,36 @@ static void paint_tail(LvPaint *p, const float a[2], const float b[2], float r,
 }
 
 /* A star of depth z, that is seen at radius `off` at depth 1. */
-static void paint_flyby(LvPaint *p, const Sky *s, int i)
+static void paint_flyby(LvPaint *p, const LvScreen *s, int i)
 {
     float r[4], rgb[3], a[2], b[2], z, off, c, n, far;
 
     lv_look_numbers(r, s->look, i);
-    z   = 0.12f + 1.9f * (1 - fraction(r[2] + 0.07f * s->time));
+    z   = 0.12f + 1.9f * (1 - lv_fraction(r[2] + 0.07f * s->time));
     off = (0.1f + 0.5f * r[1]) * p->unit;
     far = 1.12f * z + 0.13f;
-    c   = cosf(TURN * r[0]);
-    n   = sinf(TURN * r[0]);
+    c   = cosf(LV_TURN * r[0]);
+    n   = sinf(LV_TURN * r[0]);
     b[0] = 0.5f * (float)p->width + off * c / z;
     b[1] = 0.5f * (float)p->height + off * n / z;
     a[0] = 0.5f * (float)p->width + off * c / far;
     a[1] = 0.5f * (float)p->height + off * n / far;
     lv_look_color(rgb, s->look, r[3]);
     paint_tail(p, a, b, LV_MAX(0.0035f / (0.25f + z) * p->unit, 1.1f), rgb,
-               smooth(2.02f, 1.5f, z));
+               lv_smooth(2.02f, 1.5f, z));
 }
 
 static void warp_ground(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sky *s = opaque;
+    const LvScreen *s = opaque;
 
-    ground(rgba, s, y);
+    lv_screen_ground(rgba, s, y);
     add(rgba, s->look->front[s->look->colors - 1], 0.3f / (1 + 16 * (x * x + y * y)) - 0.03f);
 }
 
 void lv_fx_warp(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sky s = sky_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, step_of(p, 4), warp_ground, &s);
     for (int i = 0, n = count(&s, 150 + 380 * l->amount); i < n; i++)
@@ -704,7 +670,7 @@ void lv_fx_warp(LvPaint *p, const LvLook *l, LvClock at)
 /* Galaxy */
 
 typedef struct Spiral {
-    Sky sky;
+    LvScreen sky;
     float flat;              ///< of the disc, as it is seen at a slant
     float lean[2], turn[2];  ///< cosine and sine of its slope and of its turn
 } Spiral;
@@ -721,8 +687,8 @@ static void galaxy_color(float rgba[4], const void *opaque, float x, float y)
     float rgb[3];
 
     light = (0.12f + arm * (0.3f + 0.7f * arm)) * LV_MAX(0.8f + 1.2f * n, 0.1f) *
-            (1 - 0.5f * along * (u * sw + v * cw)) * 1.8f * smooth(1, 0, 1.05f * r);
-    ground(rgba, &g->sky, y);
+            (1 - 0.5f * along * (u * sw + v * cw)) * 1.8f * lv_smooth(1, 0, 1.05f * r);
+    lv_screen_ground(rgba, &g->sky, y);
     lv_look_color(rgb, l, LV_CLAMP(2.1f * r - 0.05f, 0, 1));
     add(rgba, rgb, light / (1 + 0.5f * light));
     add(rgba, l->front[0], LV_MIN(1.1f / (1 + 90 * r2 + 2400 * r2 * r2), 0.95f));
@@ -731,8 +697,8 @@ static void galaxy_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_galaxy(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sky s = sky_of(p, l, at);
-    float lean = 0.8f * (l->free[2] - 0.5f), turn = TURN * l->free[1] + 0.2f * s.time;
+    LvScreen s = lv_screen(p, l, at);
+    float lean = 0.8f * (l->free[2] - 0.5f), turn = LV_TURN * l->free[1] + 0.2f * s.time;
     Spiral g = { s, 0.45f + 0.4f * l->free[0], { cosf(lean), sinf(lean) },
                  { cosf(turn), sinf(turn) } };
 
@@ -744,7 +710,7 @@ void lv_fx_galaxy(LvPaint *p, const LvLook *l, LvClock at)
  * round edges, thin ones pale. */
 static void ink_color(float rgba[4], const void *opaque, float x, float y)
 {
-    const Sky *s = opaque;
+    const LvScreen *s = opaque;
     const LvLook *l = s->look;
     float t = 0.12f * s->time, fall = y - 0.09f * s->time, a, b, n, thick, rgb[3];
 
@@ -754,16 +720,16 @@ static void ink_color(float rgba[4], const void *opaque, float x, float y)
         0.5f * fabsf(lv_noise(5 * x + 3 * b, 5 * fall + 3 * a, 1.5f * t, l->key[0] + 78)) +
         0.25f * fabsf(lv_noise(11 * x + 4 * a, 11 * fall - 4 * b, 2 * t, l->key[0] + 79));
     thick = 0.46f + 1.2f * a - 0.4f * y / s->height - n;
-    ground(rgba, s, y);
+    lv_screen_ground(rgba, s, y);
     lv_look_color(rgb, l, 0.5f + 1.6f * b);
-    lv_color_mix(rgb, rgb, black, 0.3f * smooth(0.2f, 0.8f, thick));
-    lv_color_mix(rgba, rgba, rgb, 0.4f * smooth(-0.2f, 0.16f, thick) +
-                                  0.58f * smooth(-0.02f, 0.5f, thick));
+    lv_color_mix(rgb, rgb, black, 0.3f * lv_smooth(0.2f, 0.8f, thick));
+    lv_color_mix(rgba, rgba, rgb, 0.4f * lv_smooth(-0.2f, 0.16f, thick) +
+                                  0.58f * lv_smooth(-0.02f, 0.5f, thick));
 }
 
 void lv_fx_ink(LvPaint *p, const LvLook *l, LvClock at)
 {
-    Sky s = sky_of(p, l, at);
+    LvScreen s = lv_screen(p, l, at);
 
     lv_paint_field(p, step_of(p, 3), ink_color, &s);
 }

@@ -12,8 +12,6 @@
 #include "train/reel/effect.h"
 #include "train/reel/tint.h"
 
-#define TURN 6.28318531f
-
 /* Half a picture's side, in radii of its actor. */
 #define PICTURE 1.25f
 
@@ -40,7 +38,7 @@ static void arrange(LvPose *p, const LvActor *a, int i, float radius)
 
 static void move_swinging(LvPose *p, const LvActor *a, float phase, LvClock at)
 {
-    float angle = 0.45f * sinf(TURN * (phase + 0.55f * at.seconds)), rope = 0.35f;
+    float angle = 0.45f * sinf(LV_TURN * (phase + 0.55f * at.seconds)), rope = 0.35f;
 
     (void)a;
     p->x += rope * sinf(angle);
@@ -50,15 +48,15 @@ static void move_swinging(LvPose *p, const LvActor *a, float phase, LvClock at)
 
 static void move_floating(LvPose *p, const LvActor *a, float phase, LvClock at)
 {
-    p->y += 0.06f * sinf(TURN * (phase + 0.4f * at.seconds));
-    p->angle = 0.08f * (float)a->turn * sinf(TURN * (phase + 0.27f * at.seconds));
+    p->y += 0.06f * sinf(LV_TURN * (phase + 0.4f * at.seconds));
+    p->angle = 0.08f * (float)a->turn * sinf(LV_TURN * (phase + 0.27f * at.seconds));
 }
 
 static void move_shaking(LvPose *p, const LvActor *a, float phase, LvClock at)
 {
     (void)a;
-    p->x += 0.03f * sinf(TURN * (phase + 2.2f * at.seconds));
-    p->angle = 0.16f * sinf(TURN * (phase + 2.2f * at.seconds + 0.2f));
+    p->x += 0.03f * sinf(LV_TURN * (phase + 2.2f * at.seconds));
+    p->angle = 0.16f * sinf(LV_TURN * (phase + 2.2f * at.seconds + 0.2f));
 }
 
 static void move_zigzag(LvPose *p, const LvActor *a, float phase, LvClock at)
