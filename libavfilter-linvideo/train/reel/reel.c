@@ -17,72 +17,81 @@
 /* Last word of the counter, apart from those of train/clips. */
 enum { USE_REEL = 8 };
 
-/* Natural colours of an effect: three of what is drawn, two of the ground; how many of
- * the three are used; what captions can tell of it. */
+/* What captions can tell of an effect, and what suits it. */
+enum {
+    DIRECTED = 1,        /* to which side it goes */
+    AMOUNT   = 2,        /* how much there is */
+    VARIED   = 4,        /* any colours are as natural */
+    GLOWS    = 8,        /* over a dark ground */
+    TWO      = 16,       /* with two named colours at least */
+    KEEPS    = 32,       /* its third colour, whatever is named */
+};
+
+/* Natural colours: three of what is drawn, two of the ground; how many of the three are
+ * used. */
 typedef struct Nature {
     uint32_t front[3], back[2];
     int colors;
-    int direction, amount, varied; ///< varied: any colours are as natural
-    int glows;             ///< over a dark ground
-    int least;             ///< fewest colours that captions name
-    int keeps;             ///< the last of three keeps its nature
+    unsigned flags;
 } Nature;
 
 static const Nature natures[LV_FX_NB] = {
-    [LV_FX_SNOW] = { { 0xFFFFFF }, { 0 }, 1, 0, 1, 0 },
-    [LV_FX_RAIN] = { { 0xC8DCEB }, { 0 }, 1, 0, 1, 0 },
-    [LV_FX_CONFETTI] = { { 0xF0304A, 0xFFD02E, 0x2E9BFF }, { 0 }, 3, 0, 1, 1 },
-    [LV_FX_PARTICLES] = { { 0xFFD98A, 0xFFF6DC }, { 0 }, 2, 0, 1, 1, 1 },
-    [LV_FX_FIREWORKS] = { { 0xFF4F3A, 0xFFD34A, 0x5AB0FF }, { 0 }, 3, 0, 1, 1, 1 },
-    [LV_FX_BUBBLES] = { { 0xCFEFFF }, { 0 }, 1, 0, 1, 0 },
-    [LV_FX_LEAVES] = { { 0xC8501E, 0xE0A030, 0x8A3B12 }, { 0 }, 3, 0, 1, 0 },
-    [LV_FX_PETALS] = { { 0xFFB7CF, 0xFFE0EA }, { 0 }, 2, 0, 1, 0 },
-    [LV_FX_SPARKS] = { { 0xFFB347, 0xFF6A1E }, { 0 }, 2, 0, 1, 0, 1 },
-    [LV_FX_RIBBONS] = { { 0xD81E3C, 0xF06A80 }, { 0 }, 2, 0, 0, 1 },
-    [LV_FX_SMOKE] = { { 0xC8C8CC }, { 0 }, 1, 0, 1, 0 },
-    [LV_FX_FOG] = { { 0xE6EAEE }, { 0 }, 1, 0, 1, 0 },
-    [LV_FX_LIGHT_LEAKS] = { { 0xFF8A3C, 0xFF4A6A, 0xFFD78A }, { 0 }, 3, 0, 0, 0, 1 },
-    [LV_FX_LIGHTNING] = { { 0xDDE6FF }, { 0 }, 1, 0, 0, 0, 1 },
-    [LV_FX_BOKEH] = { { 0xFFC873, 0xFF8E5A, 0xFFF0C8 }, { 0x1A1020, 0x0A0810 }, 3, 0, 1, 1 },
-    [LV_FX_CLOUDS] = { { 0xFFFFFF, 0xDDE6F0 }, { 0x3F86D8, 0x9CC8F0 }, 2, 1, 1, 0 },
-    [LV_FX_FIRE] = { { 0xE83A0C, 0xFF9A1E, 0xFFF0A0 }, { 0x0A0402, 0x140602 }, 3, 0, 1, 0 },
-    [LV_FX_WATER] = { { 0x9FD8F0, 0xE8FAFF }, { 0x0E4F86, 0x06284E }, 2, 0, 0, 0 },
-    [LV_FX_CAUSTICS] = { { 0xD8FFFF }, { 0x1A8FB0, 0x0C5F90 }, 1, 0, 0, 0 },
+    [LV_FX_SNOW] = { { 0xFFFFFF }, { 0 }, 1, AMOUNT },
+    [LV_FX_RAIN] = { { 0xC8DCEB }, { 0 }, 1, AMOUNT },
+    [LV_FX_CONFETTI] = { { 0xF0304A, 0xFFD02E, 0x2E9BFF }, { 0 }, 3, AMOUNT | VARIED },
+    [LV_FX_PARTICLES] = { { 0xFFD98A, 0xFFF6DC }, { 0 }, 2, AMOUNT | VARIED | GLOWS },
+    [LV_FX_FIREWORKS] = { { 0xFF4F3A, 0xFFD34A, 0x5AB0FF }, { 0 }, 3, AMOUNT | VARIED | GLOWS },
+    [LV_FX_BUBBLES] = { { 0xCFEFFF }, { 0 }, 1, AMOUNT },
+    [LV_FX_LEAVES] = { { 0xC8501E, 0xE0A030, 0x8A3B12 }, { 0 }, 3, AMOUNT },
+    [LV_FX_PETALS] = { { 0xFFB7CF, 0xFFE0EA }, { 0 }, 2, AMOUNT },
+    [LV_FX_SPARKS] = { { 0xFFB347, 0xFF6A1E }, { 0 }, 2, AMOUNT | GLOWS },
+    [LV_FX_RIBBONS] = { { 0xD81E3C, 0xF06A80 }, { 0 }, 2, VARIED },
+    [LV_FX_SMOKE] = { { 0xC8C8CC }, { 0 }, 1, AMOUNT },
+    [LV_FX_FOG] = { { 0xE6EAEE }, { 0 }, 1, AMOUNT },
+    [LV_FX_LIGHT_LEAKS] = { { 0xFF8A3C, 0xFF4A6A, 0xFFD78A }, { 0 }, 3, GLOWS },
+    [LV_FX_LIGHTNING] = { { 0xDDE6FF }, { 0 }, 1, GLOWS },
+    [LV_FX_BOKEH] = { { 0xFFC873, 0xFF8E5A, 0xFFF0C8 }, { 0x1A1020, 0x0A0810 }, 3,
+                      AMOUNT | VARIED },
+    [LV_FX_CLOUDS] = { { 0xFFFFFF, 0xDDE6F0 }, { 0x3F86D8, 0x9CC8F0 }, 2, DIRECTED | AMOUNT },
+    [LV_FX_FIRE] = { { 0xE83A0C, 0xFF9A1E, 0xFFF0A0 }, { 0x0A0402, 0x140602 }, 3, AMOUNT },
+    [LV_FX_WATER] = { { 0x9FD8F0, 0xE8FAFF }, { 0x0E4F86, 0x06284E }, 2, 0 },
+    [LV_FX_CAUSTICS] = { { 0xD8FFFF }, { 0x1A8FB0, 0x0C5F90 }, 1, 0 },
     [LV_FX_RAIN_ON_GLASS] = { { 0xFFB060, 0x60A0FF, 0xFF6070 }, { 0x141C2C, 0x0A0E18 }, 3,
-                              0, 1, 0 },
-    [LV_FX_AURORA] = { { 0x2EE6A0, 0x3CA0F0, 0x9A5CF0 }, { 0x040818, 0x0A1A30 }, 3, 0, 0, 0 },
-    [LV_FX_STARFIELD] = { { 0xFFFFFF, 0xCFE0FF }, { 0x02030C, 0x080A1C }, 2, 0, 1, 0 },
-    [LV_FX_WARP] = { { 0xFFFFFF, 0x8FB8FF }, { 0x000004, 0x02030E }, 2, 0, 1, 0 },
-    [LV_FX_GALAXY] = { { 0xFFE8C0, 0x8FA8FF, 0xD070E0 }, { 0x03030C, 0x06040F }, 3, 0, 0, 0 },
-    [LV_FX_INK] = { { 0x1A1E5C, 0x4A2A8C }, { 0xF6F6F2, 0xE4E6EA }, 2, 0, 0, 1 },
-    [LV_FX_PAPER] = { { 0xF0E8D6 }, { 0xF0E8D6, 0xE2D8C2 }, 1, 0, 0, 0 },
-    [LV_FX_PLASMA] = { { 0xE0308C, 0x4A3CF0, 0x20D0E0 }, { 0x100820, 0x100820 }, 3, 0, 0, 1, 0,
-                       2, 0 },
-    [LV_FX_LIQUID] = { { 0xF26A8D, 0x7A5CF0, 0x3CC8E6 }, { 0x20184A, 0x20184A }, 3, 0, 0, 1, 0,
-                        2, 0 },
-    [LV_FX_GRID] = { { 0xFF3CC8, 0x3CE6FF }, { 0x12062E, 0x05020F }, 2, 0, 0, 0 },
-    [LV_FX_TUNNEL] = { { 0x3CC8FF, 0xB43CFF }, { 0x04040E, 0x04040E }, 2, 0, 0, 1 },
-    [LV_FX_HILLS] = { { 0x1E4A3C, 0x3F7A5C, 0x8FB8A0 }, { 0x9CD0F0, 0xFFE6C0 }, 3, 1, 0, 0 },
-    [LV_FX_SKYLINE] = { { 0x10142A, 0x2A3050, 0xFFD070 }, { 0x1E2A5C, 0xE0785A }, 3, 1, 0, 0, 0, 0,
-                         1 },
-    [LV_FX_SUNSET_WAVES] = { { 0xFFB040, 0xFF6A3C, 0x203C6E }, { 0x3C2A6E, 0xFF8A5A }, 3, 0,
-                             0, 0 },
-    [LV_FX_WIPE] = { { 0x2E5CE0 }, { 0xF2F2F2, 0xF2F2F2 }, 1, 1, 0, 1 },
-    [LV_FX_COUNTDOWN] = { { 0x202020 }, { 0xD8D2C4, 0xC4BEB0 }, 1, 0, 0, 0 },
-    [LV_FX_BARS] = { { 0x3CE6A0, 0xF0E03C, 0xF03C5C }, { 0x0A0C14, 0x0A0C14 }, 3, 0, 1, 1 },
-    [LV_FX_RAYS] = { { 0xFFD23C, 0xFFAA1E }, { 0xFFE98A, 0xFFE98A }, 2, 0, 1, 1 },
-    [LV_FX_RINGS] = { { 0xFFFFFF, 0x8FD0FF }, { 0x1446A0, 0x0C2E74 }, 2, 0, 1, 1 },
-    [LV_FX_MOSAIC] = { { 0x1E3C8C, 0x2E7AD0, 0x8FD0F0 }, { 0x142860, 0x142860 }, 3, 0, 1, 1 },
+                              AMOUNT },
+    [LV_FX_AURORA] = { { 0x2EE6A0, 0x3CA0F0, 0x9A5CF0 }, { 0x040818, 0x0A1A30 }, 3, 0 },
+    [LV_FX_STARFIELD] = { { 0xFFFFFF, 0xCFE0FF }, { 0x02030C, 0x080A1C }, 2, AMOUNT },
+    [LV_FX_WARP] = { { 0xFFFFFF, 0x8FB8FF }, { 0x000004, 0x02030E }, 2, AMOUNT },
+    [LV_FX_GALAXY] = { { 0xFFE8C0, 0x8FA8FF, 0xD070E0 }, { 0x03030C, 0x06040F }, 3, 0 },
+    [LV_FX_INK] = { { 0x1A1E5C, 0x4A2A8C }, { 0xF6F6F2, 0xE4E6EA }, 2, VARIED },
+    [LV_FX_PAPER] = { { 0xF0E8D6 }, { 0xF0E8D6, 0xE2D8C2 }, 1, 0 },
+    [LV_FX_PLASMA] = { { 0xE0308C, 0x4A3CF0, 0x20D0E0 }, { 0x100820, 0x100820 }, 3,
+                       VARIED | TWO },
+    [LV_FX_LIQUID] = { { 0xF26A8D, 0x7A5CF0, 0x3CC8E6 }, { 0x20184A, 0x20184A }, 3,
+                       VARIED | TWO },
+    [LV_FX_GRID] = { { 0xFF3CC8, 0x3CE6FF }, { 0x12062E, 0x05020F }, 2, 0 },
+    [LV_FX_TUNNEL] = { { 0x3CC8FF, 0xB43CFF }, { 0x04040E, 0x04040E }, 2, VARIED },
+    [LV_FX_HILLS] = { { 0x1E4A3C, 0x3F7A5C, 0x8FB8A0 }, { 0x9CD0F0, 0xFFE6C0 }, 3, DIRECTED },
+    [LV_FX_SKYLINE] = { { 0x10142A, 0x2A3050, 0xFFD070 }, { 0x1E2A5C, 0xE0785A }, 3,
+                        DIRECTED | KEEPS },
+    [LV_FX_SUNSET_WAVES] = { { 0xFFB040, 0xFF6A3C, 0x203C6E }, { 0x3C2A6E, 0xFF8A5A }, 3, 0 },
+    [LV_FX_WIPE] = { { 0x2E5CE0 }, { 0xF2F2F2, 0xF2F2F2 }, 1, DIRECTED | VARIED },
+    [LV_FX_COUNTDOWN] = { { 0x202020 }, { 0xD8D2C4, 0xC4BEB0 }, 1, 0 },
+    [LV_FX_BARS] = { { 0x3CE6A0, 0xF0E03C, 0xF03C5C }, { 0x0A0C14, 0x0A0C14 }, 3,
+                     AMOUNT | VARIED },
+    [LV_FX_RAYS] = { { 0xFFD23C, 0xFFAA1E }, { 0xFFE98A, 0xFFE98A }, 2, AMOUNT | VARIED },
+    [LV_FX_RINGS] = { { 0xFFFFFF, 0x8FD0FF }, { 0x1446A0, 0x0C2E74 }, 2, AMOUNT | VARIED },
+    [LV_FX_MOSAIC] = { { 0x1E3C8C, 0x2E7AD0, 0x8FD0F0 }, { 0x142860, 0x142860 }, 3,
+                       AMOUNT | VARIED },
 };
 
 int lv_effect_has_direction(LvEffect effect)
 {
-    return natures[effect].direction;
+    return !!(natures[effect].flags & DIRECTED);
 }
 
 int lv_effect_has_amount(LvEffect effect)
 {
-    return natures[effect].amount;
+    return !!(natures[effect].flags & AMOUNT);
 }
 
 /* Random numbers, one after the other */
@@ -193,15 +202,17 @@ static void named_colors(LvReel *r, LvLook *l, const Nature *n, Dice *d)
     LvHue behind[2] = { r->back, r->back2 };
     float black[3] = { 0 }, white[3] = { 1, 1, 1 }, nature[3];
 
-    l->colors = LV_MAX(1 + one_of(d, n->colors), n->least);
-    r->hues = n->keeps ? LV_MIN(l->colors, 2) : l->colors;
-    l->colors = n->keeps ? 3 : l->colors;
+    l->colors = 1 + one_of(d, n->colors);
+    if (n->flags & TWO)
+        l->colors = LV_MAX(l->colors, 2);
+    r->hues = n->flags & KEEPS ? LV_MIN(l->colors, 2) : l->colors;
+    l->colors = n->flags & KEEPS ? 3 : l->colors;
     for (int i = 0; i < r->hues; i++)
         r->hue[i] = i ? other_hue(d, r->hue, i) :
                     lv_effect_is_whole(l->effect) ? any_hue(d) : other_hue(d, behind, 2);
     for (int i = 0; i < 3; i++)
         lv_tint_rgb(l->front[i], r->hue[LV_MIN(i, r->hues - 1)].rgb);
-    if (n->keeps)
+    if (n->flags & KEEPS)
         lv_tint_rgb(l->front[2], n->front[2]);
     for (int i = 0; i < 2; i++) {
         lv_tint_rgb(nature, n->back[i]);
@@ -223,7 +234,7 @@ static void draw_ground_for(LvReel *r, LvEffect effect, Dice *d)
     for (int tries = 0; tries < 30 && far < 0.3f; tries++) {
         draw_ground(r, d);
         far = LV_MIN(difference(r->back.rgb, n->front[0]), difference(r->back2.rgb, n->front[0]));
-        if (n->glows && difference(r->back.rgb, 0) > 0.45f)
+        if (n->flags & GLOWS && difference(r->back.rgb, 0) > 0.45f)
             far = 0;
     }
 }
@@ -234,13 +245,13 @@ static void draw_look(LvReel *r, LvLook *l, LvEffect effect, Dice *d)
 
     l->effect = effect;
     r->named  = 0;
-    if (percent(d, n->varied ? 75 : 35))
+    if (percent(d, n->flags & VARIED ? 75 : 35))
         named_colors(r, l, n, d);
     else
         natural_colors(l, n);
     l->speed     = lv_reel_speed(r);
     l->direction = one_of(d, effect == LV_FX_WIPE ? 4 : 2);
-    r->amount    = n->amount && percent(d, 40) ? (percent(d, 50) ? 1 : -1) : 0;
+    r->amount    = n->flags & AMOUNT && percent(d, 40) ? (percent(d, 50) ? 1 : -1) : 0;
     l->amount    = 0.5f + 0.38f * (float)r->amount + 0.2f * (unit(d) - 0.5f);
     for (int i = 0; i < 4; i++)
         l->free[i] = unit(d);
