@@ -510,6 +510,8 @@ expects "dataset: a sheet" 0 ' ' "$linvideo" dataset --count 3 --frames 9 --size
 equal "its size" "$(probe d.png width,height)" "404_152"
 status "dataset: a clip" 0 "$linvideo" dataset --index 7 --frames 9 -o d.y4m
 equal "what is in it" "$(probe d.y4m $fields)" 192_112_yuv420p_tv_8/1_9
+"$linvideo" dataset --index 8 --frames 9 -o e.y4m
+empty "another number, other frames" "$(cmp -s d.y4m e.y4m && echo "the same frames")"
 status "dataset: a tokenizer" 0 "$linvideo" dataset --captions 2000 --tokenizer d.spm
 [ -s d.spm ] && ok "it is written" || not_ok "it is written"
 expects "dataset: measurement" 0 '^  objects +[0-9]+ +100.00 %' \

@@ -99,7 +99,8 @@ static int write_sheet(const Options *o)
 static void write_frames(const Options *o, LvFile *out, LvCanvas *c, const float *rgb)
 {
     size_t size = (size_t)3 * o->width * o->height;
-    LvPlanes to = { .width = o->width, .height = o->height, .format = LV_YUV420P };
+    LvPlanes to = { .width = o->width, .height = o->height, .format = LV_YUV420P,
+                    .matrix = LV_MATRIX_BT601 };
     int ret = lv_y4m_header(out, c, rate(o), 1);
 
     for (int i = 0; i < 3; i++) {
