@@ -199,6 +199,7 @@ OBJS-train/clips = \
     brush.o \
     caption.o \
     color.o \
+    dice.o \
     grammar.o \
     material.o \
     render.o \

@@ -8,9 +8,6 @@
 #include "base/common.h"
 #include "train/clips/grammar.h"
 
-/* Last word of the counter, apart from those of scene.c. */
-#define USE_CAPTION 3
-
 /* Words. Names in scene.c come first and are not repeated here. */
 
 static const char *const more_shapes[LV_SHAPE_NB] = {
@@ -181,7 +178,7 @@ static void expand_symbol(LvWriter *w, char symbol)
 static const char *sentences(LvWriter *w)
 {
     const LvScene *s = w->opaque;
-    int kind = w->plain ? 0 : lv_write_random(w) % 20;
+    int kind = w->plain ? 0 : lv_roll(&w->dice) % 20;
 
     if (s->kind != LV_SCENE_OBJECT)
         return material_rules[s->kind];
@@ -197,7 +194,7 @@ static const char *sentences(LvWriter *w)
 static void write_caption(LvWriter *w)
 {
     const char *rule = sentences(w);
-    int dressed = w->plain ? 0 : lv_write_random(w) % 16;
+    int dressed = w->plain ? 0 : lv_roll(&w->dice) % 16;
 
     w->room--;
     if (dressed == 3) {
@@ -216,16 +213,15 @@ static void write_caption(LvWriter *w)
 void lv_caption_write(char *buf, size_t size, const LvScene *s, uint64_t seed,
                       uint64_t index)
 {
-    LvWriter w = { .buf = buf, .room = size, .symbol = expand_symbol, .opaque = s, .used = 4,
-                   .key = { (uint32_t)seed, (uint32_t)(seed >> 32) },
-                   .ctr = { (uint32_t)index, (uint32_t)(index >> 32), 0, USE_CAPTION } };
+    LvWriter w = { .buf = buf, .room = size, .symbol = expand_symbol, .opaque = s,
+                   .dice = lv_dice(seed, index, LV_DICE_CAPTION) };
 
     write_caption(&w);
 }
 
 void lv_caption_plain(char *buf, size_t size, const LvScene *s)
 {
-    LvWriter w = { .buf = buf, .room = size, .symbol = expand_symbol, .opaque = s, .used = 4,
+    LvWriter w = { .buf = buf, .room = size, .symbol = expand_symbol, .opaque = s,
                    .plain = 1 };
 
     write_caption(&w);

@@ -8,25 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/philox.h"
-
-uint32_t lv_write_random(LvWriter *w)
-{
-    if (w->used == 4) {
-        lv_philox(w->word, w->ctr, w->key);
-        w->ctr[2]++;
-        w->used = 0;
-    }
-    return w->word[w->used++];
-}
-
 int lv_write_choose(LvWriter *w, int n)
 {
     uint32_t r;
 
     if (w->plain || n < 2)
         return 0;
-    r = lv_write_random(w);
+    r = lv_roll(&w->dice);
     return r % 8 < 2 ? 0 : (int)((uint64_t)(r >> 3) * (uint32_t)n >> 29);
 }
 

@@ -11,7 +11,8 @@
 #define LINVIDEO_TRAIN_CLIPS_GRAMMAR_H
 
 #include <stddef.h>
-#include <stdint.h>
+
+#include "train/clips/dice.h"
 
 typedef struct LvWriter {
     char *buf;
@@ -20,8 +21,7 @@ typedef struct LvWriter {
     int plain;         ///< always the first alternative
     void (*symbol)(struct LvWriter *w, char symbol); ///< writes what $symbol stands for
     const void *opaque; ///< what is described
-    uint32_t key[2], ctr[4], word[4]; ///< of the choices; ctr[2] counts
-    int used;          ///< of word; 4 at first
+    LvDice dice;       ///< of the choices
 } LvWriter;
 
 /** Write one of a rule's alternatives. */
@@ -35,9 +35,6 @@ void lv_write_name(LvWriter *w, const char *name, const char *others);
 
 /** One of n, 0 when plain; the first as often again as it falls to it. */
 int lv_write_choose(LvWriter *w, int n);
-
-/** A random number. */
-uint32_t lv_write_random(LvWriter *w);
 
 enum { LV_GRAMMAR_WORDS = 2048 };
 

@@ -10,19 +10,8 @@
 #include <math.h>
 
 #include "base/common.h"
-#include "base/philox.h"
 #include "train/clips/brush.h"
-
-/* Four random numbers in 0..1 that belong to particle i. */
-static void numbers(float out[4], const LvScene *s, int i)
-{
-    const uint32_t ctr[4] = { (uint32_t)i };
-    uint32_t w[4];
-
-    lv_philox(w, ctr, s->key);
-    for (int k = 0; k < 4; k++)
-        out[k] = (float)(w[k] >> 8) * 0x1p-24f;
-}
+#include "train/clips/dice.h"
 
 /* Number of particles for so many in a square picture. */
 static int count(const LvPaint *p, float density)
@@ -47,7 +36,7 @@ static void paint_snow(LvPaint *p, const LvScene *s, LvClock at)
     for (int i = 0, n = count(p, 34); i < n; i++) {
         float r[4], radius, x, y;
 
-        numbers(r, s, i);
+        lv_pick_four(r, s->key, i);
         radius = 0.014f + 0.022f * r[2] * r[2];
         y = fall(p, r[1], 0.25f + 8 * radius, 0.05f, at);
         x = r[0] * p->width +
@@ -63,7 +52,7 @@ static void paint_rain(LvPaint *p, const LvScene *s, LvClock at)
     for (int i = 0, n = count(p, 40); i < n; i++) {
         float r[4], a[2], b[2], length, start;
 
-        numbers(r, s, i);
+        lv_pick_four(r, s->key, i);
         length = (0.09f + 0.07f * r[2]) * p->unit;
         start  = r[0] * (p->width + p->height) - 0.5f * p->height;
         b[1] = fall(p, r[1], 0.9f + 0.15f * r[2], 0.18f, at);
@@ -84,7 +73,7 @@ static void paint_stars(LvPaint *p, const LvScene *s, LvClock at)
     for (int i = 0; i < 90; i++) {
         float r[4], z, k, radius;
 
-        numbers(r, s, i);
+        lv_pick_four(r, s->key, i);
         z = 1 - lv_fraction(r[2] + 0.24f * at.seconds) * 0.8f;
         k = (0.07f + 0.5f * wide * sqrtf(r[1])) / z * p->unit;
         radius = (0.007f + 0.003f * r[3]) / z * p->unit;
@@ -130,8 +119,8 @@ static void paint_lights(LvPaint *p, const LvScene *s, LvClock at)
     for (int i = 0, n = count(p, 9); i < n; i++) {
         float r[4], q[4], radius, x, y, glow, tint[3];
 
-        numbers(r, s, 2 * i);
-        numbers(q, s, 2 * i + 1);
+        lv_pick_four(r, s->key, 2 * i);
+        lv_pick_four(q, s->key, 2 * i + 1);
         radius = (0.07f + 0.11f * r[2]) * p->unit;
         x = r[0] * p->width + 0.22f * p->unit * (q[0] - 0.5f) * (at.seconds - 1);
         y = r[1] * p->height + 0.22f * p->unit * (q[1] - 0.5f) * (at.seconds - 1);
@@ -191,8 +180,8 @@ static void paint_confetti(LvPaint *p, const LvScene *s, LvClock at)
     for (int i = 0, n = count(p, 17); i < n; i++) {
         float r[4], q[4], x, y, turn;
 
-        numbers(r, s, 2 * i);
-        numbers(q, s, 2 * i + 1);
+        lv_pick_four(r, s->key, 2 * i);
+        lv_pick_four(q, s->key, 2 * i + 1);
         x = r[0] * p->width +
             0.03f * p->unit * sinf(LV_TURN * (q[0] + 0.6f * at.seconds));
         y = fall(p, r[1], 0.32f + 0.2f * r[2], 0.05f, at);

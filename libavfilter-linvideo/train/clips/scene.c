@@ -9,14 +9,12 @@
 
 #include "base/common.h"
 #include "base/philox.h"
+#include "train/clips/dice.h"
 
 /* Least distance of what is in front to what is behind. */
 #define CONTRAST 0.2f
 
 #define HELD_OUT_OF 16
-
-/* Last word of the counter: what the numbers are for. */
-enum { USE_SCENE = 1, USE_HASH };
 
 static const char *const kinds[LV_SCENE_NB] = {
     "object", "snow", "rain", "stars", "waves", "lights", "gradient", "wipe",
@@ -60,29 +58,6 @@ static const uint8_t motion_share[LV_MOTION_NB] = { 4, 4, 4, 4, 4, 4, 4, 4, 4, 4
 static const uint8_t pattern_share[LV_PATTERN_NB] = { 10, 5, 2, 2, 2 };
 static const uint8_t pattern_share_material[LV_PATTERN_NB] = { 10, 6, 2 };
 
-static int pick(uint32_t word, const uint8_t *share, int n)
-{
-    uint32_t sum = 0, at;
-    int i = 0;
-
-    for (int k = 0; k < n; k++)
-        sum += share[k];
-    at = (uint32_t)((uint64_t)word * sum >> 32);
-    while (at >= share[i])
-        at -= share[i++];
-    return i;
-}
-
-static int pick_even(uint32_t word, int n)
-{
-    return (int)((uint64_t)word * (uint32_t)n >> 32);
-}
-
-static float unit(uint32_t word)
-{
-    return (float)(word >> 8) * 0x1p-24f;
-}
-
 void lv_scene_shades(float first[3], float second[3], LvPattern pattern, LvColor back,
                      LvColor back2)
 {
@@ -118,23 +93,23 @@ static void compose(LvScene *s, LvSceneKind kind, const uint32_t *w)
     memset(s, 0, sizeof(*s));
     s->kind = kind;
     if (object) {
-        s->shape  = pick_even(w[1], LV_SHAPE_NB);
-        s->size   = pick(w[2], size_share, LV_SIZE_NB);
-        s->motion = pick(w[3], motion_share, LV_MOTION_NB);
+        s->shape  = lv_pick_even(w[1], LV_SHAPE_NB);
+        s->size   = lv_pick(w[2], size_share, LV_SIZE_NB);
+        s->motion = lv_pick(w[3], motion_share, LV_MOTION_NB);
     }
     if (s->kind == LV_SCENE_WIPE)
-        s->side = pick_even(w[4], LV_SIDE_NB);
+        s->side = lv_pick_even(w[4], LV_SIDE_NB);
     if (s->kind != LV_SCENE_CONFETTI)
-        s->color = pick_even(w[5], LV_COLOR_NB);
+        s->color = lv_pick_even(w[5], LV_COLOR_NB);
     if (s->kind != LV_SCENE_WIPE && s->kind != LV_SCENE_GRADIENT)
-        s->pattern = pick(w[6], object ? pattern_share : pattern_share_material,
+        s->pattern = lv_pick(w[6], object ? pattern_share : pattern_share_material,
                           LV_PATTERN_NB);
-    s->back   = pick_even(w[7], LV_COLOR_NB);
-    s->back2  = s->pattern == LV_BLEND ? pick_even(w[8], LV_COLOR_NB) : (int)s->back;
-    s->x      = 2 * unit(w[9]) - 1;
-    s->y      = 2 * unit(w[10]) - 1;
-    s->amount = unit(w[11]);
-    s->phase  = unit(w[12]);
+    s->back   = lv_pick_even(w[7], LV_COLOR_NB);
+    s->back2  = s->pattern == LV_BLEND ? lv_pick_even(w[8], LV_COLOR_NB) : (int)s->back;
+    s->x      = 2 * lv_pick_unit(w[9]) - 1;
+    s->y      = 2 * lv_pick_unit(w[10]) - 1;
+    s->amount = lv_pick_unit(w[11]);
+    s->phase  = lv_pick_unit(w[12]);
     s->turn   = w[13] & 1 ? 1 : -1;
     s->key[0] = w[14];
     s->key[1] = w[15];
@@ -153,21 +128,17 @@ static int is_good(const LvScene *s)
 
 void lv_scene_draw(LvScene *scene, uint64_t seed, uint64_t index, int held_out)
 {
-    const uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
+    LvDice dice = lv_dice(seed, index, LV_DICE_SCENE);
     LvSceneKind kind = 0;
 
-    for (uint32_t attempt = 0;; attempt++) {
+    for (int attempt = 0;; attempt++) {
         uint32_t w[16];
 
-        for (uint32_t i = 0; i < 4; i++) {
-            const uint32_t ctr[4] = { (uint32_t)index, (uint32_t)(index >> 32),
-                                      4 * attempt + i, USE_SCENE };
-
-            lv_philox(w + 4 * i, ctr, key);
-        }
+        for (int i = 0; i < 16; i++)
+            w[i] = lv_roll(&dice);
         /* of the first attempt, or kinds that often fail would be rare */
         if (!attempt)
-            kind = pick(w[0], kind_share, LV_SCENE_NB);
+            kind = lv_pick(w[0], kind_share, LV_SCENE_NB);
         compose(scene, kind, w);
         if (is_good(scene) && lv_scene_held_out(scene) == !!held_out)
             return;
@@ -181,7 +152,7 @@ int lv_scene_held_out(const LvScene *s)
         (uint32_t)s->kind << 24 | (uint32_t)s->shape << 16 | (uint32_t)s->motion << 8 |
         (uint32_t)s->side,
         (uint32_t)s->color << 24 | (uint32_t)s->pattern << 16 | (uint32_t)s->back << 8 |
-        (uint32_t)s->back2, 0, USE_HASH,
+        (uint32_t)s->back2, 0, LV_DICE_HASH,
     };
     uint32_t word[4];
 

@@ -5,7 +5,7 @@
 #include "train/reel/look.h"
 
 #include "base/common.h"
-#include "base/philox.h"
+#include "train/clips/dice.h"
 
 /* Columns of points that a field is interpolated between; wider ones are drawn pixel by
  * pixel. */
@@ -13,12 +13,7 @@ enum { MAX_COLUMNS = 1024 };
 
 void lv_look_numbers(float out[4], const LvLook *look, int i)
 {
-    const uint32_t ctr[4] = { (uint32_t)i };
-    uint32_t w[4];
-
-    lv_philox(w, ctr, look->key);
-    for (int k = 0; k < 4; k++)
-        out[k] = (float)(w[k] >> 8) * 0x1p-24f;
+    lv_pick_four(out, look->key, i);
 }
 
 void lv_look_color(float rgb[3], const LvLook *look, float part)

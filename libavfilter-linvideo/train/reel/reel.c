@@ -7,24 +7,20 @@
 #include <string.h>
 
 #include "base/common.h"
-#include "base/philox.h"
+#include "train/clips/dice.h"
 #include "train/reel/effect.h"
 #include "train/reel/tint.h"
 
 /* Least distance of what is in front to what is behind. */
 #define CONTRAST 0.2f
 
-/* Last word of the counter, apart from those of train/clips. */
-enum { USE_REEL = 8 };
-
 /* What captions can tell of an effect, and what suits it. */
 enum {
-    DIRECTED = 1,        /* to which side it goes */
-    AMOUNT   = 2,        /* how much there is */
-    VARIED   = 4,        /* any colours are as natural */
-    GLOWS    = 8,        /* over a dark ground */
-    TWO      = 16,       /* with two named colours at least */
-    KEEPS    = 32,       /* its third colour, whatever is named */
+    AMOUNT   = 1,        /* how much there is */
+    VARIED   = 2,        /* any colours are as natural */
+    GLOWS    = 4,        /* over a dark ground */
+    TWO      = 8,        /* with two named colours at least */
+    KEEPS    = 16,       /* its third colour, whatever is named */
 };
 
 /* Natural colours: three of what is drawn, two of the ground; how many of the three are
@@ -52,7 +48,7 @@ static const Nature natures[LV_FX_NB] = {
     [LV_FX_LIGHTNING] = { { 0xDDE6FF }, { 0 }, 1, GLOWS },
     [LV_FX_BOKEH] = { { 0xFFC873, 0xFF8E5A, 0xFFF0C8 }, { 0x1A1020, 0x0A0810 }, 3,
                       AMOUNT | VARIED },
-    [LV_FX_CLOUDS] = { { 0xFFFFFF, 0xDDE6F0 }, { 0x3F86D8, 0x9CC8F0 }, 2, DIRECTED | AMOUNT },
+    [LV_FX_CLOUDS] = { { 0xFFFFFF, 0xDDE6F0 }, { 0x3F86D8, 0x9CC8F0 }, 2, AMOUNT },
     [LV_FX_FIRE] = { { 0xE83A0C, 0xFF9A1E, 0xFFF0A0 }, { 0x0A0402, 0x140602 }, 3, AMOUNT },
     [LV_FX_WATER] = { { 0x9FD8F0, 0xE8FAFF }, { 0x0E4F86, 0x06284E }, 2, 0 },
     [LV_FX_CAUSTICS] = { { 0xD8FFFF }, { 0x1A8FB0, 0x0C5F90 }, 1, 0 },
@@ -70,11 +66,11 @@ static const Nature natures[LV_FX_NB] = {
                        VARIED | TWO },
     [LV_FX_GRID] = { { 0xFF3CC8, 0x3CE6FF }, { 0x12062E, 0x05020F }, 2, 0 },
     [LV_FX_TUNNEL] = { { 0x3CC8FF, 0xB43CFF }, { 0x04040E, 0x04040E }, 2, VARIED },
-    [LV_FX_HILLS] = { { 0x1E4A3C, 0x3F7A5C, 0x8FB8A0 }, { 0x9CD0F0, 0xFFE6C0 }, 3, DIRECTED },
+    [LV_FX_HILLS] = { { 0x1E4A3C, 0x3F7A5C, 0x8FB8A0 }, { 0x9CD0F0, 0xFFE6C0 }, 3, 0 },
     [LV_FX_SKYLINE] = { { 0x10142A, 0x2A3050, 0xFFD070 }, { 0x1E2A5C, 0xE0785A }, 3,
-                        DIRECTED | KEEPS },
+                        KEEPS },
     [LV_FX_SUNSET_WAVES] = { { 0xFFB040, 0xFF6A3C, 0x203C6E }, { 0x3C2A6E, 0xFF8A5A }, 3, 0 },
-    [LV_FX_WIPE] = { { 0x2E5CE0 }, { 0xF2F2F2, 0xF2F2F2 }, 1, DIRECTED | VARIED },
+    [LV_FX_WIPE] = { { 0x2E5CE0 }, { 0xF2F2F2, 0xF2F2F2 }, 1, VARIED },
     [LV_FX_COUNTDOWN] = { { 0x202020 }, { 0xD8D2C4, 0xC4BEB0 }, 1, 0 },
     [LV_FX_BARS] = { { 0x3CE6A0, 0xF0E03C, 0xF03C5C }, { 0x0A0C14, 0x0A0C14 }, 3,
                      AMOUNT | VARIED },
@@ -84,72 +80,39 @@ static const Nature natures[LV_FX_NB] = {
                        AMOUNT | VARIED },
 };
 
-int lv_effect_has_direction(LvEffect effect)
-{
-    return !!(natures[effect].flags & DIRECTED);
-}
-
-int lv_effect_has_amount(LvEffect effect)
-{
-    return !!(natures[effect].flags & AMOUNT);
-}
-
 /* Random numbers, one after the other */
 
-typedef struct Dice {
-    uint32_t ctr[4], key[2], word[4];
-    int used;
-    int things;          /* that actors may be */
-} Dice;
-
-static uint32_t roll(Dice *d)
+static int one_of(LvDice *d, int n)
 {
-    if (d->used == 4) {
-        lv_philox(d->word, d->ctr, d->key);
-        d->ctr[2]++;
-        d->used = 0;
-    }
-    return d->word[d->used++];
+    return lv_pick_even(lv_roll(d), n);
 }
 
-static int one_of(Dice *d, int n)
-{
-    return (int)((uint64_t)roll(d) * (uint32_t)n >> 32);
-}
-
-static int percent(Dice *d, int share)
+static int percent(LvDice *d, int share)
 {
     return one_of(d, 100) < share;
 }
 
-static float unit(Dice *d)
+static float unit(LvDice *d)
 {
-    return (float)(roll(d) >> 8) * 0x1p-24f;
+    return lv_pick_unit(lv_roll(d));
 }
 
-static int by_share(Dice *d, const uint8_t *share, int n)
+static int by_share(LvDice *d, const uint8_t *share, int n)
 {
-    int sum = 0, at, i = 0;
-
-    for (int k = 0; k < n; k++)
-        sum += share[k];
-    at = one_of(d, sum);
-    while (at >= share[i])
-        at -= share[i++];
-    return i;
+    return lv_pick(lv_roll(d), share, n);
 }
 
 /* Parts of a reel */
 
 /* A colour; one in thirty has no name. */
-static LvHue any_hue(Dice *d)
+static LvHue any_hue(LvDice *d)
 {
     LvHue h = { .tint = one_of(d, lv_tints()) };
 
     h.rgb = lv_tint_hex(h.tint);
     if (percent(d, 3)) {
         h.tint = -1;
-        h.rgb  = roll(d) >> 8;
+        h.rgb  = lv_roll(d) >> 8;
     }
     return h;
 }
@@ -164,7 +127,7 @@ static float difference(uint32_t a, uint32_t b)
 }
 
 /* A colour that stands out from n others. */
-static LvHue other_hue(Dice *d, const LvHue *others, int n)
+static LvHue other_hue(LvDice *d, const LvHue *others, int n)
 {
     LvHue h;
 
@@ -177,7 +140,7 @@ static LvHue other_hue(Dice *d, const LvHue *others, int n)
     return h;
 }
 
-static void draw_ground(LvReel *r, Dice *d)
+static void draw_ground(LvReel *r, LvDice *d)
 {
     static const uint8_t share[LV_GROUND_EFFECT] = { 46, 16, 14, 10, 5, 5, 4 };
 
@@ -197,7 +160,7 @@ static void natural_colors(LvLook *l, const Nature *n)
 
 /* Colours that captions name; the ground of a picture is a dark shade of the first,
  * or light where the nature is. */
-static void named_colors(LvReel *r, LvLook *l, const Nature *n, Dice *d)
+static void named_colors(LvReel *r, LvLook *l, const Nature *n, LvDice *d)
 {
     LvHue behind[2] = { r->back, r->back2 };
     float black[3] = { 0 }, white[3] = { 1, 1, 1 }, nature[3];
@@ -226,7 +189,7 @@ static void named_colors(LvReel *r, LvLook *l, const Nature *n, Dice *d)
 
 /* A ground that an effect in its natural colours stands out from; what glows wants a
  * dark one. */
-static void draw_ground_for(LvReel *r, LvEffect effect, Dice *d)
+static void draw_ground_for(LvReel *r, LvEffect effect, LvDice *d)
 {
     const Nature *n = &natures[effect];
     float far = 0;
@@ -239,7 +202,7 @@ static void draw_ground_for(LvReel *r, LvEffect effect, Dice *d)
     }
 }
 
-static void draw_look(LvReel *r, LvLook *l, LvEffect effect, Dice *d)
+static void draw_look(LvReel *r, LvLook *l, LvEffect effect, LvDice *d)
 {
     const Nature *n = &natures[effect];
 
@@ -255,8 +218,8 @@ static void draw_look(LvReel *r, LvLook *l, LvEffect effect, Dice *d)
     l->amount    = 0.5f + 0.38f * (float)r->amount + 0.2f * (unit(d) - 0.5f);
     for (int i = 0; i < 4; i++)
         l->free[i] = unit(d);
-    l->key[0] = roll(d);
-    l->key[1] = roll(d);
+    l->key[0] = lv_roll(d);
+    l->key[1] = lv_roll(d);
 }
 
 /* Share of each motion. */
@@ -264,13 +227,13 @@ static const uint8_t move_share[LV_MOVE_NB] = {
     4, 4, 4, 4, 4, 4, 4, 4, 3, 4, 4, 3, 4, 2, 3, 3, 2, 2,
 };
 
-static void draw_actor(LvReel *r, LvActor *a, Dice *d)
+static void draw_actor(LvReel *r, LvActor *a, int things, LvDice *d)
 {
     static const uint8_t count_share[LV_MAX_COUNT] = { 20, 3, 3, 2, 1, 1 };
     static const uint8_t fill_share[LV_FILL_NB] = { 12, 3, 2, 2, 3 };
     LvHue behind[2] = { r->back, r->back2 };
 
-    a->thing  = percent(d, 68) && d->things ? one_of(d, d->things) : -1;
+    a->thing  = percent(d, 68) && things ? one_of(d, things) : -1;
     a->shape  = (LvShape)one_of(d, LV_SHAPE_NB);
     a->fill   = (LvFill)by_share(d, fill_share, LV_FILL_NB);
     a->tinted = a->thing < 0 || percent(d, 12);
@@ -299,15 +262,15 @@ static void part_actors(LvReel *r)
     }
 }
 
-static void draw_actors(LvReel *r, Dice *d)
+static void draw_actors(LvReel *r, int things, LvDice *d)
 {
     r->actors = percent(d, 18) ? 2 : 1;
     for (int i = 0; i < r->actors; i++)
-        draw_actor(r, &r->actor[i], d);
+        draw_actor(r, &r->actor[i], things, d);
     part_actors(r);
 }
 
-static LvEffect any_effect(Dice *d, int whole)
+static LvEffect any_effect(LvDice *d, int whole)
 {
     return (LvEffect)(whole ? LV_FX_BOKEH + one_of(d, LV_FX_NB - LV_FX_BOKEH) :
                       one_of(d, LV_FX_BOKEH));
@@ -321,7 +284,7 @@ float lv_reel_speed(const LvReel *r)
 }
 
 /* What kind of picture: of a hundred. */
-static void compose(LvReel *r, Dice *d)
+static void compose(LvReel *r, int things, LvDice *d)
 {
     int kind = one_of(d, 100);
 
@@ -330,7 +293,7 @@ static void compose(LvReel *r, Dice *d)
         draw_look(r, &r->effect, any_effect(d, 1), d);
         r->back = r->back2 = (LvHue) { 0, 0x808080 };
         if (kind < 5)
-            draw_actors(r, d);
+            draw_actors(r, things, d);
         return;
     }
     draw_ground(r, d);
@@ -340,9 +303,9 @@ static void compose(LvReel *r, Dice *d)
         draw_look(r, &r->over, effect, d);
         r->has_over = 1;
         if (kind < 42)
-            draw_actors(r, d);
+            draw_actors(r, things, d);
     } else if (kind < 98) {
-        draw_actors(r, d);
+        draw_actors(r, things, d);
     }                                    /* else a background alone */
     if (r->actors && percent(d, 12))
         r->camera = (LvCamera)(1 + one_of(d, LV_CAMERA_NB - 1));
@@ -352,12 +315,10 @@ void lv_reel_draw(LvReel *r, uint64_t seed, uint64_t index, int things)
 {
     static const uint8_t pace_share[LV_PACE_NB] = { 14, 3, 3 };
     static const uint8_t tone_share[LV_TONE_NB] = { 46, 1, 1, 1, 1 };
-    Dice d = { .ctr = { (uint32_t)index, (uint32_t)(index >> 32), 0, USE_REEL },
-               .key = { (uint32_t)seed, (uint32_t)(seed >> 32) }, .used = 4,
-               .things = things };
+    LvDice d = lv_dice(seed, index, LV_DICE_REEL);
 
     memset(r, 0, sizeof(*r));
     r->pace = (LvPace)by_share(&d, pace_share, LV_PACE_NB);
     r->tone = (LvTone)by_share(&d, tone_share, LV_TONE_NB);
-    compose(r, &d);
+    compose(r, things, &d);
 }

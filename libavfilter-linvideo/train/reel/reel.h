@@ -104,8 +104,4 @@ void lv_reel_draw(LvReel *r, uint64_t seed, uint64_t index, int things);
 /** Seconds of the reel's own time for a second of the clip: its pace. */
 float lv_reel_speed(const LvReel *r);
 
-/** Whether captions of an effect can tell its direction; its number of things. */
-int lv_effect_has_direction(LvEffect effect);
-int lv_effect_has_amount(LvEffect effect);
-
 #endif /* LINVIDEO_TRAIN_REEL_REEL_H */

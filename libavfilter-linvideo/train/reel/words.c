@@ -14,9 +14,6 @@
 #include "train/reel/things.h"
 #include "train/reel/tint.h"
 
-/* Last word of the counter, apart from that of reel.c. */
-enum { USE_REEL_WORDS = 9 };
-
 /*
  * Symbols: G the ground with "background"; g its colour alone; e its second colour;
  * A all actors; F the effect with its colours; h the colours of the effect;
@@ -252,9 +249,7 @@ static void put_thing(LvWriter *w, const LvActor *a)
     snprintf(more, sizeof(more), "%.*s", (int)strcspn(names, "|"), names);
     lv_write_name(&inner, more, others && *others == '|' ? others + 1 : others);
     one[inner.at] = '\0';
-    memcpy(w->ctr, inner.ctr, sizeof(w->ctr));
-    memcpy(w->word, inner.word, sizeof(w->word));
-    w->used = inner.used;
+    w->dice = inner.dice;
     if (a->count > 1)
         lv_thing_plural(more, sizeof(more), one);
     lv_write_first(w, a->count > 1 ? more : one);
@@ -269,7 +264,7 @@ static int has_no_article(const LvActor *a)
 /* "a small red dog jumping on the left" */
 static void put_actor(LvWriter *w, const LvReel *r, const LvActor *a)
 {
-    int silent = !w->plain && a->move == LV_STILL && lv_write_random(w) % 2;
+    int silent = !w->plain && a->move == LV_STILL && lv_roll(&w->dice) % 2;
 
     lv_write_first(w, a->count > 1 || has_no_article(a) ? "" : "~ ");
     lv_write(w, numbers[a->count - 1]);
@@ -349,7 +344,7 @@ static void slip(char *buf, size_t size, uint32_t r)
 static void write_caption(LvWriter *w, const LvReel *r)
 {
     const char *rule = sentence(r);
-    uint32_t dress = w->plain ? 99 : lv_write_random(w) % 64;
+    uint32_t dress = w->plain ? 99 : lv_roll(&w->dice) % 64;
 
     w->room--;
     if (dress < 5)
@@ -365,21 +360,20 @@ static void write_caption(LvWriter *w, const LvReel *r)
     if (dress >= 7 && dress < 13)
         w->buf[0] = (char)toupper((unsigned char)w->buf[0]);
     if (dress >= 60 && dress < 64)
-        slip(w->buf, w->room, lv_write_random(w));
+        slip(w->buf, w->room, lv_roll(&w->dice));
 }
 
 void lv_reel_caption(char *buf, size_t size, const LvReel *r, uint64_t seed, uint64_t index)
 {
-    LvWriter w = { .buf = buf, .room = size, .symbol = put_symbol, .opaque = r, .used = 4,
-                   .key = { (uint32_t)seed, (uint32_t)(seed >> 32) },
-                   .ctr = { (uint32_t)index, (uint32_t)(index >> 32), 0, USE_REEL_WORDS } };
+    LvWriter w = { .buf = buf, .room = size, .symbol = put_symbol, .opaque = r,
+                   .dice = lv_dice(seed, index, LV_DICE_REEL_CAPTION) };
 
     write_caption(&w, r);
 }
 
 void lv_reel_caption_plain(char *buf, size_t size, const LvReel *r)
 {
-    LvWriter w = { .buf = buf, .room = size, .symbol = put_symbol, .opaque = r, .used = 4,
+    LvWriter w = { .buf = buf, .room = size, .symbol = put_symbol, .opaque = r,
                    .plain = 1 };
 
     write_caption(&w, r);
