@@ -829,7 +829,7 @@ static int open_decoder(ImageFile *f, const AVCodecParameters *par)
     return avcodec_open2(f->codec, codec, NULL);
 }
 
-/* Text is no image, though FFmpeg can draw it. */
+/* FFmpeg can render a text file as video (tty); we refuse it as an image. */
 static int open_file(ImageFile *f, const char *path)
 {
     int ret = avformat_open_input(&f->format, path, NULL, NULL);

@@ -58,7 +58,7 @@ typedef struct LvSessionOptions {
     int causal_sink;     ///< sink of LvCausal; -1: the model's own
     int loop;            ///< 1: as WINDOW, and its first frame follows the last
     int64_t frames, duration; ///< of the whole, duration in microseconds; -1: not given; duration
-                         ///< LV_ENDLESS: there is no end
+                         ///< LV_ENDLESS: the video has no end
     int rate_num, rate_den; ///< 0: the model's
     int native;          ///< 1: made as asked, whatever the model was made for
     uint64_t seed;

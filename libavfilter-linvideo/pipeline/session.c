@@ -110,7 +110,7 @@ static int has_blocks(const LvSession *s)
     return s->shape.causal.block > 0;
 }
 
-/* Frames of so many latents from a video's first on. */
+/* Number of frames that the first `latents` latents of a video decode to. */
 static int64_t frames_of(const LvSession *s, int64_t latents)
 {
     return latents ? 1 + (latents - 1) * lv_decode_frames(s->decode) : 0;

@@ -63,8 +63,8 @@ int lv_session_cost(LvSession *s, const LvRates *rates, LvCost cost[LV_STAGE_NB]
  *  @return 0, LV_ERR_CANCELLED, or an error */
 int lv_session_load(LvSession *s);
 
-/** Clips of so many frames from the first on; those of a causal network are the blocks of one
- *  video. */
+/** Number of clips that the first `frames` frames take; of a causal network the number of its
+ *  blocks. */
 int64_t lv_session_clips(const LvSession *s, int64_t frames);
 
 /** Frames a second, num/den, by which prompts over time are placed; before the first frame. */

@@ -314,13 +314,6 @@ static int parse(Options *o, int argc, char **argv)
     return -1;
 }
 
-static int ends_in(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-
-    return n >= m && !strcmp(text + n - m, end);
-}
-
 /* Clips that are asked for, and their size where none is. */
 static int open_stock(Options *o)
 {
@@ -347,7 +340,7 @@ static int run_dataset(const Options *o)
     for (int i = 0; i < o->captions; i++)
         print_caption(o, LV_MAX(o->index, 0) + i);
     if (o->output)
-        return ends_in(o->output, ".png") ? write_sheet(o) : write_clip(o);
+        return lv_tool_ends_with(o->output, ".png") ? write_sheet(o) : write_clip(o);
     if (o->measure)
         return measure(o);
     if (o->captions)

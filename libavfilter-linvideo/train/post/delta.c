@@ -229,7 +229,7 @@ static int is_bias(const LvParam *p)
     return n > 5 && !strcmp(p->name + n - 5, ".bias");
 }
 
-/* What is no matrix, if it is not the same. */
+/* Add a vector or a bias that differs from the base. */
 static int add_vector(Work *k, const LvParam *p)
 {
     char name[NAME + ENDING];
@@ -241,25 +241,18 @@ static int add_vector(Work *k, const LvParam *p)
     return add(k, name, p->rank, p->dim, k->x[2], 0);
 }
 
-static int find(const LvParams *p, const char *name)
-{
-    for (int i = 0; i < p->nb; i++)
-        if (!strcmp(p->list[i].name, name))
-            return i;
-    return -1;
-}
-
 static int add_param(Work *k, int i)
 {
     const LvParam *p = &k->to.plain->list[i];
-    int from = find(k->base.plain, p->name), ret = read_tensor(k->x[1], &k->to, i, k->msg);
+    const LvParam *from = lv_params_find(k->base.plain, p->name);
+    int ret = read_tensor(k->x[1], &k->to, i, k->msg);
 
     k->r->network += 2 * p->numel;
     if (ret < 0)
         return ret;
     if (p->flags & LV_W_MAP)
         return add(k, p->name, p->rank, p->dim, k->x[1], 1);
-    if ((ret = read_tensor(k->x[0], &k->base, from, k->msg)) < 0)
+    if ((ret = read_tensor(k->x[0], &k->base, (int)(from - k->base.plain->list), k->msg)) < 0)
         return ret;
     subtract(k->x[2], k->x[1], k->x[0], p->numel);
     return p->flags & LV_W_MATRIX && p->rank > 1 ? add_matrix(k, p) : add_vector(k, p);

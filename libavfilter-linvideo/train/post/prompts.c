@@ -48,19 +48,17 @@ int lv_prompts_read(LvPrompts *p, const char *path, const LvMsg *msg)
     return ret < 0 || p->nb ? ret : lv_fail(msg, LV_ERR_MODEL, "%s: no prompts", path);
 }
 
-/* The clips that the model was made on, as its recipe says, which is in its bundle. */
-static LvStock stock_of(const LvFrozen *b, uint64_t seed)
+/* Open captions of the clips that the model learned from, as the recipe in its bundle says. */
+static int open_stock(LvStock *stock, const LvFrozen *b, uint64_t seed)
 {
-    json_t *root = json_loads(b->config ? b->config : "{}", 0, NULL);
+    json_t *root = json_loads(b->config, 0, NULL);
     const json_t *data = json_object_get(root, "data");
     const char *clips  = json_string_value(json_object_get(data, "clips"));
     const char *art    = json_string_value(json_object_get(data, "art"));
-    LvStock stock;
+    int ret = lv_stock_open(stock, clips ? clips : "", art ? art : "", 0, seed, b->msg);
 
-    if (lv_stock_open(&stock, clips ? clips : "", art ? art : "", 0, seed, NULL) < 0)
-        lv_stock_open(&stock, "", "", 0, seed, NULL);
     json_decref(root);
-    return stock;
+    return ret;
 }
 
 /* Captions that are too long are passed over. */
@@ -86,8 +84,8 @@ static int draw(LvPrompts *p, int nb, const LvStock *stock, const LvEncode *e)
 
 int lv_prompts_draw(LvPrompts *p, int nb, uint64_t seed, const LvFrozen *b)
 {
-    LvStock stock = stock_of(b, seed);
     LvEnv env = b->env;
+    LvStock stock;
     LvEncode *e;
     int ret;
 
@@ -96,6 +94,8 @@ int lv_prompts_draw(LvPrompts *p, int nb, uint64_t seed, const LvFrozen *b)
         return lv_fail(b->msg, LV_ERR_MODEL, "%s: was not made on the captions that are drawn "
                        "where there are no prompts; give some (--prompts FILE)",
                        b->files.path);
+    if ((ret = open_stock(&stock, b, seed)) < 0)
+        return ret;
     if (!(p->text = malloc(((size_t)nb + 1) * LV_STOCK_CAPTION_SIZE)))
         return lv_fail(b->msg, LV_ERR(ENOMEM), "prompts: out of memory");
     if ((ret = lv_encode_new(&e, &env, LV_CACHE_OFF)) < 0)

@@ -42,12 +42,6 @@ void lv_autoencoder_clip(const LvAutoencoder *a, float *rgb, uint64_t index, int
     lv_codec_repeat(rgb, before, frame);
 }
 
-static LvFlowShape clip_shape(const LvTrainConfig *cfg, int frames)
-{
-    return (LvFlowShape) { .width = cfg->model.video.width,
-                           .height = cfg->model.video.height, .frames = frames };
-}
-
 /* New runs */
 
 typedef struct Design {
@@ -119,7 +113,7 @@ static int make_item(void *opaque, int step, int item, void *data, int thread)
 {
     const LvAutoencoder *a = opaque;
     const LvTrainConfig *cfg = a->cfg;
-    LvFlowShape shape = clip_shape(cfg, cfg->autoencoder.frames);
+    LvFlowShape shape = lv_train_video_shape(cfg);
     Sizes s     = sizes_of(cfg);
     float *dst  = (float *)data + (size_t)item * (s.crop + s.latent);
     float *clip = lv_alloc(3 * (size_t)s.frames * cfg->model.video.width *
@@ -128,6 +122,7 @@ static int make_item(void *opaque, int step, int item, void *data, int thread)
     double u[4];
 
     (void)thread;
+    shape.frames = cfg->autoencoder.frames;
     if (!clip)
         return LV_ERR(ENOMEM);
     lv_uniform4(u, seed, lv_stream(LV_STREAM_CROP, step, item));
@@ -307,7 +302,7 @@ int lv_autoencoder_codec(LvCodec *c, const LvAutoencoder *a, int decode,
 
 int lv_autoencoder_psnr(const LvAutoencoder *a, int clips, double *psnr)
 {
-    LvFlowShape shape = clip_shape(a->cfg, a->cfg->model.video.frames);
+    LvFlowShape shape = lv_train_video_shape(a->cfg);
     size_t frame = 3 * (size_t)shape.width * (size_t)shape.height;
     size_t n     = (size_t)lv_autoencoder_frames(a->cfg, shape.frames) * frame;
     size_t skip  = (size_t)(lv_train_latent_frames(a->cfg) - 1) * frame;

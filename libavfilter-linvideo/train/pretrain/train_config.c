@@ -91,7 +91,7 @@ void lv_train_shape_size(const LvTrainConfig *c, const LvFlowShape *shape, int s
     size[2] = shape->width / lv_train_latent_scale(c);
 }
 
-static LvFlowShape video_shape(const LvTrainConfig *c)
+LvFlowShape lv_train_video_shape(const LvTrainConfig *c)
 {
     const LvVideoConfig *v = &c->model.video;
 
@@ -100,7 +100,7 @@ static LvFlowShape video_shape(const LvTrainConfig *c)
 
 void lv_train_latent_size(const LvTrainConfig *c, int size[3])
 {
-    LvFlowShape video = video_shape(c);
+    LvFlowShape video = lv_train_video_shape(c);
 
     lv_train_shape_size(c, &video, size);
 }
@@ -114,7 +114,7 @@ static int read_shapes(LvTrainConfig *c, const json_t *root, const char *path,
     size_t i;
 
     f->shapes   = 1;
-    f->shape[0] = video_shape(c);
+    f->shape[0] = lv_train_video_shape(c);
     if (!list)
         return 0;
     if (json_array_size(list) < 1 || json_array_size(list) > LV_FLOW_SHAPES)
@@ -178,7 +178,7 @@ static int check_autoencoder(const LvTrainConfig *c, const char *path, const LvM
 
 static int check(const LvTrainConfig *c, const char *path, const LvMsg *msg)
 {
-    LvFlowShape video = video_shape(c);
+    LvFlowShape video = lv_train_video_shape(c);
     double need = latent_bytes(c);
     const double mib = 1 << 20;
     int ret = check_shape(c, &video, path, msg);
@@ -259,7 +259,7 @@ static long long tokens(const LvFlowShape *s)
 static const LvFlowShape *best_shape(const LvTrainConfig *c)
 {
     const LvFlowShape *best = &c->flow.shape[0];
-    LvFlowShape video = video_shape(c);
+    LvFlowShape video = lv_train_video_shape(c);
 
     for (int i = 0; i < c->flow.shapes; i++) {
         const LvFlowShape *s = &c->flow.shape[i];
@@ -276,27 +276,32 @@ static void put_number(json_t *object, const char *key, int value)
     json_object_set_new(object, key, json_integer(value));
 }
 
+static int side_of(const LvFlowShape *s, size_t at)
+{
+    return *(const int *)(const void *)((const char *)s + at);
+}
+
 /* Section "range", and the video's size: what the flow was trained on. */
 static void put_range(json_t *root, const LvTrainConfig *c)
 {
+    static const struct { const char *least, *most, *name; size_t at; } sides[] = {
+        { "min_width", "max_width", "width", offsetof(LvFlowShape, width) },
+        { "min_height", "max_height", "height", offsetof(LvFlowShape, height) },
+        { "min_frames", "max_frames", "frames", offsetof(LvFlowShape, frames) },
+    };
     json_t *video = json_object_get(root, "video"), *range = json_object();
-    const LvFlowShape *best = best_shape(c);
 
-    for (int k = 0; k < 3; k++) {
-        static const char *const names[][3] = { { "min_width", "max_width", "width" },
-                                                { "min_height", "max_height", "height" },
-                                                { "min_frames", "max_frames", "frames" } };
+    for (int k = 0; k < LV_COUNT(sides); k++) {
         int least = INT_MAX, most = 0;
+
         for (int i = 0; i < c->flow.shapes; i++) {
-            const LvFlowShape *s = &c->flow.shape[i];
-            const int side[] = { s->width, s->height, s->frames };
-            least = LV_MIN(least, side[k]);
-            most  = LV_MAX(most, side[k]);
+            int side = side_of(&c->flow.shape[i], sides[k].at);
+            least = LV_MIN(least, side);
+            most  = LV_MAX(most, side);
         }
-        put_number(range, names[k][0], least);
-        put_number(range, names[k][1], most);
-        put_number(video, names[k][2], ((const int[]) { best->width, best->height,
-                                                        best->frames })[k]);
+        put_number(range, sides[k].least, least);
+        put_number(range, sides[k].most, most);
+        put_number(video, sides[k].name, side_of(best_shape(c), sides[k].at));
     }
     json_object_set_new(root, "range", range);
 }
@@ -304,15 +309,16 @@ static void put_range(json_t *root, const LvTrainConfig *c)
 char *lv_train_config_text(const LvTrainConfig *c, const float *mean, const float *std)
 {
     json_t *root = json_loads(c->text, 0, NULL), *vae = json_object_get(root, "vae");
-    LvStock stock = { .reel = !strcmp(c->data.clips, "reel") };
     char *text, words[LV_MAX_WORDS];
+    LvStock stock;
 
     put_floats(vae, "latent_mean", mean, c->model.vae.channels);
     put_floats(vae, "latent_std", std, c->model.vae.channels);
     if (json_object_get(json_object_get(root, "flow"), "shapes") &&
         !json_object_get(root, "range"))
         put_range(root, c);
-    if (lv_stock_words(&stock, words, sizeof(words)) >= 0)
+    if (lv_stock_open(&stock, c->data.clips, c->data.art, 0, 0, NULL) >= 0 &&
+        lv_stock_words(&stock, words, sizeof(words)) >= 0)
         json_object_set_new(json_object_get(root, "text"), "words", json_string(words));
     text = json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     json_decref(root);

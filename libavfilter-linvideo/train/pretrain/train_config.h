@@ -79,6 +79,9 @@ void lv_train_config_free(LvTrainConfig *c);
 int lv_train_latent_frames(const LvTrainConfig *c);
 int lv_train_latent_scale(const LvTrainConfig *c);
 
+/** The size of the recipe's clips, as a shape of its flow. */
+LvFlowShape lv_train_video_shape(const LvTrainConfig *c);
+
 /** Latents of the recipe's clips: F, Y, X. */
 void lv_train_latent_size(const LvTrainConfig *c, int size[3]);
 

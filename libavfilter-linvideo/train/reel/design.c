@@ -94,9 +94,7 @@ static void plasma_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_plasma(LvPaint *p, const LvLook *l, LvClock at)
 {
-    LvScreen s = lv_screen(p, l, at);
-
-    lv_paint_field(p, 4, plasma_color, &s);
+    lv_paint_screen(p, l, at, 4, plasma_color);
 }
 
 static void liquid_color(float rgba[4], const void *opaque, float x, float y)
@@ -126,9 +124,7 @@ static void liquid_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_liquid(LvPaint *p, const LvLook *l, LvClock at)
 {
-    LvScreen s = lv_screen(p, l, at);
-
-    lv_paint_field(p, 8, liquid_color, &s);
+    lv_paint_screen(p, l, at, 8, liquid_color);
 }
 
 /* A floor of lines below the horizon, seen from above it. */
@@ -159,9 +155,7 @@ static void grid_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_grid(LvPaint *p, const LvLook *l, LvClock at)
 {
-    LvScreen s = lv_screen(p, l, at);
-
-    lv_paint_field(p, 1, grid_color, &s);
+    lv_paint_screen(p, l, at, 1, grid_color);
 }
 
 static void tunnel_color(float rgba[4], const void *opaque, float x, float y)
@@ -182,9 +176,7 @@ static void tunnel_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_tunnel(LvPaint *p, const LvLook *l, LvClock at)
 {
-    LvScreen s = lv_screen(p, l, at);
-
-    lv_paint_field(p, 1, tunnel_color, &s);
+    lv_paint_screen(p, l, at, 1, tunnel_color);
 }
 
 enum { HILLS = 4 };
@@ -277,9 +269,7 @@ static void skyline_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_skyline(LvPaint *p, const LvLook *l, LvClock at)
 {
-    LvScreen s = lv_screen(p, l, at);
-
-    lv_paint_field(p, 1, skyline_color, &s);
+    lv_paint_screen(p, l, at, 1, skyline_color);
 }
 
 static void sea_color(float rgba[4], const void *opaque, float x, float y)
@@ -307,9 +297,7 @@ static void sea_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_sunset_waves(LvPaint *p, const LvLook *l, LvClock at)
 {
-    LvScreen s = lv_screen(p, l, at);
-
-    lv_paint_field(p, 2, sea_color, &s);
+    lv_paint_screen(p, l, at, 2, sea_color);
 }
 
 static void wipe_color(float rgba[4], const void *opaque, float x, float y)
@@ -328,9 +316,7 @@ static void wipe_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_wipe(LvPaint *p, const LvLook *l, LvClock at)
 {
-    LvScreen s = lv_screen(p, l, at);
-
-    lv_paint_field(p, 1, wipe_color, &s);
+    lv_paint_screen(p, l, at, 1, wipe_color);
 }
 
 /* Digits as strokes: places x, y in a box of 8 x 16, y in base 17; a blank ends a stroke. */
@@ -429,9 +415,7 @@ static void ray_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_rays(LvPaint *p, const LvLook *l, LvClock at)
 {
-    LvScreen s = lv_screen(p, l, at);
-
-    lv_paint_field(p, 1, ray_color, &s);
+    lv_paint_screen(p, l, at, 1, ray_color);
 }
 
 static void rings_color(float rgba[4], const void *opaque, float x, float y)
@@ -450,9 +434,7 @@ static void rings_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_rings(LvPaint *p, const LvLook *l, LvClock at)
 {
-    LvScreen s = lv_screen(p, l, at);
-
-    lv_paint_field(p, 1, rings_color, &s);
+    lv_paint_screen(p, l, at, 1, rings_color);
 }
 
 enum { TILES = 64 };

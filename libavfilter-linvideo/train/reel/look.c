@@ -113,3 +113,10 @@ void lv_screen_ground(float rgba[4], const LvScreen *s, float y)
                  LV_CLAMP(0.5f + y / s->height, 0, 1));
     rgba[3] = 1;
 }
+
+void lv_paint_screen(LvPaint *p, const LvLook *l, LvClock at, int step, LvShader shader)
+{
+    LvScreen s = lv_screen(p, l, at);
+
+    lv_paint_field(p, step, shader, &s);
+}

@@ -62,6 +62,9 @@ typedef struct LvScreen {
     float pixel;         ///< the same of a pixel
 } LvScreen;
 
+/** Paint a shader that takes an LvScreen, of a look at a moment: lv_paint_field(). */
+void lv_paint_screen(LvPaint *p, const LvLook *l, LvClock at, int step, LvShader shader);
+
 /** That of a picture at a moment. */
 LvScreen lv_screen(const LvPaint *p, const LvLook *l, LvClock at);
 

@@ -140,9 +140,7 @@ static void cloud_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_clouds(LvPaint *p, const LvLook *l, LvClock at)
 {
-    LvScreen s = lv_screen(p, l, at);
-
-    lv_paint_field(p, step_of(p, 4), cloud_color, &s);
+    lv_paint_screen(p, l, at, step_of(p, 4), cloud_color);
 }
 
 /* Fire */
@@ -729,7 +727,5 @@ static void ink_color(float rgba[4], const void *opaque, float x, float y)
 
 void lv_fx_ink(LvPaint *p, const LvLook *l, LvClock at)
 {
-    LvScreen s = lv_screen(p, l, at);
-
-    lv_paint_field(p, step_of(p, 3), ink_color, &s);
+    lv_paint_screen(p, l, at, step_of(p, 3), ink_color);
 }

@@ -14,7 +14,7 @@
 /* Least distance of what is in front to what is behind. */
 #define CONTRAST 0.2f
 
-/* What captions can tell of an effect, and what suits it. */
+/* Properties of an effect. */
 enum {
     AMOUNT   = 1,        /* how much there is */
     VARIED   = 2,        /* any colours are as natural */

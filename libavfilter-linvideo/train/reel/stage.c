@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/common.h"
+#include "train/clips/render.h"
 #include "train/clips/shape.h"
 #include "train/reel/effect.h"
 #include "train/reel/tint.h"
@@ -17,7 +18,7 @@
 
 /* Motions */
 
-/* Radius of each of so many. */
+/* Radius of each copy, as a share of the radius of one alone. */
 static float scale_of(int count)
 {
     static const float scale[] = { 1, 0.85f, 0.72f, 0.62f, 0.58f, 0.55f };
@@ -93,7 +94,8 @@ static void rest(float at[2], const LvActor *a)
     at[1] = a->place == LV_PLACE_ANY ? a->y : place[a->place][1] + 0.15f * a->y;
 }
 
-LvPose lv_actor_pose(const LvActor *a, int i, int width, int height, LvClock at)
+/* Where one of an actor's `count` is: number i. */
+static LvPose pose_of(const LvActor *a, int i, int width, int height, LvClock at)
 {
     int own = a->move >= LV_MOTION_NB;
     LvScene s = { .shape = a->thing < 0 ? a->shape : LV_SQUARE, .size = a->size,
@@ -120,7 +122,8 @@ LvPose lv_actor_pose(const LvActor *a, int i, int width, int height, LvClock at)
 
 typedef struct Stamp {
     const LvActor *actor;
-    const LvPicture *picture;
+    const LvPicture *picture;   ///< NULL: a shape
+    const LvArtLevel *sharp, *soft; ///< of it, as large as it is drawn; for the shadow
     float x, y;          ///< of its middle, in pixels
     float cos, sin, radius, squash;
     float color[3];
@@ -260,7 +263,7 @@ static void picture_dot(LvPaint *p, const Stamp *s, int x, int y)
 {
     float *to = p->rgb + 3 * ((size_t)y * (size_t)p->width + (size_t)x), rgba[4];
 
-    picture_color(rgba, s, level_of(s, 0), (float)x + 0.5f, (float)y + 0.5f);
+    picture_color(rgba, s, s->sharp, (float)x + 0.5f, (float)y + 0.5f);
     for (int c = 0; c < 3; c++)
         to[c] += s->part * (rgba[c] - rgba[3] * to[c]);
 }
@@ -272,7 +275,7 @@ static void shadow_dot(LvPaint *p, const Stamp *s, int x, int y)
     float rgba[4];
 
     if (s->picture)
-        picture_color(rgba, s, level_of(s, 3), px, py);
+        picture_color(rgba, s, s->soft, px, py);
     else
         rgba[3] = shape_cover(s, px, py, 0.3f * s->radius);
     lv_paint_dot(p, x, y, black, 0.4f * s->part * rgba[3]);
@@ -298,13 +301,17 @@ typedef struct View {
 static void paint_actor(LvPaint *p, const LvActor *a, const LvArt *art, View view, LvClock at)
 {
     for (int i = 0; i < a->count; i++) {
-        LvPose o = lv_actor_pose(a, i, p->width, p->height, at);
+        LvPose o = pose_of(a, i, p->width, p->height, at);
         Stamp s = { .actor = a, .picture = a->thing < 0 ? NULL : lv_art_picture(art, a->thing),
                     .x = 0.5f * (float)p->width + view.zoom * (o.x + view.shift) * p->unit,
                     .y = 0.5f * (float)p->height + view.zoom * o.y * p->unit,
                     .cos = cosf(o.angle), .sin = sinf(o.angle),
                     .radius = view.zoom * o.radius * p->unit, .squash = o.squash, .part = 1 };
 
+        if (s.picture) {
+            s.sharp = level_of(&s, 0);
+            s.soft  = level_of(&s, 3);
+        }
         lv_tint_rgb(s.color, a->hue.rgb);
         if (a->move == LV_MOVE_FADING)
             s.part = LV_CLAMP(1.25f * at.part, 0, 1);

@@ -8,12 +8,8 @@
 #ifndef LINVIDEO_TRAIN_REEL_STAGE_H
 #define LINVIDEO_TRAIN_REEL_STAGE_H
 
-#include "train/clips/render.h"
 #include "train/reel/art.h"
 #include "train/reel/reel.h"
-
-/** Where one of an actor's `count` is: number i. */
-LvPose lv_actor_pose(const LvActor *a, int i, int width, int height, LvClock at);
 
 /** Frames first .. first + frames - 1 of a clip of `all`, in width x height pixels. */
 typedef struct LvSpan {
