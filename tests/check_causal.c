@@ -17,6 +17,7 @@
 #include "base/philox.h"
 #include "pipeline/block_cache.h"
 #include "pipeline/network.h"
+#include "tests/keep.h"
 #include "tests/linear_kit.h"
 #include "tests/nets.h"
 #include "tests/ops_ref.h"
@@ -27,15 +28,6 @@ enum { ROWS = 4, COLS = 6, PLACES = ROWS / 2 * COLS / 2, MOST = 12, TEXT = 5 };
 
 #define TIME 400.0f
 #define BOUND 2e-5
-
-static char last_line[2048];
-
-static void keep_line(void *opaque, int level, const char *line)
-{
-    (void)opaque;
-    (void)level;
-    snprintf(last_line, sizeof(last_line), "%s", line);
-}
 
 static const LvMsg keep = { keep_line, NULL, LV_MSG_DEBUG };
 

@@ -18,20 +18,13 @@
 #include "pipeline/tiles.h"
 #include "pipeline/vae.h"
 #include "pipeline/vae_encode.h"
+#include "tests/keep.h"
 #include "tests/nets.h"
 #include "tests/wan_kit.h"
 
 enum { FRAMES = 9, LATENTS = 3, TILE = 16, LARGE = 24, MOST_CHANNELS = 48 };
 
 static WanModel model;
-static char last_line[2048];
-
-static void keep_line(void *opaque, int level, const char *line)
-{
-    (void)opaque, (void)level;
-    snprintf(last_line, sizeof(last_line), "%s", line);
-}
-
 static const LvMsg keep = { keep_line, NULL, LV_MSG_WARNING };
 
 /* An autoencoder's file as a stage sees it. */

@@ -14,6 +14,7 @@
 
 #include "model/dit.h"
 #include "model/range.h"
+#include "tests/keep.h"
 #include "tests/linear_kit.h"
 #include "tests/nets.h"
 #include "tests/ref_device.h"
@@ -21,14 +22,6 @@
 #define BUNDLE  "samples/motion-teacher.safetensors"
 
 #define F32_BOUND 1e-5
-
-static char last_line[2048];
-
-static void keep_line(void *opaque, int level, const char *line)
-{
-    (void)opaque, (void)level;
-    snprintf(last_line, sizeof(last_line), "%s", line);
-}
 
 static const LvMsg keep = { keep_line, NULL, LV_MSG_WARNING };
 

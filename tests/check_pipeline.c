@@ -21,6 +21,7 @@
 #include "pipeline/resize.h"
 #include "pipeline/sample.h"
 #include "pipeline/step_cache.h"
+#include "tests/keep.h"
 
 #ifndef REF_DIR
 #define REF_DIR "tests/ref"
@@ -29,15 +30,6 @@
 #define MAX_N 64
 
 /* Helpers */
-
-static char last_line[2048];
-
-static void keep_line(void *opaque, int level, const char *line)
-{
-    (void)opaque;
-    (void)level;
-    snprintf(last_line, sizeof(last_line), "%s", line);
-}
 
 static const LvMsg keep = { keep_line, NULL, LV_MSG_DEBUG };
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/common.h"
+#include "tests/keep.h"
 #include "train/reel/effect.h"
 #include "train/reel/field.h"
 #include "train/reel/stock.h"
@@ -276,15 +277,6 @@ START_TEST(words)
     ck_assert_int_eq(lv_stock_words(&stock, text, 100), -1);
 }
 END_TEST
-
-static char last_line[512];
-
-static void keep_line(void *opaque, int level, const char *line)
-{
-    (void)opaque;
-    (void)level;
-    snprintf(last_line, sizeof(last_line), "%s", line);
-}
 
 /* Names and files that are none. */
 START_TEST(refused)

@@ -16,6 +16,7 @@
 #include "base/sealed.h"
 #include "graph/grad.h"
 #include "graph/program.h"
+#include "tests/keep.h"
 #include "tests/nets.h"
 #include "train/pretrain/autoencoder.h"
 #include "train/pretrain/flow.h"
@@ -31,14 +32,6 @@
 #define GRAD_BOUND    1e-4
 #define FORWARD_BOUND 1e-5
 #define BF16_BOUND    3e-2
-
-static char last_line[2048];
-
-static void keep_line(void *opaque, int level, const char *line)
-{
-    (void)opaque, (void)level;
-    snprintf(last_line, sizeof(last_line), "%s", line);
-}
 
 static const LvMsg keep = { keep_line, NULL, LV_MSG_WARNING };
 

@@ -23,22 +23,6 @@ small="--precision f32 --size 64x64 --clip-frames 5 --prompts prompts.txt --thre
     --set linearize.batch=4 --set linearize.micro=1 --layers 1 --steps 4
     --set distill.batch=4 --set distill.micro=1 --set fake.ratio=1"
 
-# ranks N COMMAND...: start so many; the exit codes in $codes, what they say in said.RANK
-ranks() {
-    nb=$1 i=0 pids=
-    shift
-    while [ $i -lt "$nb" ]; do
-        RANK=$i WORLD_SIZE=$nb "$@" >said.$i 2>&1 &
-        pids="$pids $!"
-        i=$((i + 1))
-    done
-    codes=
-    for pid in $pids; do
-        wait "$pid"
-        codes="$codes$?"
-    done
-}
-
 # shellcheck disable=SC2086
 linearize() { timeout 60 "$linvideo" linearize --device "$device" $small "$@" a/wan.json; }
 

@@ -59,6 +59,22 @@ expects() {
     fi
 }
 
+# ranks N COMMAND...: start so many; the exit codes in $codes, what they say in said.RANK
+ranks() {
+    nb=$1 i=0 pids=
+    shift
+    while [ $i -lt "$nb" ]; do
+        RANK=$i WORLD_SIZE=$nb "$@" >said.$i 2>&1 &
+        pids="$pids $!"
+        i=$((i + 1))
+    done
+    codes=
+    for pid in $pids; do
+        wait "$pid"
+        codes="$codes$?"
+    done
+}
+
 # finish: print the sum, end with its status
 finish() {
     echo "$passed passed, $failed failed"

@@ -298,31 +298,18 @@ drawn "samples: distill" drawn4/distill-000002.png drawn4/model.json
 # The whole way: stopped twice, on with two ranks and with one, published, converted, through
 # ffmpeg where the filter is built, distilled, compared.
 
-# ranks N OPTION...: so many at once; their exit codes in $codes
-ranks() {
-    nb=$1 i=0 pids=
-    shift
-    while [ $i -lt "$nb" ]; do
-        RANK=$i WORLD_SIZE=$nb linearize --dir chain --threads 1 --device cpu --steps 40 "$@" \
-            a/wan.json >said.$i 2>&1 &
-        pids="$pids $!"
-        i=$((i + 1))
-    done
-    codes=
-    for pid in $pids; do
-        wait "$pid"
-        codes="$codes$?"
-    done
+chain() {
+    linearize --dir chain --threads 1 --device cpu --steps 40 "$@" a/wan.json
 }
 
 # steps: those that the log has, once each
 steps() { sed -E 's/.*"step": ?([0-9]+).*/\1/' chain/linearize.jsonl | uniq | wc -l; }
 
-ranks 1 --until 13
+ranks 1 chain --until 13
 equal "40 steps: stopped" "$codes $(steps)" "3 13"
-ranks 2 --until 29
+ranks 2 chain --until 29
 equal "on with two ranks" "$codes $(steps)" "33 29"
-ranks 1
+ranks 1 chain
 equal "and with one to the end" "$codes $(steps)" "0 40"
 expects "one is linear, of 40 steps" 0 'linear in layer [01]' "$linvideo" inspect chain/model.json
 for to in "fp8 fp8.safetensors" "q8_0 q8.gguf"; do
